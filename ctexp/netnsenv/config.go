@@ -1,0 +1,185 @@
+package netnsenv
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/ours"
+)
+
+// Config says what an Env is like. The zero Config is a host 192.0.2.1 with a link tun0 to everywhere, conntrack on,
+// an empty table as large as the kernel has it, and no rules.
+type Config struct {
+	// Links are the host's links to the outside. Nil means one tun link tun0 with 192.0.2.1/24 and the default route.
+	Links []LinkConfig
+	// Probes count packets: Tally shows them by name. They must have names of their own.
+	Probes []nf.Probe
+	// Room is how much of the table is free. Zero means all of it, as the kernel gives it.
+	Room Room
+	// Silent drops what the host itself sends without a socket of the experiment, at the very front of output and
+	// so before conntrack sees it: RSTs to unasked SYNs, unreachables, echo replies, REJECT. What sockets send
+	// and what is forwarded passes. The path counts what was dropped as silenced/output.
+	//
+	// Its limits: the ACK of a socket that is closed already counts as the host's own; on 6.18 an RST on behalf of
+	// a listener passes. Experiments with REJECT do without it.
+	Silent bool
+	// Conntrack is On unless it is left to the experiment's rules (Off), as it is in a namespace without any.
+	Conntrack Switch
+	// Sysctls are set before any packet and have the last word: "net.ipv4.ip_forward": "1". Names are dotted and begin with
+	// "net."; a slash stands for a dot in the name of a link.
+	Sysctls map[string]string
+	// Rules are loaded in their order, when links and addresses are there.
+	Rules []Ruleset
+	// NoPath leaves out the standard probes (nf.PathProbes), which cost each packet some hundred nanoseconds.
+	NoPath bool
+	// NoFrames leaves out the capture of frames; it is the Observer of a Lab that reads this.
+	NoFrames bool
+}
+
+// Switch turns something on or off; the zero Switch is On.
+type Switch uint8
+
+// The positions of a Switch.
+const (
+	On Switch = iota
+	Off
+)
+
+// LinkConfig describes a link: an interface of the host under test whose other end is in the experiment's hand.
+type LinkConfig struct {
+	// Name of the interface, at most 11 bytes. Empty means tun0, tun1, … by its place in the list.
+	Name string
+	// Kind is chosen by what is accessible (Auto), or Tun or Veth.
+	Kind LinkKind
+	// Prefixes are the host's addresses on the link, with the length of the network that is behind it.
+	Prefixes []netip.Prefix
+	// Routes lead through this link. Nil means the default route if it is the only link, else none.
+	Routes []netip.Prefix
+	// MTU in bytes; zero means 1500.
+	MTU int
+}
+
+// LinkKind is how packets get into a link.
+type LinkKind uint8
+
+// The kinds. Auto is Tun where /dev/net/tun can be opened, else Veth, which needs nothing.
+const (
+	Auto LinkKind = iota
+	Tun
+	Veth
+)
+
+// String returns "auto", "tun" or "veth".
+func (k LinkKind) String() string {
+	return [...]string{"auto", "tun", "veth"}[k]
+}
+
+// normalize checks c and fills in what zero values stand for.
+func (c Config) normalize() (Config, error) {
+	if c.Links == nil {
+		c.Links = []LinkConfig{{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}}
+	}
+	links := make([]LinkConfig, len(c.Links))
+	names := map[string]bool{"lo": true}
+	for i, l := range c.Links {
+		l, err := l.normalize(i, len(c.Links) == 1)
+		if err != nil {
+			return c, err
+		}
+		if names[l.Name] {
+			return c, fmt.Errorf("link %q: the name is taken", l.Name)
+		}
+		names[l.Name] = true
+		links[i] = l
+	}
+	c.Links = links
+	if c.Room.set && c.Room.free < 0 {
+		return c, fmt.Errorf("room for %d entries: want 0 or more", c.Room.free)
+	}
+	var err error
+	c.Probes, err = normalizeProbes(c.Probes)
+	return c, err
+}
+
+func (l LinkConfig) normalize(index int, only bool) (LinkConfig, error) {
+	if l.Name == "" {
+		l.Name = fmt.Sprintf("tun%d", index)
+	}
+	if max := 15 - len(ours.FarPrefix); len(l.Name) > max {
+		return l, fmt.Errorf("link %q: the name is longer than %d bytes", l.Name, max)
+	}
+	if l.Kind > Veth {
+		return l, fmt.Errorf("link %q: kind %d: want Auto, Tun or Veth", l.Name, l.Kind)
+	}
+	if l.MTU == 0 {
+		l.MTU = 1500
+	}
+	if l.MTU < 68 || l.MTU > 65535 {
+		return l, fmt.Errorf("link %q: MTU %d: want 68 to 65535", l.Name, l.MTU)
+	}
+	for _, p := range append(append([]netip.Prefix(nil), l.Prefixes...), l.Routes...) {
+		if !p.IsValid() {
+			return l, fmt.Errorf("link %q: prefix %v: want an address and a length, such as 192.0.2.1/24", l.Name, p)
+		}
+	}
+	if l.Routes == nil && only {
+		seen := map[nf.Family]bool{}
+		for _, p := range l.Prefixes {
+			if f := nf.FamilyOf(p.Addr()); !seen[f] {
+				seen[f] = true
+				l.Routes = append(l.Routes, netip.PrefixFrom(unspecified(f), 0))
+			}
+		}
+	}
+	return l, nil
+}
+
+func (l LinkConfig) hasIPv6() bool {
+	for _, p := range l.Prefixes {
+		if nf.FamilyOf(p.Addr()) == nf.IPv6 {
+			return true
+		}
+	}
+	return false
+}
+
+func unspecified(f nf.Family) netip.Addr {
+	if f == nf.IPv6 {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
+}
+
+// normalizeProbes gives every probe a name of its own. A probe that is named like a standard one must be that one.
+func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
+	standard := map[string]nf.Probe{}
+	for _, p := range append(nf.PathProbes(nf.IPv4), nf.PathProbes(nf.IPv6)...) {
+		standard[p.Name] = p
+	}
+	out := make([]nf.Probe, len(probes))
+	seen := map[string]bool{nf.Silenced: true}
+	for i, p := range probes {
+		if p.Name == "" {
+			p.Name = p.DefaultName()
+		}
+		if seen[p.Name] {
+			return nil, fmt.Errorf("probe %q: the name is taken", p.Name)
+		}
+		if s, ok := standard[p.Name]; ok && s != p {
+			return nil, fmt.Errorf("probe %q: the name belongs to the standard probe at %v, priority %d", p.Name, s.Hook, s.Priority)
+		}
+		if p.Hook > nf.Postrouting {
+			return nil, fmt.Errorf("probe %q: %v: want a hook from prerouting to postrouting", p.Name, p.Hook)
+		}
+		if p.Family != 0 && p.Family != nf.IPv4 && p.Family != nf.IPv6 {
+			return nil, fmt.Errorf("probe %q: %v: want IPv4, IPv6 or both (0)", p.Name, p.Family)
+		}
+		if (p.Match.SrcPort != 0 || p.Match.DstPort != 0) && !p.Match.Proto.HasPorts() {
+			return nil, fmt.Errorf("probe %q: it matches ports, so it needs a protocol that has them", p.Name)
+		}
+		seen[p.Name] = true
+		out[i] = p
+	}
+	return out, nil
+}

@@ -1,0 +1,161 @@
+package netnsenv
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/jsimonetti/rtnetlink/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// Link is one link of an Env, seen from outside: what is written to it arrives at the host under test, what the
+// host sends by it is read from it. It may be used by several goroutines at once.
+type Link struct {
+	cfg     LinkConfig
+	kind    LinkKind
+	why     error // why Auto is not Tun
+	index   uint32
+	dev     device
+	fence   *fence
+	written atomic.Uint64
+}
+
+// device is the outer end of a link: packets without their link layer.
+type device interface {
+	io.ReadWriteCloser
+	SetReadDeadline(t time.Time) error
+}
+
+// Name returns the name of the interface in the namespace, such as "tun0".
+func (l *Link) Name() string { return l.cfg.Name }
+
+// MTU returns the largest packet that fits, in bytes from the network layer.
+func (l *Link) MTU() int { return l.cfg.MTU }
+
+// Kind returns Tun or Veth, never Auto.
+func (l *Link) Kind() LinkKind { return l.kind }
+
+// L2 reports whether the host sees the link as Ethernet (Veth). Packets are written and read without that header
+// in any case.
+func (l *Link) L2() bool { return l.kind == Veth }
+
+// Prefixes returns the host's addresses on the link.
+func (l *Link) Prefixes() []netip.Prefix { return append([]netip.Prefix(nil), l.cfg.Prefixes...) }
+
+// String says what the link is: "tun0 (tun) 192.0.2.1/24", and for a stand-in why it is one.
+func (l *Link) String() string {
+	s := fmt.Sprintf("%s (%v)", l.cfg.Name, l.kind)
+	for _, p := range l.cfg.Prefixes {
+		s += " " + p.String()
+	}
+	if l.why != nil {
+		s += fmt.Sprintf(", not tun: %v", l.why)
+	}
+	return s
+}
+
+// Write hands one packet, from the network layer on, to the host under test. On a tun link the host is done with it
+// when Write returns, unless RPS moved it to another CPU; Fence waits for that.
+func (l *Link) Write(p []byte) (int, error) {
+	n, err := l.dev.Write(p)
+	if err == nil {
+		l.written.Add(1)
+	}
+	return n, err
+}
+
+// Read returns the next packet that left by the link, from the network layer on. Packets that nobody reads queue up,
+// and beyond some hundred are lost here, though captured. It waits until the deadline.
+func (l *Link) Read(p []byte) (int, error) { return l.dev.Read(p) }
+
+// SetReadDeadline bounds Read as in package net: the zero time is no bound, a time gone by makes Read return
+// os.ErrDeadlineExceeded at once.
+func (l *Link) SetReadDeadline(t time.Time) error { return l.dev.SetReadDeadline(t) }
+
+// openLink makes the interface, down and without addresses.
+func (e *Env) openLink(cfg LinkConfig) (*Link, error) {
+	l := &Link{cfg: cfg, kind: cfg.Kind}
+	var err error
+	if cfg.Kind != Veth {
+		l.dev, err = openTun(e, cfg.Name)
+		if err == nil {
+			l.kind = Tun
+		} else if cfg.Kind == Auto && unsupported(err) {
+			l.why = err
+		} else {
+			return nil, fmt.Errorf("link %q: %w", cfg.Name, err)
+		}
+	}
+	if l.dev == nil {
+		l.kind = Veth
+		if l.dev, err = openVeth(e, cfg.Name); err != nil {
+			return nil, fmt.Errorf("link %q: %w", cfg.Name, err)
+		}
+	}
+	l.index, err = e.linkIndex(cfg.Name)
+	if err != nil {
+		return nil, fmt.Errorf("link %q: %w", cfg.Name, err)
+	}
+	return l, nil
+}
+
+// up gives the link its addresses and routes and turns it on.
+func (e *Env) up(l *Link) error {
+	msg := &rtnetlink.LinkMessage{
+		Index: l.index, Flags: unix.IFF_UP, Change: unix.IFF_UP,
+		Attributes: &rtnetlink.LinkAttributes{MTU: uint32(l.cfg.MTU), Name: l.cfg.Name},
+	}
+	if err := e.route.Link.Set(msg); err != nil {
+		return fmt.Errorf("link %q: set up: %w", l.cfg.Name, err)
+	}
+	for _, p := range l.cfg.Prefixes {
+		err := e.route.Address.New(&rtnetlink.AddressMessage{
+			Family: uint8(nf.FamilyOf(p.Addr())), PrefixLength: uint8(p.Bits()), Index: l.index,
+			Attributes: &rtnetlink.AddressAttributes{Address: p.Addr().AsSlice(), Local: p.Addr().AsSlice()},
+		})
+		if err != nil {
+			return fmt.Errorf("link %q: add address %v: %w", l.cfg.Name, p, err)
+		}
+	}
+	for _, p := range l.cfg.Routes {
+		p = p.Masked()
+		msg := &rtnetlink.RouteMessage{
+			Family: uint8(nf.FamilyOf(p.Addr())), DstLength: uint8(p.Bits()),
+			Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_STATIC, Scope: unix.RT_SCOPE_LINK, Type: unix.RTN_UNICAST,
+			Attributes: rtnetlink.RouteAttributes{OutIface: l.index},
+		}
+		if p.Bits() > 0 {
+			msg.Attributes.Dst = p.Addr().AsSlice()
+		}
+		if err := e.route.Route.Add(msg); err != nil {
+			return fmt.Errorf("link %q: add route %v: %w", l.cfg.Name, p, err)
+		}
+	}
+	return nil
+}
+
+func (e *Env) linkIndex(name string) (index uint32, err error) {
+	err = e.Do(func() error {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		req, err := unix.NewIfreq(name)
+		if err != nil {
+			return err
+		}
+		if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, req); err != nil {
+			return os.NewSyscallError("SIOCGIFINDEX", err)
+		}
+		index = req.Uint32()
+		return nil
+	})
+	return index, err
+}

@@ -1,0 +1,84 @@
+package netnsenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// Keys of the sysctls that a Room reads and, for the events, sets for a moment.
+const (
+	keyMax    = "net/netfilter/nf_conntrack_max"
+	keyCount  = "net/netfilter/nf_conntrack_count"
+	keyEvents = "net/netfilter/nf_conntrack_events"
+)
+
+// fill leaves the room that the Config asks for.
+func (e *Env) fill(ctx context.Context) error {
+	e.room.Free = -1
+	limit, err := e.number(keyMax)
+	if err != nil {
+		if !e.cfg.Room.set {
+			return nil // conntrack may be a module that nobody needs here
+		}
+		return err
+	}
+	e.room.Limit = limit
+	if !e.cfg.Room.set {
+		return nil
+	}
+	n := limit - e.cfg.Room.free
+	switch {
+	case limit == 0:
+		return &nf.UnsupportedError{Need: "a limit", Hint: "sudo sysctl -w net.netfilter.nf_conntrack_max=262144: zero means none, and nothing fills up"}
+	case n < 0:
+		return fmt.Errorf("room for %d entries: the kernel's limit is %d", e.cfg.Room.free, limit)
+	case n > fillBudget:
+		return &nf.UnsupportedError{
+			Need: "a smaller table",
+			Hint: fmt.Sprintf("to fill it would take %d entries, more than the %d that are reasonable; sudo sysctl -w net.netfilter.nf_conntrack_max=262144", n, fillBudget),
+		}
+	}
+	if err := e.addFiller(ctx, n); err != nil {
+		return fmt.Errorf("fill the table up to %d of %d: %w", n, limit, err)
+	}
+	e.room = RoomInfo{Limit: limit, Filler: n, Free: e.cfg.Room.free, Unreplied: e.cfg.Room.unreplied}
+	return e.checkRoom(n, limit)
+}
+
+// checkRoom looks again after the table has been filled: others may write the limit.
+func (e *Env) checkRoom(filler, limit int) error {
+	count, err := e.number(keyCount)
+	if err != nil {
+		return err
+	}
+	now, err := e.number(keyMax)
+	if err != nil {
+		return err
+	}
+	if now != limit {
+		return fmt.Errorf("fill the table: somebody changed nf_conntrack_max from %d to %d meanwhile", limit, now)
+	}
+	if count != filler {
+		return fmt.Errorf("fill the table: %d entries are there after %d were inserted", count, filler)
+	}
+	return nil
+}
+
+// addFiller inserts n entries without events, so that they never have any: it is faster, and nobody is told of them.
+func (e *Env) addFiller(ctx context.Context, n int) error {
+	events, err := e.readFile("/proc/sys/" + keyEvents)
+	if err != nil {
+		return err
+	}
+	if err := e.setSysctl(keyEvents, "0"); err != nil {
+		return err
+	}
+	f, err := openFiller(e, e.cfg.Room.unreplied)
+	if err == nil {
+		err = errors.Join(f.fill(ctx, n), f.close())
+	}
+	return errors.Join(err, e.setSysctl(keyEvents, events))
+}

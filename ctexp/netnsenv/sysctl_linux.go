@@ -1,0 +1,149 @@
+package netnsenv
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// baseline are the values that a new namespace may have from the host (net/ipv4/devinet.c, devinet_init_net) or that
+// make noise, in the order of writing: forwarding resets others.
+var baseline = []struct{ key, value string }{
+	{"net/ipv4/conf/*/forwarding", "0"},
+	{"net/ipv4/conf/*/rp_filter", "0"},
+	{"net/ipv4/conf/*/accept_redirects", "1"},
+	{"net/ipv4/conf/*/send_redirects", "1"},
+	{"net/ipv4/conf/*/accept_local", "0"},
+	{"net/ipv4/conf/*/route_localnet", "0"},
+	{"net/ipv4/conf/*/log_martians", "0"},
+	{"net/ipv6/conf/*/accept_dad", "0"},
+	{"net/ipv6/conf/*/router_solicitations", "0"},
+	{"net/ipv6/conf/*/accept_ra", "0"},
+	{"net/ipv6/conf/*/addr_gen_mode", "1"}, // none: no link-local address by itself
+}
+
+// setBaseline writes the baseline for all links to come. A kernel without IPv6 has no files for it.
+func (e *Env) setBaseline() error {
+	ipv6 := "1"
+	if e.hasIPv6() {
+		ipv6 = "0"
+	}
+	for _, b := range append(slices.Clip(baseline), struct{ key, value string }{"net/ipv6/conf/*/disable_ipv6", ipv6}) {
+		for _, scope := range []string{"all", "default"} {
+			err := e.setSysctl(strings.Replace(b.key, "*", scope, 1), b.value)
+			if err != nil && !(strings.HasPrefix(b.key, "net/ipv6/") && errors.Is(err, os.ErrNotExist)) {
+				return err
+			}
+		}
+	}
+	// 2, the default since 5.19, would make events depend on listeners anywhere on the host.
+	err := e.setSysctl("net/netfilter/nf_conntrack_events", "1")
+	if errors.Is(err, os.ErrNotExist) { // conntrack is a module that is not loaded yet, or has no events
+		err = nil
+	}
+	return err
+}
+
+// setConfigured writes the sysctls of the Config: those that belong to a link when it is there, all others before.
+func (e *Env) setConfigured(ofLinks bool) error {
+	var keys []string
+	for name := range e.cfg.Sysctls {
+		key, err := sysctlKey(name)
+		if err != nil {
+			return err
+		}
+		if e.belongsToLink(key) == ofLinks {
+			keys = append(keys, name)
+		}
+	}
+	sort.Strings(keys)
+	for _, name := range keys {
+		if err := e.SetSysctl(name, e.cfg.Sysctls[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Env) belongsToLink(key string) bool {
+	for _, l := range e.cfg.Links {
+		if strings.Contains(key, "/"+l.Name+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// Sysctl returns the value of a sysctl in the namespace, without the final newline: e.Sysctl("net.ipv4.ip_forward").
+func (e *Env) Sysctl(name string) (string, error) {
+	key, err := sysctlKey(name)
+	if err != nil {
+		return "", err
+	}
+	v, err := e.readFile("/proc/sys/" + key)
+	return strings.TrimSuffix(v, "\n"), sysctlError(name, err)
+}
+
+// SetSysctl sets a sysctl of the namespace. Only names below "net." are taken: others belong to the whole machine.
+func (e *Env) SetSysctl(name, value string) error {
+	key, err := sysctlKey(name)
+	if err != nil {
+		return err
+	}
+	return sysctlError(name, e.setSysctl(key, value))
+}
+
+// sysctlKey turns a dotted name into its path below /proc/sys: slashes and dots change places, as in sysctl(8).
+func sysctlKey(name string) (string, error) {
+	key := strings.Map(func(r rune) rune {
+		switch r {
+		case '.':
+			return '/'
+		case '/':
+			return '.'
+		}
+		return r
+	}, name)
+	if !strings.HasPrefix(key, "net/") || strings.Contains(key, "..") {
+		return "", fmt.Errorf("sysctl %q: want a name that begins with \"net.\": no other belongs to the namespace", name)
+	}
+	return key, nil
+}
+
+func sysctlError(name string, err error) error {
+	switch {
+	case err == nil || errors.Is(err, ErrClosed):
+		return err
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("sysctl %s: it does not exist in this namespace: %w", name, err)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("sysctl %s: it is read-only in this namespace: %w", name, err)
+	}
+	return fmt.Errorf("sysctl %s: %w", name, err)
+}
+
+func (e *Env) setSysctl(key, value string) error {
+	return e.Do(func() error {
+		// Without O_CREATE: in /proc that is refused with an error that hides the real one.
+		f, err := os.OpenFile("/proc/sys/"+key, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = f.WriteString(value)
+		return err
+	})
+}
+
+// readFile reads a file of /proc as the namespace shows it.
+func (e *Env) readFile(path string) (s string, err error) {
+	err = e.Do(func() error {
+		b, err := os.ReadFile(path)
+		s = string(b)
+		return err
+	})
+	return s, err
+}

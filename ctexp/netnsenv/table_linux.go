@@ -1,0 +1,136 @@
+package netnsenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/ti-mo/conntrack"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/ctnl"
+	"github.com/ctexp/go-ctexp/internal/ours"
+)
+
+// Table reads and writes the conntrack table of an Env as ctnetlink does, from any goroutine. The filler of a Room is
+// no part of it: it is neither counted nor deleted, and its zone 65535 is refused.
+type Table struct {
+	env  *Env
+	mu   sync.Mutex // a connection answers one question at a time
+	conn *conntrack.Conn
+}
+
+func openTable(e *Env) (*Table, error) {
+	t := &Table{env: e}
+	err := e.Do(func() (err error) {
+		t.conn, err = conntrack.Dial(nil)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open ctnetlink: %w", err)
+	}
+	return t, nil
+}
+
+// Count returns how many entries the table has. Those whose time is over still count until the kernel's garbage
+// collector, a walk of the table or a packet meets them.
+func (t *Table) Count() (int, error) {
+	if t.env.room.Unreplied { // the kernel evicts the filler as well: only a look can tell
+		entries, err := t.list(nf.Filter{})
+		return len(entries), err
+	}
+	n, err := t.env.number("net/netfilter/nf_conntrack_count")
+	return n - t.env.room.Filler, err
+}
+
+// Create inserts an entry. It needs both tuples and a timeout; a TCP entry takes its state, too. A zero status is
+// CONFIRMED alone; others must contain it. On a full table the kernel says ENOMEM, for an entry that is there EEXIST.
+func (t *Table) Create(e nf.Entry) error {
+	return t.write("create", e, func(f conntrack.Flow) error { return t.conn.Create(f) })
+}
+
+// Update changes the entry that has e's tuples, zone and, unless it is zero, id. What is zero in e stays as it is.
+func (t *Table) Update(e nf.Entry) error {
+	return t.write("update", e, func(f conntrack.Flow) error { return t.conn.Update(f) })
+}
+
+// Delete removes the entry that has e's tuple Orig, its zone and, unless it is zero, its id. Where there is none,
+// the error is ENOENT.
+func (t *Table) Delete(e nf.Entry) error {
+	e = nf.Entry{Orig: e.Orig, Reply: e.Reply, Zone: e.Zone, ID: e.ID}
+	return t.write("delete", e, func(f conntrack.Flow) error { return t.conn.Delete(f) })
+}
+
+func (t *Table) write(what string, e nf.Entry, do func(conntrack.Flow) error) error {
+	if e.Zone == ours.FillerZone {
+		return fmt.Errorf("%s entry %v: zone %d belongs to the filler", what, e, e.Zone)
+	}
+	if t.env.FD() < 0 {
+		return ErrClosed
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := do(ctnl.Flow(e)); err != nil {
+		return fmt.Errorf("%s entry %v: %w", what, e, err)
+	}
+	return nil
+}
+
+// Flush deletes the entries that the filter selects, all of the experiment's if it is zero, and returns how many.
+func (t *Table) Flush(ctx context.Context, f nf.Filter) (int, error) {
+	entries, err := t.list(f)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return n, fmt.Errorf("flush: %d of %d entries deleted: %w", n, len(entries), context.Cause(ctx))
+		}
+		switch err := t.Delete(e); {
+		case err == nil:
+			n++
+		case !errors.Is(err, unix.ENOENT): // gone by itself meanwhile: no news
+			return n, fmt.Errorf("flush: %w", err)
+		}
+	}
+	return n, nil
+}
+
+// list reads the entries that f selects.
+func (t *Table) list(f nf.Filter) ([]nf.Entry, error) {
+	if t.env.FD() < 0 {
+		return nil, ErrClosed
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	flows, err := t.conn.DumpFilter(ctnl.Filter(f, t.env.room.Filler > 0), nil)
+	if err != nil {
+		return nil, fmt.Errorf("dump the conntrack table: %w", err)
+	}
+	var entries []nf.Entry
+	for _, flow := range flows {
+		// The kernel's filter is a saving only: old ones ignore parts of it.
+		if e := ctnl.Entry(flow); e.Zone != ours.FillerZone && f.Match(e) {
+			entries = append(entries, e)
+		}
+	}
+	return entries, nil
+}
+
+// number reads a sysctl that is a number.
+func (e *Env) number(key string) (int, error) {
+	s, err := e.readFile("/proc/sys/" + key)
+	if err != nil {
+		return 0, sysctlError(strings.ReplaceAll(key, "/", "."), err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(s))
+	if err != nil {
+		return 0, fmt.Errorf("sysctl %s: %w", strings.ReplaceAll(key, "/", "."), err)
+	}
+	return n, nil
+}

@@ -1,0 +1,27 @@
+//go:build !linux
+
+package netnsenv
+
+import (
+	"context"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// Table is the conntrack table of an Env; here there is none.
+type Table struct{}
+
+// Count says that this is no Linux.
+func (t *Table) Count() (int, error) { return 0, errLinux }
+
+// Create says that this is no Linux.
+func (t *Table) Create(nf.Entry) error { return errLinux }
+
+// Update says that this is no Linux.
+func (t *Table) Update(nf.Entry) error { return errLinux }
+
+// Delete says that this is no Linux.
+func (t *Table) Delete(nf.Entry) error { return errLinux }
+
+// Flush says that this is no Linux.
+func (t *Table) Flush(context.Context, nf.Filter) (int, error) { return 0, errLinux }

@@ -1,0 +1,53 @@
+package nf
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Tuple names one direction of a flow, as nf_conntrack_tuple does (include/net/netfilter/nf_conntrack_tuple.h).
+// The zone is part of the Entry, not of its tuples.
+type Tuple struct {
+	Proto Proto
+	// Src and Dst have port 0 for protocols without ports.
+	Src, Dst netip.AddrPort
+	// ICMP is zero unless Proto is ICMP or ICMPv6.
+	ICMP ICMPTuple
+}
+
+// ICMPTuple is what stands for the ports in the tuple of an ICMP or ICMPv6 query.
+type ICMPTuple struct {
+	Type, Code uint8
+	ID         uint16 // the identifier of an echo
+}
+
+// Family returns the family of the tuple's source address.
+func (t Tuple) Family() Family { return FamilyOf(t.Src.Addr()) }
+
+// Reverse returns the tuple of the opposite direction for a flow without NAT: source and destination are swapped,
+// an echo request becomes an echo reply (net/netfilter/nf_conntrack_proto_icmp.c, nf_conntrack_invert_icmp_tuple).
+func (t Tuple) Reverse() Tuple {
+	t.Src, t.Dst = t.Dst, t.Src
+	if inv, ok := icmpInverse[t.Proto][t.ICMP.Type]; ok && t.Proto.IsICMP() {
+		t.ICMP.Type = inv
+	}
+	return t
+}
+
+// icmpInverse is invmap of nf_conntrack_proto_icmp.c and nf_conntrack_proto_icmpv6.c.
+var icmpInverse = map[Proto]map[uint8]uint8{
+	ICMP:   {8: 0, 0: 8, 13: 14, 14: 13, 15: 16, 16: 15, 17: 18, 18: 17},
+	ICMPv6: {128: 129, 129: 128, 139: 140, 140: 139},
+}
+
+// String prints the tuple in the words of conntrack -L: "src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80".
+func (t Tuple) String() string {
+	s := fmt.Sprintf("src=%v dst=%v", t.Src.Addr(), t.Dst.Addr())
+	switch {
+	case t.Proto.IsICMP():
+		s += fmt.Sprintf(" type=%d code=%d id=%d", t.ICMP.Type, t.ICMP.Code, t.ICMP.ID)
+	case t.Proto.HasPorts():
+		s += fmt.Sprintf(" sport=%d dport=%d", t.Src.Port(), t.Dst.Port())
+	}
+	return s
+}

@@ -1,0 +1,67 @@
+package ctnl
+
+import (
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/ti-mo/conntrack"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// labelBytes is the size of a set of labels (include/net/netfilter/nf_conntrack_labels.h, NF_CT_LABELS_MAX_SIZE).
+const labelBytes = 16
+
+// Flow returns e for ti-mo's Create, Update and Delete. A part of a second in the timeout counts as a whole one. The
+// counters, which only the kernel writes, are left out. Labels that are no hexadecimal number panic.
+//
+// A status that is not zero goes to the kernel as it is, which takes it only with Confirmed and without Expected and
+// Dying (net/netfilter/nf_conntrack_netlink.c, ctnetlink_change_status).
+func Flow(e nf.Entry) conntrack.Flow {
+	f := conntrack.Flow{
+		ID:         e.ID,
+		TupleOrig:  flowTuple(e.Orig),
+		TupleReply: flowTuple(e.Reply),
+		Status:     conntrack.Status(e.Status),
+		Timeout:    uint32((e.Timeout + time.Second - 1) / time.Second),
+		Mark:       e.Mark,
+		Zone:       e.Zone,
+		Helper:     conntrack.Helper{Name: e.Helper},
+		Labels:     labels(e.Labels),
+	}
+	if e.State != nf.TCPNone {
+		f.ProtoInfo.TCP = &conntrack.ProtoInfoTCP{State: uint8(e.State)}
+	}
+	return f
+}
+
+func flowTuple(t nf.Tuple) conntrack.Tuple {
+	return conntrack.Tuple{
+		IP: conntrack.IPTuple{
+			SourceAddress:      t.Src.Addr().Unmap(),
+			DestinationAddress: t.Dst.Addr().Unmap(),
+		},
+		Proto: conntrack.ProtoTuple{
+			Protocol:        uint8(t.Proto),
+			SourcePort:      t.Src.Port(),
+			DestinationPort: t.Dst.Port(),
+			ICMPv4:          t.Proto == nf.ICMP,
+			ICMPv6:          t.Proto == nf.ICMPv6,
+			ICMPID:          t.ICMP.ID,
+			ICMPType:        t.ICMP.Type,
+			ICMPCode:        t.ICMP.Code,
+		},
+	}
+}
+
+func labels(s string) []byte {
+	if s == "" {
+		return nil
+	}
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) > labelBytes {
+		panic(fmt.Sprintf("ctnl: labels %q: want at most %d bytes in hexadecimal", s, labelBytes))
+	}
+	return append(b, make([]byte, labelBytes-len(b))...)
+}

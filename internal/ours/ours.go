@@ -1,0 +1,12 @@
+// Package ours names what ctexp itself puts into a namespace, so that netnsenv, which makes it, and observe, which
+// hides it from what belongs to the user, agree on it.
+package ours
+
+const (
+	// Table is the name of our nftables tables: family inet has the probes, family netdev the fence's ingress counters.
+	Table = "ctexp"
+	// FarPrefix begins the name of the far end of a veth link, from which packets are injected.
+	FarPrefix = "far."
+	// FillerZone is the conntrack zone of the filler that leaves just so much room in the table.
+	FillerZone uint16 = 65535
+)
