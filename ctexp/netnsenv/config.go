@@ -52,7 +52,8 @@ type LinkConfig struct {
 	Name string
 	// Kind is chosen by what is accessible (Auto), or Tun or Veth.
 	Kind LinkKind
-	// Prefixes are the host's addresses on the link, with the length of the network that is behind it.
+	// Prefixes are the host's addresses on the link, with the length of the network that is behind it. Nil means
+	// 192.0.2.1/24 if it is the only link, else none.
 	Prefixes []netip.Prefix
 	// Routes lead through this link. Nil means the default route if it is the only link, else none.
 	Routes []netip.Prefix
@@ -78,7 +79,7 @@ func (k LinkKind) String() string {
 // normalize checks c and fills in what zero values stand for.
 func (c Config) normalize() (Config, error) {
 	if c.Links == nil {
-		c.Links = []LinkConfig{{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}}
+		c.Links = []LinkConfig{{}}
 	}
 	links := make([]LinkConfig, len(c.Links))
 	names := map[string]bool{"lo": true}
@@ -117,6 +118,9 @@ func (l LinkConfig) normalize(index int, only bool) (LinkConfig, error) {
 	}
 	if l.MTU < 68 || l.MTU > 65535 {
 		return l, fmt.Errorf("link %q: MTU %d: want 68 to 65535", l.Name, l.MTU)
+	}
+	if l.Prefixes == nil && only {
+		l.Prefixes = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}
 	}
 	for _, p := range append(append([]netip.Prefix(nil), l.Prefixes...), l.Routes...) {
 		if !p.IsValid() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -125,7 +126,7 @@ func (e *Env) addRules(ctx context.Context) error {
 		return err
 	}
 	for _, l := range e.links {
-		if err := e.up(l); err != nil {
+		if err := e.up(ctx, l); err != nil {
 			return err
 		}
 	}
@@ -228,7 +229,9 @@ func (e *Env) Close() error {
 	e.mu.Unlock()
 	var errs []error
 	for i := len(closers) - 1; i >= 0; i-- {
-		errs = append(errs, closers[i].Close())
+		if err := closers[i].Close(); !errors.Is(err, net.ErrClosed) { // its user may have closed it
+			errs = append(errs, err)
+		}
 	}
 	if e.owned != nil {
 		e.owned.close()

@@ -1,6 +1,7 @@
 package netnsenv
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/netip"
@@ -106,7 +107,7 @@ func (e *Env) openLink(cfg LinkConfig) (*Link, error) {
 }
 
 // up gives the link its addresses and routes and turns it on.
-func (e *Env) up(l *Link) error {
+func (e *Env) up(ctx context.Context, l *Link) error {
 	msg := &rtnetlink.LinkMessage{
 		Index: l.index, Flags: unix.IFF_UP, Change: unix.IFF_UP,
 		Attributes: &rtnetlink.LinkAttributes{MTU: uint32(l.cfg.MTU), Name: l.cfg.Name},
@@ -121,6 +122,11 @@ func (e *Env) up(l *Link) error {
 		})
 		if err != nil {
 			return fmt.Errorf("link %q: add address %v: %w", l.cfg.Name, p, err)
+		}
+		if nf.FamilyOf(p.Addr()) == nf.IPv6 {
+			if err := e.awaitLocal(ctx, p.Addr()); err != nil {
+				return fmt.Errorf("link %q: address %v: %w", l.cfg.Name, p, err)
+			}
 		}
 	}
 	for _, p := range l.cfg.Routes {
@@ -138,6 +144,26 @@ func (e *Env) up(l *Link) error {
 		}
 	}
 	return nil
+}
+
+// awaitLocal waits until the host takes a for its own. A worker of the kernel brings that about, also without duplicate
+// address detection (net/ipv6/addrconf.c, addrconf_dad_work).
+func (e *Env) awaitLocal(ctx context.Context, a netip.Addr) error {
+	tick := time.NewTicker(100 * time.Microsecond)
+	defer tick.Stop()
+	for {
+		routes, err := e.route.Route.Get(&rtnetlink.RouteMessage{
+			Family: unix.AF_INET6, DstLength: 128, Attributes: rtnetlink.RouteAttributes{Dst: a.AsSlice()},
+		})
+		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("it is not local yet: %w", context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
 }
 
 func (e *Env) linkIndex(name string) (index uint32, err error) {

@@ -80,9 +80,13 @@ func packetSocket(ifindex int) (*os.File, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket(AF_PACKET)", err)
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
-		unix.Close(fd)
-		return nil, os.NewSyscallError("setsockopt(PACKET_IGNORE_OUTGOING)", err)
+	// The queueing discipline of an interface that was up before its peer comes with the link watch, some time later, and
+	// drops until then (net/sched/sch_generic.c, dev_activate): do without.
+	for _, option := range []int{unix.PACKET_IGNORE_OUTGOING, unix.PACKET_QDISC_BYPASS} {
+		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, option, 1); err != nil {
+			unix.Close(fd)
+			return nil, os.NewSyscallError("setsockopt(SOL_PACKET)", err)
+		}
 	}
 	all := binary.NativeEndian.Uint16([]byte{unix.ETH_P_ALL >> 8, unix.ETH_P_ALL & 0xff})
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: ifindex, Protocol: all}); err != nil {

@@ -83,6 +83,7 @@ func parseHeader(b []byte) (Tuple, bool) {
 		if n < 20 || len(b) < n {
 			return Tuple{}, false
 		}
+		b = claimed(b, int(binary.BigEndian.Uint16(b[2:])), n)
 		t.Proto = Proto(b[9])
 		t.Src = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[12:16])), 0)
 		t.Dst = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[16:20])), 0)
@@ -95,6 +96,7 @@ func parseHeader(b []byte) (Tuple, bool) {
 		}
 		t.Src = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])), 0)
 		t.Dst = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[24:40])), 0)
+		b = claimed(b, 40+int(binary.BigEndian.Uint16(b[4:])), 40)
 		t.Proto, l4 = skipExtensions(b[6], b[40:])
 	default:
 		return Tuple{}, false
@@ -110,6 +112,11 @@ func parseHeader(b []byte) (Tuple, bool) {
 		}
 	}
 	return t, true
+}
+
+// claimed cuts b to the length that its header claims, at least the header itself; one that is too long stays as it is.
+func claimed(b []byte, total, header int) []byte {
+	return b[:min(len(b), max(total, header))]
 }
 
 // skipExtensions walks the IPv6 extension headers (net/ipv6/exthdrs_core.c, ipv6_skip_exthdr) and returns the

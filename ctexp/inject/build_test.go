@@ -1,0 +1,190 @@
+package inject_test
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+)
+
+func ExampleBuild() {
+	unreachable := layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort)
+	p, err := inject.Build(
+		&layers.IPv4{TTL: 64, SrcIP: []byte{198, 18, 0, 2}, DstIP: []byte{192, 0, 2, 1}},
+		&layers.ICMPv4{TypeCode: unreachable},
+		gopacket.Payload(web.Reverse().UDP(nil)),
+	)
+	fmt.Println(p, err)
+	// Output: IP 198.18.0.2 > 192.0.2.1: ICMP port unreachable for (IP 192.0.2.1.80 > 198.18.0.2.10000: UDP, length 0), length 36 <nil>
+}
+
+// The 40 bytes of a SYN, written by hand.
+func TestBuildLaysOutASYN(t *testing.T) {
+	t.Parallel()
+	want := "45000028" + "00004000" + "4006b2ba" + "c6120002" + "c0000201" + // IPv4
+		"2710" + "0050" + "00000001" + "00000000" + "5002ffff" + "006c" + "0000" // TCP
+
+	got := hex.EncodeToString(inject.SYN(web))
+
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("SYN (-want +got):\n%s", diff)
+	}
+}
+
+func TestBuildFillsInWhatFollowsFromTheLayers(t *testing.T) {
+	t.Parallel()
+	p, err := inject.Build(
+		&layers.IPv6{HopLimit: 64, SrcIP: web6.Src.Addr().AsSlice(), DstIP: web6.Dst.Addr().AsSlice()},
+		&layers.UDP{SrcPort: 10000, DstPort: 80}, gopacket.Payload("hello"),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(web6.UDP([]byte("hello")), p); diff != "" {
+		t.Errorf("UDP without version, next header, lengths, checksum (-want +got):\n%s", diff)
+	}
+}
+
+// Each layer's checksum is made with the network layer next before it.
+func TestBuildChecksTheInnerPacketWithItsOwnAddresses(t *testing.T) {
+	t.Parallel()
+	inner := web.Reverse().TCP(inject.TCP{Flags: inject.FlagSYN, Seq: 1})
+	p, err := inject.Build(
+		&layers.IPv4{TTL: 64, SrcIP: []byte{198, 18, 0, 9}, DstIP: []byte{192, 0, 2, 1}},
+		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeTimeExceeded, 0)},
+		&layers.IPv4{
+			TTL: 64, Flags: layers.IPv4DontFragment, SrcIP: []byte{192, 0, 2, 1}, DstIP: []byte{198, 18, 0, 2},
+		},
+		&layers.TCP{SrcPort: 80, DstPort: 10000, Seq: 1, SYN: true, Window: 65535},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkSums(p); err != nil {
+		t.Errorf("outer packet: %v", err)
+	}
+	if diff := cmp.Diff(inner, p[28:]); diff != "" {
+		t.Errorf("inner packet (-want +got):\n%s", diff)
+	}
+}
+
+// A checksum that comes out as zero would mean in UDP that there is none, which IPv6 does not allow.
+func TestBuildWritesAZeroUDPChecksumAsOnes(t *testing.T) {
+	t.Parallel()
+	checksum := web6.UDP([]byte{0, 0})[46:48]
+
+	p := web6.UDP(checksum) // which the sum lacks to be all ones
+
+	if diff := cmp.Diff(inject.Packet{0xff, 0xff}, p[46:48]); diff != "" {
+		t.Errorf("checksum (-want +got):\n%s", diff)
+	}
+	if err := checkSums(p); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBuildNamesTheLayerThatIsWrong(t *testing.T) {
+	t.Parallel()
+	ip := func() *layers.IPv4 { return &layers.IPv4{SrcIP: make([]byte, 4), DstIP: make([]byte, 4)} }
+	options := make([]layers.TCPOption, 41)
+	for i := range options {
+		options[i].OptionType = layers.TCPOptionKindNop
+	}
+	short := ip()
+	short.Options = []layers.IPv4Option{{OptionType: 7, OptionLength: 1}}
+	mixed := ip()
+	mixed.DstIP = web6.Dst.Addr().AsSlice()
+	got := map[string]string{}
+	for name, ls := range map[string][]gopacket.SerializableLayer{
+		"nothing":            nil,
+		"nil":                {ip(), nil},
+		"nil pointer":        {ip(), (*layers.TCP)(nil)},
+		"Ethernet":           {&layers.Ethernet{}, ip()},
+		"TCP alone":          {&layers.TCP{}},
+		"no addresses":       {&layers.IPv4{}, &layers.TCP{}},
+		"mixed addresses":    {mixed},
+		"41 bytes of option": {ip(), &layers.TCP{Options: options}},
+		"broken IPv4 option": {short},
+		"64 KiB":             {ip(), gopacket.Payload(make([]byte, 65516))},
+	} {
+		p, err := inject.Build(ls...)
+		text, _, _ := strings.Cut(fmt.Sprint(err), "runtime error") // what comes then is up to the version of Go
+		got[name] = fmt.Sprint(p != nil, " ", text)
+	}
+	want := map[string]string{
+		"nothing":            "false build packet: no layers",
+		"nil":                "false build packet: layer 1 is nil",
+		"nil pointer":        "false build packet: layer 1 is nil",
+		"Ethernet":           "false build packet: a packet begins with IPv4 or IPv6, not with Ethernet",
+		"TCP alone":          "false build packet: a packet begins with IPv4 or IPv6, not with TCP",
+		"no addresses":       "false build packet: layer 1 (TCP): Invalid source IPv4 address (wrong length of 0 bytes instead of 4)",
+		"mixed addresses":    "false build packet: layer 0 (IPv4): Invalid destination IPv4 address (address is IPv6)",
+		"41 bytes of option": "false build packet: layer 1 (TCP): header of 64 bytes is longer than 60",
+		"broken IPv4 option": "false build packet: gopacket: ",
+		"64 KiB":             "false build packet: layer 0 (IPv4): length of 65536 bytes is more than 65535",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("errors (-want +got):\n%s", diff)
+	}
+}
+
+// The race detector is the judge: gopacket writes lengths and checksums into the layers that it serializes.
+func TestBuildLeavesTheLayersAlone(t *testing.T) {
+	t.Parallel()
+	ip := &layers.IPv4{TTL: 64, SrcIP: []byte{198, 18, 0, 2}, DstIP: []byte{192, 0, 2, 1}}
+	udp := &layers.UDP{SrcPort: 10000, DstPort: 80}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if _, err := inject.Build(ip, udp, gopacket.Payload("hello")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if diff := cmp.Diff([2]uint16{}, [2]uint16{ip.Checksum, udp.Length}); diff != "" {
+		t.Errorf("checksum and length in the layers (-want +got):\n%s", diff)
+	}
+}
+
+// FuzzBuild checks that Decode returns the fields that Build was given.
+func FuzzBuild(f *testing.F) {
+	f.Add(uint16(10000), uint16(81), uint32(1), uint32(2), uint8(0x12), uint16(512), []byte("hello"))
+	f.Fuzz(func(t *testing.T, sport, dport uint16, seq, ack uint32, flags uint8, window uint16, payload []byte) {
+		if len(payload) > 60000 {
+			t.Skip("too large for a packet")
+		}
+		for _, flow := range []inject.Flow{web, web6} {
+			seg := inject.TCP{Flags: inject.TCPFlags(flags), Seq: seq, Ack: ack, Window: max(window, 1), Payload: payload}
+			p := flow.TCP(seg)
+			if err := checkSums(p); err != nil {
+				t.Error(err)
+			}
+			d := inject.Decode(p)
+			tcp, _ := d.Layer(layers.LayerTypeTCP).(*layers.TCP)
+			if tcp == nil {
+				t.Fatalf("no TCP in %v: %v", p, d.ErrorLayer())
+			}
+			got := inject.TCP{
+				Flags: inject.TCPFlags(tcp.Contents[13]), Seq: tcp.Seq, Ack: tcp.Ack, Window: tcp.Window, Payload: tcp.Payload,
+			}
+			if diff := cmp.Diff(seg, got); diff != "" && len(payload) > 0 {
+				t.Errorf("segment (-want +got):\n%s", diff)
+			}
+		}
+	})
+}
+
+func BenchmarkBuild(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		inject.SYN(web)
+	}
+}

@@ -1,0 +1,68 @@
+package inject
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// Flow is one direction of a conversation: where its packets come from and where they go to. Both addresses are of
+// one family. For protocols without ports, the ports are zero.
+type Flow struct {
+	Src, Dst netip.AddrPort
+}
+
+// Reverse returns the flow of the answers.
+func (f Flow) Reverse() Flow { return Flow{Src: f.Dst, Dst: f.Src} }
+
+// Nth returns f with its source port raised by i ≥ 0. It panics where that is no port any more.
+func (f Flow) Nth(i int) Flow {
+	if i < 0 {
+		panic(fmt.Sprintf("inject: flow number %d is negative", i))
+	}
+	if free := math.MaxUint16 - int(f.Src.Port()); i > free {
+		panic(fmt.Sprintf("inject: source port %d + %d is beyond 65535", f.Src.Port(), i))
+	}
+	f.Src = netip.AddrPortFrom(f.Src.Addr(), f.Src.Port()+uint16(i))
+	return f
+}
+
+// String returns "198.18.0.2:10000 > 192.0.2.1:80".
+func (f Flow) String() string { return fmt.Sprintf("%v > %v", f.Src, f.Dst) }
+
+// network returns the header for a packet of the given protocol from src to dst, and panics if there can be none.
+func network(src, dst netip.Addr, p nf.Proto) gopacket.SerializableLayer {
+	src, dst = src.Unmap(), dst.Unmap()
+	switch {
+	case !src.IsValid() || !dst.IsValid():
+		panic(fmt.Sprintf("inject: no packet from %v to %v: both addresses are needed", src, dst))
+	case nf.FamilyOf(src) != nf.FamilyOf(dst):
+		panic(fmt.Sprintf("inject: no packet from %v to %v: one is IPv4, one IPv6", src, dst))
+	case src.Is4():
+		return &layers.IPv4{
+			Version: 4, Flags: layers.IPv4DontFragment, TTL: hopLimit, Protocol: layers.IPProtocol(p),
+			SrcIP: src.AsSlice(), DstIP: dst.AsSlice(),
+		}
+	}
+	return &layers.IPv6{
+		Version: 6, HopLimit: hopLimit, NextHeader: layers.IPProtocol(p),
+		SrcIP: src.AsSlice(), DstIP: dst.AsSlice(),
+	}
+}
+
+// hopLimit is Linux's default, sysctl net.ipv4.ip_default_ttl.
+const hopLimit = 64
+
+// mustBuild is Build for packets whose only fault can be the size of what the caller put into them.
+func mustBuild(ls ...gopacket.SerializableLayer) Packet {
+	p, err := Build(ls...)
+	if err != nil {
+		panic("inject: " + err.Error())
+	}
+	return p
+}

@@ -1,0 +1,217 @@
+package inject_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+)
+
+// link is a Link that keeps what is written, and notes the number of packets at each fence. Its MTU is 1500.
+type link struct {
+	mu      sync.Mutex
+	written []inject.Packet
+	fences  []int
+	write   func(n int, b []byte) (int, error) // the answer to the nth packet; nil: all is well
+	fence   func(ctx context.Context) error    // nil: at once
+}
+
+func (*link) Name() string                    { return "fake0" }
+func (*link) MTU() int                        { return 1500 }
+func (*link) L2() bool                        { return false }
+func (*link) Read([]byte) (int, error)        { return 0, errors.ErrUnsupported }
+func (*link) SetReadDeadline(time.Time) error { return errors.ErrUnsupported }
+
+func (l *link) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.write != nil {
+		if n, err := l.write(len(l.written), b); n < len(b) {
+			return n, err
+		}
+	}
+	l.written = append(l.written, slices.Clone(inject.Packet(b)))
+	return len(b), nil
+}
+
+func (l *link) Fence(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fences = append(l.fences, len(l.written))
+	if l.fence != nil {
+		return l.fence(ctx)
+	}
+	return nil
+}
+
+func ExampleInjector_Send() {
+	injector := inject.New(&link{}) // env.Links()[0], as a rule
+	n, err := injector.Send(context.Background(), inject.SYNs(10, web))
+	fmt.Println(n, err)
+	// Output: 10 <nil>
+}
+
+func TestSendWritesInOrderAndThenFences(t *testing.T) {
+	t.Parallel()
+	l := &link{}
+
+	n, err := inject.New(l).Send(t.Context(), inject.SYNs(3, web))
+
+	if n != 3 || err != nil {
+		t.Errorf("Send = %d, %v, want 3, nil", n, err)
+	}
+	if diff := cmp.Diff(slices.Collect(inject.SYNs(3, web)), l.written); diff != "" {
+		t.Errorf("packets (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]int{3}, l.fences); diff != "" {
+		t.Errorf("packets at the fence (-want +got):\n%s", diff)
+	}
+}
+
+// outcome is what came of a Send.
+type outcome struct {
+	N             int
+	Err           string
+	Is            bool // the error is the one of the case
+	Written, Held int  // packets at the link, and those at its last fence
+}
+
+func TestSendStopsAtTheFirstFailureAndFencesWhatWasSent(t *testing.T) {
+	t.Parallel()
+	lost := errors.New("1 of 2 packets was lost")
+	syn, big := inject.SYN(web), web.UDP(make([]byte, 1473))
+	refuse := func(n int, b []byte) (int, error) {
+		if n == 2 {
+			return 0, syscall.EIO
+		}
+		return len(b), nil
+	}
+	cases := map[string]struct {
+		link *link
+		seq  iter.Seq[inject.Packet]
+		is   error
+		want outcome
+	}{
+		"nothing to send": {&link{}, inject.Packets(), nil, outcome{Is: true}},
+		"as large as the MTU": {
+			&link{}, inject.Packets(web.UDP(make([]byte, 1472))), nil, outcome{N: 1, Is: true, Written: 1, Held: 1},
+		},
+		"larger than the MTU": {
+			&link{}, inject.Packets(syn, big, syn), syscall.EMSGSIZE,
+			outcome{1, "send packet 1 to fake0: 1501 bytes into an MTU of 1500: message too long", true, 1, 1},
+		},
+		"empty": {
+			&link{}, inject.Packets(syn, syn, nil, syn), nil,
+			outcome{2, "send packet 2 to fake0: it is empty", false, 2, 2},
+		},
+		"refused": {
+			&link{write: refuse}, inject.Repeat(5, syn), syscall.EIO,
+			outcome{2, "send packet 2 to fake0: input/output error", true, 2, 2},
+		},
+		"half written": {
+			&link{write: func(int, []byte) (int, error) { return 20, nil }}, inject.Repeat(5, syn), nil,
+			outcome{0, "send packet 0 to fake0: short write", false, 0, 0},
+		},
+		"lost": {
+			&link{fence: func(context.Context) error { return lost }}, inject.Repeat(2, syn), lost,
+			outcome{2, "send 2 packets: 1 of 2 packets was lost", true, 2, 2},
+		},
+		"refused and lost": {
+			&link{write: refuse, fence: func(context.Context) error { return lost }}, inject.Repeat(5, syn), lost,
+			outcome{2, "send packet 2 to fake0: input/output error\nsend 2 packets: 1 of 2 packets was lost", true, 2, 2},
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n, err := inject.New(c.link).Send(t.Context(), c.seq)
+
+			got := outcome{N: n, Is: errors.Is(err, c.is), Written: len(c.link.written), Held: c.link.fences[0]}
+			if err != nil {
+				got.Err = err.Error()
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("outcome (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What was sent before the context ended is final all the same: the fence has a context of its own then.
+func TestSendFencesAfterItsContextHasEnded(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &link{
+		write: func(n int, b []byte) (int, error) {
+			if n == 1 {
+				cancel()
+			}
+			return len(b), nil
+		},
+		fence: func(ctx context.Context) error { return ctx.Err() },
+	}
+
+	n, err := inject.New(l).Send(ctx, inject.SYNs(5, web))
+
+	got := outcome{n, fmt.Sprint(err), errors.Is(err, context.Canceled), len(l.written), l.fences[0]}
+	want := outcome{2, "send: stopped after 2 packets: context canceled", true, 2, 2}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("outcome (-want +got):\n%s", diff)
+	}
+}
+
+func TestSendAsksNothingOfASequenceWhenItsContextHasEnded(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	asked := func(func(inject.Packet) bool) { t.Error("the sequence was asked for packets") }
+
+	n, err := inject.New(&link{}).Send(ctx, asked)
+
+	if n != 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("Send = %d, %v, want 0 and %v", n, err, context.Canceled)
+	}
+}
+
+func TestSendMayBeCalledByManyAtOnce(t *testing.T) {
+	t.Parallel()
+	l := &link{}
+	injector := inject.New(l)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			if n, err := injector.Send(t.Context(), inject.SYNs(100, web.Nth(100*i))); n != 100 || err != nil {
+				t.Errorf("Send = %d, %v, want 100, nil", n, err)
+			}
+		})
+	}
+	wg.Wait()
+	slices.SortFunc(l.written, func(a, b inject.Packet) int { return slices.Compare(a[20:22], b[20:22]) })
+	if diff := cmp.Diff(slices.Collect(inject.SYNs(800, web)), l.written); diff != "" {
+		t.Errorf("packets by source port (-want +got):\n%s", diff)
+	}
+}
+
+// sink is a Link that takes everything and keeps nothing.
+type sink struct{ link }
+
+func (*sink) Write(b []byte) (int, error)     { return len(b), nil }
+func (*sink) Fence(ctx context.Context) error { return ctx.Err() }
+
+// BenchmarkSend measures building and sending per packet, without a kernel.
+func BenchmarkSend(b *testing.B) {
+	b.ReportAllocs()
+	injector := inject.New(&sink{})
+	if n, err := injector.Send(b.Context(), inject.Repeat(b.N, inject.SYN(web))); n != b.N || err != nil {
+		b.Fatalf("Send = %d, %v", n, err)
+	}
+}

@@ -1,0 +1,38 @@
+package inject_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+)
+
+func ExampleFlow_TCP() {
+	fmt.Println(web.TCP(inject.TCP{
+		Flags:   inject.FlagPSH | inject.FlagACK,
+		Seq:     2,
+		Ack:     2,
+		Payload: []byte("hello"),
+	}))
+	// Output: IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [P.], seq 2:7, ack 2, win 65535, length 5
+}
+
+func TestTheSegmentsFollowEachOther(t *testing.T) {
+	t.Parallel()
+	got := []string{}
+	for p := range inject.Packets(inject.SYN(web), inject.SYNACK(web.Reverse()), inject.ACK(web), inject.FIN(web), inject.RST(web)) {
+		got = append(got, p.String())
+	}
+	want := []string{
+		"IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0",
+		"IP 192.0.2.1.80 > 198.18.0.2.10000: Flags [S.], seq 1, ack 2, win 65535, length 0",
+		"IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [.], seq 2, ack 2, win 65535, length 0",
+		"IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [F.], seq 2, ack 2, win 65535, length 0",
+		"IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [R], seq 2, win 65535, length 0",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("segments (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,67 @@
+package netnsenv
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+func TestZeroConfigIsAHostWithALinkToEverywhere(t *testing.T) {
+	t.Parallel()
+	c, err := Config{}.normalize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := c.Links[0]
+	if len(c.Links) != 1 || l.Name != "tun0" || l.MTU != 1500 ||
+		l.Prefixes[0] != netip.MustParsePrefix("192.0.2.1/24") || l.Routes[0] != netip.MustParsePrefix("0.0.0.0/0") {
+		t.Errorf("got %+v", c.Links)
+	}
+}
+
+func TestWrongConfigsAreRefused(t *testing.T) {
+	t.Parallel()
+	probe := func(p ...nf.Probe) Config { return Config{Probes: p} }
+	for name, tt := range map[string]struct {
+		cfg  Config
+		want string
+	}{
+		"a prefix that is none":        {Config{Links: []LinkConfig{{Prefixes: []netip.Prefix{{}}}}}, "prefix"},
+		"two links of one name":        {Config{Links: []LinkConfig{{Name: "a"}, {Name: "a"}}}, `link "a": the name is taken`},
+		"a link named like loopback":   {Config{Links: []LinkConfig{{Name: "lo"}}}, `link "lo": the name is taken`},
+		"a name that is too long":      {Config{Links: []LinkConfig{{Name: "abcdefghijkl"}}}, "longer than 11 bytes"},
+		"an MTU that is too small":     {Config{Links: []LinkConfig{{MTU: 10}}}, "MTU 10"},
+		"a kind that is none":          {Config{Links: []LinkConfig{{Kind: 9}}}, "kind 9"},
+		"room for fewer than none":     {Config{Room: Free(-1)}, "room for -1 entries"},
+		"two probes of one name":       {probe(nf.RawPrerouting, nf.RawPrerouting), `probe "raw/prerouting": the name is taken`},
+		"two nameless probes in place": {probe(nf.Probe{}, nf.Probe{}), `probe "prerouting@0": the name is taken`},
+		"a name that is a standard's":  {probe(nf.Probe{Name: "raw/prerouting"}), "belongs to the standard probe"},
+		"the silence's name":           {probe(nf.Probe{Name: nf.Silenced}), "the name is taken"},
+		"a hook that is none":          {probe(nf.Probe{Hook: 7}), "hook(7)"},
+		"a family that is none":        {probe(nf.Probe{Family: 7}), "family(7)"},
+		"ports without a protocol":     {probe(nf.Probe{Match: nf.Match{DstPort: 80}}), "needs a protocol"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := tt.cfg.normalize()
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestOnlyLinkHasTheDefaultRouteOfItsFamilies(t *testing.T) {
+	t.Parallel()
+	both := []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8::1/64")}
+	c, err := Config{Links: []LinkConfig{{Prefixes: both}}}.normalize()
+	if err != nil || len(c.Links[0].Routes) != 2 || c.Links[0].Routes[1] != netip.MustParsePrefix("::/0") {
+		t.Errorf("one link: routes %v, %v", c.Links[0].Routes, err)
+	}
+	c, err = Config{Links: []LinkConfig{{Prefixes: both}, {}}}.normalize()
+	if err != nil || c.Links[0].Routes != nil || c.Links[1].Name != "tun1" {
+		t.Errorf("two links: %+v, %v", c.Links, err)
+	}
+}

@@ -1,0 +1,209 @@
+package netnsenv_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+)
+
+func TestDoRunsInside(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	var inside string
+	err := e.Do(func() error {
+		return e.Do(func() (err error) { // within itself as well
+			inside, err = os.Readlink("/proc/thread-self/ns/net")
+			return err
+		})
+	})
+	outside, oerr := os.Readlink("/proc/thread-self/ns/net")
+	held, herr := os.Readlink(e.Path())
+	if err := errors.Join(err, oerr, herr); err != nil {
+		t.Fatal(err)
+	}
+	if inside == outside || inside != held {
+		t.Errorf("inside %q, outside %q, held %q: want the first and the last alone to agree", inside, outside, held)
+	}
+}
+
+func TestDoHandsOnErrorsAndPanics(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	if err := e.Do(func() error { return os.ErrProcessDone }); err != os.ErrProcessDone {
+		t.Errorf("got %v", err)
+	}
+	func() {
+		defer func() {
+			if r := recover(); r != "boom" {
+				t.Errorf("recovered %v", r)
+			}
+		}()
+		_ = e.Do(func() error { panic("boom") })
+		t.Error("the panic did not go on")
+	}()
+	if err := e.Do(func() error { return nil }); err != nil {
+		t.Errorf("after a panic: %v", err)
+	}
+}
+
+func TestDoSurvivesFatal(t *testing.T) {
+	t.Parallel()
+	e, err := netnsenv.Open(t.Context(), netnsenv.Config{})
+	need(t, err)
+	if err := e.Do(func() error { endGoroutine(); return nil }); err == nil || !strings.Contains(err.Error(), "Goexit") {
+		t.Errorf("got %v", err)
+	}
+	if err := e.Do(func() error { return nil }); !errors.Is(err, netnsenv.ErrClosed) {
+		t.Errorf("afterwards: %v", err)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestClosedEnvSaysSo(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	for range 2 {
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, lerr := e.Listen(t.Context(), "tcp", ":80")
+	_, derr := e.Dial(t.Context(), "udp", "192.0.2.1:80")
+	_, serr := e.Sysctl("net.ipv4.ip_forward")
+	_, cerr := e.Table().Count()
+	_, nerr := e.NFTables()
+	for what, err := range map[string]error{
+		"Do": e.Do(func() error { return nil }), "Listen": lerr, "Dial": derr, "Sysctl": serr, "Count": cerr, "NFTables": nerr,
+		"Command": e.Command(t.Context(), "true").Run(),
+	} {
+		if !errors.Is(err, netnsenv.ErrClosed) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if e.FD() != -1 {
+		t.Errorf("FD: %d", e.FD())
+	}
+}
+
+func TestExpiredContextOpensNothing(t *testing.T) {
+	t.Parallel()
+	need(t, checkOpen(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := netnsenv.Open(ctx, netnsenv.Config{Room: netnsenv.Free(7)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Nothing that Open made stays open after Close, or after an Open that failed half way.
+func TestCloseLeavesNoDescriptor(t *testing.T) { // not parallel: it counts the descriptors of the process
+	need(t, checkOpen(t))
+	before := descriptors(t)
+	for i := range 20 {
+		cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: netnsenv.Veth}}}
+		if i%2 == 1 {
+			cfg.Sysctls = map[string]string{"net.no.such": "1"}
+		}
+		e, err := netnsenv.Open(t.Context(), cfg)
+		if i%2 == 1 {
+			if err == nil {
+				t.Fatal("want an error")
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Close()
+	}
+	await(t, func() bool { return descriptors(t) <= before+2 }) // the slow ones close in the background
+}
+
+func TestConntrackIsOffWithoutARule(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Silent: true, Conntrack: netnsenv.Off})
+	sendSYNs(t, e, 10)
+	if n := count(t, e); n != 0 {
+		t.Errorf("off: %d entries after 10 SYNs", n)
+	}
+}
+
+func TestValuesOfTheHostAreSetBack(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	for name, want := range map[string]string{
+		"net.ipv4.ip_forward": "0", "net.ipv4.conf.tun0.rp_filter": "0", "net.netfilter.nf_conntrack_events": "1",
+	} {
+		if got, err := e.Sysctl(name); err != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", name, got, err, want)
+		}
+	}
+}
+
+func TestWrongSysctlsAreNamed(t *testing.T) {
+	t.Parallel()
+	need(t, checkOpen(t))
+	for name, want := range map[string]string{
+		"net.ipv4.no_such":                 "does not exist",
+		"kernel.panic":                     `begins with "net."`,
+		"net.netfilter.nf_conntrack_count": "read-only",
+	} {
+		_, err := netnsenv.Open(t.Context(), netnsenv.Config{Sysctls: map[string]string{name: "1"}})
+		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	d, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(d)
+}
+
+func BenchmarkOpenClose(b *testing.B) {
+	for _, kind := range []netnsenv.LinkKind{netnsenv.Tun, netnsenv.Veth} {
+		for _, noPath := range []bool{false, true} {
+			b.Run(kind.String()+map[bool]string{false: "/path", true: "/nopath"}[noPath], func(b *testing.B) {
+				cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}, NoPath: noPath}
+				for b.Loop() {
+					e, err := netnsenv.Open(b.Context(), cfg)
+					need(b, err)
+					e.Close()
+				}
+			})
+		}
+	}
+}
+
+// The least that an Env can cost: its thread and its namespace.
+func BenchmarkBareNamespace(b *testing.B) {
+	need(b, func() error {
+		e, err := netnsenv.Open(b.Context(), netnsenv.Config{})
+		if err == nil {
+			e.Close()
+		}
+		return err
+	}())
+	for b.Loop() {
+		done := make(chan error)
+		go func() {
+			lockForever()
+			done <- unix.Unshare(unix.CLONE_NEWNET)
+		}()
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package netnsenv_test
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// After each fence the table has every packet sent before, on both kinds of link, with every CPU busy, and with
+// packets steered to other CPUs. CTEXP_TRIES=100000 tries more often.
+func TestFenceIsFinal(t *testing.T) {
+	tries := 300
+	if n, err := strconv.Atoi(os.Getenv("CTEXP_TRIES")); err == nil {
+		tries = n
+	}
+	stop := keepBusy()
+	defer stop()
+	for _, kind := range kinds {
+		for _, steered := range []bool{false, true} {
+			t.Run(kind.String()+map[bool]string{true: "/rps"}[steered], func(t *testing.T) {
+				cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}, Silent: true, NoPath: true}
+				if steered {
+					cfg.Sysctls = map[string]string{"net.core.rps_default_mask": strconv.FormatInt(int64(1)<<min(runtime.NumCPU(), 30)-1, 16)}
+				}
+				e, err := netnsenv.Open(t.Context(), cfg)
+				need(t, missingIfNoSysctl(err))
+				defer e.Close()
+				short := 0
+				for i := range tries {
+					const perFlush = 20000
+					if i > 0 && i%perFlush == 0 {
+						if _, err := e.Table().Flush(t.Context(), nf.Filter{}); err != nil {
+							t.Fatal(err)
+						}
+					}
+					send(t, e, inject.SYN(web.Nth(i%perFlush)))
+					if want, got := i%perFlush+1, count(t, e); got < want {
+						short++
+					}
+				}
+				if short > 0 {
+					t.Errorf("the table was short after %d of %d fences", short, tries)
+				}
+				t.Logf("%d tries, %d CPUs busy, GOMAXPROCS %d", tries, runtime.NumCPU(), runtime.GOMAXPROCS(0))
+			})
+		}
+	}
+}
+
+// missingIfNoSysctl turns the error of a kernel before 6.3, which has no mask per namespace, into a missing ability.
+func missingIfNoSysctl(err error) error {
+	if err != nil && os.IsNotExist(unwrapAll(err)) {
+		return &nf.UnsupportedError{Need: "net.core.rps_default_mask", Hint: "Linux 6.3 or later", Err: err}
+	}
+	return err
+}
+
+// keepBusy has every CPU compute until the returned function is called.
+func keepBusy() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for range runtime.NumCPU() {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+			}
+		})
+	}
+	return func() { cancel(); wg.Wait() }
+}
+
+// A packet that is written and never reaches the host is an error of the fence, and of that one only.
+func TestFenceCountsWhatIsLost(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Silent: true, Links: []netnsenv.LinkConfig{{Kind: netnsenv.Veth}}})
+	setDown(t, e, "tun0")
+	l := e.Links()[0]
+	if _, err := l.Write(inject.SYN(web)); err == nil {
+		if err := l.Fence(t.Context()); err == nil {
+			t.Error("a packet into a link that is down is not reported as lost")
+		}
+		if err := l.Fence(t.Context()); err != nil {
+			t.Errorf("reported twice: %v", err)
+		}
+	}
+}
+
+func BenchmarkFence(b *testing.B) {
+	for _, kind := range kinds {
+		b.Run(kind.String(), func(b *testing.B) {
+			e := open(b, netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}})
+			for b.Loop() {
+				if err := e.Links()[0].Fence(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,79 @@
+package netnsenv_test
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jsimonetti/rtnetlink/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+)
+
+func contains(list, need string) bool {
+	for _, l := range strings.Split(list, ",") {
+		if strings.TrimSpace(l) == need {
+			return true
+		}
+	}
+	return false
+}
+
+func endGoroutine() { runtime.Goexit() }
+
+func lockForever() { runtime.LockOSThread() }
+
+// await waits until cond holds.
+func await(t *testing.T, cond func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("it did not come true in 20 s")
+		}
+	}
+}
+
+// unwrapAll returns the innermost error.
+func unwrapAll(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+// setDown turns an interface off.
+func setDown(t *testing.T, e *netnsenv.Env, name string) {
+	t.Helper()
+	err := e.Do(func() error {
+		c, err := rtnetlink.Dial(nil)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		links, err := c.Link.List()
+		if err != nil {
+			return err
+		}
+		for _, l := range links {
+			if l.Attributes.Name == name {
+				return c.Link.Set(&rtnetlink.LinkMessage{Index: l.Index, Change: unix.IFF_UP})
+			}
+		}
+		return os.ErrNotExist
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

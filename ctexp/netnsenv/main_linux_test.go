@@ -1,0 +1,75 @@
+package netnsenv_test
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+func TestMain(m *testing.M) {
+	netnsenv.Enter()
+	os.Exit(m.Run())
+}
+
+// web is a flow from outside to the default host.
+var web = inject.Flow{
+	Src: netip.MustParseAddrPort("198.18.0.2:10000"),
+	Dst: netip.MustParseAddrPort("192.0.2.1:80"),
+}
+
+// open opens an Env for a test, or skips it where that cannot be.
+func open(t testing.TB, cfg netnsenv.Config) *netnsenv.Env {
+	t.Helper()
+	e, err := netnsenv.Open(t.Context(), cfg)
+	need(t, err)
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return e
+}
+
+// need skips the test if err says that something is missing here, and fails it on any other error. With CTEXP_REQUIRE=1 only
+// what CTEXP_LACKS lists may be missing.
+func need(t testing.TB, err error) {
+	t.Helper()
+	var u *nf.UnsupportedError
+	switch {
+	case err == nil:
+	case errors.As(err, &u) && (os.Getenv("CTEXP_REQUIRE") != "1" || contains(os.Getenv("CTEXP_LACKS"), u.Need)):
+		t.Skip(err)
+	default:
+		t.Fatal(err)
+	}
+}
+
+// send injects packets by the Env's first link.
+func send(t testing.TB, e *netnsenv.Env, packets ...inject.Packet) {
+	t.Helper()
+	if _, err := inject.New(e.Links()[0]).Send(t.Context(), inject.Packets(packets...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sendSYNs injects n SYNs by the Env's first link.
+func sendSYNs(t testing.TB, e *netnsenv.Env, n int) {
+	t.Helper()
+	if _, err := inject.New(e.Links()[0]).Send(t.Context(), inject.SYNs(n, web)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func count(t testing.TB, e *netnsenv.Env) int {
+	t.Helper()
+	n, err := e.Table().Count()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -1,0 +1,86 @@
+package netnsenv_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+func TestRoomIsExact(t *testing.T) {
+	t.Parallel()
+	for _, free := range []int{0, 7} {
+		e := open(t, netnsenv.Config{Room: netnsenv.Free(free), Silent: true})
+		if r := e.Room(); r.Limit-r.Filler != free || r.Free != free {
+			t.Errorf("room for %d: %+v", free, r)
+		}
+		if n := count(t, e); n != 0 {
+			t.Errorf("room for %d: %d entries before any packet", free, n)
+		}
+		sendSYNs(t, e, free) // as many as fit: none is dropped, whatever the dice
+		if n := count(t, e); n != free {
+			t.Errorf("room for %d: %d entries after as many SYNs", free, n)
+		}
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Two full tables at once: the limit is global, the count is not.
+func TestRoomsDoNotDisturbEachOther(t *testing.T) {
+	t.Parallel()
+	cfg := netnsenv.Config{Room: netnsenv.Free(7), Silent: true}
+	a, b := open(t, cfg), open(t, cfg)
+	sendSYNs(t, a, 7)
+	if n := count(t, b); n != 0 {
+		t.Errorf("7 SYNs into one Env made %d entries in the other", n)
+	}
+	sendSYNs(t, b, 7)
+	if na, nb := count(t, a), count(t, b); na != 7 || nb != 7 {
+		t.Errorf("got %d and %d entries, want 7 and 7", na, nb)
+	}
+}
+
+// A table of flows that were never answered takes every new flow in place of an old one.
+func TestUnrepliedFillerMakesRoom(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Room: netnsenv.Free(0).Unreplied(), Silent: true})
+	sendSYNs(t, e, 10)
+	if n := count(t, e); n == 0 || n > 10 { // the new ones may evict each other, rarely all
+		t.Errorf("got %d entries after 10 SYNs, want 1 to 10", n)
+	}
+}
+
+func TestRoomBeyondTheLimitIsRefused(t *testing.T) {
+	t.Parallel()
+	need(t, checkOpen(t))
+	_, err := netnsenv.Open(t.Context(), netnsenv.Config{Room: netnsenv.Free(1 << 30)})
+	if err == nil || !strings.Contains(err.Error(), "the kernel's limit is") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFlushSparesTheFiller(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Room: netnsenv.Free(7), Silent: true})
+	for range 2 { // armed again by the flush
+		sendSYNs(t, e, 7)
+		n, err := e.Table().Flush(t.Context(), nf.Filter{})
+		if err != nil || n != 7 {
+			t.Errorf("flush: %d, %v; want 7", n, err)
+		}
+		if n := count(t, e); n != 0 {
+			t.Errorf("%d entries after the flush", n)
+		}
+	}
+}
+
+func BenchmarkOpenWithRoom(b *testing.B) {
+	for b.Loop() {
+		e, err := netnsenv.Open(b.Context(), netnsenv.Config{Room: netnsenv.Free(7)})
+		need(b, err)
+		e.Close()
+	}
+}

@@ -1,0 +1,121 @@
+package netnsenv_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/coreos/go-iptables/iptables"
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+)
+
+// Each way of setting rules drops what comes in; nothing that is dropped in input leaves an entry.
+func TestRulesOfEveryKindAct(t *testing.T) {
+	t.Parallel()
+	for name, rules := range map[string]netnsenv.Ruleset{
+		"nft": netnsenv.NFT("flush ruleset\ntable ip f { chain in { type filter hook input priority 0; drop; }; }"),
+		"save, legacy": netnsenv.IPTablesSave(netnsenv.IPTablesLegacy, `*filter
+:INPUT ACCEPT [0:0]
+-A INPUT -m comment --comment "all of it" -j DROP
+COMMIT
+`),
+		"save, nft":        netnsenv.IPTablesSave(netnsenv.IPTablesNFT, "*filter\n-A INPUT -j DROP\nCOMMIT\n"),
+		"single, legacy":   netnsenv.IPTables(netnsenv.IPTablesLegacy, `-A INPUT -m comment --comment "all of it" -j DROP`),
+		"single, nft":      netnsenv.IPTables(netnsenv.IPTablesNFT, "-N ALL", "-A ALL -j DROP", "-I INPUT -j ALL"),
+		"policy, legacy":   netnsenv.IPTables(netnsenv.IPTablesLegacy, "-t filter -P INPUT DROP"),
+		"nftables.Conn":    netnsenv.NFTables(dropInput),
+		"rule then delete": netnsenv.IPTables(netnsenv.IPTablesNFT, "-A INPUT -j ACCEPT", "-D INPUT -j ACCEPT", "-A INPUT -j DROP"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{rules}})
+			sendSYNs(t, e, 3)
+			if n := count(t, e); n != 0 {
+				t.Errorf("%d entries after 3 SYNs that input drops", n)
+			}
+		})
+	}
+}
+
+func dropInput(c *nftables.Conn) error {
+	table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "f"})
+	chain := c.AddChain(&nftables.Chain{
+		Table: table, Name: "in", Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter,
+	})
+	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}})
+	return nil // what is left unsent is flushed
+}
+
+func TestWrongRulesAreShown(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		rules netnsenv.Ruleset
+		want  []string
+	}{
+		"nft":       {netnsenv.NFT("table ip f {\n\tnonsense\n}\n"), []string{":2:", "nonsense"}},
+		"save":      {netnsenv.IPTablesSave(netnsenv.IPTablesLegacy, "*filter\n-A INPUT -j DROP\n-A INPUT --nonsense\nCOMMIT\n"), []string{"line 3 is: -A INPUT --nonsense"}},
+		"save, nft": {netnsenv.IPTablesSave(netnsenv.IPTablesNFT, "*filter\n-A INPUT --nonsense\nCOMMIT\n"), []string{"line 2 is: -A INPUT --nonsense"}},
+		"single":    {netnsenv.IPTables(netnsenv.IPTablesLegacy, "-A INPUT -j DROP", "-A INPUT --nonsense"), []string{`rule "-A INPUT --nonsense"`, "unknown option"}},
+		"command":   {netnsenv.IPTables(netnsenv.IPTablesLegacy, "--flush INPUT"), []string{`command "--flush"`}},
+		"quote":     {netnsenv.IPTables(netnsenv.IPTablesLegacy, `-A INPUT "`), []string{"left open"}},
+		"variant":   {netnsenv.IPTables("iptables-new", "-A INPUT"), []string{`variant "iptables-new"`}},
+		"conn":      {netnsenv.NFTables(func(c *nftables.Conn) error { return errors.ErrUnsupported }), []string{"nftables rules"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e, err := netnsenv.Open(t.Context(), netnsenv.Config{Rules: []netnsenv.Ruleset{tt.rules}})
+			if err == nil {
+				e.Close()
+				t.Fatal("want an error")
+			}
+			if name != "conn" && name != "quote" {
+				need(t, skipOnly(err))
+			}
+			for _, w := range tt.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("got %v, want it to contain %q", err, w)
+				}
+			}
+		})
+	}
+}
+
+// skipOnly returns err if it says that something is missing here.
+func skipOnly(err error) error {
+	if errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
+}
+
+func TestIPTablesHandleWorksInside(t *testing.T) {
+	t.Parallel()
+	for _, v := range []netnsenv.Variant{netnsenv.IPTablesLegacy, netnsenv.IPTablesNFT} {
+		e := open(t, netnsenv.Config{Silent: true})
+		var rules []string
+		need(t, e.IPTables(v, func(ipt *iptables.IPTables) (err error) {
+			if err = ipt.Append("mangle", "PREROUTING"); err == nil {
+				rules, err = ipt.List("mangle", "PREROUTING")
+			}
+			return err
+		}))
+		if len(rules) != 2 || rules[1] != "-A PREROUTING" {
+			t.Errorf("%s: %q", v, rules)
+		}
+		need(t, e.IP6Tables(v, func(ipt *iptables.IPTables) error { return ipt.Append("mangle", "PREROUTING", "-p", "ipv6-icmp") }))
+	}
+}
+
+// Our tables survive a ruleset that begins by flushing everything.
+func TestFlushRulesetLeavesProbesAlone(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT("flush ruleset")}})
+	sendSYNs(t, e, 3) // the fence would miss its counter
+	if n := count(t, e); n != 3 {
+		t.Errorf("%d entries after 3 SYNs: conntrack is not on", n)
+	}
+}

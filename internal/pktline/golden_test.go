@@ -1,0 +1,80 @@
+package pktline_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/internal/pktline"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// sample is a packet and the reason why its line is of interest.
+type sample struct {
+	why    string
+	packet []byte
+}
+
+// golden compares the lines of the samples with those in testdata.
+func golden(t *testing.T, file string, samples ...sample) {
+	t.Helper()
+	var w strings.Builder
+	for _, s := range samples {
+		w.WriteString(s.why + "\n\t" + pktline.Format(s.packet) + "\n")
+	}
+	path := filepath.Join("testdata", file)
+	if *update {
+		if err := os.WriteFile(path, []byte(w.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v (go test -update writes it)", err)
+	}
+	if diff := cmp.Diff(string(want), w.String()); diff != "" {
+		t.Errorf("lines of %s (-want +got):\n%s", file, diff)
+	}
+}
+
+// build returns the packet of the layers, which are known to be good.
+func build(ls ...gopacket.SerializableLayer) inject.Packet {
+	p, err := inject.Build(ls...)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// set returns a copy of p with other bytes at the offset.
+func set(p []byte, offset int, b ...byte) []byte {
+	p = append([]byte(nil), p...)
+	copy(p[offset:], b)
+	return p
+}
+
+func ip4() *layers.IPv4 {
+	return &layers.IPv4{TTL: 64, SrcIP: []byte{198, 18, 0, 2}, DstIP: []byte{192, 0, 2, 1}}
+}
+
+func ip6() *layers.IPv6 {
+	src := [16]byte{0x20, 0x01, 0x0d, 0xb8, 15: 2}
+	dst := [16]byte{0x20, 0x01, 0x0d, 0xb8, 15: 1}
+	return &layers.IPv6{HopLimit: 64, SrcIP: src[:], DstIP: dst[:]}
+}
+
+func tcp() *layers.TCP {
+	return &layers.TCP{SrcPort: 10000, DstPort: 80, Seq: 1, SYN: true, Window: 65535}
+}
+
+func udp() *layers.UDP { return &layers.UDP{SrcPort: 10000, DstPort: 53} }
+
+func bytes(n int) gopacket.Payload { return make(gopacket.Payload, n) }

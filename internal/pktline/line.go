@@ -1,0 +1,104 @@
+package pktline
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// Format returns one line about the packet b, which begins at the network layer:
+//
+//	IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
+//
+// It differs from tcpdump where an experiment asks for more: the sequence number is always there, an ICMP error quotes
+// the packet that it is about, and addresses and ports are never given names. The length is the one that the headers
+// claim; bytes that are not there are said to be missing.
+func Format(b []byte) string { return format(b, false) }
+
+// format formats a whole packet, or the start of one that an ICMP error quotes.
+func format(b []byte, quoted bool) string {
+	h, ok := parse(b)
+	if !ok {
+		return h.fault
+	}
+	var w strings.Builder
+	fmt.Fprintf(&w, "%s %s > %s: ", h.name, h.endpoint(h.src, 0), h.endpoint(h.dst, 2))
+	switch {
+	case h.body == nil:
+		w.WriteString(h.fault)
+		return w.String()
+	case h.later:
+		w.WriteString(protoName(h.proto))
+	default:
+		w.WriteString(h.transport(quoted))
+	}
+	if h.frag != "" {
+		w.WriteString(" " + h.frag)
+	}
+	if h.fault != "" {
+		w.WriteString(", " + h.fault)
+	}
+	if missing := h.size - len(h.body); missing > 0 && !quoted {
+		fmt.Fprintf(&w, ", %d bytes missing", missing)
+	}
+	return w.String()
+}
+
+// endpoint returns the address and, where the packet has ports, the one at the offset of its transport header.
+func (h header) endpoint(a netip.Addr, offset int) string {
+	if !h.proto.HasPorts() || h.later || len(h.body) < offset+2 {
+		return a.String()
+	}
+	return fmt.Sprintf("%v.%d", a, binary.BigEndian.Uint16(h.body[offset:]))
+}
+
+// transport says what stands behind the network layer's headers.
+func (h header) transport(quoted bool) string {
+	switch h.proto {
+	case nf.TCP:
+		return h.tcp()
+	case nf.UDP:
+		return h.udp()
+	case nf.ICMP:
+		return h.icmp(quoted)
+	case nf.ICMPv6:
+		return h.icmp6(quoted)
+	}
+	return fmt.Sprintf("%s, length %d", protoName(h.proto), h.size)
+}
+
+// protoName returns the protocol's name as /etc/protocols has it in lower case, or tcpdump's "ip-proto-N".
+func protoName(p nf.Proto) string {
+	switch p {
+	case nf.ICMP, nf.TCP, nf.UDP, nf.DCCP, nf.GRE, nf.ICMPv6, nf.SCTP, nf.UDPLite:
+		return p.String()
+	case 0:
+		return "hopopt"
+	case 2:
+		return "igmp"
+	case 4:
+		return "ipip"
+	case 41:
+		return "ipv6"
+	case 43:
+		return "ipv6-route"
+	case 44:
+		return "ipv6-frag"
+	case 50:
+		return "esp"
+	case 51:
+		return "ah"
+	case 59:
+		return "no next header"
+	case 60:
+		return "ipv6-opts"
+	case 89:
+		return "ospf"
+	case 112:
+		return "vrrp"
+	}
+	return fmt.Sprintf("ip-proto-%d", uint8(p))
+}

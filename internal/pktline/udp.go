@@ -1,0 +1,23 @@
+package pktline
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+)
+
+func (h header) udp() string {
+	var u layers.UDP
+	err := u.DecodeFromBytes(h.body, gopacket.NilDecodeFeedback)
+	switch {
+	case len(h.body) < 8:
+		return "UDP"
+	case u.Length == 0 && h.size > math.MaxUint16: // a jumbogram has no length of its own
+		return fmt.Sprintf("UDP, length %d", h.size-8)
+	case err != nil || u.Length == 0 || h.frag == "" && int(u.Length) > h.size:
+		return fmt.Sprintf("UDP, bad length %d", u.Length)
+	}
+	return fmt.Sprintf("UDP, length %d", u.Length-8)
+}
