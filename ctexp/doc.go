@@ -1,0 +1,46 @@
+// Package ctexp asserts what a real Linux kernel does with packets, from an ordinary go test: without root, in
+// parallel, without a sleep, in milliseconds.
+//
+// Three nouns and a face: a netnsenv.Env is where (a network namespace of its own, with links, rules and a conntrack table of
+// known room), an inject.Injector is what is sent, an observe.Observer is what happened. A Lab is the three wired
+// together, for programs; an Experiment is a Lab for tests.
+//
+//	func TestMain(m *testing.M) { ctexp.Main(m) } // root of namespaces of its own, for everybody
+//
+//	func TestFullTableDropsNewFlows(t *testing.T) {
+//		t.Parallel()
+//		x := ctexp.New(t, netnsenv.Config{
+//			Room:   netnsenv.Free(7),
+//			Silent: true,
+//			Probes: []nf.Probe{nf.RawPrerouting, nf.ManglePrerouting},
+//		})
+//
+//		x.Inject(inject.SYNs(10, web))
+//
+//		want := observe.Tally{
+//			Packets: map[string]uint64{"raw/prerouting": 10, "mangle/prerouting": 7},
+//			Entries: 7,
+//			Dropped: 3,
+//		}
+//		if diff := x.Tally().Diff(want); diff != "" {
+//			t.Errorf("10 SYNs into a table with room for 7 (-want +got):\n%s", diff)
+//		}
+//	}
+//
+// # Nothing to wait for
+//
+// When Inject returns, the kernel is done with every packet: counters, the table, the capture and the answers on the
+// links are final. What happens later by itself (a timer, a program's answer) one awaits by a condition: Await.
+//
+// # What cannot be done here
+//
+// A test skips where the machine lacks something (user namespaces, the iptables binary), and says what, why and what to
+// do. With CTEXP_REQUIRE=1 it fails instead, except for the needs that CTEXP_LACKS lists, separated by commas; a need
+// that is listed and not lacking fails, too. A link falls back from tun to veth by itself.
+//
+// # When a test fails
+//
+// its log has, without being asked, the path that the packets took with the count at each probe and where they were
+// lost, the flows, the rules with their counters and the captured packets. With CTEXP_HOLD=1 a failed test keeps its
+// namespace open until it is interrupted and prints the nsenter line that leads into it.
+package ctexp

@@ -1,0 +1,148 @@
+package ctexp
+
+import (
+	"context"
+	"iter"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+)
+
+// Experiment is a Lab for one test. Its methods have no error results: what goes wrong fails the test at once, so they
+// are for the test's own goroutine; others use the Lab.
+type Experiment struct {
+	*Lab
+	t TB
+}
+
+// New opens a Lab for the test and closes it at its end. The test skips if this machine cannot do what the Config asks for
+// (see the package's documentation), and fails if the Config is wrong. If the test fails, its log shows what happened in
+// the Lab.
+func New(t TB, cfg netnsenv.Config) *Experiment {
+	t.Helper()
+	ctx, cancel := operation(t)
+	defer cancel()
+	lab, err := Open(ctx, cfg)
+	if err != nil {
+		cannot(t, "ctexp.New", err)
+		return nil // a fake TB goes on
+	}
+	x := &Experiment{Lab: lab, t: t}
+	t.Cleanup(x.close)
+	checkLacks(t, lab.Env)
+	return x
+}
+
+// close ends the experiment, and explains the test's failure before everything is gone.
+func (x *Experiment) close() {
+	x.t.Helper()
+	if x.t.Failed() {
+		ctx, cancel := operation(x.t)
+		defer cancel()
+		x.t.Logf("%s", x.Report(ctx))
+		hold(x.t, x.Env)
+	}
+	if err := x.Lab.Close(); err != nil {
+		x.t.Logf("ctexp: close: %v", err)
+	}
+}
+
+// Inject sends packets by the first link. When it returns the kernel is done with all of them.
+func (x *Experiment) Inject(packets iter.Seq[inject.Packet]) {
+	x.t.Helper()
+	x.do("Inject", func(ctx context.Context) error {
+		_, err := x.Lab.Inject(ctx, packets)
+		return err
+	})
+}
+
+// InjectBy sends packets by the link of that name. When it returns the kernel is done with all of them.
+func (x *Experiment) InjectBy(link string, packets iter.Seq[inject.Packet]) {
+	x.t.Helper()
+	x.do("InjectBy", func(ctx context.Context) error {
+		_, err := x.Lab.InjectBy(ctx, link, packets)
+		return err
+	})
+}
+
+// Tally returns what was counted since New.
+func (x *Experiment) Tally() observe.Tally {
+	x.t.Helper()
+	return ask(x, "Tally", x.Observer.Tally)
+}
+
+// Path returns the way that packets took since New.
+func (x *Experiment) Path() observe.Path {
+	x.t.Helper()
+	return ask(x, "Path", x.Observer.Path)
+}
+
+// Rules returns the experiment's own rules with what they have counted.
+func (x *Experiment) Rules() []observe.Rule {
+	x.t.Helper()
+	return ask(x, "Rules", x.Observer.Rules)
+}
+
+// Flows returns the entries of the table, all or those that one of the filters selects.
+func (x *Experiment) Flows(filters ...nf.Filter) []nf.Entry {
+	x.t.Helper()
+	if len(filters) == 0 {
+		filters = []nf.Filter{{}}
+	}
+	return ask(x, "Flows", func(ctx context.Context) (flows []nf.Entry, err error) {
+		for _, f := range filters {
+			for e, err := range x.Observer.Flows(ctx, f) {
+				if err != nil {
+					return flows, err
+				}
+				flows = append(flows, e)
+			}
+		}
+		return flows, nil
+	})
+}
+
+// Frames returns what was captured on all links since New, in the order of time.
+func (x *Experiment) Frames() []observe.Frame {
+	x.t.Helper()
+	return ask(x, "Frames", func(ctx context.Context) (frames []observe.Frame, err error) {
+		for f, err := range x.Observer.Frames(ctx) {
+			if err != nil {
+				return frames, err
+			}
+			frames = append(frames, f)
+		}
+		return frames, nil
+	})
+}
+
+// Await waits until cond holds, for what happens by itself after Inject has returned. The test fails, with what in
+// its message, if it does not before the test's deadline; without one after 30 s.
+func (x *Experiment) Await(what string, cond func() bool) {
+	x.t.Helper()
+	x.do("Await "+what, func(ctx context.Context) error {
+		return Await(ctx, func() (bool, error) { return cond(), nil })
+	})
+}
+
+// do runs one operation and ends the test if it fails.
+func (x *Experiment) do(what string, f func(context.Context) error) {
+	x.t.Helper()
+	ctx, cancel := operation(x.t)
+	defer cancel()
+	if err := f(ctx); err != nil {
+		cannot(x.t, what, err)
+	}
+}
+
+// ask is do for an operation with a result.
+func ask[T any](x *Experiment, what string, f func(context.Context) (T, error)) (result T) {
+	x.t.Helper()
+	x.do(what, func(ctx context.Context) (err error) {
+		result, err = f(ctx)
+		return err
+	})
+	return result
+}

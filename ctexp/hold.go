@@ -1,0 +1,33 @@
+package ctexp
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+)
+
+// envHold is the environment variable that keeps a failed test's namespace open.
+const envHold = "CTEXP_HOLD"
+
+// hold waits until it is interrupted if the user has asked for that, so that the namespace can be looked at. It speaks
+// past the test's log, which go test shows only afterwards.
+func hold(t TB, env *netnsenv.Env) {
+	if os.Getenv(envHold) != "1" {
+		return
+	}
+	interrupt := make(chan os.Signal, 1)
+	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(interrupt)
+	fmt.Fprintf(os.Stderr, "%s failed; its namespace stays until ^C. To enter it (with go test -timeout 0 for as long as you like):\n\t%s\n", t.Name(), enterLine(env))
+	<-interrupt
+}
+
+// enterLine is the command that leads into the namespace of a process that may be in a user namespace. The user that
+// runs the tests, and root, may use it.
+func enterLine(env *netnsenv.Env) string {
+	pid := os.Getpid()
+	return fmt.Sprintf("nsenter --preserve-credentials --user=/proc/%d/ns/user --mount=/proc/%d/ns/mnt --net=%s", pid, pid, env.Path())
+}

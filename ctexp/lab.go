@@ -1,0 +1,88 @@
+package ctexp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+)
+
+// Lab is a namespace to experiment in with everything wired together, for programs; tests have Experiment. Its parts
+// may be used from any goroutine; Close ends them all.
+type Lab struct {
+	Env      *netnsenv.Env
+	Observer *observe.Observer
+}
+
+// Open opens an Env and an Observer that has counted nothing yet. What this machine cannot do answers to
+// errors.ErrUnsupported.
+func Open(ctx context.Context, cfg netnsenv.Config) (*Lab, error) {
+	env, err := netnsenv.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	room := env.Room()
+	obs, err := observe.Open(ctx, env, observe.Config{
+		Probes:    env.Config().Probes,
+		Path:      env.PathProbes(),
+		Filler:    room.Filler,
+		Unreplied: room.Unreplied,
+		Limit:     limitToWatch(room),
+		Free:      room.Free,
+		Silent:    cfg.Silent,
+		NoFrames:  cfg.NoFrames,
+	})
+	if err != nil {
+		return nil, errors.Join(err, env.Close())
+	}
+	return &Lab{Env: env, Observer: obs}, nil
+}
+
+// limitToWatch is the limit that must stay what it is: any where no room was asked for.
+func limitToWatch(r netnsenv.RoomInfo) int {
+	if r.Free < 0 {
+		return 0
+	}
+	return r.Limit
+}
+
+// Inject sends packets by the first link of the Env and returns how many were sent, when the kernel is done with all of them.
+func (l *Lab) Inject(ctx context.Context, packets iter.Seq[inject.Packet]) (int, error) {
+	links := l.Env.Links()
+	if len(links) == 0 {
+		return 0, errors.New("ctexp: inject: the Env has no link")
+	}
+	return l.inject(ctx, links[0], packets)
+}
+
+// InjectBy is Inject by the link of that name.
+func (l *Lab) InjectBy(ctx context.Context, link string, packets iter.Seq[inject.Packet]) (int, error) {
+	to := l.Env.Link(link)
+	if to == nil {
+		return 0, fmt.Errorf("ctexp: inject: the Env has no link %q", link)
+	}
+	return l.inject(ctx, to, packets)
+}
+
+// inject lets the Observer take what it has seen once in a while, so that no buffer of the kernel runs over.
+func (l *Lab) inject(ctx context.Context, link *netnsenv.Link, packets iter.Seq[inject.Packet]) (int, error) {
+	const often = 256
+	return inject.New(link).Send(ctx, func(yield func(inject.Packet) bool) {
+		n := 0
+		for p := range packets {
+			if n++; n%often == 0 {
+				l.Observer.Drain()
+			}
+			if !yield(p) {
+				return
+			}
+		}
+	})
+}
+
+// Close closes the Observer and the Env.
+func (l *Lab) Close() error { return errors.Join(l.Observer.Close(), l.Env.Close()) }

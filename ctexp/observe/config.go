@@ -1,0 +1,52 @@
+package observe
+
+import "github.com/ctexp/go-ctexp/ctexp/nf"
+
+// Namespace is where an Observer looks. *netnsenv.Env is one.
+type Namespace interface {
+	// Do runs f on a thread that is in the namespace and returns what f returns.
+	Do(f func() error) error
+	// FD returns an open file of the network namespace, or -1 when it is closed.
+	FD() int
+}
+
+// Config says what is there to be observed. The zero Config observes a namespace without probes.
+type Config struct {
+	// Probes are the probes whose counts Tally.Packets has, by name.
+	Probes []nf.Probe
+	// Path has the standard probes that Path reads. Empty: Path answers an nf.UnsupportedError, and Tally.Check says
+	// that its laws are not applicable, unless the Probes have those that the laws need.
+	Path []nf.Probe
+
+	// Filler is the number of entries that fill the table up to the room asked for. They never appear in Flows and
+	// Tally. Zero: there is no filler.
+	Filler int
+	// Unreplied says that the filler's entries are such as can be evicted and collected themselves.
+	Unreplied bool
+	// Limit is nf_conntrack_max at the time of opening. Where another is found later, Tally returns ErrLimitChanged.
+	// Zero: it is not looked at.
+	Limit int
+	// Free is the number of entries that still fit into the table, or -1 for as many as the kernel gives.
+	Free int
+	// Silent says that what the host itself sends without a socket of the experiment is dropped before conntrack.
+	Silent bool
+
+	// NoFrames leaves out the capture, which costs about half of the speed of a flood.
+	NoFrames bool
+	// MaxFrames is how many frames are kept; those that come after them are counted and make Frames end in
+	// ErrFramesLost. Zero: 100,000.
+	MaxFrames int
+	// Ring is the size in bytes of a ring buffer that is shared with the kernel, for a capture that loses nothing of a
+	// flood; the size is rounded up to whole blocks of 1 MiB. Opening such a ring waits for a grace period of the
+	// kernel's, 15 ms or so. Zero: an ordinary socket buffer, which is there at once.
+	Ring int
+}
+
+const defaultMaxFrames = 100_000
+
+func (c Config) maxFrames() int {
+	if c.MaxFrames > 0 {
+		return c.MaxFrames
+	}
+	return defaultMaxFrames
+}

@@ -1,0 +1,20 @@
+// Package observe says what happened to packets in a network namespace: how many passed which probe and where they
+// were lost (Tally, Path), what the conntrack table holds (Flows), what the user's rules counted (Rules) and what went
+// over the wire (Frames).
+//
+// An Observer counts from the moment it was opened. It asks the kernel by netlink and changes nothing: probes,
+// switches and sysctls are the business of whoever made the namespace and says in a Config what is there.
+//
+//	o, err := observe.Open(ctx, ns, observe.Config{Probes: []nf.Probe{nf.RawPrerouting, nf.ManglePrerouting}})
+//	if err != nil {
+//		return err
+//	}
+//	defer o.Close()
+//	// send packets here
+//	got, err := o.Tally(ctx)
+//
+// What it answers are plain values that can be printed, kept and compared. Two phases of an experiment are told apart
+// by Tally.Sub; Tally.Diff compares with what a test wants, up to the two kinds of dice that the kernel throws when the
+// table is full (early_drop and the garbage collector); Tally.Check asks whether the numbers obey the laws that bind
+// them together.
+package observe

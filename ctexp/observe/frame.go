@@ -1,0 +1,78 @@
+package observe
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"github.com/ctexp/go-ctexp/internal/pktline"
+)
+
+// Frame is what went over a link, once.
+type Frame struct {
+	Time time.Time // when the kernel had it
+	Link string    // name of the interface
+	Dir  Dir
+	// EtherType says what Packet is: 0x0800 IPv4, 0x86dd IPv6, 0x0806 ARP.
+	EtherType uint16
+	// Packet begins at the network layer: at the IP header of an IP packet, at the ARP header of ARP. The header of
+	// the link layer, which tun has none of, is not kept.
+	Packet []byte
+}
+
+// Dir is the direction of a frame, as the host sees it.
+type Dir uint8
+
+// The directions.
+const (
+	In Dir = iota
+	Out
+)
+
+// String returns "In" or "Out".
+func (d Dir) String() string {
+	if d == Out {
+		return "Out"
+	}
+	return "In"
+}
+
+const (
+	etherIPv4 = 0x0800
+	etherIPv6 = 0x86dd
+	etherARP  = 0x0806
+)
+
+// String prints the frame as one line, much as tcpdump does:
+//
+//	12:00:00.000001 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
+func (f Frame) String() string {
+	line := ""
+	switch f.EtherType {
+	case etherIPv4, etherIPv6:
+		line = pktline.Format(f.Packet)
+	case etherARP:
+		line = fmt.Sprintf("ARP, length %d", len(f.Packet))
+	default:
+		line = fmt.Sprintf("ethertype 0x%04x, length %d", f.EtherType, len(f.Packet))
+	}
+	return fmt.Sprintf("%s %s %-3v %s", f.Time.Format("15:04:05.000000"), f.Link, f.Dir, line)
+}
+
+// Decode returns the packet's layers. It never fails: what cannot be decoded is an error layer at the end.
+func (f Frame) Decode() gopacket.Packet {
+	var first gopacket.Decoder
+	switch f.EtherType {
+	case etherIPv4:
+		first = layers.LayerTypeIPv4
+	case etherIPv6:
+		first = layers.LayerTypeIPv6
+	case etherARP:
+		first = layers.LayerTypeARP
+	default:
+		first = gopacket.LayerTypePayload
+	}
+	return gopacket.NewPacket(f.Packet, first, gopacket.Default)
+}

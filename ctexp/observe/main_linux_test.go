@@ -1,0 +1,176 @@
+package observe_test
+
+import (
+	"errors"
+	"iter"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+)
+
+func TestMain(m *testing.M) {
+	netnsenv.Enter()
+	os.Exit(m.Run())
+}
+
+// web is a flow from outside to the default host.
+var web = inject.Flow{
+	Src: netip.MustParseAddrPort("198.18.0.2:10000"),
+	Dst: netip.MustParseAddrPort("192.0.2.1:80"),
+}
+
+// web6 is the same over IPv6.
+var web6 = inject.Flow{
+	Src: netip.MustParseAddrPort("[2001:db8:f::2]:10000"),
+	Dst: netip.MustParseAddrPort("[2001:db8::1]:80"),
+}
+
+func prefixes(s ...string) []netip.Prefix {
+	var ps []netip.Prefix
+	for _, p := range s {
+		ps = append(ps, netip.MustParsePrefix(p))
+	}
+	return ps
+}
+
+// closedConnection is a whole TCP connection, after which its entry is in TIME_WAIT.
+func closedConnection(f inject.Flow) []inject.Packet {
+	r := f.Reverse()
+	return []inject.Packet{
+		inject.SYN(f), inject.SYNACK(r), inject.ACK(f),
+		inject.FIN(f),
+		r.TCP(inject.TCP{Flags: inject.FlagFIN | inject.FlagACK, Seq: 2, Ack: 3}),
+		f.TCP(inject.TCP{Flags: inject.FlagACK, Seq: 3, Ack: 3}),
+	}
+}
+
+// lab is an Env with an Observer on it.
+type lab struct {
+	testing.TB
+	env *netnsenv.Env
+	o   *observe.Observer
+}
+
+// open opens an Env and an Observer for a test, or skips it where that cannot be. Each change alters what the Env says
+// of itself before the Observer hears it.
+func open(t testing.TB, cfg netnsenv.Config, changes ...func(*observe.Config)) lab {
+	t.Helper()
+	env, err := netnsenv.Open(t.Context(), cfg)
+	need(t, err)
+	t.Cleanup(func() {
+		if err := env.Close(); err != nil {
+			t.Errorf("close the Env: %v", err)
+		}
+	})
+	oc := configOf(env)
+	for _, change := range changes {
+		change(&oc)
+	}
+	o, err := observe.Open(t.Context(), env, oc)
+	need(t, err)
+	t.Cleanup(func() {
+		if err := o.Close(); err != nil {
+			t.Errorf("close the Observer: %v", err)
+		}
+	})
+	return lab{TB: t, env: env, o: o}
+}
+
+// configOf returns what an Observer of env should know.
+func configOf(env *netnsenv.Env) observe.Config {
+	room := env.Room()
+	return observe.Config{
+		Probes: env.Config().Probes, Path: env.PathProbes(), Silent: env.Config().Silent,
+		Filler: room.Filler, Unreplied: room.Unreplied, Limit: room.Limit, Free: room.Free,
+	}
+}
+
+// need skips the test if err says that something is missing here, and fails it on any other error. With
+// CTEXP_REQUIRE=1 only what CTEXP_LACKS lists may be missing.
+func need(t testing.TB, err error) {
+	t.Helper()
+	var u *nf.UnsupportedError
+	switch {
+	case err == nil:
+	case errors.As(err, &u) && (os.Getenv("CTEXP_REQUIRE") != "1" || lacks(u.Need)):
+		t.Skip(err)
+	default:
+		t.Fatal(err)
+	}
+}
+
+func lacks(need string) bool {
+	for _, l := range strings.Split(os.Getenv("CTEXP_LACKS"), ",") {
+		if strings.TrimSpace(l) == need {
+			return true
+		}
+	}
+	return false
+}
+
+// send injects packets by the first link.
+func (l lab) send(packets ...inject.Packet) {
+	l.Helper()
+	if _, err := inject.New(l.env.Links()[0]).Send(l.Context(), inject.Packets(packets...)); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// sendSYNs injects n SYNs by the first link.
+func (l lab) sendSYNs(n int, f inject.Flow) {
+	l.Helper()
+	if _, err := inject.New(l.env.Links()[0]).Send(l.Context(), inject.SYNs(n, f)); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// await waits until cond holds, which what says.
+func (l lab) await(what string, cond func() bool) {
+	l.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			l.Fatalf("waited 20 s in vain: %s", what)
+		}
+	}
+}
+
+func lastError[T any](seq iter.Seq2[T, error]) error {
+	var last error
+	for _, err := range seq {
+		last = err
+	}
+	return last
+}
+
+func (l lab) tally() observe.Tally {
+	l.Helper()
+	t, err := l.o.Tally(l.Context())
+	if err != nil {
+		l.Fatal(err)
+	}
+	return t
+}
+
+func (l lab) flows(f nf.Filter) []string {
+	l.Helper()
+	var s []string
+	for e, err := range l.o.Flows(l.Context(), f) {
+		if err != nil {
+			l.Fatal(err)
+		}
+		s = append(s, e.String())
+	}
+	return s
+}

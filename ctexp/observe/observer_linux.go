@@ -1,0 +1,137 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/google/nftables"
+	"github.com/ti-mo/conntrack"
+
+	"github.com/ctexp/go-ctexp/internal/ctnl"
+)
+
+// Observer looks at a network namespace and counts from the moment it was opened. Its methods may be called from any
+// goroutine; after Close they return an error for which errors.Is(err, os.ErrClosed) holds.
+type Observer struct {
+	ns  Namespace
+	cfg Config
+
+	mu     sync.RWMutex // held for reading by whoever uses what follows, for writing by Close
+	closed bool
+
+	nftMu     sync.Mutex // a connection answers one question at a time
+	nft       *nftables.Conn
+	ct        *conntrack.Conn
+	table     *ctnl.Conn
+	entries   sysctl
+	limit     sysctl
+	destroyed *destroyWatch
+	capture   *capture // nil with Config.NoFrames
+
+	start snapshot
+}
+
+// Open begins to observe ns as cfg says. The sockets that it opens keep the namespace alive until Close.
+//
+// It needs CAP_NET_ADMIN over the namespace, and CAP_NET_RAW for the frames, as who made the namespace has.
+func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("open observer: %w", err)
+	}
+	o := &Observer{ns: ns, cfg: cfg}
+	err := ns.Do(o.dial)
+	if err == nil {
+		o.start, err = o.read()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open observer: %w", errors.Join(err, o.Close()))
+	}
+	return o, nil
+}
+
+// dial opens all that must be opened on a thread in the namespace, and can be used from any other then.
+func (o *Observer) dial() (err error) {
+	if o.entries, err = openSysctl("nf_conntrack_count"); err != nil {
+		return err
+	}
+	if o.limit, err = openSysctl("nf_conntrack_max"); err != nil {
+		return err
+	}
+	if o.nft, err = nftables.New(nftables.AsLasting()); err != nil {
+		return fmt.Errorf("open nftables connection: %w", err)
+	}
+	if o.ct, err = conntrack.Dial(nil); err != nil {
+		return fmt.Errorf("open conntrack connection: %w", err)
+	}
+	if o.table, err = ctnl.Dial(); err != nil {
+		return err
+	}
+	if o.destroyed, err = watchDestroyed(o.table); err != nil {
+		return err
+	}
+	if !o.cfg.NoFrames {
+		o.capture, err = startCapture(o.cfg)
+	}
+	return err
+}
+
+// Close ends the observation and all iterators, and waits for the goroutines of the Observer. A second Close does
+// nothing.
+func (o *Observer) Close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return nil
+	}
+	o.closed = true
+	if o.capture != nil {
+		o.capture.stop()
+	}
+	if o.destroyed != nil {
+		o.destroyed.stop()
+	}
+	o.entries.close()
+	o.limit.close()
+	var errs []error
+	if o.table != nil {
+		errs = append(errs, o.table.Close())
+	}
+	if o.ct != nil {
+		errs = append(errs, o.ct.Close())
+	}
+	if o.nft != nil {
+		errs = append(errs, o.nft.CloseLasting())
+	}
+	return errors.Join(errs...)
+}
+
+// use returns what undoes it, after which Close may go on; or an error if the Observer is closed or ctx is done.
+func (o *Observer) use(ctx context.Context) (release func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	o.mu.RLock()
+	if o.closed {
+		o.mu.RUnlock()
+		return nil, fmt.Errorf("observer: %w", os.ErrClosed)
+	}
+	return o.mu.RUnlock, nil
+}
+
+// Drain moves what the kernel has queued for the Observer, frames and events, into memory. Who sends many packets
+// calls it now and then, every few hundred, since the kernel's buffers are small for an ordinary user; it costs a
+// microsecond when there is nothing. What goes wrong is reported by the methods that need what was lost.
+func (o *Observer) Drain() {
+	release, err := o.use(context.Background())
+	if err != nil {
+		return
+	}
+	defer release()
+	_ = o.destroyed.drain()
+	if o.capture != nil && !o.capture.log.full() {
+		_ = o.capture.drain()
+	}
+}

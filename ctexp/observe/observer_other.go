@@ -1,0 +1,43 @@
+//go:build !linux
+
+package observe
+
+import (
+	"context"
+	"iter"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// Observer looks at a network namespace of Linux. Elsewhere there is none.
+type Observer struct{}
+
+var errNotLinux = &nf.UnsupportedError{Need: "Linux", Hint: "conntrack is a part of the Linux kernel"}
+
+// Open returns an nf.UnsupportedError.
+func Open(context.Context, Namespace, Config) (*Observer, error) { return nil, errNotLinux }
+
+// Close does nothing.
+func (*Observer) Close() error { return nil }
+
+// Drain does nothing.
+func (*Observer) Drain() {}
+
+// Tally returns an nf.UnsupportedError.
+func (*Observer) Tally(context.Context) (Tally, error) { return Tally{}, errNotLinux }
+
+// Path returns an nf.UnsupportedError.
+func (*Observer) Path(context.Context) (Path, error) { return Path{}, errNotLinux }
+
+// Flows yields an nf.UnsupportedError.
+func (*Observer) Flows(context.Context, nf.Filter) iter.Seq2[nf.Entry, error] {
+	return func(yield func(nf.Entry, error) bool) { yield(nf.Entry{}, errNotLinux) }
+}
+
+// Rules returns an nf.UnsupportedError.
+func (*Observer) Rules(context.Context) ([]Rule, error) { return nil, errNotLinux }
+
+// Frames yields an nf.UnsupportedError.
+func (*Observer) Frames(context.Context) iter.Seq2[Frame, error] {
+	return func(yield func(Frame, error) bool) { yield(Frame{}, errNotLinux) }
+}

@@ -1,0 +1,71 @@
+package observe
+
+import (
+	"fmt"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// Path is how many packets met each of the standard probes, in the order in which packets meet them, family by family.
+type Path struct {
+	Points []Point
+	// Silenced counts what the host would have sent of its own accord and a silent one does not.
+	Silenced uint64
+	// Dropped, Invalid and InsertFailed are those of the Tally: they say why packets are missing.
+	Dropped, Invalid, InsertFailed uint64
+}
+
+// Point is one probe of a Path.
+type Point struct {
+	Probe   nf.Probe
+	Packets uint64
+}
+
+// Sub returns what was counted between before and p, which is the later Path of the same Observer.
+func (p Path) Sub(before Path) Path {
+	d := p
+	d.Silenced = monus(p.Silenced, before.Silenced)
+	d.Dropped = monus(p.Dropped, before.Dropped)
+	d.Invalid = monus(p.Invalid, before.Invalid)
+	d.InsertFailed = monus(p.InsertFailed, before.InsertFailed)
+	d.Points = make([]Point, len(p.Points))
+	for i, at := range p.Points {
+		d.Points[i] = Point{Probe: at.Probe, Packets: monus(at.Packets, before.packets(at.Probe.Name))}
+	}
+	return d
+}
+
+// packets returns the count of a probe; zero for one that is not on the path.
+func (p Path) packets(name string) uint64 {
+	for _, at := range p.Points {
+		if at.Probe.Name == name {
+			return at.Packets
+		}
+	}
+	return 0
+}
+
+// at returns the points of a family at a hook.
+func (p Path) at(f nf.Family, h nf.Hook) []Point {
+	var points []Point
+	for _, at := range p.Points {
+		if at.Probe.Family == f && at.Probe.Hook == h {
+			points = append(points, at)
+		}
+	}
+	return points
+}
+
+// Loss is where packets of a Path went missing.
+type Loss struct {
+	Family   nf.Family
+	From, To string // what the packets had met, and did not meet: "conntrack/prerouting", "mangle/prerouting"
+	Lost, Of uint64
+	Why      string // as far as the counts tell
+}
+
+// String prints the loss as a sentence: "3 of 10 lost between conntrack/prerouting and mangle/prerouting: conntrack
+// table full (drop +3)".
+func (l Loss) String() string {
+	return fmt.Sprintf("%d of %d lost between %s and %s: %s", l.Lost, l.Of, l.From, l.To, l.Why)
+}

@@ -1,0 +1,111 @@
+package observe
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// pathOf returns a path of all standard probes: count tells the packets of each.
+func pathOf(count func(nf.Probe) uint64) Path {
+	var p Path
+	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+		for _, probe := range nf.PathProbes(f) {
+			p.Points = append(p.Points, Point{Probe: probe, Packets: count(probe)})
+		}
+	}
+	return p
+}
+
+// arrive has packets that come to the host: so many before conntrack, and so many behind it.
+func arrive(before, behind uint64) map[string]uint64 {
+	counts := map[string]uint64{}
+	for _, p := range nf.PathProbes(nf.IPv4) {
+		switch {
+		case p.Hook != nf.Prerouting && p.Hook != nf.Input:
+		case p.BehindConntrack():
+			counts[p.Name] = behind
+		default:
+			counts[p.Name] = before
+		}
+	}
+	return counts
+}
+
+// fullTable is the path of 10 SYNs to a silent host with room for 7.
+func fullTable() Path {
+	counts := arrive(10, 7)
+	p := pathOf(func(p nf.Probe) uint64 { return counts[p.Name] })
+	p.Dropped, p.Silenced = 3, 7
+	return p
+}
+
+func TestLossesAreExplained(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		counts map[string]uint64
+		path   Path // its statistics
+		want   []string
+	}{
+		{"nothing happened", nil, Path{}, nil},
+		{"table full", arrive(10, 7), Path{Dropped: 3},
+			[]string{"3 of 10 lost between conntrack/prerouting and mangle/prerouting: conntrack table full (drop +3)"}},
+		{"table full and a rule", arrive(10, 5), Path{Dropped: 3},
+			[]string{"5 of 10 lost between conntrack/prerouting and mangle/prerouting: 3 conntrack table full (drop +3), 2 dropped by a rule"}},
+		{"a drop explains one loss", map[string]uint64{"conntrack/prerouting": 3, "conntrack/output": 2}, Path{Dropped: 3},
+			[]string{
+				"3 of 3 lost between conntrack/prerouting and mangle/prerouting: conntrack table full (drop +3)",
+				"2 of 2 lost between conntrack/output and mangle/output: dropped by a rule",
+			}},
+		{"raw rule", map[string]uint64{"raw/prerouting": 4, "conntrack/prerouting": 1, "mangle/prerouting": 1, "nat/prerouting": 1, "filter/prerouting": 1, "end/prerouting": 1, "mangle/input": 1, "filter/input": 1, "security/input": 1, "nat/input": 1, "confirm/input": 1, "confirmed/input": 1}, Path{},
+			[]string{"3 of 4 lost between raw/prerouting and conntrack/prerouting: dropped by a rule"}},
+		{"fragments", map[string]uint64{"defrag/prerouting": 2, "raw/prerouting": 1, "conntrack/prerouting": 1, "mangle/prerouting": 1, "nat/prerouting": 1, "filter/prerouting": 1, "end/prerouting": 1, "mangle/forward": 1, "filter/forward": 1, "security/forward": 1, "end/forward": 1, "mangle/postrouting": 1, "nat/postrouting": 1, "confirm/postrouting": 1, "confirmed/postrouting": 1}, Path{},
+			[]string{"1 of 2 lost between defrag/prerouting and raw/prerouting: fragments put together, or dropped by a rule"}},
+		{"no route", map[string]uint64{"end/prerouting": 2}, Path{},
+			[]string{"2 of 2 lost between end/prerouting and mangle/input or mangle/forward: no route, a martian source (rp_filter), no forwarding, or for another host"}},
+		{"invalid", map[string]uint64{"confirm/input": 2, "confirmed/input": 1}, Path{Invalid: 1},
+			[]string{"1 of 2 lost between confirm/input and confirmed/input: never confirmed: invalid +1"}},
+		{"untracked", map[string]uint64{"confirm/postrouting": 2}, Path{},
+			[]string{"2 of 2 lost between confirm/postrouting and confirmed/postrouting: never confirmed: untracked, or conntrack is off"}},
+		{"forwarded and own", map[string]uint64{"end/forward": 2, "end/output": 3, "mangle/postrouting": 4}, Path{},
+			[]string{
+				"1 of 5 lost between end/forward and end/output and mangle/postrouting: no route out, or too big for the next link",
+				"4 of 4 lost between mangle/postrouting and nat/postrouting: dropped by a rule",
+			}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := pathOf(func(p nf.Probe) uint64 { return c.counts[p.Name] })
+			p.Dropped, p.Invalid, p.InsertFailed = c.path.Dropped, c.path.Invalid, c.path.InsertFailed
+			var got []string
+			for _, l := range p.Losses() {
+				got = append(got, l.String())
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestSubOfPaths(t *testing.T) {
+	t.Parallel()
+	after := fullTable()
+	after.Points[1].Packets, after.Dropped, after.Silenced = 25, 5, 9
+	got := after.Sub(fullTable())
+	want := pathOf(func(p nf.Probe) uint64 {
+		if p == nf.RawPrerouting {
+			return 15
+		}
+		return 0
+	})
+	want.Dropped, want.Silenced = 2, 2
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

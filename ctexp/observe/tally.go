@@ -1,0 +1,103 @@
+package observe
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// Tally is what was counted since the Observer was opened, or between two Tallies (see Sub).
+type Tally struct {
+	// Packets has the count of each probe that was asked for, by its name, and no others.
+	Packets map[string]uint64
+	// Entries is how many more entries the table has than at the start; the filler is not counted. As a difference it
+	// may be negative.
+	Entries int
+	// Dropped counts packets that conntrack dropped, nearly always because the table was full: the host's own as well
+	// ("drop" of the kernel's statistics; some of InsertFailed are among them).
+	Dropped uint64
+	// Evicted counts entries that early_drop threw out of a full table to make room for a new flow ("early_drop").
+	Evicted uint64
+	// Collected counts entries that left unasked otherwise: their time was over, or the garbage collector of a nearly
+	// full table took them before. Those that a packet ended (RST, a SYN that reuses a closed connection) and those
+	// that were deleted by netlink are not among them; those that the kernel drops with an interface or a module are.
+	Collected uint64
+	// Invalid counts packets that the trackers found invalid ("invalid"). ICMP errors have a count of their own.
+	Invalid uint64
+	// InsertFailed counts packets that could not have their entry at the confirmation ("insert_failed").
+	InsertFailed uint64
+
+	// Law has what Check and Diff need beside the counts. Diff does not compare it.
+	Law Law
+}
+
+// Sub returns what was counted between before and t, which is the later Tally of the same Observer.
+func (t Tally) Sub(before Tally) Tally {
+	d := Tally{
+		Packets:      make(map[string]uint64, len(t.Packets)),
+		Entries:      t.Entries - before.Entries,
+		Dropped:      monus(t.Dropped, before.Dropped),
+		Evicted:      monus(t.Evicted, before.Evicted),
+		Collected:    monus(t.Collected, before.Collected),
+		Invalid:      monus(t.Invalid, before.Invalid),
+		InsertFailed: monus(t.InsertFailed, before.InsertFailed),
+		Law:          t.Law.sub(before),
+	}
+	for name, n := range t.Packets {
+		d.Packets[name] = monus(n, before.Packets[name])
+	}
+	return d
+}
+
+// String prints the counts in one line, the probes in the order in which packets meet them, and of the rest what is
+// not zero: "raw/prerouting 10, mangle/prerouting 7, entries 7, dropped 3".
+func (t Tally) String() string {
+	var s []string
+	for _, name := range inPathOrder(t.Packets) {
+		s = append(s, fmt.Sprintf("%s %d", name, t.Packets[name]))
+	}
+	s = append(s, fmt.Sprintf("entries %d", t.Entries))
+	for _, c := range []struct {
+		name string
+		n    uint64
+	}{
+		{"dropped", t.Dropped}, {"evicted", t.Evicted}, {"collected", t.Collected},
+		{"invalid", t.Invalid}, {"insert_failed", t.InsertFailed},
+	} {
+		if c.n != 0 {
+			s = append(s, fmt.Sprintf("%s %d", c.name, c.n))
+		}
+	}
+	return strings.Join(s, ", ")
+}
+
+// inPathOrder returns the names of the standard probes in the order of the path, IPv4 before IPv6, then the others in
+// the order of the alphabet.
+func inPathOrder(packets map[string]uint64) []string {
+	var names []string
+	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+		for _, p := range nf.PathProbes(f) {
+			if _, ok := packets[p.Name]; ok {
+				names = append(names, p.Name)
+			}
+		}
+	}
+	standard := len(names)
+	for name := range packets {
+		if !slices.Contains(names[:standard], name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names[standard:])
+	return names
+}
+
+// monus is subtraction that stops at zero.
+func monus(a, b uint64) uint64 {
+	if a < b {
+		return 0
+	}
+	return a - b
+}

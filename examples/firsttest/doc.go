@@ -1,0 +1,2 @@
+// Package firsttest has the first test of the README.
+package firsttest
