@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// baseline are the values that a new namespace may have from the host (net/ipv4/devinet.c, devinet_init_net) or that
-// make noise, in the order of writing: forwarding resets others.
-var baseline = []struct{ key, value string }{
+// baseline are the values that a new namespace may have from the host (net/ipv4/devinet.c, devinet_init_net), in the
+// order of writing: forwarding resets others.
+var baseline = []setting{
 	{"net/ipv4/conf/*/forwarding", "0"},
 	{"net/ipv4/conf/*/rp_filter", "0"},
 	{"net/ipv4/conf/*/accept_redirects", "1"},
@@ -19,32 +19,47 @@ var baseline = []struct{ key, value string }{
 	{"net/ipv4/conf/*/accept_local", "0"},
 	{"net/ipv4/conf/*/route_localnet", "0"},
 	{"net/ipv4/conf/*/log_martians", "0"},
-	{"net/ipv6/conf/*/accept_dad", "0"},
-	{"net/ipv6/conf/*/router_solicitations", "0"},
-	{"net/ipv6/conf/*/accept_ra", "0"},
-	{"net/ipv6/conf/*/addr_gen_mode", "1"}, // none: no link-local address by itself
 }
 
-// setBaseline writes the baseline for all links to come. A kernel without IPv6 has no files for it.
-func (e *Env) setBaseline() error {
-	ipv6 := "1"
-	if e.hasIPv6() {
-		ipv6 = "0"
+// quietIPv6 is how IPv6 makes no noise where an experiment wants it, and noIPv6 where it does not.
+var (
+	quietIPv6 = []setting{
+		{"net/ipv6/conf/*/disable_ipv6", "0"},
+		{"net/ipv6/conf/*/forwarding", "0"},
+		{"net/ipv6/conf/*/accept_dad", "0"},
+		{"net/ipv6/conf/*/router_solicitations", "0"},
+		{"net/ipv6/conf/*/accept_ra", "0"},
+		{"net/ipv6/conf/*/addr_gen_mode", "1"}, // none: no link-local address by itself
 	}
-	for _, b := range append(slices.Clip(baseline), struct{ key, value string }{"net/ipv6/conf/*/disable_ipv6", ipv6}) {
-		for _, scope := range []string{"all", "default"} {
-			err := e.setSysctl(strings.Replace(b.key, "*", scope, 1), b.value)
-			if err != nil && !(strings.HasPrefix(b.key, "net/ipv6/") && errors.Is(err, os.ErrNotExist)) {
-				return err
+	noIPv6 = []setting{{"net/ipv6/conf/*/disable_ipv6", "1"}}
+)
+
+// setting is a value of a file below /proc/sys; the star stands for all links that there are and that will be.
+type setting struct{ key, value string }
+
+// setBaseline makes the namespace independent of the host, for all links to come.
+func (e *Env) setBaseline() error {
+	ipv6 := noIPv6
+	if e.hasIPv6() {
+		ipv6 = quietIPv6
+	}
+	return e.Do(func() error {
+		for _, s := range append(slices.Clip(baseline), ipv6...) {
+			for _, scope := range []string{"all", "default"} {
+				err := e.setSysctl(strings.Replace(s.key, "*", scope, 1), s.value)
+				// A kernel without IPv6 has no files for it.
+				if err != nil && !(strings.HasPrefix(s.key, "net/ipv6/") && errors.Is(err, os.ErrNotExist)) {
+					return err
+				}
 			}
 		}
-	}
-	// 2, the default since 5.19, would make events depend on listeners anywhere on the host.
-	err := e.setSysctl("net/netfilter/nf_conntrack_events", "1")
-	if errors.Is(err, os.ErrNotExist) { // conntrack is a module that is not loaded yet, or has no events
-		err = nil
-	}
-	return err
+		// 2, the default since 5.19, would make events depend on listeners anywhere on the host.
+		err := e.setSysctl(keyEvents, "1")
+		if errors.Is(err, os.ErrNotExist) { // conntrack is a module that is not loaded yet, or has no events
+			err = nil
+		}
+		return err
+	})
 }
 
 // setConfigured writes the sysctls of the Config: those that belong to a link when it is there, all others before.

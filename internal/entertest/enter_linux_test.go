@@ -41,6 +41,8 @@ func child(mode string) {
 	netnsenv.Enter()
 	netnsenv.Enter() // again: nothing happens
 	switch mode {
+	case "hold":
+		holdChild()
 	case "status":
 		os.Exit(3)
 	case "killed":
