@@ -67,6 +67,12 @@ func (e *Env) build(ctx context.Context) error {
 		return fmt.Errorf("open rtnetlink: %w", err)
 	}
 	e.onClose(e.route)
+	table, err := openTable(e)
+	if err != nil {
+		return err
+	}
+	e.table = table
+	e.onClose(table.conn)
 	if err := e.setBaseline(); err != nil {
 		return err
 	}
@@ -76,12 +82,6 @@ func (e *Env) build(ctx context.Context) error {
 	if err := e.addLinks(); err != nil {
 		return err
 	}
-	table, err := openTable(e)
-	if err != nil {
-		return err
-	}
-	e.table = table
-	e.onClose(table.conn)
 	if err := e.addRules(ctx); err != nil {
 		return err
 	}

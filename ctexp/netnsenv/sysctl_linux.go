@@ -7,6 +7,10 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 // baseline are the values that a new namespace may have from the host (net/ipv4/devinet.c, devinet_init_net), in the
@@ -55,7 +59,7 @@ func (e *Env) setBaseline() error {
 		}
 		// 2, the default since 5.19, would make events depend on listeners anywhere on the host.
 		err := e.setSysctl(keyEvents, "1")
-		if errors.Is(err, os.ErrNotExist) { // conntrack is a module that is not loaded yet, or has no events
+		if errors.Is(err, os.ErrNotExist) { // a kernel without CONFIG_NF_CONNTRACK_EVENTS
 			err = nil
 		}
 		return err
@@ -144,6 +148,9 @@ func (e *Env) setSysctl(key, value string) error {
 	return e.Do(func() error {
 		// Without O_CREATE: in /proc that is refused with an error that hides the real one.
 		f, err := os.OpenFile("/proc/sys/"+key, os.O_WRONLY, 0)
+		if errors.Is(err, unix.EROFS) {
+			return &nf.UnsupportedError{Need: "a writable /proc/sys", Hint: "docker run --security-opt systempaths=unconfined, or --privileged", Err: err}
+		}
 		if err != nil {
 			return err
 		}

@@ -33,6 +33,11 @@ func openTable(e *Env) (*Table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open ctnetlink: %w", err)
 	}
+	// The first request loads what is a module and nobody has used yet; the sysctls come with it.
+	if _, err := t.conn.StatsGlobal(); err != nil {
+		t.conn.Close()
+		return nil, &nf.UnsupportedError{Need: "CONFIG_NF_CT_NETLINK", Hint: "sudo modprobe nf_conntrack_netlink", Err: err}
+	}
 	return t, nil
 }
 
