@@ -133,3 +133,19 @@ func BenchmarkExperiment(b *testing.B) {
 		lab.Close()
 	}
 }
+
+// Without conntrack there is no table, but the path is there all the same.
+func TestPathIsSeenWithoutConntrack(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{Silent: true, Conntrack: netnsenv.Off, Probes: []nf.Probe{nf.FilterInput}})
+
+	x.Inject(inject.SYNs(2, web))
+
+	want := observe.Tally{Packets: map[string]uint64{"filter/input": 2}}
+	if diff := x.Tally().Diff(want); diff != "" {
+		t.Errorf("2 SYNs (-want +got):\n%s", diff)
+	}
+	if s := x.Path().String(); !strings.Contains(s, "filter 2") {
+		t.Errorf("path:\n%s", s)
+	}
+}

@@ -25,29 +25,11 @@ func Open(ctx context.Context, cfg netnsenv.Config) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	room := env.Room()
-	obs, err := observe.Open(ctx, env, observe.Config{
-		Probes:    env.Config().Probes,
-		Path:      env.PathProbes(),
-		Filler:    room.Filler,
-		Unreplied: room.Unreplied,
-		Limit:     limitToWatch(room),
-		Free:      room.Free,
-		Silent:    cfg.Silent,
-		NoFrames:  cfg.NoFrames,
-	})
+	lab, err := Watch(ctx, env, observe.Config{NoFrames: cfg.NoFrames})
 	if err != nil {
 		return nil, errors.Join(err, env.Close())
 	}
-	return &Lab{Env: env, Observer: obs}, nil
-}
-
-// limitToWatch is the limit that must stay what it is: any where no room was asked for.
-func limitToWatch(r netnsenv.RoomInfo) int {
-	if r.Free < 0 {
-		return 0
-	}
-	return r.Limit
+	return lab, nil
 }
 
 // Inject sends packets by the first link of the Env and returns how many were sent, when the kernel is done with all of them.
@@ -68,13 +50,14 @@ func (l *Lab) InjectBy(ctx context.Context, link string, packets iter.Seq[inject
 	return l.inject(ctx, to, packets)
 }
 
-// inject lets the Observer take what it has seen once in a while, so that no buffer of the kernel runs over.
+// inject lets the Observer take what it has seen once in a while, so that no buffer of the kernel runs over; behind each of
+// the first packets, so that what the Observer hears of them has its place among them in the Timeline.
 func (l *Lab) inject(ctx context.Context, link *netnsenv.Link, packets iter.Seq[inject.Packet]) (int, error) {
-	const often = 256
-	return inject.New(link).Send(ctx, func(yield func(inject.Packet) bool) {
+	const first, often = 64, 256
+	sent, err := inject.New(link).Send(ctx, func(yield func(inject.Packet) bool) {
 		n := 0
 		for p := range packets {
-			if n++; n%often == 0 {
+			if n++; n > 1 && n <= first || n%often == 0 {
 				l.Observer.Drain()
 			}
 			if !yield(p) {
@@ -82,6 +65,12 @@ func (l *Lab) inject(ctx context.Context, link *netnsenv.Link, packets iter.Seq[
 			}
 		}
 	})
+	what := "1 packet"
+	if sent != 1 {
+		what = fmt.Sprintf("%d packets", sent)
+	}
+	l.Observer.Mark(ctx, fmt.Sprintf("%s by %s", what, link.Name()))
+	return sent, err
 }
 
 // Close closes the Observer and the Env.

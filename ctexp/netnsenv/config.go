@@ -35,6 +35,14 @@ type Config struct {
 	NoPath bool
 	// NoFrames leaves out the capture of frames; it is the Observer of a Lab that reads this.
 	NoFrames bool
+	// NoReasons leaves out what makes conntrack say why it calls a packet INVALID: net.netfilter.nf_log.2 and .10 are
+	// nfnetlink_log and nf_conntrack_log_invalid is 255 otherwise. With these, what LOG rules of the experiment say is
+	// heard at NFLOG group 0 as well, which an Observer reads and then nobody else can; each INVALID packet costs some
+	// microseconds more.
+	NoReasons bool
+	// Trace has every packet traced that comes in or that the host sends, from before the first rule on: Observer.Trace
+	// tells which rules each of them met. It costs each packet some microseconds.
+	Trace bool
 }
 
 // Switch turns something on or off; the zero Switch is On.
@@ -97,6 +105,11 @@ func (c Config) normalize() (Config, error) {
 	c.Links = links
 	if c.Room.set && c.Room.free < 0 {
 		return c, fmt.Errorf("room for %d entries: want 0 or more", c.Room.free)
+	}
+	for _, p := range c.Probes {
+		if c.Conntrack == Off && (p.State != 0 || p.Status != 0) {
+			return c, fmt.Errorf("probe %q: it asks conntrack, which is off, and would switch it on", p.Name)
+		}
 	}
 	var err error
 	c.Probes, err = normalizeProbes(c.Probes)

@@ -41,6 +41,7 @@ func TestWrongConfigsAreRefused(t *testing.T) {
 		"the silence's name":           {probe(nf.Probe{Name: nf.Silenced}), "the name is taken"},
 		"a hook that is none":          {probe(nf.Probe{Hook: 7}), "hook(7)"},
 		"a family that is none":        {probe(nf.Probe{Family: 7}), "family(7)"},
+		"a question to nobody":         {Config{Conntrack: Off, Probes: []nf.Probe{nf.ConfirmedInput}}, "which is off"},
 		"ports without a protocol":     {probe(nf.Probe{Match: nf.Match{DstPort: 80}}), "needs a protocol"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,8 +11,10 @@ import (
 	"sync"
 
 	"github.com/jsimonetti/rtnetlink/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/nsthread"
 )
 
 // Env is an open network namespace with everything that the Config asked for. Its methods may be called from any
@@ -20,7 +22,7 @@ import (
 type Env struct {
 	cfg      Config
 	inUserNS bool
-	thread   *thread
+	thread   *nsthread.Thread
 	route    *rtnetlink.Conn
 	owned    *owned
 	links    []*Link
@@ -48,7 +50,10 @@ func Open(ctx context.Context, cfg Config) (*Env, error) {
 		return nil, fmt.Errorf("netnsenv: open: %w", context.Cause(ctx))
 	}
 	e := &Env{cfg: cfg, inUserNS: inUserNamespace()}
-	if e.thread, err = newThread(); err != nil {
+	if e.thread, err = nsthread.New(); err != nil {
+		if errors.Is(err, unix.EPERM) {
+			err = userNamespacesError(err)
+		}
 		return nil, fmt.Errorf("netnsenv: %w", err)
 	}
 	if err := e.build(ctx); err != nil {
@@ -74,6 +79,9 @@ func (e *Env) build(ctx context.Context) error {
 	e.table = table
 	e.onClose(table.conn)
 	if err := e.setBaseline(); err != nil {
+		return err
+	}
+	if err := e.askForReasons(); err != nil {
 		return err
 	}
 	if err := e.setConfigured(false); err != nil {
@@ -181,7 +189,13 @@ func (e *Env) Table() *Table { return e.table }
 // Do runs f on a thread that is in the namespace, one call at a time, and returns its error; a panic of f goes on in
 // the caller. Sockets opened, files of /proc read and programs started by f belong to the namespace; what they
 // return works from any goroutine afterwards. f must not wait for something that itself needs Do.
-func (e *Env) Do(f func() error) error { return e.thread.do(f) }
+func (e *Env) Do(f func() error) error {
+	err := e.thread.Do(f)
+	if err == nsthread.ErrClosed {
+		return ErrClosed
+	}
+	return err
+}
 
 // FD returns an open file descriptor of the network namespace, or -1 if the Env is closed. It stays the Env's.
 func (e *Env) FD() int {
@@ -190,7 +204,7 @@ func (e *Env) FD() int {
 	if e.closed {
 		return -1
 	}
-	return int(e.thread.netns.Fd())
+	return e.thread.FD()
 }
 
 // Path returns a path of the network namespace, for programs that take one: /proc/<pid>/fd/<n>. It is good until Close.
@@ -236,7 +250,7 @@ func (e *Env) Close() error {
 	if e.owned != nil {
 		e.owned.close()
 	}
-	e.thread.close()
+	e.thread.Close()
 	return errors.Join(errs...)
 }
 

@@ -1,11 +1,11 @@
 package netnsenv_test
 
 import (
-	"context"
 	"os"
+	"os/exec"
 	"runtime"
 	"strconv"
-	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
@@ -20,7 +20,7 @@ func TestFenceIsFinal(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("CTEXP_TRIES")); err == nil {
 		tries = n
 	}
-	stop := keepBusy()
+	stop := keepBusy(t)
 	defer stop()
 	for _, kind := range kinds {
 		for _, steered := range []bool{false, true} {
@@ -62,18 +62,29 @@ func missingIfNoSysctl(err error) error {
 	return err
 }
 
-// keepBusy has every CPU compute until the returned function is called.
-func keepBusy() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
+// keepBusy has every CPU compute, in processes of their own, until the returned function is called.
+func keepBusy(t *testing.T) (stop func()) {
+	t.Helper()
+	var spinners []*exec.Cmd
 	for range runtime.NumCPU() {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-			}
-		})
+		c := exec.Command("/proc/self/exe")
+		c.Env = append(os.Environ(), spinning+"=1")
+		c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		spinners = append(spinners, c)
 	}
-	return func() { cancel(); wg.Wait() }
+	return func() {
+		for _, c := range spinners {
+			_ = c.Process.Kill()
+			_ = c.Wait() // killed, as it should be
+		}
+	}
 }
+
+// spinning is the environment variable that makes this binary compute for nothing.
+const spinning = "CTEXP_TEST_SPIN"
 
 // A packet that is written and never reaches the host is an error of the fence, and of that one only.
 func TestFenceCountsWhatIsLost(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	for os.Getenv(spinning) != "" {
+	}
 	netnsenv.Enter()
 	os.Exit(m.Run())
 }

@@ -2,6 +2,7 @@ package netnsenv
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -17,18 +18,16 @@ func (e *Env) probes() []nf.Probe {
 	seen := map[string]bool{}
 	var out []nf.Probe
 	for _, p := range all {
-		// Behind the confirmation one asks for a status, which would switch conntrack on.
-		if seen[p.Name] || p.BehindConfirm() && e.cfg.Conntrack == Off {
-			continue
+		if !seen[p.Name] {
+			seen[p.Name] = true
+			out = append(out, p)
 		}
-		seen[p.Name] = true
-		out = append(out, p)
 	}
 	return out
 }
 
-// PathProbes returns the standard probes that the Env has, in the order in which packets meet them; none with
-// Config.NoPath.
+// PathProbes returns the standard probes that the Env has, in the order in which packets meet them: none with
+// Config.NoPath, and without conntrack none behind the confirmation, since to ask for that would switch it on.
 func (e *Env) PathProbes() []nf.Probe {
 	if e.cfg.NoPath {
 		return nil
@@ -36,6 +35,9 @@ func (e *Env) PathProbes() []nf.Probe {
 	all := nf.PathProbes(nf.IPv4)
 	if e.hasIPv6() {
 		all = append(all, nf.PathProbes(nf.IPv6)...)
+	}
+	if e.cfg.Conntrack == Off {
+		all = slices.DeleteFunc(all, nf.Probe.BehindConfirm)
 	}
 	return all
 }
@@ -63,6 +65,9 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 	if !beforeConfirm {
 		if e.cfg.Silent {
 			e.addSilence()
+		}
+		if e.cfg.Trace {
+			e.addTrace()
 		}
 		if e.cfg.Conntrack == On {
 			e.addReference()

@@ -1,5 +1,7 @@
 package netnsenv
 
+import "errors"
+
 // Room is how many entries the conntrack table still takes. The zero Room is a table as the kernel gives it.
 type Room struct {
 	set, unreplied bool
@@ -20,6 +22,11 @@ func (r Room) Unreplied() Room {
 	r.unreplied = true
 	return r
 }
+
+// ErrNotFull says that some of the filler was gone already when the table had been filled. The garbage collector takes
+// entries that were never answered, up to a minute after a full table anywhere on the host has dropped a new flow; to open
+// the Env again mostly helps.
+var ErrNotFull = errors.New("entries are gone already")
 
 // fillBudget bounds the filler: some five seconds and 600 MB.
 const fillBudget = 1 << 21

@@ -62,7 +62,7 @@ func (e *Env) checkRoom(filler, limit int) error {
 		return fmt.Errorf("fill the table: somebody changed nf_conntrack_max from %d to %d meanwhile", limit, now)
 	}
 	if count != filler {
-		return fmt.Errorf("fill the table: %d entries are there after %d were inserted", count, filler)
+		return fmt.Errorf("fill the table: %w: %d entries are there after %d were inserted", ErrNotFull, count, filler)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (e *Env) Dial(ctx context.Context, network, address string) (net.Conn, erro
 		return nil, ErrClosed
 	}
 	var c net.Conn
-	err := e.thread.aside(func() (err error) {
+	err := e.thread.Aside(func() (err error) {
 		// One attempt from this very thread: with a fallback the dialer would open sockets on others.
 		d := net.Dialer{FallbackDelay: -1}
 		d.SetMultipathTCP(false)

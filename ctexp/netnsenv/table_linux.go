@@ -34,7 +34,7 @@ func openTable(e *Env) (*Table, error) {
 		return nil, fmt.Errorf("open ctnetlink: %w", err)
 	}
 	// The first request loads what is a module and nobody has used yet; the sysctls come with it.
-	if _, err := t.conn.StatsGlobal(); err != nil {
+	if _, err := t.conn.Stats(); err != nil {
 		t.conn.Close()
 		return nil, &nf.UnsupportedError{Need: "CONFIG_NF_CT_NETLINK", Hint: "sudo modprobe nf_conntrack_netlink", Err: err}
 	}

@@ -1,6 +1,10 @@
 package nf
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Proto is an IP protocol number as assigned by IANA. The zero Proto means any where a Match asks for one.
 type Proto uint8
@@ -27,6 +31,20 @@ func (p Proto) String() string {
 		return n
 	}
 	return fmt.Sprintf("unknown-%d", uint8(p))
+}
+
+// protoOf is the inverse of Proto.String.
+func protoOf(name string) (Proto, bool) {
+	for p, n := range protoNames {
+		if n == name {
+			return p, true
+		}
+	}
+	if number, ok := strings.CutPrefix(name, "unknown-"); ok {
+		n, err := strconv.ParseUint(number, 10, 8)
+		return Proto(n), err == nil
+	}
+	return 0, false
 }
 
 // HasPorts reports whether the protocol's header begins with a source and a destination port.

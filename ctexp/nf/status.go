@@ -2,6 +2,8 @@ package nf
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -71,11 +73,24 @@ const (
 
 // String returns the state's name as conntrack prints it, such as "SYN_SENT".
 func (s TCPState) String() string {
-	names := [...]string{
-		"NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2",
-	}
-	if int(s) < len(names) {
-		return names[s]
+	if int(s) < len(tcpStateNames) {
+		return tcpStateNames[s]
 	}
 	return fmt.Sprintf("STATE_%d", uint8(s))
+}
+
+var tcpStateNames = [...]string{
+	"NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2",
+}
+
+// tcpStateOf is the inverse of TCPState.String.
+func tcpStateOf(name string) (TCPState, bool) {
+	if i := slices.Index(tcpStateNames[:], name); i >= 0 {
+		return TCPState(i), true
+	}
+	if number, ok := strings.CutPrefix(name, "STATE_"); ok {
+		n, err := strconv.ParseUint(number, 10, 8)
+		return TCPState(n), err == nil
+	}
+	return 0, false
 }

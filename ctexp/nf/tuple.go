@@ -9,7 +9,7 @@ import (
 // The zone is part of the Entry, not of its tuples.
 type Tuple struct {
 	Proto Proto
-	// Src and Dst have port 0 for protocols without ports.
+	// Src and Dst have port 0 for protocols without ports; for GRE the port is the key.
 	Src, Dst netip.AddrPort
 	// ICMP is zero unless Proto is ICMP or ICMPv6.
 	ICMP ICMPTuple
@@ -48,6 +48,8 @@ func (t Tuple) String() string {
 		s += fmt.Sprintf(" type=%d code=%d id=%d", t.ICMP.Type, t.ICMP.Code, t.ICMP.ID)
 	case t.Proto.HasPorts():
 		s += fmt.Sprintf(" sport=%d dport=%d", t.Src.Port(), t.Dst.Port())
+	case t.Proto == GRE:
+		s += fmt.Sprintf(" srckey=%#x dstkey=%#x", t.Src.Port(), t.Dst.Port())
 	}
 	return s
 }

@@ -26,10 +26,22 @@ type Config struct {
 	// Limit is nf_conntrack_max at the time of opening. Where another is found later, Tally returns ErrLimitChanged.
 	// Zero: it is not looked at.
 	Limit int
-	// Free is the number of entries that still fit into the table, or -1 for as many as the kernel gives.
+	// Free is the number of entries that still fit into the table beside the Filler. Without a Filler it is not looked at:
+	// as many fit as the kernel gives.
 	Free int
 	// Silent says that what the host itself sends without a socket of the experiment is dropped before conntrack.
 	Silent bool
+
+	// NoEvents leaves out the recording of events, which costs a flood of new flows some of its speed. The entries that
+	// leave unasked (Tally.Collected) are counted all the same.
+	NoEvents bool
+	// MaxEvents is how many events are kept; those that come after them are counted and make Events end in
+	// ErrEventsLost. One takes some 250 bytes. Zero: 250,000.
+	MaxEvents int
+	// EventBuffer is the size in bytes asked for the buffer in which the kernel leaves events to be read; it counts some
+	// 640 bytes for one. An ordinary user gets no more than net.core.rmem_max. Zero: 128 MiB, of which only as much is used
+	// as waits to be read.
+	EventBuffer int
 
 	// NoFrames leaves out the capture, which costs about half of the speed of a flood.
 	NoFrames bool
@@ -37,16 +49,26 @@ type Config struct {
 	// ErrFramesLost. Zero: 100,000.
 	MaxFrames int
 	// Ring is the size in bytes of a ring buffer that is shared with the kernel, for a capture that loses nothing of a
-	// flood; the size is rounded up to whole blocks of 1 MiB. Opening such a ring waits for a grace period of the
-	// kernel's, 15 ms or so. Zero: an ordinary socket buffer, which is there at once.
+	// flood: 8 MiB are plenty, 1 MiB is the least. Opening such a ring waits for a grace period of the kernel's
+	// (net/packet/af_packet.c, packet_set_ring), 15 ms or so. Zero: an ordinary socket buffer, which is there at once.
 	Ring int
 }
 
-const defaultMaxFrames = 100_000
+const (
+	defaultMaxFrames = 100_000
+	defaultMaxEvents = 250_000
+)
 
 func (c Config) maxFrames() int {
 	if c.MaxFrames > 0 {
 		return c.MaxFrames
 	}
 	return defaultMaxFrames
+}
+
+func (c Config) maxEvents() int {
+	if c.MaxEvents > 0 {
+		return c.MaxEvents
+	}
+	return defaultMaxEvents
 }

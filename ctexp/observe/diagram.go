@@ -36,6 +36,13 @@ func (p Path) String() string {
 	if p.Silenced > 0 {
 		fmt.Fprintf(&b, "%-17s %d of the host's own packets, before conntrack saw them\n", "silenced output", p.Silenced)
 	}
+	for i, s := range p.remarks() {
+		title := ""
+		if i == 0 {
+			title = "conntrack says"
+		}
+		fmt.Fprintf(&b, "%-17s %v\n", title, s)
+	}
 	if b.Len() == 0 {
 		return "no packet met a probe\n"
 	}

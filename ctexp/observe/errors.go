@@ -11,6 +11,10 @@ var (
 	ErrEventsLost = errors.New("conntrack events were lost")
 	// ErrFramesLost says that frames were there which are not among those that Frames gave.
 	ErrFramesLost = errors.New("frames were lost")
+	// ErrReasonsLost says that conntrack had more reasons to give than those that Reasons gave.
+	ErrReasonsLost = errors.New("reasons of conntrack were lost")
+	// ErrTraceLost says that traced packets met more rules than those that Trace gave.
+	ErrTraceLost = errors.New("steps of the trace were lost")
 	// ErrProbeLost says that the counter of a probe is gone, most likely with its table.
 	ErrProbeLost = errors.New("the counter of a probe is gone")
 	// ErrLawNotApplicable says that Tally.Check cannot tell: something that the laws presuppose is not so.

@@ -54,6 +54,9 @@ func (o *Observer) flows(ctx context.Context, f nf.Filter) ([]nf.Entry, error) {
 
 // dump returns the entries that f selects, without the filler, in the order of the kernel's hash.
 func (o *Observer) dump(f nf.Filter) ([]nf.Entry, error) {
+	if f.Zone != nil && *f.Zone == ours.FillerZone {
+		return nil, nil
+	}
 	flows, err := o.ct.DumpFilter(ctnl.Filter(f, o.cfg.Filler > 0), nil)
 	if err != nil {
 		return nil, fmt.Errorf("dump conntrack table: %w", err)

@@ -49,6 +49,11 @@ const (
 //
 //	12:00:00.000001 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
 func (f Frame) String() string {
+	return fmt.Sprintf("%s %s", f.Time.Format("15:04:05.000000"), f.line())
+}
+
+// line prints the frame without its time.
+func (f Frame) line() string {
 	line := ""
 	switch f.EtherType {
 	case etherIPv4, etherIPv6:
@@ -58,7 +63,7 @@ func (f Frame) String() string {
 	default:
 		line = fmt.Sprintf("ethertype 0x%04x, length %d", f.EtherType, len(f.Packet))
 	}
-	return fmt.Sprintf("%s %s %-3v %s", f.Time.Format("15:04:05.000000"), f.Link, f.Dir, line)
+	return fmt.Sprintf("%s %-3v %s", f.Link, f.Dir, line)
 }
 
 // Decode returns the packet's layers. It never fails: what cannot be decoded is an error layer at the end.

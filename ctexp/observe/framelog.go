@@ -62,13 +62,6 @@ func (l *framelog) add(f Frame, cut bool) {
 	l.frames = append(l.frames, f)
 }
 
-// full reports whether the limit was reached.
-func (l *framelog) full() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.frames) >= l.limit
-}
-
 // dropped adds to the frames that the kernel had to drop.
 func (l *framelog) dropped(n uint64) {
 	l.mu.Lock()

@@ -2,7 +2,6 @@ package observe
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
@@ -49,7 +48,7 @@ func (p Path) why(from, to nf.Probe, lost uint64, full *uint64) string {
 	const byRule = "dropped by a rule"
 	switch {
 	case to.BehindConfirm():
-		return p.unconfirmed()
+		return p.unconfirmed(from.Family)
 	case from.Priority < nf.PriorityDefrag && to.Priority > nf.PriorityDefrag:
 		return "fragments put together, or " + byRule
 	case from.Priority < nf.PriorityConntrack && to.Priority > nf.PriorityConntrack:
@@ -64,22 +63,6 @@ func (p Path) why(from, to nf.Probe, lost uint64, full *uint64) string {
 		return fmt.Sprintf("conntrack table full (drop +%d)", p.Dropped)
 	}
 	return byRule
-}
-
-// unconfirmed says why packets had no entry in the table behind the confirmation. They need not be lost: all but those
-// whose entry could not be inserted go on.
-func (p Path) unconfirmed() string {
-	var why []string
-	if p.InsertFailed > 0 {
-		why = append(why, fmt.Sprintf("insert_failed +%d", p.InsertFailed))
-	}
-	if p.Invalid > 0 {
-		why = append(why, fmt.Sprintf("invalid +%d", p.Invalid))
-	}
-	if why == nil {
-		why = append(why, "untracked, or conntrack is off")
-	}
-	return "never confirmed: " + strings.Join(why, ", ")
 }
 
 // routed returns what was lost on the way from one hook to another, or to one of two.

@@ -32,6 +32,8 @@ var web6 = inject.Flow{
 	Dst: netip.MustParseAddrPort("[2001:db8::1]:80"),
 }
 
+func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
 func prefixes(s ...string) []netip.Prefix {
 	var ps []netip.Prefix
 	for _, p := range s {

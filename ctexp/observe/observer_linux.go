@@ -28,15 +28,21 @@ type Observer struct {
 	table     *ctnl.Conn
 	entries   sysctl
 	limit     sysctl
-	destroyed *destroyWatch
+	events    *eventWatch
 	capture   *capture // nil with Config.NoFrames
+	reasons   *reasonWatch
+	noReasons error // why there are none
+	trace     *traceWatch
 
 	start snapshot
+	marks marklog
 }
 
-// Open begins to observe ns as cfg says. The sockets that it opens keep the namespace alive until Close.
+// Open begins to observe ns as cfg says: half a millisecond. The sockets that it opens keep the namespace alive until
+// Close, and a few milliseconds longer, while the kernel lets go of them in the background.
 //
-// It needs CAP_NET_ADMIN over the namespace, and CAP_NET_RAW for the frames, as who made the namespace has.
+// What Tally.Collected counts are events, so that net.netfilter.nf_conntrack_events should be 1 there. Open needs
+// CAP_NET_ADMIN over the namespace, and CAP_NET_RAW for the frames, as who made the namespace has.
 func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("open observer: %w", err)
@@ -69,7 +75,16 @@ func (o *Observer) dial() (err error) {
 	if o.table, err = ctnl.Dial(); err != nil {
 		return err
 	}
-	if o.destroyed, err = watchDestroyed(o.table); err != nil {
+	if o.events, err = watchEvents(o.cfg, o.table); err != nil {
+		return err
+	}
+	if o.reasons, err = watchReasons(); errors.Is(err, errors.ErrUnsupported) {
+		o.noReasons, err = err, nil
+	}
+	if err != nil {
+		return err
+	}
+	if o.trace, err = watchTrace(); err != nil {
 		return err
 	}
 	if !o.cfg.NoFrames {
@@ -90,8 +105,14 @@ func (o *Observer) Close() error {
 	if o.capture != nil {
 		o.capture.stop()
 	}
-	if o.destroyed != nil {
-		o.destroyed.stop()
+	if o.events != nil {
+		o.events.stop()
+	}
+	if o.reasons != nil {
+		o.reasons.stop()
+	}
+	if o.trace != nil {
+		o.trace.stop()
 	}
 	o.entries.close()
 	o.limit.close()
@@ -130,8 +151,12 @@ func (o *Observer) Drain() {
 		return
 	}
 	defer release()
-	_ = o.destroyed.drain()
-	if o.capture != nil && !o.capture.log.full() {
+	_ = o.events.drain()
+	if o.reasons != nil {
+		_ = o.reasons.drain()
+	}
+	_ = o.trace.drain()
+	if o.capture != nil {
 		_ = o.capture.drain()
 	}
 }

@@ -41,3 +41,32 @@ func (*Observer) Rules(context.Context) ([]Rule, error) { return nil, errNotLinu
 func (*Observer) Frames(context.Context) iter.Seq2[Frame, error] {
 	return func(yield func(Frame, error) bool) { yield(Frame{}, errNotLinux) }
 }
+
+// Reasons yields an nf.UnsupportedError.
+func (*Observer) Reasons(context.Context) iter.Seq2[Reason, error] {
+	return func(yield func(Reason, error) bool) { yield(Reason{}, errNotLinux) }
+}
+
+// Timeline returns an nf.UnsupportedError.
+func (*Observer) Timeline(context.Context) (Timeline, error) { return Timeline{}, errNotLinux }
+
+// Mark does nothing.
+func (*Observer) Mark(context.Context, string) {}
+
+// Events yields an nf.UnsupportedError.
+func (*Observer) Events(context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) { yield(Event{}, errNotLinux) }
+}
+
+// Follow yields an nf.UnsupportedError.
+func (*Observer) Follow(context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) { yield(Event{}, errNotLinux) }
+}
+
+// NextEvent returns nil.
+func (*Observer) NextEvent() <-chan struct{} { return nil }
+
+// Trace yields an nf.UnsupportedError.
+func (*Observer) Trace(context.Context) iter.Seq2[Step, error] {
+	return func(yield func(Step, error) bool) { yield(Step{}, errNotLinux) }
+}

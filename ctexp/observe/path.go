@@ -13,6 +13,10 @@ type Path struct {
 	Silenced uint64
 	// Dropped, Invalid and InsertFailed are those of the Tally: they say why packets are missing.
 	Dropped, Invalid, InsertFailed uint64
+	// ICMPErrors counts ICMP packets that are INVALID; those are not among Invalid ("icmp_error").
+	ICMPErrors uint64
+	// Reasons are what conntrack said about packets, the most frequent first. Nil: it was not asked; empty: it said nothing.
+	Reasons []Said
 }
 
 // Point is one probe of a Path.
@@ -28,6 +32,10 @@ func (p Path) Sub(before Path) Path {
 	d.Dropped = monus(p.Dropped, before.Dropped)
 	d.Invalid = monus(p.Invalid, before.Invalid)
 	d.InsertFailed = monus(p.InsertFailed, before.InsertFailed)
+	d.ICMPErrors = monus(p.ICMPErrors, before.ICMPErrors)
+	if p.Reasons != nil {
+		d.Reasons = append([]Said{}, subSaid(p.Reasons, before.Reasons)...)
+	}
 	d.Points = make([]Point, len(p.Points))
 	for i, at := range p.Points {
 		d.Points[i] = Point{Probe: at.Probe, Packets: monus(at.Packets, before.packets(at.Probe.Name))}

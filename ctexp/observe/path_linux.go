@@ -33,7 +33,13 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	st := now.stats.sub(o.start.stats)
 	p := Path{
 		Silenced: o.since(now, nf.Silenced),
-		Dropped:  st.dropped, Invalid: st.invalid, InsertFailed: st.insertFailed,
+		Dropped:  st.dropped, Invalid: st.invalid, InsertFailed: st.insertFailed, ICMPErrors: st.icmpErrors,
+	}
+	if o.reasons != nil {
+		if err := o.reasons.drain(); err != nil {
+			return Path{}, err
+		}
+		p.Reasons = o.reasons.log.counts()
 	}
 	for _, probe := range o.cfg.Path {
 		probe.Name = name(probe)

@@ -11,42 +11,56 @@ import (
 // ring is a receive ring of TPACKET_V3 that is shared with the kernel: blocks of frames, each of which belongs either
 // to the kernel, which fills it, or to us.
 //
-// A block is handed over when it is full or its time is over, a millisecond at best. But what the kernel has put into
+// A block is handed over when it is full or its time is over. But what the kernel has put into
 // the block that it still fills can be read, too, so that a frame is there as soon as the write that injected it has
 // returned.
 type ring struct {
 	memory []byte
-	blocks int
+	size   int // of a block
 	block  int // the one to be read
 	frame  int // frames of it that were read
 	offset int // of the last one of these in the block
 }
 
 const (
-	ringBlock    = 1 << 20
-	ringRetireMS = 1 // hand over a block after so many milliseconds
-	ringFrame    = 2048
+	minRingBlock  = 128 << 10 // holds the largest packet
+	maxRingBlock  = 1 << 20
+	minRingBlocks = 8
+	// ringRetireMS is when a block is handed over that is not full. Eight of these, a fifth of a second each, are how
+	// long a sleepy reader may take while there is hardly any traffic.
+	ringRetireMS = 200
+	ringFrame    = 2048 // of no meaning to TPACKET_V3, but checked
 )
+
+// blockSize returns the size of the blocks of a ring of size bytes: a power of two, so that there are some of them.
+func blockSize(size int) int {
+	block := minRingBlock
+	for block < maxRingBlock && block*minRingBlocks < size {
+		block *= 2
+	}
+	return block
+}
 
 // newRing makes fd, which must not be bound yet, deliver into a ring of at least size bytes.
 func newRing(fd, size int) (*ring, error) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3); err != nil {
 		return nil, fmt.Errorf("ask for TPACKET_V3: %w", err)
 	}
-	blocks := max(2, (size+ringBlock-1)/ringBlock)
+	block := blockSize(size)
+	blocks := max(minRingBlocks, (size+block-1)/block)
 	req := unix.TpacketReq3{
-		Block_size: ringBlock, Block_nr: uint32(blocks),
-		Frame_size: ringFrame, Frame_nr: uint32(blocks * (ringBlock / ringFrame)),
+		Block_size: uint32(block), Block_nr: uint32(blocks),
+		Frame_size: ringFrame, Frame_nr: uint32(blocks * (block / ringFrame)),
 		Retire_blk_tov: ringRetireMS,
 	}
 	if err := unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req); err != nil {
-		return nil, fmt.Errorf("make a ring of %d bytes: %w", blocks*ringBlock, err)
+		return nil, fmt.Errorf("make a ring of %d bytes: %w", blocks*block, err)
 	}
-	memory, err := unix.Mmap(fd, 0, blocks*ringBlock, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	memory, err := unix.Mmap(fd, 0, blocks*block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, fmt.Errorf("map a ring of %d bytes: %w", blocks*ringBlock, err)
+		return nil, fmt.Errorf("map a ring of %d bytes: %w", blocks*block, err)
 	}
-	return &ring{memory: memory, blocks: blocks}, nil
+	return &ring{memory: memory, size: block}, nil
 }
 
 // unmap gives the memory back. The packets of frames that were read are copies.
@@ -65,7 +79,7 @@ func (r *ring) unmap() {
 // nothing is being injected.
 func (r *ring) read(open bool, add func(f rawFrame)) error {
 	for {
-		b := r.memory[r.block*ringBlock:][:ringBlock]
+		b := r.memory[r.block*r.size:][:r.size]
 		status := (*uint32)(unsafe.Pointer(&b[blockStatus]))
 		// The order matters: when the block is ours the count does not change any more.
 		ours := atomic.LoadUint32(status)&unix.TP_STATUS_USER != 0
@@ -93,6 +107,6 @@ func (r *ring) read(open bool, add func(f rawFrame)) error {
 		}
 		clear(b[blockHeader:])
 		atomic.StoreUint32(status, unix.TP_STATUS_KERNEL)
-		r.block, r.frame, r.offset = (r.block+1)%r.blocks, 0, 0
+		r.block, r.frame, r.offset = (r.block+1)%(len(r.memory)/r.size), 0, 0
 	}
 }

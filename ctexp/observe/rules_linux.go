@@ -29,6 +29,11 @@ func (o *Observer) rules(ctx context.Context) ([]Rule, error) {
 		return nil, err
 	}
 	defer release()
+	return o.readRules(ctx)
+}
+
+// readRules is Rules for whoever holds the Observer already.
+func (o *Observer) readRules(ctx context.Context) ([]Rule, error) {
 	rules, err := o.legacyRules(ctx)
 	if err != nil {
 		return nil, err

@@ -6,12 +6,19 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
+	"github.com/ti-mo/netfilter"
+	"golang.org/x/sys/unix"
 )
 
 const backendNFT = "nft"
 
 // nftRules returns the lines of a table of nftables.
 func (o *Observer) nftRules(ctx context.Context, t nftTable) ([]Rule, error) {
+	names, err := o.expressionNames(t)
+	if err != nil {
+		return nil, err
+	}
 	var rules []Rule
 	for _, c := range t.chains {
 		if err := ctx.Err(); err != nil {
@@ -25,7 +32,7 @@ func (o *Observer) nftRules(ctx context.Context, t nftTable) ([]Rule, error) {
 			return nil, fmt.Errorf("read rules of nftables chain %s %s: %w", t.Name, c.Name, err)
 		}
 		for _, r := range inChain {
-			rules = append(rules, nftRule(line, r))
+			rules = append(rules, nftRule(line, r, names[r.Handle]))
 		}
 		if c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop {
 			line.Kind, line.Text = KindPolicy, "drop"
@@ -45,8 +52,36 @@ func (o *Observer) nftRules(ctx context.Context, t nftTable) ([]Rule, error) {
 	return rules, nil
 }
 
-func nftRule(line Rule, r *nftables.Rule) Rule {
-	line.Kind, line.Text = KindRule, ruleText(r)
+// expressionNames returns the names of the expressions of a table's rules by the handles of the rules. They are read
+// because google/nftables leaves out what it does not know, without a word: a rule would seem to mean more packets
+// than it does.
+func (o *Observer) expressionNames(t nftTable) (map[uint64][]string, error) {
+	req, err := netfilter.MarshalNetlink(netfilter.Header{
+		SubsystemID: netfilter.NFSubsysNFTables,
+		MessageType: unix.NFT_MSG_GETRULE,
+		Family:      netfilter.ProtoFamily(t.Family),
+		Flags:       netlink.Dump,
+	}, []netfilter.Attribute{{Type: nftaRuleTable, Data: append([]byte(t.Name), 0)}})
+	if err != nil {
+		return nil, err
+	}
+	answers, err := o.table.Query(req)
+	if err != nil {
+		return nil, fmt.Errorf("read rules of nftables table %s: %w", t.Name, err)
+	}
+	names := make(map[uint64][]string, len(answers))
+	for _, m := range answers {
+		handle, of, err := decodeNames(m.Data)
+		if err != nil {
+			return nil, fmt.Errorf("read rules of nftables table %s: %w", t.Name, err)
+		}
+		names[handle] = of
+	}
+	return names, nil
+}
+
+func nftRule(line Rule, r *nftables.Rule, names []string) Rule {
+	line.Kind, line.Text = KindRule, ruleText(r, names)
 	for _, e := range r.Exprs {
 		if c, ok := e.(*expr.Counter); ok {
 			line.Counted, line.Packets, line.Bytes = true, c.Packets, c.Bytes

@@ -12,7 +12,7 @@ import (
 // statement says what an expression does that asks for nothing.
 func (w *ruleWriter) statement(e expr.Any) {
 	switch e := e.(type) {
-	case *expr.Counter, *expr.Byteorder: // the one is shown as numbers, the other changes no meaning
+	case *expr.Counter: // shown as numbers
 	case *expr.Verdict:
 		w.say("%s", verdict(e))
 	case *expr.Objref:

@@ -9,20 +9,35 @@ import (
 	"github.com/google/nftables/expr"
 )
 
-// ruleText renders a rule: its comment if it has one, else its expressions, near to how nft writes them. It says what
-// it can of an expression that it does not know: its kind.
-func ruleText(r *nftables.Rule) string {
+// ruleText renders a rule: its comment if it has one, else its expressions, near to how nft writes them. Of an
+// expression that it does not know it says the name; names are those of all of the rule's expressions.
+func ruleText(r *nftables.Rule, names []string) string {
 	if c := comment(r.UserData); c != "" {
 		return c
 	}
 	w := ruleWriter{registers: map[uint32]operand{}}
-	for _, e := range r.Exprs {
+	known := r.Exprs
+	for _, name := range names {
+		if len(known) > 0 && isNamed(known[0], name) {
+			w.add(known[0])
+			known = known[1:]
+		} else {
+			w.unknown(name)
+		}
+	}
+	for _, e := range known {
 		w.add(e)
 	}
 	if len(w.words) == 0 {
 		return "(everything)"
 	}
 	return strings.Join(w.words, " ")
+}
+
+// isNamed reports whether the kernel calls e by this name.
+func isNamed(e expr.Any, name string) bool {
+	k := kind(e)
+	return k == strings.ReplaceAll(name, "_", "") || k == "verdict" && name == "immediate"
 }
 
 // comment returns the comment in the user data of a rule (libnftnl, include/udata.h: type, length, value).
@@ -51,11 +66,22 @@ type ruleWriter struct {
 }
 
 func (w *ruleWriter) say(format string, args ...any) {
-	w.words = append(w.words, fmt.Sprintf(format, args...))
+	w.words = append(w.words, strings.TrimSpace(fmt.Sprintf(format, args...)))
 }
 
 func (w *ruleWriter) load(register uint32, o operand) {
 	w.registers[register], w.last = o, o
+}
+
+// unknown is for an expression of which there is nothing but the name. It may have loaded something into any register:
+// what is compared next with a value is nothing that was loaded before.
+func (w *ruleWriter) unknown(name string) {
+	if name == "byteorder" { // changes no meaning
+		return
+	}
+	w.say("(%s)", name)
+	clear(w.registers)
+	w.last = operand{}
 }
 
 func (w *ruleWriter) add(e expr.Any) {

@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -63,12 +62,9 @@ func (o *Observer) checkLimit() error {
 	return nil
 }
 
-func (o *Observer) readDestroyed(s *snapshot) error {
-	if err := errors.Join(o.destroyed.drain(), o.destroyed.settle()); err != nil {
-		return err
-	}
-	s.destroyed = o.destroyed.count.Load()
-	return nil
+func (o *Observer) readDestroyed(s *snapshot) (err error) {
+	s.destroyed, err = o.events.unasked()
+	return err
 }
 
 // readPackets reads the counts of all probes that the Config promises.

@@ -8,7 +8,7 @@ import (
 
 // stats are the statistics of conntrack that a Tally needs, of all CPUs together.
 type stats struct {
-	dropped, evicted, invalid, insertFailed uint64
+	dropped, evicted, invalid, insertFailed, icmpErrors uint64
 }
 
 // readStats reads the statistics of the namespace that conn belongs to; those of a namespace begin at zero.
@@ -23,6 +23,7 @@ func readStats(conn *conntrack.Conn) (stats, error) {
 		s.evicted += uint64(c.EarlyDrop)
 		s.invalid += uint64(c.Invalid)
 		s.insertFailed += uint64(c.InsertFailed)
+		s.icmpErrors += uint64(c.Error)
 	}
 	return s, nil
 }
@@ -33,5 +34,6 @@ func (s stats) sub(before stats) stats {
 		evicted:      monus(s.evicted, before.evicted),
 		invalid:      monus(s.invalid, before.invalid),
 		insertFailed: monus(s.insertFailed, before.insertFailed),
+		icmpErrors:   monus(s.icmpErrors, before.icmpErrors),
 	}
 }

@@ -59,18 +59,26 @@ func (t Tally) String() string {
 		s = append(s, fmt.Sprintf("%s %d", name, t.Packets[name]))
 	}
 	s = append(s, fmt.Sprintf("entries %d", t.Entries))
-	for _, c := range []struct {
-		name string
-		n    uint64
-	}{
-		{"dropped", t.Dropped}, {"evicted", t.Evicted}, {"collected", t.Collected},
-		{"invalid", t.Invalid}, {"insert_failed", t.InsertFailed},
-	} {
+	for _, c := range t.others() {
 		if c.n != 0 {
 			s = append(s, fmt.Sprintf("%s %d", c.name, c.n))
 		}
 	}
 	return strings.Join(s, ", ")
+}
+
+// namedCount is a count with the name that it is printed by.
+type namedCount struct {
+	name string
+	n    uint64
+}
+
+// others returns the counts beside packets and entries.
+func (t Tally) others() []namedCount {
+	return []namedCount{
+		{"dropped", t.Dropped}, {"evicted", t.Evicted}, {"collected", t.Collected},
+		{"invalid", t.Invalid}, {"insert_failed", t.InsertFailed},
+	}
 }
 
 // inPathOrder returns the names of the standard probes in the order of the path, IPv4 before IPv6, then the others in

@@ -39,6 +39,9 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 		InsertFailed: st.insertFailed,
 		Law:          Law{Silent: o.cfg.Silent, Free: o.cfg.Free, Unreplied: o.cfg.Unreplied},
 	}
+	if o.cfg.Filler == 0 {
+		t.Law.Free = -1
+	}
 	if o.cfg.Unreplied {
 		// The entries of such a filler are evicted without an event: the events are those of other entries.
 		t.Collected = now.destroyed - o.start.destroyed

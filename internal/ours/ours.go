@@ -5,6 +5,8 @@ package ours
 const (
 	// Table is the name of our nftables tables: family inet has the probes, family netdev the fence's ingress counters.
 	Table = "ctexp"
+	// TracePrefix begins the names of the base chains where the trace of a packet begins; the hook's name follows.
+	TracePrefix = "trace_"
 	// FarPrefix begins the name of the far end of a veth link, from which packets are injected.
 	FarPrefix = "far."
 	// FillerZone is the conntrack zone of the filler that leaves just so much room in the table.

@@ -1,0 +1,75 @@
+package observe
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/ctnl"
+	"github.com/ctexp/go-ctexp/internal/ours"
+)
+
+// collected counts the entries that left the table unasked, by those DESTROY events that nobody has asked for.
+type collected struct {
+	count   uint64
+	pending []nf.Entry // of fate replacedOr
+	table   *ctnl.Conn
+}
+
+// maxPending bounds what waits to be settled.
+const maxPending = 1024
+
+// add judges a DESTROY event.
+func (c *collected) add(msg []byte) error {
+	d, ok, err := decodeDestroyed(msg)
+	if err != nil {
+		return err
+	}
+	if !ok || d.zone == ours.FillerZone {
+		return nil
+	}
+	switch d.fate() {
+	case unasked:
+		c.count++
+	case replacedOr:
+		gone, err := ctnl.DecodeEntry(msg[nlmsgHeader:], nlmsgHeader)
+		if err != nil {
+			return err
+		}
+		c.pending = append(c.pending, gone)
+		if len(c.pending) > maxPending {
+			return c.settle()
+		}
+	}
+	return nil
+}
+
+// settle decides about entries of which the event alone does not tell. It is for when the packets are through: the
+// entry that replaces another is in the table only when its packet was confirmed, a while after the event.
+func (c *collected) settle() error {
+	for _, gone := range c.pending {
+		replaced, err := c.replaced(gone)
+		if err != nil {
+			return err
+		}
+		if !replaced {
+			c.count++
+		}
+	}
+	c.pending = c.pending[:0]
+	return nil
+}
+
+// replaced reports whether another entry has one of the tuples of the one that is gone.
+func (c *collected) replaced(gone nf.Entry) (bool, error) {
+	for _, tuple := range []nf.Tuple{gone.Orig, gone.Reply} {
+		_, err := c.table.Get(tuple, gone.Zone)
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+	}
+	return false, nil
+}

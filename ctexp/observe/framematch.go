@@ -1,0 +1,110 @@
+package observe
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/pktline"
+)
+
+// FrameMatch says which frames are meant. Every field that is not zero must agree; the zero FrameMatch is every frame.
+// That some frame left by tun0 that is a SYN+ACK from port 80:
+//
+//	synack := observe.FrameMatch{Packet: nf.Match{Out: "tun0", Proto: nf.TCP, SrcPort: 80}, TCPFlags: "S."}
+//	if !slices.ContainsFunc(frames, synack.Match) { … }
+//
+// More than that is plain Go: Match is one func(Frame) bool among others, and a Frame tells its Tuple, TCPFlags, Data and
+// what it is About.
+type FrameMatch struct {
+	// Packet is compared with the packet as it went over the link, before or behind any NAT. Its In and Out are the name
+	// of the link and the direction in one: what came in by a link or what left by one. A frame does either, so that
+	// both is a slip, and Match panics.
+	Packet nf.Match
+	// TCPFlags are the flags as tcpdump writes them, these and no others: "S", "S.", "F.", "none". Match panics where
+	// they make no sense.
+	TCPFlags string
+	// Tuple is the tuple of the packet; of an ICMP message it has type, code and identifier.
+	Tuple nf.Tuple
+	// About is the tuple of the packet that an ICMP error quotes.
+	About nf.Tuple
+	// Data stands somewhere in the data of TCP, UDP or ICMP.
+	Data string
+}
+
+// Match reports whether m means the frame f.
+func (m FrameMatch) Match(f Frame) bool {
+	m.check()
+	link := m.Packet
+	link.In, link.Out = "", ""
+	return (m.Packet.In == "" || f.Dir == In && f.Link == m.Packet.In) &&
+		(m.Packet.Out == "" || f.Dir == Out && f.Link == m.Packet.Out) &&
+		(link == nf.Match{} || link.Packet(f.ip())) &&
+		(m.TCPFlags == "" || sameFlags(m.TCPFlags, f.TCPFlags())) &&
+		(m.Tuple == nf.Tuple{} || m.Tuple == f.Tuple()) &&
+		(m.About == nf.Tuple{} || m.About == f.About()) &&
+		(m.Data == "" || bytes.Contains(f.Data(), []byte(m.Data)))
+}
+
+// Select returns the frames that m means, in their order.
+func (m FrameMatch) Select(frames []Frame) []Frame {
+	var meant []Frame
+	for _, f := range frames {
+		if m.Match(f) {
+			meant = append(meant, f)
+		}
+	}
+	return meant
+}
+
+// check panics if m can mean no frame by a slip of the programmer: "no such frame" would always hold.
+func (m FrameMatch) check() {
+	if m.Packet.In != "" && m.Packet.Out != "" {
+		panic(fmt.Sprintf("observe: no frame both comes in by %s and leaves by %s", m.Packet.In, m.Packet.Out))
+	}
+	if flags := m.TCPFlags; flags != "" && flags != noFlags {
+		for i, c := range flags {
+			if !strings.ContainsRune(allFlags, c) || strings.ContainsRune(flags[:i], c) {
+				panic(fmt.Sprintf("observe: TCP flags %q: want some of %q, each once, or %q", flags, allFlags, noFlags))
+			}
+		}
+	}
+}
+
+var (
+	noFlags  = pktline.Flags(0)
+	allFlags = pktline.Flags(0xff)
+)
+
+// sameFlags compares flags in any order.
+func sameFlags(a, b string) bool {
+	if a == noFlags || b == noFlags {
+		return a == b
+	}
+	return len(a) == len(b) && !strings.ContainsFunc(a, func(c rune) bool { return !strings.ContainsRune(b, c) })
+}
+
+// String prints m in the words of nft and tcpdump: "oifname tun0 tcp sport 80 flags [S.]"; the zero one as "any frame".
+func (m FrameMatch) String() string {
+	var s []string
+	if p := m.Packet.String(); p != "" {
+		s = append(s, p)
+	}
+	if m.TCPFlags != "" {
+		s = append(s, fmt.Sprintf("flags [%s]", m.TCPFlags))
+	}
+	if m.Tuple != (nf.Tuple{}) {
+		s = append(s, fmt.Sprintf("%v %v", m.Tuple.Proto, m.Tuple))
+	}
+	if m.About != (nf.Tuple{}) {
+		s = append(s, fmt.Sprintf("about %v %v", m.About.Proto, m.About))
+	}
+	if m.Data != "" {
+		s = append(s, fmt.Sprintf("data %q", m.Data))
+	}
+	if len(s) == 0 {
+		return "any frame"
+	}
+	return strings.Join(s, " ")
+}

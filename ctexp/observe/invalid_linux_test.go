@@ -1,0 +1,136 @@
+package observe_test
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+)
+
+// Each packet that conntrack has something to say about has its reason beside it.
+func TestReasonStandsBesideItsPacket(t *testing.T) {
+	t.Parallel()
+	udp := web.UDP([]byte("payload"))
+	tcp := client(ack, 1001, 5001, 100)
+	far := web.Src.Addr().Next()
+	cases := map[string]struct {
+		packets []inject.Packet // the last is the one in question
+		proto   nf.Proto
+		want    string // the whole text
+		passed  bool
+	}{
+		"far over the window":          {with(handshake, client(psh|ack, 70000, 5001, 10)), nf.TCP, `SEQ is over (the )?upper bound.*\(over the window of the receiver\)`, false},
+		"beyond the right edge":        {with(handshake, client(psh|ack, 2500, 5001, 10)), nf.TCP, `\d+ bytes more than expected`, true},
+		"under the lower bound":        {with(append(handshake[:3:3], client(psh|ack, 1001, 5001, 500), server(ack, 5001, 1501, 0), client(psh|ack, 1501, 5001, 900), server(ack, 5001, 2401, 0), client(psh|ack, 2401, 5001, 900), server(ack, 5001, 3301, 0)), client(psh|ack, 1001, 5001, 10)), nf.TCP, `SEQ is under (the )?lower bound.*`, true},
+		"ACK of what was not sent":     {with(handshake, client(ack, 1001, 9000, 0)), nf.TCP, `ACK is over (the )?upper bound.*\(ACKed data not seen yet\)`, false},
+		"RST below":                    {with(handshake, client(rst, 900, 0, 0)), nf.TCP, `invalid rst`, false},
+		"SYN on ESTABLISHED":           {with(handshake, client(syn, 90000, 0, 0)), nf.TCP, `packet \(index 0\) in dir 0 ignored, state ESTABLISHED`, true},
+		"challenge ACK in SYN_SENT":    {with(handshake[:1], server(ack, 7000, 800, 0)), nf.TCP, `packet \(index 3\) in dir 1 ignored, state SYN_SENT`, true},
+		"bad TCP checksum":             {[]inject.Packet{damaged(tcp, 0, 36, 1, 2)}, nf.TCP, `bad checksum`, false},
+		"bad UDP checksum":             {[]inject.Packet{damaged(udp, 0, 26, 1, 2)}, nf.UDP, `bad checksum`, false},
+		"TCP data offset under 5":      {[]inject.Packet{damaged(tcp, 0, 32, 0x40)}, nf.TCP, `truncated packet`, false},
+		"TCP data offset beyond":       {[]inject.Packet{damaged(tcp, 40, 32, 0xf0)}, nf.TCP, `truncated packet`, false},
+		"UDP length 4":                 {[]inject.Packet{damaged(udp, 0, 24, 0, 4)}, nf.UDP, `truncated/malformed packet`, false},
+		"UDP length beyond":            {[]inject.Packet{damaged(udp, 0, 24, 0, 200)}, nf.UDP, `truncated/malformed packet`, false},
+		"UDP header cut":               {[]inject.Packet{damaged(udp, 26, 24, 0, 8)}, nf.UDP, `short packet`, false},
+		"ICMP type 42":                 {[]inject.Packet{icmp(web.Src.Addr(), web.Dst.Addr(), 42, 0, nil)}, nf.ICMP, `invalid icmp type`, false},
+		"bad ICMP checksum":            {[]inject.Packet{damaged(icmp(web.Src.Addr(), web.Dst.Addr(), 8, 0, nil), 0, 22, 1, 2)}, nf.ICMP, `bad hw icmp checksum`, false},
+		"short ICMP":                   {[]inject.Packet{damaged(icmp(web.Src.Addr(), web.Dst.Addr(), 8, 0, nil), 24, 20)}, nf.ICMP, `short packet`, false},
+		"error in the wrong direction": {with(handshake, icmp(far, web.Dst.Addr(), 3, 3, handshake[0])), nf.ICMP, `outer daddr 192\.0\.2\.1 != inner 198\.18\.0\.2`, false},
+	}
+	for _, flags := range []inject.TCPFlags{
+		0, fin, fin | syn, syn | rst, psh, urg, fin | psh | urg, rst, rst | ack, syn | ack, fin | ack, fin | syn | rst | psh | ack | urg,
+	} {
+		name := "first packet " + strings.Trim(flags.String(), ".")
+		cases[name] = struct {
+			packets []inject.Packet
+			proto   nf.Proto
+			want    string
+			passed  bool
+		}{[]inject.Packet{client(flags, 1, 0, 0)}, nf.TCP, `invalid tcp flag combination|invalid new`, false}
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x := open(t, router())
+			before, last := c.packets[:len(c.packets)-1], c.packets[len(c.packets)-1]
+			x.talk(before...)
+			if early := x.reasons(); len(early) != 0 {
+				t.Fatalf("before the packet: %v", early)
+			}
+			x.talk(last)
+
+			of, rest := observe.ReasonsOf(x.captured(), x.reasons())
+			type beside struct {
+				Packet string
+				Proto  nf.Proto
+				Link   string
+				Passed bool
+			}
+			var got []beside
+			for i, f := range x.captured() {
+				for _, r := range of[i] {
+					if !regexp.MustCompile("^(" + c.want + ")$").MatchString(r.Text) {
+						t.Errorf("reason %q, want %q", r.Text, c.want)
+					}
+					if r.Time.Before(f.Time.Truncate(1000)) && r.Time.IsZero() {
+						t.Errorf("reason of %v, packet of %v", r.Time, f.Time)
+					}
+					got = append(got, beside{inject.Packet(f.Packet).String(), r.Proto, r.Link, r.Passed()})
+				}
+			}
+			link := "tun0"
+			if last.Tuple().Src.Addr() == web.Dst.Addr() {
+				link = "tun1"
+			}
+			want := []beside{{last.String(), c.proto, link, c.passed}}
+			if diff := cmp.Diff(want, got); diff != "" || len(rest) != 0 {
+				t.Errorf("the rest is %v (-want +got):\n%s", rest, diff)
+			}
+			if s := x.path().String(); !strings.Contains(s, fmt.Sprintf("%v: ", c.proto)) || strings.Contains(s, "no reason") {
+				t.Errorf("the path does not tell it:\n%s", s)
+			}
+		})
+	}
+}
+
+// Where the kernel calls a packet INVALID and gives no reason, the path says just that.
+func TestPathSaysThatTheKernelGivesNoReason(t *testing.T) {
+	t.Parallel()
+	unknown := inject.SYN(web.Nth(7))
+	for name, c := range map[string]struct {
+		packets []inject.Packet
+		sysctl  string
+	}{
+		"TCP header under 20 bytes":   {[]inject.Packet{damaged(client(syn, 1, 0, 0), 36, 20)}, ""},
+		"UDP under 4 bytes":           {[]inject.Packet{damaged(web.UDP(nil), 23, 20)}, ""},
+		"stray ACK, strict":           {[]inject.Packet{client(ack, 1, 1, 0)}, "net.netfilter.nf_conntrack_tcp_loose"},
+		"unsolicited echo reply":      {[]inject.Packet{inject.EchoReply(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil)}, ""},
+		"unsolicited timestamp reply": {[]inject.Packet{icmp(web.Src.Addr(), web.Dst.Addr(), 14, 0, make([]byte, 12))}, ""},
+		"router advertisement":        {[]inject.Packet{icmp(web.Src.Addr(), web.Dst.Addr(), 9, 0, nil)}, ""},
+		"router solicitation":         {[]inject.Packet{icmp(web.Src.Addr(), web.Dst.Addr(), 10, 0, nil)}, ""},
+		"error about an unknown flow": {[]inject.Packet{icmp(web.Src.Addr(), web.Dst.Addr(), 3, 3, unknown)}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := router()
+			if c.sysctl != "" {
+				cfg.Sysctls[c.sysctl] = "0"
+			}
+			x := open(t, cfg)
+			x.talk(c.packets...)
+			if got := x.reasons(); len(got) != 0 {
+				t.Errorf("reasons %v", got)
+			}
+			if s := x.path().String(); !regexp.MustCompile(`(invalid|icmp_error) \+1: the kernel gives no reason\n`).MatchString(s) {
+				t.Errorf("the path does not say so:\n%s", s)
+			}
+		})
+	}
+}

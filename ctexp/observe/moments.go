@@ -1,0 +1,100 @@
+package observe
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+
+	"github.com/ctexp/go-ctexp/internal/pktline"
+)
+
+// frameMoments returns the moments of frames, the i-th with the number i+1.
+func frameMoments(frames []Frame) []Moment {
+	moments := make([]Moment, len(frames))
+	for i, f := range frames {
+		moments[i] = Moment{Time: f.Time, Kind: KindFrame, Frame: i + 1, Text: f.line()}
+	}
+	return moments
+}
+
+// reasonMoments returns the moments of reasons, in the order of their frames, then those of reasons that belong to none.
+// These say which packet they are about.
+func reasonMoments(frames []Frame, reasons []Reason) []Moment {
+	var moments []Moment
+	of, rest := ReasonsOf(frames, reasons)
+	for i, some := range of {
+		for _, r := range some {
+			moments = append(moments, Moment{Time: r.Time, Kind: KindReason, Frame: i + 1, Text: fmt.Sprintf("%v: %s", r.Proto, r.Text)})
+		}
+	}
+	for _, r := range rest {
+		text := fmt.Sprintf("%s %s: %v: %s", r.Link, pktline.Format(r.Packet), r.Proto, r.Text)
+		moments = append(moments, Moment{Time: r.Time, Kind: KindReason, Text: text})
+	}
+	return moments
+}
+
+// stepMoments does the same with the rules that packets met.
+func stepMoments(frames []Frame, steps []Step) []Moment {
+	var moments []Moment
+	of, rest := StepsOf(frames, steps)
+	for i, some := range of {
+		for _, s := range some {
+			moments = append(moments, Moment{Time: s.Time, Kind: KindTrace, Frame: i + 1, Text: s.brief()})
+		}
+	}
+	for _, s := range rest {
+		text := fmt.Sprintf("%s %v %s: %s", s.Link, s.Dir, pktline.Format(s.Header), s.brief())
+		moments = append(moments, Moment{Time: s.Time, Kind: KindTrace, Text: strings.TrimSpace(text)})
+	}
+	return moments
+}
+
+// eventMoments returns the moments of events in their order.
+func eventMoments(frames []Frame, events []Event) []Moment {
+	if len(events) == 0 {
+		return nil
+	}
+	in := newIncoming(frames)
+	moments := make([]Moment, len(events))
+	for i, e := range events {
+		moments[i] = Moment{Time: e.Time, Kind: KindEvent, Frame: in.behind(e), Text: e.String()}
+		if e.Asked {
+			moments[i].Text += " (by netlink)"
+		}
+	}
+	return moments
+}
+
+// behind returns the number of the frame that an event belongs to. Of the packets of a flow only a RST ends its entry;
+// else it is time that does, or another's packet.
+func (in *incoming) behind(e Event) int {
+	if e.Asked || e.Kind != EventNew && e.Kind != EventUpdate && e.Kind != EventDestroy {
+		return 0
+	}
+	n := in.last(e.Entry.Orig, e.Entry.Reply, e.Time)
+	if n > 0 && e.Kind == EventDestroy && !strings.Contains(in.frames[n-1].TCPFlags(), "R") {
+		return 0
+	}
+	return n
+}
+
+// gather collects what a sequence yields until it fails. Why it failed is put down as missing in the Timeline; it is an
+// error only if there was something to be had.
+func gather[T any](t *Timeline, seq iter.Seq2[T, error]) (all []T, err error) {
+	for v, e := range seq {
+		if e != nil {
+			err = e
+			break
+		}
+		all = append(all, v)
+	}
+	if err != nil {
+		t.Missing = append(t.Missing, err.Error())
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return all, err
+}

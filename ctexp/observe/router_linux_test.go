@@ -1,0 +1,124 @@
+package observe_test
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+)
+
+// captured returns the frames so far.
+func (l lab) captured() []observe.Frame {
+	l.Helper()
+	var frames []observe.Frame
+	for f, err := range l.o.Frames(l.Context()) {
+		if err != nil {
+			l.Fatal(err)
+		}
+		frames = append(frames, f)
+	}
+	return frames
+}
+
+// router forwards between a client behind tun0 and a server behind tun1.
+func router() netnsenv.Config {
+	return netnsenv.Config{
+		Links: []netnsenv.LinkConfig{
+			{Prefixes: prefixes("198.18.0.1/24")},
+			{Prefixes: prefixes("192.0.2.254/24")},
+		},
+		Sysctls: map[string]string{"net.ipv4.ip_forward": "1"},
+		Silent:  true,
+	}
+}
+
+// sendBy injects packets by a link of that name.
+func (l lab) sendBy(link string, packets ...inject.Packet) {
+	l.Helper()
+	if _, err := inject.New(l.env.Link(link)).Send(l.Context(), inject.Packets(packets...)); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// talk injects each packet by the link that its source is behind.
+func (l lab) talk(packets ...inject.Packet) {
+	l.Helper()
+	for _, p := range packets {
+		link := "tun0"
+		if p.Tuple().Src.Addr() == web.Dst.Addr() {
+			link = "tun1"
+		}
+		l.sendBy(link, p)
+	}
+}
+
+// The packets of a connection, by the flags, the numbers and the length of the payload.
+func client(flags inject.TCPFlags, seq, ack uint32, n int) inject.Packet {
+	return web.TCP(inject.TCP{Flags: flags, Seq: seq, Ack: ack, Window: 1000, Payload: make([]byte, n)})
+}
+
+func server(flags inject.TCPFlags, seq, ack uint32, n int) inject.Packet {
+	return web.Reverse().TCP(inject.TCP{Flags: flags, Seq: seq, Ack: ack, Window: 1000, Payload: make([]byte, n)})
+}
+
+const (
+	syn = inject.FlagSYN
+	ack = inject.FlagACK
+	rst = inject.FlagRST
+	fin = inject.FlagFIN
+	psh = inject.FlagPSH
+	urg = inject.FlagURG
+)
+
+// handshake opens a connection with sequence numbers 1000 and 5000 and windows of 1000 bytes.
+var handshake = []inject.Packet{
+	client(syn, 1000, 0, 0), server(syn|ack, 5000, 1001, 0), client(ack, 1001, 5001, 0),
+}
+
+// with returns packets and one more.
+func with(packets []inject.Packet, p inject.Packet) []inject.Packet {
+	return append(packets[:len(packets):len(packets)], p)
+}
+
+// damaged returns p with the bytes from offset on replaced, and cut to n bytes if n is not zero.
+func damaged(p inject.Packet, n, offset int, b ...byte) inject.Packet {
+	p = append(inject.Packet(nil), p...)
+	copy(p[offset:], b)
+	if n > 0 {
+		p = p[:n]
+		binary.BigEndian.PutUint16(p[2:], uint16(n))
+	}
+	return headerSum(p)
+}
+
+// headerSum sets the checksum of the IPv4 header right.
+func headerSum(p inject.Packet) inject.Packet {
+	p[10], p[11] = 0, 0
+	var sum uint32
+	for i := 0; i < 20; i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(p[i:]))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	binary.BigEndian.PutUint16(p[10:], ^uint16(sum))
+	return p
+}
+
+// icmp returns an ICMP message from the client's side to the server.
+func icmp(from, to netip.Addr, typ, code uint8, payload []byte) inject.Packet {
+	p, err := inject.Build(
+		&layers.IPv4{TTL: 64, Protocol: layers.IPProtocolICMPv4, SrcIP: from.AsSlice(), DstIP: to.AsSlice()},
+		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(typ, code)},
+		gopacket.Payload(payload),
+	)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}

@@ -1,0 +1,109 @@
+package observe_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+)
+
+// timeline returns the lines of a Timeline without their times.
+func (l lab) timeline(kinds ...observe.MomentKind) []string {
+	l.Helper()
+	t, err := l.o.Timeline(l.Context())
+	if err != nil {
+		l.Fatal(err)
+	}
+	var lines []string
+	for _, m := range t.Moments {
+		for _, k := range kinds {
+			if m.Kind == k {
+				_, line, _ := strings.Cut(m.String(), " ")
+				lines = append(lines, line)
+			}
+		}
+	}
+	return lines
+}
+
+// Packets, what conntrack says about them, and what they change, in one list.
+func TestTimelineTellsWhatHappened(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true, Probes: []nf.Probe{nf.RawPrerouting, nf.ManglePrerouting}})
+	need(t, lastError(x.o.Reasons(t.Context())))
+	x.send(inject.SYN(web))
+	x.o.Mark(t.Context(), "a SYN")
+	x.send(web.TCP(inject.TCP{Flags: inject.FlagSYN | inject.FlagFIN}))
+	x.o.Mark(t.Context(), "nonsense")
+
+	want := []string{
+		"frame  #1 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0",
+		"count  a SYN: raw/prerouting +1, mangle/prerouting +1, entries +1",
+		"frame  #2 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [FS], seq 0, win 65535, length 0",
+		"reason    tcp: invalid tcp flag combination",
+		"count  nonsense: raw/prerouting +1, mangle/prerouting +1, invalid +1",
+	}
+	if diff := cmp.Diff(want, x.timeline(observe.KindFrame, observe.KindReason, observe.KindCount)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What has changed since the last mark is there as well.
+func TestTimelineCountsUntilNow(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	x.send(inject.SYN(web))
+	if diff := cmp.Diff([]string{"count  entries +1"}, x.timeline(observe.KindCount)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTimelineSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true}, func(c *observe.Config) { c.NoFrames = true })
+	x.send(inject.SYN(web))
+	got, err := x.o.Timeline(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "frames: needs frames (the Observer was opened with NoFrames)"
+	if len(got.Missing) == 0 || got.Missing[0] != want || !strings.Contains(got.String(), "\n("+want+")\n") {
+		t.Errorf("missing %q, in\n%v", got.Missing, got)
+	}
+}
+
+// Lost frames are an error, and the Timeline has the others all the same.
+func TestTimelineWithLostFramesIsAnError(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true}, func(c *observe.Config) { c.MaxFrames = 2 })
+	x.sendSYNs(3, web)
+	got, err := x.o.Timeline(t.Context())
+	if !errors.Is(err, observe.ErrFramesLost) || len(got.Of(observe.KindFrame)) != 2 || len(got.Missing) == 0 {
+		t.Errorf("error %v, timeline\n%v", err, got)
+	}
+}
+
+func TestTimelineOfWhatIsOverIsAnError(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{})
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := x.o.Timeline(over); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if err := x.o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.o.Timeline(t.Context()); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+	x.o.Mark(t.Context(), "nobody looks") // and does nothing
+}

@@ -1,0 +1,168 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/ours"
+)
+
+// traceWatch keeps what the kernel tells of traced packets.
+type traceWatch struct {
+	*pump
+	links map[int32]string // under pump.mu
+	log   tracelog
+}
+
+// traceBuffer holds the messages of some thousand packets where the host's rmem_max allows it.
+const traceBuffer = 8 << 20
+
+// watchTrace must be called on a thread in the namespace.
+func watchTrace() (*traceWatch, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, fmt.Errorf("open socket for the trace: %w", err)
+	}
+	if err := errors.Join(
+		attach(fd, traceFilter()),
+		enlarge(fd, traceBuffer),
+		unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}),
+		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, unix.NFNLGRP_NFTRACE),
+	); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("subscribe to the trace: %w", err)
+	}
+	w := &traceWatch{links: map[int32]string{0: ""}, log: tracelog{limit: maxTraced}}
+	if w.pump, err = startPump(fd, "trace", w.read); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// read keeps what is queued.
+func (w *traceWatch) read(fd int, _ bool) error {
+	b := batches.Get().(*batch)
+	defer batches.Put(b)
+	for {
+		n, err := b.receive(fd)
+		switch {
+		case err == unix.EAGAIN:
+			return nil
+		case err == unix.ENOBUFS:
+			w.log.overrun()
+			continue
+		case err != nil:
+			return fmt.Errorf("receive the trace: %w", err)
+		}
+		now := time.Now()
+		for i := range n {
+			if err := w.log.add(b.payload(i), now); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// Trace returns which rules each traced packet met since the Observer was opened until the iteration begins, in the order
+// in which it happened: the user's rules of nftables, and of iptables-nft. The namespace must have packets traced, by
+// netnsenv.Config.Trace, or by a rule of the user's own (meta nftrace set 1, TRACE of iptables-nft) from that rule on. See
+// StepsOf for the frames that the steps belong to.
+//
+// Rules that are gone when the iteration begins have no text. Where steps are missing it ends in ErrTraceLost; where
+// nothing in the namespace has packets traced, the error is an nf.UnsupportedError.
+func (o *Observer) Trace(ctx context.Context) iter.Seq2[Step, error] {
+	return func(yield func(Step, error) bool) {
+		steps, lost, err := o.traced(ctx)
+		if err != nil {
+			yield(Step{}, fmt.Errorf("trace: %w", err))
+			return
+		}
+		for _, s := range steps {
+			if err := o.goOn(ctx); err != nil {
+				yield(Step{}, fmt.Errorf("trace: %w", err))
+				return
+			}
+			if !yield(s, nil) {
+				return
+			}
+		}
+		if lost != (lostSteps{}) {
+			yield(Step{}, fmt.Errorf("trace: %w: %v", ErrTraceLost, lost))
+		}
+	}
+}
+
+func (o *Observer) traced(ctx context.Context) ([]Step, lostSteps, error) {
+	release, err := o.use(ctx)
+	if err != nil {
+		return nil, lostSteps{}, err
+	}
+	defer release()
+	if err := o.trace.drain(); err != nil {
+		return nil, lostSteps{}, err
+	}
+	kept, heard, lost := o.trace.log.snapshot()
+	if !heard && lost == (lostSteps{}) {
+		return nil, lost, o.checkTraced(ctx)
+	}
+	texts, err := o.stepTexts(ctx, kept)
+	if err != nil {
+		return nil, lost, err
+	}
+	var frames []Frame
+	if o.capture != nil {
+		if err := o.capture.drain(); err != nil {
+			return nil, lost, err
+		}
+		frames, _ = o.capture.log.snapshot()
+	}
+	return makeSteps(kept, frames, o.trace.link, func(m traced) string { return texts[ruleOf(m)] }), lost, nil
+}
+
+// link returns the name of a link; "" for none.
+func (w *traceWatch) link(index int32) (name string) {
+	_ = w.control(func(fd int) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		known, ok := w.links[index]
+		if !ok {
+			known = linkName(fd, index)
+			w.links[index] = known
+		}
+		name = known
+		return nil
+	})
+	return name
+}
+
+// checkTraced returns an nf.UnsupportedError if nothing has packets traced.
+func (o *Observer) checkTraced(ctx context.Context) error {
+	o.nftMu.Lock()
+	chains, err := o.nft.ListChains()
+	o.nftMu.Unlock()
+	if err != nil {
+		return fmt.Errorf("list nftables chains: %w", err)
+	}
+	for _, c := range chains {
+		if c.Table.Name == ours.Table && strings.HasPrefix(c.Name, ours.TracePrefix) {
+			return nil
+		}
+	}
+	rules, err := o.readRules(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range rules {
+		if strings.Contains(r.Text, "nftrace set") || strings.Contains(r.Text, "TRACE") {
+			return nil
+		}
+	}
+	return &nf.UnsupportedError{Need: "nftrace", Hint: "nothing in the namespace has packets traced: netnsenv.Config.Trace does, and the rule meta nftrace set 1"}
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// asProgram makes the test binary the program: it enters namespaces by executing itself, as the program does.
+const asProgram = "CTEXP_TALES_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) == "1" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// program runs the program in a process of its own.
+func program(t *testing.T, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errOut.String(), cmd.ProcessState.ExitCode()
+}
+
+// golden compares got with a file in testdata.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", file)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v (go test -update writes it)", err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", file, diff)
+	}
+}
+
+func TestTheExitStatusIsThatOfTheWorstThatMatters(t *testing.T) {
+	t.Parallel()
+	fine, bad, not := result{Verdict: refined}, result{Verdict: refuted}, result{Verdict: unsupported}
+	failed := result{Error: "ours"}
+	for _, c := range []struct {
+		name    string
+		results []result
+		want    int
+	}{
+		{"nothing", nil, 2},
+		{"all asked", []result{fine, {Verdict: confirmed}, {Verdict: changed}}, 0},
+		{"some asked", []result{not, fine}, 0},
+		{"none asked", []result{not, not}, 2},
+		{"refuted", []result{fine, bad, not}, 1},
+		{"no answer", []result{fine, failed}, 2},
+		{"refuted, and one without an answer", []result{failed, bad}, 1},
+	} {
+		if got := exitStatus(c.results); got != c.want {
+			t.Errorf("%s: exit status %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+func TestListPrintsEveryClaimWithItsNumbers(t *testing.T) {
+	t.Parallel()
+	var out, errOut strings.Builder
+	status := run([]string{"-list", "-packets", "23", "-free", "11"}, &out, &errOut)
+	if status != 0 || errOut.String() != "" {
+		t.Errorf("exit status %d, %s", status, errOut.String())
+	}
+	golden(t, "list.golden", out.String())
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// askUnprivileged takes the word of the child that is an ordinary user, or is asked by one.
+func askUnprivileged(b *bench) fields {
+	if r, ok := b.hear(roleOrdinary); ok {
+		b.must(r.err())
+		return r.Got
+	}
+	return asOrdinaryUser(b)
+}
+
+// asOrdinaryUser is asked by an ordinary user who has entered a user namespace.
+func asOrdinaryUser(b *bench) fields {
+	outer, err := outerUID()
+	b.must(err)
+	if outer == 0 {
+		b.must(b.before.lack(roleOrdinary, "an ordinary user", "started by root it proves nothing: run it as another user"))
+	}
+	before, err := hostLimit()
+	b.must(err)
+	cfg := plain()
+	cfg.Silent = true
+	l := b.open(cfg)
+	writable := l.limitWritable()
+	l.inject(inject.SYNs(b.packets, web))
+	after, err := hostLimit()
+	b.must(err)
+	return fields{
+		{"uid_outside", outer}, {"uid_inside", os.Getuid()}, {"entries", l.tally().Entries},
+		{"host_limit_unchanged", !writable && after == before},
+	}
+}
+
+// hostLimit is the limit as the host sees it: this process has its network namespace.
+func hostLimit() (int, error) {
+	v, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_max")
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, &nf.UnsupportedError{Need: "nf_conntrack", Hint: "load the module: modprobe nf_conntrack", Err: err}
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(v)))
+}

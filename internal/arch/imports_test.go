@@ -1,0 +1,129 @@
+package arch
+
+import (
+	"bytes"
+	"go/build"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// layer returns which part of the picture a folder belongs to; "" if to none.
+func layer(dir string) string {
+	first, rest, _ := strings.Cut(dir, "/")
+	switch first {
+	case "internal", "examples", "cmd":
+		return first
+	case "ctexp":
+		if rest == "" {
+			return "ctexp"
+		}
+		noun, _, _ := strings.Cut(rest, "/")
+		if _, ok := picture[noun]; ok {
+			return noun
+		}
+	}
+	return ""
+}
+
+// picture says which layers a layer may import. It is also drawn in CONTRIBUTING.md.
+var picture = map[string][]string{
+	"nf":       nil,
+	"internal": {"nf", "internal"},
+	"netnsenv": {"nf", "internal"},
+	"inject":   {"nf", "internal"},
+	"observe":  {"nf", "internal"},
+	"ctexp":    {"nf", "internal", "netnsenv", "inject", "observe"},
+	"examples": {"nf", "internal", "netnsenv", "inject", "observe", "ctexp"},
+	"cmd":      {"nf", "internal", "netnsenv", "inject", "observe", "ctexp"},
+}
+
+// example returns the example that a folder belongs to; "" if to none.
+func example(dir string) string {
+	rest, ok := strings.CutPrefix(dir, "examples/")
+	name, _, _ := strings.Cut(rest, "/")
+	if !ok {
+		return ""
+	}
+	return name
+}
+
+// Tests may import any sibling. Nothing imports an example but a folder of the same.
+func importsFitThePicture(f *file) []breach {
+	var out []breach
+	for p, at := range f.imports {
+		if p != module && !strings.HasPrefix(p, module+"/") {
+			continue
+		}
+		dir := strings.TrimPrefix(p, module+"/")
+		from, to := layer(f.dir()), layer(dir)
+		switch {
+		case from == "examples" && example(f.dir()) == example(dir):
+		case from == "" || to == "":
+			out = append(out, f.breach(at, "the picture has no place for the import of %s by %s", p, f.dir()))
+		case f.isTest() && to != "examples" && to != "cmd":
+		case !slices.Contains(picture[from], to):
+			out = append(out, f.breach(at, "%s must not import %s", from, p))
+		}
+	}
+	return out
+}
+
+func onlyTestsImportTesting(f *file) []breach {
+	var out []breach
+	for p, at := range f.imports {
+		if !f.isTest() && (p == "testing" || strings.HasPrefix(p, "testing/")) {
+			out = append(out, f.breach(at, "%s is imported outside of a test", p))
+		}
+	}
+	return out
+}
+
+// linuxLibraries are those that do not compile elsewhere, or have other names there.
+var linuxLibraries = []string{
+	"github.com/coreos/go-iptables",
+	"github.com/google/nftables",
+	"github.com/jsimonetti/rtnetlink",
+	"github.com/songgao/water",
+	"github.com/ti-mo/conntrack",
+	"github.com/ti-mo/netfilter",
+	"golang.org/x/sys/unix",
+}
+
+// portableExamples are compiled for another system by .ci/run; the other examples are for Linux alone.
+var portableExamples = []string{"examples/firsttest"}
+
+func linuxLibrariesStayInLinuxFiles(f *file) []breach {
+	if !builtFor("darwin", f) || layer(f.dir()) == "examples" && !slices.Contains(portableExamples, f.dir()) {
+		return nil
+	}
+	var out []breach
+	for p, at := range f.imports {
+		for _, lib := range linuxLibraries {
+			if p == lib || strings.HasPrefix(p, lib+"/") {
+				out = append(out, f.breach(at, "%s is imported by a file that is not for Linux alone: name it _linux.go", p))
+			}
+		}
+	}
+	return out
+}
+
+// builtFor reports whether name and build tags of a file let it be compiled for a system.
+func builtFor(goos string, f *file) bool {
+	if f.ast == nil {
+		return false
+	}
+	ctx := build.Default
+	ctx.GOOS, ctx.GOARCH, ctx.CgoEnabled = goos, "arm64", false
+	ctx.OpenFile = func(string) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.src)), nil }
+	ok, err := ctx.MatchFile(f.dir(), path.Base(f.path))
+	return ok && err == nil
+}
+
+func TestImportsFitThePicture(t *testing.T) { hold(t, importsFitThePicture) }
+
+func TestOnlyTestsImportTesting(t *testing.T) { hold(t, onlyTestsImportTesting) }
+
+func TestLinuxLibrariesStayInLinuxFiles(t *testing.T) { hold(t, linuxLibrariesStayInLinuxFiles) }

@@ -1,0 +1,80 @@
+package ctnl
+
+import (
+	"time"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// The attributes of an expectation (include/uapi/linux/netfilter/nfnetlink_conntrack.h, enum ctattr_expect).
+const (
+	expectMaster   = 1
+	expectTuple    = 2
+	expectMask     = 3
+	expectTimeout  = 4
+	expectID       = 5
+	expectHelpName = 6
+	expectZone     = 7
+	expectFlags    = 8
+	expectClass    = 9
+	expectNAT      = 10
+	expectFunction = 11
+
+	expectNATDir   = 1
+	expectNATTuple = 2
+)
+
+// DecodeExpectation returns the expectation that the body of a message of ctnetlink's second subsystem holds, as
+// DecodeEntry does an entry.
+func DecodeExpectation(body []byte, at int) (e nf.Expectation, err error) {
+	attrs, at, err := Body(body, at)
+	if err != nil {
+		return e, err
+	}
+	var timeout uint32
+	err = Attributes(attrs, at, func(typ uint16, at int, b []byte) error {
+		v := value{typ, at, b}
+		switch typ {
+		case expectMaster:
+			return decodeTuple(&e.Master, b, at)
+		case expectTuple:
+			return decodeTuple(&e.Tuple, b, at)
+		case expectMask:
+			return decodeTuple(&e.Mask, b, at)
+		case expectTimeout:
+			return v.u32(&timeout)
+		case expectID:
+			return v.u32(&e.ID)
+		case expectHelpName:
+			e.Helper = v.text()
+		case expectZone:
+			return v.u16(&e.Zone)
+		case expectFlags:
+			return v.u32((*uint32)(&e.Flags))
+		case expectClass:
+			return v.u32(&e.Class)
+		case expectNAT:
+			return decodeExpectNAT(&e.NAT, b, at)
+		case expectFunction:
+			e.Function = v.text()
+		}
+		return nil
+	})
+	e.Timeout = time.Duration(timeout) * time.Second
+	return e, err
+}
+
+func decodeExpectNAT(n *nf.ExpectNAT, b []byte, at int) error {
+	return Attributes(b, at, func(typ uint16, at int, b []byte) error {
+		switch typ {
+		case expectNATDir:
+			var dir uint32
+			err := value{typ, at, b}.u32(&dir)
+			n.Reply = dir != 0
+			return err
+		case expectNATTuple:
+			return decodeTuple(&n.Tuple, b, at)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,75 @@
+package ctnl_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/mdlayher/netlink"
+
+	"github.com/ctexp/go-ctexp/internal/ctnl"
+)
+
+// datagram returns messages one behind the other.
+func datagram(t testing.TB, msgs ...netlink.Message) []byte {
+	t.Helper()
+	var b []byte
+	for _, m := range msgs {
+		one, err := m.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = append(b, one...)
+	}
+	return b
+}
+
+func msg(sequence uint32, data ...byte) netlink.Message {
+	return netlink.Message{Header: netlink.Header{Length: uint32(16 + len(data)), Type: 0x100, Sequence: sequence}, Data: data}
+}
+
+func TestSplit(t *testing.T) {
+	t.Parallel()
+	want := []netlink.Message{msg(1, 1, 2, 3, 4), msg(2), msg(3, 5, 6, 7, 8)}
+	got, err := ctnl.Split(datagram(t, want...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, cmp.Transformer("data", func(m netlink.Message) any {
+		return struct {
+			netlink.Header
+			Data string
+		}{m.Header, string(m.Data)}
+	})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestSplitSaysWhereItIsGarbage(t *testing.T) {
+	t.Parallel()
+	whole := datagram(t, msg(1, 1, 2, 3, 4))
+	long := datagram(t, msg(1, 1, 2, 3, 4), msg(2))
+	long[20]++
+	for want, b := range map[string][]byte{
+		"offset 0: 10 bytes are shorter than its header": whole[:10],
+		"offset 0: length 20, 18 bytes are there":        whole[:18],
+		"offset 20: length 17, 16 bytes are there":       long,
+	} {
+		if _, err := ctnl.Split(b); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(datagram(f, msg(1, 2, 0, 0, 0), msg(2)))
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		msgs, err := ctnl.Split(b)
+		if err != nil {
+			return
+		}
+		for _, m := range msgs {
+			_, _ = ctnl.Decode(m)
+		}
+	})
+}

@@ -1,0 +1,100 @@
+package pcapng
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
+)
+
+// Packet is a packet that went over a link.
+type Packet struct {
+	Time      time.Time // before 1970, as the zero Time is: shown as the beginning of 1970
+	Link      int       // index of the link among those of the File
+	Out       bool      // the host sent it
+	EtherType uint16    // what Data is
+	Data      []byte    // begins at the network layer
+	Comment   string    // empty: none
+}
+
+// File describes a file as a whole.
+type File struct {
+	Links []string // the names of the interfaces that packets go over; without any the file can only stay empty
+	// Cooked puts a header in front of each packet that says what it is (LINKTYPE_LINUX_SLL). Without it all packets
+	// must be IPv4 or IPv6, which their first bits tell apart (LINKTYPE_RAW). It is the same for all links because
+	// libpcap, and tcpdump with it, refuses files where it is not.
+	Cooked bool
+}
+
+// Writer writes one file. It is not for several goroutines.
+type Writer struct {
+	ng     *pcapgo.NgWriter
+	file   File
+	n      int
+	cooked []byte // memory for one packet
+}
+
+// NewWriter begins a file.
+func NewWriter(w io.Writer, f File) (*Writer, error) {
+	link := pcapgo.NgInterface{LinkType: layers.LinkTypeRaw}
+	if f.Cooked {
+		link.LinkType = layers.LinkTypeLinuxSLL
+	}
+	if len(f.Links) > 0 { // else there is one without a name, which the library writes in any case
+		link.Name = text(f.Links[0])
+	}
+	ng, err := pcapgo.NewNgWriterInterface(w, link, pcapgo.NgWriterOptions{
+		SectionInfo: pcapgo.NgSectionInfo{Application: "ctexp"},
+	})
+	for i := 1; i < len(f.Links) && err == nil; i++ {
+		link.Name = text(f.Links[i])
+		_, err = ng.AddInterface(link)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write pcapng: %w", err)
+	}
+	return &Writer{ng: ng, file: f}, nil
+}
+
+// Write appends a packet. It panics if there is no such link.
+func (w *Writer) Write(p Packet) error {
+	if p.Link < 0 || p.Link >= len(w.file.Links) {
+		panic(fmt.Sprintf("pcapng: a packet of link %d, and there are %d", p.Link, len(w.file.Links)))
+	}
+	w.n++
+	data := p.Data
+	if w.file.Cooked {
+		w.cooked = append(cookedHeader(w.cooked[:0], p), p.Data...)
+		data = w.cooked
+	}
+	at := p.Time
+	if epoch := time.Unix(0, 0); at.Before(epoch) {
+		at = epoch
+	}
+	flags := pcapgo.NgEpbFlags{Direction: pcapgo.NgEpbFlagDirectionInbound}
+	if p.Out {
+		flags.Direction = pcapgo.NgEpbFlagDirectionOutbound
+	}
+	options := pcapgo.NgPacketOptions{Flags: &flags}
+	if p.Comment != "" {
+		options.Comments = []string{text(p.Comment)}
+	}
+	err := w.ng.WritePacketWithOptions(gopacket.CaptureInfo{
+		Timestamp: at, CaptureLength: len(data), Length: len(data), InterfaceIndex: p.Link,
+	}, data, options)
+	if err != nil {
+		return fmt.Errorf("write pcapng: packet %d: %w", w.n, err)
+	}
+	return nil
+}
+
+// Flush hands all that was written to the underlying writer. A file is whole after it.
+func (w *Writer) Flush() error {
+	if err := w.ng.Flush(); err != nil {
+		return fmt.Errorf("write pcapng: %w", err)
+	}
+	return nil
+}

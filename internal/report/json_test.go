@@ -1,0 +1,109 @@
+package report_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/internal/report"
+)
+
+func json(t testing.TB, d report.Data) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := d.WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestResultIsWrittenAsBefore(t *testing.T) {
+	t.Parallel()
+	for name, d := range samples() {
+		golden(t, name+".json", json(t, d))
+	}
+}
+
+func TestResultIsReadBack(t *testing.T) {
+	t.Parallel()
+	for name, d := range samples() {
+		if name == "hostile" { // it is not UTF-8
+			continue
+		}
+		got, err := report.ReadJSON(bytes.NewReader(json(t, d)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Version = report.Version
+		if diff := cmp.Diff(d, got); diff != "" {
+			t.Errorf("%s, written and read (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestOnlyAKnownVersionIsRead(t *testing.T) {
+	t.Parallel()
+	got := map[string]string{}
+	for _, text := range []string{`{"version":1,"new":"field"}`, `{"version":2}`, `{}`, `[]`, ``} {
+		_, err := report.ReadJSON(strings.NewReader(text))
+		got[text] = "read"
+		if err != nil {
+			got[text] = err.Error()
+		}
+	}
+	want := map[string]string{
+		`{"version":1,"new":"field"}`: "read",
+		`{"version":2}`:               "read result.json: it is of version 2, and version 1 is known here",
+		`{}`:                          "read result.json: it is of version 0, and version 1 is known here",
+		`[]`:                          "read result.json: json: cannot unmarshal array into Go value of type report.Data",
+		``:                            "read result.json: EOF",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// broken is a Writer that takes nothing.
+type broken struct{}
+
+var errFull = errors.New("no space left")
+
+func (broken) Write([]byte) (int, error) { return 0, errFull }
+
+func TestAWriterThatFailsIsSaid(t *testing.T) {
+	t.Parallel()
+	for name, err := range map[string]error{
+		"result": fullTable().WriteJSON(broken{}), "report": fullTable().WriteHTML(broken{}), "claims": claims().WriteHTML(broken{}),
+	} {
+		if !errors.Is(err, errFull) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// FuzzReadJSON checks that whatever is read as a result can be drawn, and stays what it is when written again.
+func FuzzReadJSON(f *testing.F) {
+	for _, d := range samples() {
+		f.Add(json(f, d))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := report.ReadJSON(bytes.NewReader(b))
+		if err != nil {
+			return
+		}
+		page := html(t, d)
+		if strange := strangeMarkup(page); strange != "" {
+			t.Errorf("the page has %s", strange)
+		}
+		again, err := report.ReadJSON(bytes.NewReader(json(t, d)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(json(t, d), json(t, again)); diff != "" {
+			t.Errorf("written again (-first +second):\n%s", diff)
+		}
+	})
+}

@@ -1,0 +1,140 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// drawn is a sequence as text: the gap that an arrow crosses and where to, how often, and what stands on it.
+func drawn(s sequence) []string {
+	out := []string{strings.Join(s.Lifelines, " | ")}
+	for _, k := range s.Messages {
+		m := k.Item
+		if k.Gap > 0 {
+			out = append(out, fmt.Sprintf("… %d more", k.Gap))
+			continue
+		}
+		line := fmt.Sprintf("%d+%d %s %s ×%d %s", m.Gap, m.Wide, m.Toward, m.What(), m.Times, m.Ends())
+		if m.Lost() {
+			line += " lost: " + m.Frame.Reason
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+func TestPacketsOfNeighbouringPortsShareAnArrow(t *testing.T) {
+	t.Parallel()
+	got := drawn(results(t)["full-table"].sequence())
+	want := []string{
+		"tun0 | host",
+		"1+1 right SYN ×7 198.18.0.2:10000–10006 → 192.0.2.1:80",
+		"1+1 right SYN ×3 198.18.0.2:10007–10009 → 192.0.2.1:80 lost: conntrack table full",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestArrowsRunBetweenTheHostAndTheirLink(t *testing.T) {
+	t.Parallel()
+	frame := func(link, dir string, src, dst int) Frame {
+		return Frame{Link: link, Dir: dir, Line: fmt.Sprintf("IP 1.1.1.1.%d > 2.2.2.2.%d: Flags [F.], seq 1", src, dst)}
+	}
+	got := drawn(Data{
+		Links: []Link{{Name: "a"}, {Name: "unused"}, {Name: "b"}},
+		Frames: []Frame{
+			frame("b", In, 1, 9), frame("a", Out, 1, 9), frame("a", In, 1, 9), frame("b", Out, 1, 9), frame("c", In, 1, 9),
+			frame("c", In, 1, 11), frame("c", In, 1, 15), frame("c", In, 1, 19), frame("c", In, 2, 19), {Link: "a", Dir: In, Line: "ARP, length 28"},
+		},
+	}.sequence())
+	want := []string{
+		"a | host | b | c",
+		"2+1 left FIN+ACK ×1 1.1.1.1:1 → 2.2.2.2:9",
+		"1+1 left FIN+ACK ×1 1.1.1.1:1 → 2.2.2.2:9",
+		"1+1 right FIN+ACK ×1 1.1.1.1:1 → 2.2.2.2:9",
+		"2+1 right FIN+ACK ×1 1.1.1.1:1 → 2.2.2.2:9",
+		"2+2 left FIN+ACK ×4 1.1.1.1:1 → 2.2.2.2:9, 11, 15 … 19",
+		"2+2 left FIN+ACK ×1 1.1.1.1:2 → 2.2.2.2:19",
+		"1+1 right ARP, length 28 ×1 ",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// Of a long conversation the beginning is drawn, and what was lost.
+func TestWhatWasLostIsAlwaysDrawn(t *testing.T) {
+	t.Parallel()
+	var d Data
+	for i := range 1000 {
+		f := Frame{Link: "a", Dir: In, Line: fmt.Sprintf("a line of its own: %d", i)}
+		if i == 900 {
+			f.Verdict, f.Reason = Dropped, "here"
+		}
+		d.Frames = append(d.Frames, f)
+	}
+	got := drawn(d.sequence())[mostMessages*2/3+1:]
+	want := []string{"… 860 more", "1+1 right a line of its own: 900 ×1  lost: here", "… 99 more"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestManyLinksShareALifeline(t *testing.T) {
+	t.Parallel()
+	var d Data
+	for i := range 20 {
+		d.Frames = append(d.Frames, Frame{Link: fmt.Sprint("link", i), Dir: In})
+	}
+	s := d.sequence()
+	want := "link0 | host | link1 | link2 | link3 | link4 | link5 | other links"
+	if diff := cmp.Diff(want, strings.Join(s.Lifelines, " | ")); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestLinesAreTakenApart(t *testing.T) {
+	t.Parallel()
+	got := map[string]words{}
+	for _, s := range []string{
+		"IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [SEW], seq 1, win 65535, length 0",
+		"IP 198.18.0.2 > 192.0.2.1: ICMP echo request, id 1, seq 2, length 8",
+		"IP6 2001:db8::2.10000 > 2001:db8::1.53: UDP, length 5", "IP6 2001:db8::2 > 2001:db8::1: udp (frag 9:16@1480+)",
+		"IP 1.2.3.4.5 > 1.2.3.4.6: Flags [none], seq 1", "IP header cut after 10 bytes", "",
+	} {
+		got[s] = split(s)
+	}
+	want := map[string]words{
+		"IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [SEW], seq 1, win 65535, length 0": {"198.18.0.2", "192.0.2.1", "10000", "80", "SYN+ECE+CWR", "seq 1, win 65535, length 0"},
+		"IP 198.18.0.2 > 192.0.2.1: ICMP echo request, id 1, seq 2, length 8":         {"198.18.0.2", "192.0.2.1", "", "", "ICMP echo request", "id 1, seq 2, length 8"},
+		"IP6 2001:db8::2.10000 > 2001:db8::1.53: UDP, length 5":                       {"2001:db8::2", "2001:db8::1", "10000", "53", "UDP", "length 5"},
+		"IP6 2001:db8::2 > 2001:db8::1: udp (frag 9:16@1480+)":                        {"2001:db8::2", "2001:db8::1", "", "", "udp (frag 9:16@1480+)", ""},
+		"IP 1.2.3.4.5 > 1.2.3.4.6: Flags [none], seq 1":                               {"1.2.3.4", "1.2.3.4", "5", "6", "TCP [none]", "seq 1"},
+		"IP header cut after 10 bytes":                                                {What: "IP header cut after 10 bytes"},
+		"":                                                                            {},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestTuplesAreWrittenAsEnds(t *testing.T) {
+	t.Parallel()
+	got := []string{
+		ends("src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80"), ends("src=2001:db8::2 dst=2001:db8::1 sport=1 dport=2"),
+		ends("src=1.1.1.1 dst=2.2.2.2 type=8 code=0 id=7"), ends("what is this"), ends(""),
+		since(71 * time.Microsecond), since(12 * time.Second), since(-time.Millisecond), took(900 * time.Microsecond), took(2600 * time.Microsecond), took(90 * time.Second),
+	}
+	want := []string{
+		"198.18.0.2:10000 → 192.0.2.1:80", "[2001:db8::2]:1 → [2001:db8::1]:2", "1.1.1.1 → 2.2.2.2 type=8 code=0 id=7", "what is this", "",
+		"+0.071 ms", "+12.000 s", "-1.000 ms", "900 µs", "2.6 ms", "90.0 s",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
