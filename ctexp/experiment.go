@@ -2,6 +2,7 @@ package ctexp
 
 import (
 	"context"
+	"fmt"
 	"iter"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
@@ -14,7 +15,8 @@ import (
 // are for the test's own goroutine; others use the Lab.
 type Experiment struct {
 	*Lab
-	t TB
+	t       TB
+	failure string // what has ended the test, if it was an operation of the Experiment
 }
 
 // New opens a Lab for the test and closes it at its end. The test skips if this machine cannot do what the Config asks for
@@ -41,7 +43,7 @@ func (x *Experiment) close() {
 	if x.t.Failed() {
 		ctx, cancel := operation(x.t)
 		defer cancel()
-		x.t.Logf("%s", x.Report(ctx))
+		x.t.Logf("%s\n--- %s", x.Report(ctx), x.keepArtifacts(ctx))
 		hold(x.t, x.Env)
 	}
 	if err := x.Lab.Close(); err != nil {
@@ -123,7 +125,7 @@ func (x *Experiment) Frames() []observe.Frame {
 func (x *Experiment) Await(what string, cond func() bool) {
 	x.t.Helper()
 	x.do("Await "+what, func(ctx context.Context) error {
-		return Await(ctx, func() (bool, error) { return cond(), nil })
+		return x.Lab.Await(ctx, func() (bool, error) { return cond(), nil })
 	})
 }
 
@@ -133,6 +135,7 @@ func (x *Experiment) do(what string, f func(context.Context) error) {
 	ctx, cancel := operation(x.t)
 	defer cancel()
 	if err := f(ctx); err != nil {
+		x.failure = fmt.Sprintf("%s: %v", what, err)
 		cannot(x.t, what, err)
 	}
 }

@@ -18,7 +18,23 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func TestMain(m *testing.M) { ctexp.Main(m) }
+func TestMain(m *testing.M) { ctexp.Main(tidy{m}) }
+
+// tidy runs the tests with a folder for temporary files that it removes afterwards, with the artifacts of the tests in
+// it that fail on purpose.
+type tidy struct{ m *testing.M }
+
+func (t tidy) Run() int {
+	dir, err := os.MkdirTemp("", "ctexp-test-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Setenv("TMPDIR", dir); err != nil {
+		panic(err)
+	}
+	return t.m.Run()
+}
 
 var web = inject.Flow{
 	Src: netip.MustParseAddrPort("198.18.0.2:10000"),

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
@@ -29,5 +30,9 @@ func hold(t TB, env *netnsenv.Env) {
 // runs the tests, and root, may use it.
 func enterLine(env *netnsenv.Env) string {
 	pid := os.Getpid()
-	return fmt.Sprintf("nsenter --preserve-credentials --user=/proc/%d/ns/user --mount=/proc/%d/ns/mnt --net=%s", pid, pid, env.Path())
+	user := fmt.Sprintf(" --preserve-credentials --user=/proc/%d/ns/user", pid)
+	if m, err := os.ReadFile("/proc/self/uid_map"); err == nil && strings.Join(strings.Fields(string(m)), " ") == "0 0 4294967295" {
+		user = "" // it is the host's, and one cannot enter the user namespace that one is in
+	}
+	return fmt.Sprintf("nsenter%s --mount=/proc/%d/ns/mnt --net=%s", user, pid, env.Path())
 }

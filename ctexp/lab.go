@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync/atomic"
+	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
@@ -16,7 +18,13 @@ import (
 type Lab struct {
 	Env      *netnsenv.Env
 	Observer *observe.Observer
+
+	opened time.Time
+	sent   atomic.Uint64 // packets that were injected
 }
+
+// took is how long the Lab has been open.
+func (l *Lab) took() time.Duration { return time.Since(l.opened) }
 
 // Open opens an Env and an Observer that has counted nothing yet. What this machine cannot do answers to
 // errors.ErrUnsupported.
@@ -65,6 +73,7 @@ func (l *Lab) inject(ctx context.Context, link *netnsenv.Link, packets iter.Seq[
 			}
 		}
 	})
+	l.sent.Add(uint64(sent))
 	what := "1 packet"
 	if sent != 1 {
 		what = fmt.Sprintf("%d packets", sent)

@@ -30,6 +30,7 @@ func TestFailureExplainsItself(t *testing.T) {
 	if fake.skipped {
 		t.Skip(log)
 	}
+	log = regexp.MustCompile(`(?m)^--- artifacts: .*/`).ReplaceAllString(log, "--- artifacts: …/")
 	log = regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d\.\d{6}`).ReplaceAllString(log, "hh:mm:ss.uuuuuu")
 	golden(t, "failure.txt", plainBlanks(log))
 }

@@ -2,6 +2,7 @@ package ctexp
 
 import (
 	"context"
+	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
@@ -21,7 +22,7 @@ func Watch(ctx context.Context, env *netnsenv.Env, cfg observe.Config) (*Lab, er
 	if err != nil {
 		return nil, err
 	}
-	return &Lab{Env: env, Observer: obs}, nil
+	return &Lab{Env: env, Observer: obs, opened: time.Now()}, nil
 }
 
 // limitToWatch is the limit that must stay what it is: any where no room was asked for.

@@ -45,6 +45,9 @@ type Config struct {
 	Trace bool
 }
 
+// SysctlChange is a sysctl that is not what it was when the namespace was new.
+type SysctlChange struct{ Name, Before, After string }
+
 // Switch turns something on or off; the zero Switch is On.
 type Switch uint8
 

@@ -29,6 +29,7 @@ type Env struct {
 	table    *Table
 	room     RoomInfo
 	handles  handles
+	sysctls  []SysctlChange // only the thread uses it
 
 	mu      sync.Mutex
 	closers []io.Closer // what must be closed before the thread ends, last opened first
@@ -77,7 +78,6 @@ func (e *Env) build(ctx context.Context) error {
 		return err
 	}
 	e.table = table
-	e.onClose(table.conn)
 	if err := e.setBaseline(); err != nil {
 		return err
 	}

@@ -60,6 +60,9 @@ func (e *Env) Sysctl(string) (string, error) { return "", errLinux }
 // SetSysctl says that this is no Linux.
 func (e *Env) SetSysctl(string, string) error { return errLinux }
 
+// SysctlChanges returns none.
+func (e *Env) SysctlChanges() []SysctlChange { return nil }
+
 // Listen says that this is no Linux.
 func (e *Env) Listen(context.Context, string, string) (net.Listener, error) { return nil, errLinux }
 

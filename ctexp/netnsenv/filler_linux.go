@@ -156,8 +156,11 @@ func (f *filler) receive(fd int) error {
 }
 
 func fillerError(err unix.Errno) error {
-	if err == unix.ENOMEM {
+	switch err {
+	case unix.ENOMEM:
 		return fmt.Errorf("the table is full already: somebody lowered nf_conntrack_max: %w", err)
+	case unix.ENOSPC: // nf_conntrack_core.c, nf_conntrack_hash_check_insert: chains of more than 50 to 80 entries
+		return fmt.Errorf("the hash that all namespaces share has chains that are too long: too many full tables at once: %w", err)
 	}
 	return err
 }

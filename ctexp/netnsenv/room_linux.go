@@ -67,6 +67,17 @@ func (e *Env) checkRoom(filler, limit int) error {
 	return nil
 }
 
+// unfill gives the filler back. The kernel would do it as well, when it takes the namespace apart, but one at a time and
+// later than the next table is filled: many full tables at once are more than the hash that they share can take.
+func (e *Env) unfill() error {
+	if err := e.setSysctl(keyEvents, "0"); err != nil {
+		return err
+	}
+	e.table.mu.Lock()
+	defer e.table.mu.Unlock()
+	return e.table.conn.Flush()
+}
+
 // addFiller inserts n entries without events, so that they never have any: it is faster, and nobody is told of them.
 func (e *Env) addFiller(ctx context.Context, n int) error {
 	events, err := e.readFile("/proc/sys/" + keyEvents)
@@ -78,6 +89,7 @@ func (e *Env) addFiller(ctx context.Context, n int) error {
 	}
 	f, err := openFiller(e, e.cfg.Room.unreplied)
 	if err == nil {
+		e.onClose(closerFunc(e.unfill)) // also if not all of it fits
 		err = errors.Join(f.fill(ctx, n), f.close())
 	}
 	return errors.Join(err, e.setSysctl(keyEvents, events))

@@ -52,6 +52,7 @@ func dropInput(c *nftables.Conn) error {
 
 func TestWrongRulesAreShown(t *testing.T) {
 	t.Parallel()
+	need(t, checkOpen(t))
 	for name, tt := range map[string]struct {
 		rules netnsenv.Ruleset
 		want  []string

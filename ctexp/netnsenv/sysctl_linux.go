@@ -112,7 +112,37 @@ func (e *Env) SetSysctl(name, value string) error {
 	if err != nil {
 		return err
 	}
-	return sysctlError(name, e.setSysctl(key, value))
+	return sysctlError(name, e.Do(func() error {
+		before, err := os.ReadFile("/proc/sys/" + key) // some can only be written
+		if werr := e.setSysctl(key, value); werr != nil {
+			return werr
+		}
+		if err == nil {
+			e.sysctls = append(e.sysctls, SysctlChange{Name: name, Before: strings.TrimSuffix(string(before), "\n")})
+		}
+		return nil
+	}))
+}
+
+// SysctlChanges returns the sysctls that Config.Sysctls and SetSysctl have made differ from what they were in the new
+// namespace, in the order in which they were first set.
+func (e *Env) SysctlChanges() []SysctlChange {
+	var out []SysctlChange
+	_ = e.Do(func() error { // if it is closed there are none
+		seen := map[string]bool{}
+		for _, c := range e.sysctls {
+			if seen[c.Name] {
+				continue
+			}
+			seen[c.Name] = true
+			var err error
+			if c.After, err = e.Sysctl(c.Name); err == nil && c.After != c.Before {
+				out = append(out, c)
+			}
+		}
+		return nil
+	})
+	return out
 }
 
 // sysctlKey turns a dotted name into its path below /proc/sys: slashes and dots change places, as in sysctl(8).

@@ -1,15 +1,12 @@
 package netnsenv
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/ti-mo/conntrack"
-	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/ctnl"
@@ -22,12 +19,19 @@ type Table struct {
 	env  *Env
 	mu   sync.Mutex // a connection answers one question at a time
 	conn *conntrack.Conn
+	bulk *ctnl.Conn // for many requests in one send
 }
 
 func openTable(e *Env) (*Table, error) {
 	t := &Table{env: e}
 	err := e.Do(func() (err error) {
-		t.conn, err = conntrack.Dial(nil)
+		if t.conn, err = conntrack.Dial(nil); err != nil {
+			return err
+		}
+		e.onClose(t.conn)
+		if t.bulk, err = ctnl.Dial(); err == nil {
+			e.onClose(t.bulk)
+		}
 		return err
 	})
 	if err != nil {
@@ -35,7 +39,6 @@ func openTable(e *Env) (*Table, error) {
 	}
 	// The first request loads what is a module and nobody has used yet; the sysctls come with it.
 	if _, err := t.conn.Stats(); err != nil {
-		t.conn.Close()
 		return nil, &nf.UnsupportedError{Need: "CONFIG_NF_CT_NETLINK", Hint: "sudo modprobe nf_conntrack_netlink", Err: err}
 	}
 	return t, nil
@@ -83,27 +86,6 @@ func (t *Table) write(what string, e nf.Entry, do func(conntrack.Flow) error) er
 		return fmt.Errorf("%s entry %v: %w", what, e, err)
 	}
 	return nil
-}
-
-// Flush deletes the entries that the filter selects, all of the experiment's if it is zero, and returns how many.
-func (t *Table) Flush(ctx context.Context, f nf.Filter) (int, error) {
-	entries, err := t.list(f)
-	if err != nil {
-		return 0, err
-	}
-	n := 0
-	for _, e := range entries {
-		if err := ctx.Err(); err != nil {
-			return n, fmt.Errorf("flush: %d of %d entries deleted: %w", n, len(entries), context.Cause(ctx))
-		}
-		switch err := t.Delete(e); {
-		case err == nil:
-			n++
-		case !errors.Is(err, unix.ENOENT): // gone by itself meanwhile: no news
-			return n, fmt.Errorf("flush: %w", err)
-		}
-	}
-	return n, nil
 }
 
 // list reads the entries that f selects.

@@ -4,6 +4,7 @@ package netnsenv
 
 import (
 	"context"
+	"iter"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
@@ -25,3 +26,11 @@ func (t *Table) Delete(nf.Entry) error { return errLinux }
 
 // Flush says that this is no Linux.
 func (t *Table) Flush(context.Context, nf.Filter) (int, error) { return 0, errLinux }
+
+// FlushWith says that this is no Linux.
+func (t *Table) FlushWith(context.Context, nf.Filter, func()) (int, error) { return 0, errLinux }
+
+// CreateAll says that this is no Linux.
+func (t *Table) CreateAll(context.Context, iter.Seq[nf.Entry], func()) (int, error) {
+	return 0, errLinux
+}

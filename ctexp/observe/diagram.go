@@ -36,6 +36,11 @@ func (p Path) String() string {
 	if p.Silenced > 0 {
 		fmt.Fprintf(&b, "%-17s %d of the host's own packets, before conntrack saw them\n", "silenced output", p.Silenced)
 	}
+	for _, c := range mibBeforeHooks {
+		if n := p.MIB[c.name]; n > 0 {
+			fmt.Fprintf(&b, "%-17s %d lost: %s (%s +%d)\n", "before the hooks", n, c.why, c.name, n)
+		}
+	}
 	for i, s := range p.remarks() {
 		title := ""
 		if i == 0 {

@@ -16,8 +16,10 @@ func (p Path) Losses() []Loss {
 		out, post := p.at(f, nf.Output), p.at(f, nf.Postrouting)
 
 		losses = append(losses, p.within(pre, &full)...)
-		losses = append(losses, routed(f, last(pre), first(in), first(fwd),
-			"no route, a martian source (rp_filter), no forwarding, or for another host")...)
+		for _, l := range routed(f, last(pre), first(in), first(fwd), "") {
+			l.Why = p.routing(f, l.Lost, "no route, a martian source (rp_filter), no forwarding, or for another host")
+			losses = append(losses, l)
+		}
 		losses = append(losses, p.within(in, &full)...)
 		losses = append(losses, p.within(fwd, &full)...)
 		losses = append(losses, p.within(out, &full)...)
@@ -45,24 +47,24 @@ func (p Path) within(points []Point, full *uint64) []Loss {
 }
 
 func (p Path) why(from, to nf.Probe, lost uint64, full *uint64) string {
-	const byRule = "dropped by a rule"
+	byRule := func() string { return p.byRule(from, to) }
 	switch {
 	case to.BehindConfirm():
 		return p.unconfirmed(from.Family)
 	case from.Priority < nf.PriorityDefrag && to.Priority > nf.PriorityDefrag:
-		return "fragments put together, or " + byRule
+		return "fragments put together, or " + byRule()
 	case from.Priority < nf.PriorityConntrack && to.Priority > nf.PriorityConntrack:
 		dropped := min(lost, *full)
 		*full -= dropped
 		switch {
 		case dropped == 0:
-			return byRule
+			return byRule()
 		case dropped < lost:
-			return fmt.Sprintf("%d conntrack table full (drop +%d), %d %s", dropped, p.Dropped, lost-dropped, byRule)
+			return fmt.Sprintf("%d conntrack table full (drop +%d), %d %s", dropped, p.Dropped, lost-dropped, byRule())
 		}
 		return fmt.Sprintf("conntrack table full (drop +%d)", p.Dropped)
 	}
-	return byRule
+	return byRule()
 }
 
 // routed returns what was lost on the way from one hook to another, or to one of two.

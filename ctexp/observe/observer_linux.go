@@ -33,6 +33,8 @@ type Observer struct {
 	reasons   *reasonWatch
 	noReasons error // why there are none
 	trace     *traceWatch
+	mib       mibFiles // none without Config.Path
+	mibStart  map[string]uint64
 
 	start snapshot
 	marks marklog
@@ -49,6 +51,9 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	}
 	o := &Observer{ns: ns, cfg: cfg}
 	err := ns.Do(o.dial)
+	if err == nil {
+		o.mibStart, err = o.mib.read()
+	}
 	if err == nil {
 		o.start, err = o.read()
 	}
@@ -87,6 +92,11 @@ func (o *Observer) dial() (err error) {
 	if o.trace, err = watchTrace(); err != nil {
 		return err
 	}
+	if len(o.cfg.Path) > 0 {
+		if o.mib, err = openMIB(); err != nil {
+			return err
+		}
+	}
 	if !o.cfg.NoFrames {
 		o.capture, err = startCapture(o.cfg)
 	}
@@ -116,6 +126,7 @@ func (o *Observer) Close() error {
 	}
 	o.entries.close()
 	o.limit.close()
+	o.mib.close()
 	var errs []error
 	if o.table != nil {
 		errs = append(errs, o.table.Close())

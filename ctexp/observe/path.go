@@ -17,6 +17,12 @@ type Path struct {
 	ICMPErrors uint64
 	// Reasons are what conntrack said about packets, the most frequent first. Nil: it was not asked; empty: it said nothing.
 	Reasons []Said
+	// Drops are the user's rules and policies that drop packets, in the order of the ruleset; read only where packets were
+	// lost that a rule may have dropped. Their counts are those since the rules were made.
+	Drops []Drop
+	// MIB has those of the kernel's counters for networking that say why packets were lost where no rule and no conntrack
+	// is, under the names that nstat gives them, without those that are zero: "IpExtInNoRoutes": 2. Nil: they were not read.
+	MIB map[string]uint64
 }
 
 // Point is one probe of a Path.
@@ -36,6 +42,8 @@ func (p Path) Sub(before Path) Path {
 	if p.Reasons != nil {
 		d.Reasons = append([]Said{}, subSaid(p.Reasons, before.Reasons)...)
 	}
+	d.Drops = subDrops(p.Drops, before.Drops)
+	d.MIB = subMIB(p.MIB, before.MIB)
 	d.Points = make([]Point, len(p.Points))
 	for i, at := range p.Points {
 		d.Points[i] = Point{Probe: at.Probe, Packets: monus(at.Packets, before.packets(at.Probe.Name))}

@@ -2,13 +2,17 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 // Path returns how many packets met each probe of Config.Path since the Observer was opened. Without such probes the
 // error is an nf.UnsupportedError.
+//
+// Where a rule may have dropped packets the user's rules are read, too (see Rules for what that costs).
 func (o *Observer) Path(ctx context.Context) (Path, error) {
 	p, err := o.path(ctx)
 	if err != nil {
@@ -30,10 +34,10 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	if err != nil {
 		return Path{}, err
 	}
-	st := now.stats.sub(o.start.stats)
+	st := now.stats.Sub(o.start.stats)
 	p := Path{
 		Silenced: o.since(now, nf.Silenced),
-		Dropped:  st.dropped, Invalid: st.invalid, InsertFailed: st.insertFailed, ICMPErrors: st.icmpErrors,
+		Dropped:  st.Drop, Invalid: st.Invalid, InsertFailed: st.InsertFailed, ICMPErrors: st.Error,
 	}
 	if o.reasons != nil {
 		if err := o.reasons.drain(); err != nil {
@@ -44,6 +48,20 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	for _, probe := range o.cfg.Path {
 		probe.Name = name(probe)
 		p.Points = append(p.Points, Point{Probe: probe, Packets: o.since(now, probe.Name)})
+	}
+	mib, err := o.mib.read()
+	if err != nil {
+		return Path{}, err
+	}
+	p.MIB = subMIB(mib, o.mibStart)
+	for _, l := range p.Losses() {
+		if strings.Contains(l.Why, droppedByRule) {
+			p.Drops, err = o.drops(ctx)
+			if errors.Is(err, errors.ErrUnsupported) { // without the program that made the rules the path goes without them
+				err = nil
+			}
+			return p, err
+		}
 	}
 	return p, nil
 }

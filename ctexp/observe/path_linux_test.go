@@ -51,7 +51,7 @@ ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → 
 			"to somebody else", netnsenv.Config{Silent: true},
 			[]inject.Packet{inject.SYN(inject.Flow{Src: web.Src, Dst: addrPort("203.0.113.1:80")})}, `
 ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → end 1
-                  1 of 1 lost behind end, before mangle/input or mangle/forward: no route, a martian source (rp_filter), no forwarding, or for another host
+                  1 of 1 lost behind end, before mangle/input or mangle/forward: not for this host, which does not forward (IpInAddrErrors +1)
 `,
 		},
 		{

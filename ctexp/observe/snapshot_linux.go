@@ -9,7 +9,7 @@ import (
 // snapshot is all that counts at one moment.
 type snapshot struct {
 	packets   map[string]uint64 // by probe
-	stats     stats
+	stats     Stats
 	entries   int
 	destroyed uint64 // entries that left unasked, the evicted ones among them
 }
@@ -31,7 +31,7 @@ func (o *Observer) read() (s snapshot, err error) {
 		if s.packets, err = o.readPackets(); err != nil {
 			return s, err
 		}
-		if s.stats, err = readStats(o.ct); err != nil {
+		if s.stats, err = readKnownStats(o.table); err != nil {
 			return s, err
 		}
 		if s.entries, err = o.countEntries(); err != nil {

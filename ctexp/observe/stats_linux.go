@@ -1,39 +1,62 @@
 package observe
 
 import (
+	"context"
 	"fmt"
 
-	"github.com/ti-mo/conntrack"
+	"github.com/ctexp/go-ctexp/internal/ctnl"
 )
 
-// stats are the statistics of conntrack that a Tally needs, of all CPUs together.
-type stats struct {
-	dropped, evicted, invalid, insertFailed, icmpErrors uint64
+// Stats returns what the kernel's statistics of conntrack have counted since the Observer was opened. Where the kernel
+// has a count that this package does not know, an error says so, beside those that are known.
+func (o *Observer) Stats(ctx context.Context) (Stats, error) {
+	s, err := o.stats(ctx)
+	if err != nil {
+		err = fmt.Errorf("stats: %w", err)
+	}
+	return s, err
 }
 
-// readStats reads the statistics of the namespace that conn belongs to; those of a namespace begin at zero.
-func readStats(conn *conntrack.Conn) (stats, error) {
-	cpus, err := conn.Stats()
+func (o *Observer) stats(ctx context.Context) (Stats, error) {
+	release, err := o.use(ctx)
 	if err != nil {
-		return stats{}, fmt.Errorf("read conntrack statistics: %w", err)
+		return Stats{}, err
 	}
-	var s stats
-	for _, c := range cpus {
-		s.dropped += uint64(c.Drop)
-		s.evicted += uint64(c.EarlyDrop)
-		s.invalid += uint64(c.Invalid)
-		s.insertFailed += uint64(c.InsertFailed)
-		s.icmpErrors += uint64(c.Error)
+	defer release()
+	now, unknown, err := readStats(o.table)
+	if err != nil {
+		return Stats{}, err
+	}
+	s := now.Sub(o.start.stats)
+	if unknown != nil {
+		return s, unknown
 	}
 	return s, nil
 }
 
-func (s stats) sub(before stats) stats {
-	return stats{
-		dropped:      monus(s.dropped, before.dropped),
-		evicted:      monus(s.evicted, before.evicted),
-		invalid:      monus(s.invalid, before.invalid),
-		insertFailed: monus(s.insertFailed, before.insertFailed),
-		icmpErrors:   monus(s.icmpErrors, before.icmpErrors),
+// readKnownStats is readStats for those who need no others than the counts that are known.
+func readKnownStats(conn *ctnl.Conn) (Stats, error) {
+	s, _, err := readStats(conn)
+	return s, err
+}
+
+// readStats reads the statistics of the namespace that conn belongs to; those of a namespace begin at zero. unknown is
+// the first count that is not known.
+func readStats(conn *ctnl.Conn) (s Stats, unknown *ctnl.UnknownError, err error) {
+	for _, of := range []struct {
+		dump   ctnl.Dump
+		counts []*uint64
+	}{{ctnl.DumpStats, s.statOf()}, {ctnl.DumpExpectStats, s.expectStatOf()}} {
+		err := conn.Dump(of.dump, func(body []byte, at int) error {
+			u, err := addStats(of.counts, body, at)
+			if unknown == nil {
+				unknown = u
+			}
+			return err
+		})
+		if err != nil {
+			return s, nil, fmt.Errorf("read conntrack statistics: %w", err)
+		}
 	}
+	return s, unknown, nil
 }

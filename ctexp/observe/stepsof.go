@@ -6,9 +6,10 @@ import (
 )
 
 // StepsOf tells which steps belong to which frame: of[i] has those of the packet that came in with frames[i], or, of the
-// host's own packets, left with it. Of several frames that are alike the time decides, else the order: the first belongs to
-// the packet that was traced first, and so on; that a packet was forwarded with another frame does not count. What fits no frame is the rest: packets that
-// were dropped before they left, that a rule has changed, or that were not captured.
+// host's own packets, left with it. Of several frames that are alike the time decides, which the steps have from their
+// frame; if that agrees nowhere, the order: the first belongs to the packet that was traced first, and so on. That a
+// packet was forwarded with another frame does not count. What fits no frame is the rest: packets that were dropped before
+// they left, that a rule has changed, or that were not captured.
 func StepsOf(frames []Frame, steps []Step) (of [][]Step, rest []Step) {
 	of = make([][]Step, len(frames))
 	packets := map[int]*sighting{}
@@ -51,17 +52,21 @@ type sightedAs struct {
 	time int64  // in nanoseconds; 0: any
 }
 
-// sight finds the frames of packets, which stand in the order of their traces: at first by the time, then by the order.
+// sight finds the frames of packets, which stand in the order of their traces: by the time, or if that agrees nowhere, by
+// the order.
 func sight(frames []Frame, packets []*sighting) {
-	taken := make([]bool, len(frames))
 	for _, p := range packets {
 		p.frame = -1
 	}
+	found := false
 	for _, timed := range []bool{true, false} {
+		if found {
+			return
+		}
 		waiting := map[sightedAs][]*sighting{}
 		var lengths []int
 		for _, p := range packets {
-			if p.frame >= 0 || len(p.header) == 0 || p.dir == Out && p.dropped { // what is dropped in the end has not left
+			if len(p.header) == 0 || p.dir == Out && p.dropped { // what is dropped in the end has not left
 				continue
 			}
 			as := sightedAs{link: p.link, dir: p.dir, head: string(unsummed(p.header))}
@@ -76,7 +81,7 @@ func sight(frames []Frame, packets []*sighting) {
 		slices.SortFunc(lengths, func(a, b int) int { return b - a }) // the more that agrees the better
 		for i, f := range frames {
 			for _, n := range lengths {
-				if taken[i] || n > len(f.Packet) {
+				if n > len(f.Packet) {
 					continue
 				}
 				as := sightedAs{link: f.Link, dir: f.Dir, head: string(unsummed(f.Packet[:n]))}
@@ -84,7 +89,8 @@ func sight(frames []Frame, packets []*sighting) {
 					as.time = f.Time.UnixNano()
 				}
 				if w := waiting[as]; len(w) > 0 {
-					w[0].frame, waiting[as], taken[i] = i, w[1:], true
+					w[0].frame, waiting[as], found = i, w[1:], true
+					break
 				}
 			}
 		}

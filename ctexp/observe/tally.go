@@ -55,7 +55,7 @@ func (t Tally) Sub(before Tally) Tally {
 // not zero: "raw/prerouting 10, mangle/prerouting 7, entries 7, dropped 3".
 func (t Tally) String() string {
 	var s []string
-	for _, name := range inPathOrder(t.Packets) {
+	for _, name := range t.Names() {
 		s = append(s, fmt.Sprintf("%s %d", name, t.Packets[name]))
 	}
 	s = append(s, fmt.Sprintf("entries %d", t.Entries))
@@ -80,6 +80,9 @@ func (t Tally) others() []namedCount {
 		{"invalid", t.Invalid}, {"insert_failed", t.InsertFailed},
 	}
 }
+
+// Names returns the names of the probes, the standard ones in the order in which packets meet them.
+func (t Tally) Names() []string { return inPathOrder(t.Packets) }
 
 // inPathOrder returns the names of the standard probes in the order of the path, IPv4 before IPv6, then the others in
 // the order of the alphabet.

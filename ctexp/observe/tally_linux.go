@@ -28,15 +28,15 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 	if err != nil {
 		return Tally{}, err
 	}
-	st := now.stats.sub(o.start.stats)
+	st := now.stats.Sub(o.start.stats)
 	t := Tally{
 		Packets:      make(map[string]uint64, len(o.cfg.Probes)),
 		Entries:      now.entries - o.start.entries,
-		Dropped:      st.dropped,
-		Evicted:      st.evicted,
-		Collected:    monus(now.destroyed-o.start.destroyed, st.evicted),
-		Invalid:      st.invalid,
-		InsertFailed: st.insertFailed,
+		Dropped:      st.Drop,
+		Evicted:      st.EarlyDrop,
+		Collected:    monus(now.destroyed-o.start.destroyed, st.EarlyDrop),
+		Invalid:      st.Invalid,
+		InsertFailed: st.InsertFailed,
 		Law:          Law{Silent: o.cfg.Silent, Free: o.cfg.Free, Unreplied: o.cfg.Unreplied},
 	}
 	if o.cfg.Filler == 0 {

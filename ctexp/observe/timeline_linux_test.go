@@ -34,7 +34,7 @@ func (l lab) timeline(kinds ...observe.MomentKind) []string {
 	return lines
 }
 
-// Packets, what conntrack says about them, and what they change, in one list.
+// Packets, what conntrack says about them, the rules that they meet, and what they change, in one list.
 func TestTimelineTellsWhatHappened(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Probes: []nf.Probe{nf.RawPrerouting, nf.ManglePrerouting}})
@@ -43,15 +43,45 @@ func TestTimelineTellsWhatHappened(t *testing.T) {
 	x.o.Mark(t.Context(), "a SYN")
 	x.send(web.TCP(inject.TCP{Flags: inject.FlagSYN | inject.FlagFIN}))
 	x.o.Mark(t.Context(), "nonsense")
+	x.send(inject.RST(web))
+	x.o.Mark(t.Context(), "a RST")
 
+	const flow = "src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=80 dport=10000"
 	want := []string{
 		"frame  #1 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0",
+		"event     NEW tcp SYN_SENT " + flow,
 		"count  a SYN: raw/prerouting +1, mangle/prerouting +1, entries +1",
 		"frame  #2 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [FS], seq 0, win 65535, length 0",
 		"reason    tcp: invalid tcp flag combination",
 		"count  nonsense: raw/prerouting +1, mangle/prerouting +1, invalid +1",
+		"frame  #3 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [R], seq 2, win 65535, length 0",
+		"event     DESTROY tcp CLOSE " + flow,
+		"count  a RST: raw/prerouting +1, mangle/prerouting +1, entries -1",
 	}
-	if diff := cmp.Diff(want, x.timeline(observe.KindFrame, observe.KindReason, observe.KindCount)); diff != "" {
+	got := x.timeline(observe.KindFrame, observe.KindReason, observe.KindEvent, observe.KindCount)
+	for i, line := range got { // in what state an entry ends, not every kernel tells
+		got[i] = strings.Replace(line, "DESTROY tcp NONE", "DESTROY tcp CLOSE", 1)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// The rules that a packet met stand below its frame.
+func TestTimelineHasTheRulesThatPacketsMet(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true, Trace: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(
+		"table ip u { chain in { type filter hook input priority 0; tcp dport 80 drop; }; }")}})
+	need(t, lastError(x.o.Trace(t.Context())))
+	x.send(inject.SYN(web), web.UDP(nil))
+
+	want := []string{
+		"frame  #1 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0",
+		"trace     ip u in rule tcp dport 80 drop (verdict drop)",
+		"frame  #2 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: UDP, length 0",
+		"trace     ip u in policy accept",
+	}
+	if diff := cmp.Diff(want, x.timeline(observe.KindFrame, observe.KindTrace)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

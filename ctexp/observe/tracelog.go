@@ -108,4 +108,6 @@ func (t traced) begins() bool {
 
 // isEnd reports whether the message says no more than that a chain has no further rule, as the kernel does before it tells
 // the policy or the return (net/netfilter/nf_tables_core.c, nft_do_chain).
-func (t traced) isEnd() bool { return t.typ == traceRule && t.handle == 0 && t.verdict == verdictContinue }
+func (t traced) isEnd() bool {
+	return t.typ == traceRule && t.handle == 0 && t.verdict == verdictContinue
+}

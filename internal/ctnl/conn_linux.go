@@ -41,6 +41,10 @@ func setUp(fd int) error {
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return err
 	}
+	// Answers to what is refused need not repeat the request.
+	if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1); err != nil {
+		return err
+	}
 	// The kernel answers while it still is in our sendto; the time is for the case that it never does.
 	return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10})
 }
@@ -83,19 +87,28 @@ func (c *Conn) send(m netlink.Message) error {
 	return retry(func() error { return unix.Sendto(c.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}) })
 }
 
+// read receives into c.buf.
+func (c *Conn) read() (n int, err error) {
+	var flags int
+	err = retry(func() (err error) {
+		n, _, flags, _, err = unix.Recvmsg(c.fd, c.buf, nil, 0)
+		return err
+	})
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("receive: %w", err)
+	case flags&unix.MSG_TRUNC != 0:
+		return 0, fmt.Errorf("receive: a message of more than %d bytes was cut", len(c.buf))
+	}
+	return n, nil
+}
+
 func (c *Conn) receive() ([]netlink.Message, error) {
 	var answers []netlink.Message
 	for {
-		var n, flags int
-		err := retry(func() (err error) {
-			n, _, flags, _, err = unix.Recvmsg(c.fd, c.buf, nil, 0)
-			return err
-		})
+		n, err := c.read()
 		if err != nil {
-			return nil, fmt.Errorf("receive: %w", err)
-		}
-		if flags&unix.MSG_TRUNC != 0 {
-			return nil, fmt.Errorf("receive: a message of more than %d bytes was cut", len(c.buf))
+			return nil, err
 		}
 		msgs, err := Split(c.buf[:n])
 		if err != nil {

@@ -3,6 +3,7 @@ package ctnl
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -17,18 +18,21 @@ const (
 	ctaEntryHelp       = 5
 	ctaEntryTimeout    = 7
 	ctaEntryMark       = 8
-	ctaEntryPackets    = 9 // CTA_COUNTERS_ORIG
-	ctaEntryPackets2   = 10
+	ctaEntryCounters   = 9 // CTA_COUNTERS_ORIG
+	ctaEntryCounters2  = 10
+	ctaEntryUse        = 11 // references
 	ctaEntryID         = 12
+	ctaEntryMaster     = 14
+	ctaEntrySeqAdjust  = 15 // CTA_SEQ_ADJ_ORIG
+	ctaEntrySeqAdjust2 = 16
+	ctaEntrySecMark    = 17 // obsolete
 	ctaEntryZone       = 18
+	ctaEntrySecCtx     = 19
+	ctaEntryTimestamp  = 20
 	ctaEntryLabels     = 22
+	ctaEntryLabelsMask = 23
+	ctaEntrySynProxy   = 24
 	ctaEntryEventTime  = 27 // CTA_TIMESTAMP_EVENT, since 601731fc7c61 "netfilter: conntrack: add conntrack event timestamp"
-
-	ctaHelpName     = 1
-	ctaCountPackets = 1
-	ctaCountBytes   = 2
-	ctaInfoTCP      = 1
-	ctaInfoTCPState = 1
 )
 
 // DecodeEntry returns the entry that the body of a message of ctnetlink holds, an answer or an event, which begins at
@@ -41,82 +45,120 @@ func DecodeEntry(body []byte, at int) (nf.Entry, error) {
 
 // DecodeEvent is DecodeEntry of an event: when is the moment that the kernel itself tells, or zero.
 func DecodeEvent(body []byte, at int) (e nf.Entry, when time.Time, err error) {
+	var d entryDecoder
+	err = d.decode(body, at)
+	return d.e, d.when, err
+}
+
+// DecodeWhole is DecodeEntry that tells of the first attribute that was passed over by an *UnknownError beside the entry.
+func DecodeWhole(body []byte, at int) (nf.Entry, error) {
+	var d entryDecoder
+	err := d.decode(body, at)
+	if err == nil {
+		err = d.first
+	}
+	return d.e, err
+}
+
+type entryDecoder struct {
+	unknowns
+	e    nf.Entry
+	when time.Time
+}
+
+func (d *entryDecoder) decode(body []byte, at int) error {
 	attrs, at, err := Body(body, at)
 	if err != nil {
-		return e, when, err
+		return err
 	}
-	var timeout uint32
-	var nanoseconds uint64
-	err = Attributes(attrs, at, func(typ uint16, at int, b []byte) error {
+	return Attributes(attrs, at, func(typ uint16, at int, b []byte) error { return d.attribute(value{typ, at, b}) })
+}
+
+func (d *entryDecoder) attribute(v value) error {
+	e := &d.e
+	switch v.typ {
+	case ctaEntryTupleOrig:
+		return d.tuple(&e.Orig, nf.Original, v)
+	case ctaEntryTupleReply:
+		return d.tuple(&e.Reply, nf.Reply, v)
+	case ctaEntryMaster:
+		return v.plainTuple(&e.Master)
+	case ctaEntryStatus:
+		return v.u32((*uint32)(&e.Status))
+	case ctaEntryProtoInfo:
+		return v.protoInfo(e)
+	case ctaEntryHelp:
+		return d.help(v)
+	case ctaEntryTimeout:
+		return v.seconds(&e.Timeout)
+	case ctaEntryMark:
+		return v.u32(&e.Mark)
+	case ctaEntryCounters:
+		return d.counters(&e.Packets.Orig, &e.Bytes.Orig, v)
+	case ctaEntryCounters2:
+		return d.counters(&e.Packets.Reply, &e.Bytes.Reply, v)
+	case ctaEntryID:
+		return v.u32(&e.ID)
+	case ctaEntrySeqAdjust:
+		return d.seqAdjust(&e.SeqAdjust.Orig, v)
+	case ctaEntrySeqAdjust2:
+		return d.seqAdjust(&e.SeqAdjust.Reply, v)
+	case ctaEntryZone:
+		return v.u16(&e.Zone)
+	case ctaEntrySecCtx:
+		return d.secCtx(v)
+	case ctaEntryTimestamp:
+		return d.timestamp(v)
+	case ctaEntryLabels:
+		e.Labels = hex.EncodeToString(bytes.TrimRight(v.b, "\x00"))
+	case ctaEntrySynProxy:
+		return d.synProxy(v)
+	case ctaEntryEventTime:
+		return v.time(&d.when)
+	case ctaEntryUse, ctaEntrySecMark, ctaEntryLabelsMask: // of no use to anybody
+	default:
+		return d.add(v, "entry")
+	}
+	return nil
+}
+
+// tuple decodes a tuple, which names the zone of its direction where the other one has none.
+func (d *entryDecoder) tuple(to *nf.Tuple, dir nf.Direction, v value) error {
+	zone, ok, err := decodeTuple(to, v.b, v.at)
+	if ok && zone != 0 {
+		d.e.Zone, d.e.ZoneDir = zone, dir
+	}
+	return err
+}
+
+// seconds reads a number of seconds.
+func (v value) seconds(to *time.Duration) error {
+	var n uint32
+	err := v.u32(&n)
+	*to = time.Duration(n) * time.Second
+	return err
+}
+
+// time reads nanoseconds since 1970. What no clock shows is no time.
+func (v value) time(to *time.Time) error {
+	var n uint64
+	err := v.u64(&n)
+	if n != 0 && int64(n) > 0 {
+		*to = time.Unix(0, int64(n))
+	}
+	return err
+}
+
+// nested calls f for each attribute in v. Those of which f says errPassed are unknown among those of something.
+func (d *unknowns) nested(v value, among string, f func(v value) error) error {
+	return Attributes(v.b, v.at, func(typ uint16, at int, b []byte) error {
 		v := value{typ, at, b}
-		switch typ {
-		case ctaEntryTupleOrig:
-			return decodeTuple(&e.Orig, b, at)
-		case ctaEntryTupleReply:
-			return decodeTuple(&e.Reply, b, at)
-		case ctaEntryStatus:
-			return v.u32((*uint32)(&e.Status))
-		case ctaEntryProtoInfo:
-			return decodeProtoInfo(&e, b, at)
-		case ctaEntryHelp:
-			return decodeHelp(&e, b, at)
-		case ctaEntryTimeout:
-			return v.u32(&timeout)
-		case ctaEntryMark:
-			return v.u32(&e.Mark)
-		case ctaEntryPackets:
-			return decodeCounts(&e.Packets.Orig, &e.Bytes.Orig, b, at)
-		case ctaEntryPackets2:
-			return decodeCounts(&e.Packets.Reply, &e.Bytes.Reply, b, at)
-		case ctaEntryID:
-			return v.u32(&e.ID)
-		case ctaEntryZone:
-			return v.u16(&e.Zone)
-		case ctaEntryLabels:
-			e.Labels = hex.EncodeToString(bytes.TrimRight(b, "\x00"))
-		case ctaEntryEventTime:
-			return v.u64(&nanoseconds)
+		err := f(v)
+		if errors.Is(err, errPassed) {
+			return d.add(v, among)
 		}
-		return nil
-	})
-	e.Timeout = time.Duration(timeout) * time.Second
-	if nanoseconds > 0 && int64(nanoseconds) > 0 {
-		when = time.Unix(0, int64(nanoseconds))
-	}
-	return e, when, err
-}
-
-func decodeProtoInfo(e *nf.Entry, b []byte, at int) error {
-	return Attributes(b, at, func(typ uint16, at int, b []byte) error {
-		if typ != ctaInfoTCP {
-			return nil
-		}
-		return Attributes(b, at, func(typ uint16, at int, b []byte) error {
-			if typ != ctaInfoTCPState {
-				return nil
-			}
-			return value{typ, at, b}.u8((*uint8)(&e.State))
-		})
+		return err
 	})
 }
 
-func decodeHelp(e *nf.Entry, b []byte, at int) error {
-	return Attributes(b, at, func(typ uint16, at int, b []byte) error {
-		if typ == ctaHelpName {
-			e.Helper = value{typ, at, b}.text()
-		}
-		return nil
-	})
-}
-
-func decodeCounts(packets, octets *uint64, b []byte, at int) error {
-	return Attributes(b, at, func(typ uint16, at int, b []byte) error {
-		switch typ {
-		case ctaCountPackets:
-			return value{typ, at, b}.u64(packets)
-		case ctaCountBytes:
-			return value{typ, at, b}.u64(octets)
-		}
-		return nil
-	})
-}
+var errPassed = errors.New("passed over")

@@ -36,11 +36,11 @@ func DecodeExpectation(body []byte, at int) (e nf.Expectation, err error) {
 		v := value{typ, at, b}
 		switch typ {
 		case expectMaster:
-			return decodeTuple(&e.Master, b, at)
+			return v.plainTuple(&e.Master)
 		case expectTuple:
-			return decodeTuple(&e.Tuple, b, at)
+			return v.plainTuple(&e.Tuple)
 		case expectMask:
-			return decodeTuple(&e.Mask, b, at)
+			return v.plainTuple(&e.Mask)
 		case expectTimeout:
 			return v.u32(&timeout)
 		case expectID:
@@ -73,7 +73,7 @@ func decodeExpectNAT(n *nf.ExpectNAT, b []byte, at int) error {
 			n.Reply = dir != 0
 			return err
 		case expectNATTuple:
-			return decodeTuple(&n.Tuple, b, at)
+			return value{typ, at, b}.plainTuple(&n.Tuple)
 		}
 		return nil
 	})

@@ -1,7 +1,6 @@
 package ctnl
 
 import (
-	"fmt"
 	"net/netip"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -30,11 +29,11 @@ const (
 )
 
 // decodeTuple decodes the attributes of a tuple, all of which have to be known: a tuple that is understood in part would
-// name another flow. The zone of one direction alone is left out.
-func decodeTuple(t *nf.Tuple, b []byte, at int) error {
+// name another flow.
+func decodeTuple(t *nf.Tuple, b []byte, at int) (zone uint16, hasZone bool, err error) {
 	var src, dst netip.Addr
 	var sport, dport uint16
-	err := Attributes(b, at, func(typ uint16, at int, b []byte) error {
+	err = Attributes(b, at, func(typ uint16, at int, b []byte) error {
 		switch typ {
 		case tupleIP:
 			return Attributes(b, at, func(typ uint16, at int, b []byte) error {
@@ -66,12 +65,18 @@ func decodeTuple(t *nf.Tuple, b []byte, at int) error {
 				return v.unknown("protocol")
 			})
 		case tupleZone:
-			var zone uint16
+			hasZone = true
 			return value{typ, at, b}.u16(&zone)
 		}
 		return value{typ, at, b}.unknown("tuple")
 	})
 	t.Src, t.Dst = netip.AddrPortFrom(src, sport), netip.AddrPortFrom(dst, dport)
+	return zone, hasZone, err
+}
+
+// plainTuple decodes a tuple whose zone stands elsewhere.
+func (v value) plainTuple(t *nf.Tuple) error {
+	_, _, err := decodeTuple(t, v.b, v.at)
 	return err
 }
 
@@ -86,8 +91,4 @@ func (v value) address(to *netip.Addr) error {
 	}
 	*to, _ = netip.AddrFromSlice(v.b) // of 4 or 16 bytes: it is one
 	return nil
-}
-
-func (v value) unknown(among string) error {
-	return fmt.Errorf("netlink attribute of type %d, value at offset %d: unknown among those of the %s", v.typ, v.at, among)
 }

@@ -1,17 +1,12 @@
 package ctnl
 
 import (
-	"encoding/hex"
-	"fmt"
 	"time"
 
 	"github.com/ti-mo/conntrack"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
-
-// labelBytes is the size of a set of labels (include/net/netfilter/nf_conntrack_labels.h, NF_CT_LABELS_MAX_SIZE).
-const labelBytes = 16
 
 // Flow returns e for ti-mo's Create, Update and Delete. A part of a second in the timeout counts as a whole one. The
 // counters, which only the kernel writes, are left out. Labels that are no hexadecimal number panic.
@@ -53,15 +48,4 @@ func flowTuple(t nf.Tuple) conntrack.Tuple {
 			ICMPCode:        t.ICMP.Code,
 		},
 	}
-}
-
-func labels(s string) []byte {
-	if s == "" {
-		return nil
-	}
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) > labelBytes {
-		panic(fmt.Sprintf("ctnl: labels %q: want at most %d bytes in hexadecimal", s, labelBytes))
-	}
-	return append(b, make([]byte, labelBytes-len(b))...)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/mdlayher/netlink"
-	"github.com/ti-mo/conntrack"
 	"github.com/ti-mo/netfilter"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -64,14 +63,11 @@ func (c *Conn) get(t nf.Tuple, zone uint16) (nf.Entry, error) {
 
 // Decode returns the entry that a message of ctnetlink holds: the answer to a GET, or an event.
 func Decode(m netlink.Message) (nf.Entry, error) {
-	var ev conntrack.Event // its Unmarshal is the exported way to ti-mo's decoder of one message
-	if err := ev.Unmarshal(m); err != nil {
+	e, err := DecodeEntry(m.Data, HeaderSize)
+	if err != nil {
 		return nf.Entry{}, fmt.Errorf("decode entry: %w", err)
 	}
-	if ev.Flow == nil {
-		return nf.Entry{}, fmt.Errorf("decode entry: message type %#x has none", uint16(m.Header.Type))
-	}
-	return Entry(*ev.Flow), nil
+	return e, nil
 }
 
 func getRequest(t nf.Tuple, zone uint16) (netlink.Message, error) {

@@ -42,11 +42,12 @@ func holdChild() {
 // The line that a held test prints leads into its namespace from outside, and ^C lets go of it.
 func TestHeldNamespaceCanBeEntered(t *testing.T) {
 	t.Parallel()
+	namespaces(t)
 	if _, err := exec.LookPath("nsenter"); err != nil {
 		t.Skipf("needs nsenter, of util-linux: %v", err)
 	}
 	cmd := again(t, "hold")
-	cmd.Env = append(cmd.Env, "CTEXP_HOLD=1")
+	cmd.Env = append(cmd.Env, "CTEXP_HOLD=1", "TMPDIR="+t.TempDir())
 	cmd.Stderr = nil
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -10,6 +10,9 @@ type Path struct {
 	Silenced uint64 `json:"silenced,omitempty"`
 }
 
+// IsZero reports whether nothing is known of a path, its lists being empty or nil: it is then absent in JSON.
+func (p Path) IsZero() bool { return len(p.Points) == 0 && len(p.Losses) == 0 && p.Silenced == 0 }
+
 // Point is a probe that counts the packets that arrive at a stage.
 type Point struct {
 	Name     string `json:"name"`   // unique: "raw/prerouting", "ip6/raw/prerouting"

@@ -1,0 +1,74 @@
+package ctexp
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/report"
+)
+
+// WriteReport writes into the folder dir, which it makes if it is not there, everything that the Lab knows, for people and
+// for programs: report.html (one page, self-contained), result.json, capture.pcapng with a comment for each packet,
+// timeline.txt, flows.txt, stats.txt, the rules with their counters and the sysctls that differ from a new namespace's.
+// The name precedes every file's. It returns the names of the files; what could not be had is named in the report.
+func (l *Lab) WriteReport(ctx context.Context, dir, name string) ([]string, error) {
+	d, frames := l.reportData(ctx, name)
+	return writeReport(dir, d, frames)
+}
+
+func writeReport(dir string, d report.Data, frames []observe.Frame) ([]string, error) {
+	files, err := report.WriteFiles(dir, d, report.File{
+		Name: report.NameCapture,
+		Write: func(w io.Writer) error {
+			next := 0 // the comments are asked for in the order of the frames
+			return observe.WritePcapng(w, frames, func(observe.Frame) string {
+				next++
+				if next > len(d.Frames) {
+					return ""
+				}
+				return d.Frames[next-1].Comment()
+			})
+		},
+	})
+	if err != nil {
+		return files, fmt.Errorf("ctexp: write the report: %w", err)
+	}
+	return files, nil
+}
+
+// keepArtifacts writes the report of a failed test where it is found again: into the test's artifact folder if it has one
+// that is kept (go test -artifacts), else into a fresh one. It returns a line for the log.
+func (x *Experiment) keepArtifacts(ctx context.Context) string {
+	dir, err := artifactFolder(x.t)
+	if err != nil {
+		return fmt.Sprintf("no artifacts: %v", err)
+	}
+	d, frames := x.reportData(ctx, x.t.Name())
+	d.Failed, d.Diff = true, x.failure
+	files, err := writeReport(dir, d, frames)
+	if len(files) == 0 {
+		return fmt.Sprintf("no artifacts: %v", err)
+	}
+	line := "artifacts: " + filepath.Join(dir, files[0])
+	if err != nil {
+		line += fmt.Sprintf(" (%v)", err)
+	}
+	return line
+}
+
+// artifactFolder returns the folder of testing's ArtifactDir under -artifacts; without that flag it would vanish with the
+// test, so that a failed one gets a folder of its own.
+func artifactFolder(t TB) (string, error) {
+	a, ok := t.(interface{ ArtifactDir() string })
+	if ok && slices.ContainsFunc(os.Args, func(s string) bool {
+		return s == "-test.artifacts" || s == "-test.artifacts=true" || s == "--test.artifacts"
+	}) {
+		return a.ArtifactDir(), nil
+	}
+	return os.MkdirTemp("", "ctexp-"+report.Stem(t.Name())+"-")
+}

@@ -1,0 +1,70 @@
+package observe
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Stats are the statistics of conntrack, as conntrack -S shows them, of all CPUs together: what was counted since the
+// Observer was opened, or between two Stats (see Sub). The kernel counts in 32 bits for each CPU.
+type Stats struct {
+	// Found counts packets of ports that were wanted for a new translation and were taken (net/netfilter/
+	// nf_conntrack_core.c, nf_conntrack_tuple_taken).
+	Found uint64
+	// Invalid counts packets that the trackers found invalid; those of ICMP errors are in Error.
+	Invalid uint64
+	// Insert counts entries that were made by netlink. Those that packets make nobody counts.
+	Insert uint64
+	// InsertFailed counts packets that could not have their entry at the confirmation: another packet was faster.
+	InsertFailed uint64
+	// Drop counts packets that were dropped, because the table was full or their entry could not be made or confirmed.
+	Drop uint64
+	// EarlyDrop counts entries that were thrown out of a full table to make room for a new flow.
+	EarlyDrop uint64
+	// Error counts bad ICMP packets: checksum, length, type, and errors for flows that are not known.
+	Error uint64
+	// SearchRestart counts searches that began again because the table was resized or entries moved meanwhile.
+	SearchRestart uint64
+	// ClashResolve counts packets whose entry another one had made first, and that could share it.
+	ClashResolve uint64
+	// ChainTooLong counts packets that could not have their entry because their bucket was too long (since 5.15).
+	ChainTooLong uint64
+	// ExpectNew counts flows that had been expected; ExpectCreate and ExpectDelete count expectations.
+	ExpectNew, ExpectCreate, ExpectDelete uint64
+}
+
+// counts returns the counts by their names in conntrack -S and /proc/net/stat/nf_conntrack, in the order of both.
+func (s *Stats) counts() []namedStat {
+	return []namedStat{
+		{"found", &s.Found}, {"invalid", &s.Invalid}, {"insert", &s.Insert}, {"insert_failed", &s.InsertFailed},
+		{"drop", &s.Drop}, {"early_drop", &s.EarlyDrop}, {"error", &s.Error}, {"search_restart", &s.SearchRestart},
+		{"clash_resolve", &s.ClashResolve}, {"chaintoolong", &s.ChainTooLong},
+		{"expect_new", &s.ExpectNew}, {"expect_create", &s.ExpectCreate}, {"expect_delete", &s.ExpectDelete},
+	}
+}
+
+type namedStat struct {
+	name  string
+	count *uint64
+}
+
+// Sub returns what was counted between before and s, which are of the same Observer.
+func (s Stats) Sub(before Stats) Stats {
+	then := before.counts()
+	for i, c := range s.counts() {
+		*c.count = monus(*c.count, *then[i].count)
+	}
+	return s
+}
+
+// String prints all counts in one line, as conntrack -S does for each CPU: "found=0 invalid=1 insert=0 …".
+func (s Stats) String() string {
+	var b strings.Builder
+	for i, c := range s.counts() {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprintf(&b, "%s=%d", c.name, *c.count)
+	}
+	return b.String()
+}

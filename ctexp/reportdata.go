@@ -1,0 +1,163 @@
+package ctexp
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/report"
+)
+
+// reportData collects what the report of an experiment has. A part that cannot be had is named in its Missing.
+func (l *Lab) reportData(ctx context.Context, test string) (report.Data, []observe.Frame) {
+	c := collector{ctx: ctx, lab: l}
+	c.d = report.Data{Test: test, Time: l.opened, Took: l.took(), Kernel: kernel(), Versions: versions(), Sent: l.sent.Load()}
+	c.place()
+	c.counts()
+	c.flows()
+	c.rules()
+	c.frames()
+	return c.d, c.seen
+}
+
+// collector fills a report part by part.
+type collector struct {
+	ctx    context.Context
+	lab    *Lab
+	d      report.Data
+	tally  observe.Tally
+	table  []nf.Entry
+	events []observe.Event
+	seen   []observe.Frame
+
+	entryOf map[nf.Tuple]nf.Entry // see byTuple
+}
+
+func (c *collector) missing(part string, err error) {
+	if err != nil {
+		c.d.Missing = append(c.d.Missing, report.Missing{Part: part, Why: err.Error()})
+	}
+}
+
+func (c *collector) place() {
+	env := c.lab.Env
+	for _, l := range env.Links() {
+		link := report.Link{Name: l.Name(), Kind: l.Kind().String(), MTU: l.MTU()}
+		for _, p := range l.Prefixes() {
+			link.Addrs = append(link.Addrs, p.String())
+		}
+		c.d.Links = append(c.d.Links, link)
+	}
+	room := env.Room()
+	c.d.Room = report.Room{Limited: room.Free >= 0, Free: max(0, room.Free), Filler: room.Filler, Limit: room.Limit}
+	for _, s := range env.SysctlChanges() {
+		c.d.Sysctls = append(c.d.Sysctls, report.Sysctl{Name: s.Name, Before: s.Before, After: s.After})
+	}
+}
+
+func (c *collector) counts() {
+	path, err := c.lab.Observer.Path(c.ctx)
+	c.missing(report.PartPath, err)
+	c.d.Path.Silenced = path.Silenced
+	for _, p := range path.Points {
+		c.d.Path.Points = append(c.d.Path.Points, report.Point{
+			Name: p.Probe.Name, Family: p.Probe.Family.String(), Hook: p.Probe.Hook.String(),
+			Priority: int(p.Probe.Priority), Packets: p.Packets,
+		})
+	}
+	for _, l := range path.Losses() {
+		c.d.Path.Losses = append(c.d.Path.Losses, report.Loss{
+			Family: l.Family.String(), From: l.From, To: l.To, Lost: l.Lost, Of: l.Of, Why: l.Why,
+		})
+	}
+	c.tally, err = c.lab.Observer.Tally(c.ctx)
+	c.missing(report.PartTally, err)
+	if err != nil {
+		return
+	}
+	t := c.tally
+	for _, name := range t.Names() {
+		c.d.Tally = append(c.d.Tally, report.Count{Name: name, N: int64(t.Packets[name])})
+	}
+	c.d.Tally = append(c.d.Tally,
+		report.Count{Name: "entries", N: int64(t.Entries)}, report.Count{Name: "dropped", N: int64(t.Dropped)},
+		report.Count{Name: "evicted", N: int64(t.Evicted)}, report.Count{Name: "collected", N: int64(t.Collected)},
+		report.Count{Name: "invalid", N: int64(t.Invalid)}, report.Count{Name: "insert_failed", N: int64(t.InsertFailed)})
+	law := report.Law{Law: "the laws of a table of limited room", Verdict: report.Holds}
+	if err := t.Check(); errors.Is(err, observe.ErrLawNotApplicable) {
+		law.Verdict, law.Why = report.NotApplicable, err.Error()
+	} else if err != nil {
+		law.Verdict, law.Why = report.Broken, err.Error()
+	}
+	c.d.Laws = append(c.d.Laws, law)
+}
+
+func (c *collector) flows() {
+	events, err := collect(c.lab.Observer.Events(c.ctx))
+	c.missing("events", err)
+	c.events = events
+	c.table, err = collect(c.lab.Observer.Flows(c.ctx, nf.Filter{}))
+	c.missing(report.PartFlows, err)
+	for i, e := range c.table {
+		if i == mostFlows {
+			c.d.Omitted.Flows = len(c.table) - i
+			break
+		}
+		f := report.Flow{
+			Line: e.String(), Proto: e.Orig.Proto.String(), Orig: e.Orig.String(), Reply: e.Reply.String(),
+			Status: e.Status.String(), Timeout: int64(e.Timeout.Seconds()), Mark: e.Mark, Zone: e.Zone,
+			Helper: e.Helper, Labels: e.Labels,
+			Packets: [2]int64{int64(e.Packets.Orig), int64(e.Packets.Reply)},
+			Bytes:   [2]int64{int64(e.Bytes.Orig), int64(e.Bytes.Reply)},
+			Life:    observe.Life(events, e.Orig),
+		}
+		if e.Orig.Proto == nf.TCP {
+			f.State = e.State.String()
+		}
+		c.d.Flows = append(c.d.Flows, f)
+	}
+}
+
+func (c *collector) rules() {
+	rules, err := c.lab.Observer.Rules(c.ctx)
+	c.missing(report.PartRules, err)
+	for _, r := range rules {
+		c.d.Rules = append(c.d.Rules, report.Rule{
+			Backend: r.Backend, Family: r.Family, Table: r.Table, Chain: r.Chain, Kind: string(r.Kind), Text: r.Text,
+			Counted: r.Counted, Packets: r.Packets, Bytes: r.Bytes,
+		})
+	}
+}
+
+// How much of the long lists a report keeps.
+const (
+	mostFlows   = 2000
+	mostFrames  = 5000
+	mostMoments = 20000
+)
+
+// kernel returns the release of the running kernel.
+func kernel() string {
+	b, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return runtime.GOOS
+	}
+	return strings.TrimSpace(string(b))
+}
+
+func versions() []report.Software {
+	out := []report.Software{{Name: "go", Version: runtime.Version()}}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range append([]*debug.Module{&info.Main}, info.Deps...) {
+			if m.Path == "github.com/ctexp/go-ctexp" && m.Version != "" {
+				out = append(out, report.Software{Name: "ctexp", Version: m.Version})
+			}
+		}
+	}
+	return out
+}
