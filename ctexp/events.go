@@ -1,8 +1,6 @@
 package ctexp
 
 import (
-	"context"
-
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 )
@@ -11,15 +9,7 @@ import (
 // Inject have done, when it has returned. The test fails if some of it was lost.
 func (x *Experiment) Events() []observe.Event {
 	x.t.Helper()
-	return ask(x, "Events", func(ctx context.Context) (events []observe.Event, err error) {
-		for e, err := range x.Observer.Events(ctx) {
-			if err != nil {
-				return events, err
-			}
-			events = append(events, e)
-		}
-		return events, nil
-	})
+	return askAll(x, "Events", x.Observer.Events)
 }
 
 // Life returns what has happened to a flow since New, as observe.Life does:

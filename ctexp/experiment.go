@@ -93,31 +93,35 @@ func (x *Experiment) Flows(filters ...nf.Filter) []nf.Entry {
 	if len(filters) == 0 {
 		filters = []nf.Filter{{}}
 	}
-	return ask(x, "Flows", func(ctx context.Context) (flows []nf.Entry, err error) {
-		for _, f := range filters {
-			for e, err := range x.Observer.Flows(ctx, f) {
-				if err != nil {
-					return flows, err
+	return askAll(x, "Flows", func(ctx context.Context) iter.Seq2[nf.Entry, error] {
+		return func(yield func(nf.Entry, error) bool) {
+			for _, f := range filters {
+				for e, err := range x.Observer.Flows(ctx, f) {
+					if !yield(e, err) || err != nil {
+						return
+					}
 				}
-				flows = append(flows, e)
 			}
 		}
-		return flows, nil
 	})
 }
 
 // Frames returns what was captured on all links since New, in the order of time.
 func (x *Experiment) Frames() []observe.Frame {
 	x.t.Helper()
-	return ask(x, "Frames", func(ctx context.Context) (frames []observe.Frame, err error) {
-		for f, err := range x.Observer.Frames(ctx) {
-			if err != nil {
-				return frames, err
-			}
-			frames = append(frames, f)
-		}
-		return frames, nil
-	})
+	return askAll(x, "Frames", x.Observer.Frames)
+}
+
+// Reasons returns what conntrack had to say about packets since New: why they were INVALID.
+func (x *Experiment) Reasons() []observe.Reason {
+	x.t.Helper()
+	return askAll(x, "Reasons", x.Observer.Reasons)
+}
+
+// Trace returns which rules packets met since New, and with what verdicts. It needs Config.Trace.
+func (x *Experiment) Trace() []observe.Step {
+	x.t.Helper()
+	return askAll(x, "Trace", x.Observer.Trace)
 }
 
 // Await waits until cond holds, for what happens by itself after Inject has returned. The test fails, with what in
@@ -148,4 +152,10 @@ func ask[T any](x *Experiment, what string, f func(context.Context) (T, error)) 
 		return err
 	})
 	return result
+}
+
+// askAll is ask for a sequence.
+func askAll[T any](x *Experiment, what string, f func(context.Context) iter.Seq2[T, error]) []T {
+	x.t.Helper()
+	return ask(x, what, func(ctx context.Context) ([]T, error) { return collect(f(ctx)) })
 }

@@ -12,7 +12,7 @@ import (
 const mostLines = 20
 
 // Report says in a screenful of text what happened in the Lab: the path of the packets with the losses, the counts,
-// the flows, the rules with their counters and the frames. A part that cannot be had says why in its place.
+// the flows, what conntrack says of packets, the rules with their counters and the frames. A part that cannot be had says why in its place.
 func (l *Lab) Report(ctx context.Context) string {
 	var b strings.Builder
 	section := func(title string, lines []string, err error) {
@@ -42,6 +42,9 @@ func (l *Lab) Report(ctx context.Context) string {
 	section("counts", []string{tally.String()}, err)
 	flows, err := l.flowLines(ctx)
 	section(fmt.Sprintf("flows (%d)", len(flows)), flows, err)
+	if reasons, err := collect(l.Observer.Reasons(ctx)); len(reasons) > 0 {
+		section(fmt.Sprintf("what conntrack says of packets (%d)", len(reasons)), lines(reasons), err)
+	}
 	rules, err := l.ruleLines(ctx)
 	section(fmt.Sprintf("rules (%d)", len(rules)), rules, err)
 	frames, err := l.frameLines(ctx)
@@ -49,30 +52,25 @@ func (l *Lab) Report(ctx context.Context) string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
-func (l *Lab) flowLines(ctx context.Context) (lines []string, err error) {
-	for e, err := range l.Observer.Flows(ctx, nf.Filter{}) {
-		if err != nil {
-			return lines, err
-		}
-		lines = append(lines, e.String())
-	}
-	return lines, nil
+func (l *Lab) flowLines(ctx context.Context) ([]string, error) {
+	flows, err := collect(l.Observer.Flows(ctx, nf.Filter{}))
+	return lines(flows), err
 }
 
-func (l *Lab) ruleLines(ctx context.Context) (lines []string, err error) {
+func (l *Lab) ruleLines(ctx context.Context) ([]string, error) {
 	rules, err := l.Observer.Rules(ctx)
-	for _, r := range rules {
-		lines = append(lines, r.String())
-	}
-	return lines, err
+	return lines(rules), err
 }
 
-func (l *Lab) frameLines(ctx context.Context) (lines []string, err error) {
-	for f, err := range l.Observer.Frames(ctx) {
-		if err != nil {
-			return lines, err
-		}
-		lines = append(lines, f.String())
+func (l *Lab) frameLines(ctx context.Context) ([]string, error) {
+	frames, err := collect(l.Observer.Frames(ctx))
+	return lines(frames), err
+}
+
+func lines[T fmt.Stringer](values []T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = v.String()
 	}
-	return lines, nil
+	return out
 }

@@ -88,6 +88,13 @@ func (c *collector) counts() {
 		report.Count{Name: "entries", N: int64(t.Entries)}, report.Count{Name: "dropped", N: int64(t.Dropped)},
 		report.Count{Name: "evicted", N: int64(t.Evicted)}, report.Count{Name: "collected", N: int64(t.Collected)},
 		report.Count{Name: "invalid", N: int64(t.Invalid)}, report.Count{Name: "insert_failed", N: int64(t.InsertFailed)})
+	stats, err := c.lab.Observer.Stats(c.ctx)
+	c.missing(report.PartStats, err)
+	if err == nil {
+		for name, n := range stats.All() {
+			c.d.Stats = append(c.d.Stats, report.Count{Name: name, N: int64(n)})
+		}
+	}
 	law := report.Law{Law: "the laws of a table of limited room", Verdict: report.Holds}
 	if err := t.Check(); errors.Is(err, observe.ErrLawNotApplicable) {
 		law.Verdict, law.Why = report.NotApplicable, err.Error()

@@ -2,9 +2,7 @@ package ctexp
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"net/netip"
 
@@ -17,25 +15,22 @@ import (
 //
 //	[]string{"SYN_SENT [UNREPLIED]", "SYN_RECV", "ESTABLISHED [ASSURED]"}
 //
-// "none" says that there is no entry. The flow is named by a tuple of either direction, in a zone that is 0 if it is not
-// said. Each packet comes by the link that its source is behind, going by the prefixes and routes of the links, or else by
-// the first one.
-func (l *Lab) States(ctx context.Context, flow nf.Tuple, packets iter.Seq[inject.Packet], zone ...uint16) ([]string, error) {
-	zone = append(zone, 0)
+// "none" says that there is no entry. The flow is named by a tuple of either direction, in zone 0. Each packet comes by
+// the link that its source is behind, going by the prefixes and routes of the links, or else by the first one.
+func (l *Lab) States(ctx context.Context, flow nf.Tuple, packets iter.Seq[inject.Packet]) ([]string, error) {
 	var states []string
 	for p := range packets {
 		if _, err := l.InjectBy(ctx, l.linkOf(p), inject.Packets(p)); err != nil {
 			return states, err
 		}
-		e, err := l.Observer.Get(ctx, flow, zone[0])
-		switch {
-		case err == nil:
-			states = append(states, e.Brief())
-		case errors.Is(err, fs.ErrNotExist):
-			states = append(states, "none")
-		default:
-			return states, fmt.Errorf("state after packet %d: %w", len(states), err)
+		state := "none"
+		for e, err := range l.Observer.Flows(ctx, nf.Filter{Tuple: flow, Zone: nf.InZone(0)}) {
+			if err != nil {
+				return states, fmt.Errorf("state after packet %d: %w", len(states), err)
+			}
+			state = e.Brief()
 		}
+		states = append(states, state)
 	}
 	return states, nil
 }
@@ -69,9 +64,9 @@ func behind(link netnsenv.LinkConfig, a netip.Addr) int {
 }
 
 // States injects packets one by one and returns how the entry of a flow is after each of them; see Lab.States.
-func (x *Experiment) States(flow nf.Tuple, packets iter.Seq[inject.Packet], zone ...uint16) []string {
+func (x *Experiment) States(flow nf.Tuple, packets iter.Seq[inject.Packet]) []string {
 	x.t.Helper()
 	return ask(x, "States", func(ctx context.Context) ([]string, error) {
-		return x.Lab.States(ctx, flow, packets, zone...)
+		return x.Lab.States(ctx, flow, packets)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,6 +17,7 @@ type capture struct {
 	ring  *ring // nil: frames are received one datagram each
 	links map[int32]string
 	lo    int32 // index of the loopback link
+	times stamps
 	log   framelog
 }
 
@@ -58,6 +60,7 @@ func (c *capture) setUp(fd int, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	c.times.empty = time.Now()
 	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL)})
 }
 
@@ -72,9 +75,11 @@ func (c *capture) receive(fd int, _ bool) error {
 	b := batches.Get().(*batch)
 	defer batches.Put(b)
 	for {
+		now := time.Now()
 		n, err := b.receive(fd)
 		switch {
 		case err == unix.EAGAIN:
+			c.times.empty = now
 			return nil
 		case err == unix.ENETDOWN: // a link went down (net/packet/af_packet.c, packet_notifier); the others are still there
 			continue
@@ -84,7 +89,7 @@ func (c *capture) receive(fd int, _ bool) error {
 		for i := range n {
 			from := &b.froms[i]
 			c.add(fd, rawFrame{
-				time: timestamp(b.control(i)), packet: b.payload(i), cut: b.cut(i),
+				time: c.times.of(timestamp(b.control(i)), now), packet: b.payload(i), cut: b.cut(i),
 				link: from.Ifindex, protocol: networkOrder(from.Protocol), direction: from.Pkttype,
 			})
 		}

@@ -62,8 +62,8 @@ func (c *collected) settle() error {
 
 // replaced reports whether another entry has one of the tuples of the one that is gone.
 func (c *collected) replaced(gone nf.Entry) (bool, error) {
-	for _, tuple := range []nf.Tuple{gone.Orig, gone.Reply} {
-		_, err := c.table.Get(tuple, gone.Zone)
+	for dir, tuple := range map[nf.Direction]nf.Tuple{nf.Original: gone.Orig, nf.Reply: gone.Reply} {
+		_, err := c.table.Get(tuple, gone.ZoneOf(dir))
 		if err == nil {
 			return true, nil
 		}

@@ -47,7 +47,7 @@ func iptablesDrops(rules []Rule) []Drop {
 			if at, ok := iptablesBase(r.Table, r.Chain); ok {
 				bases[r.Chain] = at
 			}
-			target := iptablesTarget(r)
+			target := iptablesTarget(r) // of the kernel's own, too, which no chain has the name of
 			jumps[r.Chain] = append(jumps[r.Chain], target)
 			if slices.Contains(iptablesDropTargets, target) {
 				found = append(found, Drop{Rule: r})

@@ -3,28 +3,16 @@ package observe
 // makeSteps turns the messages about the user's rules into steps. Function link names a link, text a rule.
 func makeSteps(kept []tracedAt, frames []Frame, link func(int32) string, text func(traced) string) []Step {
 	var t tracer
-	of := make([]*tracedPacket, len(kept))
-	for i, m := range kept {
-		of[i] = t.packet(m.traced)
-	}
-	seen := make([]*sighting, len(t.packets))
-	for i, p := range t.packets {
-		seen[i] = &sighting{link: link(p.link()), dir: p.dir(), header: p.header, dropped: p.dropped}
-	}
-	sight(frames, seen)
 	var steps []Step
-	for i, m := range kept {
+	for _, m := range kept {
+		p := t.packet(m.traced)
 		if m.isOurs() || m.isEnd() {
 			continue
 		}
-		p := of[i]
 		s := Step{
-			Time: m.time, Packet: p.n, Link: seen[p.n].link, Dir: p.dir(), Header: p.header,
+			Time: m.time, Packet: p.n,
 			Family: familyNames[m.family], Table: m.table, Chain: m.chain,
-			Handle: m.handle, Verdict: verdictName(m.verdict, m.to), State: m.state, Status: m.status,
-		}
-		if f := seen[p.n].frame; f >= 0 {
-			s.Time = frames[f].Time
+			Handle: m.handle, Verdict: verdictName(m.verdict, m.to), State: p.state, Status: p.status,
 		}
 		switch m.typ {
 		case tracePolicy:
@@ -35,6 +23,21 @@ func makeSteps(kept []tracedAt, frames []Frame, link func(int32) string, text fu
 			s.Kind, s.Rule = StepRule, text(m.traced)
 		}
 		steps = append(steps, s)
+	}
+
+	// What a packet looked like and where it went is known when all is told.
+	seen := make([]*sighting, len(t.packets))
+	for i, p := range t.packets {
+		seen[i] = &sighting{link: link(p.link()), dir: p.dir(), header: p.header, dropped: p.dropped}
+	}
+	sight(frames, seen)
+	for i := range steps {
+		s := &steps[i]
+		p := seen[s.Packet]
+		s.Link, s.Dir, s.Header = p.link, p.dir, p.header
+		if p.frame >= 0 {
+			s.Time = frames[p.frame].Time
+		}
 	}
 	return steps
 }

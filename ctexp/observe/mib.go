@@ -63,6 +63,9 @@ func (p Path) routing(f nf.Family, lost uint64, otherwise string) string {
 		}
 	}
 	if told < lost {
+		if told > 0 {
+			otherwise = "else " + otherwise
+		}
 		why = append(why, otherwise)
 	}
 	return strings.Join(why, "; ")

@@ -6,42 +6,83 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// mibFiles are the counters of a namespace, which is decided when they are opened.
-type mibFiles []*os.File
+// mibFile is a file of a namespace's counters, which namespace is decided when it is opened, and what it said then. That is
+// parsed when somebody asks.
+type mibFile struct {
+	*os.File
+	start string
+}
 
-// openMIB must be called on a thread in the namespace.
-func openMIB() (files mibFiles, err error) {
-	for _, name := range []string{"snmp", "netstat", "snmp6"} {
+type mibFiles []mibFile
+
+// mibSize holds any of the files.
+const mibSize = 32 << 10
+
+// openMIB opens what a path of these probes needs. It must be called on a thread in the namespace.
+func openMIB(path []nf.Probe) (files mibFiles, err error) {
+	var names []string
+	for _, p := range path {
+		if names == nil {
+			names = []string{"snmp", "netstat"}
+		}
+		if p.Family == nf.IPv6 {
+			names = append(names, "snmp6")
+			break
+		}
+	}
+	buf := make([]byte, mibSize)
+	for _, name := range names {
 		f, err := os.Open("/proc/thread-self/net/" + name)
 		if errors.Is(err, fs.ErrNotExist) { // a kernel without IPv6
 			continue
+		}
+		file := mibFile{File: f}
+		if err == nil {
+			files = append(files, file)
+			files[len(files)-1].start, err = file.read(buf)
 		}
 		if err != nil {
 			files.close()
 			return nil, err
 		}
-		files = append(files, f)
 	}
 	return files, nil
 }
 
-// read returns the counters that mibNames names, those that are not zero.
-func (files mibFiles) read() (map[string]uint64, error) {
-	all := map[string]uint64{}
+func (f mibFile) read(buf []byte) (string, error) {
+	n, err := io.ReadFull(io.NewSectionReader(f, 0, int64(len(buf))), buf)
+	if err == nil {
+		return "", fmt.Errorf("read %s: more than %d bytes", f.Name(), len(buf))
+	}
+	if err != io.ErrUnexpectedEOF && err != io.EOF {
+		return "", err
+	}
+	return string(buf[:n]), nil
+}
+
+// since returns by how much those of the counters that mibNames names have grown since they were opened.
+func (files mibFiles) since() (map[string]uint64, error) {
+	before, after := map[string]uint64{}, map[string]uint64{}
+	buf := make([]byte, mibSize)
 	for _, f := range files {
-		text, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<20))
-		if err == nil {
-			err = parseMIB(string(text), all)
-		}
+		text, err := f.read(buf)
 		if err != nil {
+			return nil, err
+		}
+		if text == f.start { // as on most paths of IPv6
+			continue
+		}
+		if err := errors.Join(parseMIB(f.start, before), parseMIB(text, after)); err != nil {
 			return nil, fmt.Errorf("read %s: %w", f.Name(), err)
 		}
 	}
 	mib := map[string]uint64{}
 	for _, name := range mibNames() {
-		if n := all[name]; n > 0 {
+		if n := monus(after[name], before[name]); n > 0 {
 			mib[name] = n
 		}
 	}

@@ -43,12 +43,12 @@ func TestRoutingIsExplained(t *testing.T) {
 		lost uint64
 		want string
 	}{
-		{nil, 1, "else"},
+		{nil, 1, "martian"},
 		{map[string]uint64{"IpExtInNoRoutes": 2}, 2, "no route (IpExtInNoRoutes +2)"},
-		{map[string]uint64{"IpExtInNoRoutes": 2}, 3, "no route (IpExtInNoRoutes +2); else"},
-		{map[string]uint64{"IpInHdrErrors": 2, "IpExtInCsumErrors": 2, "Ip6InNoRoutes": 1}, 1, "else"},
+		{map[string]uint64{"IpExtInNoRoutes": 2}, 3, "no route (IpExtInNoRoutes +2); else martian"},
+		{map[string]uint64{"IpInHdrErrors": 2, "IpExtInCsumErrors": 2, "Ip6InNoRoutes": 1}, 1, "martian"},
 	} {
-		if got := (Path{MIB: c.mib}).routing(nf.IPv4, c.lost, "else"); got != c.want {
+		if got := (Path{MIB: c.mib}).routing(nf.IPv4, c.lost, "martian"); got != c.want {
 			t.Errorf("%v: got %q, want %q", c.mib, got, c.want)
 		}
 	}

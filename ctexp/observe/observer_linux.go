@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/google/nftables"
-	"github.com/ti-mo/conntrack"
 
 	"github.com/ctexp/go-ctexp/internal/ctnl"
 )
@@ -24,7 +23,6 @@ type Observer struct {
 
 	nftMu     sync.Mutex // a connection answers one question at a time
 	nft       *nftables.Conn
-	ct        *conntrack.Conn
 	table     *ctnl.Conn
 	entries   sysctl
 	limit     sysctl
@@ -34,9 +32,9 @@ type Observer struct {
 	noReasons error // why there are none
 	trace     *traceWatch
 	mib       mibFiles // none without Config.Path
-	mibStart  map[string]uint64
 
 	start snapshot
+	live  livelist
 	marks marklog
 }
 
@@ -51,9 +49,6 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	}
 	o := &Observer{ns: ns, cfg: cfg}
 	err := ns.Do(o.dial)
-	if err == nil {
-		o.mibStart, err = o.mib.read()
-	}
 	if err == nil {
 		o.start, err = o.read()
 	}
@@ -74,9 +69,6 @@ func (o *Observer) dial() (err error) {
 	if o.nft, err = nftables.New(nftables.AsLasting()); err != nil {
 		return fmt.Errorf("open nftables connection: %w", err)
 	}
-	if o.ct, err = conntrack.Dial(nil); err != nil {
-		return fmt.Errorf("open conntrack connection: %w", err)
-	}
 	if o.table, err = ctnl.Dial(); err != nil {
 		return err
 	}
@@ -92,10 +84,8 @@ func (o *Observer) dial() (err error) {
 	if o.trace, err = watchTrace(); err != nil {
 		return err
 	}
-	if len(o.cfg.Path) > 0 {
-		if o.mib, err = openMIB(); err != nil {
-			return err
-		}
+	if o.mib, err = openMIB(o.cfg.Path); err != nil {
+		return err
 	}
 	if !o.cfg.NoFrames {
 		o.capture, err = startCapture(o.cfg)
@@ -131,9 +121,6 @@ func (o *Observer) Close() error {
 	if o.table != nil {
 		errs = append(errs, o.table.Close())
 	}
-	if o.ct != nil {
-		errs = append(errs, o.ct.Close())
-	}
 	if o.nft != nil {
 		errs = append(errs, o.nft.CloseLasting())
 	}
@@ -167,6 +154,8 @@ func (o *Observer) Drain() {
 		_ = o.reasons.drain()
 	}
 	_ = o.trace.drain()
+	// The frames last: until the kernel stamps them, one counts as old as the reading that found none before it (see
+	// stamps), which must be behind all that was read of earlier packets.
 	if o.capture != nil {
 		_ = o.capture.drain()
 	}

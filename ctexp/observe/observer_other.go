@@ -34,6 +34,32 @@ func (*Observer) Flows(context.Context, nf.Filter) iter.Seq2[nf.Entry, error] {
 	return func(yield func(nf.Entry, error) bool) { yield(nf.Entry{}, errNotLinux) }
 }
 
+// Get returns an nf.UnsupportedError.
+func (*Observer) Get(context.Context, nf.Tuple, uint16) (nf.Entry, error) {
+	return nf.Entry{}, errNotLinux
+}
+
+// Count returns an nf.UnsupportedError.
+func (*Observer) Count(context.Context) (int, error) { return 0, errNotLinux }
+
+// Expectations yields an nf.UnsupportedError.
+func (*Observer) Expectations(context.Context) iter.Seq2[nf.Expectation, error] {
+	return func(yield func(nf.Expectation, error) bool) { yield(nf.Expectation{}, errNotLinux) }
+}
+
+// Dying yields an nf.UnsupportedError.
+func (*Observer) Dying(context.Context) iter.Seq2[nf.Entry, error] {
+	return func(yield func(nf.Entry, error) bool) { yield(nf.Entry{}, errNotLinux) }
+}
+
+// Unconfirmed yields an nf.UnsupportedError.
+func (*Observer) Unconfirmed(context.Context) iter.Seq2[nf.Entry, error] {
+	return func(yield func(nf.Entry, error) bool) { yield(nf.Entry{}, errNotLinux) }
+}
+
+// Stats returns an nf.UnsupportedError.
+func (*Observer) Stats(context.Context) (Stats, error) { return Stats{}, errNotLinux }
+
 // Rules returns an nf.UnsupportedError.
 func (*Observer) Rules(context.Context) ([]Rule, error) { return nil, errNotLinux }
 

@@ -49,11 +49,9 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 		probe.Name = name(probe)
 		p.Points = append(p.Points, Point{Probe: probe, Packets: o.since(now, probe.Name)})
 	}
-	mib, err := o.mib.read()
-	if err != nil {
+	if p.MIB, err = o.mib.since(); err != nil {
 		return Path{}, err
 	}
-	p.MIB = subMIB(mib, o.mibStart)
 	for _, l := range p.Losses() {
 		if strings.Contains(l.Why, droppedByRule) {
 			p.Drops, err = o.drops(ctx)

@@ -92,8 +92,8 @@ func (o *Observer) countEntries() (int, error) {
 	if !o.cfg.Unreplied {
 		return o.entries.read()
 	}
-	entries, err := o.dump(nf.Filter{})
-	return len(entries), err
+	l, err := o.dump(nf.Filter{})
+	return len(l.entries), err
 }
 
 // name returns the key of a probe.

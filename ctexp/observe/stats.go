@@ -2,6 +2,7 @@ package observe
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -55,6 +56,17 @@ func (s Stats) Sub(before Stats) Stats {
 		*c.count = monus(*c.count, *then[i].count)
 	}
 	return s
+}
+
+// All yields the counts by their names, in the order of conntrack -S.
+func (s Stats) All() iter.Seq2[string, uint64] {
+	return func(yield func(string, uint64) bool) {
+		for _, c := range s.counts() {
+			if !yield(c.name, *c.count) {
+				return
+			}
+		}
+	}
 }
 
 // String prints all counts in one line, as conntrack -S does for each CPU: "found=0 invalid=1 insert=0 …".

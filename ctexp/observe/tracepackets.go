@@ -18,6 +18,8 @@ type tracedPacket struct {
 	header  []byte
 	seen    map[chainOf]bool // base chains that it met
 	dropped bool
+	state   nf.CTState // as told when it entered the latest base chain
+	status  nf.Status
 }
 
 // chainOf names a chain.
@@ -43,6 +45,7 @@ func (t *tracer) packet(m traced) *tracedPacket {
 	}
 	if enters {
 		p.seen[chain] = true
+		p.state, p.status = m.state, m.status // with the headers, and with no other message
 		if p.header == nil {
 			p.header, p.in, p.out = packetHead(m.network, m.transport), m.in, m.out
 		}

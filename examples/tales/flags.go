@@ -17,6 +17,7 @@ type options struct {
 	run     *regexp.Regexp
 	json    bool
 	list    bool
+	html    string // file for the page; empty: none
 }
 
 // size is how large the experiments are.
@@ -53,6 +54,7 @@ func parse(args []string, stdout, stderr io.Writer) (o options, status int, ok b
 	f.SetOutput(stderr)
 	f.BoolVar(&o.json, "json", false, "print one object a line, a row each")
 	f.BoolVar(&o.list, "list", false, "print the claims and ask nothing")
+	f.StringVar(&o.html, "html", "", "also write all claims as a page into this `file`")
 	pattern := f.String("run", "", "ask only the claims whose id matches this `regexp`")
 	f.IntVar(&o.size.packets, "packets", 10, "send `N` packets in each experiment")
 	f.IntVar(&o.size.free, "free", 7, "leave `M` entries of a full table free")

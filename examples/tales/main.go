@@ -3,6 +3,7 @@
 // did.
 //
 //	go run ./examples/tales
+//	go run ./examples/tales -html tales.html
 //	go run ./examples/tales -json -run '^table-full$' -packets 23 -free 11
 //
 // No privilege is needed; a few rows know more when started by root. The verdicts:
@@ -70,6 +71,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		results = append(results, r)
 	}
 	out.summary(results, time.Since(began))
+	if opts.html != "" {
+		if err := writeHTML(opts.html, opts, results); err != nil {
+			fmt.Fprintf(stderr, "tales: %v\n", err)
+			return statusFailed
+		}
+	}
 	return exitStatus(results)
 }
 

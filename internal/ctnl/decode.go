@@ -50,14 +50,11 @@ func DecodeEvent(body []byte, at int) (e nf.Entry, when time.Time, err error) {
 	return d.e, d.when, err
 }
 
-// DecodeWhole is DecodeEntry that tells of the first attribute that was passed over by an *UnknownError beside the entry.
-func DecodeWhole(body []byte, at int) (nf.Entry, error) {
+// DecodeWhole is DecodeEntry that tells of the first attribute that was passed over because it is unknown.
+func DecodeWhole(body []byte, at int) (nf.Entry, *UnknownError, error) {
 	var d entryDecoder
 	err := d.decode(body, at)
-	if err == nil {
-		err = d.first
-	}
-	return d.e, err
+	return d.e, d.first, err
 }
 
 type entryDecoder struct {

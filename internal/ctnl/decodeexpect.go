@@ -1,6 +1,7 @@
 package ctnl
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -26,10 +27,17 @@ const (
 
 // DecodeExpectation returns the expectation that the body of a message of ctnetlink's second subsystem holds, as
 // DecodeEntry does an entry.
-func DecodeExpectation(body []byte, at int) (e nf.Expectation, err error) {
+func DecodeExpectation(body []byte, at int) (nf.Expectation, error) {
+	e, _, err := DecodeWholeExpectation(body, at)
+	return e, err
+}
+
+// DecodeWholeExpectation is DecodeExpectation that tells of the first attribute that was passed over because it is
+// unknown.
+func DecodeWholeExpectation(body []byte, at int) (e nf.Expectation, unknown *UnknownError, err error) {
 	attrs, at, err := Body(body, at)
 	if err != nil {
-		return e, err
+		return e, nil, err
 	}
 	var timeout uint32
 	err = Attributes(attrs, at, func(typ uint16, at int, b []byte) error {
@@ -57,11 +65,13 @@ func DecodeExpectation(body []byte, at int) (e nf.Expectation, err error) {
 			return decodeExpectNAT(&e.NAT, b, at)
 		case expectFunction:
 			e.Function = v.text()
+		default:
+			unknown = cmp.Or(unknown, v.unknown("expectation"))
 		}
 		return nil
 	})
 	e.Timeout = time.Duration(timeout) * time.Second
-	return e, err
+	return e, unknown, err
 }
 
 func decodeExpectNAT(n *nf.ExpectNAT, b []byte, at int) error {

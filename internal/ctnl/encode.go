@@ -87,7 +87,7 @@ func (m *message) attr(typ uint16, v ...byte) {
 	m.b = binary.NativeEndian.AppendUint16(m.b, uint16(AttributeSize+len(v)))
 	m.b = binary.NativeEndian.AppendUint16(m.b, typ)
 	m.b = append(m.b, v...)
-	for len(m.b)%4 != 0 {
+	for (len(m.b)-m.start)%4 != 0 {
 		m.b = append(m.b, 0)
 	}
 }

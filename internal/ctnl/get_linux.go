@@ -39,26 +39,35 @@ const (
 // unix.ENOENT, for which errors.Is(err, fs.ErrNotExist) holds. An entry whose time is over is not found, and is
 // destroyed by looking for it (net/netfilter/nf_conntrack_core.c, ____nf_conntrack_find).
 func (c *Conn) Get(t nf.Tuple, zone uint16) (nf.Entry, error) {
-	e, err := c.get(t, zone)
-	if err != nil {
-		return nf.Entry{}, fmt.Errorf("get entry %v %v: %w", t.Proto, t, err)
-	}
-	return e, nil
+	e, _, err := c.GetWhole(t, zone)
+	return e, err
 }
 
-func (c *Conn) get(t nf.Tuple, zone uint16) (nf.Entry, error) {
+// GetWhole is Get that tells of the first attribute that was passed over because it is unknown.
+func (c *Conn) GetWhole(t nf.Tuple, zone uint16) (e nf.Entry, unknown *UnknownError, err error) {
+	m, err := c.get(t, zone)
+	if err == nil {
+		e, unknown, err = DecodeWhole(m.Data, HeaderSize)
+	}
+	if err != nil {
+		return nf.Entry{}, nil, fmt.Errorf("get entry %v %v: %w", t.Proto, t, err)
+	}
+	return e, unknown, nil
+}
+
+func (c *Conn) get(t nf.Tuple, zone uint16) (netlink.Message, error) {
 	req, err := getRequest(t, zone)
 	if err != nil {
-		return nf.Entry{}, err
+		return netlink.Message{}, err
 	}
 	answers, err := c.Query(req)
 	if err != nil {
-		return nf.Entry{}, err
+		return netlink.Message{}, err
 	}
 	if len(answers) != 1 {
-		return nf.Entry{}, fmt.Errorf("%d answers, want 1", len(answers))
+		return netlink.Message{}, fmt.Errorf("%d answers, want 1", len(answers))
 	}
-	return Decode(answers[0])
+	return answers[0], nil
 }
 
 // Decode returns the entry that a message of ctnetlink holds: the answer to a GET, or an event.

@@ -1,6 +1,9 @@
 package ctnl
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // UnknownError says that a message of the kernel has an attribute that this package does not know, as later kernels may
 // add. What it knows is decoded all the same; only in a tuple, which in part would name another flow, nothing is.
@@ -15,16 +18,14 @@ func (e *UnknownError) Error() string {
 	return fmt.Sprintf("netlink attribute of type %d, value at offset %d: unknown among those of the %s", e.Type, e.Offset, e.Among)
 }
 
-func (v value) unknown(among string) error {
+func (v value) unknown(among string) *UnknownError {
 	return &UnknownError{Among: among, Type: v.typ, Offset: v.at}
 }
 
 // unknowns keeps the first attribute that is unknown.
-type unknowns struct{ first error }
+type unknowns struct{ first *UnknownError }
 
 func (u *unknowns) add(v value, among string) error {
-	if u.first == nil {
-		u.first = v.unknown(among)
-	}
+	u.first = cmp.Or(u.first, v.unknown(among))
 	return nil
 }

@@ -1,0 +1,105 @@
+package ctexp_test
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// router forwards between the clients of web, behind tun0, and its server, behind tun1.
+var router = netnsenv.Config{
+	Links: []netnsenv.LinkConfig{
+		{Prefixes: []netip.Prefix{netip.MustParsePrefix("198.18.0.1/24")}},
+		{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.254/24")}},
+	},
+	Sysctls: map[string]string{"net.ipv4.ip_forward": "1"},
+	Silent:  true,
+}
+
+// connection is a TCP connection that is opened and closed, as a router sees it.
+func connection(f inject.Flow) []inject.Packet {
+	r := f.Reverse()
+	return []inject.Packet{
+		inject.SYN(f), inject.SYNACK(r), inject.ACK(f),
+		inject.FIN(f),
+		r.TCP(inject.TCP{Flags: inject.FlagACK, Seq: 2, Ack: 3}),
+		r.TCP(inject.TCP{Flags: inject.FlagFIN | inject.FlagACK, Seq: 2, Ack: 3}),
+		f.TCP(inject.TCP{Flags: inject.FlagACK, Seq: 3, Ack: 3}),
+	}
+}
+
+// After each packet of a connection its entry is in the state that the tracker's table says.
+func TestStatesOfAConnection(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, router)
+	flow := inject.SYN(web).Tuple()
+
+	got := x.States(flow, inject.Packets(connection(web)...))
+
+	want := []string{
+		"SYN_SENT [UNREPLIED]", "SYN_RECV", "ESTABLISHED [ASSURED]",
+		"FIN_WAIT [ASSURED]", "CLOSE_WAIT [ASSURED]", "LAST_ACK [ASSURED]", "TIME_WAIT [ASSURED]",
+	}
+	if diff := ctexp.Diff(want, got); diff != "" {
+		t.Errorf("after each packet (-want +got):\n%s", diff)
+	}
+}
+
+// The same connection by its events, which CLOSE_WAIT has none of; what is flushed is destroyed.
+func TestLifeOfAConnection(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, router)
+	flow := inject.SYN(web).Tuple()
+	x.States(flow, inject.Packets(connection(web)...))
+	if n := x.Flush(); n != 1 {
+		t.Errorf("%d entries were flushed, want 1", n)
+	}
+
+	want := []string{
+		"NEW SYN_SENT", "UPDATE SYN_RECV", "UPDATE ESTABLISHED [ASSURED]",
+		"UPDATE FIN_WAIT [ASSURED]", "UPDATE LAST_ACK [ASSURED]", "UPDATE TIME_WAIT [ASSURED]", "DESTROY",
+	}
+	if diff := ctexp.Diff(want, x.Life(flow)); diff != "" {
+		t.Errorf("life (-want +got):\n%s", diff)
+	}
+	if nobody := inject.SYN(web.Nth(1)).Tuple(); x.Life(nobody) != nil {
+		t.Errorf("a flow that never was has a life: %q", x.Life(nobody))
+	}
+}
+
+// A RST in answer to a SYN ends the flow, which is never established.
+func TestResetFlowIsNeverEstablished(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, router)
+	flow := inject.SYN(web).Tuple()
+
+	got := x.States(flow, inject.Packets(
+		inject.SYN(web),
+		web.Reverse().TCP(inject.TCP{Flags: inject.FlagRST | inject.FlagACK, Ack: 2}),
+	))
+
+	if want := []string{"SYN_SENT [UNREPLIED]", "CLOSE"}; ctexp.Diff(want, got) != "" {
+		t.Errorf("after each packet: %q, want %q", got, want)
+	}
+	if life := x.Life(flow); slices.Contains(life, "UPDATE ESTABLISHED [ASSURED]") || len(life) == 0 {
+		t.Errorf("life: %q", life)
+	}
+}
+
+// Only what the filter selects is flushed.
+func TestFlushByFilter(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{Silent: true})
+	x.Inject(inject.Concat(inject.SYNs(3, web), inject.UDPs(2, web)))
+	if n := x.Flush(nf.Filter{Proto: nf.UDP}); n != 2 {
+		t.Errorf("%d entries were flushed, want the 2 of UDP", n)
+	}
+	if left := x.Flows(nf.Filter{Proto: nf.TCP}); len(left) != 3 {
+		t.Errorf("left: %v", left)
+	}
+}

@@ -1,0 +1,72 @@
+package observe
+
+import (
+	"sync"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/ctnl"
+	"github.com/ctexp/go-ctexp/internal/ours"
+)
+
+// livelist knows from the events which entries should be in the table. It reads them when somebody asks, and not at all
+// where they are so many that a dump is cheaper.
+type livelist struct {
+	mu      sync.Mutex
+	done    int // pieces that were read
+	entries map[liveKey]struct{}
+}
+
+// liveKey names an entry.
+type liveKey struct {
+	orig nf.Tuple
+	zone uint16 // that orig is looked up in
+}
+
+// maxCatchUp is how many events are read at most.
+const maxCatchUp = 10_000
+
+// after returns the entries that are there after the events of all pieces, of which each call gives those of the one
+// before and more. ok is false where that is not worth while or cannot be told.
+func (l *livelist) after(pieces []eventPiece) (keys []liveKey, ok bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, p := range pieces[l.done:] {
+		if n += p.events; n > maxCatchUp || p.gap {
+			return nil, false, nil
+		}
+	}
+	for _, p := range pieces[l.done:] {
+		for msg := range p.each {
+			if err := l.read(msg); err != nil {
+				return nil, false, err
+			}
+		}
+		l.done++
+	}
+	for k := range l.entries {
+		keys = append(keys, k)
+	}
+	return keys, true, nil
+}
+
+func (l *livelist) read(msg []byte) error {
+	kind, ok, err := kindOf(msg)
+	if !ok || err != nil || kind != EventNew && kind != EventDestroy {
+		return err
+	}
+	e, err := ctnl.DecodeEntry(msg[nlmsgHeader:], nlmsgHeader)
+	if err != nil || e.Zone == ours.FillerZone {
+		return err
+	}
+	key := liveKey{e.Orig, e.ZoneOf(nf.Original)}
+	switch {
+	case kind == EventDestroy:
+		delete(l.entries, key)
+	case l.entries == nil:
+		l.entries = map[liveKey]struct{}{key: {}}
+	default:
+		l.entries[key] = struct{}{}
+	}
+	return nil
+}

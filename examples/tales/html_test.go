@@ -1,0 +1,32 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestPageHasEveryClaim(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "tales.html")
+	results := []result{
+		{ID: "table-full", Claim: "10 SYNs <into> 7", Article: fields{{"raw", 10}, {says, "they were hard dropped"}}, Got: fields{{"raw", 10}, {"mangle", 7}}, Verdict: confirmed, Kernel: "6.18"},
+		{ID: "broken", Error: "no socket"},
+	}
+	if err := writeHTML(file, options{size: size{10, 7}}, results); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"table-full", "10 SYNs &lt;into&gt; 7", "they were hard dropped", "mangle", "no socket", "Linux 6.18", "1 confirmed"} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if err := writeHTML(filepath.Join(file, "no"), options{}, nil); err == nil {
+		t.Error("a file that cannot be made is no error")
+	}
+}
