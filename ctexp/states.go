@@ -2,7 +2,9 @@ package ctexp
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"net/netip"
 
@@ -23,14 +25,15 @@ func (l *Lab) States(ctx context.Context, flow nf.Tuple, packets iter.Seq[inject
 		if _, err := l.InjectBy(ctx, l.linkOf(p), inject.Packets(p)); err != nil {
 			return states, err
 		}
-		state := "none"
-		for e, err := range l.Observer.Flows(ctx, nf.Filter{Tuple: flow, Zone: nf.InZone(0)}) {
-			if err != nil {
-				return states, fmt.Errorf("state after packet %d: %w", len(states), err)
-			}
-			state = e.Brief()
+		e, err := l.Observer.Get(ctx, flow, 0)
+		switch {
+		case err == nil:
+			states = append(states, e.Brief())
+		case errors.Is(err, fs.ErrNotExist):
+			states = append(states, "none")
+		default:
+			return states, fmt.Errorf("state after packet %d: %w", len(states), err)
 		}
-		states = append(states, state)
 	}
 	return states, nil
 }

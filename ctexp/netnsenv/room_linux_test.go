@@ -6,6 +6,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
 )
 
 func TestRoomIsExact(t *testing.T) {
@@ -43,13 +44,21 @@ func TestRoomsDoNotDisturbEachOther(t *testing.T) {
 	}
 }
 
-// A table of flows that were never answered takes every new flow in place of an old one.
+// A table of flows that were never answered takes every new flow in place of an old one: nothing is dropped, though
+// nothing was free.
 func TestUnrepliedFillerMakesRoom(t *testing.T) {
 	t.Parallel()
-	e := open(t, netnsenv.Config{Room: netnsenv.Free(0).Unreplied(), Silent: true})
+	e := open(t, netnsenv.Config{Room: netnsenv.Free(0).Unreplied(), Silent: true, Probes: []nf.Probe{nf.ManglePrerouting}})
+	room := e.Room()
+	o, err := observe.Open(t.Context(), e, observe.Config{
+		Probes: e.Config().Probes, Filler: room.Filler, Unreplied: room.Unreplied, Free: room.Free, NoFrames: true,
+	})
+	need(t, err)
+	defer o.Close()
 	sendSYNs(t, e, 10)
-	if n := count(t, e); n == 0 || n > 10 { // the new ones may evict each other, rarely all
-		t.Errorf("got %d entries after 10 SYNs, want 1 to 10", n)
+	tally, err := o.Tally(t.Context())
+	if err != nil || tally.Dropped != 0 || tally.Packets[nf.ManglePrerouting.Name] != 10 {
+		t.Errorf("10 SYNs into a table full of unanswered flows: %v, %v", tally, err)
 	}
 }
 

@@ -23,6 +23,7 @@ type rates struct {
 	lab
 	listen *conntrack.Conn
 	heard  chan conntrack.Event
+	failed chan error
 }
 
 func openRates(t testing.TB) *rates {
@@ -33,7 +34,11 @@ func openRates(t testing.TB) *rates {
 	}))
 	t.Cleanup(func() { _ = r.listen.Close() })
 	r.heard = make(chan conntrack.Event) // without a buffer: what nobody takes stays in the kernel's queue
-	if _, err := r.listen.Listen(r.heard, 1, []netfilter.NetlinkGroup{netfilter.GroupCTNew}); err != nil {
+	err := r.listen.SetReadBuffer(1 << 20)
+	if err == nil {
+		r.failed, err = r.listen.Listen(r.heard, 1, []netfilter.NetlinkGroup{netfilter.GroupCTNew})
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -53,7 +58,11 @@ func (r *rates) round() (recorder, listen time.Duration) {
 	recorder = time.Since(start)
 	start = time.Now()
 	for range queuedEvents {
-		<-r.heard
+		select {
+		case <-r.heard:
+		case err := <-r.failed:
+			r.Fatal(err)
+		}
 	}
 	listen = time.Since(start)
 	if _, err := r.env.Table().Flush(r.Context(), nf.Filter{}); err != nil {

@@ -59,7 +59,7 @@ func TestVerdictsAreNamed(t *testing.T) {
 	for code, want := range map[int32]string{
 		-1: "continue", -2: "break", -3: "jump web", -4: "goto web", -5: "return",
 		0: "drop", 1: "accept", 2: "stolen", 3: "queue", 4: "repeat", 77: "verdict(77)",
-		7<<16 | 3: "queue", 1<<16 | 0: "drop", -9: "verdict(-9)",
+		7<<16 | 3: "queue", 1 << 16: "drop", -9: "verdict(-9)",
 	} {
 		if got := verdictName(code, "web"); got != want {
 			t.Errorf("%d: got %q, want %q", code, got, want)
