@@ -93,18 +93,17 @@ func (t *Table) list(f nf.Filter) ([]nf.Entry, error) {
 	if t.env.FD() < 0 {
 		return nil, ErrClosed
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	flows, err := t.conn.DumpFilter(ctnl.Filter(f, t.env.room.Filler > 0), nil)
-	if err != nil {
-		return nil, fmt.Errorf("dump the conntrack table: %w", err)
-	}
 	var entries []nf.Entry
-	for _, flow := range flows {
+	err := t.bulk.Dump(ctnl.DumpEntries(f, t.env.room.Filler > 0), func(body []byte, at int) error {
+		e, err := ctnl.DecodeEntry(body, at)
 		// The kernel's filter is a saving only: old ones ignore parts of it.
-		if e := ctnl.Entry(flow); e.Zone != ours.FillerZone && f.Match(e) {
+		if err == nil && e.Zone != ours.FillerZone && f.Match(e) {
 			entries = append(entries, e)
 		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dump the conntrack table: %w", err)
 	}
 	return entries, nil
 }

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -18,26 +19,39 @@ const (
 	flagCreate = 0x400 // NLM_F_CREATE
 )
 
-// decodeEvent decodes one netlink message, header included, that was read at a time. ok is false for one that is no event.
-func decodeEvent(msg []byte, read time.Time) (e Event, ok bool, err error) {
+// eventDecoder decodes events and remembers the first thing in them that this package does not know.
+type eventDecoder struct{ unknown *ctnl.UnknownError }
+
+// decode decodes one netlink message, header included, that was read at a time. ok is false for one that is no event.
+func (d *eventDecoder) decode(msg []byte, read time.Time) (e Event, ok bool, err error) {
 	kind, ok, err := kindOf(msg)
 	if !ok || err != nil {
-		return e, false, err
+		return Event{}, false, err
 	}
 	e = Event{Time: read, Kind: kind, Asked: askedFor(msg)}
 	body := msg[nlmsgHeader:]
+	var unknown *ctnl.UnknownError
 	if kind.IsExpect() {
-		e.Expect, err = ctnl.DecodeExpectation(body, nlmsgHeader)
+		e.Expect, unknown, err = ctnl.DecodeWholeExpectation(body, nlmsgHeader)
 	} else {
 		var when time.Time
-		if e.Entry, when, err = ctnl.DecodeEvent(body, nlmsgHeader); !when.IsZero() {
+		if e.Entry, when, unknown, err = ctnl.DecodeEvent(body, nlmsgHeader); !when.IsZero() {
 			e.Time = when
 		}
 	}
 	if err != nil {
 		return Event{}, false, fmt.Errorf("decode event %v: %w", kind, err)
 	}
+	d.unknown = cmp.Or(d.unknown, unknown)
 	return e, true, nil
+}
+
+// err returns what was unknown as an error.
+func (d *eventDecoder) err() error {
+	if d.unknown == nil {
+		return nil
+	}
+	return d.unknown
 }
 
 // kindOf tells from the header of a message, whose length must be that of msg.

@@ -17,16 +17,21 @@ import (
 //
 // Where events are missing, an EventLost stands in their place, the last one followed by what the table has now, and the
 // iteration ends in ErrEventsLost: the receive buffer was full (call Drain while sending, or ask for a larger
-// EventBuffer), or MaxEvents was reached. With Config.NoEvents, and in a namespace where
+// EventBuffer), or MaxEvents was reached. An attribute that this package does not know, as later kernels may add, is passed
+// over; it is the error at the end. With Config.NoEvents, and in a namespace where
 // net.netfilter.nf_conntrack_events was 0, the error is an nf.UnsupportedError.
 func (o *Observer) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
+		var d eventDecoder
 		pieces, lost, err := o.recorded(ctx)
 		if err == nil {
-			err = o.replay(ctx, pieces, yield)
+			err = o.replay(ctx, pieces, &d, yield)
 		}
-		if err == nil && lost != (lostEvents{}) {
-			err = fmt.Errorf("%w: %v", ErrEventsLost, lost)
+		if err == nil {
+			err = d.err()
+		}
+		if err != errBroken && lost != (lostEvents{}) {
+			err = errors.Join(fmt.Errorf("%w: %v", ErrEventsLost, lost), err)
 		}
 		if err != nil && err != errBroken {
 			yield(Event{}, fmt.Errorf("events: %w", err))
@@ -54,7 +59,7 @@ func (o *Observer) recorded(ctx context.Context) ([]eventPiece, lostEvents, erro
 }
 
 // replay yields events. Where several gaps are, the table of now tells only what they have come to behind the last.
-func (o *Observer) replay(ctx context.Context, pieces []eventPiece, yield func(Event, error) bool) error {
+func (o *Observer) replay(ctx context.Context, pieces []eventPiece, d *eventDecoder, yield func(Event, error) bool) error {
 	last := -1
 	for i, p := range pieces {
 		if p.gap {
@@ -62,7 +67,7 @@ func (o *Observer) replay(ctx context.Context, pieces []eventPiece, yield func(E
 		}
 	}
 	for i, p := range pieces {
-		err := o.yieldPiece(ctx, p, yield)
+		err := o.yieldPiece(ctx, p, d, yield)
 		if err == nil && i == last {
 			err = o.resync(ctx, yield)
 		}
@@ -74,7 +79,7 @@ func (o *Observer) replay(ctx context.Context, pieces []eventPiece, yield func(E
 }
 
 // yieldPiece yields the events of a piece.
-func (o *Observer) yieldPiece(ctx context.Context, p eventPiece, yield func(Event, error) bool) error {
+func (o *Observer) yieldPiece(ctx context.Context, p eventPiece, d *eventDecoder, yield func(Event, error) bool) error {
 	if err := o.goOn(ctx); err != nil {
 		return err
 	}
@@ -82,7 +87,7 @@ func (o *Observer) yieldPiece(ctx context.Context, p eventPiece, yield func(Even
 		return errBroken
 	}
 	for msg := range p.each {
-		e, ok, err := decodeEvent(msg, p.read)
+		e, ok, err := d.decode(msg, p.read)
 		if err != nil {
 			return err
 		}

@@ -27,36 +27,42 @@ func (o *Observer) follow(ctx context.Context, yield func(Event, error) bool) er
 	}
 	f := o.events.log.follow()
 	defer o.events.log.leave(f)
-	var lost error
+	var d eventDecoder
+	lost := false
+	err := o.followOn(ctx, f, func(p eventPiece) error {
+		err := o.yieldPiece(ctx, p, &d, yield)
+		if p.gap && err == nil {
+			lost = true
+			err = o.resync(ctx, yield)
+		}
+		return err
+	})
+	if lost && err != errBroken {
+		err = errors.Join(err, ErrEventsLost)
+	}
+	if err != errBroken {
+		err = errors.Join(err, d.err())
+	}
+	return err
+}
+
+// followOn hands on what comes until ctx ends, the Observer is closed, or hand fails.
+func (o *Observer) followOn(ctx context.Context, f *follower, hand func(eventPiece) error) error {
 	for {
 		for _, p := range f.take() {
-			if p.gap {
-				lost = ErrEventsLost
-			}
-			err := o.yieldPiece(ctx, p, yield)
-			if err == nil && p.gap {
-				err = o.resync(ctx, yield)
-			}
-			if err != nil {
-				return joinUnlessBroken(err, lost)
+			if err := hand(p); err != nil {
+				return err
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return joinUnlessBroken(context.Cause(ctx), lost)
+			return context.Cause(ctx)
 		case <-f.ready:
 			if err := o.goOn(ctx); err != nil {
-				return joinUnlessBroken(err, lost)
+				return err
 			}
 		}
 	}
-}
-
-func joinUnlessBroken(err, lost error) error {
-	if err == errBroken || lost == nil {
-		return err
-	}
-	return errors.Join(err, lost)
 }
 
 // NextEvent returns a channel that is closed when the next event is recorded, or the Observer is closed. Who waits for

@@ -39,15 +39,15 @@ const (
 // an offset in the datagram that errors name. What is not whole, has a wrong size or belongs to a tuple and is unknown is
 // an error; other attributes that are unknown, as later kernels may add, are passed over.
 func DecodeEntry(body []byte, at int) (nf.Entry, error) {
-	e, _, err := DecodeEvent(body, at)
+	e, _, err := DecodeWhole(body, at)
 	return e, err
 }
 
-// DecodeEvent is DecodeEntry of an event: when is the moment that the kernel itself tells, or zero.
-func DecodeEvent(body []byte, at int) (e nf.Entry, when time.Time, err error) {
+// DecodeEvent is DecodeWhole of an event: when is the moment that the kernel itself tells, or zero.
+func DecodeEvent(body []byte, at int) (e nf.Entry, when time.Time, unknown *UnknownError, err error) {
 	var d entryDecoder
 	err = d.decode(body, at)
-	return d.e, d.when, err
+	return d.e, d.when, d.first, err
 }
 
 // DecodeWhole is DecodeEntry that tells of the first attribute that was passed over because it is unknown.
@@ -83,7 +83,7 @@ func (d *entryDecoder) attribute(v value) error {
 	case ctaEntryStatus:
 		return v.u32((*uint32)(&e.Status))
 	case ctaEntryProtoInfo:
-		return v.protoInfo(e)
+		return d.protoInfo(v)
 	case ctaEntryHelp:
 		return d.help(v)
 	case ctaEntryTimeout:

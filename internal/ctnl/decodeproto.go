@@ -19,6 +19,9 @@ const (
 	infoTCPScaleReply = 3
 	infoTCPFlagsOrig  = 4
 	infoTCPFlagsReply = 5
+
+	infoLastOfDCCP = 4 // behind role and sequence number of the handshake, padding
+	infoLastOfSCTP = 3 // verification tags
 )
 
 // The names of the states (net/netfilter/nf_conntrack_proto_sctp.c, sctp_conntrack_names, and until 6.15
@@ -33,37 +36,35 @@ var (
 	}
 )
 
-func (v value) protoInfo(e *nf.Entry) error {
-	return Attributes(v.b, v.at, func(typ uint16, at int, b []byte) error {
-		v := value{typ, at, b}
-		switch typ {
+func (d *entryDecoder) protoInfo(v value) error {
+	return d.nested(v, "protocol's state", func(v value) error {
+		switch v.typ {
 		case infoTCP:
-			return v.tcpInfo(e)
+			return d.tcpInfo(v)
 		case infoDCCP:
-			return v.otherState(&e.OtherState, dccpStates[:])
+			return d.otherState(v, dccpStates[:], infoLastOfDCCP)
 		case infoSCTP:
-			return v.otherState(&e.OtherState, sctpStates[:])
+			return d.otherState(v, sctpStates[:], infoLastOfSCTP)
 		}
-		return nil
+		return errPassed
 	})
 }
 
-func (v value) tcpInfo(e *nf.Entry) error {
-	return Attributes(v.b, v.at, func(typ uint16, at int, b []byte) error {
-		v := value{typ, at, b}
-		switch typ {
+func (d *entryDecoder) tcpInfo(v value) error {
+	return d.nested(v, "state of TCP", func(v value) error {
+		switch v.typ {
 		case infoState:
-			return v.u8((*uint8)(&e.State))
+			return v.u8((*uint8)(&d.e.State))
 		case infoTCPScaleOrig:
-			return v.u8(&e.TCP.Orig.Scale)
+			return v.u8(&d.e.TCP.Orig.Scale)
 		case infoTCPScaleReply:
-			return v.u8(&e.TCP.Reply.Scale)
+			return v.u8(&d.e.TCP.Reply.Scale)
 		case infoTCPFlagsOrig:
-			return v.tcpFlags(&e.TCP.Orig.Flags)
+			return v.tcpFlags(&d.e.TCP.Orig.Flags)
 		case infoTCPFlagsReply:
-			return v.tcpFlags(&e.TCP.Reply.Flags)
+			return v.tcpFlags(&d.e.TCP.Reply.Flags)
 		}
-		return nil
+		return errPassed
 	})
 }
 
@@ -76,15 +77,19 @@ func (v value) tcpFlags(to *nf.TCPTrackFlags) error {
 	return nil
 }
 
-func (v value) otherState(to *string, names []string) error {
-	return Attributes(v.b, v.at, func(typ uint16, at int, b []byte) error {
-		if typ != infoState {
+// otherState decodes the state alone; what else there is up to last is of no use to anybody.
+func (d *entryDecoder) otherState(v value, names []string, last uint16) error {
+	return d.nested(v, "state of another protocol", func(v value) error {
+		if v.typ > last {
+			return errPassed
+		}
+		if v.typ != infoState {
 			return nil
 		}
 		var n uint8
-		err := value{typ, at, b}.u8(&n)
-		if *to = fmt.Sprintf("STATE_%d", n); int(n) < len(names) {
-			*to = names[n]
+		err := v.u8(&n)
+		if d.e.OtherState = fmt.Sprintf("STATE_%d", n); int(n) < len(names) {
+			d.e.OtherState = names[n]
 		}
 		return err
 	})

@@ -1,4 +1,4 @@
 // Package ctnl stands between the nouns of package nf and ctnetlink, the kernel's netlink interface to the conntrack
-// table: it converts what ti-mo/conntrack reads and writes, and speaks the one request that ti-mo cannot ask with
-// every version of mdlayher/netlink.
+// table: it decodes what the kernel tells, asks for entries and lists, writes many entries at once, and converts for
+// ti-mo/conntrack, which writes single ones.
 package ctnl

@@ -28,8 +28,13 @@ var (
 	DumpExpect      = Dump{subsystem: netfilter.NFSubsysCTNetlinkExp, message: 1} // IPCTNL_MSG_EXP_GET
 )
 
-// DumpEntries is the list of the entries of the table that f selects, as far as the kernel can tell: Filter says how
-// far that is, and what hideFiller means.
+// DumpEntries is the list of the entries of the table that f selects, as far as the kernel can tell: by family, mark,
+// zone and status. It is a saving, not a decision: older kernels apply less of it (the status since 5.15, a zone since
+// 6.8, eff3c558bb7e "netfilter: ctnetlink: support filtering by zone"), so f.Match has to be asked about every entry all
+// the same.
+//
+// With hideFiller the kernel leaves out entries with a fixed timeout, as all of the filler has, unless f asks for that
+// bit or for a zone.
 func DumpEntries(f nf.Filter, hideFiller bool) Dump {
 	d := Dump{subsystem: netfilter.NFSubsysCTNetlink, message: msgCTGet, filter: f}
 	if hideFiller && f.Zone == nil {

@@ -16,14 +16,16 @@ import (
 func Flow(e nf.Entry) conntrack.Flow {
 	f := conntrack.Flow{
 		ID:         e.ID,
-		TupleOrig:  flowTuple(e.Orig),
-		TupleReply: flowTuple(e.Reply),
+		TupleOrig:  flowTuple(e.Orig, e, nf.Original),
+		TupleReply: flowTuple(e.Reply, e, nf.Reply),
 		Status:     conntrack.Status(e.Status),
 		Timeout:    uint32((e.Timeout + time.Second - 1) / time.Second),
 		Mark:       e.Mark,
-		Zone:       e.Zone,
 		Helper:     conntrack.Helper{Name: e.Helper},
 		Labels:     labels(e.Labels),
+	}
+	if e.ZoneDir == 0 {
+		f.Zone = e.Zone
 	}
 	if e.State != nf.TCPNone {
 		f.ProtoInfo.TCP = &conntrack.ProtoInfoTCP{State: uint8(e.State)}
@@ -31,8 +33,13 @@ func Flow(e nf.Entry) conntrack.Flow {
 	return f
 }
 
-func flowTuple(t nf.Tuple) conntrack.Tuple {
+func flowTuple(t nf.Tuple, e nf.Entry, dir nf.Direction) conntrack.Tuple {
+	var zone uint16
+	if e.ZoneDir == dir {
+		zone = e.Zone
+	}
 	return conntrack.Tuple{
+		Zone: zone,
 		IP: conntrack.IPTuple{
 			SourceAddress:      t.Src.Addr().Unmap(),
 			DestinationAddress: t.Dst.Addr().Unmap(),

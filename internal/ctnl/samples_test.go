@@ -2,15 +2,11 @@ package ctnl_test
 
 import (
 	"net/netip"
-	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/ti-mo/conntrack"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/ctnl"
 )
 
 // web is an entry that has everything that can be written.
@@ -35,24 +31,3 @@ var ping = nf.Entry{
 }
 
 var comparable = cmpopts.EquateComparable(netip.AddrPort{})
-
-func TestFlowAndEntryAreInverse(t *testing.T) {
-	t.Parallel()
-	for _, want := range []nf.Entry{web, ping, {}} {
-		if diff := cmp.Diff(want, ctnl.Entry(ctnl.Flow(want)), comparable); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-	}
-}
-
-func TestEntryHasTheCounters(t *testing.T) {
-	t.Parallel()
-	got := ctnl.Entry(conntrack.Flow{
-		CountersOrig:  conntrack.Counter{Packets: 1, Bytes: 40},
-		CountersReply: conntrack.Counter{Packets: 2, Bytes: 80},
-	})
-	want := nf.Entry{Packets: nf.DirCounts{Orig: 1, Reply: 2}, Bytes: nf.DirCounts{Orig: 40, Reply: 80}}
-	if diff := cmp.Diff(want, got, comparable); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
