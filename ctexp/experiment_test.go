@@ -85,25 +85,32 @@ func TestAwaitWaitsForACondition(t *testing.T) {
 	}
 }
 
-// deadlineTB is a test with a deadline.
+// deadlineTB is a test with a deadline, which remembers when it failed.
 type deadlineTB struct {
 	*fakeTB
-	at time.Time
+	at, failed time.Time
 }
 
-func (d deadlineTB) Deadline() (time.Time, bool) { return d.at, true }
+func (d *deadlineTB) Deadline() (time.Time, bool) { return d.at, true }
+
+func (d *deadlineTB) Fatalf(format string, args ...any) {
+	d.failed = time.Now()
+	d.fakeTB.Fatalf(format, args...)
+}
 
 // Await gives up before the test's own deadline, so that the failure can explain itself.
 func TestAwaitGivesUpInTime(t *testing.T) {
 	t.Parallel()
 	ctexp.New(t, netnsenv.Config{})
 	fake := &fakeTB{}
-	at := time.Now().Add(2 * time.Second)
-	log := fake.run(func(f *fakeTB) {
-		ctexp.New(deadlineTB{f, at}, netnsenv.Config{}).Await("the moon", func() bool { return false })
+	d := &deadlineTB{fakeTB: fake, at: time.Now().Add(time.Hour)}
+	log := fake.run(func(*fakeTB) {
+		x := ctexp.New(d, netnsenv.Config{})
+		d.at = time.Now().Add(2 * time.Second)
+		x.Await("the moon", func() bool { return false })
 	})
-	if !fake.failed || !strings.Contains(log, "Await the moon: context deadline exceeded") || time.Now().After(at) {
-		t.Errorf("failed %v, %v left: %s", fake.failed, time.Until(at), log)
+	if !fake.failed || !strings.Contains(log, "Await the moon: context deadline exceeded") || !d.failed.Before(d.at) {
+		t.Errorf("failed %v, %v before the deadline: %s", fake.failed, d.at.Sub(d.failed), log)
 	}
 }
 

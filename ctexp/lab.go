@@ -33,7 +33,7 @@ func Open(ctx context.Context, cfg netnsenv.Config) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	lab, err := Watch(ctx, env, observe.Config{NoFrames: cfg.NoFrames})
+	lab, err := Watch(ctx, env, observe.Config{NoFrames: cfg.NoFrames, NoEvents: cfg.NoEvents})
 	if err != nil {
 		return nil, errors.Join(err, env.Close())
 	}
@@ -61,11 +61,11 @@ func (l *Lab) InjectBy(ctx context.Context, link string, packets iter.Seq[inject
 // inject lets the Observer take what it has seen once in a while, so that no buffer of the kernel runs over; behind each of
 // the first packets, so that what the Observer hears of them has its place among them in the Timeline.
 func (l *Lab) inject(ctx context.Context, link *netnsenv.Link, packets iter.Seq[inject.Packet]) (int, error) {
-	const first, often = 64, 256
+	const often = 64 // by default the buffers of an ordinary user hold 300 events or frames, of which a packet may make several
 	sent, err := inject.New(link).Send(ctx, func(yield func(inject.Packet) bool) {
 		n := 0
 		for p := range packets {
-			if n++; n > 1 && n <= first || n%often == 0 {
+			if n++; n > 1 && n <= often || n%often == 0 {
 				l.Observer.Drain()
 			}
 			if !yield(p) {

@@ -9,8 +9,8 @@ import (
 )
 
 // Watch makes a Lab of an Env that is open already. Its Observer has counted nothing yet, so that one Env, with a table
-// that took its time to be filled, serves many experiments one after the other. How frames are captured is cfg's to
-// say (NoFrames, MaxFrames, Ring); all else follows from the Env.
+// that took its time to be filled, serves many experiments one after the other. How frames are captured and events
+// recorded is cfg's to say (NoFrames, MaxFrames, Ring, NoEvents, MaxEvents, EventBuffer); all else follows from the Env.
 //
 // Close closes the Env, too; the Observer's own Close leaves it open for the next Watch.
 func Watch(ctx context.Context, env *netnsenv.Env, cfg observe.Config) (*Lab, error) {

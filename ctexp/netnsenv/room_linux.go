@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
@@ -78,6 +79,10 @@ func (e *Env) unfill() error {
 	return e.table.conn.Flush()
 }
 
+// filling lets one Env at a time insert its filler: the kernel takes a lock of all namespaces for each entry
+// (net/netfilter/nfnetlink.c, nfnl_lock), and who has to share that sleeps at every one.
+var filling sync.Mutex
+
 // addFiller inserts n entries without events, so that they never have any: it is faster, and nobody is told of them.
 func (e *Env) addFiller(ctx context.Context, n int) error {
 	events, err := e.readFile("/proc/sys/" + keyEvents)
@@ -89,6 +94,8 @@ func (e *Env) addFiller(ctx context.Context, n int) error {
 	}
 	f, err := openFiller(e, e.cfg.Room.unreplied)
 	if err == nil {
+		filling.Lock()
+		defer filling.Unlock()
 		e.onClose(closerFunc(e.unfill)) // also if not all of it fits
 		err = errors.Join(f.fill(ctx, n), f.close())
 	}

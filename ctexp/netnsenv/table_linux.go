@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/ti-mo/conntrack"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/ctnl"
@@ -57,32 +58,38 @@ func (t *Table) Count() (int, error) {
 
 // Create inserts an entry. It needs both tuples and a timeout; a TCP entry takes its state, too. A zero status is
 // CONFIRMED alone; others must contain it. On a full table the kernel says ENOMEM, for an entry that is there EEXIST.
-func (t *Table) Create(e nf.Entry) error {
-	return t.write("create", e, func(f conntrack.Flow) error { return t.conn.Create(f) })
-}
+func (t *Table) Create(e nf.Entry) error { return t.request("create", e, ctnl.AppendCreate) }
 
 // Update changes the entry that has e's tuples, zone and, unless it is zero, id. What is zero in e stays as it is.
 func (t *Table) Update(e nf.Entry) error {
-	return t.write("update", e, func(f conntrack.Flow) error { return t.conn.Update(f) })
+	return t.write("update", e, func() error {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return t.conn.Update(ctnl.Flow(e))
+	})
 }
 
 // Delete removes the entry that has e's tuple Orig, its zone and, unless it is zero, its id. Where there is none,
 // the error is ENOENT.
-func (t *Table) Delete(e nf.Entry) error {
-	e = nf.Entry{Orig: e.Orig, Reply: e.Reply, Zone: e.Zone, ID: e.ID}
-	return t.write("delete", e, func(f conntrack.Flow) error { return t.conn.Delete(f) })
+func (t *Table) Delete(e nf.Entry) error { return t.request("delete", e, ctnl.AppendDelete) }
+
+// request sends a request of ours about e.
+func (t *Table) request(what string, e nf.Entry, request func([]byte, nf.Entry) []byte) error {
+	return t.write(what, e, func() error {
+		var b ctnl.Batch
+		b.Add(func(b []byte) []byte { return request(b, e) })
+		return t.bulk.Send(&b, func(_ int, errno unix.Errno) error { return errno })
+	})
 }
 
-func (t *Table) write(what string, e nf.Entry, do func(conntrack.Flow) error) error {
+func (t *Table) write(what string, e nf.Entry, do func() error) error {
 	if e.Zone == ours.FillerZone {
 		return fmt.Errorf("%s entry %v: zone %d belongs to the filler", what, e, e.Zone)
 	}
 	if t.env.FD() < 0 {
 		return ErrClosed
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := do(ctnl.Flow(e)); err != nil {
+	if err := do(); err != nil {
 		return fmt.Errorf("%s entry %v: %w", what, e, err)
 	}
 	return nil

@@ -1,6 +1,6 @@
 // Package observe says what happened to packets in a network namespace: how many passed which probe and where they
-// were lost (Tally, Path), what the conntrack table holds (Flows), what the user's rules counted (Rules) and what went
-// over the wire (Frames).
+// were lost (Tally, Path), what the conntrack table holds (Flows, Get, Count, Expectations) and what conntrack counted
+// (Stats), what the user's rules counted (Rules) and what went over the wire (Frames).
 //
 // An Observer counts from the moment it was opened. It asks the kernel by netlink and changes nothing: probes,
 // switches and sysctls are the business of whoever made the namespace and says in a Config what is there.
@@ -12,6 +12,9 @@
 //	defer o.Close()
 //	// send packets here
 //	got, err := o.Tally(ctx)
+//
+// Why conntrack calls a packet INVALID is in Reasons, which rules a packet met in Trace, where the namespace was made so
+// that the kernel tells; ReasonsOf and StepsOf put them beside the frames of their packets. Path gives both as causes.
 //
 // What it answers are plain values that can be printed, kept and compared. Two phases of an experiment are told apart
 // by Tally.Sub; Tally.Diff compares with what a test wants, up to the two kinds of dice that the kernel throws when the

@@ -1,11 +1,10 @@
 package observe_test
 
 import (
-	"context"
 	"errors"
+	"os"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -176,32 +175,49 @@ func TestNoEventsSaysSo(t *testing.T) {
 	}
 }
 
-// Follow waits for what comes, and ends with its context.
-func TestFollowWaitsForEvents(t *testing.T) {
+// Expectations come and go among the flows, in the kernel's order.
+func TestEventsOfExpectations(t *testing.T) {
 	t.Parallel()
-	x := open(t, netnsenv.Config{Silent: true})
-	x.sendSYNs(3, web) // before it begins
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
+	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(expecting)}})
+
+	x.send(inject.SYN(web))
+	if _, err := x.env.Table().Flush(t.Context(), nf.Filter{}); err != nil {
+		t.Fatal(err)
+	}
+
 	var got []string
-	var last error
-	go func() {
-		for i := 10; ctx.Err() == nil && i < 50000; i++ { // as long as nobody is there to hear
-			if _, err := inject.New(x.env.Links()[0]).Send(ctx, inject.SYNs(1, web.Nth(i))); err != nil {
-				return
-			}
-		}
-	}()
-	for e, err := range x.o.Follow(ctx) {
-		if last = err; err != nil {
-			break
-		}
-		if got = append(got, e.Short()); len(got) == 5 {
-			cancel()
+	for _, e := range x.events() {
+		got = append(got, e.Kind.String())
+		if e.Kind.IsExpect() && (e.Expect.Master != inject.SYN(web).Tuple() || e.Expect.Tuple.Dst.Port() != 5000) {
+			t.Errorf("%v: want port 5000, expected by %v", e, inject.SYN(web).Tuple())
 		}
 	}
-	want := []string{"NEW SYN_SENT", "NEW SYN_SENT", "NEW SYN_SENT", "NEW SYN_SENT", "NEW SYN_SENT"}
-	if diff := cmp.Diff(want, got); diff != "" || !errors.Is(last, context.Canceled) {
-		t.Errorf("%v (-want +got):\n%s", last, diff)
+	if diff := cmp.Diff([]string{"EXPECT_NEW", "NEW", "DESTROY", "EXPECT_DESTROY"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// Close ends who follows and who waits, and who reads what was recorded.
+func TestCloseEndsTheReadersOfEvents(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	x.sendSYNs(3, web)
+	next := x.o.NextEvent()
+	n := 0
+	for _, err := range x.o.Events(t.Context()) {
+		if n++; err != nil {
+			if !errors.Is(err, os.ErrClosed) || n != 2 {
+				t.Errorf("step %d: %v", n, err)
+			}
+			break
+		}
+		if err := x.o.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	<-next
+	<-x.o.NextEvent()
+	if err := lastError(x.o.Follow(t.Context())); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("follow a closed Observer: %v", err)
 	}
 }

@@ -11,3 +11,10 @@ func HoldEvents(o *Observer) (release func()) {
 	o.events.mu.Lock()
 	return o.events.mu.Unlock
 }
+
+// Followers returns how many follow the events.
+func Followers(o *Observer) int {
+	o.events.log.mu.Lock()
+	defer o.events.log.mu.Unlock()
+	return len(o.events.log.followers)
+}

@@ -70,15 +70,6 @@ func (c *Conn) get(t nf.Tuple, zone uint16) (netlink.Message, error) {
 	return answers[0], nil
 }
 
-// Decode returns the entry that a message of ctnetlink holds: the answer to a GET, or an event.
-func Decode(m netlink.Message) (nf.Entry, error) {
-	e, err := DecodeEntry(m.Data, HeaderSize)
-	if err != nil {
-		return nf.Entry{}, fmt.Errorf("decode entry: %w", err)
-	}
-	return e, nil
-}
-
 func getRequest(t nf.Tuple, zone uint16) (netlink.Message, error) {
 	src, dst := t.Src.Addr().Unmap(), t.Dst.Addr().Unmap()
 	if !src.IsValid() || !dst.IsValid() || src.Is4() != dst.Is4() {

@@ -1,10 +1,12 @@
 package ctnl_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/mdlayher/netlink"
 
 	"github.com/ctexp/go-ctexp/internal/ctnl"
@@ -61,15 +63,24 @@ func TestSplitSaysWhereItIsGarbage(t *testing.T) {
 	}
 }
 
-func FuzzDecode(f *testing.F) {
+// Both ways to cut a datagram into messages agree.
+func FuzzSplit(f *testing.F) {
 	f.Add(datagram(f, msg(1, 2, 0, 0, 0), msg(2)))
-	f.Fuzz(func(_ *testing.T, b []byte) {
-		msgs, err := ctnl.Split(b)
-		if err != nil {
-			return
-		}
-		for _, m := range msgs {
-			_, _ = ctnl.Decode(m)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		want, werr := ctnl.Split(b)
+		var got []netlink.Message
+		gerr := ctnl.Messages(b, func(h ctnl.MessageHeader, body []byte, at int) error {
+			got = append(got, netlink.Message{
+				Header: netlink.Header{
+					Length: uint32(ctnl.HeaderSize + len(body)), Type: netlink.HeaderType(h.Type),
+					Flags: netlink.HeaderFlags(h.Flags), Sequence: h.Sequence, PID: h.PID,
+				},
+				Data: bytes.Clone(b[at : at+len(body)]),
+			})
+			return nil
+		})
+		if (werr == nil) != (gerr == nil) || werr == nil && !cmp.Equal(want, got, cmpopts.EquateEmpty()) {
+			t.Errorf("%x: got %v, %v; want %v, %v", b, got, gerr, want, werr)
 		}
 	})
 }

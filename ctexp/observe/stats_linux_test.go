@@ -1,0 +1,69 @@
+package observe_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+)
+
+func (l lab) stats() observe.Stats {
+	l.Helper()
+	s, err := l.o.Stats(l.Context())
+	if err != nil {
+		l.Fatal(err)
+	}
+	return s
+}
+
+// Of what the kernel counts, each once, and what it does not count.
+func TestStatsCountSinceTheObserverWasOpened(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	if err := x.env.Table().Create(entry(web.Nth(9), func(*nf.Entry) {})); err != nil {
+		t.Fatal(err)
+	}
+	badEcho := inject.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil)
+	badEcho[22]++ // its checksum
+
+	x.send(
+		inject.SYN(web), inject.SYN(web), // a new flow and a retransmission: nothing
+		web.Nth(1).TCP(inject.TCP{}), // a first packet without flags
+		badEcho,
+	)
+
+	want := observe.Stats{Insert: 1, Invalid: 1, Error: 1}
+	if diff := cmp.Diff(want, x.stats()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	before := x.stats()
+	x.send(web.Nth(1).TCP(inject.TCP{}))
+	if diff := cmp.Diff(observe.Stats{Invalid: 1}, x.stats().Sub(before)); diff != "" {
+		t.Errorf("after another packet (-want +got):\n%s", diff)
+	}
+}
+
+// The insertions of the filler are before its time.
+func TestStatsOfAFullTable(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true, Room: netnsenv.Free(0)})
+	x.sendSYNs(3, web)
+	got := x.stats()
+	if got.Drop+got.EarlyDrop < 3 || got.Insert != 0 {
+		t.Errorf("3 SYNs into a full table: %v", got)
+	}
+}
+
+func BenchmarkStats(b *testing.B) {
+	x := open(b, netnsenv.Config{Silent: true})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := x.o.Stats(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
