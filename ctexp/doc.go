@@ -32,6 +32,14 @@
 // When Inject returns, the kernel is done with every packet: counters, the table, the capture and the answers on the
 // links are final. What happens later by itself (a timer, a program's answer) one awaits by a condition: Await.
 //
+// # Steps, and what never happens
+//
+// States tells how a flow's entry is after each packet, Life what happened to it in the kernel's order; what never
+// happened is not in it:
+//
+//	x.States(flow, packets) // "SYN_SENT [UNREPLIED]", "SYN_RECV", "ESTABLISHED [ASSURED]"
+//	x.Life(flow)            // "NEW SYN_SENT", "UPDATE SYN_RECV", "UPDATE ESTABLISHED [ASSURED]"
+//
 // # What cannot be done here
 //
 // A test skips where the machine lacks something (user namespaces, the iptables binary), and says what, why and what to

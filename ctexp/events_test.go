@@ -1,6 +1,7 @@
 package ctexp_test
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
 )
 
 // router forwards between the clients of web, behind tun0, and its server, behind tun1.
@@ -106,5 +108,57 @@ func TestFlushByFilter(t *testing.T) {
 	}
 	if left := x.Flows(nf.Filter{Proto: nf.TCP}); len(left) != 3 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// With the receive buffer that an ordinary user gets by default, Inject loses no event, though each SYN makes an entry that
+// the host's RST ends at once.
+func TestInjectLosesNoEvents(t *testing.T) {
+	t.Parallel()
+	const flows, rmemDefault = 5000, 212_992
+	env, err := netnsenv.Open(t.Context(), netnsenv.Config{NoPath: true})
+	ctexp.Require(t, "open an Env", err)
+	lab, err := ctexp.Watch(t.Context(), env, observe.Config{NoFrames: true, EventBuffer: rmemDefault})
+	if err != nil {
+		t.Fatal(errors.Join(err, env.Close()))
+	}
+	defer lab.Close()
+
+	if _, err := lab.Inject(t.Context(), inject.SYNs(flows, web)); err != nil {
+		t.Fatal(err)
+	}
+
+	got := map[string]int{}
+	for e, err := range lab.Observer.Events(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[e.Short()]++
+	}
+	if diff := ctexp.Diff(map[string]int{"NEW SYN_SENT": flows, "DESTROY": flows}, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+// What the recording costs a flood of new flows.
+func BenchmarkInjectWithEvents(b *testing.B) {
+	const flows = 10000
+	for name, none := range map[string]bool{"recorded": false, "NoEvents": true} {
+		b.Run(name, func(b *testing.B) {
+			lab, err := ctexp.Open(b.Context(), netnsenv.Config{Silent: true, NoPath: true, NoFrames: true, NoEvents: none})
+			ctexp.Require(b, "open", err)
+			defer lab.Close()
+			for b.Loop() {
+				if _, err := lab.Inject(b.Context(), inject.SYNs(flows, web)); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				if _, err := lab.Flush(b.Context(), nf.Filter{}); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(flows*b.N)/b.Elapsed().Seconds(), "packets/s")
+		})
 	}
 }

@@ -13,6 +13,9 @@
 //	// send packets here
 //	got, err := o.Tally(ctx)
 //
+// What happened to the table, flow by flow, is in Events from the moment of opening on; Life picks one flow's. Follow tells
+// it while it happens. Where events were lost they say so, and read the table again.
+//
 // Why conntrack calls a packet INVALID is in Reasons, which rules a packet met in Trace, where the namespace was made so
 // that the kernel tells; ReasonsOf and StepsOf put them beside the frames of their packets. Path gives both as causes.
 //
