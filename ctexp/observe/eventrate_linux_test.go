@@ -2,7 +2,6 @@ package observe_test
 
 import (
 	"iter"
-	"slices"
 	"testing"
 	"time"
 
@@ -57,8 +56,11 @@ func (r *rates) round() (recorder, listen time.Duration) {
 	r.o.Drain()
 	recorder = time.Since(start)
 	start = time.Now()
+	lost := time.After(20 * time.Second)
 	for range queuedEvents {
 		select {
+		case <-lost:
+			r.Fatal("Listen has lost events without a word")
 		case <-r.heard:
 		case err := <-r.failed:
 			r.Fatal(err)
@@ -80,22 +82,6 @@ func established(n int) iter.Seq[nf.Entry] {
 				return
 			}
 		}
-	}
-}
-
-// The recorder keeps at least five times as many events in a second as ti-mo's Listen.
-func TestRecorderIsFasterThanListen(t *testing.T) {
-	x := openRates(t)
-	var ratios []float64
-	for range 15 {
-		recorder, listen := x.round()
-		ratios = append(ratios, float64(listen)/float64(recorder))
-	}
-	slices.Sort(ratios)
-	median := ratios[len(ratios)/2]
-	t.Logf("%.1f times as fast (%.1f to %.1f)", median, ratios[0], ratios[len(ratios)-1])
-	if median < 5 {
-		t.Errorf("%.1f times as fast, want 5", median)
 	}
 }
 
