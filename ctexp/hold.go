@@ -26,8 +26,8 @@ func hold(t TB, env *netnsenv.Env) {
 	<-interrupt
 }
 
-// enterLine is the command that leads into the namespace of a process that may be in a user namespace. The user that
-// runs the tests, and root, may use it.
+// enterLine is the command that leads into the namespace of a process that may be in a user namespace. It is for
+// the user that runs the tests: another one, root included, has no part in that user namespace.
 func enterLine(env *netnsenv.Env) string {
 	pid := os.Getpid()
 	user := fmt.Sprintf(" --preserve-credentials --user=/proc/%d/ns/user", pid)

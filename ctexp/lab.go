@@ -62,6 +62,9 @@ func (l *Lab) InjectBy(ctx context.Context, link string, packets iter.Seq[inject
 // the first packets, so that what the Observer hears of them has its place among them in the Timeline.
 func (l *Lab) inject(ctx context.Context, link *netnsenv.Link, packets iter.Seq[inject.Packet]) (int, error) {
 	const often = 64 // by default the buffers of an ordinary user hold 300 events or frames, of which a packet may make several
+	if packets == nil {
+		return 0, errors.New("ctexp: inject: the sequence is nil")
+	}
 	sent, err := inject.New(link).Send(ctx, func(yield func(inject.Packet) bool) {
 		n := 0
 		for p := range packets {

@@ -4,7 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -21,7 +26,7 @@ type Cmd struct {
 }
 
 // Command returns a command to run in the namespace. When the Env is closed, or this process killed, the kernel
-// kills the program; Close also kills what is left of its process group.
+// kills the program; Close also kills whatever it has started, if that is still in the namespace.
 func (e *Env) Command(ctx context.Context, name string, args ...string) *Cmd {
 	return &Cmd{Cmd: exec.CommandContext(ctx, name, args...), env: e}
 }
@@ -84,11 +89,36 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// kill ends the program's process group and collects the program.
+// kill ends the program, and whatever else was started in the namespace on its account, and collects the program.
 func (c *Cmd) kill() error {
-	if c.ProcessState == nil {
-		_ = unix.Kill(-c.Process.Pid, unix.SIGKILL) // it may have ended already
-	}
+	_ = c.Process.Kill() // it may have ended already
+	c.env.killInside()
 	_ = c.Wait() // killed, mostly: no news
 	return nil
+}
+
+// killInside kills every process that is in the namespace, also those whose parents have ended. This process is in none
+// of its Envs itself: a process counts by its main thread.
+func (e *Env) killInside() {
+	inside, err := os.Stat(fmt.Sprintf("/proc/self/fd/%d", e.thread.FD()))
+	if err != nil {
+		return
+	}
+	const passes = 10 // a process may start another while we look
+	for range passes {
+		found := false
+		processes, _ := filepath.Glob("/proc/[0-9]*/ns/net")
+		for _, p := range processes {
+			st, err := os.Stat(p) // of others' processes we learn nothing
+			if err != nil || !os.SameFile(st, inside) {
+				continue
+			}
+			if pid, err := strconv.Atoi(strings.Split(p, "/")[2]); err == nil {
+				found = unix.Kill(pid, unix.SIGKILL) == nil || found
+			}
+		}
+		if !found {
+			return
+		}
+	}
 }

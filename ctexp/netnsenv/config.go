@@ -3,6 +3,8 @@ package netnsenv
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/ours"
@@ -111,6 +113,12 @@ func (c Config) normalize() (Config, error) {
 	if c.Room.set && c.Room.free < 0 {
 		return c, fmt.Errorf("room for %d entries: want 0 or more", c.Room.free)
 	}
+	if c.Conntrack > Off {
+		return c, fmt.Errorf("conntrack %d: want On or Off", c.Conntrack)
+	}
+	if c.Conntrack == Off && c.Room.set {
+		return c, fmt.Errorf("room for %d entries: conntrack is off, and nothing would use them", c.Room.free)
+	}
 	for _, p := range c.Probes {
 		if c.Conntrack == Off && (p.State != 0 || p.Status != 0) {
 			return c, fmt.Errorf("probe %q: it asks conntrack, which is off, and would switch it on", p.Name)
@@ -124,6 +132,10 @@ func (c Config) normalize() (Config, error) {
 func (l LinkConfig) normalize(index int, only bool) (LinkConfig, error) {
 	if l.Name == "" {
 		l.Name = fmt.Sprintf("tun%d", index)
+	}
+	if strings.ContainsFunc(l.Name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == '%' || r == 0x7f }) ||
+		slices.Contains([]string{".", "..", "all", "default"}, l.Name) {
+		return l, fmt.Errorf("link %q: no name for an interface", l.Name)
 	}
 	if max := 15 - len(ours.FarPrefix); len(l.Name) > max {
 		return l, fmt.Errorf("link %q: the name is longer than %d bytes", l.Name, max)
@@ -144,6 +156,17 @@ func (l LinkConfig) normalize(index int, only bool) (LinkConfig, error) {
 		if !p.IsValid() {
 			return l, fmt.Errorf("link %q: prefix %v: want an address and a length, such as 192.0.2.1/24", l.Name, p)
 		}
+		if p.Addr().Is4In6() {
+			return l, fmt.Errorf("link %q: prefix %v: want IPv4 written as such", l.Name, p)
+		}
+	}
+	for i, p := range l.Prefixes {
+		if slices.Contains(l.Prefixes[:i], p) {
+			return l, fmt.Errorf("link %q: prefix %v twice", l.Name, p)
+		}
+	}
+	if l.hasIPv6() && l.MTU < 1280 {
+		return l, fmt.Errorf("link %q: MTU %d: IPv6 needs 1280", l.Name, l.MTU)
 	}
 	if l.Routes == nil && only {
 		seen := map[nf.Family]bool{}
@@ -173,6 +196,9 @@ func unspecified(f nf.Family) netip.Addr {
 	return netip.IPv4Unspecified()
 }
 
+// mostName is how long the name of a probe may be; that of its counter in the kernel may be twice as long.
+const mostName = 127
+
 // normalizeProbes gives every probe a name of its own. A probe that is named like a standard one must be that one.
 func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
 	standard := map[string]nf.Probe{}
@@ -184,6 +210,9 @@ func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
 	for i, p := range probes {
 		if p.Name == "" {
 			p.Name = p.DefaultName()
+		}
+		if len(p.Name) > mostName {
+			return nil, fmt.Errorf("probe %.20q…: the name is longer than %d bytes", p.Name, mostName)
 		}
 		if seen[p.Name] {
 			return nil, fmt.Errorf("probe %q: the name is taken", p.Name)

@@ -37,8 +37,10 @@ func EnterWith(e Entry) {
 		}
 		setMarker("in " + mountNamespace())
 		return
-	case mark == "in "+mountNamespace(), isUnshared() && !e.RealRoot:
+	case mark == "in "+mountNamespace():
 		return
+	case isUnshared() && !e.RealRoot && privateRunOnce() == nil:
+		return // as unshare -Urm has made it; without -m it goes on
 	}
 	if e.RealRoot {
 		setMarker(markerNotRoot + runAgain(e, unix.CLONE_NEWNS).Error())
@@ -100,7 +102,10 @@ func entered() error {
 	case mark == "in "+mountNamespace():
 		return nil
 	case isUnshared():
-		return privateRunOnce()
+		if err := privateRunOnce(); err != nil {
+			return fmt.Errorf("netnsenv: a user namespace without a mount namespace of its own (unshare -Urm, not -Ur): %w", err)
+		}
+		return nil
 	case strings.HasPrefix(mark, markerNotRoot):
 		return &nf.UnsupportedError{Need: "real root", Hint: "run it as root of the host", Err: errors.New(strings.TrimPrefix(mark, markerNotRoot))}
 	case strings.HasPrefix(mark, markerRefused):

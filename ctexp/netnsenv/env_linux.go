@@ -57,9 +57,16 @@ func Open(ctx context.Context, cfg Config) (*Env, error) {
 		}
 		return nil, fmt.Errorf("netnsenv: %w", err)
 	}
+	built := false
+	defer func() {
+		if !built { // also if a Ruleset of the user's has panicked
+			e.Close()
+		}
+	}()
 	if err := e.build(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("netnsenv: %w", err), e.Close())
+		return nil, fmt.Errorf("netnsenv: %w", err)
 	}
+	built = true
 	return e, nil
 }
 
@@ -138,7 +145,10 @@ func (e *Env) addRules(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, r := range e.cfg.Rules {
+	for i, r := range e.cfg.Rules {
+		if r == nil {
+			return fmt.Errorf("rules[%d] is nil", i)
+		}
 		if err := r.Load(ctx, e); err != nil {
 			return err
 		}
@@ -207,8 +217,14 @@ func (e *Env) FD() int {
 	return e.thread.FD()
 }
 
-// Path returns a path of the network namespace, for programs that take one: /proc/<pid>/fd/<n>. It is good until Close.
-func (e *Env) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), e.FD()) }
+// Path returns a path of the network namespace, for programs that take one: /proc/<pid>/fd/<n>. It is good until Close, and empty after it.
+func (e *Env) Path() string {
+	fd := e.FD()
+	if fd < 0 {
+		return ""
+	}
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd)
+}
 
 // String says which links the Env has, and how.
 func (e *Env) String() string {

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
+	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 )
 
@@ -80,17 +82,34 @@ func TestClosedEnvSaysSo(t *testing.T) {
 	_, serr := e.Sysctl("net.ipv4.ip_forward")
 	_, cerr := e.Table().Count()
 	_, nerr := e.NFTables()
+	_, werr := e.Links()[0].Write(inject.SYN(web))
 	for what, err := range map[string]error{
 		"Do": e.Do(func() error { return nil }), "Listen": lerr, "Dial": derr, "Sysctl": serr, "Count": cerr, "NFTables": nerr,
+		"Write": werr, "Create": e.Table().Create(entry(1)),
 		"Command": e.Command(t.Context(), "true").Run(),
 	} {
 		if !errors.Is(err, netnsenv.ErrClosed) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if e.FD() != -1 {
-		t.Errorf("FD: %d", e.FD())
+	if e.FD() != -1 || e.Path() != "" {
+		t.Errorf("FD %d, path %q", e.FD(), e.Path())
 	}
+}
+
+// A panic of the user's goes on, and what had been opened is closed.
+func TestPanickingRulesLeaveNothing(t *testing.T) { // not parallel: it counts the descriptors of the process
+	need(t, checkOpen(t))
+	before := descriptors(t)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic did not go on")
+			}
+		}()
+		_, _ = netnsenv.Open(t.Context(), netnsenv.Config{Rules: []netnsenv.Ruleset{netnsenv.NFTables(func(*nftables.Conn) error { panic("boom") })}})
+	}()
+	await(t, func() bool { return descriptors(t) <= before+2 })
 }
 
 func TestExpiredContextOpensNothing(t *testing.T) {

@@ -66,13 +66,14 @@ func (s saveText) Load(ctx context.Context, e *Env) error {
 	if err != nil {
 		return err
 	}
-	out, err := e.feed(ctx, s.text, path, "--noflush", "--wait")
+	out, err := e.feed(ctx, s.text+"\n", path, "--noflush", "--wait") // the legacy one wants the last line ended
 	if err == nil {
 		return nil
 	}
 	if m := regexp.MustCompile(`line:? (\d+)`).FindStringSubmatch(out); m != nil {
 		n, _ := strconv.Atoi(m[1]) // it is all digits
-		if l := line(s.text, n); l != "" {
+		// Of an unknown target the nft variant complains at the line that commits it.
+		if l := line(s.text, n); l != "" && strings.TrimSpace(l) != "COMMIT" {
 			out += fmt.Sprintf("\nline %d is: %s", n, l)
 		}
 	}

@@ -2,6 +2,7 @@ package netnsenv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -68,12 +69,23 @@ func (l *Link) Write(p []byte) (int, error) {
 	if err == nil {
 		l.written.Add(1)
 	}
-	return n, err
+	return n, closedError(err)
+}
+
+// closedError is ErrClosed for an outer end that has been closed with its Env.
+func closedError(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return ErrClosed
+	}
+	return err
 }
 
 // Read returns the next packet that left by the link, from the network layer on. Packets that nobody reads queue up,
 // and beyond some hundred are lost here, though captured. It waits until the deadline.
-func (l *Link) Read(p []byte) (int, error) { return l.dev.Read(p) }
+func (l *Link) Read(p []byte) (int, error) {
+	n, err := l.dev.Read(p)
+	return n, closedError(err)
+}
 
 // SetReadDeadline bounds Read as in package net: the zero time is no bound, a time gone by makes Read return
 // os.ErrDeadlineExceeded at once.

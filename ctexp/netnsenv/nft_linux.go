@@ -3,6 +3,7 @@ package netnsenv
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -20,6 +21,9 @@ type nftFunc func(*nftables.Conn) error
 
 // Load implements Ruleset.
 func (f nftFunc) Load(_ context.Context, e *Env) error {
+	if f == nil {
+		return errors.New("nftables rules: the function is nil")
+	}
 	c, err := e.NFTables()
 	if err != nil {
 		return err

@@ -22,12 +22,13 @@ func TestRulesOfEveryKindAct(t *testing.T) {
 -A INPUT -m comment --comment "all of it" -j DROP
 COMMIT
 `),
-		"save, nft":        netnsenv.IPTablesSave(netnsenv.IPTablesNFT, "*filter\n-A INPUT -j DROP\nCOMMIT\n"),
-		"single, legacy":   netnsenv.IPTables(netnsenv.IPTablesLegacy, `-A INPUT -m comment --comment "all of it" -j DROP`),
-		"single, nft":      netnsenv.IPTables(netnsenv.IPTablesNFT, "-N ALL", "-A ALL -j DROP", "-I INPUT -j ALL"),
-		"policy, legacy":   netnsenv.IPTables(netnsenv.IPTablesLegacy, "-t filter -P INPUT DROP"),
-		"nftables.Conn":    netnsenv.NFTables(dropInput),
-		"rule then delete": netnsenv.IPTables(netnsenv.IPTablesNFT, "-A INPUT -j ACCEPT", "-D INPUT -j ACCEPT", "-A INPUT -j DROP"),
+		"save, last line open": netnsenv.IPTablesSave(netnsenv.IPTablesLegacy, "*filter\n-A INPUT -j DROP\nCOMMIT"),
+		"save, nft":            netnsenv.IPTablesSave(netnsenv.IPTablesNFT, "*filter\n-A INPUT -j DROP\nCOMMIT\n"),
+		"single, legacy":       netnsenv.IPTables(netnsenv.IPTablesLegacy, `-A INPUT -m comment --comment "all of it" -j DROP`),
+		"single, nft":          netnsenv.IPTables(netnsenv.IPTablesNFT, "-N ALL", "-A ALL -j DROP", "-I INPUT -j ALL"),
+		"policy, legacy":       netnsenv.IPTables(netnsenv.IPTablesLegacy, "-t filter -P INPUT DROP"),
+		"nftables.Conn":        netnsenv.NFTables(dropInput),
+		"rule then delete":     netnsenv.IPTables(netnsenv.IPTablesNFT, "-A INPUT -j ACCEPT", "-D INPUT -j ACCEPT", "-A INPUT -j DROP"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -57,14 +58,17 @@ func TestWrongRulesAreShown(t *testing.T) {
 		rules netnsenv.Ruleset
 		want  []string
 	}{
-		"nft":       {netnsenv.NFT("table ip f {\n\tnonsense\n}\n"), []string{":2:", "nonsense"}},
-		"save":      {netnsenv.IPTablesSave(netnsenv.IPTablesLegacy, "*filter\n-A INPUT -j DROP\n-A INPUT --nonsense\nCOMMIT\n"), []string{"line 3 is: -A INPUT --nonsense"}},
-		"save, nft": {netnsenv.IPTablesSave(netnsenv.IPTablesNFT, "*filter\n-A INPUT --nonsense\nCOMMIT\n"), []string{"line 2 is: -A INPUT --nonsense"}},
-		"single":    {netnsenv.IPTables(netnsenv.IPTablesLegacy, "-A INPUT -j DROP", "-A INPUT --nonsense"), []string{`rule "-A INPUT --nonsense"`, "unknown option"}},
-		"command":   {netnsenv.IPTables(netnsenv.IPTablesLegacy, "--flush INPUT"), []string{`command "--flush"`}},
-		"quote":     {netnsenv.IPTables(netnsenv.IPTablesLegacy, `-A INPUT "`), []string{"left open"}},
-		"variant":   {netnsenv.IPTables("iptables-new", "-A INPUT"), []string{`variant "iptables-new"`}},
-		"conn":      {netnsenv.NFTables(func(c *nftables.Conn) error { return errors.ErrUnsupported }), []string{"nftables rules"}},
+		"nft":                 {netnsenv.NFT("table ip f {\n\tnonsense\n}\n"), []string{":2:", "nonsense"}},
+		"save":                {netnsenv.IPTablesSave(netnsenv.IPTablesLegacy, "*filter\n-A INPUT -j DROP\n-A INPUT --nonsense\nCOMMIT\n"), []string{"line 3 is: -A INPUT --nonsense"}},
+		"save, nft":           {netnsenv.IPTablesSave(netnsenv.IPTablesNFT, "*filter\n-A INPUT --nonsense\nCOMMIT\n"), []string{"line 2 is: -A INPUT --nonsense"}},
+		"single":              {netnsenv.IPTables(netnsenv.IPTablesLegacy, "-A INPUT -j DROP", "-A INPUT --nonsense"), []string{`rule "-A INPUT --nonsense"`, "unknown option"}},
+		"command":             {netnsenv.IPTables(netnsenv.IPTablesLegacy, "--flush INPUT"), []string{`command "--flush"`}},
+		"quote":               {netnsenv.IPTables(netnsenv.IPTablesLegacy, `-A INPUT "`), []string{"left open"}},
+		"variant":             {netnsenv.IPTables("iptables-new", "-A INPUT"), []string{`variant "iptables-new"`}},
+		"nil":                 {nil, []string{"rules[0] is nil"}},
+		"nil function":        {netnsenv.NFTables(nil), []string{"function is nil"}},
+		"unknown target, nft": {netnsenv.IPTablesSave(netnsenv.IPTablesNFT, "*raw\n-A PREROUTING -j NOPE\nCOMMIT"), []string{"NOPE"}},
+		"conn":                {netnsenv.NFTables(func(c *nftables.Conn) error { return errors.ErrUnsupported }), []string{"nftables rules"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -2,6 +2,7 @@ package netnsenv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -19,7 +20,7 @@ func (e *Env) Listen(ctx context.Context, network, address string) (net.Listener
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("netnsenv: %w", err)
+		return nil, prefixed(err)
 	}
 	e.onClose(l)
 	return l, nil
@@ -34,7 +35,7 @@ func (e *Env) ListenPacket(ctx context.Context, network, address string) (net.Pa
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("netnsenv: %w", err)
+		return nil, prefixed(err)
 	}
 	e.onClose(c)
 	return c, nil
@@ -44,7 +45,7 @@ func (e *Env) ListenPacket(ctx context.Context, network, address string) (net.Pa
 // literal one. It waits on a thread of its own, so that the Env goes on meanwhile.
 func (e *Env) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := checkLiteral(address); err != nil {
-		return nil, fmt.Errorf("netnsenv: %w", err)
+		return nil, prefixed(err)
 	}
 	if e.FD() < 0 {
 		return nil, ErrClosed
@@ -58,10 +59,18 @@ func (e *Env) Dial(ctx context.Context, network, address string) (net.Conn, erro
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("netnsenv: %w", err)
+		return nil, prefixed(err)
 	}
 	e.onClose(c)
 	return c, nil
+}
+
+// prefixed names the package, unless the error does so itself.
+func prefixed(err error) error {
+	if errors.Is(err, ErrClosed) {
+		return err
+	}
+	return fmt.Errorf("netnsenv: %w", err)
 }
 
 func (e *Env) socket(address string, open func() error) error {

@@ -2,7 +2,10 @@ package netnsenv_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -10,6 +13,35 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 )
+
+// What a program has left in the background dies with the Env as well, whoever has waited for the program.
+func TestBackgroundProcessesDieWithTheEnv(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	c := e.Command(t.Context(), "sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!")
+	out, err := c.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waited := make(chan struct{})
+	server := e.Command(t.Context(), "sleep", "1000")
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Wait(); close(waited) }() // while Close kills it
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-waited
+	await(t, func() bool { // a moment may pass until init has collected it
+		st, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err != nil || strings.Contains(string(st), ") Z ")
+	})
+}
 
 // A server and a client of package net meet inside; neither is to be seen from outside.
 func TestSocketsBelongInside(t *testing.T) {

@@ -58,7 +58,12 @@ func (t *Table) Count() (int, error) {
 
 // Create inserts an entry. It needs both tuples and a timeout; a TCP entry takes its state, too. A zero status is
 // CONFIRMED alone; others must contain it. On a full table the kernel says ENOMEM, for an entry that is there EEXIST.
-func (t *Table) Create(e nf.Entry) error { return t.request("create", e, ctnl.AppendCreate) }
+func (t *Table) Create(e nf.Entry) error {
+	if !e.Orig.Src.IsValid() || !e.Reply.Src.IsValid() || e.Timeout <= 0 {
+		return fmt.Errorf("create entry %v: want both tuples and a timeout", e)
+	}
+	return t.request("create", e, ctnl.AppendCreate)
+}
 
 // Update changes the entry that has e's tuples, zone and, unless it is zero, id. What is zero in e stays as it is.
 func (t *Table) Update(e nf.Entry) error {

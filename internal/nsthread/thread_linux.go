@@ -114,6 +114,11 @@ func (t *Thread) FD() int { return int(t.netns.Fd()) }
 // Do runs f on the thread and returns its error; a panic of f goes on in the caller. Called on the thread itself it
 // just calls f. After Close it returns ErrClosed.
 func (t *Thread) Do(f func() error) error {
+	select {
+	case <-t.gone: // before all: another thread may have its number by now
+		return ErrClosed
+	default:
+	}
 	if unix.Gettid() == t.tid { // only our locked goroutine runs there
 		return f()
 	}
