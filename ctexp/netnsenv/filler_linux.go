@@ -29,6 +29,7 @@ type filler struct {
 	port    []int  // likewise the varying port
 	answer  []byte
 	seq     uint32
+	next    int // number of the next entry
 }
 
 // fillerAddress and fillerPort are the ones that vary: values that occur nowhere else in the template.
@@ -89,16 +90,18 @@ func (f *filler) init(unreplied bool) error {
 	return nil
 }
 
-// fill inserts n entries that differ from each other.
+// fill inserts n entries that differ from each other, and from those of an earlier call.
 func (f *filler) fill(ctx context.Context, n int) error {
 	most := len(f.batch) / f.size
-	for from := 0; from < n; from += most {
+	for end := f.next + n; f.next < end; {
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("%d entries inserted: %w", from, context.Cause(ctx))
+			return fmt.Errorf("%d entries inserted: %w", f.next, context.Cause(ctx))
 		}
-		if err := f.insert(from, min(most, n-from)); err != nil {
-			return fmt.Errorf("insert entries %d to %d: %w", from, min(from+most, n)-1, err)
+		batch := min(most, end-f.next)
+		if err := f.insert(f.next, batch); err != nil {
+			return fmt.Errorf("insert entries %d to %d: %w", f.next, f.next+batch-1, err)
 		}
+		f.next += batch
 	}
 	return nil
 }

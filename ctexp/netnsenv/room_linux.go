@@ -97,7 +97,24 @@ func (e *Env) addFiller(ctx context.Context, n int) error {
 		filling.Lock()
 		defer filling.Unlock()
 		e.onClose(closerFunc(e.unfill)) // also if not all of it fits
-		err = errors.Join(f.fill(ctx, n), f.close())
+		err = errors.Join(e.fillUp(ctx, f, n), f.close())
 	}
 	return errors.Join(err, e.setSysctl(keyEvents, events))
+}
+
+// fillUp inserts n entries, and those again that the garbage collector takes meanwhile: it may be at work because a full
+// table somewhere on the host has dropped a packet, and takes what was never answered.
+func (e *Env) fillUp(ctx context.Context, f *filler, n int) error {
+	const rounds = 20 // one scan of the collector's is over long before
+	for missing, i := n, 0; missing > 0 && i < rounds; i++ {
+		if err := f.fill(ctx, missing); err != nil {
+			return err
+		}
+		count, err := e.number(keyCount)
+		if err != nil {
+			return err
+		}
+		missing = n - count
+	}
+	return nil
 }

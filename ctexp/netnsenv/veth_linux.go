@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/jsimonetti/rtnetlink/v2"
@@ -20,6 +21,7 @@ import (
 type veth struct {
 	*os.File        // the packet socket
 	header   []byte // destination and source address of what is injected
+	closed   atomic.Bool
 }
 
 const ethernetHeader = 14
@@ -121,12 +123,16 @@ func noChecksumOffload(name string) error {
 // Close closes the packet socket in the background: the kernel waits some 15 ms for RCU (net/packet/af_packet.c,
 // packet_release), and nobody has to wait with it.
 func (v *veth) Close() error {
+	v.closed.Store(true)
 	go v.File.Close()
 	return nil
 }
 
 // Write adds the Ethernet header.
 func (v *veth) Write(p []byte) (int, error) {
+	if v.closed.Load() {
+		return 0, os.ErrClosed
+	}
 	frame := make([]byte, 0, ethernetHeader+len(p))
 	frame = append(frame, v.header...)
 	if len(p) > 0 && p[0]>>4 == 6 {
@@ -140,6 +146,9 @@ func (v *veth) Write(p []byte) (int, error) {
 
 // Read takes the Ethernet header away.
 func (v *veth) Read(p []byte) (int, error) {
+	if v.closed.Load() {
+		return 0, os.ErrClosed
+	}
 	frame := make([]byte, ethernetHeader+len(p))
 	n, err := v.File.Read(frame)
 	if n < ethernetHeader {

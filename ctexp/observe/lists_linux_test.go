@@ -62,13 +62,10 @@ func TestExpectationsComeAndAreUsedUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, related := range x.entries(nf.Filter{Status: nf.Expected, StatusMask: nf.Expected}) {
-		if related.Master != e.Orig {
-			t.Errorf("master of %v: %v, want %v", related, related.Master, e.Orig)
-		}
-		return
+	related := x.entries(nf.Filter{Status: nf.Expected, StatusMask: nf.Expected})
+	if len(related) != 1 || related[0].Master != e.Orig {
+		t.Errorf("EXPECTED entries %v, want one with the master %v", related, e.Orig)
 	}
-	t.Error("no entry is EXPECTED")
 }
 
 func (l lab) entries(f nf.Filter) []nf.Entry {
