@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/internal/userns"
 )
 
 // envHold is the environment variable that keeps a failed test's namespace open.
@@ -30,9 +30,9 @@ func hold(t TB, env *netnsenv.Env) {
 // the user that runs the tests: another one, root included, has no part in that user namespace.
 func enterLine(env *netnsenv.Env) string {
 	pid := os.Getpid()
-	user := fmt.Sprintf(" --preserve-credentials --user=/proc/%d/ns/user", pid)
-	if m, err := os.ReadFile("/proc/self/uid_map"); err == nil && strings.Join(strings.Fields(string(m)), " ") == "0 0 4294967295" {
-		user = "" // it is the host's, and one cannot enter the user namespace that one is in
+	user := "" // the host's: one cannot enter the user namespace that one is in
+	if userns.Own() {
+		user = fmt.Sprintf(" --preserve-credentials --user=/proc/%d/ns/user", pid)
 	}
 	return fmt.Sprintf("nsenter%s --mount=/proc/%d/ns/mnt --net=%s", user, pid, env.Path())
 }

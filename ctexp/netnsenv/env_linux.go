@@ -15,6 +15,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/nsthread"
+	"github.com/ctexp/go-ctexp/internal/userns"
 )
 
 // Env is an open network namespace with everything that the Config asked for. Its methods may be called from any
@@ -50,7 +51,7 @@ func Open(ctx context.Context, cfg Config) (*Env, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("netnsenv: open: %w", context.Cause(ctx))
 	}
-	e := &Env{cfg: cfg, inUserNS: inUserNamespace()}
+	e := &Env{cfg: cfg, inUserNS: userns.Own()}
 	if e.thread, err = nsthread.New(); err != nil {
 		if errors.Is(err, unix.EPERM) {
 			err = userNamespacesError(err)
@@ -268,11 +269,4 @@ func (e *Env) Close() error {
 	}
 	e.thread.Close()
 	return errors.Join(errs...)
-}
-
-// inUserNamespace reports whether the process is in another user namespace than the host's root, whose map is the
-// identity.
-func inUserNamespace() bool {
-	m, err := os.ReadFile("/proc/self/uid_map")
-	return err == nil && strings.Join(strings.Fields(string(m)), " ") != "0 0 4294967295"
 }

@@ -2,7 +2,6 @@ package observe
 
 import (
 	"context"
-	"fmt"
 	"iter"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -16,25 +15,7 @@ import (
 // while sending, or ask for a Ring), MaxFrames was reached, or a frame was larger than 64 KiB and is there in part.
 // With Config.NoFrames the error is an nf.UnsupportedError.
 func (o *Observer) Frames(ctx context.Context) iter.Seq2[Frame, error] {
-	return func(yield func(Frame, error) bool) {
-		frames, lost, err := o.captured(ctx)
-		if err != nil {
-			yield(Frame{}, fmt.Errorf("frames: %w", err))
-			return
-		}
-		for _, f := range frames {
-			if err := o.goOn(ctx); err != nil {
-				yield(Frame{}, fmt.Errorf("frames: %w", err))
-				return
-			}
-			if !yield(f, nil) {
-				return
-			}
-		}
-		if lost != (lostFrames{}) {
-			yield(Frame{}, fmt.Errorf("frames: %w: %v", ErrFramesLost, lost))
-		}
-	}
+	return recording(ctx, o, "frames", ErrFramesLost, o.captured)
 }
 
 func (o *Observer) captured(ctx context.Context) ([]Frame, lostFrames, error) {

@@ -32,25 +32,7 @@ const reasonBuffer = 8 << 20
 // Where some are missing the iteration ends in ErrReasonsLost. In a namespace where conntrack was not asked for reasons
 // when the Observer was opened, or where somebody else reads them, the error is an nf.UnsupportedError.
 func (o *Observer) Reasons(ctx context.Context) iter.Seq2[Reason, error] {
-	return func(yield func(Reason, error) bool) {
-		reasons, lost, err := o.explained(ctx)
-		if err != nil {
-			yield(Reason{}, fmt.Errorf("reasons: %w", err))
-			return
-		}
-		for _, r := range reasons {
-			if err := o.goOn(ctx); err != nil {
-				yield(Reason{}, fmt.Errorf("reasons: %w", err))
-				return
-			}
-			if !yield(r, nil) {
-				return
-			}
-		}
-		if lost != (lostReasons{}) {
-			yield(Reason{}, fmt.Errorf("reasons: %w: %v", ErrReasonsLost, lost))
-		}
-	}
+	return recording(ctx, o, "reasons", ErrReasonsLost, o.explained)
 }
 
 func (o *Observer) explained(ctx context.Context) ([]Reason, lostReasons, error) {
@@ -186,26 +168,8 @@ func netlinkAttr(typ uint16, v ...byte) []byte {
 
 // read keeps what is queued. What the buffer could not hold is told by the numbers of the packets.
 func (w *reasonWatch) read(fd int, _ bool) error {
-	b := batches.Get().(*batch)
-	defer batches.Put(b)
-	for {
-		n, err := b.receive(fd)
-		switch {
-		case err == unix.EAGAIN:
-			return nil
-		case err == unix.ENOBUFS:
-			w.log.overrun()
-			continue
-		case err != nil:
-			return fmt.Errorf("receive from NFLOG: %w", err)
-		}
-		now := time.Now()
-		for i := range n {
-			if err := w.log.add(b.payload(i), now, func(index int32) string { return w.link(fd, index) }); err != nil {
-				return err
-			}
-		}
-	}
+	link := func(index int32) string { return w.link(fd, index) }
+	return receiveAll(fd, "from NFLOG", w.log.overrun, func(m []byte, now time.Time) error { return w.log.add(m, now, link) })
 }
 
 // link returns the name of a link, as it was when its first packet was read.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -48,26 +47,7 @@ func watchTrace() (*traceWatch, error) {
 
 // read keeps what is queued.
 func (w *traceWatch) read(fd int, _ bool) error {
-	b := batches.Get().(*batch)
-	defer batches.Put(b)
-	for {
-		n, err := b.receive(fd)
-		switch {
-		case err == unix.EAGAIN:
-			return nil
-		case err == unix.ENOBUFS:
-			w.log.overrun()
-			continue
-		case err != nil:
-			return fmt.Errorf("receive the trace: %w", err)
-		}
-		now := time.Now()
-		for i := range n {
-			if err := w.log.add(b.payload(i), now); err != nil {
-				return err
-			}
-		}
-	}
+	return receiveAll(fd, "the trace", w.log.overrun, w.log.add)
 }
 
 // Trace returns which rules each traced packet met since the Observer was opened until the iteration begins, in the order
@@ -78,25 +58,7 @@ func (w *traceWatch) read(fd int, _ bool) error {
 // Rules that are gone when the iteration begins have no text. Where steps are missing it ends in ErrTraceLost; where
 // nothing in the namespace has packets traced, the error is an nf.UnsupportedError.
 func (o *Observer) Trace(ctx context.Context) iter.Seq2[Step, error] {
-	return func(yield func(Step, error) bool) {
-		steps, lost, err := o.traced(ctx)
-		if err != nil {
-			yield(Step{}, fmt.Errorf("trace: %w", err))
-			return
-		}
-		for _, s := range steps {
-			if err := o.goOn(ctx); err != nil {
-				yield(Step{}, fmt.Errorf("trace: %w", err))
-				return
-			}
-			if !yield(s, nil) {
-				return
-			}
-		}
-		if lost != (lostSteps{}) {
-			yield(Step{}, fmt.Errorf("trace: %w: %v", ErrTraceLost, lost))
-		}
-	}
+	return recording(ctx, o, "trace", ErrTraceLost, o.traced)
 }
 
 func (o *Observer) traced(ctx context.Context) ([]Step, lostSteps, error) {
