@@ -17,16 +17,16 @@ import (
 // timeline.txt, flows.txt, stats.txt, the rules with their counters and the sysctls that differ from a new namespace's.
 // The name precedes every file's. It returns the names of the files; what could not be had is named in the report.
 func (l *Lab) WriteReport(ctx context.Context, dir, name string) ([]string, error) {
-	d, frames := l.reportData(ctx, name)
-	return writeReport(dir, d, frames)
+	k := l.look(ctx)
+	return writeReport(dir, l.reportData(k, name), k)
 }
 
-func writeReport(dir string, d report.Data, frames []observe.Frame) ([]string, error) {
-	files, err := report.WriteFiles(dir, d, report.File{
+func writeReport(dir string, d report.Data, k look) ([]string, error) {
+	files, err := report.WriteFiles(dir, d, append(rulesetFiles(k.texts), report.File{
 		Name: report.NameCapture,
 		Write: func(w io.Writer) error {
 			next := 0 // the comments are asked for in the order of the frames
-			return observe.WritePcapng(w, frames, func(observe.Frame) string {
+			return observe.WritePcapng(w, k.record.Frames, func(observe.Frame) string {
 				next++
 				if next > len(d.Frames) {
 					return ""
@@ -34,7 +34,7 @@ func writeReport(dir string, d report.Data, frames []observe.Frame) ([]string, e
 				return d.Frames[next-1].Comment()
 			})
 		},
-	})
+	})...)
 	if err != nil {
 		return files, fmt.Errorf("ctexp: write the report: %w", err)
 	}
@@ -43,14 +43,14 @@ func writeReport(dir string, d report.Data, frames []observe.Frame) ([]string, e
 
 // keepArtifacts writes the report of a failed test where it is found again: into the test's artifact folder if it has one
 // that is kept (go test -artifacts), else into a fresh one. It returns a line for the log.
-func (x *Experiment) keepArtifacts(ctx context.Context) string {
+func (x *Experiment) keepArtifacts(k look) string {
 	dir, err := artifactFolder(x.t)
 	if err != nil {
 		return fmt.Sprintf("no artifacts: %v", err)
 	}
-	d, frames := x.reportData(ctx, x.t.Name())
-	d.Failed, d.Diff = true, x.failure
-	files, err := writeReport(dir, d, frames)
+	d := x.reportData(k, x.t.Name())
+	d.Failed, d.Diff = true, x.failures.String()
+	files, err := writeReport(dir, d, k)
 	if len(files) == 0 {
 		return fmt.Sprintf("no artifacts: %v", err)
 	}

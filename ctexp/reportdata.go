@@ -1,7 +1,6 @@
 package ctexp
 
 import (
-	"context"
 	"errors"
 	"os"
 	"runtime"
@@ -14,26 +13,22 @@ import (
 )
 
 // reportData collects what the report of an experiment has. A part that cannot be had is named in its Missing.
-func (l *Lab) reportData(ctx context.Context, test string) (report.Data, []observe.Frame) {
-	c := collector{ctx: ctx, lab: l}
+func (l *Lab) reportData(k look, test string) report.Data {
+	c := collector{look: k, lab: l}
 	c.d = report.Data{Test: test, Time: l.opened, Took: l.took(), Kernel: kernel(), Versions: versions(), Sent: l.sent.Load()}
 	c.place()
 	c.counts()
 	c.flows()
 	c.rules()
 	c.frames()
-	return c.d, c.seen
+	return c.d
 }
 
 // collector fills a report part by part.
 type collector struct {
-	ctx    context.Context
-	lab    *Lab
-	d      report.Data
-	tally  observe.Tally
-	table  []nf.Entry
-	events []observe.Event
-	seen   []observe.Frame
+	look
+	lab *Lab
+	d   report.Data
 
 	entryOf map[nf.Tuple]nf.Entry // see byTuple
 }
@@ -61,23 +56,21 @@ func (c *collector) place() {
 }
 
 func (c *collector) counts() {
-	path, err := c.lab.Observer.Path(c.ctx)
-	c.missing(report.PartPath, err)
-	c.d.Path.Silenced = path.Silenced
-	for _, p := range path.Points {
+	c.missing(report.PartPath, c.pathErr)
+	c.d.Path.Silenced = c.path.Silenced
+	for _, p := range c.path.Points {
 		c.d.Path.Points = append(c.d.Path.Points, report.Point{
 			Name: p.Probe.Name, Family: p.Probe.Family.String(), Hook: p.Probe.Hook.String(),
 			Priority: int(p.Probe.Priority), Packets: p.Packets,
 		})
 	}
-	for _, l := range path.Losses() {
+	for _, l := range c.path.Losses() {
 		c.d.Path.Losses = append(c.d.Path.Losses, report.Loss{
 			Family: l.Family.String(), From: l.From, To: l.To, Lost: l.Lost, Of: l.Of, Why: l.Why,
 		})
 	}
-	c.tally, err = c.lab.Observer.Tally(c.ctx)
-	c.missing(report.PartTally, err)
-	if err != nil {
+	c.missing(report.PartTally, c.tallyErr)
+	if c.tallyErr != nil {
 		return
 	}
 	t := c.tally
@@ -88,10 +81,9 @@ func (c *collector) counts() {
 		report.Count{Name: "entries", N: int64(t.Entries)}, report.Count{Name: "dropped", N: int64(t.Dropped)},
 		report.Count{Name: "evicted", N: int64(t.Evicted)}, report.Count{Name: "collected", N: int64(t.Collected)},
 		report.Count{Name: "invalid", N: int64(t.Invalid)}, report.Count{Name: "insert_failed", N: int64(t.InsertFailed)})
-	stats, err := c.lab.Observer.Stats(c.ctx)
-	c.missing(report.PartStats, err)
-	if err == nil {
-		for name, n := range stats.All() {
+	c.missing(report.PartStats, c.statsErr)
+	if c.statsErr == nil {
+		for name, n := range c.stats.All() {
 			c.d.Stats = append(c.d.Stats, report.Count{Name: name, N: int64(n)})
 		}
 	}
@@ -105,14 +97,10 @@ func (c *collector) counts() {
 }
 
 func (c *collector) flows() {
-	events, err := collect(c.lab.Observer.Events(c.ctx))
-	c.missing("events", err)
-	c.events = events
-	c.table, err = collect(c.lab.Observer.Flows(c.ctx, nf.Filter{}))
-	c.missing(report.PartFlows, err)
-	for i, e := range c.table {
+	c.missing(report.PartFlows, c.look.flowsErr)
+	for i, e := range c.look.flows {
 		if i == mostFlows {
-			c.d.Omitted.Flows = len(c.table) - i
+			c.d.Omitted.Flows = len(c.look.flows) - i
 			break
 		}
 		f := report.Flow{
@@ -121,7 +109,7 @@ func (c *collector) flows() {
 			Helper: e.Helper, Labels: e.Labels,
 			Packets: [2]int64{int64(e.Packets.Orig), int64(e.Packets.Reply)},
 			Bytes:   [2]int64{int64(e.Bytes.Orig), int64(e.Bytes.Reply)},
-			Life:    observe.Life(events, e.Orig),
+			Life:    observe.Life(c.record.Events, e.Orig),
 		}
 		if e.Orig.Proto == nf.TCP {
 			f.State = e.State.String()
@@ -131,9 +119,8 @@ func (c *collector) flows() {
 }
 
 func (c *collector) rules() {
-	rules, err := c.lab.Observer.Rules(c.ctx)
-	c.missing(report.PartRules, err)
-	for _, r := range rules {
+	c.missing(report.PartRules, errors.Join(append(c.textErrs, c.rulesErr)...))
+	for _, r := range c.look.rules {
 		c.d.Rules = append(c.d.Rules, report.Rule{
 			Backend: r.Backend, Family: r.Family, Table: r.Table, Chain: r.Chain, Kind: string(r.Kind), Text: r.Text,
 			Counted: r.Counted, Packets: r.Packets, Bytes: r.Bytes,

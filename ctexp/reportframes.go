@@ -13,17 +13,15 @@ import (
 
 // frames puts beside each frame what conntrack made of its packet, as far as events, reasons, rules and the table tell.
 func (c *collector) frames() {
-	frames, err := collect(c.lab.Observer.Frames(c.ctx))
-	c.missing(report.PartFrames, err)
-	c.seen = frames
-	reasons, err := collect(c.lab.Observer.Reasons(c.ctx))
-	c.missing("reasons", err)
-	steps, err := collect(c.lab.Observer.Trace(c.ctx))
-	if !errors.Is(err, errors.ErrUnsupported) { // tracing is asked for by Config.Trace: to do without is no lack
-		c.missing("trace", err)
+	r := c.record
+	for _, err := range r.Missing {
+		part, _, _ := strings.Cut(err.Error(), ":")
+		if part == "trace" && errors.Is(err, errors.ErrUnsupported) {
+			continue // tracing is asked for by Config.Trace: to do without is no lack
+		}
+		c.missing(part, err)
 	}
-	timeline, err := c.lab.Observer.Timeline(c.ctx)
-	c.missing(report.PartTimeline, err)
+	timeline := r.Timeline()
 	c.moments(timeline)
 
 	states := map[int]string{}
@@ -32,9 +30,10 @@ func (c *collector) frames() {
 			states[m.Frame] = shortEvent(m.Text)
 		}
 	}
-	ofReasons, _ := observe.ReasonsOf(frames, reasons)
-	ofSteps, _ := observe.StepsOf(frames, steps)
-	for i, f := range frames {
+	ofReasons, _ := observe.ReasonsOf(r.Frames, r.Reasons)
+	ofSteps, _ := observe.StepsOf(r.Frames, r.Steps)
+	ofDrops, _ := observe.DropsOf(r.Frames, r.Drops)
+	for i, f := range r.Frames {
 		_, line, _ := strings.Cut(f.String(), f.Dir.String())
 		out := report.Frame{
 			At: f.Time.Sub(c.d.Time), Link: f.Link, Dir: strings.ToLower(f.Dir.String()),
@@ -52,12 +51,23 @@ func (c *collector) frames() {
 				out.State = "INVALID"
 			}
 		}
+		for _, drop := range ofDrops[i] {
+			out.Verdict = report.Dropped
+			if drop.Reason != byNetfilter {
+				out.Reason = strings.TrimSuffix(drop.Reason+" in "+drop.Function, " in ")
+			}
+		}
 		if out.State == "" && f.Dir == observe.In {
 			out.State = c.stateOf(f)
 		}
 		c.d.Frames = append(c.d.Frames, out)
 	}
 	c.blameFullTable()
+	for i, f := range c.d.Frames {
+		if f.Verdict == report.Dropped && f.Reason == "" {
+			c.d.Frames[i].Reason = "dropped by a rule (" + byNetfilter + ")"
+		}
+	}
 	if n := len(c.d.Frames) - mostFrames; n > 0 {
 		c.d.Frames, c.d.Omitted.Frames = c.d.Frames[:mostFrames], n
 	}
@@ -102,10 +112,10 @@ func (c *collector) byTuple() map[nf.Tuple]nf.Entry {
 		return c.entryOf
 	}
 	c.entryOf = map[nf.Tuple]nf.Entry{}
-	for _, e := range c.events {
+	for _, e := range c.record.Events {
 		c.entryOf[e.Entry.Orig], c.entryOf[e.Entry.Reply] = nf.Entry{}, nf.Entry{}
 	}
-	for _, e := range c.table {
+	for _, e := range c.look.flows {
 		c.entryOf[e.Orig], c.entryOf[e.Reply] = e, e
 	}
 	return c.entryOf
@@ -113,12 +123,15 @@ func (c *collector) byTuple() map[nf.Tuple]nf.Entry {
 
 const noEntry = "no entry"
 
+// byNetfilter is the kernel's reason for what rules and conntrack drop.
+const byNetfilter = "NETFILTER_DROP"
+
 // blameFullTable says of the packets without an entry that the full table has dropped them, if there are as many of them
 // as it has dropped.
 func (c *collector) blameFullTable() {
 	var without []int
 	for i, f := range c.d.Frames {
-		if f.State == noEntry && f.Verdict == "" {
+		if f.State == noEntry && f.Reason == "" {
 			without = append(without, i)
 		}
 	}
@@ -136,7 +149,9 @@ func (c *collector) moments(t observe.Timeline) {
 			c.d.Omitted.Timeline = len(t.Moments) - i
 			break
 		}
-		c.d.Timeline = append(c.d.Timeline, report.Moment{At: m.Time.Sub(c.d.Time), Kind: m.Kind.String(), Line: m.Text})
+		c.d.Timeline = append(c.d.Timeline, report.Moment{
+			At: m.Time.Sub(c.d.Time), Kind: m.Kind.String(), Line: m.Text, Loss: m.Kind == observe.KindDrop,
+		})
 	}
 }
 

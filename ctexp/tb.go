@@ -10,6 +10,7 @@ type TB interface {
 	Helper()
 	Name() string
 	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
 	Skipf(format string, args ...any)
 	Failed() bool
@@ -17,9 +18,10 @@ type TB interface {
 }
 
 // How long an operation may wait where the test has no deadline, and what it leaves of one for the failure to
-// explain itself.
+// explain itself. An expectation waits no longer than longest: a test that fails should not take its ten minutes for that.
 const (
 	patience     = 30 * time.Second
+	longest      = 10 * time.Second
 	shareOfGrace = 20 // one part in so many
 	leastGrace   = 500 * time.Millisecond
 )

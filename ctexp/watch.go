@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 )
@@ -18,11 +19,26 @@ func Watch(ctx context.Context, env *netnsenv.Env, cfg observe.Config) (*Lab, er
 	cfg.Probes, cfg.Path, cfg.Silent = is.Probes, env.PathProbes(), is.Silent
 	cfg.Filler, cfg.Unreplied = room.Filler, room.Unreplied
 	cfg.Limit, cfg.Free = limitToWatch(room), room.Free
+	inbox, err := emptyInbox(ctx, env)
+	if err != nil {
+		return nil, err
+	}
 	obs, err := observe.Open(ctx, env, cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &Lab{Env: env, Observer: obs, opened: time.Now()}, nil
+	return &Lab{Env: env, Observer: obs, Inbox: inbox, opened: time.Now()}, nil
+}
+
+// emptyInbox returns an Inbox without what was left unread before.
+func emptyInbox(ctx context.Context, env *netnsenv.Env) (*inject.Inbox, error) {
+	var links []inject.Link
+	for _, l := range env.Links() {
+		links = append(links, l)
+	}
+	inbox := inject.NewInbox(links...)
+	_, err := inbox.Received(ctx)
+	return inbox, err
 }
 
 // limitToWatch is the limit that must stay what it is: any where no room was asked for.

@@ -48,6 +48,13 @@ func (p Path) String() string {
 		}
 		fmt.Fprintf(&b, "%-17s %v\n", title, s)
 	}
+	for i, t := range p.Thrown {
+		title := ""
+		if i == 0 {
+			title = "the kernel drops"
+		}
+		fmt.Fprintf(&b, "%-17s %v\n", title, t)
+	}
 	if b.Len() == 0 {
 		return "no packet met a probe\n"
 	}

@@ -19,6 +19,9 @@
 // Why conntrack calls a packet INVALID is in Reasons, which rules a packet met in Trace, where the namespace was made so
 // that the kernel tells; ReasonsOf and StepsOf put them beside the frames of their packets. Path gives both as causes.
 //
+// Why the kernel threw packets away that no rule has dropped, package dropreason tells, where it may; ExplainBy puts it into the
+// Path and the Timeline, and DropsOf beside the frames.
+//
 // What it answers are plain values that can be printed, kept and compared. Two phases of an experiment are told apart
 // by Tally.Sub; Tally.Diff compares with what a test wants, up to the two kinds of dice that the kernel throws when the
 // table is full (early_drop and the garbage collector); Tally.Check asks whether the numbers obey the laws that bind

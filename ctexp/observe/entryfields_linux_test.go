@@ -62,9 +62,7 @@ func TestEntryTellsItsTranslation(t *testing.T) {
 func TestEntryTellsTimesAndFlags(t *testing.T) {
 	t.Parallel()
 	before := time.Now().Add(-time.Second)
-	x := open(t, netnsenv.Config{Silent: true, Sysctls: map[string]string{
-		"net.netfilter.nf_conntrack_timestamp": "1", "net.netfilter.nf_conntrack_acct": "1",
-	}})
+	x := open(t, netnsenv.Config{Silent: true, Sysctls: map[string]string{"net.netfilter.nf_conntrack_acct": "1"}})
 	x.send(inject.ACK(web), inject.ACK(web))
 	e, err := x.o.Get(t.Context(), inject.SYN(web).Tuple(), 0)
 	if err != nil {

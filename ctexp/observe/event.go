@@ -8,8 +8,8 @@ import (
 
 // Event is one thing that happened to the conntrack table.
 type Event struct {
-	// Time is when it happened, where the kernel says so (since 6.14, with net.netfilter.nf_conntrack_timestamp=1), else
-	// when the event was read, which is soon after.
+	// Time is when it happened, where the kernel says so (since 6.14, with net.netfilter.nf_conntrack_timestamp=1, which an
+	// Env has), else when the event was read, which is soon after. Of expectations the kernel says nothing.
 	Time time.Time
 	Kind EventKind
 	// Entry is what the event tells of the entry, as it is after it: of an UPDATE and a DESTROY not all that the table

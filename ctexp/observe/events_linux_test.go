@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -60,17 +61,61 @@ func TestLifeOfAConnection(t *testing.T) {
 // A packet that is dropped before its flow is confirmed leaves no trace in the table, and none in the events.
 func TestDroppedPacketsHaveNoEvents(t *testing.T) {
 	t.Parallel()
-	x := open(t, netnsenv.Config{Silent: true, Room: netnsenv.Free(1)})
-	dropped := inject.SYN(web.Nth(1)).Tuple()
+	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{
+		netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; tcp dport 80 drop; }; }"),
+	}})
 
-	x.sendSYNs(2, web)
+	x.send(inject.SYN(web), web.UDP(nil))
+
+	got := [][]string{observe.Life(x.events(), inject.SYN(web).Tuple()), observe.Life(x.events(), web.UDP(nil).Tuple())}
+	if diff := cmp.Diff([][]string{nil, {"NEW"}}, got); diff != "" {
+		t.Errorf("a dropped SYN and a datagram (-want +got):\n%s", diff)
+	}
+}
+
+// Nor do those that a full table drops, however many that are: early_drop throws dice.
+func TestPacketsThatFindTheTableFullHaveNoEvents(t *testing.T) {
+	t.Parallel()
+	const sent = 10
+	x := open(t, netnsenv.Config{Silent: true, Room: netnsenv.Free(3)})
+
+	x.sendSYNs(sent, web)
+
+	lives := 0
+	for i := range sent {
+		switch life := observe.Life(x.events(), inject.SYN(web.Nth(i)).Tuple()); {
+		case len(life) > 0 && life[0] == "NEW SYN_SENT":
+			lives++
+		case len(life) > 0:
+			t.Errorf("flow %d has %q", i, life)
+		}
+	}
+	if got := x.tally(); lives+int(got.Dropped) != sent {
+		t.Errorf("%d of %d flows have events, and %v", lives, sent, got)
+	}
+}
+
+// Events have the time at which they happened, however late they are read.
+func TestEventsHaveTheKernelsTime(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	release := observe.HoldEvents(x.o)
+	before := time.Now()
+	x.sendSYNs(3, web)
+	after := time.Now()
+	release()
 
 	events := x.events()
-	if got := x.tally(); got.Dropped != 1 {
-		t.Skipf("the table had room after all: %v", got) // early_drop
+	if observe.KernelBefore(6, 14) {
+		after = time.Now()
 	}
-	if life := observe.Life(events, dropped); slices.Contains(life, "NEW SYN_SENT") || len(life) > 0 {
-		t.Errorf("the dropped flow has %q", life)
+	for _, e := range events {
+		if e.Time.Before(before) || e.Time.After(after) {
+			t.Errorf("%v at %v, want it between %v and %v", e, e.Time, before, after)
+		}
+	}
+	if len(events) != 3 {
+		t.Errorf("%d events, want 3", len(events))
 	}
 }
 

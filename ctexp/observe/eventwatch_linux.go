@@ -39,6 +39,7 @@ func watchEvents(cfg Config, table *ctnl.Conn) (*eventWatch, error) {
 		err = filterAsked(fd)
 	} else {
 		w.log = &eventlog{limit: cfg.maxEvents()}
+		err = filterAged(fd)
 	}
 	if err == nil {
 		err = subscribe(fd, cfg)
@@ -84,20 +85,12 @@ func subscribe(fd int, cfg Config) error {
 // filterAsked lets only that through which nobody has asked for: the rest would take up room in the receive buffer.
 func filterAsked(fd int) error {
 	// What was deleted by netlink has the port of who asked for it in the header, what ended otherwise has 0.
-	filter, err := bpf.Assemble([]bpf.Instruction{
+	return attachFilter(fd,
 		bpf.LoadAbsolute{Off: 12, Size: 4}, // nlmsg_pid
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipFalse: 1},
 		bpf.RetConstant{Val: 0xffffffff},
 		bpf.RetConstant{Val: 0},
-	})
-	if err != nil {
-		return err
-	}
-	program := make([]unix.SockFilter, len(filter))
-	for i, ins := range filter {
-		program[i] = unix.SockFilter{Code: ins.Op, Jt: ins.Jt, Jf: ins.Jf, K: ins.K}
-	}
-	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
+	)
 }
 
 // read takes what is queued.

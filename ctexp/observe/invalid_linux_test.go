@@ -19,6 +19,7 @@ func TestReasonStandsBesideItsPacket(t *testing.T) {
 	udp := web.UDP([]byte("payload"))
 	tcp := client(ack, 1001, 5001, 100)
 	far := web.Src.Addr().Next()
+	const longAgo = 1<<32 + 5001 - 70000 // more than the 66,000 bytes before what the server sends that an ACK may be late
 	cases := map[string]struct {
 		packets []inject.Packet // the last is the one in question
 		proto   nf.Proto
@@ -28,6 +29,7 @@ func TestReasonStandsBesideItsPacket(t *testing.T) {
 		"far over the window":          {with(handshake, client(psh|ack, 70000, 5001, 10)), nf.TCP, `SEQ is over (the )?upper bound.*\(over the window of the receiver\)`, false},
 		"beyond the right edge":        {with(handshake, client(psh|ack, 2500, 5001, 10)), nf.TCP, `\d+ bytes more than expected`, true},
 		"under the lower bound":        {with(append(handshake[:3:3], client(psh|ack, 1001, 5001, 500), server(ack, 5001, 1501, 0), client(psh|ack, 1501, 5001, 900), server(ack, 5001, 2401, 0), client(psh|ack, 2401, 5001, 900), server(ack, 5001, 3301, 0)), client(psh|ack, 1001, 5001, 10)), nf.TCP, `SEQ is under (the )?lower bound.*`, true},
+		"ACK under the lower bound":    {with(handshake, client(ack, 1001, longAgo, 0)), nf.TCP, `(ignored )?ACK (is )?under (the )?lower bound.*`, true},
 		"ACK of what was not sent":     {with(handshake, client(ack, 1001, 9000, 0)), nf.TCP, `ACK is over (the )?upper bound.*\(ACKed data not seen yet\)`, false},
 		"RST below":                    {with(handshake, client(rst, 900, 0, 0)), nf.TCP, `invalid rst`, false},
 		"SYN on ESTABLISHED":           {with(handshake, client(syn, 90000, 0, 0)), nf.TCP, `packet \(index 0\) in dir 0 ignored, state ESTABLISHED`, true},
@@ -111,11 +113,14 @@ func TestPathSaysThatTheKernelGivesNoReason(t *testing.T) {
 		"TCP header under 20 bytes":   {[]inject.Packet{damaged(client(syn, 1, 0, 0), 36, 20)}, ""},
 		"UDP under 4 bytes":           {[]inject.Packet{damaged(web.UDP(nil), 23, 20)}, ""},
 		"stray ACK, strict":           {[]inject.Packet{client(ack, 1, 1, 0)}, "net.netfilter.nf_conntrack_tcp_loose"},
+		"stray answer, strict":        {[]inject.Packet{server(psh|ack, 1, 1, 9)}, "net.netfilter.nf_conntrack_tcp_loose"},
 		"unsolicited echo reply":      {[]inject.Packet{inject.EchoReply(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil)}, ""},
 		"unsolicited timestamp reply": {[]inject.Packet{icmp(web.Src.Addr(), web.Dst.Addr(), 14, 0, make([]byte, 12))}, ""},
 		"router advertisement":        {[]inject.Packet{icmp(web.Src.Addr(), web.Dst.Addr(), 9, 0, nil)}, ""},
 		"router solicitation":         {[]inject.Packet{icmp(web.Src.Addr(), web.Dst.Addr(), 10, 0, nil)}, ""},
 		"error about an unknown flow": {[]inject.Packet{icmp(web.Src.Addr(), web.Dst.Addr(), 3, 3, unknown)}, ""},
+		// Of the ports of a known flow nothing is left (net/netfilter/nf_conntrack_proto_icmp.c, nf_conntrack_inet_error).
+		"error that quotes 20 bytes": {with(handshake, icmp(web.Dst.Addr(), web.Src.Addr(), 3, 3, handshake[0][:20])), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

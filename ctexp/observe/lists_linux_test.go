@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
@@ -100,6 +101,83 @@ func TestNothingIsDying(t *testing.T) {
 	for e, err := range x.o.Dying(t.Context()) {
 		t.Errorf("got %v, %v", e, err)
 	}
+}
+
+// Entries whose end a listener should hear of that is sure to hear of everything, and that does not listen, are no longer in the
+// table and not yet gone. When it listens, the kernel tells it again, and they go.
+func TestEntriesThatCouldNotBeReportedAreDying(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	listener := x.sureListener()
+	x.sendSYNs(20, web)
+	if _, err := x.env.Table().Flush(t.Context(), nf.Filter{}); err != nil {
+		t.Fatal(err)
+	}
+
+	flows := map[nf.Tuple]bool{}
+	for i := range 20 {
+		flows[inject.SYN(web.Nth(i)).Tuple()] = true
+	}
+	dying := x.dying()
+	for _, e := range dying {
+		if !flows[e.Orig] {
+			t.Errorf("%v is dying, which was not there or is twice", e)
+		}
+		delete(flows, e.Orig)
+	}
+	if len(dying) == 0 || len(dying) == 20 {
+		t.Errorf("%d of 20 are dying; want those that the listener's buffer has no room for", len(dying))
+	}
+	if left := x.flows(nf.Filter{}); len(left) != 0 {
+		t.Errorf("the table still has %q", left)
+	}
+
+	buffer := make([]byte, 64<<10)
+	x.await("nothing is dying when the listener reads", func() bool {
+		for {
+			if _, err := unix.Read(listener, buffer); err != nil && err != unix.ENOBUFS {
+				break
+			}
+		}
+		return len(x.dying()) == 0
+	})
+}
+
+// sureListener returns a socket for the ends of entries with a small buffer, without which the kernel lets none of them end
+// (net/netfilter/nf_conntrack_ecache.c, ecache_work_evict_list).
+func (l lab) sureListener() int {
+	l.Helper()
+	fd := -1
+	err := l.env.Do(func() (err error) {
+		fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
+		return err
+	})
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(func() { unix.Close(fd) })
+	const destroyed = 3 // NFNLGRP_CONNTRACK_DESTROY
+	if err := errors.Join(
+		unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10),
+		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_BROADCAST_ERROR, 1),
+		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, destroyed),
+	); err != nil {
+		l.Fatal(err)
+	}
+	return fd
+}
+
+func (l lab) dying() []nf.Entry {
+	l.Helper()
+	var list []nf.Entry
+	for e, err := range l.o.Dying(l.Context()) {
+		if err != nil {
+			l.Fatal(err)
+		}
+		list = append(list, e)
+	}
+	return list
 }
 
 // Where the kernel has no list of them, that is no empty list.

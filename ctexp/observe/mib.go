@@ -47,7 +47,7 @@ func mibNames() []string {
 	return names
 }
 
-// routing says by the counters why packets of a family did not get from prerouting to another hook. What no counter tells
+// routing says by the counters, and by what the kernel says of packets that it threw away, why packets of a family did not get from prerouting to another hook. What no counter tells
 // is one of the things that otherwise says.
 func (p Path) routing(f nf.Family, lost uint64, otherwise string) string {
 	var why []string
@@ -59,6 +59,12 @@ func (p Path) routing(f nf.Family, lost uint64, otherwise string) string {
 		}
 		if n > 0 {
 			why = append(why, fmt.Sprintf("%s (%s +%d)", c.why, c.name, n))
+			told += n
+		}
+	}
+	for _, c := range martians {
+		if n := p.thrown(f, c.name); n > 0 {
+			why = append(why, fmt.Sprintf("%s (%s %d)", c.why, c.name, n))
 			told += n
 		}
 	}

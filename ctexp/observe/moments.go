@@ -1,11 +1,10 @@
 package observe
 
 import (
-	"errors"
 	"fmt"
-	"iter"
 	"strings"
 
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
@@ -80,21 +79,17 @@ func (in *incoming) behind(e Event) int {
 	return n
 }
 
-// gather collects what a sequence yields until it fails. Why it failed is put down as missing in the Timeline; it is an
-// error only if there was something to be had.
-func gather[T any](t *Timeline, seq iter.Seq2[T, error]) (all []T, err error) {
-	for v, e := range seq {
-		if e != nil {
-			err = e
-			break
+// dropMoments does the same with the packets that the kernel threw away.
+func dropMoments(frames []Frame, drops []nf.Dropped) []Moment {
+	var moments []Moment
+	of, rest := DropsOf(frames, drops)
+	for i, some := range of {
+		for _, d := range some {
+			moments = append(moments, Moment{Time: d.Time, Kind: KindDrop, Frame: i + 1, Text: Thrown{Reason: d.Reason, Function: d.Function, Packets: 1}.String()})
 		}
-		all = append(all, v)
 	}
-	if err != nil {
-		t.Missing = append(t.Missing, err.Error())
+	for _, d := range rest {
+		moments = append(moments, Moment{Time: d.Time, Kind: KindDrop, Text: d.String()})
 	}
-	if errors.Is(err, errors.ErrUnsupported) {
-		err = nil
-	}
-	return all, err
+	return moments
 }

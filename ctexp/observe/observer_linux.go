@@ -36,6 +36,9 @@ type Observer struct {
 	start snapshot
 	live  livelist
 	marks marklog
+
+	dropsMu sync.Mutex
+	dropped DropSource // see ExplainBy
 }
 
 // Open begins to observe ns as cfg says: half a millisecond. The sockets that it opens keep the namespace alive until

@@ -73,6 +73,12 @@ func (*Observer) Reasons(context.Context) iter.Seq2[Reason, error] {
 	return func(yield func(Reason, error) bool) { yield(Reason{}, errNotLinux) }
 }
 
+// ExplainBy does nothing.
+func (*Observer) ExplainBy(DropSource) {}
+
+// Record returns an nf.UnsupportedError.
+func (*Observer) Record(context.Context) (Record, error) { return Record{}, errNotLinux }
+
 // Timeline returns an nf.UnsupportedError.
 func (*Observer) Timeline(context.Context) (Timeline, error) { return Timeline{}, errNotLinux }
 

@@ -23,6 +23,9 @@ type Path struct {
 	// MIB has those of the kernel's counters for networking that say why packets were lost where no rule and no conntrack
 	// is, under the names that nstat gives them, without those that are zero: "IpExtInNoRoutes": 2. Nil: they were not read.
 	MIB map[string]uint64
+	// Thrown are the reasons for which the kernel threw packets away, the most frequent first, where the Observer has somebody
+	// to tell them (ExplainBy). Nil: it has not; empty: none were.
+	Thrown []Thrown
 }
 
 // Point is one probe of a Path.
@@ -44,6 +47,7 @@ func (p Path) Sub(before Path) Path {
 	}
 	d.Drops = subDrops(p.Drops, before.Drops)
 	d.MIB = subMIB(p.MIB, before.MIB)
+	d.Thrown = subThrown(p.Thrown, before.Thrown)
 	d.Points = make([]Point, len(p.Points))
 	for i, at := range p.Points {
 		d.Points[i] = Point{Probe: at.Probe, Packets: monus(at.Packets, before.packets(at.Probe.Name))}

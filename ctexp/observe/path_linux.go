@@ -12,11 +12,12 @@ import (
 // Path returns how many packets met each probe of Config.Path since the Observer was opened. Without such probes the
 // error is an nf.UnsupportedError.
 //
-// Where a rule may have dropped packets the user's rules are read, too (see Rules for what that costs).
+// Where the one who tells of packets that the kernel threw away (ExplainBy) has lost some, the error says so, and the Path has
+// the rest. Where a rule may have dropped packets the user's rules are read, too (see Rules for what that costs).
 func (o *Observer) Path(ctx context.Context) (Path, error) {
 	p, err := o.path(ctx)
 	if err != nil {
-		return Path{}, fmt.Errorf("path: %w", err)
+		return p, fmt.Errorf("path: %w", err)
 	}
 	return p, nil
 }
@@ -52,14 +53,18 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	if p.MIB, err = o.mib.since(); err != nil {
 		return Path{}, err
 	}
+	drops, lost := o.thrownAway(ctx)
+	if drops != nil {
+		p.Thrown = countThrown(drops)
+	}
 	for _, l := range p.Losses() {
 		if strings.Contains(l.Why, droppedByRule) {
 			p.Drops, err = o.drops(ctx)
 			if errors.Is(err, errors.ErrUnsupported) { // without the program that made the rules the path goes without them
 				err = nil
 			}
-			return p, err
+			return p, errors.Join(err, lost)
 		}
 	}
-	return p, nil
+	return p, lost
 }

@@ -2,9 +2,12 @@ package observe
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 // operand is what a register holds: something of the packet, with the way its values are written, or data.
@@ -13,6 +16,14 @@ type operand struct {
 	format func([]byte) string
 	mask   []byte // what it was and-ed with; nil: with nothing
 	data   []byte // the value itself, where it is one
+}
+
+// from returns what o is set to: a value, or something of the packet.
+func (o operand) from(source operand) string {
+	if source.data == nil && source.name != "" {
+		return source.name
+	}
+	return o.value(source.data)
 }
 
 func (o operand) value(data []byte) string {
@@ -59,7 +70,16 @@ func metaOperand(k expr.MetaKey) operand {
 	return operand{name: fmt.Sprintf("meta(%d)", k), format: hexadecimal}
 }
 
-func ctOperand(k expr.CtKey) operand {
+// ctOperand returns what a ct expression loads, of one direction if it says so.
+func ctOperand(e *expr.Ct) operand {
+	o := ctKeyOperand(e.Key)
+	if e.Direction&withDirection != 0 {
+		o.name = fmt.Sprintf("ct %v%s", nf.Original+nf.Direction(e.Direction&^withDirection), strings.TrimPrefix(o.name, "ct"))
+	}
+	return o
+}
+
+func ctKeyOperand(k expr.CtKey) operand {
 	switch k {
 	case expr.CtKeySTATE:
 		return operand{name: "ct state", format: ctState}

@@ -74,6 +74,29 @@ func TestRulesOfNFTables(t *testing.T) {
 	}
 }
 
+// A rule about one direction of a flow is read, and says which.
+func TestRulesOfADirection(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(`table inet raw {
+	chain pre {
+	type filter hook prerouting priority raw;
+	ct original zone set meta iifname map { "tun0" : 1 }
+	ct reply zone set 2
+	meta l4proto tcp ct original proto-dst 80 counter
+	ct zone 1 ct direction original accept
+	}
+}`)}})
+	want := []string{
+		"nft inet raw pre: ct original zone set iifname map @__map0",
+		"nft inet raw pre: ct reply zone set 2",
+		"nft inet raw pre: meta l4proto tcp ct original proto-dst 80 [packets 0 bytes 0]",
+		"nft inet raw pre: ct zone 1 ct direction 0 accept",
+	}
+	if diff := cmp.Diff(want, x.rules()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestRulesOfIPTables(t *testing.T) {
 	t.Parallel()
 	for _, v := range []netnsenv.Variant{netnsenv.IPTablesLegacy, netnsenv.IPTablesNFT} {

@@ -6,9 +6,6 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"github.com/mdlayher/netlink"
-	"github.com/ti-mo/netfilter"
-	"golang.org/x/sys/unix"
 )
 
 const backendNFT = "nft"
@@ -25,11 +22,9 @@ func (o *Observer) nftRules(ctx context.Context, t nftTable) ([]Rule, error) {
 			return nil, err
 		}
 		line := Rule{Backend: backendNFT, Family: familyName(t.Family), Table: t.Name, Chain: c.Name}
-		o.nftMu.Lock()
-		inChain, err := o.nft.GetRules(t.Table, c)
-		o.nftMu.Unlock()
+		inChain, err := o.chainRules(t, c)
 		if err != nil {
-			return nil, fmt.Errorf("read rules of nftables chain %s %s: %w", t.Name, c.Name, err)
+			return nil, err
 		}
 		for _, r := range inChain {
 			rules = append(rules, nftRule(line, r, names[r.Handle]))
@@ -56,16 +51,7 @@ func (o *Observer) nftRules(ctx context.Context, t nftTable) ([]Rule, error) {
 // because google/nftables leaves out what it does not know, without a word: a rule would seem to mean more packets
 // than it does.
 func (o *Observer) expressionNames(t nftTable) (map[uint64][]string, error) {
-	req, err := netfilter.MarshalNetlink(netfilter.Header{
-		SubsystemID: netfilter.NFSubsysNFTables,
-		MessageType: unix.NFT_MSG_GETRULE,
-		Family:      netfilter.ProtoFamily(t.Family),
-		Flags:       netlink.Dump,
-	}, []netfilter.Attribute{{Type: nftaRuleTable, Data: append([]byte(t.Name), 0)}})
-	if err != nil {
-		return nil, err
-	}
-	answers, err := o.table.Query(req)
+	answers, err := o.dumpRules(t, "")
 	if err != nil {
 		return nil, fmt.Errorf("read rules of nftables table %s: %w", t.Name, err)
 	}

@@ -88,19 +88,19 @@ func (w *ruleWriter) add(e expr.Any) {
 	switch e := e.(type) {
 	case *expr.Meta:
 		if o := metaOperand(e.Key); e.SourceRegister {
-			w.say("%s set %s", o.name, o.value(w.registers[e.Register].data))
+			w.say("%s set %s", o.name, o.from(w.registers[e.Register]))
 		} else {
 			w.load(e.Register, o)
 		}
 	case *expr.Payload:
 		if o := w.payloadOperand(e); e.OperationType == expr.PayloadWrite {
-			w.say("%s set %s", o.name, o.value(w.registers[e.SourceRegister].data))
+			w.say("%s set %s", o.name, o.from(w.registers[e.SourceRegister]))
 		} else {
 			w.load(e.DestRegister, o)
 		}
 	case *expr.Ct:
-		if o := ctOperand(e.Key); e.Register == 0 { // google/nftables does not read the register of "ct … set"
-			w.say("%s set %s", o.name, o.value(w.last.data))
+		if o := ctOperand(e); e.Register == 0 { // google/nftables does not read the register of "ct … set"
+			w.say("%s set %s", o.name, o.from(w.last))
 		} else {
 			w.load(e.Register, o)
 		}

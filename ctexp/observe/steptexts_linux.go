@@ -2,9 +2,6 @@ package observe
 
 import (
 	"context"
-	"fmt"
-
-	"github.com/google/nftables"
 )
 
 // ruleKey names a rule: handles are those of a table.
@@ -70,14 +67,4 @@ func (o *Observer) tableTexts(ctx context.Context, t nftTable, texts map[ruleKey
 		}
 	}
 	return nil
-}
-
-func (o *Observer) chainRules(t nftTable, c *nftables.Chain) ([]*nftables.Rule, error) {
-	o.nftMu.Lock()
-	defer o.nftMu.Unlock()
-	rules, err := o.nft.GetRules(t.Table, c)
-	if err != nil {
-		return nil, fmt.Errorf("read rules of nftables chain %s %s: %w", t.Name, c.Name, err)
-	}
-	return rules, nil
 }

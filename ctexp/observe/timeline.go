@@ -35,13 +35,14 @@ const (
 	KindFrame  MomentKind = iota // a packet went over a link
 	KindReason                   // conntrack said something about it
 	KindTrace                    // it met a rule
+	KindDrop                     // the kernel threw it away
 	KindEvent                    // an entry of the table came, changed or left
 	KindCount                    // the counts have changed
 )
 
-// String returns one word: "frame", "reason", "trace", "event" or "count".
+// String returns one word: "frame", "reason", "trace", "drop", "event" or "count".
 func (k MomentKind) String() string {
-	words := [...]string{"frame", "reason", "trace", "event", "count"}
+	words := [...]string{"frame", "reason", "trace", "drop", "event", "count"}
 	if int(k) < len(words) {
 		return words[k]
 	}

@@ -7,6 +7,17 @@ import (
 	"time"
 )
 
+// Record returns all that was recorded since the Observer was opened, each part as Frames, Reasons, Trace and Events give
+// it. Where something was lost, it is named in the Record's Missing, and the error says so, too (ErrFramesLost,
+// ErrEventsLost and so on); the Record then has the rest.
+func (o *Observer) Record(ctx context.Context) (Record, error) {
+	r, err := o.record(ctx)
+	if err != nil {
+		return r, fmt.Errorf("record: %w", err)
+	}
+	return r, nil
+}
+
 // Timeline returns what has happened since the Observer was opened: the frames, below each of them what conntrack said
 // about its packet and which rules that met, the events of the table, and how the counts have changed from Mark to Mark
 // and until now.
@@ -14,36 +25,38 @@ import (
 // What the namespace or the Config does without is named in the Timeline's Missing. Where something was lost, it is named
 // there, too, and the error says so (ErrFramesLost, ErrEventsLost and so on); the Timeline then has the rest.
 func (o *Observer) Timeline(ctx context.Context) (Timeline, error) {
-	t, err := o.timeline(ctx)
+	r, err := o.record(ctx)
 	if err != nil {
-		return t, fmt.Errorf("timeline: %w", err)
+		return r.Timeline(), fmt.Errorf("timeline: %w", err)
 	}
-	return t, nil
+	return r.Timeline(), nil
 }
 
-func (o *Observer) timeline(ctx context.Context) (Timeline, error) {
+func (o *Observer) record(ctx context.Context) (Record, error) {
 	release, err := o.use(ctx)
 	if err != nil {
-		return Timeline{}, err
+		return Record{}, err
 	}
 	release()
-	var t Timeline
 	marks, beyond := o.marks.snapshot()
 	marks = append(marks, o.marked(ctx, "")) // first of all, because it is quick
-	frames, errFrames := gather(&t, o.Frames(ctx))
-	reasons, errReasons := gather(&t, o.Reasons(ctx))
-	steps, errSteps := gather(&t, o.Trace(ctx))
-	events, errEvents := gather(&t, o.Events(ctx))
+	var r Record
+	var errFrames, errReasons, errSteps, errEvents error
+	r.Frames, errFrames = gather(&r, o.Frames(ctx))
+	r.Reasons, errReasons = gather(&r, o.Reasons(ctx))
+	r.Steps, errSteps = gather(&r, o.Trace(ctx))
+	r.Events, errEvents = gather(&r, o.Events(ctx))
+	if r.Drops, err = o.thrownAway(ctx); err != nil {
+		r.Missing = append(r.Missing, err)
+	}
 	if beyond > 0 {
-		t.Missing = append(t.Missing, fmt.Sprintf("counts: the last %d of %d marks were too many", beyond, beyond+len(marks)-1))
+		r.Missing = append(r.Missing, fmt.Errorf("counts: the last %d of %d marks were too many", beyond, beyond+len(marks)-1))
 	}
 	if err := ctx.Err(); err != nil {
-		return Timeline{}, err
+		return Record{}, err
 	}
-	together, rest := behindFrames(frameMoments(frames), reasonMoments(frames, reasons), stepMoments(frames, steps))
-	lists := append([][]Moment{together, eventMoments(frames, events)}, rest...)
-	t.Moments = merge(append(lists, countMoments(marks))...)
-	return t, errors.Join(errFrames, errReasons, errSteps, errEvents)
+	r.marks = marks
+	return r, errors.Join(errFrames, errReasons, errSteps, errEvents, err)
 }
 
 // Mark counts and remembers, for the Timeline, that what has just happened: "10 packets by tun0". A Lab does so when it

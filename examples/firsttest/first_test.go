@@ -35,6 +35,6 @@ func TestFullTableDropsNewFlows(t *testing.T) {
 		Dropped: 3,
 	}
 	if diff := x.Tally().Diff(want); diff != "" {
-		t.Errorf("10 SYNs into a table with room for 7 (-want +got):\n%s", diff)
+		x.Errorf("10 SYNs into a table with room for 7 (-want +got):\n%s", diff)
 	}
 }

@@ -20,6 +20,7 @@ type failing struct{ cleanups []func() }
 func (f *failing) Helper()                        {}
 func (f *failing) Name() string                   { return "TestFailing" }
 func (f *failing) Logf(string, ...any)            {}
+func (f *failing) Errorf(string, ...any)          {}
 func (f *failing) Fatalf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) }
 func (f *failing) Skipf(format string, a ...any)  { panic(fmt.Sprintf(format, a...)) }
 func (f *failing) Failed() bool                   { return true }

@@ -43,7 +43,7 @@ func (f Frame) Comment() string {
 // Moment is a line of the timeline.
 type Moment struct {
 	At   time.Duration `json:"at_ns"`
-	Kind string        `json:"kind"` // "frame", "event", "reason", "trace", "count"
+	Kind string        `json:"kind"` // "frame", "event", "reason", "trace", "drop", "count"
 	Line string        `json:"line"`
 	Loss bool          `json:"loss,omitempty"` // it tells of a packet that was lost
 }

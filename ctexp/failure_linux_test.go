@@ -1,0 +1,140 @@
+package ctexp_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+)
+
+// artifact returns a file that a failed test has kept, and its folder's other files.
+func artifact(t *testing.T, log, name string) (text string, beside []string) {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^--- artifacts: (.*)$`).FindStringSubmatch(log)
+	if m == nil {
+		t.Fatalf("no artifacts in\n%s", log)
+	}
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(m[1]), "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if strings.HasSuffix(f, "."+name) {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = string(b)
+		}
+		beside = append(beside, filepath.Base(f))
+	}
+	return text, beside
+}
+
+// diffOf returns what result.json says that the test wanted.
+func diffOf(t *testing.T, log string) string {
+	t.Helper()
+	text, _ := artifact(t, log, "result.json")
+	var result struct {
+		Failed bool
+		Diff   string
+	}
+	if err := json.Unmarshal([]byte(text), &result); err != nil || !result.Failed {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return result.Diff
+}
+
+// The page of a failed test shows what differed, if the Experiment was told.
+func TestReportKeepsTheDifference(t *testing.T) {
+	t.Parallel()
+	fake := &fakeTB{name: "TestX"}
+	log := fake.run(func(f *fakeTB) {
+		x := ctexp.New(f, netnsenv.Config{Links: veth, Silent: true})
+		x.Inject(inject.SYNs(1, web))
+		x.Errorf("entries (-want +got):\n- %d\n+ %d\n", 2, len(x.Flows()))
+		f.Errorf("this is for the log alone")
+		x.Fatalf("and there were %d frames", len(x.Frames()))
+	})
+	if fake.skipped {
+		t.Skip(log)
+	}
+	const want = "entries (-want +got):\n- 2\n+ 1\n\nand there were 1 frames"
+	if got := diffOf(t, log); got != want {
+		t.Errorf("result.json has the difference\n%s\nwant\n%s", got, want)
+	}
+	page, _ := artifact(t, log, "report.html")
+	if diff, path := strings.Index(page, `class="del">- 2<`), strings.Index(page, "<svg"); diff < 0 || path < diff {
+		t.Errorf("the difference is at %d of the page, the first picture at %d", diff, path)
+	}
+	if i := strings.Index(log, "what happened in"); !strings.HasPrefix(log, "entries (-want +got)") || i < 0 || strings.Contains(log[i:], "- 2") {
+		t.Errorf("the log is\n%s", log)
+	}
+}
+
+// So it does with an operation that went wrong.
+func TestReportKeepsTheErrorOfAnOperation(t *testing.T) {
+	t.Parallel()
+	fake := &fakeTB{name: "TestX"}
+	log := fake.run(func(f *fakeTB) {
+		ctexp.New(f, netnsenv.Config{Links: veth}).InjectBy("tun7", inject.SYNs(1, web))
+	})
+	if fake.skipped {
+		t.Skip(log)
+	}
+	if got, want := diffOf(t, log), `InjectBy: ctexp: inject: the Env has no link "tun7"`; got != want {
+		t.Errorf("result.json has %q, want %q", got, want)
+	}
+}
+
+// The rules stand beside the page as the programs list them that made them, with their counters and without ours.
+func TestRulesetIsKeptInItsOwnLanguage(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		rules netnsenv.Ruleset
+		file  string
+		want  string // a regular expression
+	}{
+		"nft": {
+			netnsenv.NFT("table ip user { set hosts { type ipv4_addr; elements = { 198.18.0.2 }; }\n chain in { type filter hook input priority 0; ip saddr @hosts counter drop; }; }"),
+			"ruleset.nft", `(?s)^table ip user \{ # handle \d+\n\tset hosts .*ip saddr @hosts counter packets 1 bytes 40 drop # handle \d+\n\t\}\n\}\n$`,
+		},
+		"iptables-legacy": {
+			netnsenv.IPTables(netnsenv.IPTablesLegacy, "-A INPUT -p tcp -j DROP"),
+			"ruleset.iptables", `(?m)^\[1:40\] -A INPUT -p tcp -j DROP$`,
+		},
+		"iptables-nft": {
+			netnsenv.IPTables(netnsenv.IPTablesNFT, "-A INPUT -p tcp -j DROP"),
+			"ruleset.iptables", `(?m)^\[1:40\] -A INPUT -p tcp -j DROP$`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x := ctexp.New(t, netnsenv.Config{Links: veth, Silent: true, Rules: []netnsenv.Ruleset{c.rules}})
+			x.Inject(inject.SYNs(1, web))
+			dir := t.TempDir()
+			if _, err := x.WriteReport(t.Context(), dir, "X"); err != nil {
+				t.Fatal(err)
+			}
+			got, err := os.ReadFile(filepath.Join(dir, "X."+c.file))
+			if err != nil {
+				t.Fatal(errors.Join(err, listed(dir)))
+			}
+			if !regexp.MustCompile(c.want).Match(got) {
+				t.Errorf("%s:\n%s\nwant %s", c.file, got, c.want)
+			}
+		})
+	}
+}
+
+func listed(dir string) error {
+	files, _ := filepath.Glob(filepath.Join(dir, "*"))
+	return errors.New(strings.Join(files, "\n"))
+}

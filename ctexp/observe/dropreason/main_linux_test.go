@@ -1,0 +1,92 @@
+package dropreason_test
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe/dropreason"
+)
+
+func TestMain(m *testing.M) {
+	netnsenv.EnterWith(netnsenv.Entry{RealRoot: os.Geteuid() == 0})
+	os.Exit(m.Run())
+}
+
+// web is a flow from outside to the default host.
+var web = inject.Flow{
+	Src: netip.MustParseAddrPort("198.18.0.2:10000"),
+	Dst: netip.MustParseAddrPort("192.0.2.1:80"),
+}
+
+// need skips the test if err says that something is missing here, and fails it on any other error. With
+// CTEXP_REQUIRE=1 only what CTEXP_LACKS lists may be missing.
+func need(t testing.TB, err error) {
+	t.Helper()
+	var u *nf.UnsupportedError
+	switch {
+	case err == nil:
+	case errors.As(err, &u) && (os.Getenv("CTEXP_REQUIRE") != "1" || lacks(u.Need)):
+		t.Skip(err)
+	default:
+		t.Fatal(err)
+	}
+}
+
+func lacks(need string) bool {
+	for _, l := range strings.Split(os.Getenv("CTEXP_LACKS"), ",") {
+		if strings.TrimSpace(l) == need {
+			return true
+		}
+	}
+	return false
+}
+
+// lab is an Env and what it drops.
+type lab struct {
+	testing.TB
+	env *netnsenv.Env
+	w   *dropreason.Watcher
+}
+
+func open(t testing.TB, cfg netnsenv.Config) lab {
+	t.Helper()
+	env, err := netnsenv.Open(t.Context(), cfg)
+	need(t, err)
+	t.Cleanup(func() { env.Close() })
+	w, err := dropreason.Open(env)
+	need(t, err)
+	if lacks("BPF") {
+		t.Error("CTEXP_LACKS lists BPF, which is there")
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Errorf("close the Watcher: %v", err)
+		}
+	})
+	return lab{t, env, w}
+}
+
+func (l lab) send(link string, packets ...inject.Packet) {
+	l.Helper()
+	if _, err := inject.New(l.env.Link(link)).Send(l.Context(), inject.Packets(packets...)); err != nil {
+		l.Fatal(err)
+	}
+}
+
+func (l lab) drops() []nf.Dropped {
+	l.Helper()
+	var all []nf.Dropped
+	for d, err := range l.w.Drops(l.Context()) {
+		if err != nil {
+			l.Fatal(err)
+		}
+		all = append(all, d)
+	}
+	return all
+}

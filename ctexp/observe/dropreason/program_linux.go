@@ -1,0 +1,158 @@
+package dropreason
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+)
+
+// The kernel lets only programs under the GPL look into its structures, so that these instructions, and nothing else of
+// this module, may also be had under it, or under the BSD license.
+const license = "Dual BSD/GPL"
+
+// Where the program keeps things on its stack, below the frame pointer.
+const (
+	word     = -8 // what was read last
+	location = -16
+	reason   = -24
+	device   = -32 // struct net_device *, or zero
+)
+
+// program returns the program for the tracepoint. It puts a record into the ring for each IP or ARP packet of the network
+// namespace with that inode number, or adds one to the only value of the array lost if the ring is full.
+func program(l layout, inode uint32, ring, lost *ebpf.Map) *ebpf.ProgramSpec {
+	const skb, ptr, event = asm.R6, asm.R7, asm.R7
+	code := asm.Instructions{
+		asm.LoadMem(skb, asm.R1, 0, asm.DWord), // struct bpf_raw_tracepoint_args: skb, location, reason
+		asm.LoadMem(asm.R2, asm.R1, 8, asm.DWord),
+		asm.StoreMem(asm.RFP, location, asm.R2, asm.DWord),
+		asm.LoadMem(asm.R2, asm.R1, 16, asm.DWord),
+		asm.StoreMem(asm.RFP, reason, asm.R2, asm.DWord),
+		asm.Mov.Imm(asm.R2, 0),
+		asm.StoreMem(asm.RFP, device, asm.R2, asm.DWord),
+	}
+	add := func(parts ...asm.Instructions) {
+		for _, p := range parts {
+			code = append(code, p...)
+		}
+	}
+
+	add(read(asm.R1, skb, l.protocol, asm.Half))
+	for _, p := range []uint16{0x0800, 0x86dd, 0x0806} { // ETH_P_IP, ETH_P_IPV6, ETH_P_ARP
+		add(asm.Instructions{asm.JEq.Imm(asm.R1, int32(bigEndian(p)), "packet")})
+	}
+	add(asm.Instructions{asm.Ja.Label("exit")})
+
+	// Whose packet it is: that of its device's namespace; while it has none, of its socket's; without one, of its route's.
+	// What is no device there (dev_scratch, of packets that wait for a socket) has no namespace.
+	add(label("packet", read(ptr, skb, l.dev, asm.DWord)))
+	add(asm.Instructions{asm.JEq.Imm(ptr, 0, "socket")}, inodeOf(l, ptr, l.devNet))
+	add(asm.Instructions{
+		asm.JEq.Imm(asm.R1, 0, "socket"),
+		asm.StoreMem(asm.RFP, device, ptr, asm.DWord),
+		asm.Ja.Label("compare"),
+	})
+	add(label("socket", read(ptr, skb, l.sk, asm.DWord)))
+	add(asm.Instructions{asm.JEq.Imm(ptr, 0, "route")}, inodeOf(l, ptr, l.sockNet))
+	add(asm.Instructions{asm.JNE.Imm(asm.R1, 0, "compare")})
+	add(label("route", read(ptr, skb, l.dst, asm.DWord)))
+	add(asm.Instructions{
+		asm.And.Imm(ptr, -2), // SKB_DST_NOREF
+		asm.JEq.Imm(ptr, 0, "exit"),
+	})
+	add(read(ptr, ptr, l.dstDev, asm.DWord), inodeOf(l, ptr, l.devNet))
+	add(label("compare", asm.Instructions{
+		asm.LoadImm(asm.R2, int64(inode), asm.DWord),
+		asm.JNE.Reg(asm.R1, asm.R2, "exit"),
+
+		asm.LoadMapPtr(asm.R1, ring.FD()),
+		asm.Mov.Imm(asm.R2, eventSize),
+		asm.Mov.Imm(asm.R3, 0),
+		asm.FnRingbufReserve.Call(),
+		asm.JEq.Imm(asm.R0, 0, "full"),
+		asm.Mov.Reg(event, asm.R0),
+		asm.FnKtimeGetNs.Call(),
+		asm.StoreMem(event, atTime, asm.R0, asm.DWord),
+		asm.LoadMem(asm.R1, asm.RFP, location, asm.DWord),
+		asm.StoreMem(event, atLocation, asm.R1, asm.DWord),
+		asm.LoadMem(asm.R1, asm.RFP, reason, asm.DWord),
+		asm.StoreMem(event, atReason, asm.R1, asm.Word),
+	}))
+	add(read(asm.R1, skb, l.length, asm.Word))
+	add(asm.Instructions{asm.StoreMem(event, atLength, asm.R1, asm.Word)})
+
+	// The name of the device; without one, zeros: a read that fails clears what it was to fill.
+	add(asm.Instructions{
+		asm.Mov.Reg(asm.R1, event),
+		asm.Add.Imm(asm.R1, atLink),
+		asm.Mov.Imm(asm.R2, linkSize),
+		asm.LoadMem(asm.R3, asm.RFP, device, asm.DWord),
+		asm.JEq.Imm(asm.R3, 0, "name"),
+		asm.Add.Imm(asm.R3, int32(l.devName)),
+		asm.FnProbeReadKernel.Call().WithSymbol("name"),
+	})
+
+	// The packet's bytes: from the network header, which is counted from the head as the tail is.
+	const offset, size = asm.R8, asm.R9
+	add(read(offset, skb, l.network, asm.Half), read(size, skb, l.tail, asm.Word))
+	add(asm.Instructions{
+		asm.JGE.Reg(size, offset, "some"),
+		asm.Mov.Reg(size, offset),
+		asm.Sub.Reg(size, offset).WithSymbol("some"),
+		asm.JLE.Imm(size, packetSize, "fits"),
+		asm.Mov.Imm(size, packetSize),
+		asm.StoreMem(event, atCaptured, size, asm.Word).WithSymbol("fits"),
+	})
+	add(read(asm.R3, skb, l.head, asm.DWord))
+	add(asm.Instructions{
+		asm.Add.Reg(asm.R3, offset),
+		asm.Mov.Reg(asm.R1, event),
+		asm.Add.Imm(asm.R1, atPacket),
+		asm.Mov.Reg(asm.R2, size),
+		asm.FnProbeReadKernel.Call(),
+		asm.JEq.Imm(asm.R0, 0, "submit"),
+		asm.StoreImm(event, atCaptured, 0, asm.Word),
+		asm.Mov.Reg(asm.R1, event).WithSymbol("submit"),
+		asm.Mov.Imm(asm.R2, 0),
+		asm.FnRingbufSubmit.Call(),
+		asm.Ja.Label("exit"),
+
+		asm.LoadMapValue(asm.R1, lost.FD(), 0).WithSymbol("full"),
+		asm.Mov.Imm(asm.R2, 1),
+		asm.StoreXAdd(asm.R1, asm.R2, asm.DWord),
+		asm.Mov.Imm(asm.R0, 0).WithSymbol("exit"),
+		asm.Return(),
+	})
+	return &ebpf.ProgramSpec{Name: "ctexp_drops", Type: ebpf.RawTracepoint, License: license, Instructions: code}
+}
+
+// read reads a number of the kernel's into a register; zero where there is nothing to read. It spoils R1 to R5.
+func read(to, from asm.Register, offset int16, size asm.Size) asm.Instructions {
+	return asm.Instructions{
+		asm.Mov.Reg(asm.R3, from),
+		asm.Add.Imm(asm.R3, int32(offset)),
+		asm.Mov.Reg(asm.R1, asm.RFP),
+		asm.Add.Imm(asm.R1, word),
+		asm.Mov.Imm(asm.R2, int32(size.Sizeof())),
+		asm.FnProbeReadKernel.Call(),
+		asm.LoadMem(to, asm.RFP, word, size),
+	}
+}
+
+// inodeOf reads into R1 the inode number of the namespace that the structure at ptr belongs to; zero if it is none.
+func inodeOf(l layout, ptr asm.Register, offset int16) asm.Instructions {
+	return append(read(asm.R8, ptr, offset, asm.DWord), read(asm.R1, asm.R8, l.netInode, asm.Word)...)
+}
+
+// label names the first of some instructions, to which others jump.
+func label(name string, of asm.Instructions) asm.Instructions {
+	if len(of) == 0 {
+		panic(fmt.Sprintf("dropreason: nothing at %s", name))
+	}
+	of[0] = of[0].WithSymbol(name)
+	return of
+}
+
+// bigEndian returns what the machine reads of a number in network order.
+func bigEndian(n uint16) uint16 { return order.Uint16([]byte{byte(n >> 8), byte(n)}) }

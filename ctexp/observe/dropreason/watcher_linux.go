@@ -1,0 +1,141 @@
+package dropreason
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+var order = binary.NativeEndian
+
+// Watcher records what is dropped in a namespace. Its methods may be called from any goroutine; Close it.
+type Watcher struct {
+	ring, lost *ebpf.Map
+	prog       *ebpf.Program
+	hook       link.Link
+	reader     *ringbuf.Reader
+	names      names
+	started    time.Time // wall clock when the monotonic one was zero
+	reading    sync.WaitGroup
+
+	once     sync.Once
+	closeErr error
+
+	flush sync.Mutex // one asks at a time
+	asked chan error // answers whoever has flushed: nil, or why nothing more is read
+
+	mu    sync.Mutex
+	drops []nf.Dropped
+	over  uint64 // came when as many were kept as fit
+	bad   error  // a record that could not be read
+
+	ended  bool   // by Close
+	unread uint64 // found the ring full until then
+}
+
+const (
+	ringSize = 8 << 20 // 45,000 drops until the reader is woken
+	maxDrops = 250_000
+)
+
+// Open begins to record what is dropped in a namespace: that of ns, which *netnsenv.Env and *observe.Place are. It takes 20
+// ms, for what the kernel tells of its structures. Without the host's root, or on a kernel that lacks something, the error is
+// an nf.UnsupportedError whose Need is "BPF".
+func Open(ns interface{ FD() int }) (*Watcher, error) { return openWith(ns, ringSize) }
+
+func openWith(ns interface{ FD() int }, ring uint32) (*Watcher, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(ns.FD(), &st); err != nil {
+		return nil, fmt.Errorf("dropreason: the namespace: %w", err)
+	}
+	w := &Watcher{asked: make(chan error)}
+	if err := w.open(uint32(st.Ino), ring); err != nil {
+		err = errors.Join(err, w.Close())
+		if errors.Is(err, unix.EPERM) || errors.Is(err, ebpf.ErrNotSupported) {
+			return nil, &nf.UnsupportedError{Need: "BPF", Hint: "run it as root of the host, with netnsenv.EnterWith(netnsenv.Entry{RealRoot: true})", Err: err}
+		}
+		return nil, fmt.Errorf("dropreason: %w", err)
+	}
+	return w, nil
+}
+
+func (w *Watcher) open(inode, ring uint32) (err error) {
+	var l layout
+	if l, w.names, err = readLayout(); err != nil {
+		return err
+	}
+	if w.started, err = startOfClock(); err != nil {
+		return err
+	}
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return fmt.Errorf("lift the limit of locked memory: %w", err)
+	}
+	if w.ring, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: ring}); err != nil {
+		return fmt.Errorf("make a BPF ring: %w", err)
+	}
+	if w.lost, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}); err != nil {
+		return fmt.Errorf("make a BPF map: %w", err)
+	}
+	if w.prog, err = ebpf.NewProgram(program(l, inode, w.ring, w.lost)); err != nil {
+		return fmt.Errorf("load a BPF program: %w", err)
+	}
+	if w.reader, err = ringbuf.NewReader(w.ring); err != nil {
+		return fmt.Errorf("read a BPF ring: %w", err)
+	}
+	w.reading.Go(w.read)
+	w.hook, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: "kfree_skb", Program: w.prog})
+	if err != nil {
+		return fmt.Errorf("attach a BPF program to kfree_skb: %w", err)
+	}
+	return nil
+}
+
+// startOfClock returns what the wall clock showed when the monotonic one was zero.
+func startOfClock() (time.Time, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return time.Time{}, fmt.Errorf("read the clock: %w", err)
+	}
+	return time.Now().Round(0).Add(-time.Duration(now.Nano())), nil
+}
+
+// Close ends the recording and waits for the reader; what was recorded can still be asked for. A second Close does nothing.
+func (w *Watcher) Close() error {
+	w.once.Do(func() { w.closeErr = w.close() })
+	return w.closeErr
+}
+
+func (w *Watcher) close() error {
+	var errs []error
+	if w.hook != nil {
+		errs = append(errs, w.hook.Close())
+		last, err := w.count()
+		w.mu.Lock()
+		w.ended, w.unread = true, last
+		w.mu.Unlock()
+		errs = append(errs, err)
+	}
+	if w.reader != nil {
+		errs = append(errs, w.reader.Close())
+	}
+	w.reading.Wait()
+	if w.prog != nil {
+		errs = append(errs, w.prog.Close())
+	}
+	for _, m := range []*ebpf.Map{w.ring, w.lost} {
+		if m != nil {
+			errs = append(errs, m.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
