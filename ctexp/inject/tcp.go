@@ -11,8 +11,10 @@ import (
 type TCP struct {
 	Flags    TCPFlags
 	Seq, Ack uint32 // written as they are, Ack also without FlagACK
-	// Window is the window as the header has it, not scaled. Zero means 65535: for a closed window use Build.
+	// Window is the window as the header has it, not scaled. Zero means 65535: for a closed window there is
+	// With(Window(0)).
 	Window  uint16
+	Urgent  uint16             // the urgent pointer, written as it is, also without FlagURG
 	Options []layers.TCPOption // at most 40 bytes; padding and their lengths are filled in
 	Payload []byte
 }
@@ -27,7 +29,7 @@ func (f Flow) TCP(seg TCP) Packet {
 		network(f.Src.Addr(), f.Dst.Addr(), nf.TCP),
 		&layers.TCP{
 			SrcPort: layers.TCPPort(f.Src.Port()), DstPort: layers.TCPPort(f.Dst.Port()),
-			Seq: seg.Seq, Ack: seg.Ack, Window: seg.Window, Options: seg.Options,
+			Seq: seg.Seq, Ack: seg.Ack, Window: seg.Window, Urgent: seg.Urgent, Options: seg.Options,
 			FIN: has(FlagFIN), SYN: has(FlagSYN), RST: has(FlagRST), PSH: has(FlagPSH),
 			ACK: has(FlagACK), URG: has(FlagURG), ECE: has(FlagECE), CWR: has(FlagCWR),
 		},

@@ -26,9 +26,15 @@ type sample struct {
 // golden compares the lines of the samples with those in testdata.
 func golden(t *testing.T, file string, samples ...sample) {
 	t.Helper()
+	lines(t, file, pktline.Format, samples...)
+}
+
+// lines compares what format makes of the samples with what is in testdata.
+func lines(t *testing.T, file string, format func([]byte) string, samples ...sample) {
+	t.Helper()
 	var w strings.Builder
 	for _, s := range samples {
-		w.WriteString(s.why + "\n\t" + pktline.Format(s.packet) + "\n")
+		w.WriteString(s.why + "\n\t" + format(s.packet) + "\n")
 	}
 	path := filepath.Join("testdata", file)
 	if *update {

@@ -20,6 +20,7 @@ type header struct {
 	size     int    // of the body as the headers have it; more than len(body) where the packet was cut
 	frag     string // "(frag 7:1480@0+)": id, size, offset, more to come
 	later    bool   // a fragment that begins behind the transport header
+	words    string // of the extension headers of IPv6, each followed by a space
 	fault    string
 }
 
@@ -110,6 +111,7 @@ func (h *header) extensions(next byte) {
 		}
 		ext := h.body[:n]
 		h.body, h.size = h.body[n:], h.size-n
+		h.words += extensionWords[next]
 		if next == 44 {
 			f := binary.BigEndian.Uint16(ext[2:])
 			h.fragment(binary.BigEndian.Uint32(ext[4:]), int(f&0xfff8), f&1 != 0)
@@ -121,6 +123,9 @@ func (h *header) extensions(next byte) {
 		}
 	}
 }
+
+// extensionWords are those of tcpdump. Of a fragment header the end of the line tells.
+var extensionWords = map[byte]string{0: "HBH ", 43: "RT ", 60: "DSTOPT ", 51: "AH "}
 
 func (h *header) fragment(id uint32, offset int, more bool) {
 	plus := ""

@@ -7,7 +7,7 @@ import (
 	"github.com/google/gopacket/layers"
 )
 
-func (h header) icmp(quoted bool) string {
+func (h header) icmp(in nesting) string {
 	var m layers.ICMPv4
 	if err := m.DecodeFromBytes(h.body, gopacket.NilDecodeFeedback); err != nil {
 		return "ICMP"
@@ -22,21 +22,21 @@ func (h header) icmp(quoted bool) string {
 		if code == layers.ICMPv4CodeFragmentationNeeded {
 			line += fmt.Sprintf(", mtu %d", m.Seq)
 		}
-		line += quote(m.Payload, quoted)
+		line += quote(m.Payload, in)
 	case layers.ICMPv4TypeRedirect:
-		line += fmt.Sprintf(" to %v", addr(h.body[4:8])) + quote(m.Payload, quoted)
+		line += fmt.Sprintf(" to %v", addr(h.body[4:8])) + quote(m.Payload, in)
 	case layers.ICMPv4TypeSourceQuench, layers.ICMPv4TypeTimeExceeded, layers.ICMPv4TypeParameterProblem:
-		line += quote(m.Payload, quoted)
+		line += quote(m.Payload, in)
 	}
 	return fmt.Sprintf("%s, length %d", line, h.size)
 }
 
 // quote formats the packet that an ICMP error is about. An error about an error, which no host may send, ends there.
-func quote(b []byte, quoted bool) string {
-	if quoted || len(b) == 0 {
+func quote(b []byte, in nesting) string {
+	if in.quoted || len(b) == 0 {
 		return ""
 	}
-	return " for (" + format(b, true) + ")"
+	return " for (" + inner(b, nesting{true, in.depth}) + ")"
 }
 
 // anyCode stands for the codes that have no name of their own.

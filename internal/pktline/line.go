@@ -16,10 +16,27 @@ import (
 // It differs from tcpdump where an experiment asks for more: the sequence number is always there, an ICMP error quotes
 // the packet that it is about, and addresses and ports are never given names. The length is the one that the headers
 // claim; bytes that are not there are said to be missing.
-func Format(b []byte) string { return format(b, false) }
+func Format(b []byte) string { return format(b, nesting{}) }
+
+// nesting says within what a packet stands.
+type nesting struct {
+	quoted bool // an ICMP error quotes it, so that its end may be missing
+	depth  int  // number of packets around it
+}
+
+// maxDepth is how many packets within one another are shown.
+const maxDepth = 3
+
+// inner formats the packet that one in the place in carries behind its header.
+func inner(b []byte, in nesting) string {
+	if in.depth++; in.depth > maxDepth {
+		return "…"
+	}
+	return format(b, in)
+}
 
 // format formats a whole packet, or the start of one that an ICMP error quotes.
-func format(b []byte, quoted bool) string {
+func format(b []byte, in nesting) string {
 	h, ok := parse(b)
 	if !ok {
 		return h.fault
@@ -31,9 +48,9 @@ func format(b []byte, quoted bool) string {
 		w.WriteString(h.fault)
 		return w.String()
 	case h.later:
-		w.WriteString(protoName(h.proto))
+		w.WriteString(h.words + protoName(h.proto))
 	default:
-		w.WriteString(h.transport(quoted))
+		w.WriteString(h.words + h.transport(in))
 	}
 	if h.frag != "" {
 		w.WriteString(" " + h.frag)
@@ -41,7 +58,7 @@ func format(b []byte, quoted bool) string {
 	if h.fault != "" {
 		w.WriteString(", " + h.fault)
 	}
-	if missing := h.size - len(h.body); missing > 0 && !quoted {
+	if missing := h.size - len(h.body); missing > 0 && !in.quoted {
 		fmt.Fprintf(&w, ", %d bytes missing", missing)
 	}
 	return w.String()
@@ -56,19 +73,40 @@ func (h header) endpoint(a netip.Addr, offset int) string {
 }
 
 // transport says what stands behind the network layer's headers.
-func (h header) transport(quoted bool) string {
+func (h header) transport(in nesting) string {
 	switch h.proto {
 	case nf.TCP:
 		return h.tcp()
 	case nf.UDP:
 		return h.udp()
+	case nf.UDPLite:
+		return h.udplite()
 	case nf.ICMP:
-		return h.icmp(quoted)
+		return h.icmp(in)
 	case nf.ICMPv6:
-		return h.icmp6(quoted)
+		return h.icmp6(in)
+	case nf.SCTP:
+		return h.sctp()
+	case nf.DCCP:
+		return h.dccp()
+	case nf.GRE:
+		return h.gre(in)
+	case protoIGMP:
+		return h.igmp()
+	case protoIPIP, protoIPv6:
+		if len(h.body) > 0 {
+			return inner(h.body, in)
+		}
 	}
 	return fmt.Sprintf("%s, length %d", protoName(h.proto), h.size)
 }
+
+// Protocols that conntrack does not know.
+const (
+	protoIGMP nf.Proto = 2
+	protoIPIP nf.Proto = 4
+	protoIPv6 nf.Proto = 41
+)
 
 // protoName returns the protocol's name as /etc/protocols has it in lower case, or tcpdump's "ip-proto-N".
 func protoName(p nf.Proto) string {

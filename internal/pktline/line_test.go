@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/gopacket/layers"
 
+	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
@@ -55,6 +56,12 @@ func seeds() [][]byte {
 		build(ip4(), syn), build(ip6(), syn), build(ip4(), udp(), bytes(5)), build(ip6(), udp(), bytes(5)),
 		build(ip4(), unreachable(), ip4(), udp()), build(ip6(), tooBig(), bytes(4), ip6(), udp()),
 		extended(), fragment4(8), fragment6(8),
+		flow.SCTP(0, inject.SCTPInit(1, 2), inject.SCTPData(1, 2, 3, []byte("hello"))),
+		flow.DCCP(inject.DCCP{Type: inject.DCCPResponse, Service: 42}), flow6.DCCP(inject.DCCP{Type: inject.DCCPReset}),
+		flow.GRE(inject.GRE{Key: new(uint32(5)), Payload: flow6.UDP(nil)}), flow.PPTP(inject.PPTP{Ack: new(uint32(5)), Payload: []byte("ppp")}),
+		inject.IGMP(flow.Src.Addr(), inject.IGMPv3Report, flow.Src.Addr()), flow.UDPLite(9, []byte("hello")),
+		flow6.UDP(nil).With(inject.HopByHop(), inject.Routing(4, 0, 0, 0, 0, 0), inject.AH(1, 2, 0, 0, 0, 0)),
+		inject.Redirect(flow6.Dst.Addr(), flow6.Dst.Addr(), flow6.UDP(nil)), flow.Raw(4, flow.UDP(nil)),
 	}
 	all := [][]byte{nil, {0x40}, {0x50}}
 	for _, p := range whole {

@@ -60,6 +60,13 @@ func (h header) tcp() string {
 	return w.String()
 }
 
+// Options lists the options of a TCP header as tcpdump does: "mss 1460,nop,wscale 7".
+func Options(header []byte) string {
+	var t layers.TCP
+	err := t.DecodeFromBytes(header, gopacket.NilDecodeFeedback)
+	return tcpOptions(t.Options, err != nil)
+}
+
 // tcpOptions lists the options, followed by "bad" if the one behind them, or the last of them, makes no sense.
 func tcpOptions(opts []layers.TCPOption, bad bool) string {
 	var s []string
@@ -74,6 +81,9 @@ func tcpOptions(opts []layers.TCPOption, bad bool) string {
 	}
 	return strings.Join(s, ",")
 }
+
+// Option prints an option of a TCP header as tcpdump does: "mss 1460".
+func Option(o layers.TCPOption) string { return tcpOption(o) }
 
 func tcpOption(o layers.TCPOption) string {
 	u32 := binary.BigEndian.Uint32

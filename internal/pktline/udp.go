@@ -1,6 +1,7 @@
 package pktline
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 
@@ -20,4 +21,18 @@ func (h header) udp() string {
 		return fmt.Sprintf("UDP, bad length %d", u.Length)
 	}
 	return fmt.Sprintf("UDP, length %d", u.Length-8)
+}
+
+func (h header) udplite() string {
+	if len(h.body) < 8 {
+		return "UDP-Lite"
+	}
+	coverage := int(binary.BigEndian.Uint16(h.body[4:]))
+	switch {
+	case coverage == 0:
+		return fmt.Sprintf("UDP-Lite, length %d", h.size-8)
+	case coverage < 8 || h.frag == "" && coverage > h.size:
+		return fmt.Sprintf("UDP-Lite, bad coverage %d, length %d", coverage, h.size-8)
+	}
+	return fmt.Sprintf("UDP-Lite, coverage %d, length %d", coverage, h.size-8)
 }

@@ -1,0 +1,15 @@
+package inject_test
+
+import (
+	"fmt"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+)
+
+func ExampleFlow_DCCP() {
+	fmt.Println(web.DCCP(inject.DCCP{Type: inject.DCCPRequest, Seq: 5, Service: 42}))
+	fmt.Println(web.Reverse().DCCP(inject.DCCP{Type: inject.DCCPResponse, Seq: 9, Ack: 5, Service: 42}))
+	// Output:
+	// IP 198.18.0.2.10000 > 192.0.2.1.80: DCCP-Request, seq 5, service 42, length 0
+	// IP 192.0.2.1.80 > 198.18.0.2.10000: DCCP-Response, seq 9, ack 5, service 42, length 0
+}

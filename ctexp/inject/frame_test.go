@@ -1,0 +1,101 @@
+package inject_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+)
+
+func ExampleFrame() {
+	host, peer := net.HardwareAddr{2, 0, 0, 0, 0, 1}, net.HardwareAddr{2, 0, 0, 0, 0, 2}
+	fmt.Println(inject.SYN(web).Frame(peer, host).VLAN(5))
+	fmt.Println(inject.ARPRequest(peer, web.Src.Addr(), web.Dst.Addr()))
+	// Output:
+	// 02:00:00:00:00:02 > 02:00:00:00:00:01, vlan 5, IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
+	// 02:00:00:00:00:02 > ff:ff:ff:ff:ff:ff, ARP, who has 192.0.2.1 tell 198.18.0.2, length 28
+}
+
+func TestAFrameCarriesItsPacket(t *testing.T) {
+	t.Parallel()
+	got := map[string]string{}
+	for name, f := range frames() {
+		if p := f.Packet(); p != nil {
+			got[name] = fmt.Sprint(len(f)-len(p), " ", p)
+		}
+	}
+	want := map[string]string{
+		"frame": "14 " + inject.SYN(web).String(), "frame ipv6": "14 " + inject.SYN(web6).String(),
+		"vlan": "18 " + inject.SYN(web).String(), "two vlans": "22 " + inject.SYN(web6).String(),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("packets (-want +got):\n%s", diff)
+	}
+}
+
+func TestImpossibleFramesPanic(t *testing.T) {
+	t.Parallel()
+	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	got := []string{
+		panicOf(func() { inject.SYN(web).Frame(mac, nil) }),
+		panicOf(func() { inject.SYN(web).Frame(mac, mac).VLAN(4096) }),
+		panicOf(func() { inject.Frame{1}.VLAN(1) }),
+		panicOf(func() { inject.ARPRequest(mac, web.Src.Addr(), web6.Dst.Addr()) }),
+		panicOf(func() { inject.New(&link{}).SendFrames(context.Background(), nil) }),
+	}
+	want := []string{
+		`inject: a frame from "02:00:00:00:00:01" to "": addresses of Ethernet have six bytes`,
+		"inject: VLAN 4096 on " + inject.SYN(web).Frame(mac, mac).String(),
+		"inject: VLAN 1 on Ethernet header cut after 1 bytes",
+		"inject: ARP between 198.18.0.2 and 2001:db8::1: it is for IPv4",
+		"inject: SendFrames of a nil sequence",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("panics (-want +got):\n%s", diff)
+	}
+}
+
+func TestALinkWithoutEthernetRefusesFrames(t *testing.T) {
+	t.Parallel()
+	n, err := inject.New(&link{}).SendFrames(t.Context(), inject.Frames(inject.Frame{}))
+
+	want := "0 send frames to fake0: needs a veth link: the link has no Ethernet (LinkConfig.Kind: netnsenv.Veth)"
+	if diff := cmp.Diff(want, fmt.Sprint(n, " ", err)); diff != "" || !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// ether is a link that takes frames up to the second.
+type ether struct {
+	link
+	frames []inject.Frame
+}
+
+func (*ether) L2() bool { return true }
+
+func (e *ether) WriteFrame(b []byte) (int, error) {
+	if len(e.frames) == 2 {
+		return 0, errors.New("enough")
+	}
+	e.frames = append(e.frames, b)
+	return len(b), nil
+}
+
+func TestSendFramesStopsAtTheFirstFailureAndFences(t *testing.T) {
+	t.Parallel()
+	e := &ether{}
+	fs := []inject.Frame{{1}, {2}, {3}, {4}}
+
+	n, err := inject.New(e).SendFrames(t.Context(), inject.Frames(fs...))
+
+	got := fmt.Sprint(n, " ", err, " ", e.frames, " ", len(e.fences))
+	want := fmt.Sprint(2, " send frame 2 to fake0: enough ", fs[:2], " ", 1)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
