@@ -20,9 +20,10 @@ import (
 // Run, Output and CombinedOutput call; in SysProcAttr the fields Pdeathsig and Setpgid are ours.
 type Cmd struct {
 	*exec.Cmd
-	env  *Env
-	once sync.Once
-	err  error
+	env    *Env
+	once   sync.Once
+	err    error
+	forget func() // takes back what the Env does with the program at its end
 }
 
 // Command returns a command to run in the namespace. When the Env is closed, or this process killed, the kernel
@@ -42,13 +43,20 @@ func (c *Cmd) Start() error {
 	if err := c.env.Do(c.Cmd.Start); err != nil {
 		return err
 	}
-	c.env.onClose(closerFunc(c.kill))
+	c.env.kills.Do(func() { // also what programs have left behind that have ended
+		c.env.onClose(closerFunc(func() error { c.env.killInside(); return nil }))
+	})
+	c.forget = c.env.onClose(closerFunc(c.kill))
 	return nil
 }
 
 // Wait waits for the program to end, as exec.Cmd does. It may be called more than once.
 func (c *Cmd) Wait() error {
-	c.once.Do(func() { c.err = c.Cmd.Wait() })
+	c.once.Do(func() {
+		if c.err = c.Cmd.Wait(); c.forget != nil {
+			c.forget()
+		}
+	})
 	return c.err
 }
 

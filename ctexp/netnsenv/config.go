@@ -74,6 +74,14 @@ type LinkConfig struct {
 	Routes []netip.Prefix
 	// MTU in bytes; zero means 1500.
 	MTU int
+	// Mark has packets with this firewall mark go out by the link, whatever other links lead to the same addresses: the
+	// link's networks and Routes then stand in a routing table of their own, which its mark leads to first. Zero: the routes
+	// are for all packets.
+	Mark uint32
+	// ARP has the host ask for the Ethernet addresses of its neighbours, which the experiment then answers by WriteFrame,
+	// and answer who asks for its own; in IPv6 by neighbour discovery. Without it no question is asked or answered. It
+	// makes Auto mean Veth.
+	ARP bool
 }
 
 // LinkKind is how packets get into a link.
@@ -97,7 +105,7 @@ func (c Config) normalize() (Config, error) {
 		c.Links = []LinkConfig{{}}
 	}
 	links := make([]LinkConfig, len(c.Links))
-	names := map[string]bool{"lo": true}
+	names, marks := map[string]bool{"lo": true}, map[uint32]string{}
 	for i, l := range c.Links {
 		l, err := l.normalize(i, len(c.Links) == 1)
 		if err != nil {
@@ -107,6 +115,10 @@ func (c Config) normalize() (Config, error) {
 			return c, fmt.Errorf("link %q: the name is taken", l.Name)
 		}
 		names[l.Name] = true
+		if other := marks[l.Mark]; l.Mark != 0 && other != "" {
+			return c, fmt.Errorf("link %q: mark %#x leads to link %q already", l.Name, l.Mark, other)
+		}
+		marks[l.Mark] = l.Name
 		links[i] = l
 	}
 	c.Links = links
@@ -120,7 +132,7 @@ func (c Config) normalize() (Config, error) {
 		return c, fmt.Errorf("room for %d entries: conntrack is off, and nothing would use them", c.Room.free)
 	}
 	for _, p := range c.Probes {
-		if c.Conntrack == Off && (p.State != 0 || p.Status != 0) {
+		if c.Conntrack == Off && p.AsksConntrack() {
 			return c, fmt.Errorf("probe %q: it asks conntrack, which is off, and would switch it on", p.Name)
 		}
 	}
@@ -139,6 +151,12 @@ func (l LinkConfig) normalize(index int, only bool) (LinkConfig, error) {
 	}
 	if max := 15 - len(ours.FarPrefix); len(l.Name) > max {
 		return l, fmt.Errorf("link %q: the name is longer than %d bytes", l.Name, max)
+	}
+	if l.ARP && l.Kind == Auto {
+		l.Kind = Veth
+	}
+	if l.ARP && l.Kind == Tun {
+		return l, fmt.Errorf("link %q: a tun has no ARP", l.Name)
 	}
 	if l.Kind > Veth {
 		return l, fmt.Errorf("link %q: kind %d: want Auto, Tun or Veth", l.Name, l.Kind)
@@ -225,6 +243,9 @@ func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
 		}
 		if p.Family != 0 && p.Family != nf.IPv4 && p.Family != nf.IPv6 {
 			return nil, fmt.Errorf("probe %q: %v: want IPv4, IPv6 or both (0)", p.Name, p.Family)
+		}
+		if p.Dir > nf.Reply {
+			return nil, fmt.Errorf("probe %q: direction %d: want Original, Reply or both (0)", p.Name, p.Dir)
 		}
 		if (p.Match.SrcPort != 0 || p.Match.DstPort != 0) && !p.Match.Proto.HasPorts() {
 			return nil, fmt.Errorf("probe %q: it matches ports, so it needs a protocol that has them", p.Name)

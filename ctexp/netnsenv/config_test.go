@@ -33,6 +33,7 @@ func TestWrongConfigsAreRefused(t *testing.T) {
 		"a link named like loopback":   {Config{Links: []LinkConfig{{Name: "lo"}}}, `link "lo": the name is taken`},
 		"a name that is too long":      {Config{Links: []LinkConfig{{Name: "abcdefghijkl"}}}, "longer than 11 bytes"},
 		"an MTU that is too small":     {Config{Links: []LinkConfig{{MTU: 10}}}, "MTU 10"},
+		"a tun that asks":              {Config{Links: []LinkConfig{{Kind: Tun, ARP: true}}}, "a tun has no ARP"},
 		"a kind that is none":          {Config{Links: []LinkConfig{{Kind: 9}}}, "kind 9"},
 		"a name with a slash":          {Config{Links: []LinkConfig{{Name: "a/b"}}}, "no name for an interface"},
 		"a name that the kernel fills": {Config{Links: []LinkConfig{{Name: "t%d"}}}, "no name for an interface"},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -31,10 +30,13 @@ type Env struct {
 	room     RoomInfo
 	handles  handles
 	sysctls  []SysctlChange // only the thread uses it
+	kills    sync.Once      // to be done when the first program starts
 
-	mu      sync.Mutex
-	closers []io.Closer // what must be closed before the thread ends, last opened first
-	closed  bool
+	mu       sync.Mutex
+	assigned int     // objects that rules of ours assign, by which their tables are numbered
+	wires    []*wire // that join it to other Envs
+	closers  closers // what must be closed before the thread ends, last opened first
+	closed   bool
 }
 
 // Open makes a namespace and everything that the Config asks for in it: 2 to 3 ms, and with a Room the time to fill
@@ -236,17 +238,6 @@ func (e *Env) String() string {
 	return strings.Join(s, "; ")
 }
 
-// onClose has c closed before the thread ends; at once if that has begun.
-func (e *Env) onClose(c io.Closer) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		c.Close()
-		return
-	}
-	e.closers = append(e.closers, c)
-}
-
 // Close ends everything that runs in the namespace and lets it go. The kernel takes it apart in its own time. A
 // second Close does nothing.
 func (e *Env) Close() error {
@@ -256,11 +247,10 @@ func (e *Env) Close() error {
 		return nil
 	}
 	e.closed = true
-	closers := e.closers
 	e.mu.Unlock()
 	var errs []error
-	for i := len(closers) - 1; i >= 0; i-- {
-		if err := closers[i].Close(); !errors.Is(err, net.ErrClosed) { // its user may have closed it
+	for c := range e.closers.all { // nobody changes them any more
+		if err := c.Close(); !errors.Is(err, net.ErrClosed) { // its user may have closed it
 			errs = append(errs, err)
 		}
 	}

@@ -39,6 +39,9 @@ func (e *Env) Room() RoomInfo { return RoomInfo{} }
 // Table returns a table that answers nothing.
 func (e *Env) Table() *Table { return &Table{} }
 
+// Age says that this is no Linux.
+func (e *Env) Age(context.Context, time.Duration, ...nf.Filter) (int, error) { return 0, errLinux }
+
 // Do does nothing.
 func (e *Env) Do(func() error) error { return errLinux }
 
@@ -129,3 +132,9 @@ func (l *Link) SetReadDeadline(time.Time) error { return errLinux }
 
 // Fence says that this is no Linux.
 func (l *Link) Fence(context.Context) error { return errLinux }
+
+// WriteBatch says that this is no Linux.
+func (l *Link) WriteBatch([][]byte) (int, error) { return 0, errLinux }
+
+// Arrived says that this is no Linux.
+func (l *Link) Arrived() (uint64, error) { return 0, errLinux }

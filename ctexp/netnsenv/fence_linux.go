@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,7 @@ import (
 type fence struct {
 	count func() (uint64, error) // packets that the ingress hook of the link has seen
 	async bool                   // the host may finish after the write has returned
+	seen  atomic.Uint64          // of the packets written, how many are known to have arrived
 
 	mu   sync.Mutex
 	lost uint64 // packets already reported as lost
@@ -32,8 +34,20 @@ type fence struct {
 const patience = 2 * time.Second
 
 // Fence returns when the host under test is done with every packet that was written to the link before: counters, table,
-// capture and answers are final then. Packets that never reached the host are an error, once.
+// capture and answers are final then, also in the Envs that are joined to this one. Packets that never reached the host are
+// an error, once.
 func (l *Link) Fence(ctx context.Context) error {
+	if err := l.settle(ctx); err != nil {
+		return err
+	}
+	if err := l.env.settleWires(ctx); err != nil {
+		return fmt.Errorf("link %q: fence: %w", l.cfg.Name, err)
+	}
+	return nil
+}
+
+// settle is Fence for what happens in the link's own namespace.
+func (l *Link) settle(ctx context.Context) error {
 	f := l.fence
 	f.mu.Lock()
 	defer f.mu.Unlock()

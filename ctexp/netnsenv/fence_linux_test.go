@@ -16,10 +16,7 @@ import (
 // After each fence the table has every packet sent before, on both kinds of link, with every CPU busy, and with
 // packets steered to other CPUs. CTEXP_TRIES=100000 tries more often.
 func TestFenceIsFinal(t *testing.T) {
-	tries := 300
-	if n, err := strconv.Atoi(os.Getenv("CTEXP_TRIES")); err == nil {
-		tries = n
-	}
+	tries := tries(300)
 	stop := keepBusy(t)
 	defer stop()
 	for _, kind := range kinds {
@@ -27,7 +24,7 @@ func TestFenceIsFinal(t *testing.T) {
 			t.Run(kind.String()+map[bool]string{true: "/rps"}[steered], func(t *testing.T) {
 				cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}, Silent: true, NoPath: true}
 				if steered {
-					cfg.Sysctls = map[string]string{"net.core.rps_default_mask": strconv.FormatInt(int64(1)<<min(runtime.NumCPU(), 30)-1, 16)}
+					cfg.Sysctls = map[string]string{"net.core.rps_default_mask": allCPUs()}
 				}
 				e, err := netnsenv.Open(t.Context(), cfg)
 				need(t, missingIfNoSysctl(err))
@@ -53,6 +50,17 @@ func TestFenceIsFinal(t *testing.T) {
 		}
 	}
 }
+
+// tries is how often a test tries, if CTEXP_TRIES does not say.
+func tries(usual int) int {
+	if n, err := strconv.Atoi(os.Getenv("CTEXP_TRIES")); err == nil {
+		return n
+	}
+	return usual
+}
+
+// allCPUs is a mask for steering.
+func allCPUs() string { return strconv.FormatInt(int64(1)<<min(runtime.NumCPU(), 30)-1, 16) }
 
 // missingIfNoSysctl turns the error of a kernel before 6.3, which has no mask per namespace, into a missing ability.
 func missingIfNoSysctl(err error) error {

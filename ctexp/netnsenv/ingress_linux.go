@@ -10,27 +10,34 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// openFence counts what arrives by the link at the ingress hook, before anything else can drop it.
+// openFence counts what arrives by the link.
 func (e *Env) openFence(l *Link) error {
-	name := "ingress/" + l.cfg.Name
+	count, err := e.countIngress(l.cfg.Name, l.cfg.Name)
+	if err != nil {
+		return fmt.Errorf("link %q: %w", l.cfg.Name, err)
+	}
+	l.fence = &fence{count: count, async: l.kind == Veth || e.steered()}
+	return nil
+}
+
+// countIngress counts in a chain of that name what arrives by a device, at the ingress hook, before anything else can drop
+// it.
+func (e *Env) countIngress(chain, device string) (func() (uint64, error), error) {
+	name := "ingress/" + chain
 	o := e.owned
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	c := o.conn.AddChain(&nftables.Chain{
-		Table: o.netdev, Name: l.cfg.Name, Type: nftables.ChainTypeFilter,
+		Table: o.netdev, Name: chain, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookIngress, Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityFirst)),
-		Device: l.cfg.Name,
+		Device: device,
 	})
 	o.add(o.netdev, c, name)
 	if err := o.conn.Flush(); err != nil {
 		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOENT) {
-			return &nf.UnsupportedError{Need: "CONFIG_NETFILTER_INGRESS", Hint: "a kernel with nftables chains of family netdev", Err: err}
+			return nil, &nf.UnsupportedError{Need: "CONFIG_NETFILTER_INGRESS", Hint: "a kernel with nftables chains of family netdev", Err: err}
 		}
-		return fmt.Errorf("link %q: count at ingress: %w", l.cfg.Name, err)
+		return nil, fmt.Errorf("count at ingress: %w", err)
 	}
-	l.fence = &fence{
-		count: func() (uint64, error) { return o.counter(o.netdev, name) },
-		async: l.kind == Veth || e.steered(),
-	}
-	return nil
+	return func() (uint64, error) { return o.counter(o.netdev, name) }, nil
 }

@@ -3,7 +3,6 @@ package netnsenv
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -66,22 +65,36 @@ func (s saveText) Load(ctx context.Context, e *Env) error {
 	if err != nil {
 		return err
 	}
-	out, err := e.feed(ctx, s.text+"\n", path, "--noflush", "--wait") // the legacy one wants the last line ended
-	if err == nil {
-		return nil
+	restore := []string{"--noflush", "--wait"}
+	try := restoreCheck(func(text string) (string, error) {
+		return e.feed(ctx, text+"\n", path, append(restore, "--test")...) // the legacy one wants the last line ended
+	})
+	if s.variant == IPTablesNFT {
+		try = e.chainCheck(try)
 	}
-	if m := regexp.MustCompile(`line:? (\d+)`).FindStringSubmatch(out); m != nil {
-		n, _ := strconv.Atoi(m[1]) // it is all digits
-		// Of an unknown target the nft variant complains at the line that commits it.
-		if l := line(s.text, n); l != "" && strings.TrimSpace(l) != "COMMIT" {
-			out += fmt.Sprintf("\nline %d is: %s", n, l)
-		}
+	bad, err := e.missing(iptablesLinks(strings.Split(s.text, "\n")), s.mayLack, s.text)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("%s rules: %w:\n%s", s.variant, err, out)
+	var said string
+	if strings.Count(s.text, "\nCOMMIT") > 1 { // each is a transaction of its own
+		said, err = e.feed(ctx, s.text+"\n", path, append(restore, "--test")...)
+	}
+	if err == nil && len(bad) == 0 {
+		said, err = e.feed(ctx, s.text+"\n", path, restore...)
+	}
+	return rulesError(string(s.variant), s.text, bad, said, err, try)
 }
 
 // Load implements Ruleset.
 func (s singleCommands) Load(ctx context.Context, e *Env) error {
+	bad, err := e.missing(iptablesLinks(s.commands), s.mayLack, strings.Join(s.commands, "\n"))
+	if err != nil {
+		return err
+	}
+	if len(bad) > 0 {
+		return &RulesError{Rules: string(s.variant), Problems: bad}
+	}
 	return e.iptables(s.variant, familyOf(s.ipv6), func(ipt *iptables.IPTables) error {
 		for _, c := range s.commands {
 			if err := ctx.Err(); err != nil {
@@ -131,41 +144,4 @@ func runCommand(ipt *iptables.IPTables, text string) error {
 		return ipt.ChangePolicy(table, chain, rest[0])
 	}
 	return fmt.Errorf("command %q: want -A, -D, -I, -N or -P after an optional -t table", command)
-}
-
-// splitArguments splits a line like a shell that knows blanks, quotes and backslashes and nothing else.
-func splitArguments(text string) ([]string, error) {
-	var args []string
-	var word strings.Builder
-	var quote rune
-	inWord, escaped := false, false
-	for _, r := range text {
-		switch {
-		case escaped:
-			word.WriteRune(r)
-			escaped = false
-		case r == '\\' && quote != '\'':
-			escaped, inWord = true, true
-		case quote != 0 && r == quote:
-			quote = 0
-		case quote == 0 && (r == '"' || r == '\''):
-			quote, inWord = r, true
-		case quote == 0 && (r == ' ' || r == '\t' || r == '\n'):
-			if inWord {
-				args = append(args, word.String())
-				word.Reset()
-				inWord = false
-			}
-		default:
-			word.WriteRune(r)
-			inWord = true
-		}
-	}
-	if quote != 0 || escaped {
-		return nil, fmt.Errorf("a quote or a backslash is left open")
-	}
-	if inWord {
-		args = append(args, word.String())
-	}
-	return args, nil
 }

@@ -19,6 +19,7 @@ import (
 // Link is one link of an Env, seen from outside: what is written to it arrives at the host under test, what the
 // host sends by it is read from it. It may be used by several goroutines at once.
 type Link struct {
+	env     *Env
 	cfg     LinkConfig
 	kind    LinkKind
 	why     error // why Auto is not Tun
@@ -93,7 +94,7 @@ func (l *Link) SetReadDeadline(t time.Time) error { return l.dev.SetReadDeadline
 
 // openLink makes the interface, down and without addresses.
 func (e *Env) openLink(cfg LinkConfig) (*Link, error) {
-	l := &Link{cfg: cfg, kind: cfg.Kind}
+	l := &Link{env: e, cfg: cfg, kind: cfg.Kind}
 	var err error
 	if cfg.Kind != Veth {
 		l.dev, err = openTun(e, cfg.Name)
@@ -115,6 +116,9 @@ func (e *Env) openLink(cfg LinkConfig) (*Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("link %q: %w", cfg.Name, err)
 	}
+	if cfg.ARP {
+		return l, e.switchOnARP(l)
+	}
 	return l, nil
 }
 
@@ -127,32 +131,26 @@ func (e *Env) up(ctx context.Context, l *Link) error {
 	if err := e.route.Link.Set(msg); err != nil {
 		return fmt.Errorf("link %q: set up: %w", l.cfg.Name, err)
 	}
-	for _, p := range l.cfg.Prefixes {
+	if err := e.addPrefixes(ctx, l.cfg, l.index); err != nil {
+		return err
+	}
+	return e.addRoutes(l)
+}
+
+// addPrefixes gives an interface that is up its addresses.
+func (e *Env) addPrefixes(ctx context.Context, cfg LinkConfig, index uint32) error {
+	for _, p := range cfg.Prefixes {
 		err := e.route.Address.New(&rtnetlink.AddressMessage{
-			Family: uint8(nf.FamilyOf(p.Addr())), PrefixLength: uint8(p.Bits()), Index: l.index,
+			Family: uint8(nf.FamilyOf(p.Addr())), PrefixLength: uint8(p.Bits()), Index: index,
 			Attributes: &rtnetlink.AddressAttributes{Address: p.Addr().AsSlice(), Local: p.Addr().AsSlice()},
 		})
 		if err != nil {
-			return fmt.Errorf("link %q: add address %v: %w", l.cfg.Name, p, err)
+			return fmt.Errorf("link %q: add address %v: %w", cfg.Name, p, err)
 		}
 		if nf.FamilyOf(p.Addr()) == nf.IPv6 {
 			if err := e.awaitLocal(ctx, p.Addr()); err != nil {
-				return fmt.Errorf("link %q: address %v: %w", l.cfg.Name, p, err)
+				return fmt.Errorf("link %q: address %v: %w", cfg.Name, p, err)
 			}
-		}
-	}
-	for _, p := range l.cfg.Routes {
-		p = p.Masked()
-		msg := &rtnetlink.RouteMessage{
-			Family: uint8(nf.FamilyOf(p.Addr())), DstLength: uint8(p.Bits()),
-			Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_STATIC, Scope: unix.RT_SCOPE_LINK, Type: unix.RTN_UNICAST,
-			Attributes: rtnetlink.RouteAttributes{OutIface: l.index},
-		}
-		if p.Bits() > 0 {
-			msg.Attributes.Dst = p.Addr().AsSlice()
-		}
-		if err := e.route.Route.Add(msg); err != nil {
-			return fmt.Errorf("link %q: add route %v: %w", l.cfg.Name, p, err)
 		}
 	}
 	return nil

@@ -75,3 +75,7 @@ func count(t testing.TB, e *netnsenv.Env) int {
 	}
 	return n
 }
+
+func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
+func noPort(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr(), 0) }

@@ -52,6 +52,17 @@ func matchExprs(p nf.Probe) []expr.Any {
 		out = append(out, &expr.Ct{Key: expr.CtKeySTATUS, Register: 1})
 		out = append(out, masked(uint32(p.Status), expr.CmpOpEq, uint32(p.Status))...)
 	}
+	if p.MarkMask != 0 {
+		out = append(out, &expr.Ct{Key: expr.CtKeyMARK, Register: 1})
+		out = append(out, masked(p.MarkMask, expr.CmpOpEq, p.Mark&p.MarkMask)...)
+	}
+	if p.Dir != 0 {
+		reply := byte(0) // IP_CT_DIR_ORIGINAL
+		if p.Dir == nf.Reply {
+			reply = 1
+		}
+		out = append(out, &expr.Ct{Key: expr.CtKeyDIRECTION, Register: 1}, equal([]byte{reply}))
+	}
 	return out
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"sync"
 
 	"github.com/google/nftables"
 
@@ -19,16 +20,22 @@ func NFTables(f func(*nftables.Conn) error) Ruleset { return nftFunc(f) }
 
 type nftFunc func(*nftables.Conn) error
 
+// nftFuncs lets the functions of all Envs set rules one at a time: google/nftables numbers sets in a variable of the package
+// (v0.3.0, set.go, allocSetID). They only write messages, so that nobody waits for long.
+var nftFuncs sync.Mutex
+
 // Load implements Ruleset.
 func (f nftFunc) Load(_ context.Context, e *Env) error {
 	if f == nil {
 		return errors.New("nftables rules: the function is nil")
 	}
-	c, err := e.NFTables()
+	c, err := e.openNFTables()
 	if err != nil {
 		return err
 	}
 	defer c.CloseLasting()
+	nftFuncs.Lock()
+	defer nftFuncs.Unlock()
 	if err := f(c); err != nil {
 		return fmt.Errorf("nftables rules: %w", err)
 	}
@@ -39,8 +46,17 @@ func (f nftFunc) Load(_ context.Context, e *Env) error {
 }
 
 // NFTables returns a lasting connection to the nftables of the namespace. It works from any goroutine, one at a
-// time; close it with CloseLasting, or let the Env do it.
+// time; close it with CloseLasting, or let the Env do it. AddSet is for one goroutine of the whole program at a time, of
+// whatever Envs: the functions of the Ruleset NFTables see to that.
 func (e *Env) NFTables() (*nftables.Conn, error) {
+	c, err := e.openNFTables()
+	if err == nil {
+		e.onClose(closerFunc(c.CloseLasting))
+	}
+	return c, err
+}
+
+func (e *Env) openNFTables() (*nftables.Conn, error) {
 	var c *nftables.Conn
 	err := e.Do(func() (err error) {
 		c, err = nftables.New(nftables.AsLasting())
@@ -49,7 +65,6 @@ func (e *Env) NFTables() (*nftables.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
-	e.onClose(closerFunc(c.CloseLasting))
 	return c, nil
 }
 
@@ -63,11 +78,17 @@ func (t nftText) Load(ctx context.Context, e *Env) error {
 	if err != nil {
 		return &nf.UnsupportedError{Need: "nft", Hint: "install nftables, on Debian and Ubuntu: apt-get install nftables", Err: err}
 	}
-	out, err := e.feed(ctx, string(t), path, "-f", "-")
+	bad, err := e.missing(nftLinks(t.text), t.mayLack, t.text)
 	if err != nil {
-		return fmt.Errorf("nft rules: %w:\n%s", err, out)
+		return err
 	}
-	return nil
+	var said string
+	if len(bad) == 0 {
+		said, err = e.feed(ctx, t.text, path, "-f", "-")
+	}
+	return rulesError("nft", t.text, bad, said, err, nftCheck(func(text string) (string, error) {
+		return e.feed(ctx, text, path, "-c", "-f", "-")
+	}))
 }
 
 // feed runs a program in the namespace with text as its input and returns what it had to say.

@@ -64,16 +64,10 @@ func newOwnedTable(sock *netlink.Conn, t *nftables.Table, flags uint32) error {
 	if err != nil {
 		return err
 	}
-	msg := func(typ uint16, f netlink.HeaderFlags, family, resource byte, body ...byte) netlink.Message {
-		return netlink.Message{
-			Header: netlink.Header{Type: netlink.HeaderType(typ), Flags: netlink.Request | f},
-			Data:   append([]byte{family, unix.NFNETLINK_V0, 0, resource}, body...),
-		}
-	}
 	_, err = sock.SendMessages([]netlink.Message{
-		msg(unix.NFNL_MSG_BATCH_BEGIN, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES),
-		msg(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWTABLE, netlink.Create|netlink.Acknowledge, byte(t.Family), 0, body...),
-		msg(unix.NFNL_MSG_BATCH_END, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES),
+		nftMessage(unix.NFNL_MSG_BATCH_BEGIN, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES),
+		nftMessage(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWTABLE, netlink.Create|netlink.Acknowledge, byte(t.Family), 0, body...),
+		nftMessage(unix.NFNL_MSG_BATCH_END, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES),
 	})
 	if err != nil {
 		return err

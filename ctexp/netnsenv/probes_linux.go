@@ -66,6 +66,9 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 		if e.cfg.Silent {
 			e.addSilence()
 		}
+		if e.hasIPv6() {
+			e.addQuiet()
+		}
 		if e.cfg.Trace {
 			e.addTrace()
 		}
@@ -113,4 +116,23 @@ func (e *Env) addSilence() {
 	}})
 	o.add(o.inet, c, nf.Silenced)
 	o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}})
+}
+
+// addQuiet drops the reports by which the host says, some time after its links are up, to which groups it listens. No
+// sysctl keeps them back (net/ipv6/mcast.c, igmp6_group_added), and nobody could tell when they come.
+func (e *Env) addQuiet() {
+	o := e.owned
+	c := o.conn.AddChain(&nftables.Chain{
+		Table: o.inet, Name: "quiet", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput,
+		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityFirst)),
+	})
+	const report, done, report2 = 131, 132, 143 // include/uapi/linux/icmpv6.h, ICMPV6_MGM_REPORT and so on
+	for _, typ := range []byte{report, done, report2} {
+		o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: append(
+			matchExprs(nf.Probe{Family: nf.IPv6, Match: nf.Match{Proto: nf.ICMPv6}}),
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 1},
+			equal([]byte{typ}),
+			&expr.Verdict{Kind: expr.VerdictDrop},
+		)})
+	}
 }

@@ -24,7 +24,7 @@ const (
 )
 
 // NFT is a text as nft -f takes it. It needs the program nft.
-func NFT(text string) Ruleset { return nftText(text) }
+func NFT(text string) Ruleset { return nftText{text: text} }
 
 // IPTablesSave is a text as iptables-save prints it, for IPv4; IP6TablesSave is its twin. Tables that it does not name stay as they are.
 func IPTablesSave(v Variant, text string) Ruleset { return saveText{variant: v, text: text} }
@@ -50,18 +50,23 @@ func IP6Tables(v Variant, commands ...string) Ruleset {
 	return singleCommands{variant: v, ipv6: true, commands: commands}
 }
 
-type nftText string
+type nftText struct {
+	text    string
+	mayLack []string // links, see MissingLinks
+}
 
 type saveText struct {
 	variant Variant
 	ipv6    bool
 	text    string
+	mayLack []string
 }
 
 type singleCommands struct {
 	variant  Variant
 	ipv6     bool
 	commands []string
+	mayLack  []string
 }
 
 // line returns the n-th line of text, from 1, or "".

@@ -22,7 +22,7 @@ func (e *Env) Listen(ctx context.Context, network, address string) (net.Listener
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	e.onClose(l)
+	e.onCloseSocket(l)
 	return l, nil
 }
 
@@ -37,7 +37,7 @@ func (e *Env) ListenPacket(ctx context.Context, network, address string) (net.Pa
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	e.onClose(c)
+	e.onCloseSocket(c)
 	return c, nil
 }
 
@@ -61,7 +61,7 @@ func (e *Env) Dial(ctx context.Context, network, address string) (net.Conn, erro
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	e.onClose(c)
+	e.onCloseSocket(c)
 	return c, nil
 }
 

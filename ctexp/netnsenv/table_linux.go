@@ -30,7 +30,7 @@ func openTable(e *Env) (*Table, error) {
 			return err
 		}
 		e.onClose(t.conn)
-		if t.bulk, err = ctnl.Dial(); err == nil {
+		if t.bulk, err = ctnl.DialPort(ours.TablePort); err == nil {
 			e.onClose(t.bulk)
 		}
 		return err

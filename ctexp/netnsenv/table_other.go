@@ -5,6 +5,7 @@ package netnsenv
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
@@ -32,5 +33,10 @@ func (t *Table) FlushWith(context.Context, nf.Filter, func()) (int, error) { ret
 
 // CreateAll says that this is no Linux.
 func (t *Table) CreateAll(context.Context, iter.Seq[nf.Entry], func()) (int, error) {
+	return 0, errLinux
+}
+
+// AgeWith says that this is no Linux.
+func (t *Table) AgeWith(context.Context, time.Duration, func(), ...nf.Filter) (int, error) {
 	return 0, errLinux
 }

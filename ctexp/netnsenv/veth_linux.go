@@ -26,6 +26,10 @@ type veth struct {
 
 const ethernetHeader = 14
 
+// outsider is the address that packets come from. It is not that of the far interface, which would take up what the host
+// sends there; it is one for documentation (RFC 9542, 2.1.2).
+var outsider = []byte{0x00, 0x00, 0x5e, 0x00, 0x53, 0x02}
+
 func openVeth(e *Env, name string) (device, error) {
 	far := ours.FarPrefix + name
 	err := e.route.Link.New(&rtnetlink.LinkMessage{
@@ -62,7 +66,7 @@ func openVeth(e *Env, name string) (device, error) {
 	if err := e.route.Link.Set(&rtnetlink.LinkMessage{Index: peer.Index, Flags: unix.IFF_UP, Change: unix.IFF_UP}); err != nil {
 		return nil, fmt.Errorf("set up %q: %w", far, err)
 	}
-	v := &veth{header: append(append([]byte(nil), near.Attributes.Address...), peer.Attributes.Address...)}
+	v := &veth{header: append(append([]byte(nil), near.Attributes.Address...), outsider...)}
 	err = e.Do(func() error {
 		if err := noChecksumOffload(name); err != nil {
 			return err
@@ -84,7 +88,7 @@ func packetSocket(ifindex int) (*os.File, error) {
 	}
 	// The queueing discipline of an interface that was up before its peer comes with the link watch, some time later, and
 	// drops until then (net/sched/sch_generic.c, dev_activate): do without.
-	for _, option := range []int{unix.PACKET_IGNORE_OUTGOING, unix.PACKET_QDISC_BYPASS} {
+	for _, option := range []int{unix.PACKET_IGNORE_OUTGOING, unix.PACKET_QDISC_BYPASS, unix.PACKET_AUXDATA} {
 		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, option, 1); err != nil {
 			unix.Close(fd)
 			return nil, os.NewSyscallError("setsockopt(SOL_PACKET)", err)
@@ -135,24 +139,24 @@ func (v *veth) Write(p []byte) (int, error) {
 	}
 	frame := make([]byte, 0, ethernetHeader+len(p))
 	frame = append(frame, v.header...)
-	if len(p) > 0 && p[0]>>4 == 6 {
-		frame = append(frame, unix.ETH_P_IPV6>>8, unix.ETH_P_IPV6&0xff)
-	} else {
-		frame = append(frame, unix.ETH_P_IP>>8, unix.ETH_P_IP&0xff)
-	}
+	frame = binary.BigEndian.AppendUint16(frame, etherType(p))
 	n, err := v.File.Write(append(frame, p...))
 	return max(0, n-ethernetHeader), err
 }
 
-// Read takes the Ethernet header away.
+// Read takes the Ethernet header away, and passes over what is no IP.
 func (v *veth) Read(p []byte) (int, error) {
-	if v.closed.Load() {
-		return 0, os.ErrClosed
-	}
 	frame := make([]byte, ethernetHeader+len(p))
-	n, err := v.File.Read(frame)
-	if n < ethernetHeader {
-		return 0, err
+	for {
+		if v.closed.Load() {
+			return 0, os.ErrClosed
+		}
+		n, err := v.File.Read(frame)
+		if n < ethernetHeader {
+			return 0, err
+		}
+		if carriesIP(frame) {
+			return copy(p, frame[ethernetHeader:n]), err
+		}
 	}
-	return copy(p, frame[ethernetHeader:n]), err
 }

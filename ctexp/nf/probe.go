@@ -15,6 +15,15 @@ type Probe struct {
 	State CTState
 	// Status counts only packets whose entry has all of these bits.
 	Status Status
+	// Mark counts only packets whose entry's mark agrees in the bits of MarkMask; a zero MarkMask asks for none.
+	Mark, MarkMask uint32
+	// Dir counts only packets of one direction of their flow; zero: both.
+	Dir Direction
+}
+
+// AsksConntrack reports whether the probe looks at the packet's entry, which like any "ct" rule switches conntrack on.
+func (p Probe) AsksConntrack() bool {
+	return p.State != 0 || p.Status != 0 || p.MarkMask != 0 || p.Dir != 0
 }
 
 // The priorities of the stages that rules live in (include/uapi/linux/netfilter_ipv4.h, enum nf_ip_hook_priorities).

@@ -25,20 +25,24 @@ type Conn struct {
 const bufferSize = 64 << 10
 
 // Dial opens a socket in the network namespace of the calling thread.
-func Dial() (*Conn, error) {
+func Dial() (*Conn, error) { return DialPort(0) }
+
+// DialPort is Dial with a netlink port of the caller's choice, by which the events tell who has asked for what they tell;
+// zero has the kernel choose.
+func DialPort(port uint32) (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if err != nil {
 		return nil, fmt.Errorf("open netfilter netlink socket: %w", err)
 	}
-	if err := setUp(fd); err != nil {
+	if err := setUp(fd, port); err != nil {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("set up netfilter netlink socket: %w", err)
 	}
 	return &Conn{fd: fd, buf: make([]byte, bufferSize)}, nil
 }
 
-func setUp(fd int) error {
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+func setUp(fd int, port uint32) error {
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: port}); err != nil {
 		return err
 	}
 	// Answers to what is refused need not repeat the request.

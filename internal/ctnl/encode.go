@@ -28,7 +28,7 @@ const (
 // (counters, times, id). A part of a second in the timeout counts as a whole one. Labels that are no hexadecimal number
 // panic.
 func AppendCreate(b []byte, e nf.Entry) []byte {
-	m := begin(b, msgNew, flagRequest|flagCreate|flagExcl, e)
+	m := begin(b, msgNew, flagRequest|flagCreate|flagExcl, e.Orig.Family())
 	m.tuple(ctaEntryTupleOrig, e.Orig, e, nf.Original)
 	m.tuple(ctaEntryTupleReply, e.Reply, e, nf.Reply)
 	if e.Status != 0 {
@@ -53,7 +53,7 @@ func AppendCreate(b []byte, e nf.Entry) []byte {
 
 // AppendDelete appends the request to delete the entry that has e's tuple Orig, its zone and, unless it is zero, its id.
 func AppendDelete(b []byte, e nf.Entry) []byte {
-	m := begin(b, msgDelete, flagRequest, e)
+	m := begin(b, msgDelete, flagRequest, e.Orig.Family())
 	m.tuple(ctaEntryTupleOrig, e.Orig, e, nf.Original)
 	m.zone(e)
 	if e.ID != 0 {
@@ -68,13 +68,13 @@ type message struct {
 	start int
 }
 
-func begin(b []byte, typ, flags uint16, e nf.Entry) *message {
+func begin(b []byte, typ, flags uint16, family nf.Family) *message {
 	m := &message{b: b, start: len(b)}
 	m.b = append(m.b, make([]byte, HeaderSize+GenSize)...)
 	h := m.b[m.start:]
 	binary.NativeEndian.PutUint16(h[4:], typ)
 	binary.NativeEndian.PutUint16(h[flagsOffset:], flags)
-	h[HeaderSize] = byte(e.Orig.Family())
+	h[HeaderSize] = byte(family)
 	return m
 }
 

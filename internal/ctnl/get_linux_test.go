@@ -28,7 +28,7 @@ func TestGetFindsEntriesByEitherTuple(t *testing.T) {
 			if got.Timeout > want.Timeout || got.Timeout < want.Timeout-20*time.Second || got.ID == 0 {
 				t.Errorf("timeout %v, id %d", got.Timeout, got.ID)
 			}
-			got.Timeout, got.ID = want.Timeout, 0
+			got.Timeout, got.ID, got.Start = want.Timeout, 0, time.Time{}
 			if diff := cmp.Diff(want, got, comparable); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

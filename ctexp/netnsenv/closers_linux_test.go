@@ -1,0 +1,52 @@
+package netnsenv
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"testing"
+)
+
+// An Env that dials, listens and executes for long remembers what is open and little else.
+func TestWhatIsClosedIsForgotten(t *testing.T) {
+	t.Parallel()
+	e, err := Open(t.Context(), Config{Links: []LinkConfig{{Kind: Veth}}})
+	if errors.Is(err, errors.ErrUnsupported) && os.Getenv("CTEXP_REQUIRE") != "1" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	before := e.closers.list.Len()
+	kept, err := e.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := e.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		c, err := e.Dial(t.Context(), "udp", kept.LocalAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	if err := e.Command(t.Context(), "/proc/self/exe", "-test.run=^$").Run(); err != nil {
+		t.Fatal(err)
+	}
+	if n := e.closers.list.Len() - before; n > 100 {
+		t.Errorf("%d things are remembered of 2 that are open", n)
+	}
+	if _, err := kept.WriteTo([]byte("x"), kept.LocalAddr()); err != nil || isClosed(l.(syscall.Conn)) {
+		t.Errorf("what was open is no longer: %v", err)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := l.Accept(); err == nil {
+		t.Error("the listener has outlived its Env")
+	}
+}

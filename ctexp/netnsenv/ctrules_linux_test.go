@@ -1,0 +1,299 @@
+package netnsenv_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+)
+
+// zoneOfUDP puts UDP into a zone before conntrack sees it.
+func zoneOfUDP(zone byte) netnsenv.Ruleset {
+	return netnsenv.NFTables(func(c *nftables.Conn) error {
+		table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "zones"})
+		chain := c.AddChain(&nftables.Chain{
+			Table: table, Name: "raw", Type: nftables.ChainTypeFilter,
+			Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRaw,
+		})
+		c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{byte(nf.UDP)}},
+			&expr.Immediate{Register: 1, Data: []byte{zone, 0}},
+			&expr.Ct{Key: expr.CtKeyZONE, Register: 1, SourceRegister: true},
+		}})
+		return nil
+	})
+}
+
+// entriesOf returns the entries of the table.
+func entriesOf(t testing.TB, e *netnsenv.Env) []nf.Entry {
+	t.Helper()
+	obs, err := observe.Open(t.Context(), e, observe.Config{NoEvents: true, NoFrames: true, Filler: e.Room().Filler})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer obs.Close()
+	var all []nf.Entry
+	for en, err := range obs.Flows(t.Context(), nf.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, en)
+	}
+	return all
+}
+
+// Each policy gives its flows their times and no others.
+func TestTimeoutPolicyIsAssigned(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{
+		zoneOfUDP(5),
+		netnsenv.TimeoutPolicy{Proto: nf.TCP, Match: nf.Match{DstPort: 80}, Timeouts: seconds("syn_sent", 1000)},
+		netnsenv.TimeoutPolicy{Proto: nf.UDP, Zone: nf.InZone(5), Timeouts: seconds("unreplied", 2000)},
+		netnsenv.TimeoutPolicy{Proto: nf.UDP, Zone: nf.InZone(6), Timeouts: seconds("unreplied", 3000)},
+		netnsenv.TimeoutPolicy{Proto: nf.ICMP, Family: nf.IPv4, Timeouts: seconds("timeout", 4000)},
+	}})
+	other := web
+	other.Dst = addrPort("192.0.2.1:81")
+
+	send(t, e, inject.SYN(web), inject.SYN(other), web.UDP(nil), inject.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil))
+
+	got := map[string]int{}
+	for _, en := range entriesOf(t, e) {
+		got[en.Orig.String()] = int(en.Timeout/time.Second) + 1
+	}
+	want := map[string]int{
+		inject.SYN(web).Tuple().String():                  1000,
+		inject.SYN(other).Tuple().String():                120,
+		web.UDP(nil).Tuple().String():                     2000,
+		"src=198.18.0.2 dst=192.0.2.1 type=8 code=0 id=1": 4000,
+	}
+	if diff := cmp.Diff(want, got, slack); diff != "" {
+		t.Errorf("seconds by flow (-want +got):\n%s", diff)
+	}
+}
+
+// what every state of a protocol is called, the kernel takes and the sysctl has.
+func TestTimeoutStatesAreTheKernels(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	for _, p := range []nf.Proto{nf.TCP, nf.UDP, nf.UDPLite, nf.GRE, nf.ICMP, nf.ICMPv6, nf.SCTP} {
+		policy := netnsenv.TimeoutPolicy{Proto: p, Timeouts: map[string]time.Duration{}}
+		for i, s := range netnsenv.TimeoutStates(p) {
+			policy.Timeouts[s] = time.Duration(i+1) * time.Second
+			if p == nf.TCP && s == "syn_sent2" {
+				continue
+			}
+			if _, err := e.Sysctl(netnsenv.TimeoutSysctl(p, s)); err != nil {
+				t.Errorf("%v %s: %v", p, s, err)
+			}
+		}
+		if err := policy.Load(t.Context(), e); err != nil {
+			t.Errorf("%v: %v", p, err)
+		}
+	}
+	if _, err := e.Sysctl(netnsenv.TimeoutSysctl(0, "timeout")); err != nil {
+		t.Error(err)
+	}
+}
+
+func seconds(state string, n int) map[string]time.Duration {
+	return map[string]time.Duration{state: time.Duration(n) * time.Second}
+}
+
+func TestWrongObjectsAreRefused(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	for want, r := range map[string]netnsenv.Ruleset{
+		"timeout policy: protocol unknown-99: conntrack has no timeout policies for it": netnsenv.TimeoutPolicy{Proto: 99, Timeouts: seconds("timeout", 1)},
+		"timeout policy: no timeouts: want some of unreplied, replied":                  netnsenv.TimeoutPolicy{Proto: nf.UDP},
+		`timeout policy: udp has no state "syn_sent": want one of unreplied, replied`:   netnsenv.TimeoutPolicy{Proto: nf.UDP, Timeouts: seconds("syn_sent", 1)},
+		"timeout policy: replied of 0s: want whole seconds, from 1 on":                  netnsenv.TimeoutPolicy{Proto: nf.UDP, Timeouts: seconds("replied", 0)},
+		"timeout policy: it matches tcp, and is for udp":                                netnsenv.TimeoutPolicy{Proto: nf.UDP, Timeouts: seconds("replied", 1), Match: nf.Match{Proto: nf.TCP}},
+		"timeout policy: it matches ports, which icmp does not have":                    netnsenv.TimeoutPolicy{Proto: nf.ICMP, Timeouts: seconds("timeout", 1), Match: nf.Match{DstPort: 1}},
+		`helper "": want a name of 1 to 15 bytes`:                                       netnsenv.Helper{Proto: nf.TCP},
+		`helper "ftp": protocol icmp: helpers read tcp or udp`:                          netnsenv.Helper{Name: "ftp", Proto: nf.ICMP},
+		`helper "ftp": it matches udp, and is for tcp`:                                  netnsenv.Helper{Name: "ftp", Proto: nf.TCP, Match: nf.Match{Proto: nf.UDP}},
+		"expect: the match has no protocol":                                             netnsenv.Expect{},
+		"expect: protocol icmp has no ports to expect":                                  netnsenv.Expect{Match: nf.Match{Proto: nf.TCP}, Proto: nf.ICMP},
+		"expect: the port is 0":                                                         netnsenv.Expect{Match: nf.Match{Proto: nf.TCP}, Proto: nf.TCP},
+		"expect: timeout 1.5s: want whole seconds, from 1 on":                           netnsenv.Expect{Match: nf.Match{Proto: nf.TCP}, Proto: nf.TCP, Port: 1, Timeout: 1500 * time.Millisecond},
+	} {
+		if err := r.Load(t.Context(), e); err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+	err := netnsenv.Helper{Name: "nonesuch", Proto: nf.TCP}.Load(t.Context(), e)
+	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "modprobe nf_conntrack_nonesuch") {
+		t.Errorf("a helper that there is not: %v", err)
+	}
+	left := slices.DeleteFunc(tablesOf(t, e), func(name string) bool { return name == "ctexp" })
+	if len(left) != 0 {
+		t.Errorf("tables that are left behind: %v", left)
+	}
+	defer func() {
+		if got, want := recover(), `netnsenv: TimeoutSysctl: udp has no state "syn_sent": want one of unreplied, replied`; got != want {
+			t.Errorf("panic %v, want %s", got, want)
+		}
+	}()
+	netnsenv.TimeoutSysctl(nf.UDP, "syn_sent")
+}
+
+// tablesOf returns the names of the tables of nftables.
+func tablesOf(t testing.TB, e *netnsenv.Env) (names []string) {
+	t.Helper()
+	c, err := e.NFTables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := c.ListTables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range tables {
+		names = append(names, table.Name)
+	}
+	return names
+}
+
+// The helper reads what the client says, and the connection that it announces is RELATED.
+func TestHelperReadsTheFlow(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{
+		netnsenv.Helper{Name: "ftp", Proto: nf.TCP, Match: nf.Match{DstPort: 21}},
+	}})
+	master := speakFTP(t, e)
+
+	got := expectationsOf(t, e)
+
+	want := []nf.Expectation{{
+		Tuple:  nf.Tuple{Proto: nf.TCP, Src: addrPort("192.0.2.1:0"), Dst: addrPort("198.18.0.2:20001")},
+		Master: master, Helper: "ftp", Timeout: 300 * time.Second,
+	}}
+	for i := range got {
+		got[i].Mask, got[i].ID, got[i].Timeout = nf.Tuple{}, 0, (got[i].Timeout + time.Second).Truncate(10*time.Second)
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b nf.Tuple) bool { return a == b })); diff != "" {
+		t.Errorf("expectations (-want +got):\n%s", diff)
+	}
+}
+
+// Expectations age with their flow, and those of other flows do not.
+func TestAgeOfExpectations(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{
+		netnsenv.Helper{Name: "ftp", Proto: nf.TCP, Match: nf.Match{DstPort: 21}},
+	}})
+	speakFTP(t, e)
+	age := func(d time.Duration, f ...nf.Filter) (lefts []int) {
+		if _, err := e.Age(t.Context(), d, f...); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range expectationsOf(t, e) {
+			lefts = append(lefts, int(x.Timeout/time.Second)+1)
+		}
+		return lefts
+	}
+
+	got := [][]int{
+		age(100*time.Second, nf.Filter{Proto: nf.UDP}),
+		age(100 * time.Second),
+		age(190*time.Second, nf.Filter{Proto: nf.TCP}),
+		age(20 * time.Second),
+	}
+
+	if diff := cmp.Diff([][]int{{300}, {200}, {10}, nil}, got, slack); diff != "" {
+		t.Errorf("seconds left after each (-want +got):\n%s", diff)
+	}
+	if n := count(t, e); n != 1 {
+		t.Errorf("%d entries, want that of the control connection", n)
+	}
+}
+
+// speakFTP opens a control connection to port 21, on which the client asks to be called at port 20001, and returns its
+// tuple.
+func speakFTP(t testing.TB, e *netnsenv.Env) nf.Tuple {
+	t.Helper()
+	f := inject.Flow{Src: web.Src, Dst: addrPort("192.0.2.1:21")}
+	l, err := e.Listen(t.Context(), "tcp", "192.0.2.1:21")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	send(t, e, inject.SYN(f))
+	b := make([]byte, 1500)
+	n, err := e.Links()[0].Read(b)
+	if err != nil || n < 40 {
+		t.Fatal(n, err)
+	}
+	seq := uint32(b[24])<<24 | uint32(b[25])<<16 | uint32(b[26])<<8 | uint32(b[27])
+	// The helper believes only what stands behind the end of a line (net/netfilter/nf_conntrack_ftp.c, find_nl_seq).
+	user, port := []byte("USER anonymous\r\n"), []byte("PORT 198,18,0,2,78,33\r\n")
+	send(t, e, f.TCP(inject.TCP{Flags: inject.FlagACK, Seq: 2, Ack: seq + 1}))
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	send(t, e,
+		f.TCP(inject.TCP{Flags: inject.FlagACK | inject.FlagPSH, Seq: 2, Ack: seq + 1, Payload: user}),
+		f.TCP(inject.TCP{Flags: inject.FlagACK | inject.FlagPSH, Seq: 2 + uint32(len(user)), Ack: seq + 1, Payload: port}))
+	return inject.SYN(f).Tuple()
+}
+
+// expectationsOf returns the expectations of the namespace.
+func expectationsOf(t testing.TB, e *netnsenv.Env) (all []nf.Expectation) {
+	t.Helper()
+	obs, err := observe.Open(t.Context(), e, observe.Config{NoEvents: true, NoFrames: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer obs.Close()
+	for x, err := range obs.Expectations(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, x)
+	}
+	return all
+}
+
+// A rule has each flow expect one that goes back.
+func TestExpectByRule(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{
+		netnsenv.Expect{Match: nf.Match{Proto: nf.TCP, DstPort: 80}, Proto: nf.UDP, Port: 6000, Timeout: time.Minute},
+	}})
+	send(t, e, inject.SYN(web))
+	all := expectationsOf(t, e)
+	if len(all) != 1 {
+		t.Fatalf("%d expectations: %v", len(all), all)
+	}
+	x := all[0]
+	if x.Tuple.Proto != nf.UDP || x.Tuple.Dst != addrPort("198.18.0.2:6000") || x.Tuple.Src.Addr() != web.Dst.Addr() || x.Timeout > time.Minute || x.Timeout < 50*time.Second {
+		t.Errorf("%v, for %v", x, x.Timeout)
+	}
+	c, err := e.Dial(t.Context(), "udp", "198.18.0.2:6000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte("back")); err != nil {
+		t.Fatal(err)
+	}
+	for _, en := range entriesOf(t, e) {
+		if en.Orig.Proto == nf.UDP && en.Status.Has(nf.Expected) {
+			return
+		}
+	}
+	t.Errorf("what was expected is not: %v", entriesOf(t, e))
+}

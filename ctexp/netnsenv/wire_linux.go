@@ -1,0 +1,282 @@
+package netnsenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jsimonetti/rtnetlink/v2"
+	"github.com/jsimonetti/rtnetlink/v2/driver"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// wire joins two Envs. Either of them cuts it when it is closed.
+type wire struct {
+	ends [2]wireEnd
+	cut  atomic.Bool
+
+	arriving sync.Mutex
+	lost     [2]uint64 // packets from each end that are reported as lost
+
+	mu     sync.Mutex
+	closed bool
+	forget []func() // take back that an Env cuts the wire when it is closed
+}
+
+// wireEnd is one interface of the pair.
+type wireEnd struct {
+	env     *Env
+	cfg     LinkConfig
+	index   uint32
+	mac     net.HardwareAddr
+	ingress func() (uint64, error) // packets that have arrived here
+}
+
+// Join joins two Envs by a wire, so that each is a host of its own to the other: a real second stack. The wire is there when
+// Join returns, and each end knows the other's addresses without asking, unless its ARP says otherwise. Either Env takes it
+// away when it is closed, for which it waits some 20 ms. Further Envs can be joined to either, in any shape.
+//
+//	netnsenv.Join(ctx, client, server, netnsenv.Wire{
+//		A: netnsenv.LinkConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}},
+//		B: netnsenv.LinkConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}},
+//	})
+//
+// Probes, rules and captures see what comes and goes by the wire as by any link, but nothing is injected by it: it is no
+// Link of either Env. Fence of a Link waits for all that its packets have brought about in the Envs that are joined, over
+// any number of wires. An Env that had no IPv6 when it was opened counts none in its path.
+func Join(ctx context.Context, a, b *Env, w Wire) error {
+	if err := join(ctx, a, b, w); err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	return nil
+}
+
+func join(ctx context.Context, a, b *Env, cfg Wire) error {
+	switch {
+	case a == nil || b == nil:
+		return errors.New("an Env is nil")
+	case a == b:
+		return errors.New("both ends are in the same Env")
+	case a.FD() < 0 || b.FD() < 0:
+		return ErrClosed
+	}
+	cfg, err := cfg.normalize(max(a.freeWire(), b.freeWire()))
+	if err != nil {
+		return err
+	}
+	w := &wire{ends: [2]wireEnd{{env: a, cfg: cfg.A}, {env: b, cfg: cfg.B}}}
+	if err := w.make(); err != nil {
+		return err
+	}
+	if err := w.setUp(ctx); err != nil {
+		return errors.Join(err, w.Close())
+	}
+	for i := range w.ends {
+		e := w.ends[i].env
+		e.mu.Lock()
+		e.wires = append(e.wires, w)
+		e.mu.Unlock()
+		w.onForget(e.onClose(w))
+	}
+	return nil
+}
+
+// freeWire returns a number that no wire of the Env has in its name.
+func (e *Env) freeWire() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	free := 0
+	for _, w := range e.wires {
+		for _, end := range w.ends {
+			var n int
+			if _, err := fmt.Sscanf(end.cfg.Name, "wire%d", &n); err == nil && end.env == e {
+				free = max(free, n+1)
+			}
+		}
+	}
+	return free
+}
+
+// make makes the pair, each end in its namespace at once.
+func (w *wire) make() error {
+	a, b := &w.ends[0], &w.ends[1]
+	for _, end := range w.ends {
+		if _, err := end.env.linkIndex(end.cfg.Name); err == nil {
+			return fmt.Errorf("link %q: the name is taken", end.cfg.Name)
+		} else if !errors.Is(err, unix.ENODEV) {
+			return fmt.Errorf("link %q: %w", end.cfg.Name, err)
+		}
+	}
+	err := a.env.route.Link.New(&rtnetlink.LinkMessage{
+		Attributes: &rtnetlink.LinkAttributes{Name: a.cfg.Name, Info: &rtnetlink.LinkInfo{Kind: "veth", Data: &driver.Veth{
+			PeerInfo: &rtnetlink.LinkMessage{
+				Attributes: &rtnetlink.LinkAttributes{Name: b.cfg.Name, NetNS: rtnetlink.NetNSForFD(uint32(b.env.FD()))},
+			},
+		}}},
+	})
+	if err != nil {
+		return fmt.Errorf("make the links %q and %q: %w", a.cfg.Name, b.cfg.Name, err)
+	}
+	return nil
+}
+
+// setUp turns both ends on and tells each of the other.
+func (w *wire) setUp(ctx context.Context) error {
+	for i := range w.ends {
+		if err := w.ends[i].prepare(); err != nil {
+			return fmt.Errorf("link %q: %w", w.ends[i].cfg.Name, err)
+		}
+	}
+	for i := range w.ends {
+		if err := w.ends[i].up(); err != nil {
+			return fmt.Errorf("link %q: set up: %w", w.ends[i].cfg.Name, err)
+		}
+	}
+	for i := range w.ends {
+		end, other := &w.ends[i], &w.ends[1-i]
+		if err := end.awaitQueue(ctx); err != nil {
+			return fmt.Errorf("link %q: %w", end.cfg.Name, err)
+		}
+		if err := end.env.addPrefixes(ctx, end.cfg, end.index); err != nil {
+			return err
+		}
+		if err := end.know(other); err != nil {
+			return fmt.Errorf("link %q: %w", end.cfg.Name, err)
+		}
+	}
+	return nil
+}
+
+// prepare sets what must be there before the first packet.
+func (end *wireEnd) prepare() (err error) {
+	e := end.env
+	if end.index, err = e.linkIndex(end.cfg.Name); err != nil {
+		return err
+	}
+	is, err := e.route.Link.Get(end.index)
+	if err != nil {
+		return err
+	}
+	end.mac = is.Attributes.Address
+	if end.cfg.hasIPv6() {
+		for _, s := range quietIPv6 {
+			err := e.setSysctl(strings.Replace(s.key, "*", end.cfg.Name, 1), s.value)
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	if err := e.Do(func() error { return noChecksumOffload(end.cfg.Name) }); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	e.assigned++
+	chain := fmt.Sprintf("%s.%d", end.cfg.Name, e.assigned) // one with that name may have been here before
+	e.mu.Unlock()
+	end.ingress, err = e.countIngress(chain, end.cfg.Name)
+	return err
+}
+
+func (end *wireEnd) up() error {
+	return end.env.route.Link.Set(&rtnetlink.LinkMessage{
+		Index: end.index, Flags: unix.IFF_UP, Change: unix.IFF_UP,
+		Attributes: &rtnetlink.LinkAttributes{MTU: uint32(end.cfg.MTU), Name: end.cfg.Name},
+	})
+}
+
+// awaitQueue waits until the end sends: an interface that was up before its peer drops all until the kernel's link watch
+// has seen the peer (net/sched/sch_generic.c, dev_activate).
+func (end *wireEnd) awaitQueue(ctx context.Context) error {
+	tick := time.NewTicker(100 * time.Microsecond)
+	defer tick.Stop()
+	for {
+		is, err := end.env.route.Link.Get(end.index)
+		if err != nil || is.Attributes.QueueDisc != "noop" {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("it does not send yet: %w", context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// know tells an end the hardware address of the other, unless it is to ask, and what is reached through it.
+func (end *wireEnd) know(other *wireEnd) error {
+	for _, p := range other.cfg.Prefixes {
+		if end.cfg.ARP {
+			break
+		}
+		err := end.env.route.Neigh.New(&rtnetlink.NeighMessage{
+			Family: uint16(nf.FamilyOf(p.Addr())), Index: end.index, State: unix.NUD_PERMANENT,
+			Attributes: &rtnetlink.NeighAttributes{Address: p.Addr().AsSlice(), LLAddress: other.mac},
+		})
+		if err != nil {
+			return fmt.Errorf("add neighbour %v: %w", p.Addr(), err)
+		}
+	}
+	for _, r := range end.cfg.Routes {
+		r = r.Masked()
+		family := nf.FamilyOf(r.Addr())
+		msg := &rtnetlink.RouteMessage{
+			Family: uint8(family), DstLength: uint8(r.Bits()),
+			Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_STATIC, Scope: unix.RT_SCOPE_UNIVERSE, Type: unix.RTN_UNICAST,
+			Attributes: rtnetlink.RouteAttributes{OutIface: end.index, Gateway: end.cfg.gateway(other.cfg, family).AsSlice()},
+		}
+		if r.Bits() > 0 {
+			msg.Attributes.Dst = r.Addr().AsSlice()
+		}
+		if err := end.env.route.Route.Add(msg); err != nil {
+			return fmt.Errorf("add route %v: %w", r, err)
+		}
+	}
+	return nil
+}
+
+// onForget has forget called when the wire is cut.
+func (w *wire) onForget(forget func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		forget()
+	}
+	w.forget = append(w.forget, forget)
+}
+
+// Close takes the wire away: both ends go with one.
+func (w *wire) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return nil
+	}
+	w.closed = true
+	w.cut.Store(true)
+	for _, end := range w.ends {
+		end.env.forgetWire(w)
+	}
+	for _, forget := range w.forget {
+		forget()
+	}
+	return w.ends[0].env.route.Link.Delete(w.ends[0].index)
+}
+
+func (e *Env) forgetWire(w *wire) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := range e.wires {
+		if e.wires[i] == w {
+			e.wires = append(e.wires[:i:i], e.wires[i+1:]...)
+			return
+		}
+	}
+}
