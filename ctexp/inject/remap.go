@@ -1,0 +1,113 @@
+package inject
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// Remap says what becomes of the addresses and ports of packets. The zero Remap leaves all as it is.
+type Remap struct {
+	// Addrs maps prefixes to prefixes of the same length: the rest of an address stays as it is. Of several prefixes the
+	// longest decides. Addresses in none of them stay.
+	Addrs map[netip.Prefix]netip.Prefix
+	// Ports maps ports, whether they are source or destination.
+	Ports map[uint16]uint16
+}
+
+// Apply returns p with its addresses and ports mapped, and those of the packet that an ICMP error quotes. Checksums are
+// changed by as much as what they cover (RFC 1624), so that right ones stay right and wrong ones stay wrong, also in
+// fragments; only SCTP, whose CRC cannot be changed so, keeps a right one if the packet is whole.
+//
+// What is not mapped: addresses in IPv6 routing headers and IPv4 options, in redirects of ICMPv6, in payloads, and in packets
+// within tunnels. Apply panics if a prefix has no counterpart of its family and length.
+func (m Remap) Apply(p Packet) Packet {
+	c, err := m.compile()
+	if err != nil {
+		panic("inject: " + err.Error())
+	}
+	p = slices.Clone(p)
+	c.rewrite(p)
+	return p
+}
+
+// remap is a Remap that was found to be right.
+type remap struct {
+	addrs []mapping // longest first
+	ports map[uint16]uint16
+}
+
+type mapping struct{ from, to netip.Prefix }
+
+func (m Remap) compile() (remap, error) {
+	c := remap{ports: m.Ports}
+	for _, from := range slices.SortedFunc(maps.Keys(m.Addrs), netip.Prefix.Compare) {
+		to := m.Addrs[from]
+		switch {
+		case !from.IsValid() || !to.IsValid():
+			return c, fmt.Errorf("remap %v to %v: want addresses and a length, such as 192.0.2.0/24", from, to)
+		case from.Addr().Is4In6() || to.Addr().Is4In6():
+			return c, fmt.Errorf("remap %v to %v: want IPv4 written as such", from, to)
+		case from.Addr().Is4() != to.Addr().Is4():
+			return c, fmt.Errorf("remap %v to %v: one is IPv4, one IPv6", from, to)
+		case from.Bits() != to.Bits():
+			return c, fmt.Errorf("remap %v to %v: they are not of one length", from, to)
+		}
+		c.addrs = append(c.addrs, mapping{from.Masked(), to.Masked()})
+	}
+	slices.SortStableFunc(c.addrs, func(a, b mapping) int { return cmp.Compare(b.from.Bits(), a.from.Bits()) })
+	return c, nil
+}
+
+// none reports whether it changes nothing.
+func (c remap) none() bool { return len(c.addrs) == 0 && len(c.ports) == 0 }
+
+// rewrite maps what is in p.
+func (c remap) rewrite(p []byte) {
+	pl, ok := placesOf(p)
+	if !ok {
+		return
+	}
+	sctp := pl.proto == nf.SCTP && pl.sumSize == 4 && pl.sumIsRight(p)
+	for _, at := range []int{pl.src, pl.dst} {
+		c.addr(pl, p, p[at:at+pl.addrSize])
+	}
+	if pl.ports {
+		for _, at := range []int{pl.l4, pl.l4 + 2} {
+			if to, ok := c.ports[binary.BigEndian.Uint16(p[at:])]; ok {
+				pl.put(p, p[at:at+2], []byte{byte(to >> 8), byte(to)}, false)
+			}
+		}
+	}
+	if sctp {
+		pl.fixSum(p)
+	}
+	if quoted := pl.quoted(p); quoted != nil {
+		before := onesSum(quoted)
+		c.rewrite(quoted)
+		pl.adjust(p, uint32(^before)+uint32(onesSum(quoted)))
+	}
+}
+
+// addr maps one address, which is a piece of p.
+func (c remap) addr(pl places, p, b []byte) {
+	a, _ := netip.AddrFromSlice(b)
+	for _, m := range c.addrs {
+		if !m.from.Contains(a) {
+			continue
+		}
+		now, to := a.As16(), m.to.Addr().As16()
+		bits := m.to.Bits() + 8*(16-len(b))
+		for i := range now {
+			mask := byte(0xff) << max(0, min(8, 8*(i+1)-bits)) // the bits of this byte that belong to the prefix
+			now[i] = to[i]&mask | now[i]&^mask
+		}
+		pl.put(p, b, now[16-len(b):], true)
+		return
+	}
+}

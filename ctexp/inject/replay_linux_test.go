@@ -1,0 +1,37 @@
+package inject_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/internal/pcapng"
+)
+
+// BenchmarkReplay tells the cost of a packet that is read from a recording and sent: by one link, and in turn by both links
+// of a router, where the host has to be done with each packet before the next one.
+func BenchmarkReplay(b *testing.B) {
+	there, back := pcapng.Packet{Data: web.UDP(nil)}, pcapng.Packet{Link: 1, Data: web.Reverse().UDP(nil)}
+	for name, packets := range map[string][2]pcapng.Packet{"one link": {there, there}, "in turn": {there, back}} {
+		for _, kind := range []netnsenv.LinkKind{netnsenv.Auto, netnsenv.Veth} {
+			b.Run(name+"/"+kind.String(), func(b *testing.B) {
+				env := open(b, netnsenv.Config{
+					Links: []netnsenv.LinkConfig{
+						{Kind: kind, Prefixes: []netip.Prefix{netip.MustParsePrefix("198.18.0.1/24")}},
+						{Kind: kind, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.254/24")}},
+					},
+					Sysctls: map[string]string{"net.ipv4.ip_forward": "1"}, Silent: true, NoPath: true,
+				})
+				head := recording(b, []string{"tun0", "tun1"}, packets[:]...)
+				more := recording(b, []string{"tun0", "tun1"}, append(packets[:], packets[:]...)...)
+				file := &again{head: head, packet: more[len(head):], times: b.N/2 + 1}
+				b.ReportAllocs()
+				b.ResetTimer()
+				if _, err := (inject.Replay{}).Send(b.Context(), inject.ReadRecording(file), env.Links()[0], env.Links()[1]); err != nil {
+					b.Fatal(err)
+				}
+			})
+		}
+	}
+}

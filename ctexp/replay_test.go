@@ -1,0 +1,148 @@
+package ctexp_test
+
+import (
+	"bytes"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"github.com/google/gopacket/pcapgo"
+
+	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+)
+
+// flows are what an Env's table has, without what time makes of it.
+func flows(x *ctexp.Experiment) (all []string) {
+	for _, e := range x.Flows() {
+		all = append(all, e.Orig.String()+" / "+e.Reply.String()+" "+e.Brief())
+	}
+	slices.Sort(all)
+	return all
+}
+
+// recorded returns what an Env's Observer has captured as a file.
+func recorded(t *testing.T, x *ctexp.Experiment) io.Reader {
+	t.Helper()
+	var file bytes.Buffer
+	ctexp.Require(t, "write", observe.WritePcapng(&file, x.Frames(), nil))
+	return &file
+}
+
+// What an Observer recorded makes the same flows in a fresh Env: only what came in is sent, and the host itself answers
+// as it did.
+func TestARecordingOfAnObserverMakesTheSameFlows(t *testing.T) {
+	t.Parallel()
+	translating := router
+	translating.Rules = []netnsenv.Ruleset{netnsenv.NFT(`
+		table ip nat {
+			chain post { type nat hook postrouting priority srcnat; oifname "tun1" snat to 192.0.2.254; }
+		}`)}
+	server := web.Reverse()
+	server.Dst = netip.MustParseAddrPort("192.0.2.254:10000")
+	ping := inject.Echo(web.Src.Addr(), web.Dst.Addr(), 5, 1, []byte("ping!"))
+	type step struct {
+		link   string
+		packet inject.Packet
+	}
+	conversation := func(back inject.Flow) []step {
+		back1 := inject.Flow{Src: back.Src, Dst: netip.AddrPortFrom(back.Dst.Addr(), web.Nth(1).Src.Port())}
+		return []step{
+			{"tun0", inject.SYN(web)}, {"tun1", inject.SYNACK(back)}, {"tun0", inject.ACK(web)}, {"tun0", inject.FIN(web)},
+			{"tun0", web.Nth(1).UDP([]byte("question"))}, {"tun1", back1.UDP([]byte("answer"))},
+			{"tun0", inject.SYN(web.Nth(2))}, {"tun0", ping},
+		}
+	}
+	for name, c := range map[string]struct {
+		cfg   netnsenv.Config
+		steps []step
+	}{
+		"host":   {netnsenv.Config{}, []step{{"tun0", ping}, {"tun0", web.UDP(nil)}, {"tun0", inject.SYN(web)}}},
+		"router": {router, conversation(web.Reverse())},
+		"nat":    {translating, conversation(server)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x, y := ctexp.New(t, c.cfg), ctexp.New(t, c.cfg)
+			for _, s := range c.steps {
+				x.InjectBy(s.link, inject.Packets(s.packet))
+			}
+
+			got := y.Replay(inject.ReadRecording(recorded(t, x)), inject.Replay{})
+
+			if got.Sent != len(c.steps) || got.Read != len(x.Frames()) {
+				t.Errorf("%v of %d packets and %d frames", got, len(c.steps), len(x.Frames()))
+			}
+			if diff := ctexp.Diff(flows(x), flows(y)); diff != "" || len(flows(x)) == 0 {
+				t.Errorf("flows, recorded and replayed:\n%s", diff)
+			}
+		})
+	}
+}
+
+// A capture of both sides, made elsewhere without directions and under other addresses.
+func TestARecordingOfElsewhereIsMappedIntoTheEnv(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, router)
+	client := inject.Flow{Src: netip.MustParseAddrPort("10.1.2.3:40000"), Dst: netip.MustParseAddrPort("203.0.113.80:8080")}
+	var file bytes.Buffer
+	w := pcapgo.NewWriter(&file)
+	ctexp.Require(t, "write", w.WriteFileHeader(65535, layers.LinkTypeRaw))
+	for _, p := range []inject.Packet{inject.SYN(client), inject.SYNACK(client.Reverse()), inject.ACK(client)} {
+		ctexp.Require(t, "write", w.WritePacket(gopacket.CaptureInfo{CaptureLength: len(p), Length: len(p)}, p))
+	}
+
+	got := x.Replay(inject.ReadRecording(&file), inject.Replay{Remap: inject.Remap{
+		Addrs: map[netip.Prefix]netip.Prefix{
+			netip.MustParsePrefix("10.1.2.3/32"):     netip.PrefixFrom(web.Src.Addr(), 32),
+			netip.MustParsePrefix("203.0.113.80/32"): netip.PrefixFrom(web.Dst.Addr(), 32),
+		},
+		Ports: map[uint16]uint16{40000: web.Src.Port(), 8080: web.Dst.Port()},
+	}})
+
+	if want := "3 packets read: 3 sent (tun0 2, tun1 1)"; got.String() != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	e := x.Flows()
+	if len(e) != 1 || e[0].Orig != inject.SYN(web).Tuple() || e[0].Brief() != "ESTABLISHED [ASSURED]" {
+		t.Errorf("flows %v", e)
+	}
+}
+
+// Where the recording knows no directions, what comes from an address of the host itself is left out.
+func TestAReplayLeavesOutWhatTheHostItselfSends(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{})
+	packets := []inject.Packet{inject.SYN(web), inject.RST(web.Reverse())}
+	got := x.Replay(func(yield func(inject.Recorded, error) bool) {
+		for i, p := range packets {
+			if !yield(inject.Recorded{Number: i + 1, EtherType: 0x0800, Packet: p, Length: len(p)}, nil) {
+				return
+			}
+		}
+	}, inject.Replay{})
+	if got.Sent != 1 || got.LeftOut != 1 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestATruncatedRecordingFailsBehindWhatItHas(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{Silent: true})
+	x.Inject(inject.SYNs(3, web))
+	whole, err := io.ReadAll(recorded(t, x))
+	ctexp.Require(t, "read", err)
+	y := ctexp.New(t, netnsenv.Config{Silent: true})
+
+	got, err := y.Lab.Replay(t.Context(), inject.ReadRecording(bytes.NewReader(whole[:len(whole)-1])), inject.Replay{})
+
+	if got.Sent != 2 || len(y.Flows()) != 2 || err == nil || !strings.Contains(err.Error(), "packet 3: the file is truncated") {
+		t.Errorf("%v, %v; flows %v", got, err, y.Flows())
+	}
+}

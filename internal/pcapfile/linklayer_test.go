@@ -1,0 +1,100 @@
+package pcapfile_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/internal/pcapfile"
+)
+
+// What stands in front of a packet, for each type of link.
+func TestTheLinkLayerIsTakenAway(t *testing.T) {
+	t.Parallel()
+	to, from := []byte{2, 0, 0, 0, 0, 1}, []byte{2, 0, 0, 0, 0, 2}
+	macs := concat(to, from)
+	cooked := func(typ byte, address []byte, protocol ...byte) []byte {
+		return concat([]byte{0, typ, 0, 1, 0, byte(len(address))}, address, make([]byte, 8-len(address)), protocol)
+	}
+	cooked2 := func(typ byte, protocol ...byte) []byte {
+		return concat(protocol, []byte{0, 0, 0, 0, 0, 7, 0, 1, typ, 6}, from, []byte{0, 0})
+	}
+	withMACs := func(p pcapfile.Packet) pcapfile.Packet {
+		p.Dst, p.Src = pcapfile.MAC(to), pcapfile.MAC(from)
+		return p
+	}
+	four := pcapfile.Packet{EtherType: 0x0800, Data: ip4, Length: len(ip4)}
+	six := pcapfile.Packet{EtherType: 0x86dd, Data: ip6, Length: len(ip6)}
+	fromTo := func(p pcapfile.Packet, d pcapfile.Dir, link string, mac []byte) pcapfile.Packet {
+		p.Dir, p.Link = d, link
+		if mac != nil {
+			p.Src = pcapfile.MAC(mac)
+		}
+		return p
+	}
+	vlan := withMACs(six)
+	vlan.VLAN = 5
+	for name, c := range map[string]struct {
+		linkType uint32
+		data     []byte
+		want     pcapfile.Packet
+	}{
+		"raw":                {101, ip4, four},
+		"raw, 12":            {12, ip6, six},
+		"raw, 14":            {14, ip6, six},
+		"raw, neither":       {101, []byte("\x15xyz"), pcapfile.Packet{Data: []byte("\x15xyz"), Length: 4}},
+		"raw, empty":         {101, nil, pcapfile.Packet{}},
+		"IPv4":               {228, ip4, four},
+		"IPv6":               {229, ip6, six},
+		"Ethernet":           {1, concat(macs, []byte{8, 0}, ip4), withMACs(four)},
+		"Ethernet, with FCS": {0x9400_0001, concat(macs, []byte{8, 0}, ip4, []byte("0123")), withMACs(four)},
+		"Ethernet, padded":   {1, concat(macs, []byte{0x86, 0xdd}, ip6, make([]byte, 5)), withMACs(six)},
+		"VLAN":               {1, concat(macs, []byte{0x81, 0, 0x20, 5, 0x86, 0xdd}, ip6), vlan},
+		"VLAN in VLAN":       {1, concat(macs, []byte{0x88, 0xa8, 0, 5, 0x81, 0, 0, 9, 0x86, 0xdd}, ip6), vlan},
+		"ARP":                {1, concat(macs, []byte{8, 6}, []byte("arp")), withMACs(pcapfile.Packet{EtherType: 0x0806, Data: []byte("arp"), Length: 3})},
+		"IEEE 802.3":         {1, concat(macs, []byte{0, 3}, []byte("llc")), withMACs(pcapfile.Packet{Data: []byte("llc"), Length: 3})},
+		"half a frame":       {1, to, pcapfile.Packet{}},
+		"half a tag":         {1, concat(macs, []byte{0x81, 0, 0}), withMACs(pcapfile.Packet{})},
+		"cooked, in":         {113, concat(cooked(0, from, 8, 0), ip4), fromTo(four, pcapfile.In, "", from)},
+		"cooked, out":        {113, concat(cooked(4, nil, 0x86, 0xdd), ip6), fromTo(six, pcapfile.Out, "", nil)},
+		"cooked, VLAN":       {113, concat(cooked(4, nil, 0x81, 0, 0, 5, 0x86, 0xdd), ip6), pcapfile.Packet{Dir: pcapfile.Out, VLAN: 5, EtherType: 0x86dd, Data: ip6, Length: len(ip6)}},
+		"cooked 2, in":       {276, concat(cooked2(1, 8, 0), ip4), fromTo(four, pcapfile.In, "#7", from)},
+		"cooked 2, out":      {276, concat(cooked2(4, 8, 0), ip4), fromTo(four, pcapfile.Out, "#7", from)},
+		"loopback":           {0, concat([]byte{2, 0, 0, 0}, ip4), four},
+		"loopback, OpenBSD":  {108, concat([]byte{0, 0, 0, 24}, ip6), six},
+	} {
+		o := binary.LittleEndian
+		file := concat(pcap(o, 0xa1b2c3d4, 262144, c.linkType), pcapPacket(o, 123_456, len(c.data), c.data))
+		got, err := readAll(t, bytes.NewReader(file))
+		c.want.Time = at
+		if diff := cmp.Diff([]pcapfile.Packet{c.want}, got, cmp.Comparer(bytes.Equal)); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
+		}
+	}
+}
+
+// What the recording cut away, it cut from the packet.
+func TestAPacketThatWasCutHasItsLength(t *testing.T) {
+	t.Parallel()
+	o := binary.LittleEndian
+	frame := concat(make([]byte, 12), []byte{8, 0}, ip4)
+	file := concat(pcap(o, 0xa1b2c3d4, 20, 1), pcapPacket(o, 0, 60, frame[:24]))
+
+	got, err := readAll(t, bytes.NewReader(file))
+
+	if err != nil || len(got) != 1 || len(got[0].Data) != 10 || got[0].Length != 46 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestAnUnknownLinkTypeIsNamed(t *testing.T) {
+	t.Parallel()
+	o := binary.LittleEndian
+	_, err := readAll(t, bytes.NewReader(concat(pcap(o, 0xa1b2c3d4, 20, 147), pcapPacket(o, 0, 1, []byte("x")))))
+	if err == nil || !strings.Contains(err.Error(), "link type 147") {
+		t.Errorf("got %v", err)
+	}
+}
