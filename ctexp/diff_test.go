@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
@@ -22,5 +23,18 @@ func TestDiffTakesAddresses(t *testing.T) {
 	}
 	if diff := ctexp.Diff([]nf.Tuple{}, []nf.Tuple(nil)); diff != "" {
 		t.Errorf("empty and nil: %s", diff)
+	}
+}
+
+// Two packets whose lines are the same differ in what Diff shows.
+func TestDiffShowsTheFieldsOfPackets(t *testing.T) {
+	t.Parallel()
+	p := inject.SYN(web)
+	want, got := []inject.Arrival{{Out: "tun1", Packet: p}}, []inject.Arrival{{Out: "tun1", Packet: p.With(inject.TTL(63))}}
+	if diff := ctexp.Diff(want, got); !strings.Contains(diff, `"ttl"`) || !strings.Contains(diff, `"63"`) {
+		t.Errorf("got %s", diff)
+	}
+	if diff := ctexp.Diff(want, want); diff != "" {
+		t.Errorf("equal packets: %s", diff)
 	}
 }

@@ -23,7 +23,7 @@
 //			Dropped: 3,
 //		}
 //		if diff := x.Tally().Diff(want); diff != "" {
-//			t.Errorf("10 SYNs into a table with room for 7 (-want +got):\n%s", diff)
+//			x.Errorf("10 SYNs into a table with room for 7 (-want +got):\n%s", diff)
 //		}
 //	}
 //
@@ -40,6 +40,25 @@
 //	x.States(flow, packets) // "SYN_SENT [UNREPLIED]", "SYN_RECV", "ESTABLISHED [ASSURED]"
 //	x.Life(flow)            // "NEW SYN_SENT", "UPDATE SYN_RECV", "UPDATE ESTABLISHED [ASSURED]"
 //
+// # Conversations
+//
+// The test can play any end of a conversation, behind any link, and keeps its numbers by what the kernel really answers:
+//
+//	client := x.TCP("tun0", inject.Flow{Src: inside, Dst: outside})
+//	server := x.TCP("tun1", inject.Flow{Src: outside}) // of whoever comes
+//	x.Handshake(client, server)                       // by way of the host, which is a router here
+//	client.Write([]byte("ping"))
+//	server.Expect(inject.Segment{Payload: []byte("ping")})
+//	server.Reset(inject.ResetOutOfWindow)
+//	client.ExpectNothing()
+//
+// The other end may as well be a socket of the host: x.Env.Listen and client.Connect(), or server.AcceptDial(). In a Segment
+// numbers count from the first of each side, and what is left out is right, or any.
+//
+// Whatever the host sends, x.Expect takes it by a Want, of which every field that is nil or zero says nothing. An expectation
+// that is not met shows what was wanted, what there was and all that came. What the host answers and forwards by itself is
+// there at once; for what its sockets and timers send an expectation waits, that of nothing never does.
+//
 // # What cannot be done here
 //
 // A test skips where the machine lacks something (user namespaces, the iptables binary), and says what, why and what to
@@ -49,6 +68,7 @@
 // # When a test fails
 //
 // its log has, without being asked, the path that the packets took with the count at each probe and where they were
-// lost, the flows, the rules with their counters and the captured packets. With CTEXP_HOLD=1 a failed test keeps its
+// lost, the flows, the rules with their counters and the captured packets. A page with all of it is kept, which begins with
+// what the test wanted if that was said by the Experiment's own Errorf. With CTEXP_HOLD=1 a failed test keeps its
 // namespace open until it is interrupted and prints the nsenter line that leads into it.
 package ctexp

@@ -15,8 +15,8 @@ import (
 // are for the test's own goroutine; others use the Lab.
 type Experiment struct {
 	*Lab
-	t       TB
-	failure string // what has ended the test, if it was an operation of the Experiment
+	t        TB
+	failures failures
 }
 
 // New opens a Lab for the test and closes it at its end. The test skips if this machine cannot do what the Config asks for
@@ -31,6 +31,7 @@ func New(t TB, cfg netnsenv.Config) *Experiment {
 		cannot(t, "ctexp.New", err)
 		return nil // a fake TB goes on
 	}
+	lab.Inbox.Patience = longest
 	x := &Experiment{Lab: lab, t: t}
 	t.Cleanup(x.close)
 	checkLacks(t, lab.Env)
@@ -43,7 +44,8 @@ func (x *Experiment) close() {
 	if x.t.Failed() {
 		ctx, cancel := operation(x.t)
 		defer cancel()
-		x.t.Logf("%s\n--- %s", x.Report(ctx), x.keepArtifacts(ctx))
+		k := x.look(ctx)
+		x.t.Logf("%s\n--- %s", x.report(k), x.keepArtifacts(k))
 		hold(x.t, x.Env)
 	}
 	if err := x.Lab.Close(); err != nil {
@@ -139,7 +141,7 @@ func (x *Experiment) do(what string, f func(context.Context) error) {
 	ctx, cancel := operation(x.t)
 	defer cancel()
 	if err := f(ctx); err != nil {
-		x.failure = fmt.Sprintf("%s: %v", what, err)
+		x.failures.add(fmt.Sprintf("%s: %v", what, err))
 		cannot(x.t, what, err)
 	}
 }

@@ -18,6 +18,8 @@ import (
 type Lab struct {
 	Env      *netnsenv.Env
 	Observer *observe.Observer
+	// Inbox has what the host under test has sent by its links and nobody has taken yet.
+	Inbox *inject.Inbox
 
 	opened time.Time
 	sent   atomic.Uint64 // packets that were injected
@@ -65,17 +67,22 @@ func (l *Lab) inject(ctx context.Context, link *netnsenv.Link, packets iter.Seq[
 	if packets == nil {
 		return 0, errors.New("ctexp: inject: the sequence is nil")
 	}
+	var lost error // of what the host has sent meanwhile
 	sent, err := inject.New(link).Send(ctx, func(yield func(inject.Packet) bool) {
 		n := 0
 		for p := range packets {
 			if n++; n > 1 && n <= often || n%often == 0 {
 				l.Observer.Drain()
+				if lost == nil {
+					lost = l.Inbox.Drain()
+				}
 			}
 			if !yield(p) {
 				return
 			}
 		}
 	})
+	err = errors.Join(err, lost)
 	l.sent.Add(uint64(sent))
 	what := "1 packet"
 	if sent != 1 {

@@ -1,0 +1,95 @@
+package inject
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// means reports whether w means the packet. Noise is meant only by a Want that asks for ICMP.
+func (w Want) means(a Arrival) bool {
+	return (w.ICMP != nil || !isNoise(a.Packet)) && differing(w.Compare(a)) == 0
+}
+
+// isNoise reports whether a packet is what a host with IPv6 sends at random moments to introduce itself to its neighbours:
+// reports of multicast listeners (RFC 3810) and router solicitations (RFC 4861).
+func isNoise(p Packet) bool {
+	t := p.Tuple()
+	if t.Proto != nf.ICMPv6 || !t.Dst.Addr().IsMulticast() {
+		return false
+	}
+	switch t.ICMP.Type {
+	case 130, 131, 132, 133, 143:
+		return true
+	}
+	return false
+}
+
+// Expect takes the first unread packet that w means, and waits for one until ctx ends. The packets before it stay unread:
+// what happens side by side may be asked for in any order, and nothing is passed over for good. What a host with IPv6 sends at
+// random moments to multicast addresses (listener reports, router solicitations) only a Want with ICMP means.
+//
+// The host's own answers are there when an Injector's Send has returned; what its sockets and timers send may come
+// later. The error is an *UnmetError.
+func (b *Inbox) Expect(ctx context.Context, w Want) (Arrival, error) {
+	a, seen, err := b.await(ctx, func(a Arrival) verdict {
+		if w.means(a) {
+			return take
+		}
+		return leave
+	})
+	if err != nil {
+		return Arrival{}, seen.unmet("no such packet", err, w.Compare, nil)
+	}
+	return a, nil
+}
+
+// ExpectNothing reports an *UnmetError if a packet is unread that one of wants means; without wants, if any is. It does not
+// wait for more than that the host is done with all that was sent to it.
+func (b *Inbox) ExpectNothing(ctx context.Context, wants ...Want) error {
+	if len(wants) == 0 {
+		wants = []Want{{AnyChecksum: true}}
+	}
+	return b.expectNone(ctx, "nothing was expected", func(a Arrival) verdict {
+		for _, w := range wants {
+			if w.means(a) {
+				return refuse
+			}
+		}
+		return leave
+	})
+}
+
+// expectNone fails if judge refuses an unread packet.
+func (b *Inbox) expectNone(ctx context.Context, what string, judge func(Arrival) verdict) error {
+	if err := b.fence(ctx); err != nil {
+		return err
+	}
+	s := &sight{}
+	_, v, err := b.look(judge, s)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", what, err)
+	case v == refuse:
+		return s.unmet(what, errRefused, nil, nil)
+	}
+	return nil
+}
+
+// Received takes all unread packets, when the host is done with all that was sent to it. The random ones of IPv6 that Expect
+// passes over are left out here, too.
+func (b *Inbox) Received(ctx context.Context) ([]Arrival, error) {
+	if err := b.fence(ctx); err != nil {
+		return nil, err
+	}
+	var all []Arrival
+	s := &sight{}
+	_, _, err := b.look(func(a Arrival) verdict {
+		if !isNoise(a.Packet) {
+			all = append(all, a)
+		}
+		return pass
+	}, s)
+	return all, err
+}

@@ -1,0 +1,194 @@
+package inject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Inbox has the packets that the host under test has sent by some links and that nobody has taken yet. Nobody else must
+// read from these links. What left by one link stands in its order; between links there is none.
+//
+// It may be used by several goroutines at once.
+type Inbox struct {
+	// Patience is how long an expectation waits at most for what sockets and timers of the host send; zero is as long as its
+	// context allows. What the host answers and forwards by itself is there when an Injector's Send has returned, so that a
+	// router's test may do with a millisecond. It is set before anybody waits.
+	Patience time.Duration
+
+	links []Link
+
+	mu     sync.Mutex
+	unread []numbered
+	taken  []numbered // the last ones, for failures to tell of
+	count  int        // packets that ever came
+	lost   int        // unread packets that there was no room for
+	buf    []byte
+}
+
+// numbered is the nth packet that came, counted from 1.
+type numbered struct {
+	Arrival
+	n int
+}
+
+const (
+	mostUnread = 1 << 14 // packets; what is sent to nobody must not fill the memory
+	mostTaken  = 64
+)
+
+// NewInbox returns the Inbox of links, all of an Env as a rule.
+func NewInbox(links ...Link) *Inbox {
+	if slices.Contains(links, nil) {
+		panic("inject: NewInbox of a nil Link")
+	}
+	return &Inbox{links: links}
+}
+
+// Drain takes the packets that are there out of the kernel's queues, which have room for some hundred, without waiting.
+// Beyond 16,384 unread packets the oldest are lost, and the next expectation says so.
+func (b *Inbox) Drain() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.drain()
+}
+
+func (b *Inbox) drain() error {
+	for _, l := range b.links {
+		for {
+			p, err := b.readNow(l)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("read from %s: %w", l.Name(), err)
+			}
+			b.count++
+			b.unread = append(b.unread, numbered{Arrival{l.Name(), p}, b.count})
+			if extra := len(b.unread) - mostUnread; extra > 0 {
+				b.unread = slices.Delete(b.unread, 0, extra)
+				b.lost += extra
+			}
+		}
+	}
+	return nil
+}
+
+// readNow reads a packet without waiting. Of a Link that has no ReadNow it waits a moment instead, since a read with a deadline that
+// is over does not look whether there is something.
+func (b *Inbox) readNow(l Link) (Packet, error) {
+	const moment = time.Millisecond
+	if len(b.buf) < maxLength {
+		b.buf = make([]byte, maxLength)
+	}
+	var n int
+	var err error
+	if now, ok := l.(interface{ ReadNow([]byte) (int, error) }); ok {
+		n, err = now.ReadNow(b.buf)
+	} else if err = l.SetReadDeadline(time.Now().Add(moment)); err == nil {
+		n, err = l.Read(b.buf)
+	}
+	return slices.Clone(Packet(b.buf[:n])), err
+}
+
+// verdict is what becomes of an unread packet.
+type verdict int
+
+const (
+	leave  verdict = iota // it is not meant, and stays unread
+	pass                  // it says nothing new, and is done with
+	take                  // it is what was waited for
+	found                 // it is what was waited for, and stays unread
+	refuse                // it should not be: the end
+)
+
+// await hands the unread packets one by one to judge until one is taken or refused, and waits for more until ctx or the
+// patience ends.
+// It fails with what it has seen. A packet that is refused stays unread.
+func (b *Inbox) await(ctx context.Context, judge func(Arrival) verdict) (Arrival, *sight, error) {
+	const shortest, longest = 20 * time.Microsecond, 2 * time.Millisecond
+	s := &sight{}
+	if b.Patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, b.Patience)
+		defer cancel()
+	}
+	for pause := shortest; ; pause = min(2*pause, longest) {
+		over := ctx.Err() != nil // asked before the last look, so that what came in time counts
+		a, v, err := b.look(judge, s)
+		if err != nil {
+			return a, s, err
+		}
+		switch {
+		case v == take || v == found:
+			return a, s, nil
+		case v == refuse:
+			return a, s, errRefused
+		case over:
+			return a, s, context.Cause(ctx)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+var errRefused = errors.New("something else came")
+
+// look judges the unread packets that are there now.
+func (b *Inbox) look(judge func(Arrival) verdict, s *sight) (Arrival, verdict, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.drain(); err != nil {
+		return Arrival{}, leave, err
+	}
+	if b.lost > 0 {
+		return Arrival{}, leave, fmt.Errorf("%d packets that nobody took are lost: there were more than %d", b.lost, mostUnread)
+	}
+	defer func() { s.came(b.unread, b.taken, b.count) }()
+	for i := 0; i < len(b.unread); {
+		a := b.unread[i]
+		switch v := judge(a.Arrival); v {
+		case leave:
+			i++
+		case pass:
+			s.passed = append(s.passed, a)
+			b.done(i)
+		case take:
+			b.done(i)
+			return a.Arrival, v, nil
+		case found:
+			return a.Arrival, v, nil
+		case refuse:
+			s.refused = a.n
+			return a.Arrival, v, nil
+		}
+	}
+	return Arrival{}, leave, nil
+}
+
+// done moves the ith unread packet to those that were taken.
+func (b *Inbox) done(i int) {
+	b.taken = append(b.taken, b.unread[i])
+	if extra := len(b.taken) - mostTaken; extra > 0 {
+		b.taken = slices.Delete(b.taken, 0, extra)
+	}
+	b.unread = slices.Delete(b.unread, i, i+1)
+}
+
+// fence waits until the host is done with all that was written to the links.
+func (b *Inbox) fence(ctx context.Context) error {
+	for _, l := range b.links {
+		if err := l.Fence(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

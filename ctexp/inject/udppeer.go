@@ -1,0 +1,85 @@
+package inject
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// UDPPeer is an end of a conversation over UDP that a test plays. It is for one goroutine.
+type UDPPeer struct {
+	by    Sender
+	out   string
+	inbox *Inbox
+	flow  Flow
+}
+
+// NewUDP returns a peer that sends by a Sender, and reads from the inbox what leaves by the link of that name. The source of
+// flow is its own address. A server may leave the destination zero: it is whoever sends the first datagram, as that looks
+// where it arrives.
+func NewUDP(by Sender, link string, inbox *Inbox, flow Flow) *UDPPeer {
+	if by == nil || inbox == nil {
+		panic("inject: NewUDP without Sender or Inbox")
+	}
+	return &UDPPeer{by, link, inbox, checkedFlow("NewUDP", flow)}
+}
+
+// Flow returns the flow of what the peer sends, its destination as learnt.
+func (p *UDPPeer) Flow() Flow { return p.flow }
+
+// Send sends a datagram.
+func (p *UDPPeer) Send(ctx context.Context, payload []byte) error {
+	if !p.flow.Dst.Addr().IsValid() || p.flow.Dst.Port() == 0 {
+		return fmt.Errorf("send from %v: nobody has come yet to send to", p.flow.Src)
+	}
+	_, err := p.by.Send(ctx, Packets(p.flow.UDP(payload)))
+	return err
+}
+
+// Expect takes the next datagram to the peer, which must have that payload (nil: any), and waits for it until ctx ends. A
+// different one ends it at once; other flows and ICMP errors are not looked at.
+func (p *UDPPeer) Expect(ctx context.Context, payload []byte) (Packet, error) {
+	w := Want{Out: p.out, Proto: nf.UDP, Src: p.flow.Dst, Dst: p.flow.Src, Payload: payload}
+	packet, err := expectNext(ctx, p.inbox, fmt.Sprintf("no such datagram to %v", p.flow.Src), p.mine, w)
+	if err == nil {
+		p.flow.Dst = packet.Tuple().Src
+	}
+	return packet, err
+}
+
+// ExpectNothing fails if a datagram to the peer is unread, when the host is done with all that was sent to it.
+func (p *UDPPeer) ExpectNothing(ctx context.Context) error {
+	return p.inbox.expectNone(ctx, fmt.Sprintf("no datagram to %v was expected", p.flow.Src), refuseIf(p.mine))
+}
+
+func (p *UDPPeer) mine(a Arrival) bool {
+	t := a.Packet.Tuple()
+	return a.Out == p.out && t.Proto == nf.UDP && isAnswer(p.flow, t)
+}
+
+// expectNext takes the next packet that is mine, which must be as w says.
+func expectNext(ctx context.Context, inbox *Inbox, what string, mine func(Arrival) bool, w Want) (Packet, error) {
+	a, seen, err := inbox.await(ctx, func(a Arrival) verdict {
+		switch {
+		case !mine(a):
+			return leave
+		case differing(w.Compare(a)) == 0:
+			return take
+		}
+		return refuse
+	})
+	if err != nil {
+		return nil, seen.unmet(what, err, w.Compare, nil)
+	}
+	return a.Packet, nil
+}
+
+func refuseIf(mine func(Arrival) bool) func(Arrival) verdict {
+	return func(a Arrival) verdict {
+		if mine(a) {
+			return refuse
+		}
+		return leave
+	}
+}
