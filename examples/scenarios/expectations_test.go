@@ -1,0 +1,55 @@
+package scenarios
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// ti-mo/conntrack, expect_integration_test.go ("No meaningful integration test possible until we can figure out how to
+// create expects from userspace"): packets make them. An expectation is dumped while it lives; one is used up by the flow
+// that it stands for, another comes to its end by itself.
+func TestExpectationsAreMadeFulfilledAndExpire(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, router(netnsenv.Expect{
+		Match: nf.Match{Proto: nf.TCP, DstPort: 21}, Proto: nf.TCP, Port: 30000, Timeout: 300 * time.Second,
+	}))
+	master, other := flow(client4, 42000, server4, 21), flow(client4.Next(), 42000, server4, 21)
+	data := flow(server4, 20, client4, 30000)
+	expected := func(f inject.Flow) string {
+		return fmt.Sprintf("tcp src=%v dst=%v sport=0 dport=30000 master %v", f.Dst.Addr(), f.Src.Addr(), inject.SYN(f).Tuple())
+	}
+	var got [][]string
+	look := func() {
+		var lines []string
+		for _, e := range x.Expectations() {
+			lines = append(lines, e.String())
+		}
+		got = append(got, lines)
+	}
+
+	for _, f := range []inject.Flow{master, other} {
+		x.States(inject.SYN(f).Tuple(), inject.Packets(inject.SYN(f), inject.SYNACK(f.Reverse()), inject.ACK(f)))
+	}
+	look()
+	x.InjectBy("server", inject.Packets(inject.SYN(data)))
+	look()
+	related := x.Flow(inject.SYN(data).Tuple())
+	x.Age(200 * time.Second)
+	look()
+	x.Age(100 * time.Second)
+	look()
+
+	want := [][]string{{expected(master), expected(other)}, {expected(other)}, {expected(other)}, nil}
+	if diff := ctexp.Diff(want, got); diff != "" {
+		t.Errorf("expectations after two masters, after the flow of one, 200 s later, 300 s later (-want +got):\n%s", diff)
+	}
+	if diff := ctexp.Diff(inject.SYN(master).Tuple(), related.Master); diff != "" {
+		t.Errorf("master of %v (-want +got):\n%s", related, diff)
+	}
+}

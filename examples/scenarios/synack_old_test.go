@@ -1,0 +1,45 @@
+package scenarios
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+)
+
+// Linux, tools/testing/selftests/net/netfilter/packetdrill/conntrack_synack_old.pkt: a SYN+ACK that belongs to an earlier
+// incarnation of the connection, and acknowledges another SYN, is INVALID and leaves the entry as it was; the right one is
+// accepted though its sequence number is another: less than a window below the old one's, as in the script, or above it. (Not
+// so on 6.18 if it is further below: conntrack has taken its window from the old one.)
+func TestOldSYNACKLeavesTheEntryAsItWas(t *testing.T) {
+	t.Parallel()
+	for name, old := range map[string]inject.Segment{ // numbered from the right one
+		"a window above": {Seq: new(uint32(60000)), Ack: new(uint32(643160523))},
+		"far below":      {Seq: new(uint32(3 << 30)), Ack: new(uint32(643160523))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := host(dropInvalid)
+			cfg.Probes = invalidProbes
+			x := ctexp.New(t, cfg)
+			server := x.TCP("tun0", inject.Flow{Src: netip.AddrPortFrom(remote4, 8080)})
+			server.Scale, server.Timestamps = new(uint8(0)), true
+			dialed := dialing(t, x, "tcp", server.Flow().Src)
+			server.Expect(inject.Segment{Flags: inject.FlagSYN})
+
+			right := inject.Segment{Flags: inject.FlagSYN | inject.FlagACK}
+			old.Flags = right.Flags
+			got := x.States(inject.SYN(server.Flow()).Tuple(), inject.Packets(server.Packet(old), server.Packet(right)))
+			write(t, dialed(), "x")
+			server.Expect(inject.Segment{Payload: []byte("x")})
+
+			if diff := ctexp.Diff([]string{"SYN_SENT [UNREPLIED]", "ESTABLISHED [ASSURED]"}, got); diff != "" {
+				t.Errorf("the entry after the old SYN+ACK and after the right one (-want +got):\n%s", diff)
+			}
+			if diff := ctexp.Diff(map[string]uint64{"invalid in": 1, "invalid out": 0}, x.Tally().Packets); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,65 @@
+package scenarios
+
+import (
+	"testing"
+
+	"github.com/google/nftables/expr"
+
+	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+)
+
+// Linux, tools/testing/selftests/net/netfilter/conntrack_clash.sh: of two packets of one flow of UDP that are on their way
+// before the flow has an entry, both get one; the second to be confirmed finds that of the first and shares it, or, where NAT
+// has sent the two to different servers, keeps its own for the answer. Every packet goes on. The original sends by many
+// threads and hopes for a race; here both are held unconfirmed and released together.
+func TestClashOfTwoInsertsOfOneFlowIsResolved(t *testing.T) {
+	t.Parallel()
+	const service, one, other = 22111, 9000, 9001
+	question := flow(client4, 1000, server4, service)
+	for name, ports := range map[string][2]uint16{
+		"without NAT":    {service, service},
+		"with balancing": {one, other},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := router()
+			if ports[0] != service {
+				first := rule{&expr.Numgen{Register: 1, Modulus: 2, Type: 0}, equals(native(0))} // NFT_NG_INCREMENTAL
+				cfg.Rules = append(cfg.Rules, table(natAt(nf.Prerouting, when(first, dnat(server4, one)), dnat(server4, other))))
+			}
+			x := ctexp.New(t, cfg)
+			queue := hold(t, x, nf.Forward, iif("client"))
+
+			x.InjectBy("client", inject.Packets(question.UDP([]byte("one")), question.UDP([]byte("two"))))
+			held := len(x.Flows())
+			queue.release(t, 2)
+			got := x.Received()
+			var answers []inject.Packet
+			for _, port := range ports {
+				answers = append(answers, flow(server4, port, client4, 1000).UDP([]byte("answer")))
+			}
+			x.InjectBy("server", inject.Packets(answers...))
+			got = append(got, x.Received()...)
+
+			if held != 0 {
+				t.Errorf("%d entries before the release", held)
+			}
+			forwarded, answer := inject.TTL(63), question.Reverse().UDP([]byte("answer")).With(inject.TTL(63))
+			want := []inject.Arrival{
+				{Out: "server", Packet: question.UDP([]byte("one")).With(inject.DstPort(ports[0]), forwarded)},
+				{Out: "server", Packet: question.UDP([]byte("two")).With(inject.DstPort(ports[1]), forwarded)},
+				{Out: "client", Packet: answer},
+				{Out: "client", Packet: answer},
+			}
+			if diff := ctexp.Diff(want, got); diff != "" {
+				t.Errorf("what left (-want +got):\n%s", diff)
+			}
+			if diff := ctexp.Diff(observe.Stats{ClashResolve: 1}, x.Stats()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
