@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
@@ -51,24 +50,6 @@ func (x *Experiment) close() {
 	if err := x.Lab.Close(); err != nil {
 		x.t.Logf("ctexp: close: %v", err)
 	}
-}
-
-// Inject sends packets by the first link. When it returns the kernel is done with all of them.
-func (x *Experiment) Inject(packets iter.Seq[inject.Packet]) {
-	x.t.Helper()
-	x.do("Inject", func(ctx context.Context) error {
-		_, err := x.Lab.Inject(ctx, packets)
-		return err
-	})
-}
-
-// InjectBy sends packets by the link of that name. When it returns the kernel is done with all of them.
-func (x *Experiment) InjectBy(link string, packets iter.Seq[inject.Packet]) {
-	x.t.Helper()
-	x.do("InjectBy", func(ctx context.Context) error {
-		_, err := x.Lab.InjectBy(ctx, link, packets)
-		return err
-	})
 }
 
 // Tally returns what was counted since New.

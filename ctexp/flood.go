@@ -2,7 +2,6 @@ package ctexp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
@@ -17,18 +16,18 @@ import (
 // end in ErrFramesLost and ErrEventsLost. All else, Tally, Flows, Path, does not mind. A larger flood, and one that is to be
 // fast, goes into an Env with NoFrames and NoEvents, or with limits of its own: see Watch.
 func (l *Lab) Flood(ctx context.Context, f inject.Flood) (inject.Flooded, error) {
-	links := l.Env.Links()
-	if len(links) == 0 {
-		return inject.Flooded{}, errors.New("ctexp: flood: the Env has no link")
+	link, err := l.firstLink()
+	if err != nil {
+		return inject.Flooded{}, fmt.Errorf("ctexp: flood: %w", err)
 	}
-	return l.flood(ctx, links[0], f)
+	return l.flood(ctx, link, f)
 }
 
 // FloodBy is Flood by the link of that name.
 func (l *Lab) FloodBy(ctx context.Context, link string, f inject.Flood) (inject.Flooded, error) {
-	to := l.Env.Link(link)
-	if to == nil {
-		return inject.Flooded{}, fmt.Errorf("ctexp: flood: the Env has no link %q", link)
+	to, err := l.linkNamed(link)
+	if err != nil {
+		return inject.Flooded{}, fmt.Errorf("ctexp: flood: %w", err)
 	}
 	return l.flood(ctx, to, f)
 }
@@ -59,14 +58,6 @@ func (d drained) WriteBatch(packets [][]byte) (n int, err error) {
 		d.drain()
 	}
 	return n, err
-}
-
-// packets returns "1 packet", "2 packets".
-func packets(n int) string {
-	if n == 1 {
-		return "1 packet"
-	}
-	return fmt.Sprintf("%d packets", n)
 }
 
 // Flood sends a flood by the first link and returns what was sent and what has arrived; see Lab.Flood.

@@ -74,9 +74,9 @@ type byLink struct {
 }
 
 func (l *Lab) by(link string) (byLink, error) {
-	to := l.Env.Link(link)
-	if to == nil {
-		return byLink{}, fmt.Errorf("ctexp: the Env has no link %q", link)
+	to, err := l.linkNamed(link)
+	if err != nil {
+		return byLink{}, fmt.Errorf("ctexp: %w", err)
 	}
 	return byLink{l, to}, nil
 }

@@ -54,16 +54,7 @@ func (f Frame) String() string {
 
 // line prints the frame without its time.
 func (f Frame) line() string {
-	line := ""
-	switch f.EtherType {
-	case etherIPv4, etherIPv6:
-		line = pktline.Format(f.Packet)
-	case etherARP:
-		line = fmt.Sprintf("ARP, length %d", len(f.Packet))
-	default:
-		line = fmt.Sprintf("ethertype 0x%04x, length %d", f.EtherType, len(f.Packet))
-	}
-	return fmt.Sprintf("%s %-3v %s", f.Link, f.Dir, line)
+	return fmt.Sprintf("%s %-3v %s", f.Link, f.Dir, pktline.FormatAs(f.EtherType, f.Packet))
 }
 
 // Decode returns the packet's layers. It never fails: what cannot be decoded is an error layer at the end.

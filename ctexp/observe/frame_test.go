@@ -17,7 +17,7 @@ func TestFramePrintsOneLine(t *testing.T) {
 	for _, f := range []Frame{
 		{Time: at, Link: "tun0", Dir: In, EtherType: etherIPv4, Packet: udp},
 		{Time: at, Link: "tun0", Dir: Out, EtherType: etherIPv4, Packet: udp[:10]},
-		{Time: at, Link: "veth0", Dir: Out, EtherType: etherARP, Packet: make([]byte, 28)},
+		{Time: at, Link: "veth0", Dir: Out, EtherType: etherARP, Packet: append([]byte{0, 1, 8, 0, 6, 4, 0, 1}, make([]byte, 20)...)},
 		{Time: at, Link: "veth0", Dir: In, EtherType: 0x88cc, Packet: make([]byte, 60)},
 	} {
 		b.WriteString(f.String() + "\n")

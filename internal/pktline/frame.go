@@ -18,17 +18,23 @@ func FormatFrame(b []byte) string {
 	for _, v := range vlans {
 		line += fmt.Sprintf("vlan %d, ", v&0xfff)
 	}
-	switch {
-	case at == 0:
+	if at == 0 {
 		return line + "vlan tag cut"
-	case typ == 0x0800 || typ == 0x86dd:
-		return line + Format(b[at:])
-	case typ == 0x0806:
-		return line + arp(b[at:])
-	case typ < 0x0600: // IEEE 802.3
-		return line + fmt.Sprintf("802.3, length %d", typ)
 	}
-	return line + fmt.Sprintf("ethertype %#04x, length %d", typ, len(b)-at)
+	return line + FormatAs(typ, b[at:])
+}
+
+// FormatAs returns one line about b, which is what a frame of that EtherType carries.
+func FormatAs(typ uint16, b []byte) string {
+	switch {
+	case typ == 0x0800 || typ == 0x86dd:
+		return Format(b)
+	case typ == 0x0806:
+		return arp(b)
+	case typ < 0x0600: // IEEE 802.3
+		return fmt.Sprintf("802.3, length %d", typ)
+	}
+	return fmt.Sprintf("ethertype 0x%04x, length %d", typ, len(b))
 }
 
 // EtherType returns the type of what the frame b carries, the tags of its VLANs from the outermost, and where what it
