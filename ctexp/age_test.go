@@ -57,6 +57,14 @@ func TestUpdatesThatAreNoAgeAreHeard(t *testing.T) {
 	if life := x.Life(e.Orig); !slices.Contains(life, "UPDATE SYN_SENT") {
 		t.Errorf("life %q", life)
 	}
+	made := inject.SYN(web.Nth(5)).Tuple()
+	if err := x.Env.Table().Create(nf.Entry{Orig: made, Reply: made.Reverse(), State: nf.Established, Timeout: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	x.Age(time.Hour)
+	if diff := ctexp.Diff([]string{"NEW ESTABLISHED", "DESTROY"}, x.Life(made)); diff != "" {
+		t.Errorf("life of an entry that was made by hand (-want +got):\n%s", diff)
+	}
 }
 
 // A table of thousands ages without losing an event, also for an ordinary user with a small buffer.

@@ -114,10 +114,10 @@ func (x *Experiment) UDP(link string, f inject.Flow) *UDP {
 	return &UDP{peer, script{x, fmt.Sprintf("UDP at %v", f.Src)}}
 }
 
-// Send sends a datagram.
-func (u *UDP) Send(payload []byte) {
+// Send sends a datagram and returns it.
+func (u *UDP) Send(payload []byte) inject.Packet {
 	u.t().Helper()
-	u.step("Send", func(ctx context.Context) error { return u.UDPPeer.Send(ctx, payload) })
+	return get(u.script, "Send", func(ctx context.Context) (inject.Packet, error) { return u.UDPPeer.Send(ctx, payload) })
 }
 
 // Expect takes the next datagram, which must have that payload (nil: any); see inject.UDPPeer.Expect.
@@ -142,10 +142,10 @@ func (x *Experiment) Echo(link string, src, dst netip.Addr) *Echo {
 	return &Echo{peer, script{x, fmt.Sprintf("echo at %v", src)}}
 }
 
-// Ping sends an echo request.
-func (e *Echo) Ping(payload []byte) {
+// Ping sends an echo request and returns it.
+func (e *Echo) Ping(payload []byte) inject.Packet {
 	e.t().Helper()
-	e.step("Ping", func(ctx context.Context) error { return e.EchoPeer.Ping(ctx, payload) })
+	return get(e.script, "Ping", func(ctx context.Context) (inject.Packet, error) { return e.EchoPeer.Ping(ctx, payload) })
 }
 
 // ExpectReply takes the next echo message, which must answer the last request with that payload (nil: any).
@@ -164,8 +164,11 @@ func (e *Echo) ExpectRequest(payload []byte) inject.Packet {
 	})
 }
 
-// Reply answers the last request that was taken.
-func (e *Echo) Reply() { e.t().Helper(); e.step("Reply", e.EchoPeer.Reply) }
+// Reply answers the last request that was taken, and returns the answer.
+func (e *Echo) Reply() inject.Packet {
+	e.t().Helper()
+	return get(e.script, "Reply", e.EchoPeer.Reply)
+}
 
 // ExpectNothing fails the test if there is an unread echo message.
 func (e *Echo) ExpectNothing() { e.t().Helper(); e.step("ExpectNothing", e.EchoPeer.ExpectNothing) }

@@ -1,14 +1,8 @@
 package ctexp_test
 
 import (
-	"bufio"
-	"bytes"
-	"io"
-	"net"
-	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/nftables"
@@ -19,44 +13,6 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
-
-// A scripted client speaks with a real socket of the host: what was negotiated is kept, data goes both ways.
-func TestScriptedClientSpeaksWithASocket(t *testing.T) {
-	t.Parallel()
-	for name, links := range kinds {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			x := ctexp.New(t, netnsenv.Config{Links: links})
-			l, err := x.Env.Listen(t.Context(), "tcp", "192.0.2.1:80")
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := x.TCP("tun0", web)
-			c.MSS, c.Scale, c.SACK, c.Timestamps = 1000, new(uint8(7)), true, true
-			c.Connect()
-			s, err := l.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.Write([]byte("hello"))
-			c.ExpectAck()
-			if got, err := io.ReadAll(io.LimitReader(s, 5)); string(got) != "hello" || err != nil {
-				t.Errorf("the host has read %q, %v", got, err)
-			}
-			if _, err := s.Write([]byte("world")); err != nil {
-				t.Fatal(err)
-			}
-			c.Expect(inject.Segment{Payload: []byte("world")})
-			c.Ack()
-			s.Close()
-			c.Expect(inject.Segment{Flags: inject.FlagFIN | inject.FlagACK})
-			c.Close()
-			c.ExpectNothing()
-		})
-	}
-}
-
-var kinds = map[string][]netnsenv.LinkConfig{"auto": nil, "veth": veth}
 
 var (
 	inside  = netip.MustParseAddrPort("198.18.0.2:10000")
@@ -112,125 +68,6 @@ func TestRouterBetweenTwoScripts(t *testing.T) {
 	x.ExpectNothing()
 }
 
-// A socket of the host dials a scripted server, which keeps the connection half open: the host has closed its direction
-// and still receives.
-func TestSocketDialsAScriptedServer(t *testing.T) {
-	t.Parallel()
-	for name, links := range kinds {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			x := ctexp.New(t, netnsenv.Config{Links: links})
-			server := x.TCP("tun0", inject.Flow{Src: outside})
-			server.MSS, server.Timestamps = 1200, true
-			socket := server.AcceptDial()
-			if _, err := socket.Write([]byte("request")); err != nil {
-				t.Fatal(err)
-			}
-			if err := socket.(*net.TCPConn).CloseWrite(); err != nil {
-				t.Fatal(err)
-			}
-			if got := string(server.Read(-1)); got != "request" {
-				t.Errorf("the server has read %q", got)
-			}
-			server.Write([]byte("late answer"))
-			server.ExpectAck()
-			server.Close()
-			if got, err := io.ReadAll(socket); string(got) != "late answer" || err != nil {
-				t.Errorf("the host has read %q, %v", got, err)
-			}
-			if got := server.Learnt(); got.MSS != 1460 || !got.Timestamps || !got.SACK || !got.HasScale {
-				t.Errorf("learnt %+v", got)
-			}
-		})
-	}
-}
-
-// A page of net/http, served inside, and read by a script, segment by segment.
-func TestScriptedClientGetsAPage(t *testing.T) {
-	t.Parallel()
-	for name, links := range kinds {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			x := ctexp.New(t, netnsenv.Config{Links: links})
-			l, err := x.Env.Listen(t.Context(), "tcp", "192.0.2.1:80")
-			if err != nil {
-				t.Fatal(err)
-			}
-			page := strings.Repeat("0123456789", 2000)
-			server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				io.WriteString(w, page+" for "+r.RemoteAddr)
-			})}
-			var wg sync.WaitGroup
-			t.Cleanup(wg.Wait)
-			t.Cleanup(func() { server.Close() })
-			wg.Go(func() { server.Serve(l) })
-
-			c := x.TCP("tun0", web)
-			c.MSS = 1000
-			c.Connect()
-			c.Write([]byte("GET / HTTP/1.1\r\nHost: ctexp\r\nConnection: close\r\n\r\n"))
-			response, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(c.Read(-1))), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			body, err := io.ReadAll(response.Body)
-			if want := page + " for 198.18.0.2:10000"; string(body) != want || err != nil {
-				t.Errorf("got %d bytes, %v, want %d", len(body), err, len(want))
-			}
-			c.Close()
-		})
-	}
-}
-
-// A client of net/http inside gets its page from a script.
-func TestScriptedServerServesAPage(t *testing.T) {
-	t.Parallel()
-	x := ctexp.New(t, netnsenv.Config{})
-	server := x.TCP("tun0", inject.Flow{Src: outside})
-	client := http.Client{Transport: &http.Transport{DialContext: x.Env.Dial, DisableKeepAlives: true}}
-	got := make(chan string, 1)
-	go func() {
-		response, err := client.Get("http://203.0.113.80/page")
-		if err != nil {
-			got <- err.Error()
-			return
-		}
-		defer response.Body.Close()
-		body, _ := io.ReadAll(response.Body)
-		got <- string(body)
-	}()
-	server.Accept()
-	const line = "GET /page HTTP/1.1\r\n"
-	if request := string(server.Read(len(line))); request != line {
-		t.Errorf("the server has read %q", request)
-	}
-	server.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"))
-	if page := <-got; page != "hello" {
-		t.Errorf("the client has got %q", page)
-	}
-}
-
-// Both ends open at once (RFC 9293, 3.5): the host's SYN and the script's cross.
-func TestSimultaneousOpen(t *testing.T) {
-	t.Parallel()
-	x := ctexp.New(t, netnsenv.Config{})
-	peer := x.TCP("tun0", inject.Flow{Src: outside})
-	dialed := make(chan error, 1)
-	go func() {
-		_, err := x.Env.Dial(t.Context(), "tcp", outside.String())
-		dialed <- err
-	}()
-	peer.SimultaneousOpen()
-	if err := <-dialed; err != nil {
-		t.Errorf("the host's socket: %v", err)
-	}
-	peer.ExpectNothing()
-	want := []string{"NEW SYN_SENT", "UPDATE SYN_SENT2", "UPDATE SYN_RECV", "UPDATE ESTABLISHED [ASSURED]"}
-	if diff := ctexp.Diff(want, x.Life(inject.SYN(peer.Flow().Reverse()).Tuple())); diff != "" {
-		t.Errorf("life (-want +got):\n%s", diff)
-	}
-}
-
 // The answer to a datagram and to an echo finds its way back through the router.
 func TestRouterBetweenDatagrams(t *testing.T) {
 	t.Parallel()
@@ -264,8 +101,8 @@ func TestRouterTranslatesWhatAnErrorQuotes(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, natRouter())
 	client := x.UDP("tun0", inject.Flow{Src: inside, Dst: outside})
-	client.Send(make([]byte, 1000))
-	sent := x.Expect(inject.Want{Out: "tun1", Proto: nf.UDP, TTL: new(uint8(63))})
+	asked := client.Send(make([]byte, 1000))
+	sent := x.Expect(inject.Want{Out: "tun1", Exactly: asked.With(inject.Src(netip.MustParseAddr("203.0.113.1")), inject.TTL(63))})
 
 	beyond := netip.MustParseAddr("203.0.113.254")
 	x.InjectBy("tun1", inject.Packets(inject.PacketTooBig(beyond, 576, sent)))
@@ -281,4 +118,97 @@ func prefixes(ps ...string) (out []netip.Prefix) {
 		out = append(out, netip.MustParsePrefix(p))
 	}
 	return out
+}
+
+// A script may play in a goroutine of its own, with contexts and errors.
+func TestScriptsPlaySideBySide(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, natRouter())
+	server, err := x.Lab.TCP("tun1", inject.Flow{Src: outside})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() {
+		served <- func() error {
+			if err := server.Accept(t.Context()); err != nil {
+				return err
+			}
+			request, err := server.Read(t.Context(), len("request"))
+			if err != nil {
+				return err
+			}
+			if err := server.Write(t.Context(), append(request, " answered"...)); err != nil {
+				return err
+			}
+			return server.Close(t.Context())
+		}()
+	}()
+	client := x.TCP("tun0", inject.Flow{Src: inside, Dst: outside})
+	client.Connect()
+	client.Write([]byte("request"))
+	if got := string(client.Read(-1)); got != "request answered" {
+		t.Errorf("the client has read %q", got)
+	}
+	client.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// What the host sends in one burst that nobody reads has no room: that there was nothing else cannot be said.
+func TestLostPacketsAreNotNothing(t *testing.T) {
+	t.Parallel()
+	for name, links := range kinds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x := ctexp.New(t, netnsenv.Config{Links: links})
+			c, err := x.Env.Dial(t.Context(), "udp", outside.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 1000 {
+				if _, err := c.Write([]byte("x")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rst := inject.Want{Flags: inject.FlagRST}
+			if err := x.Inbox.ExpectNothing(t.Context(), rst); err == nil || !strings.Contains(err.Error(), "nobody read them in time") {
+				t.Errorf("got %v", err)
+			}
+			x.ExpectNothing(rst) // it was said once
+			x.Expect(inject.Want{Proto: nf.UDP})
+		})
+	}
+}
+
+// A handshake and a word each, with the host as router.
+func BenchmarkConversation(b *testing.B) {
+	lab, err := ctexp.Open(b.Context(), natRouter())
+	ctexp.Require(b, "open", err)
+	defer lab.Close()
+	client, err := lab.TCP("tun0", inject.Flow{Src: inside, Dst: outside})
+	if err != nil {
+		b.Fatal(err)
+	}
+	server, err := lab.TCP("tun1", inject.Flow{Src: outside})
+	if err != nil {
+		b.Fatal(err)
+	}
+	must := func(err error) {
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		must(inject.Handshake(b.Context(), client, server))
+		must(client.Write(b.Context(), []byte("ping")))
+		_, err := server.Expect(b.Context(), inject.Segment{Payload: []byte("ping")})
+		must(err)
+		must(server.Reset(b.Context(), inject.ResetExact))
+		_, err = client.Expect(b.Context(), inject.Segment{Flags: inject.FlagRST})
+		must(err)
+		client.Reuse()
+		server.Reuse()
+	}
 }

@@ -37,14 +37,13 @@ func (p *EchoPeer) id() uint16 {
 	return p.ID
 }
 
-// Ping sends an echo request; the sequence numbers are 1, 2, …
-func (p *EchoPeer) Ping(ctx context.Context, payload []byte) error {
+// Ping sends an echo request and returns it; the sequence numbers are 1, 2, …
+func (p *EchoPeer) Ping(ctx context.Context, payload []byte) (Packet, error) {
 	if !p.dst.IsValid() {
-		return fmt.Errorf("ping from %v: the destination is not known", p.src)
+		return nil, fmt.Errorf("ping from %v: the destination is not known", p.src)
 	}
 	p.seq++
-	_, err := p.by.Send(ctx, Packets(Echo(p.src, p.dst, p.id(), p.seq, payload)))
-	return err
+	return sendOne(ctx, p.by, Echo(p.src, p.dst, p.id(), p.seq, payload))
 }
 
 // ExpectReply takes the next echo message to the peer, which must answer its last request with the same identifier, sequence
@@ -72,15 +71,13 @@ func (p *EchoPeer) ExpectRequest(ctx context.Context, payload []byte) (Packet, e
 	return packet, err
 }
 
-// Reply answers the last request that was taken.
-func (p *EchoPeer) Reply(ctx context.Context) error {
+// Reply answers the last request that was taken, and returns the answer.
+func (p *EchoPeer) Reply(ctx context.Context) (Packet, error) {
 	if p.asked == nil {
-		return fmt.Errorf("reply from %v: no request was taken", p.src)
+		return nil, fmt.Errorf("reply from %v: no request was taken", p.src)
 	}
 	t := p.asked.Tuple()
-	reply := EchoReply(t.Dst.Addr(), t.Src.Addr(), t.ICMP.ID, echoSeq(p.asked), dissect(p.asked).data)
-	_, err := p.by.Send(ctx, Packets(reply))
-	return err
+	return sendOne(ctx, p.by, EchoReply(t.Dst.Addr(), t.Src.Addr(), t.ICMP.ID, echoSeq(p.asked), dissect(p.asked).data))
 }
 
 // ExpectNothing fails if an echo message to the peer is unread, when the host is done with all that was sent to it.

@@ -29,6 +29,11 @@ func Diff(want, got Packet) string {
 	if bytes.Equal(want, got) {
 		return ""
 	}
+	return diffTable(want, got).String()
+}
+
+// diffTable has a row for each field in which the packets differ.
+func diffTable(want, got Packet) table {
 	var t table
 	w, g := fieldsOf(want), fieldsOf(got)
 	for _, f := range w {
@@ -50,7 +55,7 @@ func Diff(want, got Packet) string {
 	if len(t) == 0 { // in what no field tells, such as padding
 		t.addBytes("bytes", want, got)
 	}
-	return t.String()
+	return t
 }
 
 // field is a Field whose value may be bytes.

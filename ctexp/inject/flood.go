@@ -110,7 +110,7 @@ func (f Flood) Packets() iter.Seq[Packet] {
 		err = f.check()
 	}
 	if err == nil && f.N == 0 {
-		err = errors.New("N does not say how many")
+		err = errors.New("no N says how many")
 	}
 	if err != nil {
 		panic("inject: flood: " + err.Error())

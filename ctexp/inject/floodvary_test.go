@@ -134,7 +134,7 @@ func TestPacketsOfAWrongFloodPanic(t *testing.T) {
 	t.Parallel()
 	got := fmt.Sprint(panicOf(func() { (inject.Flood{Template: inject.SYN(web)}).Packets() }), "; ",
 		panicOf(func() { (inject.Flood{Template: inject.SYN(web), Duration: 1}).Packets() }))
-	if want := "inject: flood: neither N nor Duration says when it ends; inject: flood: N does not say how many"; got != want {
+	if want := "inject: flood: neither N nor Duration says when it ends; inject: flood: no N says how many"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

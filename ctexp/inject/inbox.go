@@ -27,6 +27,7 @@ type Inbox struct {
 	taken  []numbered // the last ones, for failures to tell of
 	count  int        // packets that ever came
 	lost   int        // unread packets that there was no room for
+	missed []uint64   // packets that a link had no room for, as far as that was told of
 	buf    []byte
 }
 
@@ -37,20 +38,45 @@ type numbered struct {
 }
 
 const (
-	mostUnread = 1 << 14 // packets; what is sent to nobody must not fill the memory
+	mostUnread = 1 << 14 // packets, and up to twice as many; what is sent to nobody must not fill the memory
 	mostTaken  = 64
 )
 
-// NewInbox returns the Inbox of links, all of an Env as a rule.
+// NewInbox returns the Inbox of links, all of an Env as a rule. It reads by their method ReadNow and asks Lost for what nobody
+// could read, if they have these, as *netnsenv.Link has.
 func NewInbox(links ...Link) *Inbox {
 	if slices.Contains(links, nil) {
 		panic("inject: NewInbox of a nil Link")
 	}
-	return &Inbox{links: links}
+	b := &Inbox{links: links, missed: make([]uint64, len(links))}
+	_ = b.missing() // what was lost before is nobody's concern
+	return b
+}
+
+// missing says how many packets were lost since it was asked last, because nobody had read them in time and a link had no
+// room for more. A Link that cannot tell has lost none.
+func (b *Inbox) missing() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, l := range b.links {
+		counts, ok := l.(interface{ Lost() (uint64, error) })
+		if !ok {
+			continue
+		}
+		n, err := counts.Lost()
+		if err != nil {
+			return err
+		}
+		if before := b.missed[i]; n > before {
+			b.missed[i] = n
+			return fmt.Errorf("%d packets that the host sent by %s are lost: nobody read them in time", n-before, l.Name())
+		}
+	}
+	return nil
 }
 
 // Drain takes the packets that are there out of the kernel's queues, which have room for some hundred, without waiting.
-// Beyond 16,384 unread packets the oldest are lost, and the next expectation says so.
+// Of more than 32,768 unread packets the older half is lost, and the next expectation says so.
 func (b *Inbox) Drain() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -69,9 +95,9 @@ func (b *Inbox) drain() error {
 			}
 			b.count++
 			b.unread = append(b.unread, numbered{Arrival{l.Name(), p}, b.count})
-			if extra := len(b.unread) - mostUnread; extra > 0 {
-				b.unread = slices.Delete(b.unread, 0, extra)
-				b.lost += extra
+			if len(b.unread) == 2*mostUnread { // so that each is moved but once
+				b.unread = slices.Delete(b.unread, 0, mostUnread)
+				b.lost += mostUnread
 			}
 		}
 	}
@@ -129,7 +155,7 @@ func (b *Inbox) await(ctx context.Context, judge func(Arrival) verdict) (Arrival
 		case v == refuse:
 			return a, s, errRefused
 		case over:
-			return a, s, context.Cause(ctx)
+			return a, s, errors.Join(context.Cause(ctx), b.missing())
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -150,7 +176,7 @@ func (b *Inbox) look(judge func(Arrival) verdict, s *sight) (Arrival, verdict, e
 		return Arrival{}, leave, err
 	}
 	if b.lost > 0 {
-		return Arrival{}, leave, fmt.Errorf("%d packets that nobody took are lost: there were more than %d", b.lost, mostUnread)
+		return Arrival{}, leave, fmt.Errorf("%d packets that nobody took are lost: there were %d", b.lost, 2*mostUnread)
 	}
 	defer func() { s.came(b.unread, b.taken, b.count) }()
 	for i := 0; i < len(b.unread); {
@@ -183,12 +209,12 @@ func (b *Inbox) done(i int) {
 	b.unread = slices.Delete(b.unread, i, i+1)
 }
 
-// fence waits until the host is done with all that was written to the links.
+// fence waits until the host is done with all that was written to the links, and fails if something that it sent is lost.
 func (b *Inbox) fence(ctx context.Context) error {
 	for _, l := range b.links {
 		if err := l.Fence(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
+	return b.missing()
 }

@@ -39,6 +39,7 @@ func TestExpectPassesOverWhatSaysNothingNew(t *testing.T) {
 		"behind acknowledgements":   {nil, []inject.Segment{bare, bare, one}, one, true},
 		"behind a repeated one":     {[]inject.Segment{one}, []inject.Segment{one, data(4, "two")}, inject.Segment{Flags: psh | ack}, true},
 		"behind a repeated SYN+ACK": {nil, []inject.Segment{{Flags: syn | ack, Seq: new(uint32)}, one}, inject.Segment{}, true},
+		"with a repeated one":       {[]inject.Segment{one}, []inject.Segment{data(1, "onetwo")}, inject.Segment{Payload: []byte("two")}, true},
 		"a repeated one by its Seq": {[]inject.Segment{one}, []inject.Segment{one}, one, true},
 		"a repeated one by chance":  {[]inject.Segment{one}, []inject.Segment{one}, inject.Segment{Payload: []byte("one")}, false},
 		"an acknowledgement":        {nil, []inject.Segment{bare, one}, inject.Segment{Payload: []byte{}}, true},

@@ -28,13 +28,17 @@ func NewUDP(by Sender, link string, inbox *Inbox, flow Flow) *UDPPeer {
 // Flow returns the flow of what the peer sends, its destination as learnt.
 func (p *UDPPeer) Flow() Flow { return p.flow }
 
-// Send sends a datagram.
-func (p *UDPPeer) Send(ctx context.Context, payload []byte) error {
+// Send sends a datagram and returns it.
+func (p *UDPPeer) Send(ctx context.Context, payload []byte) (Packet, error) {
 	if !p.flow.Dst.Addr().IsValid() || p.flow.Dst.Port() == 0 {
-		return fmt.Errorf("send from %v: nobody has come yet to send to", p.flow.Src)
+		return nil, fmt.Errorf("send from %v: nobody has come yet to send to", p.flow.Src)
 	}
-	_, err := p.by.Send(ctx, Packets(p.flow.UDP(payload)))
-	return err
+	return sendOne(ctx, p.by, p.flow.UDP(payload))
+}
+
+func sendOne(ctx context.Context, by Sender, packet Packet) (Packet, error) {
+	_, err := by.Send(ctx, Packets(packet))
+	return packet, err
 }
 
 // Expect takes the next datagram to the peer, which must have that payload (nil: any), and waits for it until ctx ends. A

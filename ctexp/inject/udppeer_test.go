@@ -24,13 +24,19 @@ func TestUDPPeersAskAndAnswer(t *testing.T) {
 			tun0, tun1, inbox := crossed()
 			client := inject.NewUDP(inject.New(tun0), "tun0", inbox, flow)
 			server := inject.NewUDP(inject.New(tun1), "tun1", inbox, inject.Flow{Src: flow.Dst})
-			if err := server.Send(ctx, nil); err == nil {
+			if _, err := server.Send(ctx, nil); err == nil {
 				t.Error("the server has sent to nobody")
 			}
 			tun0.sends(flow.Nth(1).Reverse().UDP([]byte("not for us")))
-			must(t, client.Send(ctx, []byte("question")))
-			_, err := server.Expect(ctx, []byte("question"))
-			must(t, err, server.Send(ctx, []byte("answer")))
+			question, err := client.Send(ctx, []byte("question"))
+			must(t, err)
+			got, err := server.Expect(ctx, []byte("question"))
+			must(t, err)
+			if diff := inject.Diff(question, got); diff != "" {
+				t.Errorf("on its way it has changed:\n%s", diff)
+			}
+			_, err = server.Send(ctx, []byte("answer"))
+			must(t, err)
 			_, err = client.Expect(ctx, nil)
 			must(t, err, client.ExpectNothing(ctx), server.ExpectNothing(ctx))
 			if server.Flow() != flow.Reverse() {
@@ -66,19 +72,26 @@ func TestEchoPeersAskAndAnswer(t *testing.T) {
 			asks := inject.NewEcho(inject.New(tun0), "tun0", inbox, flow.Src.Addr(), flow.Dst.Addr())
 			asks.ID = 77
 			answers := inject.NewEcho(inject.New(tun1), "tun1", inbox, flow.Dst.Addr(), netip.Addr{})
-			if answers.Reply(ctx) == nil || answers.Ping(ctx, nil) == nil {
+			_, noReply := answers.Reply(ctx)
+			_, noPing := answers.Ping(ctx, nil)
+			if noReply == nil || noPing == nil {
 				t.Error("an answer to nobody")
 			}
 			for _, payload := range []string{"one", "two"} {
-				must(t, asks.Ping(ctx, []byte(payload)))
-				_, err := answers.ExpectRequest(ctx, []byte(payload))
-				must(t, err, answers.Reply(ctx))
+				_, err := asks.Ping(ctx, []byte(payload))
+				must(t, err)
+				_, err = answers.ExpectRequest(ctx, []byte(payload))
+				must(t, err)
+				_, err = answers.Reply(ctx)
+				must(t, err)
 				_, err = asks.ExpectReply(ctx, []byte(payload))
 				must(t, err)
 			}
 			must(t, asks.ExpectNothing(ctx), answers.ExpectNothing(ctx))
 
-			must(t, answers.Reply(ctx), asks.Ping(ctx, nil)) // the answer to the one before
+			_, again := answers.Reply(ctx) // the answer to the one before
+			_, next := asks.Ping(ctx, nil)
+			must(t, again, next)
 			_, err := asks.ExpectReply(ctx, nil)
 			if err == nil || !strings.Contains(err.Error(), "the sequence number is 2, that of the request was 3") {
 				t.Errorf("an old answer: %v", err)

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"bytes"
 	"net/netip"
 
 	"github.com/google/gopacket/layers"
@@ -12,6 +13,7 @@ import (
 // that the zero Want is any packet with right checksums:
 //
 //	inject.Want{Out: "tun1", Proto: nf.TCP, Flags: inject.FlagSYN, Window: new(uint16(1000))}
+//	inject.Want{Out: "tun1", Exactly: sent.With(inject.Src(router), inject.TTL(63))}
 type Want struct {
 	// Out is the name of the link that it leaves by.
 	Out   string
@@ -39,6 +41,8 @@ type Want struct {
 
 	// Payload is all that stands behind the header of TCP, UDP or ICMP (8 bytes). Nil is any, []byte{} is none.
 	Payload []byte
+	// Exactly is the packet byte for byte, as it was sent and then translated, say: sent.With(Src(router), TTL(63)).
+	Exactly Packet
 	// AnyChecksum takes packets with a wrong checksum, too.
 	AnyChecksum bool
 	// Is says what is wrong with a packet that is not meant; nil if nothing.
@@ -97,7 +101,17 @@ func (w Want) compare(t *table, prefix string, p Packet) {
 			t.add(prefix+"about", "a packet", absent)
 		}
 	}
-	if !w.AnyChecksum && d.fault != nil {
+	switch {
+	case w.Exactly == nil:
+	case bytes.Equal(w.Exactly, p):
+		t.add(prefix+"packet", "exactly that", "exactly that")
+	default:
+		for _, r := range diffTable(w.Exactly, p) {
+			r.Field = prefix + r.Field
+			*t = append(*t, r)
+		}
+	}
+	if !w.AnyChecksum && w.Exactly == nil && d.fault != nil {
 		t.add(prefix+"checksum", "right", d.fault.Error())
 	}
 	if w.Is != nil {

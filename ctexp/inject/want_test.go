@@ -62,6 +62,7 @@ func TestEachFieldOfAWantTellsPacketsApart(t *testing.T) {
 		"gateway":      {redirect, inject.Want{Gateway: router.Prev()}, inject.Want{Gateway: router}},
 		"about":        {tooBig, inject.Want{About: &inject.Want{Src: web.Src, Proto: nf.TCP}}, inject.Want{About: &inject.Want{Src: web.Dst}}},
 		"about none":   {segment, inject.Want{}, inject.Want{About: &inject.Want{}}},
+		"exactly":      {segment, inject.Want{Exactly: segment}, inject.Want{Exactly: segment.With(inject.TTL(63))}},
 		"checksum":     {segment.With(inject.Checksum(1)), inject.Want{AnyChecksum: true}, inject.Want{}},
 		"header sum":   {segment.With(inject.HeaderChecksum(1)), inject.Want{AnyChecksum: true}, inject.Want{}},
 		"no checksum":  {web.UDP(nil).With(inject.Checksum(0)), inject.Want{}, inject.Want{Proto: nf.TCP}},
@@ -95,6 +96,17 @@ func TestCompareHasARowForWhatIsAskedFor(t *testing.T) {
 		{"about", "a packet", "none", true},
 	}
 	got := w.Compare(inject.Arrival{Out: "tun0", Packet: inject.ACK(web.Reverse())})
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// Of a packet that should be another byte for byte, the rows are the fields that differ.
+func TestCompareOfAWholePacketHasItsFields(t *testing.T) {
+	t.Parallel()
+	sent := inject.SYN(web)
+	got := inject.Want{Exactly: sent.With(inject.TTL(63))}.Compare(inject.Arrival{Packet: sent.With(inject.SrcPort(1))})
+	want := []inject.Row{{"ttl", "63", "64", true}, {"src port", "10000", "1", true}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

@@ -156,9 +156,13 @@ func TestAgeRefusesWhatIsNoTime(t *testing.T) {
 }
 
 func BenchmarkAge(b *testing.B) {
-	for name, n := range map[string]int{"1": 1, "1000": 1000} {
+	for name, n := range map[string]int{"1": 1, "1000": 1000, "1 beside a filler": 1} {
 		b.Run(name, func(b *testing.B) {
-			e := open(b, netnsenv.Config{})
+			cfg := netnsenv.Config{}
+			if strings.Contains(name, "filler") {
+				cfg.Room = netnsenv.Free(1000)
+			}
+			e := open(b, cfg)
 			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()

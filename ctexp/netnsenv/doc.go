@@ -17,7 +17,8 @@
 // The kernel gives a new namespace some values of the host's. An Env sets those that change the fate of packets, so
 // that an experiment is the same everywhere: forwarding is off, rp_filter is off, redirects are as the kernel has
 // them by default, IPv6 is off unless a link has an IPv6 prefix, and conntrack events are always on
-// (net.netfilter.nf_conntrack_events=1). Config.Sysctls has the last word.
+// (net.netfilter.nf_conntrack_events=1). Config.Sysctls has the last word. With IPv6 the host makes no noise of its own: no
+// duplicate address detection, no router solicitations, and its reports of multicast groups are dropped.
 //
 // # What is ours in it
 //

@@ -3,6 +3,7 @@ package netnsenv
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -96,11 +97,15 @@ func (s singleCommands) Load(ctx context.Context, e *Env) error {
 		return &RulesError{Rules: string(s.variant), Problems: bad}
 	}
 	return e.iptables(s.variant, familyOf(s.ipv6), func(ipt *iptables.IPTables) error {
-		for _, c := range s.commands {
-			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("%s rule %q: %w", s.variant, c, context.Cause(ctx))
+		for i, c := range s.commands {
+			err := context.Cause(ctx)
+			if err == nil {
+				err = runCommand(ipt, c)
 			}
-			if err := runCommand(ipt, c); err != nil {
+			if err != nil {
+				for _, done := range slices.Backward(s.commands[:i]) {
+					undoCommand(ipt, done)
+				}
 				return fmt.Errorf("%s rule %q: %w", s.variant, c, err)
 			}
 		}
@@ -110,38 +115,67 @@ func (s singleCommands) Load(ctx context.Context, e *Env) error {
 
 // runCommand calls what go-iptables has for one command line of iptables.
 func runCommand(ipt *iptables.IPTables, text string) error {
-	args, err := splitArguments(text)
+	c, err := parseCommand(text)
 	if err != nil {
 		return err
 	}
-	table := "filter"
-	if len(args) >= 2 && (args[0] == "-t" || args[0] == "--table") {
-		table, args = args[1], args[2:]
-	}
-	if len(args) < 2 {
-		return fmt.Errorf("want [-t table] command chain …")
-	}
-	command, chain, rest := args[0], args[1], args[2:]
-	switch command {
+	switch c.command {
 	case "-A", "--append":
-		return ipt.Append(table, chain, rest...)
+		return ipt.Append(c.table, c.chain, c.rest...)
 	case "-D", "--delete":
-		return ipt.Delete(table, chain, rest...)
+		return ipt.Delete(c.table, c.chain, c.rest...)
 	case "-I", "--insert":
-		position := 1
-		if len(rest) > 0 {
-			if n, err := strconv.Atoi(rest[0]); err == nil {
-				position, rest = n, rest[1:]
-			}
-		}
-		return ipt.Insert(table, chain, position, rest...)
+		return ipt.Insert(c.table, c.chain, c.position, c.rest...)
 	case "-N", "--new-chain":
-		return ipt.NewChain(table, chain)
+		return ipt.NewChain(c.table, c.chain)
 	case "-P", "--policy":
-		if len(rest) != 1 {
+		if len(c.rest) != 1 {
 			return fmt.Errorf("want -P chain target")
 		}
-		return ipt.ChangePolicy(table, chain, rest[0])
+		return ipt.ChangePolicy(c.table, c.chain, c.rest[0])
 	}
-	return fmt.Errorf("command %q: want -A, -D, -I, -N or -P after an optional -t table", command)
+	return fmt.Errorf("command %q: want -A, -D, -I, -N or -P after an optional -t table", c.command)
+}
+
+// undoCommand takes back what a command has added, so that a list of them is not half done. What was deleted, and a policy
+// that was changed, stay so.
+func undoCommand(ipt *iptables.IPTables, text string) {
+	c, err := parseCommand(text)
+	if err != nil {
+		return
+	}
+	switch c.command {
+	case "-A", "--append", "-I", "--insert":
+		_ = ipt.Delete(c.table, c.chain, c.rest...) // the error is that of the command that has failed
+	case "-N", "--new-chain":
+		_ = ipt.DeleteChain(c.table, c.chain)
+	}
+}
+
+// command is one command line of iptables in its parts.
+type command struct {
+	command, table, chain string
+	position              int // of an insertion, from 1
+	rest                  []string
+}
+
+func parseCommand(text string) (command, error) {
+	args, err := splitArguments(text)
+	if err != nil {
+		return command{}, err
+	}
+	c := command{table: "filter", position: 1}
+	if len(args) >= 2 && (args[0] == "-t" || args[0] == "--table") {
+		c.table, args = args[1], args[2:]
+	}
+	if len(args) < 2 {
+		return command{}, fmt.Errorf("want [-t table] command chain …")
+	}
+	c.command, c.chain, c.rest = args[0], args[1], args[2:]
+	if (c.command == "-I" || c.command == "--insert") && len(c.rest) > 0 {
+		if n, err := strconv.Atoi(c.rest[0]); err == nil {
+			c.position, c.rest = n, c.rest[1:]
+		}
+	}
+	return c, nil
 }

@@ -19,6 +19,7 @@ type owned struct {
 	conn *nftables.Conn
 	// The tables: inet for the probes, netdev for the counts at ingress.
 	inet, netdev *nftables.Table
+	quiet        bool // the chain of that name is there
 }
 
 // tableOwner is NFT_TABLE_F_OWNER (include/uapi/linux/netfilter/nf_tables.h, since 5.12, 6001a930ce03 "netfilter:

@@ -67,7 +67,7 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 			e.addSilence()
 		}
 		if e.hasIPv6() {
-			e.addQuiet()
+			o.addQuiet()
 		}
 		if e.cfg.Trace {
 			e.addTrace()
@@ -120,8 +120,11 @@ func (e *Env) addSilence() {
 
 // addQuiet drops the reports by which the host says, some time after its links are up, to which groups it listens. No
 // sysctl keeps them back (net/ipv6/mcast.c, igmp6_group_added), and nobody could tell when they come.
-func (e *Env) addQuiet() {
-	o := e.owned
+func (o *owned) addQuiet() {
+	if o.quiet {
+		return
+	}
+	o.quiet = true
 	c := o.conn.AddChain(&nftables.Chain{
 		Table: o.inet, Name: "quiet", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput,
 		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityFirst)),
@@ -135,4 +138,15 @@ func (e *Env) addQuiet() {
 			&expr.Verdict{Kind: expr.VerdictDrop},
 		)})
 	}
+}
+
+// beQuiet is addQuiet for an Env that is open.
+func (o *owned) beQuiet() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.addQuiet()
+	if err := o.conn.Flush(); err != nil {
+		return fmt.Errorf("keep IPv6 quiet: %w", err)
+	}
+	return nil
 }

@@ -51,8 +51,8 @@ func readNow(f *os.File, p []byte) (n int, err error) {
 		}
 	})
 	switch {
-	case cerr != nil:
-		return 0, cerr
+	case cerr != nil: // the only reason is that the file is closed (internal/poll, FD.RawControl)
+		return 0, os.ErrClosed
 	case err == unix.EAGAIN:
 		return 0, os.ErrDeadlineExceeded
 	case err != nil:

@@ -3,9 +3,11 @@ package netnsenv_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/coreos/go-iptables/iptables"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
@@ -126,5 +128,37 @@ func TestLinksMayBeMissing(t *testing.T) {
 	}
 	if err := netnsenv.MissingLinks(nft, "eth0").Load(t.Context(), e); err == nil || strings.Contains(err.Error(), `link "eth0"`) || !strings.Contains(err.Error(), `link "docker0"`) {
 		t.Errorf("one of two allowed: %v", err)
+	}
+}
+
+// A list of commands of which one fails has added nothing.
+func TestFailedCommandsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	for _, v := range []netnsenv.Variant{netnsenv.IPTablesLegacy, netnsenv.IPTablesNFT} {
+		e := open(t, netnsenv.Config{})
+		err := netnsenv.IPTables(v,
+			"-N MINE", "-A MINE -j DROP", "-t raw -A PREROUTING -j ACCEPT", "-A INPUT -j MINE", "-I INPUT 1 -p tcp -j MINE", "-A INPUT --nonsense",
+		).Load(t.Context(), e)
+		need(t, skipOnly(err))
+		if err == nil || !strings.Contains(err.Error(), "--nonsense") {
+			t.Errorf("%s: %v", v, err)
+		}
+		need(t, e.IPTables(v, func(ipt *iptables.IPTables) error {
+			for _, table := range []string{"filter", "raw"} {
+				chains, err := ipt.ListChains(table)
+				if err != nil {
+					return err
+				}
+				for _, chain := range chains {
+					if rules, err := ipt.List(table, chain); err != nil || len(rules) != 1 {
+						t.Errorf("%s %s: %q, %v", table, chain, rules, err)
+					}
+				}
+				if slices.Contains(chains, "MINE") {
+					t.Errorf("%s: the chain is still there", v)
+				}
+			}
+			return nil
+		}))
 	}
 }

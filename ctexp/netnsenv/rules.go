@@ -40,7 +40,8 @@ func IP6TablesSave(v Variant, text string) Ruleset {
 //		"-t raw -A PREROUTING -j CT",
 //		"-t raw -A OUTPUT -p tcp --sport 80 -j DROP")
 //
-// The commands are -A, -I, -D, -N, -P; quotes and backslashes mean what they mean in a shell.
+// The commands are -A, -I, -D, -N, -P; quotes and backslashes mean what they mean in a shell. When one fails, the rules and
+// chains that those before it have added are taken away again.
 func IPTables(v Variant, commands ...string) Ruleset {
 	return singleCommands{variant: v, commands: commands}
 }

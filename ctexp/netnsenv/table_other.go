@@ -37,6 +37,6 @@ func (t *Table) CreateAll(context.Context, iter.Seq[nf.Entry], func()) (int, err
 }
 
 // AgeWith says that this is no Linux.
-func (t *Table) AgeWith(context.Context, time.Duration, func(), ...nf.Filter) (int, error) {
+func (t *Table) AgeWith(context.Context, time.Duration, func(nf.Filter) ([]nf.Entry, error), func(), ...nf.Filter) (int, error) {
 	return 0, errLinux
 }

@@ -22,6 +22,7 @@ type veth struct {
 	*os.File        // the packet socket
 	header   []byte // destination and source address of what is injected
 	closed   atomic.Bool
+	dropped  atomic.Uint64 // packets that found no room in the packet socket
 }
 
 const ethernetHeader = 14

@@ -51,7 +51,7 @@ type wireEnd struct {
 //
 // Probes, rules and captures see what comes and goes by the wire as by any link, but nothing is injected by it: it is no
 // Link of either Env. Fence of a Link waits for all that its packets have brought about in the Envs that are joined, over
-// any number of wires. An Env that had no IPv6 when it was opened counts none in its path.
+// any number of wires; while others keep on sending over them, it may take some tenths of a second. An Env that had no IPv6 when it was opened counts none in its path.
 func Join(ctx context.Context, a, b *Env, w Wire) error {
 	if err := join(ctx, a, b, w); err != nil {
 		return fmt.Errorf("join: %w", err)
@@ -167,6 +167,9 @@ func (end *wireEnd) prepare() (err error) {
 	}
 	end.mac = is.Attributes.Address
 	if end.cfg.hasIPv6() {
+		if err := e.owned.beQuiet(); err != nil {
+			return err
+		}
 		for _, s := range quietIPv6 {
 			err := e.setSysctl(strings.Replace(s.key, "*", end.cfg.Name, 1), s.value)
 			if err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -136,6 +136,52 @@ func TestJoinedEnvsTalk(t *testing.T) {
 	}
 }
 
+// Ends that ask for each other's hardware address find it, and the fence waits for that, too.
+func TestEndsOfAWireMayAsk(t *testing.T) {
+	t.Parallel()
+	for _, kind := range kinds {
+		a := open(t, netnsenv.Config{
+			Links:   []netnsenv.LinkConfig{{Kind: kind, Prefixes: prefixes("198.18.0.1/24")}},
+			Sysctls: map[string]string{"net.ipv4.ip_forward": "1"},
+		})
+		b := open(t, noLinks)
+		wire := netnsenv.Wire{A: end(nil, "10.0.2.1/24"), B: end(prefixes("0.0.0.0/0"), "10.0.2.2/24")}
+		wire.A.ARP, wire.B.ARP = true, true
+		join(t, a, b, wire)
+		send(t, a, echoes(1, 0)...)
+		if n, err := a.Links()[0].ReadNow(make([]byte, 1500)); err != nil {
+			t.Errorf("%v: no answer: %d, %v", kind, n, err)
+		}
+	}
+}
+
+// While others keep on sending over the wire the fence comes to an end all the same.
+func TestFenceEndsWhileOthersSend(t *testing.T) {
+	t.Parallel()
+	a, _, c := threeHosts(t, netnsenv.Auto, false)
+	out, err := c.Dial(t.Context(), "udp", "10.0.1.1:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = out.Write([]byte("and so on")) // refused once in a while: nobody listens
+			}
+		}
+	}()
+	for range 3 {
+		send(t, a, echoes(1, 0)...)
+	}
+	close(stop)
+	<-stopped
+}
+
 // A wire goes with either of its Envs, and leaves the other whole: it can be joined anew, by the same name.
 func TestWireGoesWithEitherEnv(t *testing.T) {
 	t.Parallel()
