@@ -81,7 +81,7 @@ func (k kubeProxy) conn() netnsenv.Ruleset {
 			equals(native(0)), &expr.Verdict{Kind: expr.VerdictReturn},
 		})
 		add("masquerading", mark(^uint32(0), 0x4000))
-		add("masquerading", rule{&expr.Masq{FullyRandom: true}})
+		add("masquerading", masquerade())
 		add("mark-for-masquerade", mark(^uint32(0x4000), 0x4000))
 		add("service", rule{
 			saddr, &expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: []byte{255, 255, 0, 0}, Xor: native(0)},

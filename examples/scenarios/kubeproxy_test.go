@@ -8,8 +8,9 @@ import (
 )
 
 // kubeProxy is what kube-proxy in its nftables mode makes of one service with two endpoints, shortened to what matters: the
-// service's address is looked up in a map of verdicts, an endpoint is chosen in turn (kube-proxy throws dice), who calls from
-// outside the cluster is marked and masqueraded, and packets that conntrack calls INVALID are not forwarded.
+// service's address is looked up in a map of verdicts, an endpoint is chosen in turn, who calls from outside the cluster is
+// marked and masqueraded, and packets that conntrack calls INVALID are not forwarded. (kube-proxy throws dice for the
+// endpoint and for the port of a masqueraded caller.)
 type kubeProxy struct {
 	Proto       string // "tcp" or "udp"
 	Endpoints   [2]netip.AddrPort
@@ -58,7 +59,7 @@ table ip kube-proxy {
 	chain masquerading {
 		meta mark & 0x4000 == 0 return
 		meta mark set meta mark ^ 0x4000
-		masquerade fully-random
+		masquerade
 	}
 	chain mark-for-masquerade {
 		meta mark set meta mark | 0x4000
