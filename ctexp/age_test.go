@@ -15,7 +15,7 @@ import (
 func TestAgeEndsTimeWait(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, router)
-	flow := inject.SYN(web).Tuple()
+	flow := web.Tuple(nf.TCP)
 	x.States(flow, inject.Packets(connection(web)...))
 	closed := x.Life(flow)
 
@@ -93,7 +93,7 @@ func TestAgeOfManyLosesNoEvent(t *testing.T) {
 // From a closed connection to an empty table: the waiting that a test does not do.
 func BenchmarkAgeOfTimeWait(b *testing.B) {
 	x := ctexp.New(b, router)
-	flow := inject.SYN(web).Tuple()
+	flow := web.Tuple(nf.TCP)
 	for b.Loop() {
 		b.StopTimer()
 		x.States(flow, inject.Packets(connection(web)...))

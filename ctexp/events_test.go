@@ -40,7 +40,7 @@ func connection(f inject.Flow) []inject.Packet {
 func TestStatesOfAConnection(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, router)
-	flow := inject.SYN(web).Tuple()
+	flow := web.Tuple(nf.TCP)
 
 	got := x.States(flow, inject.Packets(connection(web)...))
 
@@ -57,7 +57,7 @@ func TestStatesOfAConnection(t *testing.T) {
 func TestLifeOfAConnection(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, router)
-	flow := inject.SYN(web).Tuple()
+	flow := web.Tuple(nf.TCP)
 	x.States(flow, inject.Packets(connection(web)...))
 	if n := x.Flush(); n != 1 {
 		t.Errorf("%d entries were flushed, want 1", n)
@@ -79,7 +79,7 @@ func TestLifeOfAConnection(t *testing.T) {
 func TestResetFlowIsNeverEstablished(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, router)
-	flow := inject.SYN(web).Tuple()
+	flow := web.Tuple(nf.TCP)
 
 	got := x.States(flow, inject.Packets(
 		inject.SYN(web),

@@ -24,7 +24,7 @@ func TestOneSYNIsSeenByEverything(t *testing.T) {
 		t.Errorf("tally (-want +got):\n%s", diff)
 	}
 	flows := x.Flows()
-	if len(flows) != 1 || flows[0].State != nf.SynSent || flows[0].Orig != inject.SYN(web).Tuple() {
+	if len(flows) != 1 || flows[0].State != nf.SynSent || flows[0].Orig != web.Tuple(nf.TCP) {
 		t.Errorf("flows %v", flows)
 	}
 	frames := x.Frames()

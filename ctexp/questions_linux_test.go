@@ -14,7 +14,7 @@ import (
 func TestFlowIsTheEntryOfATuple(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Links: veth, Silent: true})
-	flow := inject.SYN(web).Tuple()
+	flow := web.Tuple(nf.TCP)
 
 	before := x.Flow(flow)
 	x.Inject(inject.SYNs(1, web))

@@ -15,6 +15,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 )
 
@@ -110,7 +111,7 @@ func TestARecordingOfElsewhereIsMappedIntoTheEnv(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	e := x.Flows()
-	if len(e) != 1 || e[0].Orig != inject.SYN(web).Tuple() || e[0].Brief() != "ESTABLISHED [ASSURED]" {
+	if len(e) != 1 || e[0].Orig != web.Tuple(nf.TCP) || e[0].Brief() != "ESTABLISHED [ASSURED]" {
 		t.Errorf("flows %v", e)
 	}
 }

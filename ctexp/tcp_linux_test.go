@@ -12,6 +12,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 // connected is a scripted client that has a socket of the host at its other end.
@@ -93,7 +94,7 @@ func TestATupleIsUsedAgain(t *testing.T) {
 		"NEW SYN_SENT", "UPDATE SYN_RECV", "UPDATE ESTABLISHED [ASSURED]", "UPDATE FIN_WAIT [ASSURED]", "UPDATE LAST_ACK [ASSURED]",
 		"UPDATE TIME_WAIT [ASSURED]", "DESTROY", "NEW SYN_SENT", "UPDATE SYN_RECV", "UPDATE ESTABLISHED [ASSURED]",
 	}
-	if diff := ctexp.Diff(want, x.Life(inject.SYN(web).Tuple())); diff != "" {
+	if diff := ctexp.Diff(want, x.Life(web.Tuple(nf.TCP))); diff != "" {
 		t.Errorf("life (-want +got):\n%s", diff)
 	}
 }

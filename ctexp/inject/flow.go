@@ -20,6 +20,10 @@ type Flow struct {
 // Reverse returns the flow of the answers.
 func (f Flow) Reverse() Flow { return Flow{Src: f.Dst, Dst: f.Src} }
 
+// Tuple returns the tuple of the packets of f in a protocol, by which entries, lives and filters are named. Those of ICMP
+// have no ports: of them Packet.Tuple knows more.
+func (f Flow) Tuple(p nf.Proto) nf.Tuple { return nf.Tuple{Proto: p, Src: f.Src, Dst: f.Dst} }
+
 // Nth returns f with its source port raised by i ≥ 0. It panics where that is no port any more.
 func (f Flow) Nth(i int) Flow {
 	if i < 0 {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 var (
@@ -107,4 +108,15 @@ func panicOf(call func()) (text string) {
 	defer func() { text = fmt.Sprint(recover()) }()
 	call()
 	return ""
+}
+
+// A flow of a protocol has the tuple of its packets.
+func TestTupleOfAFlowIsThatOfItsPackets(t *testing.T) {
+	t.Parallel()
+	for p, packet := range map[nf.Proto]inject.Packet{nf.TCP: inject.SYN(web), nf.UDP: web6.UDP(nil)} {
+		flow := map[nf.Proto]inject.Flow{nf.TCP: web, nf.UDP: web6}[p]
+		if got := flow.Tuple(p); got != packet.Tuple() {
+			t.Errorf("%v: %v, want %v", p, got, packet.Tuple())
+		}
+	}
 }

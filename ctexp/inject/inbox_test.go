@@ -119,7 +119,7 @@ func TestExpectWaits(t *testing.T) {
 	var once sync.Once
 	want := inject.Want{Is: func(p inject.Packet) error {
 		once.Do(func() { other.sends(inject.SYN(web)) }) // while the first one is looked at
-		if p.Tuple() != inject.SYN(web).Tuple() || len(p) == 0 {
+		if p.Tuple() != web.Tuple(nf.TCP) || len(p) == 0 {
 			return errors.New("something else")
 		}
 		return nil

@@ -73,8 +73,8 @@ func TestTimeoutPolicyIsAssigned(t *testing.T) {
 		got[en.Orig.String()] = int(en.Timeout/time.Second) + 1
 	}
 	want := map[string]int{
-		inject.SYN(web).Tuple().String():                  1000,
-		inject.SYN(other).Tuple().String():                120,
+		web.Tuple(nf.TCP).String():                        1000,
+		other.Tuple(nf.TCP).String():                      120,
 		web.UDP(nil).Tuple().String():                     2000,
 		"src=198.18.0.2 dst=192.0.2.1 type=8 code=0 id=1": 4000,
 	}
@@ -248,7 +248,7 @@ func speakFTP(t testing.TB, e *netnsenv.Env) nf.Tuple {
 	send(t, e,
 		f.TCP(inject.TCP{Flags: inject.FlagACK | inject.FlagPSH, Seq: 2, Ack: seq + 1, Payload: user}),
 		f.TCP(inject.TCP{Flags: inject.FlagACK | inject.FlagPSH, Seq: 2 + uint32(len(user)), Ack: seq + 1, Payload: port}))
-	return inject.SYN(f).Tuple()
+	return f.Tuple(nf.TCP)
 }
 
 // expectationsOf returns the expectations of the namespace.

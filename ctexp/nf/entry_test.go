@@ -9,7 +9,7 @@ import (
 
 func TestEntryPrintsItselfLikeConntrack(t *testing.T) {
 	t.Parallel()
-	syn := inject.SYN(web4).Tuple()
+	syn := web4.Tuple(nf.TCP)
 	echo := inject.Echo(web4.Src.Addr(), web4.Dst.Addr(), 7, 1, nil).Tuple()
 	for _, tt := range []struct {
 		entry nf.Entry

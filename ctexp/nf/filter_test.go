@@ -9,7 +9,7 @@ import (
 
 func TestFilterSelectsByEachField(t *testing.T) {
 	t.Parallel()
-	syn := inject.SYN(web4).Tuple()
+	syn := web4.Tuple(nf.TCP)
 	e := nf.Entry{Orig: syn, Reply: syn.Reverse(), Status: nf.Confirmed | nf.Assured, Mark: 0x15, Zone: 3}
 	for _, tt := range []struct {
 		filter nf.Filter

@@ -48,7 +48,7 @@ func TestEntryTellsItsTranslation(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(redirecting)}})
 	x.send(inject.SYN(web))
-	e, err := x.o.Get(t.Context(), inject.SYN(web).Tuple(), 0)
+	e, err := x.o.Get(t.Context(), web.Tuple(nf.TCP), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestEntryTellsTimesAndFlags(t *testing.T) {
 	before := time.Now().Add(-time.Second)
 	x := open(t, netnsenv.Config{Silent: true, Sysctls: map[string]string{"net.netfilter.nf_conntrack_acct": "1"}})
 	x.send(inject.ACK(web), inject.ACK(web))
-	e, err := x.o.Get(t.Context(), inject.SYN(web).Tuple(), 0)
+	e, err := x.o.Get(t.Context(), web.Tuple(nf.TCP), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

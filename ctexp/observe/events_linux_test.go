@@ -42,7 +42,7 @@ func TestLifeOfAConnection(t *testing.T) {
 		"NEW SYN_SENT", "UPDATE SYN_RECV", "UPDATE ESTABLISHED [ASSURED]",
 		"UPDATE FIN_WAIT [ASSURED]", "UPDATE LAST_ACK [ASSURED]", "UPDATE TIME_WAIT [ASSURED]", "DESTROY",
 	}
-	if diff := cmp.Diff(want, observe.Life(events, inject.SYN(web).Tuple())); diff != "" {
+	if diff := cmp.Diff(want, observe.Life(events, web.Tuple(nf.TCP))); diff != "" {
 		t.Errorf("life (-want +got):\n%s", diff)
 	}
 	var asked []bool
@@ -67,7 +67,7 @@ func TestDroppedPacketsHaveNoEvents(t *testing.T) {
 
 	x.send(inject.SYN(web), web.UDP(nil))
 
-	got := [][]string{observe.Life(x.events(), inject.SYN(web).Tuple()), observe.Life(x.events(), web.UDP(nil).Tuple())}
+	got := [][]string{observe.Life(x.events(), web.Tuple(nf.TCP)), observe.Life(x.events(), web.UDP(nil).Tuple())}
 	if diff := cmp.Diff([][]string{nil, {"NEW"}}, got); diff != "" {
 		t.Errorf("a dropped SYN and a datagram (-want +got):\n%s", diff)
 	}
@@ -233,8 +233,8 @@ func TestEventsOfExpectations(t *testing.T) {
 	var got []string
 	for _, e := range x.events() {
 		got = append(got, e.Kind.String())
-		if e.Kind.IsExpect() && (e.Expect.Master != inject.SYN(web).Tuple() || e.Expect.Tuple.Dst.Port() != 5000) {
-			t.Errorf("%v: want port 5000, expected by %v", e, inject.SYN(web).Tuple())
+		if e.Kind.IsExpect() && (e.Expect.Master != web.Tuple(nf.TCP) || e.Expect.Tuple.Dst.Port() != 5000) {
+			t.Errorf("%v: want port 5000, expected by %v", e, web.Tuple(nf.TCP))
 		}
 	}
 	if diff := cmp.Diff([]string{"EXPECT_NEW", "NEW", "DESTROY", "EXPECT_DESTROY"}, got); diff != "" {

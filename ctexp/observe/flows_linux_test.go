@@ -15,7 +15,7 @@ import (
 
 // entry returns what Table.Create takes for a flow.
 func entry(f inject.Flow, change func(*nf.Entry)) nf.Entry {
-	t := inject.SYN(f).Tuple()
+	t := f.Tuple(nf.TCP)
 	e := nf.Entry{Orig: t, Reply: t.Reverse(), Status: nf.Confirmed, State: nf.Established, Timeout: 100 * time.Second}
 	change(&e)
 	return e

@@ -86,7 +86,7 @@ func TestEveryFieldOfAFrameMatchMustAgree(t *testing.T) {
 		{FrameMatch{TCPFlags: "none"}, "flags [none]: 4"},
 		{FrameMatch{TCPFlags: "F"}, "flags [F]:"},
 		{FrameMatch{Packet: nf.Match{Out: "tun1"}, TCPFlags: "S."}, "oifname tun1 flags [S.]: 2"},
-		{FrameMatch{Tuple: inject.SYN(visit).Tuple()}, "tcp src=198.18.0.2 dst=192.0.2.1 sport=10003 dport=80: 0 3"},
+		{FrameMatch{Tuple: visit.Tuple(nf.TCP)}, "tcp src=198.18.0.2 dst=192.0.2.1 sport=10003 dport=80: 0 3"},
 		{FrameMatch{Tuple: conversation[7].Tuple()}, "icmp src=198.18.0.2 dst=192.0.2.1 type=8 code=0 id=7: 7"},
 		{FrameMatch{About: visit.UDP(nil).Tuple()}, "about udp src=198.18.0.2 dst=192.0.2.1 sport=10003 dport=80: 6"},
 		{FrameMatch{Data: "ET"}, `data "ET": 3`},

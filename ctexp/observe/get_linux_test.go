@@ -18,7 +18,7 @@ func TestGetFindsAnEntryByEitherTuple(t *testing.T) {
 	x := open(t, netnsenv.Config{Silent: true})
 	x.send(inject.SYN(web))
 	const want = "tcp SYN_SENT src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=80 dport=10000"
-	tuple := inject.SYN(web).Tuple()
+	tuple := web.Tuple(nf.TCP)
 	for _, tuple := range []nf.Tuple{tuple, tuple.Reverse()} {
 		e, err := x.o.Get(t.Context(), tuple, 0)
 		if err != nil || e.String() != want || e.Timeout < time.Minute || e.ID == 0 || !e.Status.Has(nf.Confirmed) {
@@ -45,7 +45,7 @@ func getError(x lab, t nf.Tuple, zone uint16) error {
 func TestGetInAZoneOfOneDirection(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
-	orig := inject.SYN(web).Tuple()
+	orig := web.Tuple(nf.TCP)
 	if err := x.env.Table().Create(entry(web, func(e *nf.Entry) { e.Zone, e.ZoneDir = 5, nf.Original })); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestQuestionsAfterCloseAnswerErrClosed(t *testing.T) {
 	_, statsErr := x.o.Stats(t.Context())
 	_, countErr := x.o.Count(t.Context())
 	for name, err := range map[string]error{
-		"Get": getError(x, inject.SYN(web).Tuple(), 0), "Stats": statsErr, "Count": countErr,
+		"Get": getError(x, web.Tuple(nf.TCP), 0), "Stats": statsErr, "Count": countErr,
 		"Expectations": lastError(x.o.Expectations(t.Context())), "Dying": lastError(x.o.Dying(t.Context())),
 		"Unconfirmed": lastError(x.o.Unconfirmed(t.Context())), "Flows": lastError(x.o.Flows(t.Context(), nf.Filter{})),
 	} {
@@ -105,7 +105,7 @@ func TestQuestionsAfterCloseAnswerErrClosed(t *testing.T) {
 func BenchmarkGet(b *testing.B) {
 	x := open(b, netnsenv.Config{Silent: true})
 	x.send(inject.SYN(web))
-	tuple := inject.SYN(web).Tuple()
+	tuple := web.Tuple(nf.TCP)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := x.o.Get(b.Context(), tuple, 0); err != nil {

@@ -59,7 +59,7 @@ func TestExpectationsComeAndAreUsedUp(t *testing.T) {
 	if left := x.expectations(); len(left) != 1 || left[0].String() != second {
 		t.Errorf("left: %v, want %s", left, second)
 	}
-	e, err := x.o.Get(t.Context(), inject.SYN(web).Tuple(), 0)
+	e, err := x.o.Get(t.Context(), web.Tuple(nf.TCP), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func TestTimelineReadsAsAStory(t *testing.T) {
 		{time: us(200), counted: true, tally: counted(3, 2, 0, 1, 1)},
 		{time: us(210), counted: true, tally: counted(3, 2, 0, 1, 1)},
 	}
-	entry := nf.Entry{Orig: inject.SYN(visit).Tuple(), Reply: inject.SYNACK(visit.Reverse()).Tuple(), State: nf.SynSent}
+	entry := nf.Entry{Orig: visit.Tuple(nf.TCP), Reply: inject.SYNACK(visit.Reverse()).Tuple(), State: nf.SynSent}
 	answered := entry
 	answered.State, answered.Status = nf.SynRecv, nf.SeenReply
 	events := []Event{
@@ -115,7 +115,7 @@ func TestMergeKeepsTheOrderOfEachList(t *testing.T) {
 func TestEventsBelongToTheLastPacketThatCameIn(t *testing.T) {
 	t.Parallel()
 	back := inject.Flow{Src: server, Dst: netip.MustParseAddrPort("192.0.2.9:10003")} // to the address behind the NAT
-	entry := nf.Entry{Orig: inject.SYN(visit).Tuple(), Reply: inject.SYNACK(back).Tuple()}
+	entry := nf.Entry{Orig: visit.Tuple(nf.TCP), Reply: inject.SYNACK(back).Tuple()}
 	in := newIncoming([]Frame{
 		seen(us(10), frame("tun0", In, inject.SYN(visit))),
 		seen(us(20), frame("tun0", In, inject.SYN(visit.Nth(1)))),

@@ -8,6 +8,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 func TestMain(m *testing.M) { ctexp.Main(m) }
@@ -18,7 +19,7 @@ var (
 		Src: netip.MustParseAddrPort("198.18.0.2:10000"),
 		Dst: netip.MustParseAddrPort("192.0.2.1:80"),
 	}
-	flow = inject.SYN(web).Tuple()
+	flow = web.Tuple(nf.TCP)
 )
 
 // router is a host that forwards between the client, behind tun0, and the server, behind tun1.

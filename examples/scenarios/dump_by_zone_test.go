@@ -22,7 +22,7 @@ func TestDumpAndFlushByZoneHitExactlyThatZone(t *testing.T) {
 	zones := []uint16{0, 123, 124, 125}
 	for _, zone := range zones {
 		for _, f := range []inject.Flow{flow(remote4, 12345, host4, 443), flow(remote6, 12345, host6, 443)} {
-			orig := inject.SYN(f).Tuple()
+			orig := f.Tuple(nf.TCP)
 			ctexp.Require(t, "create an entry", x.Env.Table().Create(nf.Entry{
 				Orig: orig, Reply: orig.Reverse(), Zone: zone, State: nf.Established, Timeout: 20000 * time.Second,
 			}))

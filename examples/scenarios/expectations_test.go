@@ -22,7 +22,7 @@ func TestExpectationsAreMadeFulfilledAndExpire(t *testing.T) {
 	master, other := flow(client4, 42000, server4, 21), flow(client4.Next(), 42000, server4, 21)
 	data := flow(server4, 20, client4, 30000)
 	expected := func(f inject.Flow) string {
-		return fmt.Sprintf("tcp src=%v dst=%v sport=0 dport=30000 master %v", f.Dst.Addr(), f.Src.Addr(), inject.SYN(f).Tuple())
+		return fmt.Sprintf("tcp src=%v dst=%v sport=0 dport=30000 master %v", f.Dst.Addr(), f.Src.Addr(), f.Tuple(nf.TCP))
 	}
 	var got [][]string
 	look := func() {
@@ -34,12 +34,12 @@ func TestExpectationsAreMadeFulfilledAndExpire(t *testing.T) {
 	}
 
 	for _, f := range []inject.Flow{master, other} {
-		x.States(inject.SYN(f).Tuple(), inject.Packets(inject.SYN(f), inject.SYNACK(f.Reverse()), inject.ACK(f)))
+		x.States(f.Tuple(nf.TCP), inject.Packets(inject.SYN(f), inject.SYNACK(f.Reverse()), inject.ACK(f)))
 	}
 	look()
 	x.InjectBy("server", inject.Packets(inject.SYN(data)))
 	look()
-	related := x.Flow(inject.SYN(data).Tuple())
+	related := x.Flow(data.Tuple(nf.TCP))
 	x.Age(200 * time.Second)
 	look()
 	x.Age(100 * time.Second)
@@ -49,7 +49,7 @@ func TestExpectationsAreMadeFulfilledAndExpire(t *testing.T) {
 	if diff := ctexp.Diff(want, got); diff != "" {
 		t.Errorf("expectations after two masters, after the flow of one, 200 s later, 300 s later (-want +got):\n%s", diff)
 	}
-	if diff := ctexp.Diff(inject.SYN(master).Tuple(), related.Master); diff != "" {
+	if diff := ctexp.Diff(master.Tuple(nf.TCP), related.Master); diff != "" {
 		t.Errorf("master of %v (-want +got):\n%s", related, diff)
 	}
 }

@@ -44,7 +44,7 @@ func TestFTPThatGrowsOrShrinksKeepsItsNumbers(t *testing.T) {
 			client.Expect(inject.Segment{Seq: new(uint32(1 + 11 + 13 + len(tt.heard))), Payload: []byte("150 here\r\n")})
 
 			want := nf.DirSeqShift{Reply: nf.SeqShift{After: tt.shift}}
-			got := x.Flow(inject.SYN(client.Flow()).Tuple()).SeqAdjust
+			got := x.Flow(client.Flow().Tuple(nf.TCP)).SeqAdjust
 			got.Reply.Position = 0
 			if diff := ctexp.Diff(want, got); diff != "" {
 				t.Errorf("shifts of the sequence numbers (-want +got):\n%s", diff)

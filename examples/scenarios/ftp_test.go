@@ -72,10 +72,10 @@ func TestFTPThroughNAT(t *testing.T) {
 				}
 				return tuples
 			}
-			e := x.Flow(inject.SYN(data).Tuple())
+			e := x.Flow(data.Tuple(nf.TCP))
 			want := result{
 				Expected: []nf.Tuple{{Proto: nf.TCP, Src: netip.AddrPortFrom(data.Src.Addr(), 0), Dst: data.Dst}},
-				Orig:     inject.SYN(data).Tuple(), Reply: inject.SYN(translated.Reverse()).Tuple(),
+				Orig:     data.Tuple(nf.TCP), Reply: translated.Reverse().Tuple(nf.TCP),
 				Status:  nf.Expected | nf.SeenReply | nf.Assured | nf.Confirmed | nf.SrcNAT | nf.DstNAT | nf.SrcNATDone | nf.DstNATDone,
 				Related: 1,
 			}

@@ -21,7 +21,7 @@ func TestHelperAttachesByRuleOnly(t *testing.T) {
 		for _, f := range []inject.Flow{flow(client4, 1000, server4, port), flow(client6, 1000, server6, port)} {
 			client, server := x.TCP("client", f), x.TCP("server", inject.Flow{Src: f.Dst})
 			x.Handshake(client, server)
-			want[f.String()], got[f.String()] = helper, x.Flow(inject.SYN(f).Tuple()).Helper
+			want[f.String()], got[f.String()] = helper, x.Flow(f.Tuple(nf.TCP)).Helper
 		}
 	}
 

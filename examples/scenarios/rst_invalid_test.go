@@ -6,6 +6,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/packetdrill/conntrack_rst_invalid.pkt: RSTs that are not at the number which
@@ -33,7 +34,7 @@ func TestOnlyTheExactRSTCloses(t *testing.T) {
 	write(t, socket, string(make([]byte, 1000)))
 	server.Expect(inject.Segment{Payload: make([]byte, 1000)}) // and does not acknowledge it yet
 
-	connection := inject.SYN(server.Flow()).Tuple()
+	connection := server.Flow().Tuple(nf.TCP)
 	var got []string
 	for _, seq := range []uint32{0, 1000000, 42, 4000} {
 		rst := server.Packet(inject.Segment{Flags: inject.FlagRST, Seq: &seq})

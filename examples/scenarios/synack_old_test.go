@@ -6,6 +6,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/packetdrill/conntrack_synack_old.pkt: a SYN+ACK that belongs to an earlier
@@ -30,7 +31,7 @@ func TestOldSYNACKLeavesTheEntryAsItWas(t *testing.T) {
 
 			right := inject.Segment{Flags: inject.FlagSYN | inject.FlagACK}
 			old.Flags = right.Flags
-			got := x.States(inject.SYN(server.Flow()).Tuple(), inject.Packets(server.Packet(old), server.Packet(right)))
+			got := x.States(server.Flow().Tuple(nf.TCP), inject.Packets(server.Packet(old), server.Packet(right)))
 			write(t, dialed(), "x")
 			server.Expect(inject.Segment{Payload: []byte("x")})
 

@@ -62,7 +62,7 @@ table inet raw {
 	}
 	want := result{Answers: map[string]nf.Tuple{}, Marks: map[uint16]uint32{}, Ports: clients}
 	for i := range clients {
-		want.Answers[fmt.Sprint("client", i+1)] = inject.SYN(same).Tuple().Reverse()
+		want.Answers[fmt.Sprint("client", i+1)] = same.Tuple(nf.TCP).Reverse()
 		want.Marks[uint16(i+1)] = uint32(i + 1)
 	}
 	got := result{Answers: map[string]nf.Tuple{}, Marks: map[uint16]uint32{}}
