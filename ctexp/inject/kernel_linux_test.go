@@ -13,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // What conntrack makes of one packet of each protocol, on both kinds of links. DCCP has ports up to 6.16, hence the cut.
@@ -153,7 +154,7 @@ func newHost(t *testing.T, kind netnsenv.LinkKind, sysctls map[string]string) ma
 func observer(t *testing.T, env *netnsenv.Env) *observe.Observer {
 	t.Helper()
 	o, err := observe.Open(t.Context(), env, observe.Config{Silent: env.Config().Silent, NoFrames: true})
-	need(t, err)
+	needs.Check(t, err)
 	t.Cleanup(func() {
 		if err := o.Close(); err != nil {
 			t.Error(err)

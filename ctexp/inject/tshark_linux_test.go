@@ -20,6 +20,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // Whatever this package builds is what Wireshark takes for whole and right, and what is to be wrong is wrong.
@@ -139,7 +140,7 @@ func complaint(text string) string {
 func decoded(t *testing.T, capture []byte) []string {
 	t.Helper()
 	if _, err := exec.LookPath("tshark"); err != nil {
-		need(t, &nf.UnsupportedError{Need: "tshark", Hint: "apt-get install tshark", Err: err})
+		needs.Check(t, &nf.UnsupportedError{Need: "tshark", Hint: "apt-get install tshark", Err: err})
 	}
 	file := filepath.Join(t.TempDir(), "packets.pcapng")
 	if err := os.WriteFile(file, capture, 0o644); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // batch returns n SYNs, from flow number first on.
@@ -31,7 +32,7 @@ func TestBatchesArriveWhole(t *testing.T) {
 					cfg.Sysctls = map[string]string{"net.core.rps_default_mask": mask}
 				}
 				e, err := netnsenv.Open(t.Context(), cfg)
-				need(t, missingIfNoSysctl(err))
+				needs.Check(t, missingIfNoSysctl(err))
 				defer e.Close()
 				l := e.Links()[0]
 				const writers, each, most = 4, 12_000, 10_000

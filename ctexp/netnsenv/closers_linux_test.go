@@ -1,22 +1,17 @@
 package netnsenv
 
 import (
-	"errors"
-	"os"
 	"syscall"
 	"testing"
+
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // An Env that dials, listens and executes for long remembers what is open and little else.
 func TestWhatIsClosedIsForgotten(t *testing.T) {
 	t.Parallel()
 	e, err := Open(t.Context(), Config{Links: []LinkConfig{{Kind: Veth}}})
-	if errors.Is(err, errors.ErrUnsupported) && os.Getenv("CTEXP_REQUIRE") != "1" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	needs.Check(t, err)
 	defer e.Close()
 	before := e.closers.list.Len()
 	kept, err := e.ListenPacket(t.Context(), "udp", "127.0.0.1:0")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 func TestDoRunsInside(t *testing.T) {
@@ -57,7 +58,7 @@ func TestDoHandsOnErrorsAndPanics(t *testing.T) {
 func TestDoSurvivesFatal(t *testing.T) {
 	t.Parallel()
 	e, err := netnsenv.Open(t.Context(), netnsenv.Config{})
-	need(t, err)
+	needs.Check(t, err)
 	if err := e.Do(func() error { endGoroutine(); return nil }); err == nil || !strings.Contains(err.Error(), "Goexit") {
 		t.Errorf("got %v", err)
 	}
@@ -99,7 +100,7 @@ func TestClosedEnvSaysSo(t *testing.T) {
 
 // A panic of the user's goes on, and what had been opened is closed.
 func TestPanickingRulesLeaveNothing(t *testing.T) { // not parallel: it counts the descriptors of the process
-	need(t, checkOpen(t))
+	needs.Check(t, checkOpen(t))
 	before := descriptors(t)
 	func() {
 		defer func() {
@@ -114,7 +115,7 @@ func TestPanickingRulesLeaveNothing(t *testing.T) { // not parallel: it counts t
 
 func TestExpiredContextOpensNothing(t *testing.T) {
 	t.Parallel()
-	need(t, checkOpen(t))
+	needs.Check(t, checkOpen(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := netnsenv.Open(ctx, netnsenv.Config{Room: netnsenv.Free(7)}); !errors.Is(err, context.Canceled) {
@@ -124,7 +125,7 @@ func TestExpiredContextOpensNothing(t *testing.T) {
 
 // Nothing that Open made stays open after Close, or after an Open that failed half way.
 func TestCloseLeavesNoDescriptor(t *testing.T) { // not parallel: it counts the descriptors of the process
-	need(t, checkOpen(t))
+	needs.Check(t, checkOpen(t))
 	before := descriptors(t)
 	for i := range 20 {
 		cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: netnsenv.Veth}}}
@@ -169,7 +170,7 @@ func TestValuesOfTheHostAreSetBack(t *testing.T) {
 
 func TestWrongSysctlsAreNamed(t *testing.T) {
 	t.Parallel()
-	need(t, checkOpen(t))
+	needs.Check(t, checkOpen(t))
 	for name, want := range map[string]string{
 		"net.ipv4.no_such":                 "does not exist",
 		"kernel.panic":                     `begins with "net."`,
@@ -198,7 +199,7 @@ func BenchmarkOpenClose(b *testing.B) {
 				cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}, NoPath: noPath}
 				for b.Loop() {
 					e, err := netnsenv.Open(b.Context(), cfg)
-					need(b, err)
+					needs.Check(b, err)
 					e.Close()
 				}
 			})
@@ -208,7 +209,7 @@ func BenchmarkOpenClose(b *testing.B) {
 
 // The least that an Env can cost: its thread and its namespace.
 func BenchmarkBareNamespace(b *testing.B) {
-	need(b, func() error {
+	needs.Check(b, func() error {
 		e, err := netnsenv.Open(b.Context(), netnsenv.Config{})
 		if err == nil {
 			e.Close()

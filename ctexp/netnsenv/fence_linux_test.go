@@ -11,6 +11,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // After each fence the table has every packet sent before, on both kinds of link, with every CPU busy, and with
@@ -27,7 +28,7 @@ func TestFenceIsFinal(t *testing.T) {
 					cfg.Sysctls = map[string]string{"net.core.rps_default_mask": allCPUs()}
 				}
 				e, err := netnsenv.Open(t.Context(), cfg)
-				need(t, missingIfNoSysctl(err))
+				needs.Check(t, missingIfNoSysctl(err))
 				defer e.Close()
 				short := 0
 				for i := range tries {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,15 +12,6 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 )
-
-func contains(list, need string) bool {
-	for _, l := range strings.Split(list, ",") {
-		if strings.TrimSpace(l) == need {
-			return true
-		}
-	}
-	return false
-}
 
 func endGoroutine() { runtime.Goexit() }
 

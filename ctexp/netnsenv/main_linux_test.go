@@ -1,14 +1,13 @@
 package netnsenv_test
 
 import (
-	"errors"
 	"net/netip"
 	"os"
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
-	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 func TestMain(m *testing.M) {
@@ -28,27 +27,13 @@ var web = inject.Flow{
 func open(t testing.TB, cfg netnsenv.Config) *netnsenv.Env {
 	t.Helper()
 	e, err := netnsenv.Open(t.Context(), cfg)
-	need(t, err)
+	needs.Check(t, err)
 	t.Cleanup(func() {
 		if err := e.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
 	})
 	return e
-}
-
-// need skips the test if err says that something is missing here, and fails it on any other error. With CTEXP_REQUIRE=1 only
-// what CTEXP_LACKS lists may be missing.
-func need(t testing.TB, err error) {
-	t.Helper()
-	var u *nf.UnsupportedError
-	switch {
-	case err == nil:
-	case errors.As(err, &u) && (os.Getenv("CTEXP_REQUIRE") != "1" || contains(os.Getenv("CTEXP_LACKS"), u.Need)):
-		t.Skip(err)
-	default:
-		t.Fatal(err)
-	}
 }
 
 // send injects packets by the Env's first link.

@@ -10,6 +10,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // As many entries as were asked for fit, and not one more. They are assured: un-assured ones might be collected while
@@ -77,7 +78,7 @@ func TestUnrepliedFillerMakesRoom(t *testing.T) {
 	o, err := observe.Open(t.Context(), e, observe.Config{
 		Probes: e.Config().Probes, Filler: room.Filler, Unreplied: room.Unreplied, Free: room.Free, NoFrames: true,
 	})
-	need(t, err)
+	needs.Check(t, err)
 	defer o.Close()
 	sendSYNs(t, e, 10)
 	tally, err := o.Tally(t.Context())
@@ -88,7 +89,7 @@ func TestUnrepliedFillerMakesRoom(t *testing.T) {
 
 func TestRoomBeyondTheLimitIsRefused(t *testing.T) {
 	t.Parallel()
-	need(t, checkOpen(t))
+	needs.Check(t, checkOpen(t))
 	_, err := netnsenv.Open(t.Context(), netnsenv.Config{Room: netnsenv.Free(1 << 30)})
 	if err == nil || !strings.Contains(err.Error(), "the kernel's limit is") {
 		t.Errorf("got %v", err)
@@ -113,7 +114,7 @@ func TestFlushSparesTheFiller(t *testing.T) {
 func BenchmarkOpenWithRoom(b *testing.B) {
 	for b.Loop() {
 		e, err := netnsenv.Open(b.Context(), netnsenv.Config{Room: netnsenv.Free(7)})
-		need(b, err)
+		needs.Check(b, err)
 		e.Close()
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 const wrongSave = `*raw
@@ -57,7 +58,7 @@ add rule inet f nochain accept
 // All that a text names and that is not there is said at once, with its lines, and nothing of it is loaded.
 func TestAllThatIsMissingIsNamed(t *testing.T) {
 	t.Parallel()
-	need(t, checkOpen(t))
+	needs.Check(t, checkOpen(t))
 	for name, tt := range map[string]struct {
 		rules netnsenv.Ruleset
 		want  []string
@@ -83,7 +84,7 @@ func TestAllThatIsMissingIsNamed(t *testing.T) {
 			t.Parallel()
 			e := open(t, netnsenv.Config{})
 			err := tt.rules.Load(t.Context(), e)
-			need(t, skipOnly(err))
+			needs.Check(t, skipOnly(err))
 			var wrong *netnsenv.RulesError
 			if !errors.As(err, &wrong) {
 				t.Fatalf("%v is no RulesError", err)
@@ -111,7 +112,7 @@ func TestAllThatIsMissingIsNamed(t *testing.T) {
 // Links may be missing where that is said, and those of the Env are no matter.
 func TestLinksMayBeMissing(t *testing.T) {
 	t.Parallel()
-	need(t, checkOpen(t))
+	needs.Check(t, checkOpen(t))
 	nft := netnsenv.NFT("table ip f { chain c { iifname \"eth0\" accept; oifname { \"docker0\", \"tun0\" } accept; }; }")
 	save := netnsenv.IPTablesSave(netnsenv.IPTablesLegacy, "*filter\n-A FORWARD -i docker0 -o tun0 -j ACCEPT\nCOMMIT")
 	e := open(t, netnsenv.Config{})
@@ -122,7 +123,7 @@ func TestLinksMayBeMissing(t *testing.T) {
 		"single, by any": netnsenv.MissingLinks(netnsenv.IPTables(netnsenv.IPTablesLegacy, "-A INPUT -i eth0")),
 	} {
 		if err := r.Load(t.Context(), e); err != nil {
-			need(t, skipOnly(err))
+			needs.Check(t, skipOnly(err))
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -139,11 +140,11 @@ func TestFailedCommandsLeaveNothing(t *testing.T) {
 		err := netnsenv.IPTables(v,
 			"-N MINE", "-A MINE -j DROP", "-t raw -A PREROUTING -j ACCEPT", "-A INPUT -j MINE", "-I INPUT 1 -p tcp -j MINE", "-A INPUT --nonsense",
 		).Load(t.Context(), e)
-		need(t, skipOnly(err))
+		needs.Check(t, skipOnly(err))
 		if err == nil || !strings.Contains(err.Error(), "--nonsense") {
 			t.Errorf("%s: %v", v, err)
 		}
-		need(t, e.IPTables(v, func(ipt *iptables.IPTables) error {
+		needs.Check(t, e.IPTables(v, func(ipt *iptables.IPTables) error {
 			for _, table := range []string{"filter", "raw"} {
 				chains, err := ipt.ListChains(table)
 				if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/nftables/expr"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // Each way of setting rules drops what comes in; nothing that is dropped in input leaves an entry.
@@ -53,7 +54,7 @@ func dropInput(c *nftables.Conn) error {
 
 func TestWrongRulesAreShown(t *testing.T) {
 	t.Parallel()
-	need(t, checkOpen(t))
+	needs.Check(t, checkOpen(t))
 	for name, tt := range map[string]struct {
 		rules netnsenv.Ruleset
 		want  []string
@@ -78,7 +79,7 @@ func TestWrongRulesAreShown(t *testing.T) {
 				t.Fatal("want an error")
 			}
 			if name != "conn" && name != "quote" {
-				need(t, skipOnly(err))
+				needs.Check(t, skipOnly(err))
 			}
 			for _, w := range tt.want {
 				if !strings.Contains(err.Error(), w) {
@@ -102,7 +103,7 @@ func TestIPTablesHandleWorksInside(t *testing.T) {
 	for _, v := range []netnsenv.Variant{netnsenv.IPTablesLegacy, netnsenv.IPTablesNFT} {
 		e := open(t, netnsenv.Config{Silent: true})
 		var rules []string
-		need(t, e.IPTables(v, func(ipt *iptables.IPTables) (err error) {
+		needs.Check(t, e.IPTables(v, func(ipt *iptables.IPTables) (err error) {
 			if err = ipt.Append("mangle", "PREROUTING"); err == nil {
 				rules, err = ipt.List("mangle", "PREROUTING")
 			}
@@ -111,7 +112,7 @@ func TestIPTablesHandleWorksInside(t *testing.T) {
 		if len(rules) != 2 || rules[1] != "-A PREROUTING" {
 			t.Errorf("%s: %q", v, rules)
 		}
-		need(t, e.IP6Tables(v, func(ipt *iptables.IPTables) error { return ipt.Append("mangle", "PREROUTING", "-p", "ipv6-icmp") }))
+		needs.Check(t, e.IP6Tables(v, func(ipt *iptables.IPTables) error { return ipt.Append("mangle", "PREROUTING", "-p", "ipv6-icmp") }))
 	}
 }
 

@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 func TestRunIsPrivate(t *testing.T) {
 	t.Parallel()
-	need(t, checkOpen(t))
+	needs.Check(t, checkOpen(t))
 	if _, err := os.Stat("/run"); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 func prefixes(list ...string) (out []netip.Prefix) {
@@ -50,7 +51,7 @@ func threeHosts(t testing.TB, kind netnsenv.LinkKind, steered bool) (a, b, c *ne
 		Links: []netnsenv.LinkConfig{{Kind: kind, Prefixes: prefixes("198.18.0.1/24")}}, Sysctls: near, NoPath: true,
 	})
 	b, err := netnsenv.Open(t.Context(), netnsenv.Config{Links: []netnsenv.LinkConfig{}, Sysctls: far, NoPath: true})
-	need(t, missingIfNoSysctl(err))
+	needs.Check(t, missingIfNoSysctl(err))
 	t.Cleanup(func() { b.Close() })
 	c = open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{}, Sysctls: far, NoPath: true})
 	join(t, a, b, netnsenv.Wire{A: end(prefixes("10.0.2.0/24"), "10.0.1.1/24"), B: end(prefixes("198.18.0.0/24"), "10.0.1.2/24")})

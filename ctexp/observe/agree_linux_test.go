@@ -14,6 +14,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // manyKinds opens an Env whose table has an entry of every kind that the forms tell apart.
@@ -78,7 +79,7 @@ func TestFlowsAgreeWithProc(t *testing.T) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = &nf.UnsupportedError{Need: "CONFIG_NF_CONNTRACK_PROCFS", Hint: "use a kernel that has it", Err: err}
 	}
-	need(t, err)
+	needs.Check(t, err)
 	if diff := cmp.Diff(canonical(t, string(text)), sortedLines(x.entries(nf.Filter{}))); diff != "" {
 		t.Errorf("(-proc +netlink):\n%s", diff)
 	}
@@ -89,7 +90,7 @@ func TestFlowsAgreeWithConntrack(t *testing.T) {
 	t.Parallel()
 	x := manyKinds(t)
 	if _, err := exec.LookPath("conntrack"); err != nil {
-		need(t, &nf.UnsupportedError{Need: "conntrack", Hint: "apt-get install conntrack", Err: err})
+		needs.Check(t, &nf.UnsupportedError{Need: "conntrack", Hint: "apt-get install conntrack", Err: err})
 	}
 	for _, options := range [][]string{nil, {"-o", "extended"}, {"-o", "extended,id,ktimestamp"}} {
 		var text strings.Builder

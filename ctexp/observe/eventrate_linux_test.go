@@ -12,6 +12,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // queuedEvents are so many as fit into the receive buffer that an ordinary user gets by default.
@@ -27,7 +28,7 @@ type rates struct {
 
 func openRates(t testing.TB) *rates {
 	r := &rates{lab: open(t, netnsenv.Config{Silent: true, NoPath: true}, func(c *observe.Config) { c.NoFrames = true })}
-	need(t, r.env.Do(func() (err error) {
+	needs.Check(t, r.env.Do(func() (err error) {
 		r.listen, err = conntrack.Dial(nil)
 		return err
 	}))

@@ -11,6 +11,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // Entries that are found by their events are those that a dump has, whatever happened to them.
@@ -81,7 +82,7 @@ func open2(t testing.TB, x lab) lab {
 	cfg := configOf(x.env)
 	cfg.NoEvents, cfg.NoFrames = true, true
 	o, err := observe.Open(t.Context(), x.env, cfg)
-	need(t, err)
+	needs.Check(t, err)
 	t.Cleanup(func() {
 		if err := o.Close(); err != nil {
 			t.Errorf("close the Observer: %v", err)
@@ -98,7 +99,7 @@ func TestFlowsFromBeforeTheObserverAreFound(t *testing.T) {
 	cfg := configOf(x.env)
 	cfg.NoFrames = true
 	o, err := observe.Open(t.Context(), x.env, cfg)
-	need(t, err)
+	needs.Check(t, err)
 	t.Cleanup(func() { _ = o.Close() })
 	late := lab{TB: t, env: x.env, o: o}
 	for range 2 {

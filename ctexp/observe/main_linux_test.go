@@ -1,11 +1,9 @@
 package observe_test
 
 import (
-	"errors"
 	"iter"
 	"net/netip"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +11,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 func TestMain(m *testing.M) {
@@ -65,7 +64,7 @@ type lab struct {
 func open(t testing.TB, cfg netnsenv.Config, changes ...func(*observe.Config)) lab {
 	t.Helper()
 	env, err := netnsenv.Open(t.Context(), cfg)
-	need(t, err)
+	needs.Check(t, err)
 	t.Cleanup(func() {
 		if err := env.Close(); err != nil {
 			t.Errorf("close the Env: %v", err)
@@ -76,7 +75,7 @@ func open(t testing.TB, cfg netnsenv.Config, changes ...func(*observe.Config)) l
 		change(&oc)
 	}
 	o, err := observe.Open(t.Context(), env, oc)
-	need(t, err)
+	needs.Check(t, err)
 	t.Cleanup(func() {
 		if err := o.Close(); err != nil {
 			t.Errorf("close the Observer: %v", err)
@@ -92,29 +91,6 @@ func configOf(env *netnsenv.Env) observe.Config {
 		Probes: env.Config().Probes, Path: env.PathProbes(), Silent: env.Config().Silent,
 		Filler: room.Filler, Unreplied: room.Unreplied, Limit: room.Limit, Free: room.Free,
 	}
-}
-
-// need skips the test if err says that something is missing here, and fails it on any other error. With
-// CTEXP_REQUIRE=1 only what CTEXP_LACKS lists may be missing.
-func need(t testing.TB, err error) {
-	t.Helper()
-	var u *nf.UnsupportedError
-	switch {
-	case err == nil:
-	case errors.As(err, &u) && (os.Getenv("CTEXP_REQUIRE") != "1" || lacks(u.Need)):
-		t.Skip(err)
-	default:
-		t.Fatal(err)
-	}
-}
-
-func lacks(need string) bool {
-	for _, l := range strings.Split(os.Getenv("CTEXP_LACKS"), ",") {
-		if strings.TrimSpace(l) == need {
-			return true
-		}
-	}
-	return false
 }
 
 // send injects packets by the first link.

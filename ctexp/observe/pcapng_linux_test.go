@@ -18,6 +18,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // writePcapng writes frames to a file and returns its name.
@@ -39,7 +40,7 @@ func writePcapng(t testing.TB, frames []observe.Frame, comment func(observe.Fram
 func wireshark(t testing.TB, program string, args ...string) []string {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
-		need(t, &nf.UnsupportedError{Need: "tshark", Hint: "apt-get install tshark", Err: err})
+		needs.Check(t, &nf.UnsupportedError{Need: "tshark", Hint: "apt-get install tshark", Err: err})
 	}
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "LC_ALL=C.UTF-8", "TZ=UTC")

@@ -12,6 +12,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // A namespace that this package knows nothing of is observed by its path, its process or a descriptor: flows, counts
@@ -35,10 +36,10 @@ func TestForeignNamespaceIsObserved(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			place, err := at()
-			need(t, err)
+			needs.Check(t, err)
 			defer place.Close()
 			o, err := observe.Open(t.Context(), place, observe.Config{})
-			need(t, err)
+			needs.Check(t, err)
 			defer o.Close()
 
 			sent := inject.SYN(web.Nth(len(name)))

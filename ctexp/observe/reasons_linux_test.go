@@ -12,6 +12,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 func (l lab) reasons() []observe.Reason {
@@ -19,7 +20,7 @@ func (l lab) reasons() []observe.Reason {
 	var reasons []observe.Reason
 	for r, err := range l.o.Reasons(l.Context()) {
 		if err != nil {
-			need(l, err)
+			needs.Check(l, err)
 		}
 		reasons = append(reasons, r)
 	}
@@ -140,7 +141,7 @@ func TestLostReasonsAreCounted(t *testing.T) {
 	const n = 20_000
 	x := open(t, netnsenv.Config{Silent: true}, func(c *observe.Config) { c.NoFrames = true })
 	if err := lastError(x.o.Reasons(t.Context())); err != nil {
-		need(t, err)
+		needs.Check(t, err)
 	}
 	observe.ShrinkReasons(x.o)
 	release := observe.HoldReasons(x.o)

@@ -13,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // timeline returns the lines of a Timeline without their times.
@@ -38,7 +39,7 @@ func (l lab) timeline(kinds ...observe.MomentKind) []string {
 func TestTimelineTellsWhatHappened(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Probes: []nf.Probe{nf.RawPrerouting, nf.ManglePrerouting}})
-	need(t, lastError(x.o.Reasons(t.Context())))
+	needs.Check(t, lastError(x.o.Reasons(t.Context())))
 	x.send(inject.SYN(web))
 	x.o.Mark(t.Context(), "a SYN")
 	x.send(web.TCP(inject.TCP{Flags: inject.FlagSYN | inject.FlagFIN}))
@@ -72,7 +73,7 @@ func TestTimelineHasTheRulesThatPacketsMet(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Trace: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(
 		"table ip u { chain in { type filter hook input priority 0; tcp dport 80 drop; }; }")}})
-	need(t, lastError(x.o.Trace(t.Context())))
+	needs.Check(t, lastError(x.o.Trace(t.Context())))
 	x.send(inject.SYN(web), web.UDP(nil))
 
 	want := []string{

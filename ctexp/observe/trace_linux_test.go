@@ -15,6 +15,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 func (l lab) steps() []observe.Step {
@@ -22,7 +23,7 @@ func (l lab) steps() []observe.Step {
 	var steps []observe.Step
 	for s, err := range l.o.Trace(l.Context()) {
 		if err != nil {
-			need(l, err)
+			needs.Check(l, err)
 		}
 		steps = append(steps, s)
 	}
@@ -104,7 +105,7 @@ func TestTraceTellsTheClass(t *testing.T) {
 	}
 	want := []nf.CTState{0, nf.StateNew} // of an INVALID one the kernel tells nothing
 	if cmp.Equal([]nf.CTState{0, 0}, got) {
-		need(t, &nf.UnsupportedError{Need: "nftrace of conntrack", Hint: "Linux 6.16 or newer"})
+		needs.Check(t, &nf.UnsupportedError{Need: "nftrace of conntrack", Hint: "Linux 6.16 or newer"})
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

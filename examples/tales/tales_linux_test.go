@@ -3,12 +3,12 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"os"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // ask runs the program with -json and returns its rows by id. It skips the test where nothing can be asked here.
@@ -49,7 +49,7 @@ func ask(t *testing.T, args ...string) map[string]result {
 func skip(t *testing.T, lack string) {
 	t.Helper()
 	need, _, _ := strings.Cut(strings.TrimPrefix(lack, "needs "), ":")
-	if os.Getenv("CTEXP_REQUIRE") == "1" && !slices.Contains(strings.Split(os.Getenv("CTEXP_LACKS"), ","), need) {
+	if needs.Required(need) {
 		t.Fatal(lack)
 	}
 	t.Skip(lack)

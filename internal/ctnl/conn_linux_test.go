@@ -4,13 +4,12 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
-	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/ctnl"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 func TestMain(m *testing.M) {
@@ -22,13 +21,7 @@ func TestMain(m *testing.M) {
 func open(t testing.TB) (*netnsenv.Env, *ctnl.Conn) {
 	t.Helper()
 	env, err := netnsenv.Open(t.Context(), netnsenv.Config{NoPath: true})
-	var u *nf.UnsupportedError
-	if errors.As(err, &u) && (os.Getenv("CTEXP_REQUIRE") != "1" || strings.Contains(os.Getenv("CTEXP_LACKS"), u.Need)) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	needs.Check(t, err)
 	t.Cleanup(func() { _ = env.Close() })
 	var c *ctnl.Conn
 	if err := env.Do(func() (err error) { c, err = ctnl.Dial(); return err }); err != nil {

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 func TestMain(m *testing.M) {
@@ -91,8 +92,8 @@ func namespaces(t *testing.T) {
 	if !errors.As(err, &exit) || exit.ExitCode() != cannot {
 		return // whatever it is, the test will tell
 	}
-	if os.Getenv("CTEXP_REQUIRE") == "1" && !strings.Contains(","+os.Getenv("CTEXP_LACKS")+",", ",user namespaces,") {
-		t.Fatalf("CTEXP_REQUIRE=1: %s", out)
+	if needs.Required("user namespaces") {
+		t.Fatalf("%s=1: %s", needs.Require, out)
 	}
 	t.Skipf("%s", out)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 const many = 100_000
@@ -49,10 +50,10 @@ func entries(yield func(nf.Entry) bool) {
 func open(t *testing.T) *ctexp.Lab {
 	t.Helper()
 	lab, err := ctexp.Open(t.Context(), netnsenv.Config{Silent: true, NoPath: true, NoFrames: true})
-	need(t, err)
+	needs.Check(t, err)
 	t.Cleanup(func() { lab.Close() })
 	if limit := lab.Env.Room().Limit; limit > 0 && limit < many {
-		need(t, &nf.UnsupportedError{Need: "a table of 100,000", Hint: "sudo sysctl -w net.netfilter.nf_conntrack_max=262144"})
+		needs.Check(t, &nf.UnsupportedError{Need: "a table of 100,000", Hint: "sudo sysctl -w net.netfilter.nf_conntrack_max=262144"})
 	}
 	return lab
 }

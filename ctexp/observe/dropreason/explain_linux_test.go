@@ -13,16 +13,17 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/observe/dropreason"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // What a silent host does not say is no news.
 func TestSilencedPacketsAreLeftOut(t *testing.T) {
 	t.Parallel()
 	lab, err := ctexp.Open(t.Context(), netnsenv.Config{Silent: true})
-	need(t, err)
+	needs.Check(t, err)
 	defer lab.Close()
 	w, err := dropreason.Open(lab.Env)
-	need(t, err)
+	needs.Check(t, err)
 	defer w.Close()
 	lab.Observer.ExplainBy(w)
 	if _, err := lab.Inject(t.Context(), inject.Packets(inject.SYN(web), web.UDP(nil))); err != nil {
@@ -46,10 +47,10 @@ func TestSilencedPacketsAreLeftOut(t *testing.T) {
 func TestObserverIsExplainedByTheKernel(t *testing.T) {
 	t.Parallel()
 	lab, err := ctexp.Open(t.Context(), netnsenv.Config{})
-	need(t, err)
+	needs.Check(t, err)
 	defer lab.Close()
 	w, err := dropreason.Open(lab.Env)
-	need(t, err)
+	needs.Check(t, err)
 	defer w.Close()
 	lab.Observer.ExplainBy(w)
 	martian := web

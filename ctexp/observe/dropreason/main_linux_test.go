@@ -1,16 +1,16 @@
 package dropreason_test
 
 import (
-	"errors"
 	"net/netip"
 	"os"
-	"strings"
+	"slices"
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe/dropreason"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 func TestMain(m *testing.M) {
@@ -24,29 +24,6 @@ var web = inject.Flow{
 	Dst: netip.MustParseAddrPort("192.0.2.1:80"),
 }
 
-// need skips the test if err says that something is missing here, and fails it on any other error. With
-// CTEXP_REQUIRE=1 only what CTEXP_LACKS lists may be missing.
-func need(t testing.TB, err error) {
-	t.Helper()
-	var u *nf.UnsupportedError
-	switch {
-	case err == nil:
-	case errors.As(err, &u) && (os.Getenv("CTEXP_REQUIRE") != "1" || lacks(u.Need)):
-		t.Skip(err)
-	default:
-		t.Fatal(err)
-	}
-}
-
-func lacks(need string) bool {
-	for _, l := range strings.Split(os.Getenv("CTEXP_LACKS"), ",") {
-		if strings.TrimSpace(l) == need {
-			return true
-		}
-	}
-	return false
-}
-
 // lab is an Env and what it drops.
 type lab struct {
 	testing.TB
@@ -57,11 +34,11 @@ type lab struct {
 func open(t testing.TB, cfg netnsenv.Config) lab {
 	t.Helper()
 	env, err := netnsenv.Open(t.Context(), cfg)
-	need(t, err)
+	needs.Check(t, err)
 	t.Cleanup(func() { env.Close() })
 	w, err := dropreason.Open(env)
-	need(t, err)
-	if lacks("BPF") {
+	needs.Check(t, err)
+	if slices.Contains(needs.Listed(), "BPF") {
 		t.Error("CTEXP_LACKS lists BPF, which is there")
 	}
 	t.Cleanup(func() {

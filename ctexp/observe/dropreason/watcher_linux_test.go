@@ -13,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe/dropreason"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 func link(prefix string) netnsenv.LinkConfig {
@@ -142,10 +143,10 @@ func TestLostDropsAreCounted(t *testing.T) {
 	env, err := netnsenv.Open(t.Context(), netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{
 		netnsenv.NFT("table ip user { chain in { type filter hook input priority 0; drop; }; }"),
 	}})
-	need(t, err)
+	needs.Check(t, err)
 	defer env.Close()
 	w, err := dropreason.OpenWith(env, 4096)
-	need(t, err)
+	needs.Check(t, err)
 	defer w.Close()
 	release := dropreason.Hold(w)
 	const sent = 1000
@@ -215,11 +216,11 @@ func BenchmarkDropped(b *testing.B) {
 			env, err := netnsenv.Open(b.Context(), netnsenv.Config{NoPath: true, Silent: true, Rules: []netnsenv.Ruleset{
 				netnsenv.NFT("table ip user { chain raw { type filter hook prerouting priority -300; drop; }; }"),
 			}})
-			need(b, err)
+			needs.Check(b, err)
 			defer env.Close()
 			if watched {
 				w, err := dropreason.Open(env)
-				need(b, err)
+				needs.Check(b, err)
 				defer w.Close()
 			}
 			const packets = 10_000
@@ -237,11 +238,11 @@ func BenchmarkDropped(b *testing.B) {
 // BenchmarkOpen is what it costs to begin and to end.
 func BenchmarkOpen(b *testing.B) {
 	env, err := netnsenv.Open(b.Context(), netnsenv.Config{})
-	need(b, err)
+	needs.Check(b, err)
 	defer env.Close()
 	for b.Loop() {
 		w, err := dropreason.Open(env)
-		need(b, err)
+		needs.Check(b, err)
 		if err := w.Close(); err != nil {
 			b.Fatal(err)
 		}
