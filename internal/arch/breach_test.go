@@ -24,6 +24,13 @@ func TestBreachesAreFound(t *testing.T) {
 		"sibling in a test": {
 			importsFitThePicture, "ctexp/inject/x_test.go", "package inject_test\nimport _ \"" + module + "/ctexp/observe\"\n", "",
 		},
+		"noun in a package inside it": {
+			importsFitThePicture, "ctexp/inject/x/x.go", "package x\nimport _ \"" + module + "/ctexp/inject\"\n", "",
+		},
+		"package inside a noun": {
+			importsFitThePicture, "ctexp/inject/x.go", "package inject\nimport _ \"" + module + "/ctexp/inject/x\"\n",
+			"ctexp/inject/x.go:2: inject must not import " + module + "/ctexp/inject/x",
+		},
 		"upwards": {
 			importsFitThePicture, "internal/x/x.go", "package x\nimport _ \"" + module + "/ctexp\"\n",
 			"internal/x/x.go:2: internal must not import " + module + "/ctexp",

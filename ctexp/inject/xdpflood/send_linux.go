@@ -1,0 +1,193 @@
+package xdpflood
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// flood is a Flood that is being sent.
+type flood struct {
+	inject.Flood
+	link  Link
+	frame []byte
+	state *ebpf.Map
+	prog  *ebpf.Program
+	spare *spare
+
+	plan plan
+	told time.Time // when Progress was
+}
+
+func send(ctx context.Context, link Link, f inject.Flood) (done inject.Flooded, err error) {
+	r, err := check(link, f)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return done, err
+	}
+	l := &flood{Flood: f, link: link, frame: frame(link, r.Template)}
+	defer func() { err = errors.Join(err, l.close()) }()
+	if err := l.open(r); err != nil {
+		return done, unsupported(err)
+	}
+	before, err := link.Arrived()
+	if err != nil {
+		return done, err
+	}
+	l.plan = newPlan(f)
+	sendErr := l.run(ctx)
+	done.Sent = int(l.plan.next)
+	if sendErr != nil {
+		if done.Sent == 0 {
+			sendErr = unsupported(sendErr)
+		}
+		sendErr = fmt.Errorf("after %d packets: %w", done.Sent, sendErr)
+	}
+	fenceErr := fence(ctx, link)
+	done.Took = time.Since(l.plan.start)
+	now, err := link.Arrived()
+	if err == nil {
+		done.Arrived = int(now - before)
+	}
+	l.tell()
+	return done, errors.Join(sendErr, fenceErr, err)
+}
+
+// unsupported makes an nf.UnsupportedError of what a kernel says that has no live frames, or has them for others only.
+func unsupported(err error) error {
+	hint := ""
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		hint = "run it as root of the host, with netnsenv.EnterWith(netnsenv.Entry{RealRoot: true})"
+	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, unix.EINVAL), errors.Is(err, unix.E2BIG), errors.Is(err, unix.EOPNOTSUPP):
+		hint = "Linux 5.18 or later, with BPF, has live frames"
+	default:
+		return err
+	}
+	return &nf.UnsupportedError{Need: "BPF", Hint: hint, Err: err}
+}
+
+func (l *flood) open(r inject.Recipe) (err error) {
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return fmt.Errorf("lift the limit of locked memory: %w", err)
+	}
+	l.state, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: stateSize, MaxEntries: 1})
+	if err != nil {
+		return fmt.Errorf("make a BPF map: %w", err)
+	}
+	if l.prog, err = ebpf.NewProgram(program(r, l.frame, l.state)); err != nil {
+		return fmt.Errorf("load an XDP program: %w", err)
+	}
+	l.spare, err = openSpare(l.prog)
+	return err
+}
+
+func (l *flood) close() error {
+	var errs []error
+	if l.spare != nil {
+		errs = append(errs, l.spare.close())
+	}
+	if l.prog != nil {
+		errs = append(errs, l.prog.Close())
+	}
+	if l.state != nil {
+		errs = append(errs, l.state.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// run sends what the plan gives until that is over or ctx is.
+func (l *flood) run(ctx context.Context) error {
+	l.told = l.plan.start
+	for ctx.Err() == nil {
+		wait, over := l.plan.wait()
+		if over {
+			return nil
+		}
+		if wait > 0 {
+			pause(ctx, wait)
+			continue
+		}
+		_, err := l.link.WriteBy(func(ifindex, most int) (int, error) { return l.frames(ifindex, l.plan.due(most)) })
+		if err != nil {
+			return err
+		}
+		if time.Since(l.told) >= l.every() {
+			l.tell()
+			l.told = time.Now()
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// xdpMD is struct xdp_md.
+type xdpMD struct {
+	_, DataEnd, _, IngressIfindex, _, _ uint32 // where the data begin and end, the interface and its queue
+}
+
+// frames has the kernel make the next n frames and returns how many it has made. A signal ends a run, and the library begins it
+// anew: what counts is what the program has counted.
+func (l *flood) frames(ifindex, n int) (int, error) {
+	first := l.plan.next
+	if n == 0 { // it has become too late
+		return 0, nil
+	}
+	if err := l.state.Put(uint32(0), [2]uint64{first, first + uint64(n)}); err != nil {
+		return 0, fmt.Errorf("write a BPF map: %w", err)
+	}
+	_, runErr := l.prog.Run(&ebpf.RunOptions{
+		Data: l.frame, Repeat: uint32(n), Flags: unix.BPF_F_TEST_XDP_LIVE_FRAMES,
+		Context: xdpMD{DataEnd: uint32(len(l.frame)), IngressIfindex: uint32(ifindex)},
+	})
+	var state [2]uint64
+	if err := l.state.Lookup(uint32(0), &state); err != nil {
+		return 0, errors.Join(runErr, fmt.Errorf("read a BPF map: %w", err))
+	}
+	l.plan.next = state[0]
+	if runErr != nil {
+		return int(state[0] - first), fmt.Errorf("have the kernel make frames: %w", runErr)
+	}
+	return int(state[0] - first), nil
+}
+
+// fence waits until the host is done, a little while also if ctx is over: the caller wants to know what came of it.
+func fence(ctx context.Context, link Link) error {
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+	}
+	return link.Fence(ctx)
+}
+
+func (l *flood) every() time.Duration {
+	if l.Every == 0 {
+		return time.Second
+	}
+	return l.Every
+}
+
+func (l *flood) tell() {
+	if l.Progress != nil {
+		l.Progress(inject.FloodProgress{Sent: int(l.plan.next), Of: l.N, Took: time.Since(l.plan.start)})
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

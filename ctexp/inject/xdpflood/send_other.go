@@ -1,0 +1,20 @@
+//go:build !linux
+
+package xdpflood
+
+import (
+	"context"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// send says that this is no Linux.
+func send(_ context.Context, link Link, f inject.Flood) (inject.Flooded, error) {
+	r, err := check(link, f)
+	if err == nil {
+		_ = frame(link, r.Template)
+		err = &nf.UnsupportedError{Need: "Linux", Hint: "XDP is the Linux kernel's"}
+	}
+	return inject.Flooded{}, err
+}
