@@ -20,6 +20,7 @@ type dissected struct {
 	tcp   *segmentIn // nil: no TCP header
 	icmp  []byte     // nil: no ICMP header
 	data  []byte     // behind the transport header; nil where there is none
+	quote Packet     // what an ICMP error quotes; nil: it is none
 	fault error      // a checksum that is wrong
 }
 
@@ -63,7 +64,7 @@ func dissect(p Packet) dissected {
 		}
 	case proto.IsICMP() && len(l4) >= 8:
 		header = 8
-		d.icmp = l4[:8]
+		d.icmp, d.quote = l4[:8], draft.quoted()
 	}
 	if header <= len(l4) {
 		d.data = l4[header:len(l4):len(l4)]
@@ -140,16 +141,17 @@ func (d dissected) gateway() (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// about returns the packet that an ICMP error quotes (net/netfilter/nf_conntrack_proto_icmp.c, icmp_error_message; for
-// ICMPv6 RFC 4443, 2.1).
-func (d dissected) about() (Packet, bool) {
-	if d.icmp == nil {
-		return nil, false
+// isHard reports whether an ICMP error says that the packet that it quotes has not arrived, and that another like it would not
+// either: not that it was too big, or that there is a better way.
+func (d dissected) isHard() bool {
+	if d.quote == nil {
+		return false
 	}
-	switch typ := d.icmp[0]; {
-	case d.tuple.Proto == nf.ICMP && (typ == 3 || typ == 4 || typ == 5 || typ == 11 || typ == 12),
-		d.tuple.Proto == nf.ICMPv6 && typ < 128:
-		return Packet(d.data), true
+	switch typ, code := d.icmp[0], d.icmp[1]; d.tuple.Proto {
+	case nf.ICMP:
+		return typ == 3 && code != 4 || typ == 11 || typ == 12
+	case nf.ICMPv6:
+		return typ == 1 || typ == 3 || typ == 4
 	}
-	return nil, false
+	return false
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
@@ -19,6 +20,7 @@ type EchoPeer struct {
 	src, dst netip.Addr
 	seq      uint16 // of the last request that was sent or taken
 	asked    Packet // the last request that was taken
+	sent     Packet // the last message
 }
 
 // NewEcho returns a peer at src that sends by a Sender, and reads from the inbox what leaves by the link of that name. One
@@ -43,28 +45,29 @@ func (p *EchoPeer) Ping(ctx context.Context, payload []byte) (Packet, error) {
 		return nil, fmt.Errorf("ping from %v: the destination is not known", p.src)
 	}
 	p.seq++
-	return sendOne(ctx, p.by, Echo(p.src, p.dst, p.id(), p.seq, payload))
+	p.sent = Echo(p.src, p.dst, p.id(), p.seq, payload)
+	return sendOne(ctx, p.by, slices.Clone(p.sent))
 }
 
 // ExpectReply takes the next echo message to the peer, which must answer its last request with the same identifier, sequence
-// number and payload (nil: any).
+// number and payload (nil: any). An ICMP error about that ends it at once, as in UDPPeer.Expect.
 func (p *EchoPeer) ExpectReply(ctx context.Context, payload []byte) (Packet, error) {
 	w := p.want(0, 129)
-	w.Src, w.ICMP.ID, w.Payload = netip.AddrPortFrom(p.dst, 0), p.id(), payload
+	w.Src, w.ICMPID, w.Payload = netip.AddrPortFrom(p.dst, 0), new(p.id()), payload
 	w.Is = func(got Packet) error {
 		if seq := echoSeq(got); seq != p.seq {
 			return fmt.Errorf("the sequence number is %d, that of the request was %d", seq, p.seq)
 		}
 		return nil
 	}
-	return expectNext(ctx, p.inbox, fmt.Sprintf("no such echo reply to %v", p.src), p.mine, w)
+	return expectNext(ctx, p.inbox, fmt.Sprintf("no such echo reply to %v", p.src), p.mine, p.isRefused, w)
 }
 
 // ExpectRequest takes the next echo message to the peer, which must be a request with that payload (nil: any).
 func (p *EchoPeer) ExpectRequest(ctx context.Context, payload []byte) (Packet, error) {
 	w := p.want(8, 128)
 	w.Payload = payload
-	packet, err := expectNext(ctx, p.inbox, fmt.Sprintf("no such echo request to %v", p.src), p.mine, w)
+	packet, err := expectNext(ctx, p.inbox, fmt.Sprintf("no such echo request to %v", p.src), p.mine, p.isRefused, w)
 	if err == nil {
 		p.asked = packet
 	}
@@ -77,11 +80,15 @@ func (p *EchoPeer) Reply(ctx context.Context) (Packet, error) {
 		return nil, fmt.Errorf("reply from %v: no request was taken", p.src)
 	}
 	t := p.asked.Tuple()
-	return sendOne(ctx, p.by, EchoReply(t.Dst.Addr(), t.Src.Addr(), t.ICMP.ID, echoSeq(p.asked), dissect(p.asked).data))
+	p.sent = EchoReply(t.Dst.Addr(), t.Src.Addr(), t.ICMP.ID, echoSeq(p.asked), dissect(p.asked).data)
+	return sendOne(ctx, p.by, slices.Clone(p.sent))
 }
 
 // ExpectNothing fails if an echo message to the peer is unread, when the host is done with all that was sent to it.
 func (p *EchoPeer) ExpectNothing(ctx context.Context) error {
+	if err := p.inbox.knowsLink(p.out); err != nil {
+		return err
+	}
 	return p.inbox.expectNone(ctx, fmt.Sprintf("no echo to %v was expected", p.src), refuseIf(p.mine))
 }
 
@@ -90,7 +97,7 @@ func (p *EchoPeer) want(type4, type6 uint8) Want {
 	if p.src.Is6() {
 		proto, typ = nf.ICMPv6, type6
 	}
-	return Want{Out: p.out, Proto: proto, Dst: netip.AddrPortFrom(p.src, 0), ICMP: &nf.ICMPTuple{Type: typ}}
+	return Want{Out: p.out, Proto: proto, Dst: netip.AddrPortFrom(p.src, 0), ICMPType: &typ}
 }
 
 // mine reports whether a packet is an echo message to the peer.
@@ -106,6 +113,11 @@ func (p *EchoPeer) mine(a Arrival) bool {
 		return typ == 128 || typ == 129
 	}
 	return false
+}
+
+// isRefused reports whether a packet is an ICMP error about the last message.
+func (p *EchoPeer) isRefused(a Arrival) bool {
+	return a.Out == p.out && isRefused(a.Packet, p.sent)
 }
 
 // echoSeq returns the sequence number of an echo message.

@@ -3,13 +3,14 @@ package inject
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// means reports whether w means the packet. Noise is meant only by a Want that asks for ICMP.
+// means reports whether w means the packet. Noise is meant only by a Want that asks for a type of ICMP.
 func (w Want) means(a Arrival) bool {
-	return (w.ICMP != nil || !isNoise(a.Packet)) && differing(w.Compare(a)) == 0
+	return (w.asksICMP() || !isNoise(a.Packet)) && differing(w.Compare(a)) == 0
 }
 
 // isNoise reports whether a packet is what a host with IPv6 sends at random moments to introduce itself to its neighbours:
@@ -28,11 +29,14 @@ func isNoise(p Packet) bool {
 
 // Expect takes the first unread packet that w means, and waits for one until ctx ends. The packets before it stay unread:
 // what happens side by side may be asked for in any order, and nothing is passed over for good. What a host with IPv6 sends at
-// random moments to multicast addresses (listener reports, router solicitations) only a Want with ICMP means.
+// random moments to multicast addresses (listener reports, router solicitations) only a Want with ICMPType means.
 //
 // The host's own answers are there when an Injector's Send has returned; what its sockets and timers send may come
 // later. The error is an *UnmetError.
 func (b *Inbox) Expect(ctx context.Context, w Want) (Arrival, error) {
+	if err := b.knows(w); err != nil {
+		return Arrival{}, err
+	}
 	a, seen, err := b.await(ctx, func(a Arrival) verdict {
 		if w.means(a) {
 			return take
@@ -40,25 +44,63 @@ func (b *Inbox) Expect(ctx context.Context, w Want) (Arrival, error) {
 		return leave
 	})
 	if err != nil {
-		return Arrival{}, seen.unmet("no such packet", err, w.Compare, nil)
+		return Arrival{}, seen.unmet("no such packet", err, wanted{compare: w.Compare, rows: w.rows})
 	}
 	return a, nil
 }
 
-// ExpectNothing reports an *UnmetError if a packet is unread that one of wants means; without wants, if any is. It does not
-// wait for more than that the host is done with all that was sent to it.
+// ExpectNothing reports an *UnmetError if a packet is unread that one of wants means, whatever its checksums are; without wants,
+// if any is. It does not wait for more than that the host is done with all that was sent to it.
 func (b *Inbox) ExpectNothing(ctx context.Context, wants ...Want) error {
+	if err := b.knows(wants...); err != nil {
+		return err
+	}
 	if len(wants) == 0 {
-		wants = []Want{{AnyChecksum: true}}
+		wants = []Want{{}}
 	}
 	return b.expectNone(ctx, "nothing was expected", func(a Arrival) verdict {
 		for _, w := range wants {
+			w.AnyChecksum = true
 			if w.means(a) {
 				return refuse
 			}
 		}
 		return leave
 	})
+}
+
+// knows fails if one of wants names a link that there is not: it would wait for nothing, or be sure of it.
+func (b *Inbox) knows(wants ...Want) error {
+	for _, w := range wants {
+		if w.Out != "" {
+			if err := b.knowsLink(w.Out); err != nil {
+				return err
+			}
+		}
+		for about := w.About; about != nil; about = about.About {
+			if about.Out != "" {
+				return fmt.Errorf("Want.About.Out is %q: what an ICMP error quotes has left by no link", about.Out)
+			}
+		}
+	}
+	return nil
+}
+
+func (b *Inbox) knowsLink(name string) error {
+	var names []string
+	for _, l := range b.links {
+		if l.Name() == name {
+			return nil
+		}
+		names = append(names, l.Name())
+	}
+	switch len(names) {
+	case 0:
+		return fmt.Errorf("no link %q: there is none", name)
+	case 1:
+		return fmt.Errorf("no link %q; there is %s", name, names[0])
+	}
+	return fmt.Errorf("no link %q; there are %s", name, strings.Join(names, ", "))
 }
 
 // expectNone fails if judge refuses an unread packet.
@@ -72,7 +114,7 @@ func (b *Inbox) expectNone(ctx context.Context, what string, judge func(Arrival)
 	case err != nil:
 		return fmt.Errorf("%s: %w", what, err)
 	case v == refuse:
-		return s.unmet(what, errRefused, nil, nil)
+		return s.unmet(what, errCame, wanted{})
 	}
 	return nil
 }

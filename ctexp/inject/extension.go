@@ -21,7 +21,8 @@ func DestinationOptions(options ...byte) Change {
 }
 
 // Routing inserts a routing header of a type with so many segments left and data of its own, whose length is 4 bytes
-// more than a multiple of 8. Checksums go by the address in the network header in any case, as netfilter checks them.
+// more than a multiple of 8: for a segment routing header of one segment, Routing(4, 0, append(make([]byte, 4),
+// segment.AsSlice()...)...). Checksums go by the address in the network header in any case, as netfilter checks them.
 func Routing(typ, segmentsLeft uint8, data ...byte) Change {
 	return Change{"Routing", func(d *draft) { d.insert(protoRouting, append([]byte{typ, segmentsLeft}, data...)) }}
 }

@@ -15,10 +15,10 @@ import (
 type Field struct{ Name, Value string }
 
 // Fields returns the fields of p in their order, those of the packet that an ICMP error quotes with names that begin
-// with "about ". A checksum is "right", or the number with the one that would be right.
+// with "about ". A checksum is "right", or the number with the one that would be right, if all that it covers is there.
 func (p Packet) Fields() []Field {
 	var out []Field
-	for _, f := range fieldsOf(p) {
+	for _, f := range fieldsOf("", p) {
 		out = append(out, Field{f.name, f.text()})
 	}
 	return out
@@ -29,13 +29,14 @@ func Diff(want, got Packet) string {
 	if bytes.Equal(want, got) {
 		return ""
 	}
-	return diffTable(want, got).String()
+	return diffFields("", want, got).String()
 }
 
-// diffTable has a row for each field in which the packets differ.
-func diffTable(want, got Packet) table {
+// diffFields has a row for each field in which the packets differ. Those of a quoted packet, of which some may be missing,
+// have names that begin with a prefix.
+func diffFields(prefix string, want, got Packet) table {
 	var t table
-	w, g := fieldsOf(want), fieldsOf(got)
+	w, g := fieldsOf(prefix, want), fieldsOf(prefix, got)
 	for _, f := range w {
 		i := slices.IndexFunc(g, func(o field) bool { return o.name == f.name })
 		switch {
@@ -53,7 +54,7 @@ func diffTable(want, got Packet) table {
 		t.add(f.name, absent, f.text())
 	}
 	if len(t) == 0 { // in what no field tells, such as padding
-		t.addBytes("bytes", want, got)
+		t.addBytes(prefix+"bytes", want, got)
 	}
 	return t
 }
@@ -96,8 +97,8 @@ func (l *fieldList) addBytes(name string, b []byte) {
 	l.list = append(l.list, field{name: l.prefix + name, bytes: b, isBytes: true})
 }
 
-func fieldsOf(p Packet) []field {
-	l := &fieldList{}
+func fieldsOf(prefix string, p Packet) []field {
+	l := &fieldList{prefix: prefix}
 	l.packet(p)
 	return l.list
 }

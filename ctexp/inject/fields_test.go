@@ -65,3 +65,10 @@ func TestDiffMissesNoByte(t *testing.T) {
 		}
 	}
 }
+
+// A header that claims more options than there are bytes differs in that alone, and in what stands behind it.
+func TestDiffOfAWrongDataOffset(t *testing.T) {
+	t.Parallel()
+	syn := inject.SYN(web)
+	golden(t, "offset.golden", inject.Diff(syn, syn.With(inject.DataOffset(15))))
+}

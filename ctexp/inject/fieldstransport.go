@@ -13,9 +13,12 @@ import (
 func (l *fieldList) transport(d *draft) {
 	b := d.l4
 	n := d.headerLength()
-	if n > len(b) {
+	if n > len(b) && (d.proto != nf.TCP || len(b) < 20) {
 		l.addBytes("cut header", b)
 		return
+	}
+	if n > len(b) { // the header claims more options than there are bytes
+		n = 20
 	}
 	if d.proto.HasPorts() {
 		l.add("src port", "%d", binary.BigEndian.Uint16(b))
@@ -66,7 +69,7 @@ func (l *fieldList) checksum(d *draft) {
 	case d.right.l4Sum:
 		l.add("checksum", "right")
 	case d.part || !d.right.length && l.prefix != "": // not all that it covers is there
-		l.add("checksum", "%#0*x", 2*size, got)
+		l.add("checksum", "%#0*x, not whole", 2*size, got)
 	case d.proto == nf.UDP && got == 0:
 		l.add("checksum", "none")
 	default:
@@ -95,7 +98,7 @@ func (l *fieldList) tcp(b []byte) {
 	l.add("flags", "[%s]", flags)
 	l.add("win", "%d", binary.BigEndian.Uint16(b[14:]))
 	l.add("urgent", "%d", binary.BigEndian.Uint16(b[18:]))
-	if n := max(20, int(b[12]>>4)*4); n > 20 {
+	if n := max(20, int(b[12]>>4)*4); n > 20 && n <= len(b) {
 		l.add("options", "%s", pktline.Options(b[:n]))
 	}
 }

@@ -136,7 +136,7 @@ func TestAFloodCountsWhatWasLostOrRefused(t *testing.T) {
 		t.Errorf("lost: %v, %v", got, err)
 	}
 	got, err = f.Send(t.Context(), &many{limit: 500})
-	want := "flood fake0: after 500 packets: packet 500: no buffer space available"
+	want := "flood fake0: after 500 packets: packet 501: no buffer space available"
 	if got.Sent != 500 || got.Arrived != 500 || fmt.Sprint(err) != want || !errors.Is(err, syscall.ENOBUFS) {
 		t.Errorf("refused: %v, %v; want %q", got, err, want)
 	}

@@ -112,7 +112,7 @@ func (q *queue) run(ctx context.Context) error {
 			err = io.ErrShortWrite
 		}
 		if err != nil {
-			return fmt.Errorf("packet %d: %w", from+uint64(sent), err)
+			return fmt.Errorf("packet %d: %w", from+uint64(sent)+1, err)
 		}
 	}
 	return nil // the caller knows the cause

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -78,6 +79,10 @@ type ether struct {
 
 func (*ether) L2() bool { return true }
 
+func (*ether) HardwareAddr() net.HardwareAddr { return serverMAC }
+
+func (*ether) PeerHardwareAddr() net.HardwareAddr { return clientMAC }
+
 func (e *ether) WriteFrame(b []byte) (int, error) {
 	if len(e.frames) == 2 {
 		return 0, errors.New("enough")
@@ -89,12 +94,40 @@ func (e *ether) WriteFrame(b []byte) (int, error) {
 func TestSendFramesStopsAtTheFirstFailureAndFences(t *testing.T) {
 	t.Parallel()
 	e := &ether{}
-	fs := []inject.Frame{{1}, {2}, {3}, {4}}
+	fs := slices.Repeat([]inject.Frame{make(inject.Frame, 14)}, 4)
 
 	n, err := inject.New(e).SendFrames(t.Context(), inject.Frames(fs...))
 
 	got := fmt.Sprint(n, " ", err, " ", e.frames, " ", len(e.fences))
-	want := fmt.Sprint(2, " send frame 2 to fake0: enough ", fs[:2], " ", 1)
+	want := fmt.Sprint(2, " send frame 3 to fake0: enough ", fs[:2], " ", 1)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What does not fit is told in the words of Send, before the kernel has words of its own.
+func TestFramesThatDoNotFitAreNotSent(t *testing.T) {
+	t.Parallel()
+	full := web.UDP(make([]byte, 1472)).Frame(clientMAC, serverMAC)
+	large := web.UDP(make([]byte, 1473)).Frame(clientMAC, serverMAC)
+	got := map[string]string{}
+	for name, f := range map[string]inject.Frame{
+		"nothing": nil, "cut": {1, 2, 3}, "full": full, "full in a VLAN": full.VLAN(1), "full in two": full.VLAN(1).VLAN(2),
+		"large": large, "large in a VLAN": large.VLAN(1), "cut tag": append(full[:12:12], 0x81, 0, 1),
+	} {
+		_, err := inject.New(&ether{}).SendFrames(t.Context(), inject.Frames(f))
+		if failed := (*inject.SendError)(nil); errors.As(err, &failed) {
+			err = failed.Err
+		}
+		got[name] = fmt.Sprint(err)
+	}
+	want := map[string]string{
+		"nothing": "0 bytes: want 14 or more", "cut": "3 bytes: want 14 or more", "full": "<nil>", "full in a VLAN": "<nil>",
+		"full in two":     "1522 bytes with 2 tags into 1518: message too long",
+		"large":           "1501 bytes into an MTU of 1500: message too long",
+		"large in a VLAN": "1501 bytes into an MTU of 1500: message too long",
+		"cut tag":         "<nil>",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

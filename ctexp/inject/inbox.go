@@ -130,6 +130,7 @@ const (
 	take                  // it is what was waited for
 	found                 // it is what was waited for, and stays unread
 	refuse                // it should not be: the end
+	doubt                 // there is nothing to be waited for any more, unless it is there already
 )
 
 // await hands the unread packets one by one to judge until one is taken or refused, and waits for more until ctx or the
@@ -140,7 +141,7 @@ func (b *Inbox) await(ctx context.Context, judge func(Arrival) verdict) (Arrival
 	s := &sight{}
 	if b.Patience > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, b.Patience)
+		ctx, cancel = context.WithTimeoutCause(ctx, b.Patience, patienceError(b.Patience))
 		defer cancel()
 	}
 	for pause := shortest; ; pause = min(2*pause, longest) {
@@ -153,7 +154,7 @@ func (b *Inbox) await(ctx context.Context, judge func(Arrival) verdict) (Arrival
 		case v == take || v == found:
 			return a, s, nil
 		case v == refuse:
-			return a, s, errRefused
+			return a, s, refusal(a)
 		case over:
 			return a, s, errors.Join(context.Cause(ctx), b.missing())
 		}
@@ -166,7 +167,18 @@ func (b *Inbox) await(ctx context.Context, judge func(Arrival) verdict) (Arrival
 	}
 }
 
-var errRefused = errors.New("something else came")
+var (
+	errRefused = errors.New("something else came")
+	errCame    = errors.New("something came")
+)
+
+// patienceError says that an Inbox has waited long enough.
+type patienceError time.Duration
+
+func (e patienceError) Error() string {
+	return fmt.Sprintf("none within %v (Inbox.Patience)", time.Duration(e))
+}
+func (e patienceError) Unwrap() error { return context.DeadlineExceeded }
 
 // look judges the unread packets that are there now.
 func (b *Inbox) look(judge func(Arrival) verdict, s *sight) (Arrival, verdict, error) {
@@ -179,10 +191,14 @@ func (b *Inbox) look(judge func(Arrival) verdict, s *sight) (Arrival, verdict, e
 		return Arrival{}, leave, fmt.Errorf("%d packets that nobody took are lost: there were %d", b.lost, 2*mostUnread)
 	}
 	defer func() { s.came(b.unread, b.taken, b.count) }()
+	var doubted *numbered
 	for i := 0; i < len(b.unread); {
 		a := b.unread[i]
 		switch v := judge(a.Arrival); v {
-		case leave:
+		case leave, doubt:
+			if v == doubt && doubted == nil {
+				doubted = new(a)
+			}
 			i++
 		case pass:
 			s.passed = append(s.passed, a)
@@ -196,6 +212,10 @@ func (b *Inbox) look(judge func(Arrival) verdict, s *sight) (Arrival, verdict, e
 			s.refused = a.n
 			return a.Arrival, v, nil
 		}
+	}
+	if doubted != nil {
+		s.refused = doubted.n
+		return doubted.Arrival, refuse, nil
 	}
 	return Arrival{}, leave, nil
 }

@@ -136,7 +136,7 @@ func TestExpectNothingComesAfterTheFence(t *testing.T) {
 	h := &host{name: "tun0", late: func() []inject.Packet { return []inject.Packet{inject.RST(web)} }}
 	inbox := inject.NewInbox(h)
 	err := inbox.ExpectNothing(t.Context(), inject.Want{Flags: inject.FlagRST})
-	want := "nothing was expected: something else came\nwhat came (✓ taken, = nothing new, ✗ not expected):\n  ✗ tun0: " + inject.RST(web).String()
+	want := "nothing was expected: something came\nwhat came (✓ taken, = nothing new, ✗ not expected):\n  ✗ tun0: " + inject.RST(web).String()
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
@@ -169,6 +169,63 @@ func TestUnmetExpectationsExplainThemselves(t *testing.T) {
 	}
 }
 
+// Where nothing came there is still what was wanted, and for how long it was waited for.
+func TestUnmetExpectationsSayWhatWasWanted(t *testing.T) {
+	t.Parallel()
+	inbox := inject.NewInbox(&host{name: "tun1"})
+	inbox.Patience = time.Millisecond
+	var text strings.Builder
+	for _, w := range []inject.Want{
+		{Out: "tun1", Proto: nf.UDP, Dst: web.Dst, TTL: new(uint8(63)), Payload: []byte("hello")},
+		{ICMPType: new(uint8(11)), About: &inject.Want{Exactly: inject.SYN(web)}, Is: func(inject.Packet) error { return nil }},
+	} {
+		_, err := inbox.Expect(t.Context(), w)
+		text.WriteString(err.Error() + "\n")
+	}
+	golden(t, "nothing.golden", text.String())
+}
+
+// What is not to come is not to come with a wrong checksum either.
+func TestExpectNothingLooksAtNoChecksum(t *testing.T) {
+	t.Parallel()
+	h := &host{name: "tun0"}
+	h.sends(inject.SYN(web).With(inject.Checksum(7)))
+	if err := inject.NewInbox(h).ExpectNothing(t.Context(), inject.Want{Out: "tun0", Proto: nf.TCP}); err == nil {
+		t.Error("a SYN with a wrong checksum is nothing")
+	}
+}
+
+// A link that there is not, or that makes no sense, is not waited for, nor is nothing expected of it.
+func TestWantsOfUnknownLinksFail(t *testing.T) {
+	t.Parallel()
+	inbox := inject.NewInbox(&host{name: "tun0"}, &host{name: "tun1"})
+	by := inject.New(&link{})
+	peer := func(f func(p *inject.TCPPeer) error) error { return f(inject.NewTCP(by, "tun9", inbox, web)) }
+	_, expect := inbox.Expect(t.Context(), inject.Want{Out: "tun9"})
+	_, next := inject.NewUDP(by, "tun9", inbox, web).Expect(t.Context(), nil)
+	one := inject.NewInbox(&host{name: "tun0"}).ExpectNothing(t.Context(), inject.Want{Out: "tun9"})
+	const unknown = `no link "tun9"; there are tun0, tun1`
+	for name, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"Expect":                {expect, unknown},
+		"ExpectNothing":         {inbox.ExpectNothing(t.Context(), inject.Want{Out: "tun0"}, inject.Want{Out: "tun9"}), unknown},
+		"one link":              {one, `no link "tun9"; there is tun0`},
+		"no link at all":        {inject.NewInbox().ExpectNothing(t.Context(), inject.Want{Out: "tun9"}), `no link "tun9": there is none`},
+		"About":                 {inbox.ExpectNothing(t.Context(), inject.Want{About: &inject.Want{About: &inject.Want{Out: "tun0"}}}), `Want.About.Out is "tun0"`},
+		"a segment":             {peer(func(p *inject.TCPPeer) error { _, err := p.Expect(t.Context(), inject.Segment{}); return err }), unknown},
+		"no segment":            {peer(func(p *inject.TCPPeer) error { return p.ExpectNothing(t.Context()) }), unknown},
+		"a datagram":            {next, unknown},
+		"no datagram":           {inject.NewUDP(by, "tun9", inbox, web).ExpectNothing(t.Context()), unknown},
+		"no message of an echo": {inject.NewEcho(by, "tun9", inbox, web.Src.Addr(), web.Dst.Addr()).ExpectNothing(t.Context()), unknown},
+	} {
+		if c.err == nil || !strings.Contains(c.err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %s", name, c.err, c.want)
+		}
+	}
+}
+
 // A host with IPv6 introduces itself at random moments: that is neither something nor nothing.
 func TestNoiseIsOnlySeenByWhoeverAsksForIt(t *testing.T) {
 	t.Parallel()
@@ -188,7 +245,7 @@ func TestNoiseIsOnlySeenByWhoeverAsksForIt(t *testing.T) {
 	if _, err := inbox.Expect(over(t), inject.Want{}); err == nil {
 		t.Error("Expect of any packet took it")
 	}
-	if _, err := inbox.Expect(over(t), inject.Want{ICMP: &nf.ICMPTuple{Type: 143}}); err != nil {
+	if _, err := inbox.Expect(over(t), inject.Want{ICMPType: new(uint8(143))}); err != nil {
 		t.Errorf("Expect of a report: %v", err)
 	}
 	if got, err := inbox.Received(t.Context()); len(got) > 0 || err != nil {
@@ -269,7 +326,8 @@ func TestPatienceEndsAnExpectation(t *testing.T) {
 	t.Parallel()
 	inbox := inject.NewInbox(&host{name: "tun0"})
 	inbox.Patience = time.Millisecond
-	if _, err := inbox.Expect(t.Context(), inject.Want{}); !errors.Is(err, context.DeadlineExceeded) {
+	_, err := inbox.Expect(t.Context(), inject.Want{})
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "none within 1ms (Inbox.Patience)") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -28,8 +28,8 @@ func New(link Link) *Injector {
 // them: counters, table and capture are final when it returns. n is the number of packets written.
 //
 // The first packet that cannot be sent ends it: an empty one, one larger than the link's MTU (syscall.EMSGSIZE), one
-// that the link refuses. The error tells its index in seq, counted from 0; nothing behind it is sent. The same goes for
-// the end of ctx. What was written before is final in these cases, too. Packets that were lost before the host began
+// that the link refuses. A *SendError tells its number in seq, counted from 1; nothing behind it is sent. The same goes
+// for the end of ctx. What was written before is final in these cases, too. Packets that were lost before the host began
 // with them are counted in n and are an error.
 func (i *Injector) Send(ctx context.Context, seq iter.Seq[Packet]) (n int, err error) {
 	if seq == nil {
@@ -53,7 +53,7 @@ func (i *Injector) write(ctx context.Context, seq iter.Seq[Packet]) (n int, err 
 			return n, fmt.Errorf("send: stopped after %d packets: %w", n, err)
 		}
 		if err := i.writeOne(p, mtu); err != nil {
-			return n, fmt.Errorf("send packet %d to %s: %w", n, i.link.Name(), err)
+			return n, &SendError{"packet", n + 1, i.link.Name(), err}
 		}
 		n++
 	}
@@ -70,6 +70,9 @@ func (i *Injector) writeOne(p Packet, mtu int) error {
 	n, err := i.link.Write(p)
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
+	}
+	if v := p[0] >> 4; v != 4 && v != 6 && errors.Is(err, syscall.EINVAL) && !i.link.L2() {
+		err = fmt.Errorf("IP version %d: a tun takes only IPv4 and IPv6: use a veth (LinkConfig.Kind): %w", v, err)
 	}
 	return err
 }

@@ -107,19 +107,19 @@ func TestSendStopsAtTheFirstFailureAndFencesWhatWasSent(t *testing.T) {
 		},
 		"larger than the MTU": {
 			&link{}, inject.Packets(syn, big, syn), syscall.EMSGSIZE,
-			outcome{1, "send packet 1 to fake0: 1501 bytes into an MTU of 1500: message too long", true, 1, 1},
+			outcome{1, "send packet 2 to fake0: 1501 bytes into an MTU of 1500: message too long", true, 1, 1},
 		},
 		"empty": {
 			&link{}, inject.Packets(syn, syn, nil, syn), nil,
-			outcome{2, "send packet 2 to fake0: it is empty", false, 2, 2},
+			outcome{2, "send packet 3 to fake0: it is empty", false, 2, 2},
 		},
 		"refused": {
 			&link{write: refuse}, inject.Repeat(5, syn), syscall.EIO,
-			outcome{2, "send packet 2 to fake0: input/output error", true, 2, 2},
+			outcome{2, "send packet 3 to fake0: input/output error", true, 2, 2},
 		},
 		"half written": {
 			&link{write: func(int, []byte) (int, error) { return 20, nil }}, inject.Repeat(5, syn), nil,
-			outcome{0, "send packet 0 to fake0: short write", false, 0, 0},
+			outcome{0, "send packet 1 to fake0: short write", false, 0, 0},
 		},
 		"lost": {
 			&link{fence: func(context.Context) error { return lost }}, inject.Repeat(2, syn), lost,
@@ -127,7 +127,7 @@ func TestSendStopsAtTheFirstFailureAndFencesWhatWasSent(t *testing.T) {
 		},
 		"refused and lost": {
 			&link{write: refuse, fence: func(context.Context) error { return lost }}, inject.Repeat(5, syn), lost,
-			outcome{2, "send packet 2 to fake0: input/output error\nsend 2 packets: 1 of 2 packets was lost", true, 2, 2},
+			outcome{2, "send packet 3 to fake0: input/output error\nsend 2 packets: 1 of 2 packets was lost", true, 2, 2},
 		},
 	}
 	for name, c := range cases {

@@ -1,11 +1,13 @@
 package inject
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/ctexp/go-ctexp/internal/pcapfile"
@@ -26,6 +28,9 @@ type Recorded struct {
 	Src, Dst net.HardwareAddr
 	// VLAN is the id of the outermost tag; zero without.
 	VLAN uint16
+	// Tags are all tags of VLANs, from the outermost, four bytes each as they stand in the frame. They, and not VLAN, are
+	// what Replay sends.
+	Tags []byte
 	// EtherType says what Packet is: 0x0800 IPv4, 0x86dd IPv6, 0x0806 ARP; zero what has no such number.
 	EtherType uint16
 	// Packet begins at the network layer. What a frame has behind an IP packet is not kept.
@@ -53,15 +58,19 @@ func (d Dir) String() string {
 	return fmt.Sprintf("direction(%d)", uint8(d))
 }
 
-// String returns number, link, direction and the packet in the manner of tcpdump:
+// String returns number, link, direction, the tags of VLANs and the packet in the manner of tcpdump:
 //
 //	7 tun0 In IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
+//	8 eth0 In vlan 7, IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
 func (r Recorded) String() string {
 	s := fmt.Sprint(r.Number)
 	for _, word := range []string{r.Link, r.Dir.String()} {
 		if word != "" {
 			s += " " + word
 		}
+	}
+	for tag := range slices.Chunk(r.Tags, 4) {
+		s += fmt.Sprintf(" vlan %d,", binary.BigEndian.Uint16(tag[len(tag)-2:])&0xfff)
 	}
 	if !r.isIP() {
 		return s + fmt.Sprintf(" ethertype 0x%04x, length %d", r.EtherType, r.Length)
@@ -89,7 +98,13 @@ func ReadRecording(r io.Reader) iter.Seq2[Recorded, error] {
 	if r == nil {
 		panic("inject: ReadRecording of a nil reader")
 	}
+	begun := false
 	return func(yield func(Recorded, error) bool) {
+		if begun {
+			yield(Recorded{}, errors.New("recording: it was gone through already, which can be done once"))
+			return
+		}
+		begun = true
 		from, err := pcapfile.NewReader(r)
 		if err != nil {
 			yield(Recorded{}, fmt.Errorf("recording: %w", err))
@@ -113,7 +128,7 @@ func ReadRecording(r io.Reader) iter.Seq2[Recorded, error] {
 
 // recorded copies a packet of a file into memory of its own, all in one piece.
 func recorded(n int, p pcapfile.Packet) Recorded {
-	b := make([]byte, 0, len(p.Data)+2*len(p.Src))
+	b := make([]byte, 0, len(p.Data)+2*len(p.Src)+len(p.Tags))
 	take := func(data []byte) []byte {
 		at := len(b)
 		b = append(b, data...)
@@ -122,6 +137,9 @@ func recorded(n int, p pcapfile.Packet) Recorded {
 	r := Recorded{
 		Number: n, Time: p.Time, Link: p.Link, Dir: Dir(p.Dir), VLAN: p.VLAN, EtherType: p.EtherType,
 		Packet: take(p.Data), Length: p.Length,
+	}
+	if p.Tags != nil {
+		r.Tags = take(p.Tags)
 	}
 	if p.Src != (pcapfile.MAC{}) {
 		r.Src = take(p.Src[:])

@@ -121,7 +121,7 @@ func TestRecordedFramesHaveAddressesAndLine(t *testing.T) {
 	got, err := collect(inject.ReadRecording(bytes.NewReader(ethernet(t, 1500, tagged, arp))))
 	want := []inject.Recorded{
 		{
-			Number: 1, Time: began, Src: clientMAC, Dst: serverMAC, VLAN: 7, EtherType: 0x0800,
+			Number: 1, Time: began, Src: clientMAC, Dst: serverMAC, VLAN: 7, Tags: []byte{0x81, 0, 0, 7}, EtherType: 0x0800,
 			Packet: inject.SYN(web), Length: 40,
 		},
 		{Number: 2, Time: began, Src: clientMAC, Dst: serverMAC, EtherType: 0x0806, Packet: inject.Packet("arp"), Length: 3},
@@ -130,7 +130,7 @@ func TestRecordedFramesHaveAddressesAndLine(t *testing.T) {
 		t.Fatalf("%v (-want +got):\n%s", err, diff)
 	}
 	lines := fmt.Sprintf("%v\n%v", got[0], got[1])
-	if want := fmt.Sprintf("1 %v\n2 ethertype 0x0806, length 3", inject.SYN(web)); lines != want {
+	if want := fmt.Sprintf("1 vlan 7, %v\n2 ethertype 0x0806, length 3", inject.SYN(web)); lines != want {
 		t.Errorf("lines %q, want %q", lines, want)
 	}
 }
@@ -152,6 +152,16 @@ func TestARecordingIsReadUpToItsFault(t *testing.T) {
 		if len(got) != c.n || err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s: %d packets, %v; want %d, %q", name, len(got), err, c.n, c.want)
 		}
+	}
+}
+
+func TestARecordingIsGoneThroughOnce(t *testing.T) {
+	t.Parallel()
+	seq := readFile(recording(t, []string{"tun0"}, pcapng.Packet{Data: inject.SYN(web)}))
+	_, _ = collect(seq)
+	got, err := collect(seq)
+	if want := "recording: it was gone through already, which can be done once"; len(got) != 0 || err == nil || err.Error() != want {
+		t.Errorf("%v, %v; want %q", got, err, want)
 	}
 }
 

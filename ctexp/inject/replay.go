@@ -28,6 +28,9 @@ type Replay struct {
 	// FixChecksums makes all checksums right. Those of packets that a host recorded of itself are mostly not: its network
 	// card was to fill them in.
 	FixChecksums bool
+	// Untag sends packets without the tags of VLANs that they have. Else these are sent by links with Ethernet (veth), and
+	// what has one and would go by another link (tun) is left out and counted: its host cannot see the tag.
+	Untag bool
 }
 
 // Replayed is what came of a Replay.
@@ -38,6 +41,7 @@ type Replayed struct {
 	LeftOut int            // packets that no link was chosen for
 	NotIP   int            // packets that are neither IPv4 nor IPv6, which are not sent
 	Cut     int            // packets left out by SkipCut
+	Tagged  int            // packets left out as they have a tag and their link no Ethernet; Untag sends them
 }
 
 // String returns "9 packets read: 5 sent (tun0 3, tun1 2), 2 left out, 1 not IP, 1 cut".
@@ -53,7 +57,7 @@ func (r Replayed) String() string {
 	for _, c := range []struct {
 		n    int
 		what string
-	}{{r.LeftOut, "left out"}, {r.NotIP, "not IP"}, {r.Cut, "cut"}} {
+	}{{r.LeftOut, "left out"}, {r.NotIP, "not IP"}, {r.Cut, "cut"}, {r.Tagged, "tagged, by links without Ethernet"}} {
 		if c.n > 0 {
 			s += fmt.Sprintf(", %d %s", c.n, c.what)
 		}

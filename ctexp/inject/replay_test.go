@@ -101,7 +101,7 @@ func TestWaysSplitARecording(t *testing.T) {
 		"none":        {flagged, nil, ""},
 	} {
 		log, tun0, tun1 := twoLinks()
-		if _, err := (inject.Replay{By: c.ways.Link}).Send(t.Context(), readFile(c.file), tun0, tun1); err != nil {
+		if _, err := (inject.Replay{By: c.ways.Link, Untag: true}).Send(t.Context(), readFile(c.file), tun0, tun1); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		got := ""
@@ -113,6 +113,28 @@ func TestWaysSplitARecording(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: by the links %q, want %q", name, got, c.want)
 		}
+	}
+}
+
+// A tag is sent where the host can see it, and what has one is left out elsewhere.
+func TestAReplaySendsTags(t *testing.T) {
+	t.Parallel()
+	tagged := inject.SYN(web).Frame(clientMAC, serverMAC).VLAN(9).VLAN(7)
+	file := ethernet(t, 1500, tagged, inject.ACK(web).Frame(clientMAC, serverMAC))
+	log, tun0, _ := twoLinks()
+	eth0 := &ether{}
+
+	onTun, err := inject.Replay{}.Send(t.Context(), readFile(file), tun0)
+	ways := inject.Ways{{VLAN: 7, To: "fake0"}, {To: "tun0"}}
+	onVeth, err2 := inject.Replay{By: ways.Link}.Send(t.Context(), readFile(file), eth0, tun0)
+
+	got := fmt.Sprintln(onTun, err) + fmt.Sprintln(onVeth, err2) + fmt.Sprintln(eth0.frames, log.lines)
+	ack := inject.ACK(web).String()
+	want := "2 packets read: 1 sent (tun0 1), 1 tagged, by links without Ethernet <nil>\n" +
+		"2 packets read: 2 sent (fake0 1, tun0 1) <nil>\n" +
+		fmt.Sprintln([]inject.Frame{tagged}, []string{"tun0 " + ack, "tun0 fence", "tun0 " + ack, "tun0 fence"})
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

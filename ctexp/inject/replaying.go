@@ -54,6 +54,13 @@ func (s *replaying) packet(ctx context.Context, r Recorded) error {
 	if to == nil {
 		return fmt.Errorf("there is no link %q; there are %s", name, strings.Join(slices.Sorted(maps.Keys(s.links)), ", "))
 	}
+	if s.Untag {
+		r.Tags = nil
+	}
+	if len(r.Tags) > 0 && to.ethernet() == nil {
+		s.done.Tagged++
+		return nil
+	}
 	if r.cut() {
 		if s.SkipCut {
 			s.done.Cut++
@@ -78,12 +85,22 @@ func (s *replaying) send(ctx context.Context, to *Injector, name string, r Recor
 	if err := s.clock.wait(ctx, r.Time); err != nil {
 		return err
 	}
-	if err := to.writeOne(r.Packet, to.link.MTU()); err != nil {
+	if err := to.writeRecorded(r); err != nil {
 		return fmt.Errorf("to %s: %w", name, err)
 	}
 	s.done.Sent++
 	s.done.ByLink[name]++
 	return nil
+}
+
+// writeRecorded sends a packet with its tags, between the addresses that packets without any have.
+func (i *Injector) writeRecorded(r Recorded) error {
+	if len(r.Tags) == 0 {
+		return i.writeOne(r.Packet, i.link.MTU())
+	}
+	link := i.ethernet()
+	f := frame(link.PeerHardwareAddr(), link.HardwareAddr(), r.EtherType, r.Packet)
+	return writeFrame(link, slices.Insert(f, 12, r.Tags...))
 }
 
 // end makes what was sent final.

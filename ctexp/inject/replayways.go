@@ -12,9 +12,9 @@ type Way struct {
 	From     string           // the link at which it was recorded, as Recorded.Link has it
 	Dir      Dir              // the direction in which it was recorded
 	SrcMAC   net.HardwareAddr // the sender in the link layer
-	VLAN     uint16
-	Src, Dst netip.Prefix // what the addresses are in, as they will be sent
-	To       string       // the link by which it goes in; "" leaves it out
+	VLAN     uint16           // sent as well, or with Replay.Untag not
+	Src, Dst netip.Prefix     // what the addresses are in, as they will be sent
+	To       string           // the link by which it goes in; "" leaves it out
 }
 
 // Ways is a table of ways, of which the first that fits a packet decides. Packets that none fits are left out. Both

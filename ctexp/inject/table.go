@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/google/gopacket/layers"
 
-	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
@@ -110,14 +110,6 @@ func isText(b []byte) bool {
 	return utf8.Valid(b) && !bytes.ContainsFunc(b, func(r rune) bool { return r < ' ' && !strings.ContainsRune("\r\n\t", r) })
 }
 
-func icmpText(t nf.ICMPTuple) string {
-	s := fmt.Sprintf("type %d code %d", t.Type, t.Code)
-	if t.ID != 0 {
-		s += fmt.Sprintf(" id %d", t.ID)
-	}
-	return s
-}
-
 func (d dissected) isIP() bool { return d.tuple.Src.Addr().IsValid() }
 
 func (d dissected) protocol() string {
@@ -138,8 +130,9 @@ func differing(rows []Row) int {
 	return n
 }
 
-// String prints the rows as columns, marking those that differ.
+// String prints the rows as columns, marking those that differ; what was wanted alone if there was nothing.
 func (t table) String() string {
+	nothing := !slices.ContainsFunc(t, func(r Row) bool { return r.Got != "" })
 	rows := append(table{{Field: "", Want: "want", Got: "got"}}, t...)
 	var field, want int
 	for _, r := range rows {
@@ -148,10 +141,16 @@ func (t table) String() string {
 	var b strings.Builder
 	for _, r := range rows {
 		mark := " "
-		if r.Differs {
+		if r.Differs && !nothing {
 			mark = "≠"
 		}
+		if nothing {
+			r.Got = ""
+		}
 		line := fmt.Sprintf("%s %-*s | %-*s | %s", mark, field, r.Field, want, r.Want, r.Got)
+		if nothing {
+			line = strings.TrimRight(line, " |")
+		}
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	return b.String()

@@ -2,28 +2,37 @@ package inject
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
 	"github.com/google/gopacket/layers"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 // Expect takes the next segment of the peer's flow, which must be as s says, and waits for it until ctx ends.
 //
 // It passes over what says nothing new: segments whose data, SYN and FIN were all taken before, as a timer of the host
 // sends them, unless s names their Seq; and acknowledgements without anything else, which later ones include. Any other
-// segment that is not as s says ends it at once. Other flows and ICMP errors are not looked at.
+// segment that is not as s says ends it at once, and so does an ICMP error about what the peer has sent and the other end has
+// not acknowledged, unless the segment is there already: unreachable, time exceeded, parameter problem. Both stay unread. Other
+// flows are not looked at.
 func (p *TCPPeer) Expect(ctx context.Context, s Segment) (Packet, error) {
-	compare := func(a Arrival) []Row {
-		d := dissect(a.Packet)
-		if !p.mine(a, d) {
-			return nil
-		}
-		return p.compare(s, d)
+	return p.expect(ctx, s, nil)
+}
+
+// expect is Expect where it is known who is to send the segment, if from is not nil: if that peer cannot go on, it ends.
+func (p *TCPPeer) expect(ctx context.Context, s Segment, from *TCPPeer) (Packet, error) {
+	if err := p.inbox.knowsLink(p.out); err != nil {
+		return nil, err
 	}
 	a, seen, err := p.inbox.await(ctx, func(a Arrival) verdict {
 		d := dissect(a.Packet)
-		if !p.mine(a, d) {
+		switch {
+		case p.isRefused(a, d), from != nil && (from.isRefused(a, d) || from.isReset(a, d)):
+			return doubt
+		case !p.mine(a, d):
 			return leave
 		}
 		got := p.relative(*d.tcp)
@@ -39,7 +48,7 @@ func (p *TCPPeer) Expect(ctx context.Context, s Segment) (Packet, error) {
 		return refuse
 	})
 	if err != nil {
-		return nil, seen.unmet(fmt.Sprintf("no such segment to %v", p.flow.Src), err, compare, p.line)
+		return nil, seen.unmet(fmt.Sprintf("no such segment to %v", p.flow.Src), err, p.wanted(s))
 	}
 	return a.Packet, nil
 }
@@ -51,16 +60,15 @@ func (p *TCPPeer) ExpectAck(ctx context.Context) error {
 	if done() {
 		return nil
 	}
-	want := Segment{Ack: new(p.next)}
-	compare := func(a Arrival) []Row {
-		if d := dissect(a.Packet); p.mine(a, d) {
-			return want.compare(d, p.relative(*d.tcp))
-		}
-		return nil
+	if err := p.inbox.knowsLink(p.out); err != nil {
+		return err
 	}
 	_, seen, err := p.inbox.await(ctx, func(a Arrival) verdict {
 		d := dissect(a.Packet)
-		if !p.mine(a, d) {
+		switch {
+		case p.isRefused(a, d):
+			return doubt
+		case !p.mine(a, d):
 			return leave
 		}
 		got := p.relative(*d.tcp)
@@ -84,14 +92,76 @@ func (p *TCPPeer) ExpectAck(ctx context.Context) error {
 		return leave
 	})
 	if err != nil {
-		return seen.unmet(fmt.Sprintf("no acknowledgement of %d to %v", p.next, p.flow.Src), err, compare, p.line)
+		return seen.unmet(fmt.Sprintf("no acknowledgement of %d to %v", p.next, p.flow.Src), err, p.wanted(Segment{Ack: new(p.next)}))
 	}
 	return nil
+}
+
+// isRefused reports whether a packet is an ICMP error about what the peer has sent and the other end has not acknowledged: that
+// will not arrive.
+func (p *TCPPeer) isRefused(a Arrival, d dissected) bool {
+	if a.Out != p.out || !d.isHard() {
+		return false
+	}
+	t, seq, ok := quotedTCP(d.quote)
+	if !ok || t.Src != p.flow.Src || t.Dst != p.flow.Dst {
+		return false
+	}
+	seq -= p.first()
+	return !isAfter(p.acked, seq) && !isAfter(seq, p.next)
+}
+
+// isReset reports whether a packet is a reset that ends what the peer has begun.
+func (p *TCPPeer) isReset(a Arrival, d dissected) bool {
+	if !p.mine(a, d) || !d.tcp.flags.Contains(FlagRST) {
+		return false
+	}
+	return !d.tcp.flags.Contains(FlagACK) || d.tcp.ack-p.first() == p.next
+}
+
+// quotedTCP returns the flow and the sequence number of a quoted segment, of which 8 bytes are enough (RFC 792).
+func quotedTCP(quote Packet) (nf.Tuple, uint32, bool) {
+	draft, err := takeApart(quote)
+	if err != nil || draft.why != "" || draft.proto != nf.TCP || len(draft.l4) < 8 {
+		return nf.Tuple{}, 0, false
+	}
+	return quote.Tuple(), binary.BigEndian.Uint32(draft.l4[4:]), true
+}
+
+// wanted explains that s was expected.
+func (p *TCPPeer) wanted(s Segment) wanted {
+	w := Want{
+		Out: p.out, Proto: nf.TCP, Src: p.flow.Dst, Dst: p.flow.Src,
+		Flags: s.Flags, Window: s.Window, Options: s.Options, Payload: s.Payload, AnyChecksum: true,
+	}
+	return wanted{
+		compare: func(a Arrival) []Row {
+			if d := dissect(a.Packet); p.mine(a, d) {
+				return p.compare(s, d)
+			}
+			return nil
+		},
+		other: func(a Arrival) []Row {
+			if a.Packet.Tuple().Src == p.flow.Src { // what the peer itself has sent
+				return nil
+			}
+			return w.Compare(a)
+		},
+		rows: func() []Row {
+			w.Seq, w.Ack = s.Seq, s.Ack
+			return w.rows()
+		},
+		line:    p.line,
+		numbers: fmt.Sprintf("; numbers of %v relative", p.flow.Src),
+	}
 }
 
 // ExpectNothing fails if a segment of the peer's flow is unread, when the host is done with all that was sent to it. Segments
 // without anything new, as timers send them, do not count; acknowledgements do.
 func (p *TCPPeer) ExpectNothing(ctx context.Context) error {
+	if err := p.inbox.knowsLink(p.out); err != nil {
+		return err
+	}
 	return p.inbox.expectNone(ctx, fmt.Sprintf("no segment to %v was expected", p.flow.Src), func(a Arrival) verdict {
 		d := dissect(a.Packet)
 		if !p.mine(a, d) || p.repeated(p.relative(*d.tcp), len(d.data)) {
@@ -200,13 +270,20 @@ func learntFrom(s *segmentIn) TCPLearnt {
 	return l
 }
 
-// line prints a packet, one of the peer's flow with relative numbers.
+// line prints a packet, one of the peer's flow with relative numbers: what comes to it, and what it has sent and the host has
+// forwarded.
 func (p *TCPPeer) line(a Arrival) string {
 	d := dissect(a.Packet)
-	if !p.mine(a, d) {
-		return a.String()
+	switch {
+	case p.mine(a, d):
+		s := p.relative(*d.tcp)
+		a.Packet = a.Packet.With(Seq(s.seq), Ack(s.ack))
+	case d.tcp != nil && d.tuple.Src == p.flow.Src && d.tuple.Dst == p.flow.Dst:
+		s := *d.tcp
+		if s.flags.Contains(FlagACK) {
+			s.ack -= p.learnt.ISN
+		}
+		a.Packet = a.Packet.With(Seq(s.seq-p.first()), Ack(s.ack))
 	}
-	s := p.relative(*d.tcp)
-	a.Packet = a.Packet.With(Seq(s.seq), Ack(s.ack))
 	return a.String()
 }

@@ -169,6 +169,18 @@ func TestReadDoesNotReadOverAGapOrAReset(t *testing.T) {
 	}
 }
 
+// A Read that is not met says how far it came; what the peer itself has sent is not near to what it waits for.
+func TestReadSaysHowFarItCame(t *testing.T) {
+	t.Parallel()
+	w := opened(t)
+	w.says(t, data(1, "abc"))
+	w.inbox.Patience = time.Millisecond
+	_, err := w.client.Read(t.Context(), 5)
+	if err == nil || !strings.HasPrefix(err.Error(), "read: 3 of 5 bytes, then: no such segment") || strings.Contains(err.Error(), "nearest") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // Write cuts data to the size that the other end has named, options included.
 func TestWriteCutsToTheSegmentSize(t *testing.T) {
 	t.Parallel()

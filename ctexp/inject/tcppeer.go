@@ -45,6 +45,7 @@ type TCPPeer struct {
 	expected uint32 // the number of what comes next, relative
 	beyond   []span // what came behind a gap
 	closed   bool   // the other end's FIN has come
+	finished bool   // its own was sent
 	recent   uint32 // the last timestamp that came
 	rest     []byte // of what Read was not asked for
 }

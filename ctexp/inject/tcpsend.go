@@ -25,6 +25,7 @@ func (p *TCPPeer) Send(ctx context.Context, s Segment) (Packet, error) {
 			again.Seq, again.Flags, again.As = new(p.next), s.flags(), nil
 			p.last = &again
 			p.next += n
+			p.finished = p.finished || again.Flags.Contains(FlagFIN)
 		}
 	}
 	_, err := p.by.Send(ctx, Packets(out...))
@@ -76,10 +77,26 @@ const (
 	ResetOutOfWindow
 )
 
+// String returns "exact", "in window", "out of window".
+func (k ResetKind) String() string {
+	switch k {
+	case ResetExact:
+		return "exact"
+	case ResetInWindow:
+		return "in window"
+	case ResetOutOfWindow:
+		return "out of window"
+	}
+	return fmt.Sprintf("ResetKind(%d)", uint8(k))
+}
+
 // Reset sends an RST.
 func (p *TCPPeer) Reset(ctx context.Context, kind ResetKind) error {
 	seq := p.next
 	switch kind {
+	default:
+		panic(fmt.Sprintf("inject: Reset: there is no %v", kind))
+	case ResetExact:
 	case ResetInWindow:
 		if p.window < 2 {
 			return fmt.Errorf("reset: the window of the other end is %d: nothing is inside", p.window)

@@ -6,8 +6,25 @@ import (
 	"slices"
 )
 
-// Connect opens a connection: SYN, the SYN+ACK is expected, ACK.
+// isNew fails if the peer has begun a connection.
+func (p *TCPPeer) isNew() error {
+	switch {
+	case p.heard && p.next > 0:
+		return fmt.Errorf("%v is already connected; Reuse begins anew", p.flow)
+	case p.heard:
+		return fmt.Errorf("%v has already taken a SYN; Reuse begins anew", p.flow)
+	case p.next > 0:
+		return fmt.Errorf("%v has already sent a SYN; Reuse begins anew", p.flow)
+	}
+	return nil
+}
+
+// Connect opens a connection: SYN, the SYN+ACK is expected, ACK. A peer that has had one needs Reuse before, here and where
+// else a connection is opened.
 func (p *TCPPeer) Connect(ctx context.Context) error {
+	if err := p.isNew(); err != nil {
+		return err
+	}
 	if err := p.send(ctx, Segment{Flags: FlagSYN}); err != nil {
 		return err
 	}
@@ -20,6 +37,9 @@ func (p *TCPPeer) Connect(ctx context.Context) error {
 // Accept lets somebody connect: a SYN is expected, SYN+ACK, the ACK is expected. The peer's flow is then as that of who
 // came looks here, behind any NAT.
 func (p *TCPPeer) Accept(ctx context.Context) error {
+	if err := p.isNew(); err != nil {
+		return err
+	}
 	if _, err := p.Expect(ctx, Segment{Flags: FlagSYN}); err != nil {
 		return err
 	}
@@ -32,6 +52,9 @@ func (p *TCPPeer) Accept(ctx context.Context) error {
 // SimultaneousOpen expects a SYN and answers with one of its own that acknowledges nothing, as if both had been under way
 // at once; then the SYN+ACK is expected, ACK.
 func (p *TCPPeer) SimultaneousOpen(ctx context.Context) error {
+	if err := p.isNew(); err != nil {
+		return err
+	}
 	if _, err := p.Expect(ctx, Segment{Flags: FlagSYN}); err != nil {
 		return err
 	}
@@ -46,7 +69,8 @@ func (p *TCPPeer) SimultaneousOpen(ctx context.Context) error {
 }
 
 // Close closes the connection: FIN, and unless that of the other end was taken before it is expected and acknowledged; the
-// peer's own is expected to be acknowledged.
+// peer's own is expected to be acknowledged. That takes another end that answers by itself, such as a socket of the host or a
+// script in another goroutine: for two peers in one there is Teardown.
 func (p *TCPPeer) Close(ctx context.Context) error {
 	if err := p.Fin(ctx); err != nil {
 		return err
@@ -71,6 +95,9 @@ func (p *TCPPeer) Read(ctx context.Context, n int) ([]byte, error) {
 		}
 		before := p.expected
 		packet, err := p.Expect(ctx, Segment{})
+		if err != nil && n > 0 {
+			err = fmt.Errorf("read: %d of %d bytes, then: %w", len(p.rest), n, err)
+		}
 		if err != nil {
 			return p.rest, err
 		}
@@ -95,29 +122,4 @@ func (p *TCPPeer) Read(ctx context.Context, n int) ([]byte, error) {
 	out := slices.Clone(p.rest[:n])
 	p.rest = p.rest[n:]
 	return out, nil
-}
-
-// Handshake opens a connection between two peers, with a router between them: the six steps of both, in their order.
-func Handshake(ctx context.Context, client, server *TCPPeer) error {
-	for _, step := range []struct {
-		who  *TCPPeer
-		what Segment
-		send bool
-	}{
-		{client, Segment{Flags: FlagSYN}, true},
-		{server, Segment{Flags: FlagSYN}, false},
-		{server, Segment{Flags: FlagSYN | FlagACK}, true},
-		{client, Segment{Flags: FlagSYN | FlagACK, Ack: new(uint32(1))}, false},
-		{client, Segment{Flags: FlagACK}, true},
-		{server, Segment{Flags: FlagACK, Ack: new(uint32(1))}, false},
-	} {
-		act := step.who.Expect
-		if step.send {
-			act = step.who.Send
-		}
-		if _, err := act(ctx, step.what); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,12 +10,15 @@ import (
 // UnmetError says that the host under test did not send what was expected of it, or something else.
 type UnmetError struct {
 	What string // "no such packet", …
-	// Nearest is the packet that differs in the fewest things, and Rows what was wanted of it; empty if none came.
+	// Nearest is the packet that differs in the fewest things, empty if there is none. Rows are what was wanted, and what there
+	// was of it.
 	Nearest string
 	Rows    []Row
 	// Came are the packets that came, one line each, the last of them if they are many.
 	Came []string
 	Err  error // why nothing more was waited for
+
+	numbers string // whose numbers in Came are relative
 }
 
 // Unwrap returns why nothing more was waited for.
@@ -25,13 +29,16 @@ func (e *UnmetError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %v", e.What, e.Err)
 	if len(e.Rows) > 0 {
-		fmt.Fprintf(&b, "\nnearest: %s\n%s", e.Nearest, strings.TrimRight(table(e.Rows).String(), "\n"))
+		if e.Nearest != "" {
+			b.WriteString("\nnearest: " + e.Nearest)
+		}
+		b.WriteString("\n" + strings.TrimRight(table(e.Rows).String(), "\n"))
 	}
 	if len(e.Came) == 0 {
 		b.WriteString("\nno packet came at all")
 		return b.String()
 	}
-	b.WriteString("\nwhat came (✓ taken, = nothing new, ✗ not expected):")
+	b.WriteString("\nwhat came (✓ taken, = nothing new, ✗ not expected" + e.numbers + "):")
 	for _, line := range e.Came {
 		b.WriteString("\n  " + line)
 	}
@@ -51,26 +58,55 @@ func (s *sight) came(unread, taken []numbered, total int) {
 	s.unread, s.taken, s.total = slices.Clone(unread), slices.Clone(taken), total
 }
 
-// unmet makes the error. Compare says of a packet what was wanted of it, or returns nil for one that is none of its
-// business; nil means that nothing was wanted. Line prints a packet, nil as it is.
-func (s *sight) unmet(what string, err error, compare func(Arrival) []Row, line func(Arrival) string) *UnmetError {
-	if line == nil {
-		line = Arrival.String
+// wanted is what an expectation was about.
+type wanted struct {
+	// compare says of a packet what was wanted of it; nil: nothing was wanted at all. Other does so of a packet of another flow,
+	// if there is none of this one; nil: compare is for all of them, else it returns nil for those.
+	compare, other func(Arrival) []Row
+	rows           func() []Row         // what was wanted, if no packet is there to compare with
+	line           func(Arrival) string // prints a packet; nil: as it is
+	numbers        string               // whose numbers line prints relative
+}
+
+// unmet makes the error.
+func (s *sight) unmet(what string, err error, w wanted) *UnmetError {
+	if w.line == nil {
+		w.line = Arrival.String
 	}
-	e := &UnmetError{What: what, Err: err}
-	candidates := append(slices.Clone(s.passed), s.unread...)
-	for _, a := range candidates {
-		if compare == nil || s.refused != 0 && a.n != s.refused {
+	e := &UnmetError{What: what, Err: err, numbers: w.numbers}
+	for _, compare := range []func(Arrival) []Row{w.compare, w.other} {
+		if compare == nil || e.Nearest != "" || errors.As(err, new(*refusedError)) {
 			continue
 		}
-		rows := compare(a.Arrival)
-		if rows != nil && (e.Rows == nil || differing(rows) < differing(e.Rows)) {
-			e.Rows, e.Nearest = rows, line(a.Arrival)
+		for _, a := range append(slices.Clone(s.passed), s.unread...) {
+			if s.refused != 0 && a.n != s.refused {
+				continue
+			}
+			rows := compare(a.Arrival)
+			if rows != nil && (e.Nearest == "" || differing(rows) < differing(e.Rows)) {
+				e.Rows, e.Nearest = rows, w.line(a.Arrival)
+			}
 		}
 	}
-	e.Came = s.lines(line)
+	if e.Nearest == "" && w.rows != nil {
+		e.Rows = w.rows()
+	}
+	e.Came = s.lines(w.line)
 	return e
 }
+
+// refusal says what ended an expectation.
+func refusal(a Arrival) error {
+	if dissect(a.Packet).quote != nil {
+		return &refusedError{a}
+	}
+	return errRefused
+}
+
+// refusedError says that what was sent has not arrived.
+type refusedError struct{ by Arrival }
+
+func (e *refusedError) Error() string { return "an ICMP error came instead: " + e.by.String() }
 
 // lines lists the packets in the order in which they came.
 func (s *sight) lines(line func(Arrival) string) []string {

@@ -15,7 +15,7 @@ import (
 //	inject.Want{Out: "tun1", Proto: nf.TCP, Flags: inject.FlagSYN, Window: new(uint16(1000))}
 //	inject.Want{Out: "tun1", Exactly: sent.With(inject.Src(router), inject.TTL(63))}
 type Want struct {
-	// Out is the name of the link that it leaves by.
+	// Out is the name of the link that it leaves by. Where there is no such link an Inbox says so at once.
 	Out   string
 	Proto nf.Proto
 	// Src and Dst: an invalid address is any, and so is port 0. netip.AddrPortFrom(netip.Addr{}, 80) is any address.
@@ -31,19 +31,23 @@ type Want struct {
 	// Options are options of TCP that are there with this data, beside others.
 	Options []layers.TCPOption
 
-	// ICMP is type and code and, of a query, the identifier; 0 is any.
-	ICMP *nf.ICMPTuple
+	// ICMPType and ICMPCode are those of ICMP and ICMPv6, which number differently; Proto tells them apart. ICMPID is the
+	// identifier of a query, such as an echo.
+	ICMPType, ICMPCode *uint8
+	ICMPID             *uint16
 	// MTU is what an ICMP error says that fits, Gateway where a redirect leads to.
 	MTU     *uint32
 	Gateway netip.Addr
-	// About is the packet that an ICMP error quotes. Its end may be missing, and its checksums are not looked at.
+	// About is the packet that an ICMP error quotes. Its end may be missing, also of Payload and Exactly, and its checksums are
+	// not looked at. It has no Out.
 	About *Want
 
 	// Payload is all that stands behind the header of TCP, UDP or ICMP (8 bytes). Nil is any, []byte{} is none.
 	Payload []byte
 	// Exactly is the packet byte for byte, as it was sent and then translated, say: sent.With(Src(router), TTL(63)).
 	Exactly Packet
-	// AnyChecksum takes packets with a wrong checksum, too.
+	// AnyChecksum takes packets with a wrong checksum, too. What is not to come at all (Inbox.ExpectNothing) is not to come
+	// with a wrong one either, whatever AnyChecksum says.
 	AnyChecksum bool
 	// Is says what is wrong with a packet that is not meant; nil if nothing.
 	Is func(Packet) error
@@ -93,7 +97,7 @@ func (w Want) compare(t *table, prefix string, p Packet) {
 		t.addBytes(prefix+"payload", payload, d.data)
 	}
 	if w.About != nil {
-		if quoted, ok := d.about(); ok {
+		if quoted := d.quote; quoted != nil {
 			about := *w.About
 			about.AnyChecksum = true
 			about.compare(t, prefix+"about ", quoted)
@@ -101,16 +105,7 @@ func (w Want) compare(t *table, prefix string, p Packet) {
 			t.add(prefix+"about", "a packet", absent)
 		}
 	}
-	switch {
-	case w.Exactly == nil:
-	case bytes.Equal(w.Exactly, p):
-		t.add(prefix+"packet", "exactly that", "exactly that")
-	default:
-		for _, r := range diffTable(w.Exactly, p) {
-			r.Field = prefix + r.Field
-			*t = append(*t, r)
-		}
-	}
+	w.compareExactly(t, prefix, p)
 	if !w.AnyChecksum && w.Exactly == nil && d.fault != nil {
 		t.add(prefix+"checksum", "right", d.fault.Error())
 	}
@@ -146,13 +141,10 @@ func (w Want) compareTCP(t *table, prefix string, d dissected) {
 }
 
 func (w Want) compareICMP(t *table, prefix string, d dissected) {
-	if w.ICMP != nil {
-		got := d.tuple.ICMP
-		if w.ICMP.ID == 0 {
-			got.ID = 0
-		}
-		t.addIf(d.icmp != nil, prefix+"icmp", icmpText(*w.ICMP), icmpText(got))
-	}
+	got, there := d.tuple.ICMP, d.icmp != nil
+	addNumber(t, prefix+"icmp type", w.ICMPType, got.Type, there)
+	addNumber(t, prefix+"icmp code", w.ICMPCode, got.Code, there)
+	addNumber(t, prefix+"icmp id", w.ICMPID, got.ID, there && query(d.tuple.Proto, got.Type))
 	mtu, ok := d.mtu()
 	addNumber(t, prefix+"mtu", w.MTU, mtu, ok)
 	if w.Gateway.IsValid() {
@@ -160,3 +152,46 @@ func (w Want) compareICMP(t *table, prefix string, d dissected) {
 		t.addIf(ok, prefix+"gateway", w.Gateway.String(), gateway.String())
 	}
 }
+
+// compareExactly compares all bytes; of what is quoted as many as there are, and not fewer than RFC 792 wants.
+func (w Want) compareExactly(t *table, prefix string, p Packet) {
+	const least = 20 + 8
+	want := w.Exactly
+	if prefix != "" && len(p) >= min(least, len(want)) {
+		want = want[:min(len(want), len(p))]
+	}
+	switch {
+	case w.Exactly == nil:
+	case bytes.Equal(want, p):
+		t.add(prefix+"packet", "exactly that", "exactly that")
+	default:
+		*t = append(*t, diffFields(prefix, want, p)...)
+	}
+}
+
+// rows returns what w asks for, where there is no packet to compare with it.
+func (w Want) rows() []Row {
+	about, exactly, is := w.About, w.Exactly, w.Is
+	w.About, w.Exactly, w.Is = nil, nil, nil
+	rows := w.Compare(Arrival{})
+	if about != nil {
+		rows = append(rows, Row{Field: "about", Want: "a packet"})
+		for _, r := range about.rows() {
+			r.Field = "about " + r.Field
+			rows = append(rows, r)
+		}
+	}
+	if exactly != nil {
+		rows = append(rows, Row{Field: "packet", Want: exactly.String()})
+	}
+	if is != nil {
+		rows = append(rows, Row{Field: "is", Want: "as it should be"})
+	}
+	for i := range rows {
+		rows[i].Got, rows[i].Differs = "", true
+	}
+	return rows
+}
+
+// asksICMP reports whether w can only mean messages of ICMP of a certain kind.
+func (w Want) asksICMP() bool { return w.ICMPType != nil || w.ICMPCode != nil || w.ICMPID != nil }

@@ -51,16 +51,18 @@ func TestEachFieldOfAWantTellsPacketsApart(t *testing.T) {
 			segment, inject.Want{Options: []layers.TCPOption{inject.Timestamps(1, 2)}},
 			inject.Want{Options: []layers.TCPOption{inject.Timestamps(1, 3)}},
 		},
-		"no option": {segment, inject.Want{}, inject.Want{Options: []layers.TCPOption{inject.MSS(1)}}},
-		"payload":   {segment, inject.Want{Payload: []byte("data")}, inject.Want{Payload: []byte{}}},
-		"icmp":      {tooBig, inject.Want{ICMP: &nf.ICMPTuple{Type: 3, Code: 4}}, inject.Want{ICMP: &nf.ICMPTuple{Type: 3, Code: 3}}},
-		"echo": {
-			inject.Echo(web.Src.Addr(), router, 7, 1, nil), inject.Want{ICMP: &nf.ICMPTuple{Type: 8}}, inject.Want{ICMP: &nf.ICMPTuple{Type: 8, ID: 8}},
-		},
+		"no option":    {segment, inject.Want{}, inject.Want{Options: []layers.TCPOption{inject.MSS(1)}}},
+		"payload":      {segment, inject.Want{Payload: []byte("data")}, inject.Want{Payload: []byte{}}},
+		"icmp type":    {tooBig, inject.Want{ICMPType: new(uint8(3))}, inject.Want{ICMPType: new(uint8(0))}},
+		"icmp code":    {tooBig, inject.Want{ICMPType: new(uint8(3)), ICMPCode: new(uint8(4))}, inject.Want{ICMPType: new(uint8(3)), ICMPCode: new(uint8(0))}},
+		"no icmp":      {segment, inject.Want{}, inject.Want{ICMPType: new(uint8(0))}},
+		"icmp id":      {inject.Echo(web.Src.Addr(), router, 7, 1, nil), inject.Want{ICMPID: new(uint16(7))}, inject.Want{ICMPID: new(uint16(8))}},
+		"no id":        {tooBig, inject.Want{}, inject.Want{ICMPID: new(uint16(0))}},
 		"mtu":          {tooBig, inject.Want{MTU: new(uint32(576))}, inject.Want{MTU: new(uint32(577))}},
 		"mtu of none":  {segment, inject.Want{}, inject.Want{MTU: new(uint32(0))}},
 		"gateway":      {redirect, inject.Want{Gateway: router.Prev()}, inject.Want{Gateway: router}},
 		"about":        {tooBig, inject.Want{About: &inject.Want{Src: web.Src, Proto: nf.TCP}}, inject.Want{About: &inject.Want{Src: web.Dst}}},
+		"redirect 6":   {inject.Redirect(web6.Dst.Addr(), web6.Dst.Addr(), inject.SYN(web6)), inject.Want{About: &inject.Want{Dst: web6.Dst}}, inject.Want{About: &inject.Want{Dst: web6.Src}}},
 		"about none":   {segment, inject.Want{}, inject.Want{About: &inject.Want{}}},
 		"exactly":      {segment, inject.Want{Exactly: segment}, inject.Want{Exactly: segment.With(inject.TTL(63))}},
 		"checksum":     {segment.With(inject.Checksum(1)), inject.Want{AnyChecksum: true}, inject.Want{}},
@@ -112,6 +114,34 @@ func TestCompareOfAWholePacketHasItsFields(t *testing.T) {
 	}
 }
 
+// A quote that is cut is compared as far as it goes.
+func TestQuotesAreComparedAsFarAsTheyGo(t *testing.T) {
+	t.Parallel()
+	sent := web.UDP(bytes.Repeat([]byte("x"), 1000))
+	router := netip.MustParseAddr("192.0.2.254")
+	whole, least := inject.TimeExceeded(router, sent), inject.TimeExceeded(router, sent[:28])
+	for name, c := range map[string]struct {
+		about inject.Packet
+		error inject.Packet
+		fits  bool
+	}{
+		"as Linux does":       {sent, whole, true},
+		"the least":           {sent, least, true},
+		"less than the least": {sent, inject.TimeExceeded(router, sent[:27]), false},
+		"another":             {sent.With(inject.TTL(1)), whole, false},
+		"shorter":             {sent.With(inject.Payload(nil)), whole, false},
+	} {
+		if got := (inject.Want{About: &inject.Want{Exactly: c.about}}).Match(c.error); got != c.fits {
+			t.Errorf("%s: it fits: %v, want %v", name, got, c.fits)
+		}
+	}
+	got := inject.Want{About: &inject.Want{Exactly: sent.With(inject.TTL(1))}}.Compare(inject.Arrival{Packet: whole})
+	want := []inject.Row{{"about ttl", "1", "64", true}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // Of long payloads a row shows the place where they begin to differ.
 func TestRowsShowWherePayloadsDiffer(t *testing.T) {
 	t.Parallel()
@@ -141,7 +171,7 @@ func FuzzWant(f *testing.F) {
 		}
 		w := inject.Want{
 			Out: "tun0", Proto: nf.TCP, Src: web.Src, Dst: web.Dst, TTL: new(uint8), TOS: new(uint8), Flags: 1, Seq: new(uint32), Ack: new(uint32),
-			Window: new(uint16), Options: []layers.TCPOption{inject.MSS(1)}, ICMP: &nf.ICMPTuple{}, MTU: new(uint32), Gateway: web.Src.Addr(),
+			Window: new(uint16), Options: []layers.TCPOption{inject.MSS(1)}, ICMPType: new(uint8), ICMPCode: new(uint8), ICMPID: new(uint16), MTU: new(uint32), Gateway: web.Src.Addr(),
 			Payload: []byte{1}, About: &inject.Want{About: &inject.Want{Flags: 1}, Payload: []byte{}},
 		}
 		if w.Match(p) {

@@ -69,6 +69,10 @@ func (m Match) String() string {
 // TupleOf returns the tuple of the packet b, which begins at the network layer, without any NAT; ok is false where
 // b is too short or of another version. IPv6 extension headers are passed over; ports and ICMP fields that are not
 // there (a later fragment, a cut header) are zero.
+//
+// A packet of PPTP (GRE version 1) has the call of its receiver as the destination's key. That of its sender is not in it:
+// the kernel takes the source's key from what a helper has seen of PPTP's control connection, and zero without that
+// (net/netfilter/nf_conntrack_proto_gre.c, gre_pkt_to_tuple). Other packets of GRE have no keys for conntrack.
 func TupleOf(b []byte) (t Tuple, ok bool) { return parseHeader(b) }
 
 func parseHeader(b []byte) (Tuple, bool) {
@@ -105,6 +109,8 @@ func parseHeader(b []byte) (Tuple, bool) {
 	case t.Proto.HasPorts() && len(l4) >= 4:
 		t.Src = netip.AddrPortFrom(t.Src.Addr(), binary.BigEndian.Uint16(l4))
 		t.Dst = netip.AddrPortFrom(t.Dst.Addr(), binary.BigEndian.Uint16(l4[2:]))
+	case t.Proto == GRE && len(l4) >= 8 && l4[1]&7 == 1:
+		t.Dst = netip.AddrPortFrom(t.Dst.Addr(), binary.BigEndian.Uint16(l4[6:]))
 	case t.Proto.IsICMP() && len(l4) >= 8:
 		t.ICMP = ICMPTuple{Type: l4[0], Code: l4[1]}
 		if _, query := icmpInverse[t.Proto][l4[0]]; query {

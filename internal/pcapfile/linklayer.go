@@ -81,6 +81,7 @@ func (p *Packet) protocol(t uint16) {
 		if p.VLAN == 0 {
 			p.VLAN = binary.BigEndian.Uint16(tag) & 0xfff
 		}
+		p.Tags = append(binary.BigEndian.AppendUint16(p.Tags, t), tag[:2]...)
 		t = binary.BigEndian.Uint16(tag[2:])
 	}
 	if t >= firstEtherType {

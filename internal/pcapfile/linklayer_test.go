@@ -36,7 +36,9 @@ func TestTheLinkLayerIsTakenAway(t *testing.T) {
 		return p
 	}
 	vlan := withMACs(six)
-	vlan.VLAN = 5
+	vlan.VLAN, vlan.Tags = 5, []byte{0x81, 0, 0x20, 5}
+	twice := withMACs(six)
+	twice.VLAN, twice.Tags = 5, []byte{0x88, 0xa8, 0, 5, 0x81, 0, 0, 9}
 	for name, c := range map[string]struct {
 		linkType uint32
 		data     []byte
@@ -53,14 +55,14 @@ func TestTheLinkLayerIsTakenAway(t *testing.T) {
 		"Ethernet, with FCS": {0x9400_0001, concat(macs, []byte{8, 0}, ip4, []byte("0123")), withMACs(four)},
 		"Ethernet, padded":   {1, concat(macs, []byte{0x86, 0xdd}, ip6, make([]byte, 5)), withMACs(six)},
 		"VLAN":               {1, concat(macs, []byte{0x81, 0, 0x20, 5, 0x86, 0xdd}, ip6), vlan},
-		"VLAN in VLAN":       {1, concat(macs, []byte{0x88, 0xa8, 0, 5, 0x81, 0, 0, 9, 0x86, 0xdd}, ip6), vlan},
+		"VLAN in VLAN":       {1, concat(macs, []byte{0x88, 0xa8, 0, 5, 0x81, 0, 0, 9, 0x86, 0xdd}, ip6), twice},
 		"ARP":                {1, concat(macs, []byte{8, 6}, []byte("arp")), withMACs(pcapfile.Packet{EtherType: 0x0806, Data: []byte("arp"), Length: 3})},
 		"IEEE 802.3":         {1, concat(macs, []byte{0, 3}, []byte("llc")), withMACs(pcapfile.Packet{Data: []byte("llc"), Length: 3})},
 		"half a frame":       {1, to, pcapfile.Packet{}},
 		"half a tag":         {1, concat(macs, []byte{0x81, 0, 0}), withMACs(pcapfile.Packet{})},
 		"cooked, in":         {113, concat(cooked(0, from, 8, 0), ip4), fromTo(four, pcapfile.In, "", from)},
 		"cooked, out":        {113, concat(cooked(4, nil, 0x86, 0xdd), ip6), fromTo(six, pcapfile.Out, "", nil)},
-		"cooked, VLAN":       {113, concat(cooked(4, nil, 0x81, 0, 0, 5, 0x86, 0xdd), ip6), pcapfile.Packet{Dir: pcapfile.Out, VLAN: 5, EtherType: 0x86dd, Data: ip6, Length: len(ip6)}},
+		"cooked, VLAN":       {113, concat(cooked(4, nil, 0x81, 0, 0, 5, 0x86, 0xdd), ip6), pcapfile.Packet{Dir: pcapfile.Out, VLAN: 5, Tags: []byte{0x81, 0, 0, 5}, EtherType: 0x86dd, Data: ip6, Length: len(ip6)}},
 		"cooked 2, in":       {276, concat(cooked2(1, 8, 0), ip4), fromTo(four, pcapfile.In, "#7", from)},
 		"cooked 2, out":      {276, concat(cooked2(4, 8, 0), ip4), fromTo(four, pcapfile.Out, "#7", from)},
 		"loopback":           {0, concat([]byte{2, 0, 0, 0}, ip4), four},

@@ -18,6 +18,7 @@ type Packet struct {
 	Dir       Dir
 	Src, Dst  MAC    // zero where the link layer has none
 	VLAN      uint16 // the outermost tag's id; zero without
+	Tags      []byte // all tags, from the outermost, four bytes each; like Data there until the next packet is read
 	EtherType uint16 // what Data is; zero: nothing that has an EtherType
 	Data      []byte // begins at the network layer, and is there until the next packet is read
 	Length    int    // of Data when it was on the wire; more than there is if the recording cut it

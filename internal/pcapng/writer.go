@@ -16,6 +16,7 @@ type Packet struct {
 	Link      int       // index of the link among those of the File
 	Out       bool      // the host sent it
 	EtherType uint16    // what Data is
+	Ethernet  []byte    // the header of Ethernet with its tags; nil: none is known
 	Data      []byte    // begins at the network layer
 	Comment   string    // empty: none
 }
@@ -23,24 +24,39 @@ type Packet struct {
 // File describes a file as a whole.
 type File struct {
 	Links []string // the names of the interfaces that packets go over; without any the file can only stay empty
-	// Cooked puts a header in front of each packet that says what it is (LINKTYPE_LINUX_SLL). Without it all packets
-	// must be IPv4 or IPv6, which their first bits tell apart (LINKTYPE_RAW). It is the same for all links because
-	// libpcap, and tcpdump with it, refuses files where it is not.
-	Cooked bool
+	// Layer is what stands in front of each packet. It is the same for all links because libpcap, and tcpdump with it,
+	// refuses files where it is not.
+	Layer Layer
 }
+
+// Layer is what stands in front of the packets of a file.
+type Layer uint8
+
+// The layers.
+const (
+	// Raw is nothing: all packets must be IPv4 or IPv6, which their first bits tell apart (LINKTYPE_RAW).
+	Raw Layer = iota
+	// Ethernet is the header of Ethernet, which all packets must have (LINKTYPE_ETHERNET).
+	Ethernet
+	// Cooked is a header that says what the packet is, and as much of that of Ethernet as is known (LINKTYPE_LINUX_SLL).
+	Cooked
+)
 
 // Writer writes one file. It is not for several goroutines.
 type Writer struct {
 	ng     *pcapgo.NgWriter
 	file   File
 	n      int
-	cooked []byte // memory for one packet
+	memory []byte // for one packet
 }
 
 // NewWriter begins a file.
 func NewWriter(w io.Writer, f File) (*Writer, error) {
 	link := pcapgo.NgInterface{LinkType: layers.LinkTypeRaw}
-	if f.Cooked {
+	switch f.Layer {
+	case Ethernet:
+		link.LinkType = layers.LinkTypeEthernet
+	case Cooked:
 		link.LinkType = layers.LinkTypeLinuxSLL
 	}
 	if len(f.Links) > 0 { // else there is one without a name, which the library writes in any case
@@ -66,9 +82,13 @@ func (w *Writer) Write(p Packet) error {
 	}
 	w.n++
 	data := p.Data
-	if w.file.Cooked {
-		w.cooked = append(cookedHeader(w.cooked[:0], p), p.Data...)
-		data = w.cooked
+	switch w.file.Layer {
+	case Ethernet:
+		w.memory = append(append(w.memory[:0], p.Ethernet...), p.Data...)
+		data = w.memory
+	case Cooked:
+		w.memory = append(cookedHeader(w.memory[:0], p), p.Data...)
+		data = w.memory
 	}
 	at := p.Time
 	if epoch := time.Unix(0, 0); at.Before(epoch) {

@@ -86,14 +86,16 @@ func TestPacketsAreReadAsTheyWereWritten(t *testing.T) {
 
 func TestCookedPacketsSayWhatTheyAre(t *testing.T) {
 	t.Parallel()
-	file := write(t, pcapng.File{Links: []string{"veth0"}, Cooked: true},
+	file := write(t, pcapng.File{Links: []string{"veth0"}, Layer: pcapng.Cooked},
 		pcapng.Packet{EtherType: 0x0806, Data: []byte("arp")},
-		pcapng.Packet{EtherType: 0x0800, Data: ip, Out: true})
+		pcapng.Packet{EtherType: 0x0800, Data: ip, Out: true},
+		pcapng.Packet{Ethernet: []byte{1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 0x81, 0, 0, 7, 0x08, 0}, Data: ip})
 	want := [][]byte{
 		append([]byte{0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x08, 0x06}, "arp"...),
 		append([]byte{0, 4, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x08, 0x00}, ip...),
+		append([]byte{0, 0, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 0x81, 0, 0, 7, 0x08, 0x00}, ip...),
 	}
-	if diff := cmp.Diff(want, [][]byte{file.Packets[0].Data, file.Packets[1].Data}); diff != "" || file.Type != layers.LinkTypeLinuxSLL {
+	if diff := cmp.Diff(want, [][]byte{file.Packets[0].Data, file.Packets[1].Data, file.Packets[2].Data}); diff != "" || file.Type != layers.LinkTypeLinuxSLL {
 		t.Errorf("link type %v (-want +got):\n%s", file.Type, diff)
 	}
 }
@@ -174,7 +176,11 @@ func FuzzPacket(f *testing.F) {
 		}
 		p := pcapng.Packet{Time: time.Unix(0, at), Data: data, Comment: comment}
 		last := pcapng.Packet{Time: time.Unix(1, 2).UTC(), Data: ip, Comment: "last"}
-		file := write(t, pcapng.File{Links: []string{comment}, Cooked: cooked}, p, last)
+		layer := pcapng.Raw
+		if cooked {
+			layer = pcapng.Cooked
+		}
+		file := write(t, pcapng.File{Links: []string{comment}, Layer: layer}, p, last)
 		if len(file.Packets) != 2 || !bytes.HasSuffix(file.Packets[0].Data, data) {
 			t.Fatalf("got %+v", file)
 		}

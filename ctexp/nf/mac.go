@@ -1,0 +1,9 @@
+package nf
+
+import "net"
+
+// MAC is an address of Ethernet as a value that can be compared: nf.MAC(link.HardwareAddr()). The zero MAC is none.
+type MAC [6]byte
+
+// String returns "02:00:00:00:00:01".
+func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
