@@ -4,49 +4,110 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/report"
 )
 
-// mostLines is how much of each list a report shows: what does not fit on a screen is not read.
-const mostLines = 20
+// How many lines of each list a report shows, so that the whole of it fits on a screen: about 40 lines. What does not is
+// not read, and is on the page.
+const (
+	mostFlowLines   = 6
+	mostReasonLines = 5
+	mostRuleLines   = 8
+	mostFrameLines  = 8
+)
 
 // Report says in a screenful of text what happened in the Lab: the path of the packets with the losses, the counts,
-// the flows, what conntrack says of packets, the rules with their counters and the frames. A part that cannot be had says why in its place.
-func (l *Lab) Report(ctx context.Context) string { return l.report(l.look(ctx)) }
+// the flows, what conntrack says of packets, the rules with their counters and the frames. The path is whole, of long lists
+// it has the beginning, of many rules those that have counted; reasons and frames that differ in a number are one line. A
+// part that cannot be had says why in its place.
+func (l *Lab) Report(ctx context.Context) string {
+	k := l.look(ctx)
+	return l.reportText(k, l.reportData(k, ""), "")
+}
 
-func (l *Lab) report(k look) string {
-	var b strings.Builder
-	section := func(title string, lines []string, err error) {
-		fmt.Fprintf(&b, "--- %s\n", title)
-		left := len(lines) - mostLines
-		if left > 1 {
-			lines = lines[:mostLines]
-		}
-		for _, s := range lines {
-			fmt.Fprintf(&b, "%s\n", s)
-		}
-		if left > 1 {
-			fmt.Fprintf(&b, "… and %d more\n", left)
-		}
-		if err != nil {
-			fmt.Fprintf(&b, "(%v)\n", err)
-		}
+// reportText is the report, of which d is the same for the page; which is said of a Lab that is one of several.
+func (l *Lab) reportText(k look, d report.Data, which string) string {
+	t := &text{}
+	if which != "" {
+		which += ": "
 	}
-	fmt.Fprintf(&b, "what happened in %v\n", l.Env)
-	section("path", nil, nil)
+	fmt.Fprintf(t, "what happened in %s%v\n", which, l.Env)
+
+	t.title("path", -1, k.pathErr)
 	if k.pathErr == nil || k.path.Points != nil {
-		b.WriteString(k.path.String())
+		t.WriteString(k.path.String())
 	}
-	if k.pathErr != nil {
-		fmt.Fprintf(&b, "(%v)\n", k.pathErr)
+	t.failed(k.pathErr)
+
+	t.title("counts", -1, k.tallyErr)
+	if k.tallyErr == nil {
+		fmt.Fprintln(t, k.tally)
 	}
-	section("counts", []string{k.tally.String()}, k.tallyErr)
-	section(fmt.Sprintf("flows (%d)", len(k.flows)), lines(k.flows), k.flowsErr)
+	t.failed(k.tallyErr)
+
+	t.title("flows", len(k.flows), k.flowsErr)
+	t.list(lines(k.flows), mostFlowLines)
+	t.failed(k.flowsErr)
+
 	if n := len(k.record.Reasons); n > 0 {
-		section(fmt.Sprintf("what conntrack says of packets (%d)", n), lines(k.record.Reasons), k.lacks("reasons"))
+		t.title("what conntrack says of packets", n, nil)
+		t.list(reasonLines(k.record.Reasons), mostReasonLines)
+		t.failed(k.lacks("reasons"))
 	}
-	section(fmt.Sprintf("rules (%d)", len(k.rules)), lines(k.rules), k.rulesErr)
-	section(fmt.Sprintf("frames (%d)", len(k.record.Frames)), lines(k.record.Frames), k.lacks("frames"))
-	return strings.TrimRight(b.String(), "\n")
+
+	t.title("rules", len(k.rules), k.rulesErr)
+	shown, rest := ruleLines(k.rules)
+	t.list(shown, len(shown))
+	t.more(rest)
+	t.failed(k.rulesErr)
+
+	t.title("frames", len(k.record.Frames), k.lacks("frames"))
+	shown, rest = frameLines(k.record.Frames, d.Frames)
+	t.list(shown, len(shown))
+	t.more(rest)
+	t.failed(k.lacks("frames"))
+	return strings.TrimRight(t.String(), "\n")
+}
+
+// text is a report that is being written.
+type text struct{ strings.Builder }
+
+// title begins a part that has n things, or is no list if that is negative. Of what could not be had there is no number.
+func (t *text) title(what string, n int, err error) {
+	if n < 0 || n == 0 && err != nil {
+		fmt.Fprintf(t, "--- %s\n", what)
+		return
+	}
+	fmt.Fprintf(t, "--- %s (%d)\n", what, n)
+}
+
+// list writes the first lines, as many as most, and one more if that is the last: to say so takes as much room.
+func (t *text) list(lines []string, most int) {
+	left := len(lines) - most
+	if left > 1 {
+		lines = lines[:most]
+	}
+	for _, s := range lines {
+		fmt.Fprintln(t, s)
+	}
+	if left > 1 {
+		t.more(fmt.Sprintf("%d more", left))
+	}
+}
+
+// more says what is left out; nothing if that is "".
+func (t *text) more(what string) {
+	if what != "" {
+		fmt.Fprintf(t, "… %s\n", what)
+	}
+}
+
+func (t *text) failed(err error) {
+	if err != nil {
+		fmt.Fprintf(t, "(%v)\n", err)
+	}
 }
 
 func lines[T fmt.Stringer](values []T) []string {
@@ -55,4 +116,32 @@ func lines[T fmt.Stringer](values []T) []string {
 		out[i] = v.String()
 	}
 	return out
+}
+
+// ruleLines returns the rules to show, all of a few, of many those that have counted, and what is to be said of the others.
+func ruleLines(rules []observe.Rule) (shown []string, rest string) {
+	if len(rules) <= mostRuleLines+1 {
+		return lines(rules), ""
+	}
+	left, counted, blind := 0, 0, 0
+	for _, r := range rules {
+		switch hit := r.Counted && r.Packets > 0; {
+		case hit && len(shown) < mostRuleLines:
+			shown = append(shown, r.String())
+			continue
+		case hit:
+			counted++
+		case !r.Counted:
+			blind++
+		}
+		left++
+	}
+	rest = fmt.Sprintf("%d more, none counted", left)
+	if counted > 0 {
+		rest = fmt.Sprintf("%d more, %d of them counted", left, counted)
+	}
+	if blind > 0 {
+		rest += fmt.Sprintf(", %d have no counter", blind)
+	}
+	return shown, rest
 }

@@ -1,8 +1,15 @@
 package ctexp_test
 
 import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/inject"
@@ -31,21 +38,73 @@ func TestFailureExplainsItself(t *testing.T) {
 		t.Skip(log)
 	}
 	log = regexp.MustCompile(`(?m)^--- artifacts: .*/`).ReplaceAllString(log, "--- artifacts: …/")
-	log = regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d\.\d{6}`).ReplaceAllString(log, "hh:mm:ss.uuuuuu")
-	golden(t, "failure.txt", plainBlanks(log))
+	golden(t, "failure.txt", plainBlanks(withoutTimes(log)))
 }
 
+// However much has happened, the report of it fits on a screen: of all lists that are longer than that.
 func TestReportIsCutToAScreen(t *testing.T) {
 	t.Parallel()
-	x := ctexp.New(t, netnsenv.Config{Links: veth, Silent: true})
-	x.Inject(inject.SYNs(100, web))
+	var rules strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&rules, "tcp dport %d counter drop; ", 1000+i)
+	}
+	x := ctexp.New(t, netnsenv.Config{
+		Links: veth, Silent: true,
+		Rules: []netnsenv.Ruleset{netnsenv.NFT("table ip user { chain in { type filter hook input priority 0; tcp flags syn counter; " + rules.String() + "}; }")},
+	})
+	var packets []inject.Packet
+	for i := range 12 {
+		f := web
+		f.Dst = netip.AddrPortFrom(f.Dst.Addr(), uint16(1000+2*i))
+		packets = append(packets, inject.SYN(f), f.TCP(inject.TCP{}))
+	}
+	x.Inject(inject.Concat(inject.SYNs(20, web), inject.Packets(packets...)))
+
 	report := x.Report(t.Context())
-	if lines := len(regexp.MustCompile(`\n`).FindAllString(report, -1)); lines > 60 {
-		t.Errorf("%d lines:\n%s", lines, report)
+	if n := strings.Count(report, "\n") + 1; n > 42 {
+		t.Errorf("%d lines", n)
 	}
-	if !regexp.MustCompile(`flows \(100\)\n(?s:.*)… and 80 more`).MatchString(report) {
-		t.Errorf("it does not say how much is left out:\n%s", report)
+	golden(t, "large.txt", withoutTimes(report)+"\n")
+}
+
+// Of a Lab that is closed nothing is told that looks as if it had been counted, and nothing written.
+func TestClosedLabHasNoReport(t *testing.T) {
+	t.Parallel()
+	lab, err := ctexp.Open(t.Context(), netnsenv.Config{Links: veth, Silent: true})
+	ctexp.Require(t, "open", err)
+	if err := lab.Close(); err != nil {
+		t.Fatal(err)
 	}
+	golden(t, "closed.txt", lab.Report(t.Context())+"\n")
+	dir := filepath.Join(t.TempDir(), "none")
+	files, err := lab.WriteReport(t.Context(), dir, "X")
+	if _, there := os.Stat(dir); len(files) != 0 || !errors.Is(err, os.ErrClosed) || !errors.Is(there, os.ErrNotExist) {
+		t.Errorf("files %v, error %v, the folder: %v", files, err, there)
+	}
+}
+
+// An operation that gives up at the test's deadline leaves time to say what happened.
+func TestLateFailureExplainsItself(t *testing.T) {
+	t.Parallel()
+	fake := &fakeTB{name: "TestX"}
+	d := &deadlineTB{fakeTB: fake, at: time.Now().Add(time.Hour)}
+	log := fake.run(func(*fakeTB) {
+		x := ctexp.New(d, netnsenv.Config{Links: veth, Silent: true})
+		d.at = time.Now().Add(time.Second)
+		x.Inject(inject.SYNs(1, web))
+		x.Await("the moon", func() bool { return false })
+	})
+	if fake.skipped {
+		t.Skip(log)
+	}
+	if !strings.Contains(log, "\nentries 1\n") || !time.Now().Before(d.at) {
+		t.Errorf("%v before the deadline the log is\n%s", time.Until(d.at), log)
+	}
+}
+
+// withoutTimes puts a word in the place of each time at which a packet came.
+func withoutTimes(s string) string {
+	return regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d\.\d{6}`).ReplaceAllString(s, "hh:mm:ss.uuuuuu")
 }
 
 // plainBlanks makes the output of cmp comparable: it throws dice between blanks and no-break spaces so that nobody relies

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -21,6 +22,9 @@ func (l *Lab) reportData(k look, test string) report.Data {
 	c.flows()
 	c.rules()
 	c.frames()
+	if len(k.record.Missing) == 0 {
+		c.missing(report.PartFrames, k.recordErr)
+	}
 	return c.d
 }
 
@@ -31,6 +35,7 @@ type collector struct {
 	d   report.Data
 
 	entryOf map[nf.Tuple]nf.Entry // see byTuple
+	blamed  map[int]bool          // the frames of which it is known why they were lost
 }
 
 func (c *collector) missing(part string, err error) {
@@ -69,6 +74,7 @@ func (c *collector) counts() {
 			Family: l.Family.String(), From: l.From, To: l.To, Lost: l.Lost, Of: l.Of, Why: l.Why,
 		})
 	}
+	c.pathCounts()
 	c.missing(report.PartTally, c.tallyErr)
 	if c.tallyErr != nil {
 		return
@@ -98,6 +104,7 @@ func (c *collector) counts() {
 
 func (c *collector) flows() {
 	c.missing(report.PartFlows, c.look.flowsErr)
+	life := c.lives()
 	for i, e := range c.look.flows {
 		if i == mostFlows {
 			c.d.Omitted.Flows = len(c.look.flows) - i
@@ -109,12 +116,46 @@ func (c *collector) flows() {
 			Helper: e.Helper, Labels: e.Labels,
 			Packets: [2]int64{int64(e.Packets.Orig), int64(e.Packets.Reply)},
 			Bytes:   [2]int64{int64(e.Bytes.Orig), int64(e.Bytes.Reply)},
-			Life:    observe.Life(c.record.Events, e.Orig),
+			Life:    life(e),
 		}
 		if e.Orig.Proto == nf.TCP {
 			f.State = e.State.String()
 		}
 		c.d.Flows = append(c.d.Flows, f)
+	}
+}
+
+// lives returns what tells the life of an entry: of its own zone alone, and all of them in one pass over the events.
+func (c *collector) lives() func(nf.Entry) []string {
+	ofZone, lost := map[uint16][]observe.Event{0: nil}, []observe.Event{}
+	for _, e := range c.record.Events {
+		if e.Kind != observe.EventLost {
+			zone, known := ofZone[e.Entry.Zone]
+			if !known {
+				zone = slices.Clone(lost)
+			}
+			ofZone[e.Entry.Zone] = append(zone, e)
+			continue
+		}
+		lost = append(lost, e) // whose it was, nobody knows
+		for zone := range ofZone {
+			ofZone[zone] = append(ofZone[zone], e)
+		}
+	}
+	lives := map[uint16]map[nf.Tuple][]string{}
+	for zone, events := range ofZone {
+		lives[zone] = observe.Lives(events)
+	}
+	return func(e nf.Entry) []string {
+		zone, known := lives[e.Zone]
+		if !known {
+			zone = lives[0]
+			e.Orig = nf.Tuple{} // nothing is told of it
+		}
+		if life, known := zone[e.Orig]; known {
+			return life
+		}
+		return zone[nf.Tuple{}]
 	}
 }
 

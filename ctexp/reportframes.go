@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -31,6 +32,7 @@ func (c *collector) frames() {
 		}
 	}
 	ofReasons, _ := observe.ReasonsOf(r.Frames, r.Reasons)
+	ofUnexplained, _ := observe.ReasonsOf(r.Frames, r.Unexplained)
 	ofSteps, _ := observe.StepsOf(r.Frames, r.Steps)
 	ofDrops, _ := observe.DropsOf(r.Frames, r.Drops)
 	for i, f := range r.Frames {
@@ -39,32 +41,38 @@ func (c *collector) frames() {
 			At: f.Time.Sub(c.d.Time), Link: f.Link, Dir: strings.ToLower(f.Dir.String()),
 			Line: strings.TrimSpace(line), State: states[i+1],
 		}
+		var why []string
+		for _, r := range slices.Concat(ofReasons[i], ofUnexplained[i]) {
+			why = append(why, r.Text)
+			if !r.Passed() {
+				out.State = stateInvalid
+			}
+		}
 		for _, s := range ofSteps[i] {
 			out.Steps = append(out.Steps, s.String())
 			if s.Verdict == "drop" {
-				out.Verdict, out.Reason = report.Dropped, fmt.Sprintf("%s %s %s: %s", s.Family, s.Table, s.Chain, s.Rule)
-			}
-		}
-		for _, r := range ofReasons[i] {
-			out.Reason = r.Text
-			if !r.Passed() {
-				out.State = "INVALID"
+				out.Verdict = report.Dropped
+				c.nowBlamed(i)
+				why = append(why, fmt.Sprintf("dropped by %s %s %s: %s", s.Family, s.Table, s.Chain, s.Rule))
 			}
 		}
 		for _, drop := range ofDrops[i] {
 			out.Verdict = report.Dropped
 			if drop.Reason != byNetfilter {
-				out.Reason = strings.TrimSuffix(drop.Reason+" in "+drop.Function, " in ")
+				c.nowBlamed(i)
+				why = append(why, strings.TrimSuffix(drop.Reason+" in "+drop.Function, " in "))
 			}
 		}
+		out.Reason = strings.Join(why, "; ")
 		if out.State == "" && f.Dir == observe.In {
 			out.State = c.stateOf(f)
 		}
 		c.d.Frames = append(c.d.Frames, out)
 	}
 	c.blameFullTable()
+	c.blameLosses()
 	for i, f := range c.d.Frames {
-		if f.Verdict == report.Dropped && f.Reason == "" {
+		if f.Verdict == report.Dropped && f.Reason == "" && i < len(ofDrops) && len(ofDrops[i]) > 0 {
 			c.d.Frames[i].Reason = "dropped by a rule (" + byNetfilter + ")"
 		}
 	}
@@ -121,27 +129,13 @@ func (c *collector) byTuple() map[nf.Tuple]nf.Entry {
 	return c.entryOf
 }
 
-const noEntry = "no entry"
+const (
+	noEntry      = "no entry"
+	stateInvalid = "INVALID"
+)
 
 // byNetfilter is the kernel's reason for what rules and conntrack drop.
 const byNetfilter = "NETFILTER_DROP"
-
-// blameFullTable says of the packets without an entry that the full table has dropped them, if there are as many of them
-// as it has dropped.
-func (c *collector) blameFullTable() {
-	var without []int
-	for i, f := range c.d.Frames {
-		if f.State == noEntry && f.Reason == "" {
-			without = append(without, i)
-		}
-	}
-	if c.tally.Dropped == 0 || uint64(len(without)) != c.tally.Dropped {
-		return
-	}
-	for _, i := range without {
-		c.d.Frames[i].Verdict, c.d.Frames[i].Reason = report.Dropped, "conntrack table full"
-	}
-}
 
 func (c *collector) moments(t observe.Timeline) {
 	for i, m := range t.Moments {

@@ -30,7 +30,7 @@ type Data struct {
 	Frames   []Frame  `json:"frames,omitempty"`   // by time
 	Timeline []Moment `json:"timeline,omitempty"` // by time
 	Stats    []Count  `json:"stats,omitempty"`    // what the kernel's statistics have gained, zeros included or not
-	Sysctls  []Sysctl `json:"sysctls,omitempty"`  // those that are not as in a new namespace
+	Sysctls  []Sysctl `json:"sysctls,omitempty"`  // those that are not as in a new namespace, ctexp's own among them
 
 	// Missing says which parts could not be had. A part that is neither there nor missing was empty.
 	Missing []Missing `json:"missing,omitempty"`
@@ -87,6 +87,7 @@ type Sysctl struct {
 	Name   string `json:"name"` // "net.netfilter.nf_conntrack_tcp_loose"
 	Before string `json:"before"`
 	After  string `json:"after"`
+	By     string `json:"by,omitempty"` // who has set it: "ctexp", "Config", "somebody else"
 }
 
 // The parts of Data that may be Missing.

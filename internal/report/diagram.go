@@ -143,7 +143,7 @@ func lossText(l Loss, width int) []text {
 
 // onward says where the packets of a lane go from its end: "→ input 7, forward 3".
 func onward(l lane, all []lane) []string {
-	next := map[string][]string{"prerouting": {"input", "forward"}, "forward": {"postrouting"}, "output": {"postrouting"}}[l.hook]
+	next := map[string][]string{ingress: {"prerouting"}, "prerouting": {"input", "forward"}, "forward": {"postrouting"}, "output": {"postrouting"}}[l.hook]
 	var out []string
 	for _, other := range all {
 		if other.family != l.family || other.first() == 0 {
@@ -168,7 +168,7 @@ func onward(l lane, all []lane) []string {
 // whence says where the packets of a lane come from.
 func (d Data) whence(hook string) string {
 	switch hook {
-	case "prerouting":
+	case ingress, "prerouting":
 		if len(d.Links) == 1 {
 			return "from " + d.Links[0].Name
 		}

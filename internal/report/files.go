@@ -51,7 +51,8 @@ func WriteFiles(dir string, d Data, files ...File) ([]string, error) {
 	defer root.Close()
 
 	stem := Stem(d.Test) + "."
-	d.Missing, d.Artifacts = slices.Clone(d.Missing), nil
+	d = d.tidy()
+	d.Artifacts = nil
 	var errs []error
 	for _, f := range append(d.ownFiles(files), files...) {
 		if err := writeFile(root, stem+f.Name, f.Write); err != nil {

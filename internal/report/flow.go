@@ -10,7 +10,7 @@ type Flow struct {
 	// Orig and Reply are the tuples in the words of conntrack -L: "src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80".
 	Orig    string   `json:"orig"`
 	Reply   string   `json:"reply"`
-	Status  string   `json:"status,omitempty"`    // the bits by the kernel's names: "SEEN_REPLY|ASSURED"
+	Status  string   `json:"status,omitempty"`    // the bits by the kernel's names: "SEEN_REPLY,ASSURED"
 	NAT     string   `json:"nat,omitempty"`       // what was translated, on which side
 	Timeout int64    `json:"timeout_s,omitempty"` // seconds, as of reading it
 	Mark    uint32   `json:"mark,omitempty"`

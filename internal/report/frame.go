@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -44,6 +45,19 @@ func (f Frame) Comment() string {
 type Moment struct {
 	At   time.Duration `json:"at_ns"`
 	Kind string        `json:"kind"` // "frame", "event", "reason", "trace", "drop", "count"
-	Line string        `json:"line"`
-	Loss bool          `json:"loss,omitempty"` // it tells of a packet that was lost
+	// Frame is the number of the frame that it is or belongs to, as capture.pcapng counts: the first is 1. Zero: of none.
+	Frame int    `json:"frame,omitempty"`
+	Line  string `json:"line"`
+	Loss  bool   `json:"loss,omitempty"` // it tells of a packet that was lost
+}
+
+// Text is the line with the number of the frame before it; what belongs to one is set in, below it.
+func (m Moment) Text() string {
+	switch {
+	case m.Frame == 0:
+		return m.Line
+	case m.Kind == "frame":
+		return fmt.Sprintf("#%d %s", m.Frame, m.Line)
+	}
+	return "   " + m.Line
 }

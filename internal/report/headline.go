@@ -61,9 +61,17 @@ func (d Data) headline() headline {
 		h.Title, h.Text = "No packet was lost on the path", fmt.Sprintf("%s sent.", was(d.Sent))
 	}
 	if d.Failed && d.Diff != "" {
-		h.Text += " The test wants something else: see the difference."
+		h.Text = sentence(h.Text) + " The test wants something else: see the difference."
 	}
 	return h
+}
+
+// sentence ends a text as a sentence ends.
+func sentence(s string) string {
+	if strings.HasSuffix(s, ".") || s == "" {
+		return s
+	}
+	return s + "."
 }
 
 func was(n uint64) string {
@@ -80,6 +88,8 @@ func (d Data) lossLine(l Loss) lossLine {
 	}
 	_, hook, _ := strings.Cut(strings.TrimPrefix(l.From, "ip6/"), "/")
 	switch from, inside := stage(l.From), strings.HasSuffix(l.To, "/"+hook); {
+	case l.beforeHooks():
+		s.What = "lost before the hooks"
 	case l.Unconfirmed():
 		s.What = "without an entry, " + hook
 	case inside:

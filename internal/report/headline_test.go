@@ -15,7 +15,8 @@ func TestTheWorstLossComesFirst(t *testing.T) {
 	for name, d := range map[string]Data{
 		"full table": results(t)["full-table"], "router": results(t)["router"],
 		"nothing lost": {Sent: 10, Path: Path{Points: point}}, "nothing lost, and failed": {Sent: 1, Failed: true, Diff: "x", Path: Path{Points: point}},
-		"nothing arrived": {Path: Path{Points: none}}, "no probes": {}, "no path": {Missing: []Missing{{PartPath, "no nftables"}}},
+		"nothing arrived": {Path: Path{Points: none}}, "no probes": {},
+		"no path, and failed": {Failed: true, Diff: "x", Missing: []Missing{{PartPath, "needs probes (without them)"}}}, "no path": {Missing: []Missing{{PartPath, "no nftables"}}},
 	} {
 		h := d.headline()
 		for _, l := range h.Losses {
@@ -40,6 +41,7 @@ func TestTheWorstLossComesFirst(t *testing.T) {
 		"nothing lost, and failed": {"No packet was lost on the path. 1 packet was sent. The test wants something else: see the difference."},
 		"nothing arrived":          {"No packet met a probe. 0 packets were sent."},
 		"no probes":                {"Where the packets went was not counted. The experiment had no probes on the path."},
+		"no path, and failed":      {"Where the packets went is not known. needs probes (without them). The test wants something else: see the difference."},
 		"no path":                  {"Where the packets went is not known. no nftables"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -16,14 +16,14 @@ var templateFiles embed.FS
 var pages = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("").Funcs(template.FuncMap{
 		"thousands": thousands, "signed": signed, "packets": packets, "since": since, "took": took, "ends": ends,
-		"join": joinWords, "uint": func(n int) uint64 { return uint64(max(n, 0)) }, "class": class, "breaks": breaks, "count": count,
+		"join": joinWords, "uint": func(n int) uint64 { return uint64(max(n, 0)) }, "class": class, "breaks": breaks, "pieces": pieces, "count": count,
 		"total": total, "extras": extras, "frames": func(d Data) uint64 { return uint64(len(d.Frames) + d.Omitted.Frames) },
 	}).ParseFS(templateFiles, "templates/*.tmpl")
 })
 
 // WriteHTML writes the report as one page that needs nothing else. It fails only if w does.
 func (d Data) WriteHTML(w io.Writer) error {
-	d = clean(d)
+	d = clean(d.tidy())
 	return write(w, "report", newView(d, ""))
 }
 
@@ -34,7 +34,10 @@ func (p Page) WriteHTML(w io.Writer) error {
 	for i, r := range p.Rows {
 		row := rowView{Row: r, Word: r.word(), Anchor: fmt.Sprintf("claim-%d", i+1), Pairs: r.pairs()}
 		for k, d := range r.Reports {
-			row.Views = append(row.Views, newView(d, fmt.Sprintf("%s-%d-", row.Anchor, k+1)))
+			row.Views = append(row.Views, newView(d.tidy(), fmt.Sprintf("%s-%d-", row.Anchor, k+1)))
+		}
+		for k, d := range r.Runs {
+			row.Runs = append(row.Runs, newView(d.tidy(), fmt.Sprintf("%s-run-%d-", row.Anchor, k+1)))
 		}
 		v.Rows = append(v.Rows, row)
 	}
@@ -70,4 +73,5 @@ type rowView struct {
 	Anchor string
 	Pairs  []pair
 	Views  []view
+	Runs   []view
 }

@@ -1,5 +1,7 @@
 package report
 
+import "fmt"
+
 // Page is many claims, each with its verdict and, if there is one, the report of its experiment.
 type Page struct {
 	Title string `json:"title"`
@@ -21,6 +23,9 @@ type Row struct {
 	Error string  `json:"error,omitempty"` // what kept the row from an answer
 	// Reports are those of the experiments behind the row, folded away below it; usually none or one.
 	Reports []Data `json:"reports,omitempty"`
+	// Runs are experiments of which only the path is drawn, with the rules that it led through: in one fold, which is closed
+	// where the claim is confirmed.
+	Runs []Data `json:"runs,omitempty"`
 }
 
 // Field is something measured, under its name.
@@ -53,6 +58,39 @@ func (r Row) pairs() []pair {
 		}
 	}
 	return out
+}
+
+// Walk is what the runs of a row are folded under: "Where the packets went: 10 came in, 3 lost; 7 of the host's own; 7 lost on
+// the way out".
+func (r rowView) Walk() string {
+	var arrived, lost, own, ownLost uint64
+	for _, v := range r.Runs {
+		busy, _ := v.Data.Path.lanes()
+		for _, l := range busy {
+			switch l.hook {
+			case "prerouting":
+				arrived += l.first()
+			case "output":
+				own += l.first()
+			}
+			if l.hook == "output" || l.hook == "postrouting" {
+				ownLost += lossTotal(l)
+			} else {
+				lost += lossTotal(l)
+			}
+		}
+	}
+	s := fmt.Sprintf("Where the packets went: %s came in, %s lost", thousands(arrived), thousands(lost))
+	if own > 0 {
+		s += fmt.Sprintf("; %s of the host's own", thousands(own))
+	}
+	if ownLost > 0 {
+		s += fmt.Sprintf("; %s lost on the way out", thousands(ownLost))
+	}
+	if n := len(r.Runs); n > 1 {
+		s += fmt.Sprintf(" (%d pictures)", n)
+	}
+	return s
 }
 
 // share is how many rows have a verdict.

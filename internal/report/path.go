@@ -8,10 +8,29 @@ type Path struct {
 	Losses []Loss  `json:"losses,omitempty"` // in the same order
 	// Silenced counts what the host would have sent of its own accord and a silent one does not.
 	Silenced uint64 `json:"silenced,omitempty"`
+	// Arrived is how many packets the links have brought, by family: "ipv4".
+	Arrived []Count `json:"arrived,omitempty"`
+	// MIB has those of the kernel's counters that say why packets were lost, under the names that nstat gives them.
+	MIB []Count `json:"mib,omitempty"`
+	// Thrown are the reasons for which the kernel threw packets away, the most frequent first, if somebody told them.
+	Thrown []Thrown `json:"thrown,omitempty"`
+	// Notes are what else is to be said of the path, a line each.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Thrown is how often the kernel threw packets away for a reason.
+type Thrown struct {
+	Family   string `json:"family,omitempty"`
+	Reason   string `json:"reason"` // "IP_RPFILTER"
+	Function string `json:"function,omitempty"`
+	Packets  uint64 `json:"packets"`
 }
 
 // IsZero reports whether nothing is known of a path, its lists being empty or nil: it is then absent in JSON.
-func (p Path) IsZero() bool { return len(p.Points) == 0 && len(p.Losses) == 0 && p.Silenced == 0 }
+func (p Path) IsZero() bool {
+	return len(p.Points) == 0 && len(p.Losses) == 0 && p.Silenced == 0 &&
+		len(p.Arrived) == 0 && len(p.MIB) == 0 && len(p.Thrown) == 0 && len(p.Notes) == 0
+}
 
 // Point is a probe that counts the packets that arrive at a stage.
 type Point struct {
@@ -25,7 +44,7 @@ type Point struct {
 // Loss is where packets went missing.
 type Loss struct {
 	Family string `json:"family"`
-	From   string `json:"from"` // name of the last Point that they met
+	From   string `json:"from"` // name of the last Point that they met; "link/ingress" before the first
 	To     string `json:"to"`   // of the next, which they did not; of two that may be next: "a or b"
 	Lost   uint64 `json:"lost"`
 	Of     uint64 `json:"of"`
@@ -74,6 +93,9 @@ func (p Path) lanes() (busy, quiet []lane) {
 	var all []lane
 	for _, point := range p.Points {
 		if n := len(all); n == 0 || all[n-1].family != point.Family || all[n-1].hook != point.Hook {
+			if n == 0 || all[n-1].family != point.Family {
+				all = append(all, p.ingress(point.Family)...)
+			}
 			all = append(all, lane{family: point.Family, hook: point.Hook})
 		}
 		l := &all[len(all)-1]
@@ -94,6 +116,25 @@ func (p Path) lanes() (busy, quiet []lane) {
 	}
 	return busy, quiet
 }
+
+// ingress returns what comes before the first point of a family, if packets were lost there: what the links have brought.
+func (p Path) ingress(family string) []lane {
+	for _, l := range p.Losses {
+		if l.Family == family && l.beforeHooks() {
+			return []lane{{
+				family: family, hook: ingress, losses: [][]Loss{{l}},
+				points: []Point{{Name: l.From, Family: family, Hook: ingress, Packets: l.Of}},
+			}}
+		}
+	}
+	return nil
+}
+
+// ingress is what comes before the hooks.
+const ingress = "ingress"
+
+// beforeHooks reports whether the packets met no hook.
+func (l Loss) beforeHooks() bool { return strings.HasSuffix(l.From, "/"+ingress) }
 
 // most returns the highest count of a family, at least one.
 func (p Path) most(family string) uint64 {

@@ -25,11 +25,25 @@ func split(line string) words {
 	var w words
 	w.Src, w.SrcPort = endpoint(m[1])
 	w.Dst, w.DstPort = endpoint(m[2])
-	w.What, w.Detail, _ = strings.Cut(m[3], ", ")
+	w.What, w.Detail = kind(m[3])
 	if flags, ok := strings.CutPrefix(w.What, "Flags ["); ok && strings.HasSuffix(flags, "]") {
 		w.What = flagNames(strings.TrimSuffix(flags, "]"))
 	}
 	return w
+}
+
+// kind divides what a packet is from the rest of its line: "UDP", "ICMP echo request", "ICMP6 port unreachable", whose rest
+// begins with the packet that it is about.
+func kind(s string) (what, detail string) {
+	prefix := ""
+	if of, ok := strings.CutPrefix(s, "ICMP6, "); ok {
+		prefix, s = "ICMP6 ", of
+	}
+	what, detail, _ = strings.Cut(s, ", ")
+	if before, about, ok := strings.Cut(s, " for ("); ok && len(before) < len(what) {
+		what, detail = before, "for ("+about
+	}
+	return prefix + what, detail
 }
 
 // endpoint divides an address from its port: the fifth number of IPv4, what follows a dot in IPv6.

@@ -44,9 +44,10 @@ func fullTable() report.Data {
 		},
 		Stats: []report.Count{{Name: "drop", N: 3}, {Name: "early_drop"}, {Name: "invalid"}, {Name: "insert_failed"}, {Name: "clash_resolve"}, {Name: "chaintoolong"}},
 		Sysctls: []report.Sysctl{
-			{Name: "net.netfilter.nf_conntrack_events", Before: "2", After: "1"},
-			{Name: "net.netfilter.nf_conntrack_log_invalid", Before: "0", After: "255"},
-			{Name: "net.netfilter.nf_log.2", Before: "NONE", After: "nfnetlink_log"},
+			{Name: "net.netfilter.nf_conntrack_tcp_loose", Before: "1", After: "0", By: "Config"},
+			{Name: "net.netfilter.nf_conntrack_events", Before: "2", After: "1", By: "ctexp"},
+			{Name: "net.netfilter.nf_conntrack_log_invalid", Before: "0", After: "255", By: "ctexp"},
+			{Name: "net.netfilter.nf_log.2", Before: "NONE", After: "nfnetlink_log", By: "ctexp"},
 		},
 		Rules: []report.Rule{
 			{Backend: "nft", Family: "ip", Table: "filter", Chain: "input", Kind: "policy", Text: "accept"},
@@ -56,7 +57,7 @@ func fullTable() report.Data {
 	for i := range 10 {
 		at := time.Duration(9*i) * us
 		f := report.Frame{At: at, Link: "tun0", Dir: report.In, Line: fmt.Sprintf("IP 198.18.0.2.%d > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0", 10000+i)}
-		m := report.Moment{At: at, Kind: "frame", Line: "tun0 in  " + f.Line}
+		m := report.Moment{At: at, Kind: "frame", Frame: i + 1, Line: "tun0 In  " + f.Line}
 		if i < 7 {
 			f.State, f.Verdict = "NEW SYN_SENT [UNREPLIED]", report.Accepted
 			flow := fmt.Sprintf("tcp SYN_SENT src=198.18.0.2 dst=192.0.2.1 sport=%d dport=80 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=80 dport=%d", 10000+i, 10000+i)
@@ -65,7 +66,7 @@ func fullTable() report.Data {
 				Orig:  fmt.Sprintf("src=198.18.0.2 dst=192.0.2.1 sport=%d dport=80", 10000+i),
 				Reply: fmt.Sprintf("src=192.0.2.1 dst=198.18.0.2 sport=80 dport=%d", 10000+i),
 			})
-			d.Timeline = append(d.Timeline, m, report.Moment{At: at + 3*us, Kind: "event", Line: "NEW " + flow})
+			d.Timeline = append(d.Timeline, m, report.Moment{At: at + 3*us, Kind: "event", Frame: i + 1, Line: "NEW " + flow})
 		} else {
 			f.State, f.Verdict, f.Reason = "no entry", report.Dropped, "conntrack table full"
 			m.Loss = true
@@ -134,7 +135,7 @@ func router() report.Data {
 		Missing: []report.Missing{
 			{Part: report.PartStats, Why: "read the statistics: operation not permitted"},
 			{Part: report.PartRules, Why: "iptables-legacy is not there (install iptables)"},
-			{Part: "reasons", Why: "another process reads NFLOG group 0"},
+			{Part: "reasons", Why: "reasons: another process reads NFLOG group 0"},
 		},
 		Omitted: report.Omitted{Frames: 119900, Timeline: 4000, Flows: 12},
 	}
@@ -143,7 +144,7 @@ func router() report.Data {
 		case "filter":
 			return "dropped by rule nft inet fw forward: ip saddr 198.51.100.0/24 meta iifname \"tun0\" drop"
 		case "confirm":
-			return "never confirmed: invalid +2"
+			return "invalid +2"
 		case "conntrack":
 			return "2 conntrack table full (drop +9), 5 dropped by a rule"
 		case "defrag":
@@ -173,17 +174,17 @@ func router() report.Data {
 			f.Steps = []string{"ip fw prerouting: ct state invalid counter drop → drop", "ip fw prerouting: policy accept"}
 		}
 		d.Frames = append(d.Frames, f)
-		d.Timeline = append(d.Timeline, report.Moment{At: f.At, Kind: "frame", Line: c.link + " " + c.dir + " " + c.line, Loss: c.verdict == report.Dropped})
+		d.Timeline = append(d.Timeline, report.Moment{At: f.At, Kind: "frame", Frame: i + 1, Line: c.link + " " + c.dir + " " + c.line, Loss: c.verdict == report.Dropped})
 		if c.reason != "" {
-			d.Timeline = append(d.Timeline, report.Moment{At: f.At + us, Kind: "reason", Line: "INVALID: " + c.reason})
+			d.Timeline = append(d.Timeline, report.Moment{At: f.At + us, Kind: "reason", Frame: i + 1, Line: "INVALID: " + c.reason})
 		}
 	}
 	for i := range 80 {
 		d.Frames = append(d.Frames, report.Frame{At: time.Duration(20+i) * ms, Link: "tun0", Dir: report.In, Line: fmt.Sprintf("IP 198.18.0.2.%d > 203.0.113.7.%d: UDP, length 1", 20000+i, 53+i), State: "NEW"})
 	}
 	d.Flows = []report.Flow{
-		{Line: "…", Proto: "tcp", State: "ESTABLISHED", Status: "SEEN_REPLY|ASSURED|CONFIRMED|SRC_NAT|SRC_NAT_DONE|DST_NAT_DONE", Timeout: 431999, Mark: 7, Zone: 2, Packets: [2]int64{3, 1}, Bytes: [2]int64{140, 44},
-			Orig: "src=198.18.0.2 dst=203.0.113.7 sport=10000 dport=80", Reply: "src=203.0.113.7 dst=192.0.2.1 sport=80 dport=10000", NAT: "source 198.18.0.2:10000 to 192.0.2.1:10000",
+		{Line: "…", Proto: "tcp", State: "ESTABLISHED", Status: "SEEN_REPLY,ASSURED,CONFIRMED,SRC_NAT,SRC_NAT_DONE,DST_NAT_DONE", Timeout: 431999, Mark: 7, Zone: 2, Packets: [2]int64{3, 1}, Bytes: [2]int64{140, 44},
+			Orig: "src=198.18.0.2 dst=203.0.113.7 sport=10000 dport=80", Reply: "src=203.0.113.7 dst=192.0.2.1 sport=80 dport=10000", NAT: "src 198.18.0.2:10000 to 192.0.2.1:10000",
 			Life: []string{"NEW SYN_SENT", "UPDATE SYN_RECV", "UPDATE ESTABLISHED [ASSURED]"}},
 		{Line: "…", Proto: "icmpv6", Orig: "src=2001:db8:f::2 dst=2001:db8::1 type=128 code=0 id=7", Reply: "src=2001:db8::1 dst=2001:db8:f::2 type=129 code=0 id=7", Status: "CONFIRMED", Timeout: 30},
 	}
@@ -235,6 +236,11 @@ func hostile() report.Data {
 	return d
 }
 
+// run is what the page of claims shows of an experiment.
+func run(name string, d report.Data) report.Data {
+	return report.Data{Test: name, Links: d.Links, Path: d.Path, Rules: []report.Rule{{Text: "iptables -t raw -A PREROUTING -j CT"}, {Text: "iptables -t mangle -A PREROUTING"}}}
+}
+
 // claims is a page of many rows.
 func claims() report.Page {
 	return report.Page{
@@ -243,10 +249,12 @@ func claims() report.Page {
 			{ID: "table-full", Claim: "with 7 entries free, 3 of 10 SYNs vanish between raw and mangle", Verdict: "confirmed",
 				Said: []report.Field{{Name: "captured", Value: "10"}, {Name: "raw", Value: "10"}, {Name: "mangle", Value: "7"}}, Quote: "they were hard dropped",
 				Got: []report.Field{{Name: "captured", Value: "10"}, {Name: "raw", Value: "10"}, {Name: "mangle", Value: "7"}, {Name: "entries", Value: "7"}, {Name: "dropped", Value: "3"}},
-				Why: "conntrack drops a packet that needs an entry and gets none", Reports: []report.Data{fullTable()}},
+				Why: "conntrack drops a packet that needs an entry and gets none", Reports: []report.Data{fullTable()},
+				Runs: []report.Data{run("run 1 of 2", fullTable()), run("run 2 of 2", passed())}},
 			{ID: "xdp", Claim: "an XDP program sees what conntrack drops", Verdict: "changed", Said: []report.Field{{Name: "seen", Value: "7"}, {Name: "speed", Value: "2 Mpps"}}, Got: []report.Field{{Name: "seen", Value: "10"}}, Why: "since 6.1"},
 			{ID: "early-drop", Claim: "early_drop needs un-assured entries", Verdict: "refined", Why: "and only in the same eight buckets"},
-			{ID: "errno", Claim: "sendto fails with EPERM", Verdict: "refuted", Said: []report.Field{{Name: "errno", Value: "EPERM"}}, Got: []report.Field{{Name: "errno", Value: "ENOBUFS"}}},
+			{ID: "errno", Claim: "sendto fails with EPERM", Verdict: "refuted", Said: []report.Field{{Name: "errno", Value: "EPERM"}}, Got: []report.Field{{Name: "errno", Value: "ENOBUFS"}},
+				Runs: []report.Data{run("10 packets", passed()), {Test: "again", Missing: []report.Missing{{Part: report.PartPath, Why: "path: needs nftables"}}}}},
 			{ID: "policy-counters", Claim: "policy counters count only if there is at least one rule in the chain", Verdict: "unsupported", Quote: "work only if there is at least one rule inside it", Why: "nftables has none"},
 			{ID: "flood", Claim: "a flood of a million", Error: "open /dev/net/tun: permission denied"},
 		},

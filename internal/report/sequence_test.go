@@ -105,18 +105,26 @@ func TestLinesAreTakenApart(t *testing.T) {
 		"IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [SEW], seq 1, win 65535, length 0",
 		"IP 198.18.0.2 > 192.0.2.1: ICMP echo request, id 1, seq 2, length 8",
 		"IP6 2001:db8::2.10000 > 2001:db8::1.53: UDP, length 5", "IP6 2001:db8::2 > 2001:db8::1: udp (frag 9:16@1480+)",
+		"IP 1.1.1.1 > 2.2.2.2: ICMP port unreachable for (IP 2.2.2.2.1 > 1.1.1.1.2: UDP, length 5), length 41",
+		"IP 1.1.1.1 > 2.2.2.2: ICMP fragmentation needed, mtu 576 for (IP 2.2.2.2 > 1.1.1.1: tcp), length 36",
+		"IP6 fe80::1 > fe80::2: ICMP6, time exceeded in transit for (IP6 fe80::2.1 > fe80::1.2: UDP, length 0), length 56",
+		"IP6 fe80::1 > fe80::2: ICMP6",
 		"IP 1.2.3.4.5 > 1.2.3.4.6: Flags [none], seq 1", "IP header cut after 10 bytes", "",
 	} {
 		got[s] = split(s)
 	}
 	want := map[string]words{
-		"IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [SEW], seq 1, win 65535, length 0": {"198.18.0.2", "192.0.2.1", "10000", "80", "SYN+ECE+CWR", "seq 1, win 65535, length 0"},
-		"IP 198.18.0.2 > 192.0.2.1: ICMP echo request, id 1, seq 2, length 8":         {"198.18.0.2", "192.0.2.1", "", "", "ICMP echo request", "id 1, seq 2, length 8"},
-		"IP6 2001:db8::2.10000 > 2001:db8::1.53: UDP, length 5":                       {"2001:db8::2", "2001:db8::1", "10000", "53", "UDP", "length 5"},
-		"IP6 2001:db8::2 > 2001:db8::1: udp (frag 9:16@1480+)":                        {"2001:db8::2", "2001:db8::1", "", "", "udp (frag 9:16@1480+)", ""},
-		"IP 1.2.3.4.5 > 1.2.3.4.6: Flags [none], seq 1":                               {"1.2.3.4", "1.2.3.4", "5", "6", "TCP [none]", "seq 1"},
-		"IP header cut after 10 bytes":                                                {What: "IP header cut after 10 bytes"},
-		"":                                                                            {},
+		"IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [SEW], seq 1, win 65535, length 0":                                      {"198.18.0.2", "192.0.2.1", "10000", "80", "SYN+ECE+CWR", "seq 1, win 65535, length 0"},
+		"IP 198.18.0.2 > 192.0.2.1: ICMP echo request, id 1, seq 2, length 8":                                              {"198.18.0.2", "192.0.2.1", "", "", "ICMP echo request", "id 1, seq 2, length 8"},
+		"IP6 2001:db8::2.10000 > 2001:db8::1.53: UDP, length 5":                                                            {"2001:db8::2", "2001:db8::1", "10000", "53", "UDP", "length 5"},
+		"IP6 2001:db8::2 > 2001:db8::1: udp (frag 9:16@1480+)":                                                             {"2001:db8::2", "2001:db8::1", "", "", "udp (frag 9:16@1480+)", ""},
+		"IP 1.1.1.1 > 2.2.2.2: ICMP port unreachable for (IP 2.2.2.2.1 > 1.1.1.1.2: UDP, length 5), length 41":             {"1.1.1.1", "2.2.2.2", "", "", "ICMP port unreachable", "for (IP 2.2.2.2.1 > 1.1.1.1.2: UDP, length 5), length 41"},
+		"IP 1.1.1.1 > 2.2.2.2: ICMP fragmentation needed, mtu 576 for (IP 2.2.2.2 > 1.1.1.1: tcp), length 36":              {"1.1.1.1", "2.2.2.2", "", "", "ICMP fragmentation needed", "mtu 576 for (IP 2.2.2.2 > 1.1.1.1: tcp), length 36"},
+		"IP6 fe80::1 > fe80::2: ICMP6, time exceeded in transit for (IP6 fe80::2.1 > fe80::1.2: UDP, length 0), length 56": {"fe80::1", "fe80::2", "", "", "ICMP6 time exceeded in transit", "for (IP6 fe80::2.1 > fe80::1.2: UDP, length 0), length 56"},
+		"IP6 fe80::1 > fe80::2: ICMP6":                  {"fe80::1", "fe80::2", "", "", "ICMP6", ""},
+		"IP 1.2.3.4.5 > 1.2.3.4.6: Flags [none], seq 1": {"1.2.3.4", "1.2.3.4", "5", "6", "TCP [none]", "seq 1"},
+		"IP header cut after 10 bytes":                  {What: "IP header cut after 10 bytes"},
+		"":                                              {},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -6,17 +6,20 @@ import (
 	"strings"
 )
 
-// timelineText is the timeline, a line each; what was lost is marked at the left.
+// timelineText is the timeline, a line each, in the form of observe.Timeline's String: what is missing stands in brackets
+// at the end.
 func (d Data) timelineText() []string {
 	var out []string
 	for _, m := range d.Timeline {
-		mark := " "
-		if m.Loss {
-			mark = "!"
-		}
-		out = append(out, fmt.Sprintf("%s %13s  %-6s %s", mark, since(m.At), oneLine(m.Kind), oneLine(m.Line)))
+		out = append(out, fmt.Sprintf("%s %-6s %s", d.Time.Add(m.At).Format("15:04:05.000000"), oneLine(m.Kind), oneLine(m.Text())))
 	}
-	return d.rest(out, d.Omitted.Timeline, PartTimeline)
+	out = d.rest(out, d.Omitted.Timeline, PartTimeline)
+	for _, part := range []string{PartFrames, "reasons", "trace", "events", "drops", "counts"} {
+		if why := d.missing(part); why != "" {
+			out = append(out, fmt.Sprintf("(%s: %s)", part, oneLine(why)))
+		}
+	}
+	return out
 }
 
 // flowsText is the flows by their canonical lines, sorted, so that two of these files can be compared.
@@ -57,7 +60,11 @@ func (d Data) sysctlText() []string {
 			out = append(out, fmt.Sprintf("-%s = %s", oneLine(s.Name), oneLine(s.Before)))
 		}
 		if s.After != "" {
-			out = append(out, fmt.Sprintf("+%s = %s", oneLine(s.Name), oneLine(s.After)))
+			line := fmt.Sprintf("+%s = %s", oneLine(s.Name), oneLine(s.After))
+			if s.By != "" {
+				line += " # by " + oneLine(s.By)
+			}
+			out = append(out, line)
 		}
 	}
 	return d.rest(out, 0, PartSysctls)

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -15,19 +16,21 @@ const (
 // view is Data as the template wants it.
 type view struct {
 	Data
-	ID       string // what the names of places in the page begin with
-	Head     headline
-	DiffText []diffLine
-	Drawings []drawing // the wide one and the narrow one; none without a path
-	Quiet    string    // the hooks that no packet met
-	Seq      sequence
-	Flows    []kept[Flow]
-	Rules    []kept[Rule]
-	Timeline []kept[Moment]
-	Facts    []Count // the statistics that are not zero
-	Zeros    string  // the names of those that are
-	Why      map[string]string
-	Other    []Missing
+	ID          string // what the names of places in the page begin with
+	Head        headline
+	DiffText    []diffLine
+	Drawings    []drawing // the wide one and the narrow one; none without a path
+	Quiet       string    // the hooks that no packet met
+	Seq         sequence
+	Flows       []kept[Flow]
+	Rules       []kept[Rule]
+	Timeline    []kept[Moment]
+	Facts       []Count  // the statistics that are not zero
+	Zeros       string   // the names of those that are
+	Settings    []Sysctl // those that ctexp has not set
+	OwnSettings []Sysctl
+	Why         map[string]string
+	Other       []Missing
 }
 
 func newView(d Data, id string) view {
@@ -43,6 +46,11 @@ func newView(d Data, id string) view {
 		v.Drawings = []drawing{d.wide(), d.narrow()}
 	}
 	v.Quiet = hooks(quiet)
+	ours := len(d.Sysctls) // they come last
+	if i := slices.IndexFunc(d.Sysctls, func(s Sysctl) bool { return rank(s.By) > 0 }); i >= 0 {
+		ours = i
+	}
+	v.Settings, v.OwnSettings = d.Sysctls[:ours], d.Sysctls[ours:]
 	var zeros []string
 	for _, c := range d.Stats {
 		if c.N == 0 {

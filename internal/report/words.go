@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // class makes the name of a style of a word, and of nothing that could be two: "no answer" is "noanswer".
@@ -27,6 +28,27 @@ func breaks(name string) []string {
 		before = r
 	}
 	return append(out, name[begin:])
+}
+
+// piece is a part of a text behind which a line may end, and inside of which it should not.
+type piece struct {
+	Text  string
+	Whole bool // it is short enough to be kept whole on any screen
+}
+
+// pieces divides a text behind blanks, commas and bars.
+func pieces(s string) []piece {
+	const whole = 24
+	var out []piece
+	for s != "" {
+		n := len(s)
+		if i := strings.IndexAny(s, " ,|"); i >= 0 {
+			n = i + 1
+		}
+		out = append(out, piece{s[:n], utf8.RuneCountInString(s[:n]) <= whole})
+		s = s[n:]
+	}
+	return out
 }
 
 // count prints a number that may be negative.

@@ -19,6 +19,16 @@ func TestNamesOfTestsMayBreakBetweenWords(t *testing.T) {
 	}
 }
 
+func TestListsBreakBehindTheirCommas(t *testing.T) {
+	t.Parallel()
+	const long = "of_more_than_twenty_four_characters"
+	got := pieces("CONFIRMED,SRC_NAT|x y" + long)
+	want := []piece{{"CONFIRMED,", true}, {"SRC_NAT|", true}, {"x ", true}, {"y" + long, false}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 func TestControlCharactersHavePictures(t *testing.T) {
 	t.Parallel()
 	got := visible("a\x1b[31m\tb\n\x00\x7f\u202e\u00a0\xff\u0085c")

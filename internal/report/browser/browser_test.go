@@ -164,6 +164,11 @@ func (r result) probes() map[string]string {
 			out[p.Name] = strconv.FormatUint(p.Packets, 10)
 		}
 	}
+	for _, l := range r.Path.Losses {
+		if strings.HasSuffix(l.From, "/ingress") { // what the links have brought
+			out[l.From] = strconv.FormatUint(l.Of, 10)
+		}
+	}
 	if n := r.Path.Silenced; n > 0 {
 		out["silenced/output"] = strconv.FormatUint(n, 10)
 	}

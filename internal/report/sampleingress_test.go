@@ -1,0 +1,23 @@
+package report_test
+
+import "github.com/ctexp/go-ctexp/internal/report"
+
+// beforeHooks is of two families, of whose packets some met no hook and of one nothing but that is known.
+func beforeHooks() report.Data {
+	d := fullTable()
+	d.Test, d.Failed, d.Diff, d.Room = "TestPacketsThatMeetNoHook", false, "", report.Room{}
+	d.Path = report.Path{
+		Points: append(standard("ipv4", map[string][]uint64{
+			"prerouting": {7, 7, 7, 7, 7, 7, 7}, "input": {7, 7, 7, 7, 7, 7},
+		}), standard("ipv6", nil)...),
+		Losses: []report.Loss{
+			{Family: "ipv4", From: "link/ingress", To: "defrag/prerouting", Lost: 3, Of: 10, Why: "a bad checksum of the IP header (IpExtInCsumErrors +1); dropped by nft netdev u in: tcp dport 80 drop [packets 2 bytes 80]"},
+			{Family: "ipv6", From: "ip6/link/ingress", To: "ip6/defrag/prerouting", Lost: 2, Of: 2, Why: "fewer bytes than the IPv6 header says (Ip6InTruncatedPkts +2)"},
+		},
+		Arrived: []report.Count{{Name: "ipv4", N: 10}, {Name: "ipv6", N: 2}},
+		MIB:     []report.Count{{Name: "Ip6InTruncatedPkts", N: 2}, {Name: "IpExtInCsumErrors", N: 1}},
+		Thrown:  []report.Thrown{{Family: "ipv4", Reason: "IP_CSUM", Function: "ip_rcv_core", Packets: 1}},
+		Notes:   []string{"the kernel drops IP_CSUM in ip_rcv_core"},
+	}
+	return d
+}
