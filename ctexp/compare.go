@@ -107,7 +107,7 @@ func try(ctx context.Context, cfg netnsenv.Config, rules []netnsenv.Ruleset, pac
 	for i, p := range packets {
 		link := lab.linkOf(p)
 		if _, err := lab.InjectBy(ctx, link, inject.Packets(p)); err != nil {
-			return nil, fmt.Errorf("packet %d: %w", i+1, err)
+			return nil, numbered(err, i+1)
 		}
 		after, err := lab.Observer.Path(ctx)
 		if err != nil {

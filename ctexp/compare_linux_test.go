@@ -110,7 +110,7 @@ func TestWrongComparisonsAreRefused(t *testing.T) {
 		"ctexp: compare: 1 policies: want two or more":     {[]ctexp.Policy{good}, nil},
 		`ctexp: compare: policy "good": the name is taken`: {[]ctexp.Policy{good, good}, nil},
 		`ctexp: compare: policy "bad": netnsenv: `:         {[]ctexp.Policy{good, missing}, nil},
-		`packet 1: `: {[]ctexp.Policy{good, {}}, []inject.Packet{make(inject.Packet, 5000)}},
+		"send packet 1 to tun0: 5000 bytes into":           {[]ctexp.Policy{good, {}}, []inject.Packet{make(inject.Packet, 5000)}},
 	} {
 		_, err := ctexp.Compare(t.Context(), netnsenv.Config{Links: veth}, tt.policies, inject.Packets(tt.packets...))
 		if errors.Is(err, errors.ErrUnsupported) {

@@ -46,7 +46,7 @@ func (f Fate) Same(other Fate) bool {
 func (l *Lab) fate(ctx context.Context, p inject.Packet, path observe.Path) (f Fate, err error) {
 	var how []string
 	for _, loss := range path.Losses() {
-		if strings.HasPrefix(loss.Why, "never confirmed") { // it goes on, without an entry
+		if loss.Unconfirmed() { // it goes on, without an entry
 			continue
 		}
 		hook := loss.From[strings.LastIndex(loss.From, "/")+1:]

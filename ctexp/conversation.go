@@ -32,7 +32,19 @@ func (x *Experiment) TCP(link string, f inject.Flow) *TCP {
 // Handshake opens a connection between two ends, with the host as router between them; see inject.Handshake.
 func (x *Experiment) Handshake(client, server *TCP) {
 	x.t.Helper()
+	if client == nil || server == nil {
+		panic("ctexp: Handshake of a nil TCP")
+	}
 	x.do("Handshake", func(ctx context.Context) error { return inject.Handshake(ctx, client.TCPPeer, server.TCPPeer) })
+}
+
+// Teardown closes a connection between two ends, first the direction of the first one; see inject.Teardown.
+func (x *Experiment) Teardown(first, second *TCP) {
+	x.t.Helper()
+	if first == nil || second == nil {
+		panic("ctexp: Teardown of a nil TCP")
+	}
+	x.do("Teardown", func(ctx context.Context) error { return inject.Teardown(ctx, first.TCPPeer, second.TCPPeer) })
 }
 
 // Connect opens a connection; see inject.TCPPeer.Connect.
@@ -89,7 +101,7 @@ func (c *TCP) Ack() { c.t().Helper(); c.step("Ack", c.TCPPeer.Ack) }
 // Fin closes this direction; see inject.TCPPeer.Fin.
 func (c *TCP) Fin() { c.t().Helper(); c.step("Fin", c.TCPPeer.Fin) }
 
-// Close closes both directions; see inject.TCPPeer.Close.
+// Close closes both directions, with another end that answers by itself; see inject.TCPPeer.Close and, for two scripts, Teardown.
 func (c *TCP) Close() { c.t().Helper(); c.step("Close", c.TCPPeer.Close) }
 
 // Retransmit sends the last segment again that had data, SYN or FIN; see inject.TCPPeer.Retransmit.

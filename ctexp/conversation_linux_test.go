@@ -58,12 +58,7 @@ func TestRouterBetweenTwoScripts(t *testing.T) {
 	server.Expect(inject.Segment{Payload: []byte("ping")})
 	server.Write([]byte("pong"))
 	client.Expect(inject.Segment{Payload: []byte("pong"), Ack: new(uint32(5))})
-	client.Fin()
-	server.Expect(inject.Segment{Flags: inject.FlagFIN | inject.FlagACK})
-	server.Fin()
-	client.Expect(inject.Segment{Flags: inject.FlagFIN | inject.FlagACK})
-	client.Ack()
-	server.ExpectAck()
+	x.Teardown(client, server)
 	client.ExpectNothing()
 	x.ExpectNothing()
 }
@@ -92,7 +87,7 @@ func TestRouterBetweenDatagrams(t *testing.T) {
 	}
 
 	x.Echo("tun0", inside.Addr(), netip.MustParseAddr("203.0.113.1")).Ping(nil) // the router itself
-	x.Expect(inject.Want{Out: "tun0", ICMP: &nf.ICMPTuple{Type: 0, ID: 1}, Dst: netip.AddrPortFrom(inside.Addr(), 0)})
+	x.Expect(inject.Want{Out: "tun0", ICMPType: new(uint8(0)), ICMPID: new(uint16(1)), Dst: netip.AddrPortFrom(inside.Addr(), 0)})
 	x.ExpectNothing()
 }
 

@@ -53,11 +53,12 @@
 //	client.ExpectNothing()
 //
 // The other end may as well be a socket of the host: x.Env.Listen and client.Connect(), or server.AcceptDial(). In a Segment
-// numbers count from the first of each side, and what is left out is right, or any.
+// numbers count from the first of each side, and what is left out is right, or any. x.Teardown closes between two scripts.
 //
 // Whatever the host sends, x.Expect takes it by a Want, of which every field that is nil or zero says nothing. An expectation
 // that is not met shows what was wanted, what there was and all that came. What the host answers and forwards by itself is
-// there at once; for what its sockets and timers send an expectation waits, that of nothing never does.
+// there at once; for what its sockets and timers send an expectation waits, that of nothing never does. Nor does an end of a
+// conversation wait any longer for which a reset or an ICMP error has come.
 //
 // # What cannot be done here
 //
@@ -67,8 +68,9 @@
 //
 // # When a test fails
 //
-// its log has, without being asked, the path that the packets took with the count at each probe and where they were
-// lost, the flows, the rules with their counters and the captured packets. A page with all of it is kept, which begins with
-// what the test wanted if that was said by the Experiment's own Errorf. With CTEXP_HOLD=1 a failed test keeps its
-// namespace open until it is interrupted and prints the nsenter line that leads into it.
+// or panics, its log has, without being asked, the path that the packets took with the count at each probe and where they
+// were lost, the flows, the rules with their counters and the captured packets. A page with all of it is kept, which begins
+// with what the test wanted if that was said by the Experiment's own Errorf; of several Experiments in a test each has its
+// page, and says which one it is. With CTEXP_HOLD=1 a failed test keeps its namespace open until it is interrupted and
+// prints the nsenter line that leads into it.
 package ctexp

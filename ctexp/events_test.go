@@ -109,6 +109,10 @@ func TestFlushByFilter(t *testing.T) {
 	if left := x.Flows(nf.Filter{Proto: nf.TCP}); len(left) != 3 {
 		t.Errorf("left: %v", left)
 	}
+	x.Inject(inject.UDPs(2, web))
+	if n, err := x.Lab.Flush(t.Context(), nf.Filter{Proto: nf.UDP}, nf.Filter{Proto: nf.TCP}); n != 5 || err != nil {
+		t.Errorf("by two filters %d entries were flushed, %v; want 5", n, err)
+	}
 }
 
 // With the receive buffer that an ordinary user gets by default, Inject loses no event, though each SYN makes an entry that

@@ -8,7 +8,7 @@ import (
 
 // Expect takes the first packet that the host has sent, that nobody has taken yet and that w means, whatever came before
 // it. It waits for what sockets and timers of the host send, until the test's deadline, 10 s at most; see Inbox.Patience.
-// If none comes the test fails, with what was wanted of the nearest packet and with every packet that came.
+// If none comes the test fails, with what was wanted, the nearest packet and every packet that came.
 func (x *Experiment) Expect(w inject.Want) (p inject.Packet) {
 	x.t.Helper()
 	x.do("Expect", func(ctx context.Context) error {
@@ -19,8 +19,8 @@ func (x *Experiment) Expect(w inject.Want) (p inject.Packet) {
 	return p
 }
 
-// ExpectNothing fails the test if the host has sent a packet that one of wants means and that nobody has taken; without
-// wants, if it has sent any. It does not wait.
+// ExpectNothing fails the test if the host has sent a packet that one of wants means, whatever its checksums are, and that
+// nobody has taken; without wants, if it has sent any. It does not wait.
 func (x *Experiment) ExpectNothing(wants ...inject.Want) {
 	x.t.Helper()
 	x.do("ExpectNothing", func(ctx context.Context) error { return x.Inbox.ExpectNothing(ctx, wants...) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -11,16 +12,21 @@ import (
 )
 
 // Experiment is a Lab for one test. Its methods have no error results: what goes wrong fails the test at once, so they
-// are for the test's own goroutine; others use the Lab.
+// are for the test's own goroutine; others use the Lab. A subtest is a test of its own: with the Experiment of its parent
+// it would fail, and with Fatalf end, the parent. It makes an Experiment for itself, or asks the Lab and fails by its own t.
+//
+// A test may have several, joined by Join or not. If it fails, each of them says which one it is and where it was made.
 type Experiment struct {
 	*Lab
 	t        TB
+	order    int    // which one of the test it is, from 1
+	place    string // where it was made
 	failures failures
 }
 
 // New opens a Lab for the test and closes it at its end. The test skips if this machine cannot do what the Config asks for
-// (see the package's documentation), and fails if the Config is wrong. If the test fails, its log shows what happened in
-// the Lab.
+// (see the package's documentation), and fails if the Config is wrong. If the test fails or panics, its log shows what
+// happened in the Lab.
 func New(t TB, cfg netnsenv.Config) *Experiment {
 	t.Helper()
 	ctx, cancel := operation(t)
@@ -31,7 +37,7 @@ func New(t TB, cfg netnsenv.Config) *Experiment {
 		return nil // a fake TB goes on
 	}
 	lab.Inbox.Patience = longest
-	x := &Experiment{Lab: lab, t: t}
+	x := &Experiment{Lab: lab, t: t, order: sisters.enter(t), place: caller()}
 	t.Cleanup(x.close)
 	checkLacks(t, lab.Env)
 	return x
@@ -40,12 +46,18 @@ func New(t TB, cfg netnsenv.Config) *Experiment {
 // close ends the experiment, and explains the test's failure before everything is gone.
 func (x *Experiment) close() {
 	x.t.Helper()
-	if x.t.Failed() {
-		ctx, cancel := operation(x.t)
+	defer sisters.leave(x.t)
+	panics := panicking()
+	if panics {
+		x.failures.add("the test panicked: what with, go test says at the end of the log")
+	}
+	if panics || x.t.Failed() {
+		ctx, cancel := explaining(x.t)
 		defer cancel()
 		k := x.look(ctx)
-		x.t.Logf("%s\n--- %s", x.report(k), x.keepArtifacts(k))
-		hold(x.t, x.Env)
+		d := x.reportData(k, x.name())
+		x.t.Logf("%s\n--- %s", x.reportText(k, d, x.which()), x.keepArtifacts(k, d))
+		hold(x.name(), x.Env)
 	}
 	if err := x.Lab.Close(); err != nil {
 		x.t.Logf("ctexp: close: %v", err)
@@ -108,10 +120,13 @@ func (x *Experiment) Trace() []observe.Step {
 }
 
 // Await waits until cond holds, for what happens by itself after Inject has returned. The test fails, with what in
-// its message, if it does not before the test's deadline; without one after 30 s.
+// its message, if it does not within 30 s, or before the test's deadline if that is sooner. For what takes longer there is
+// Lab.Await.
 func (x *Experiment) Await(what string, cond func() bool) {
 	x.t.Helper()
 	x.do("Await "+what, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(patience), patience)
+		defer cancel()
 		return x.Lab.Await(ctx, func() (bool, error) { return cond(), nil })
 	})
 }

@@ -109,7 +109,7 @@ func TestAwaitGivesUpInTime(t *testing.T) {
 		d.at = time.Now().Add(2 * time.Second)
 		x.Await("the moon", func() bool { return false })
 	})
-	if !fake.failed || !strings.Contains(log, "Await the moon: context deadline exceeded") || !d.failed.Before(d.at) {
+	if !fake.failed || !strings.Contains(log, "Await the moon: not before the test's deadline") || !d.failed.Before(d.at) {
 		t.Errorf("failed %v, %v before the deadline: %s", fake.failed, d.at.Sub(d.failed), log)
 	}
 }

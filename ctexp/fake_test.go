@@ -51,6 +51,7 @@ type fakeTB struct {
 	log      strings.Builder
 	failed   bool
 	skipped  bool
+	panics   bool // the test function does, and is meant to
 	cleanups []func()
 }
 
@@ -87,6 +88,11 @@ func (f *fakeTB) run(test func(f *fakeTB)) string {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer func() {
+			if f.panics {
+				f.Logf("panic: %v", recover())
+			}
+		}()
 		defer func() {
 			for _, c := range slices.Backward(f.cleanups) {
 				c()

@@ -14,15 +14,15 @@ import (
 const envHold = "CTEXP_HOLD"
 
 // hold waits until it is interrupted if the user has asked for that, so that the namespace can be looked at. It speaks
-// past the test's log, which go test shows only afterwards.
-func hold(t TB, env *netnsenv.Env) {
+// past the test's log, which go test shows only afterwards. Of several experiments of a test each waits in its turn.
+func hold(name string, env *netnsenv.Env) {
 	if os.Getenv(envHold) != "1" {
 		return
 	}
 	interrupt := make(chan os.Signal, 1)
 	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(interrupt)
-	fmt.Fprintf(os.Stderr, "%s failed; its namespace stays until ^C. To enter it (with go test -timeout 0 for as long as you like):\n\t%s\n", t.Name(), enterLine(env))
+	fmt.Fprintf(os.Stderr, "%s failed; its namespace stays until ^C. To enter it (with go test -timeout 0 for as long as you like):\n\t%s\n", name, enterLine(env))
 	<-interrupt
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net"
+	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
@@ -29,6 +31,7 @@ func (l *Lab) InjectBy(ctx context.Context, link string, packets iter.Seq[inject
 }
 
 // InjectFrames is InjectBy for whole frames of Ethernet, which only veth links take: elsewhere the error is an *nf.UnsupportedError.
+// What the host sends as frames (addresses, tags, ARP) the Observer has, see Experiment.InjectFrames.
 func (l *Lab) InjectFrames(ctx context.Context, link string, frames iter.Seq[inject.Frame]) (int, error) {
 	to, err := l.linkNamed(link)
 	if err != nil {
@@ -53,9 +56,25 @@ func (l *Lab) firstLink() (*netnsenv.Link, error) {
 func (l *Lab) linkNamed(name string) (*netnsenv.Link, error) {
 	link := l.Env.Link(name)
 	if link == nil {
-		return nil, fmt.Errorf("the Env has no link %q", name)
+		return nil, l.noLink(name)
 	}
 	return link, nil
+}
+
+// noLink says why there is no link of that name, and which there are.
+func (l *Lab) noLink(name string) error {
+	var names []string
+	for _, link := range l.Env.Links() {
+		names = append(names, link.Name())
+	}
+	links := "it has none"
+	if len(names) > 0 {
+		links = "there are " + strings.Join(names, ", ")
+	}
+	if l.Env.Do(func() error { _, err := net.InterfaceByName(name); return err }) == nil {
+		return fmt.Errorf("%s is a wire, or another interface that nothing is injected by; of links %s", name, links)
+	}
+	return fmt.Errorf("the Env has no link %q; %s", name, links)
 }
 
 // send lets Observer and Inbox take what they have seen once in a while, so that no buffer of the kernel runs over; behind
@@ -113,6 +132,11 @@ func (x *Experiment) InjectBy(link string, packets iter.Seq[inject.Packet]) {
 }
 
 // InjectFrames sends whole frames of Ethernet by the link of that name, which is a veth; the test skips where it is none.
+//
+// Expect sees packets alone. Frames that the host sends, with their addresses and tags, and ARP, are among x.Frames():
+//
+//	answer := observe.FrameMatch{Packet: nf.Match{Out: "eth0"}, EtherType: 0x0806, DstMAC: neighbour}
+//	got := answer.Select(x.Frames())
 func (x *Experiment) InjectFrames(link string, frames iter.Seq[inject.Frame]) {
 	x.t.Helper()
 	x.do("InjectFrames", func(ctx context.Context) error {

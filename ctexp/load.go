@@ -2,6 +2,7 @@ package ctexp
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 )
@@ -12,7 +13,10 @@ import (
 func (x *Experiment) Load(rules ...netnsenv.Ruleset) {
 	x.t.Helper()
 	x.do("Load", func(ctx context.Context) error {
-		for _, r := range rules {
+		for i, r := range rules {
+			if r == nil {
+				panic(fmt.Sprintf("ctexp: Load: ruleset %d is nil", i+1))
+			}
 			if err := r.Load(ctx, x.Env); err != nil {
 				return err
 			}

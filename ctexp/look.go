@@ -2,6 +2,8 @@ package ctexp
 
 import (
 	"context"
+	"errors"
+	"os"
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -40,8 +42,21 @@ func (l *Lab) look(ctx context.Context) (k look) {
 
 // lacks returns why a part of the record could not be had, or not whole: "frames", "reasons", "trace" or "events".
 func (k look) lacks(part string) error {
+	if len(k.record.Missing) == 0 {
+		return k.recordErr // not even begun
+	}
 	for _, err := range k.record.Missing {
 		if what, _, _ := strings.Cut(err.Error(), ":"); what == part {
+			return err
+		}
+	}
+	return nil
+}
+
+// closed returns why nothing can be had any more of a Lab that is closed; nil if it is open.
+func (k look) closed() error {
+	for _, err := range []error{k.tallyErr, k.flowsErr, k.recordErr} {
+		if errors.Is(err, os.ErrClosed) {
 			return err
 		}
 	}

@@ -39,10 +39,15 @@ func (l *Lab) Echo(link string, src, dst netip.Addr) (*inject.EchoPeer, error) {
 }
 
 // AcceptDial has a socket of the host under test dial the peer's own address, lets it connect, and returns it. It is closed
-// with the Env.
+// with the Env. Where the socket fails, the error says why.
 func (l *Lab) AcceptDial(ctx context.Context, p *inject.TCPPeer) (net.Conn, error) {
-	dialing, cancel := context.WithCancel(ctx)
-	defer cancel()
+	if p == nil {
+		panic("ctexp: AcceptDial of a nil TCPPeer")
+	}
+	dialing, cancelDial := context.WithCancel(ctx)
+	defer cancelDial()
+	accepting, cancelAccept := context.WithCancelCause(ctx)
+	defer cancelAccept(nil)
 	type dialed struct {
 		conn net.Conn
 		err  error
@@ -50,21 +55,24 @@ func (l *Lab) AcceptDial(ctx context.Context, p *inject.TCPPeer) (net.Conn, erro
 	done, to := make(chan dialed, 1), p.Flow().Src.String()
 	go func() {
 		conn, err := l.Env.Dial(dialing, "tcp", to)
+		if err != nil {
+			cancelAccept(err)
+		}
 		done <- dialed{conn, err}
 	}()
-	err := p.Accept(ctx)
+	err := p.Accept(accepting)
 	if err != nil {
-		cancel()
+		cancelDial()
 	}
 	socket := <-done
 	if err == nil {
-		err = socket.err
+		return socket.conn, socket.err
 	}
-	if err != nil && socket.conn != nil {
+	if socket.conn != nil {
+		err = fmt.Errorf("%w\nthe socket is connected to %v all the same, but not by this script", err, socket.conn.RemoteAddr())
 		socket.conn.Close()
-		return nil, err
 	}
-	return socket.conn, err
+	return nil, err
 }
 
 // byLink sends by a link of a Lab.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/inject"
@@ -192,6 +193,24 @@ func TestSocketDialsOverIPv6(t *testing.T) {
 	asks.Ping([]byte("ping"))
 	asks.ExpectReply([]byte("ping"))
 	x.ExpectNothing()
+}
+
+// A socket that has found somebody else is not this script's.
+func TestAcceptDialOfAnotherServerSaysSo(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{})
+	if _, err := x.Env.Listen(t.Context(), "tcp", "192.0.2.1:80"); err != nil {
+		t.Fatal(err)
+	}
+	x.Inbox.Patience = time.Second
+	server, err := x.Lab.TCP("tun0", inject.Flow{Src: netip.MustParseAddrPort("192.0.2.1:80")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "the socket is connected to 192.0.2.1:80 all the same, but not by this script"
+	if socket, err := x.Lab.AcceptDial(t.Context(), server); socket != nil || err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, %v", socket, err)
+	}
 }
 
 // Who gives up takes the dialing socket with him.

@@ -2,12 +2,14 @@ package ctexp_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
@@ -84,6 +86,35 @@ func TestARecordingOfAnObserverMakesTheSameFlows(t *testing.T) {
 				t.Errorf("flows, recorded and replayed:\n%s", diff)
 			}
 		})
+	}
+}
+
+// The host drops what is tagged for a VLAN that it does not have: so it does when that is replayed.
+func TestARecordingKeepsItsTags(t *testing.T) {
+	t.Parallel()
+	cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{{
+		Name: "eth0", Kind: netnsenv.Veth, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")},
+	}}}
+	x, y := ctexp.New(t, cfg), ctexp.New(t, cfg)
+	link := x.Env.Link("eth0")
+	frame := func(i int) inject.Frame {
+		return web.Nth(i).UDP(nil).Frame(link.PeerHardwareAddr(), link.HardwareAddr())
+	}
+	x.InjectFrames("eth0", inject.Frames(frame(0), frame(1).VLAN(7), frame(2).VLAN(0), frame(3).VLAN(8).VLAN(7)))
+
+	got := y.Replay(inject.ReadRecording(recorded(t, x)), inject.Replay{})
+
+	tags := func(x *ctexp.Experiment) (all []string) {
+		for _, f := range x.Frames() {
+			all = append(all, fmt.Sprint(f.Dir, f.VLANs()))
+		}
+		return all
+	}
+	if diff := cmp.Diff(tags(x), tags(y)); diff != "" || got.Sent != 4 {
+		t.Errorf("%v; tags, recorded and replayed:\n%s", got, diff)
+	}
+	if diff := ctexp.Diff(flows(x), flows(y)); diff != "" || len(flows(x)) != 2 {
+		t.Errorf("flows %v, recorded and replayed:\n%s", flows(x), diff)
 	}
 }
 

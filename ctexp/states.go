@@ -23,7 +23,7 @@ func (l *Lab) States(ctx context.Context, flow nf.Tuple, packets iter.Seq[inject
 	var states []string
 	for p := range packets {
 		if _, err := l.InjectBy(ctx, l.linkOf(p), inject.Packets(p)); err != nil {
-			return states, err
+			return states, numbered(err, len(states)+1)
 		}
 		e, err := l.Observer.Get(ctx, flow, 0)
 		switch {
@@ -32,10 +32,20 @@ func (l *Lab) States(ctx context.Context, flow nf.Tuple, packets iter.Seq[inject
 		case errors.Is(err, fs.ErrNotExist):
 			states = append(states, "none")
 		default:
-			return states, fmt.Errorf("state after packet %d: %w", len(states), err)
+			return states, fmt.Errorf("state after packet %d: %w", len(states)+1, err)
 		}
 	}
 	return states, nil
+}
+
+// numbered gives a packet that could not be sent its number among those that were sent one by one.
+func numbered(err error, n int) error {
+	var failed *inject.SendError
+	if errors.As(err, &failed) {
+		failed.Number = n
+		return err
+	}
+	return fmt.Errorf("packet %d: %w", n, err)
 }
 
 // linkOf returns the name of the link that the source of a packet is behind.

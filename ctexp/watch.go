@@ -23,11 +23,12 @@ func Watch(ctx context.Context, env *netnsenv.Env, cfg observe.Config) (*Lab, er
 	if err != nil {
 		return nil, err
 	}
+	opened := time.Now() // before anything is recorded: what happens while it opens is no earlier
 	obs, err := observe.Open(ctx, env, cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &Lab{Env: env, Observer: obs, Inbox: inbox, opened: time.Now()}, nil
+	return &Lab{Env: env, Observer: obs, Inbox: inbox, opened: opened}, nil
 }
 
 // emptyInbox returns an Inbox without what was left unread before.

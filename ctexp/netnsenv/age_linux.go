@@ -45,6 +45,11 @@ func (t *Table) AgeWith(ctx context.Context, d time.Duration, find func(nf.Filte
 	if len(filters) == 0 {
 		filters = []nf.Filter{{}}
 	}
+	for _, f := range filters {
+		if err := spareFiller(f); err != nil {
+			return 0, fmt.Errorf("age by %v: %w", d, err)
+		}
+	}
 	if find == nil {
 		find = t.list
 	}

@@ -140,6 +140,13 @@ func TestAgeRefusesWhatIsNoTime(t *testing.T) {
 			t.Errorf("%v: %v, want %q", d, err, want)
 		}
 	}
+	filler := nf.Filter{Zone: nf.InZone(65535)}
+	if _, err := e.Age(t.Context(), time.Second, nf.Filter{}, filler); err == nil || err.Error() != "age by 1s: zone 65535 belongs to the filler" {
+		t.Errorf("the filler: %v", err)
+	}
+	if _, err := e.Table().Flush(t.Context(), filler); err == nil || err.Error() != "flush: zone 65535 belongs to the filler" {
+		t.Errorf("flush the filler: %v", err)
+	}
 	create(t, e, lasting(1, 10))
 	if n, err := e.Age(t.Context(), 0); n != 0 || err != nil || count(t, e) != 1 {
 		t.Errorf("by nothing: %d, %v", n, err)

@@ -49,8 +49,23 @@ type Config struct {
 	Trace bool
 }
 
-// SysctlChange is a sysctl that is not what it was when the namespace was new.
-type SysctlChange struct{ Name, Before, After string }
+// SysctlChange is a sysctl that is not as in a new namespace.
+type SysctlChange struct {
+	Name          string // "net.netfilter.nf_conntrack_events"
+	Before, After string // in a new namespace, and now
+	// By says who has set what it is now.
+	By SysctlSetter
+}
+
+// SysctlSetter is who has set a sysctl.
+type SysctlSetter string
+
+// The setters.
+const (
+	ByCtexp  SysctlSetter = "ctexp"         // the Env itself: what it needs, or what makes it independent of the host
+	ByConfig SysctlSetter = "Config"        // Config.Sysctls or SetSysctl
+	ByOther  SysctlSetter = "somebody else" // a program inside, a Ruleset, or the kernel along with another sysctl
+)
 
 // Switch turns something on or off; the zero Switch is On.
 type Switch uint8
@@ -75,8 +90,9 @@ type LinkConfig struct {
 	// MTU in bytes; zero means 1500.
 	MTU int
 	// Mark has packets with this firewall mark go out by the link, whatever other links lead to the same addresses: the
-	// link's networks and Routes then stand in a routing table of their own, which its mark leads to first. Zero: the routes
-	// are for all packets.
+	// link's networks and Routes then stand in a routing table of their own, which its mark leads to first. Routes that
+	// are nil mean here what they mean without a mark: of an only link the default route, which then only marked packets
+	// have, of one among several none. Zero: the routes are for all packets.
 	Mark uint32
 	// ARP has the host ask for the Ethernet addresses of its neighbours, which the experiment then answers by WriteFrame,
 	// and answer who asks for its own; in IPv6 by neighbour discovery. Without it no question is asked or answered. It

@@ -9,12 +9,17 @@ import (
 
 // Helper is a Ruleset that has a conntrack helper read the flows that match: a ct helper object of nftables and the rule
 // that assigns it, set without the program nft. It takes effect on flows that begin after it is loaded and lives in a table
-// of its own.
+// of its own. A name that the kernel does not know, or a protocol that the helper does not read, is an error; a helper that
+// this kernel was built or started without is an nf.UnsupportedError.
+//
+// What a helper reads is up to the kernel. The one for FTP reads commands from the second data segment of a direction on: of
+// the first it only notes where the line ends (net/netfilter/nf_conntrack_ftp.c, help, find_nl_seq). A PORT right after the
+// handshake is passed on as it is; after one USER it is rewritten and expected.
 //
 //	netnsenv.Helper{Name: "ftp", Proto: nf.TCP, Match: nf.Match{DstPort: 21}}
 type Helper struct {
-	Name   string    // as conntrack names it: "ftp", "sip", "tftp", "irc", "amanda", "pptp", …
-	Proto  nf.Proto  // TCP or UDP
+	Name   string    // as conntrack names it: "ftp", "sip", "tftp", "irc", "amanda", "pptp", "RAS", …
+	Proto  nf.Proto  // TCP or UDP, whichever the helper reads
 	Match  nf.Match  // what the first packet of a flow must be like; its Proto may be left out
 	Family nf.Family // zero: both, where the helper has both
 	Zone   *uint16   // the flow's conntrack zone; nil: any

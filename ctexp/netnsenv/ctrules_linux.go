@@ -57,10 +57,7 @@ func (h Helper) Load(_ context.Context, e *Env) error {
 	err := h.load(e)
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		err = &nf.UnsupportedError{
-			Need: "helper " + h.Name,
-			Hint: fmt.Sprintf("sudo modprobe nf_conntrack_%s nf_nat_%s nft_ct, if the name is right for %v", h.Name, h.Name, h.Proto), Err: err,
-		}
+		err = h.missing(err)
 	case err == nil:
 		return nil
 	}

@@ -133,9 +133,14 @@ func TestWrongObjectsAreRefused(t *testing.T) {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
-	err := netnsenv.Helper{Name: "nonesuch", Proto: nf.TCP}.Load(t.Context(), e)
-	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "modprobe nf_conntrack_nonesuch") {
-		t.Errorf("a helper that there is not: %v", err)
+	for want, r := range map[string]netnsenv.Helper{ // no machine has them, so that nothing may skip
+		"want one of amanda, ftp, irc": {Name: "nonesuch", Proto: nf.TCP},
+		"it reads tcp, not udp":        {Name: "ftp", Proto: nf.UDP},
+		"it reads IPv4 only":           {Name: "irc", Proto: nf.TCP, Family: nf.IPv6},
+	} {
+		if err := r.Load(t.Context(), e); err == nil || errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: got %v, want %s", r, err, want)
+		}
 	}
 	left := slices.DeleteFunc(tablesOf(t, e), func(name string) bool { return name == "ctexp" })
 	if len(left) != 0 {

@@ -29,8 +29,9 @@ type Env struct {
 	table    *Table
 	room     RoomInfo
 	handles  handles
-	sysctls  []SysctlChange // only the thread uses it
-	kills    sync.Once      // to be done when the first program starts
+	reasons  bool                   // conntrack gives them
+	sysctls  map[string]sysctlWrite // by the path below /proc/sys; only the thread uses it
+	kills    sync.Once              // to be done when the first program starts
 
 	mu       sync.Mutex
 	assigned int     // objects that rules of ours assign, by which their tables are numbered
@@ -140,6 +141,9 @@ func (e *Env) addRules(ctx context.Context) error {
 	if err := e.addProbes(early, false); err != nil {
 		return err
 	}
+	if err := e.addInvalid(); err != nil {
+		return err
+	}
 	if err := e.loopbackUp(); err != nil {
 		return err
 	}
@@ -203,6 +207,9 @@ func (e *Env) Table() *Table { return e.table }
 // the caller. Sockets opened, files of /proc read and programs started by f belong to the namespace; what they
 // return works from any goroutine afterwards. f must not wait for something that itself needs Do.
 func (e *Env) Do(f func() error) error {
+	if f == nil {
+		panic("netnsenv: Do: the function is nil")
+	}
 	err := e.thread.Do(f)
 	if err == nsthread.ErrClosed {
 		return ErrClosed

@@ -51,6 +51,9 @@ func (l *Link) mac(at int) net.HardwareAddr {
 // ReadFrame returns the next frame that left by the link, from its Ethernet header on and with the tag of a VLAN that it
 // has. It takes turns with Read, which passes over frames that carry neither IPv4 nor IPv6: ask one of them alone. On a
 // tun the error is an *nf.UnsupportedError.
+//
+// In an Experiment the Inbox reads the links, also while something is sent, and what it reads is gone for ReadFrame: there
+// x.Frames() has every frame that has left.
 func (l *Link) ReadFrame(b []byte) (int, error) {
 	v, ok := l.dev.(*veth)
 	if !ok {

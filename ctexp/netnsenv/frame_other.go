@@ -15,3 +15,6 @@ func (l *Link) HardwareAddr() net.HardwareAddr { return nil }
 
 // PeerHardwareAddr returns nil.
 func (l *Link) PeerHardwareAddr() net.HardwareAddr { return nil }
+
+// WriteBy says that this is no Linux.
+func (l *Link) WriteBy(func(ifindex, most int) (int, error)) (int, error) { return 0, errLinux }

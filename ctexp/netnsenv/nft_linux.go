@@ -78,25 +78,28 @@ func (t nftText) Load(ctx context.Context, e *Env) error {
 	if err != nil {
 		return &nf.UnsupportedError{Need: "nft", Hint: "install nftables, on Debian and Ubuntu: apt-get install nftables", Err: err}
 	}
-	bad, err := e.missing(nftLinks(t.text), t.mayLack, t.text)
+	links, err := e.linkNames()
 	if err != nil {
 		return err
 	}
+	bad := missingLinks(nftLinks(t.text), links, t.mayLack, func(n int) string { return line(t.text, n) })
 	var said string
 	if len(bad) == 0 {
 		said, err = e.feed(ctx, t.text, path, "-f", "-")
 	}
-	return rulesError("nft", t.text, bad, said, err, nftCheck(func(text string) (string, error) {
-		return e.feed(ctx, text, path, "-c", "-f", "-")
-	}))
+	try := nftTry{links: links, run: func(text string) (string, error) { return e.feed(ctx, text, path, "-c", "-f", "-") }}
+	return rulesError("nft", t.text, bad, said, err, try.problems)
 }
 
 // feed runs a program in the namespace with text as its input and returns what it had to say.
 func (e *Env) feed(ctx context.Context, text, path string, args ...string) (string, error) {
+	return feed(e.Do, exec.CommandContext(ctx, path, args...), text)
+}
+
+func feed(do func(func() error) error, cmd *exec.Cmd, text string) (string, error) {
 	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(text), &out, &out
-	if err := e.Do(cmd.Start); err != nil {
+	if err := do(cmd.Start); err != nil {
 		return "", err
 	}
 	err := cmd.Wait()

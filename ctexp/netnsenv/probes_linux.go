@@ -63,6 +63,11 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 		o.add(o.inet, chains[chainName(p)], p.Name, matchExprs(p)...)
 	}
 	if !beforeConfirm {
+		for _, p := range probes {
+			if p.BehindConfirm() && !e.cfg.NoPath {
+				e.addAnswered(chains[chainName(p)], p)
+			}
+		}
 		if e.cfg.Silent {
 			e.addSilence()
 		}

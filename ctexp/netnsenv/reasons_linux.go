@@ -45,6 +45,7 @@ func (e *Env) askForReasons() error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
+	e.reasons = err == nil
 	return err
 }
 

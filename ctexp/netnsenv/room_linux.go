@@ -71,7 +71,7 @@ func (e *Env) checkRoom(filler, limit int) error {
 // unfill gives the filler back. The kernel would do it as well, when it takes the namespace apart, but one at a time and
 // later than the next table is filled: many full tables at once are more than the hash that they share can take.
 func (e *Env) unfill() error {
-	if err := e.setSysctl(keyEvents, "0"); err != nil {
+	if err := e.writeSysctl(keyEvents, "0"); err != nil {
 		return err
 	}
 	e.table.mu.Lock()
@@ -89,7 +89,7 @@ func (e *Env) addFiller(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	if err := e.setSysctl(keyEvents, "0"); err != nil {
+	if err := e.writeSysctl(keyEvents, "0"); err != nil {
 		return err
 	}
 	f, err := openFiller(e, e.cfg.Room.unreplied)
@@ -99,7 +99,7 @@ func (e *Env) addFiller(ctx context.Context, n int) error {
 		e.onClose(closerFunc(e.unfill)) // also if not all of it fits
 		err = errors.Join(e.fillUp(ctx, f, n), f.close())
 	}
-	return errors.Join(err, e.setSysctl(keyEvents, events))
+	return errors.Join(err, e.writeSysctl(keyEvents, events))
 }
 
 // fillUp inserts n entries, and those again that the garbage collector takes meanwhile: it may be at work because a full

@@ -8,21 +8,8 @@ import (
 	"strings"
 )
 
-// chainCheck adds to what iptables-nft-restore complains about the chains that there are not: it looks for them only when
-// it commits.
-func (e *Env) chainCheck(try trial) trial {
-	return func(text string) ([]RuleProblem, string, bool) {
-		problems, said, ok := try(text)
-		if !ok {
-			return problems, said, ok
-		}
-		problems = e.chainProblems(text)
-		return problems, "", len(problems) == 0
-	}
-}
-
 // chainProblems returns the rules that are added to a chain, or lead to one, that neither the text declares nor the Env has,
-// and that is no target either.
+// and that is no target either: iptables-nft-restore looks for them only when it commits.
 func (e *Env) chainProblems(text string) []RuleProblem {
 	there := e.chains()
 	declared := map[string]bool{}

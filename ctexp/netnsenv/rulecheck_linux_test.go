@@ -65,16 +65,16 @@ func TestAllThatIsMissingIsNamed(t *testing.T) {
 	}{
 		"legacy": {netnsenv.IPTablesSave(netnsenv.IPTablesLegacy, wrongSave), []string{
 			`3: there is no link "eth8"`, "8: Couldn't load target `NOPE'", "9: Couldn't load match `nosuch'", "10: Set unknown doesn't exist",
-			`11: unknown option "--nonsense"`, "12: iptables-restore does not say why", `14: there is no link "eth9"`, "16: goto 'NOWHERE' is not a chain",
+			`11: unknown option "--nonsense"`, `12: there is no chain "NOCHAIN" in the table filter`, `14: there is no link "eth9"`, "16: goto 'NOWHERE' is not a chain",
 		}},
 		"iptables-nft": {netnsenv.IPTablesSave(netnsenv.IPTablesNFT, wrongSave), []string{
 			`3: there is no link "eth8"`, "8: there is no chain or target", "9: Couldn't load match `nosuch'", "10: Set unknown doesn't exist",
 			`11: unknown option "--nonsense"`, "12: there is no chain", `14: there is no link "eth9"`, "16: there is no chain",
 		}},
 		"nft": {netnsenv.NFT(wrongNFT), []string{
-			`7: there is no link "eth0"`, "8: No such file or directory", "9: Interface does not exist", "10: No such file or directory",
-			"11: ", "12: syntax error", `13: there is no link "eth9"`, `14: there is no link "eth6"`, `15: there is no link "eth7"`,
-			`16: there is no link "eth5"`, `17: there is no link "eth4"`, "20: No such file or directory",
+			`7: there is no link "eth0"`, `8: there is no set "unknown"`, `9: there is no link "eth7", only lo, tun0`, `10: there is no chain "nowhere"`,
+			`11: there is no ct helper "nohelper"`, "12: syntax error", `13: there is no link "eth9"`, `14: there is no link "eth6"`, `15: there is no link "eth7"`,
+			`16: there is no link "eth5"`, `17: there is no link "eth4"`, `20: there is no chain "nochain"`,
 		}},
 		"single": {netnsenv.IPTables(netnsenv.IPTablesLegacy, "-A INPUT -i tun0 -j DROP", "-A INPUT -i eth9 -j DROP", "-A OUTPUT -o eth9"), []string{
 			`2: there is no link "eth9"`, `3: there is no link "eth9"`,

@@ -40,8 +40,9 @@ func IP6TablesSave(v Variant, text string) Ruleset {
 //		"-t raw -A PREROUTING -j CT",
 //		"-t raw -A OUTPUT -p tcp --sport 80 -j DROP")
 //
-// The commands are -A, -I, -D, -N, -P; quotes and backslashes mean what they mean in a shell. When one fails, the rules and
-// chains that those before it have added are taken away again.
+// The commands are -A, -I, -D, -N, -P; quotes and backslashes mean what they mean in a shell. When some fail, one RulesError
+// names them all, and nothing is left of the others: what they added is gone, what they deleted is back in its place, and
+// policies are as they were.
 func IPTables(v Variant, commands ...string) Ruleset {
 	return singleCommands{variant: v, commands: commands}
 }

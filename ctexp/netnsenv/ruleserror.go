@@ -1,20 +1,25 @@
 package netnsenv
 
 import (
+	"errors"
 	"fmt"
+	"os/exec"
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 // RulesError says what is wrong with a text of rules, all of it that can be told: unknown words, sets, chains, targets and
-// matches that are missing, and links that the Env does not have. Nothing of an nft text is loaded then, and of a text for
-// iptables-restore nothing, unless it was the kernel that refused a table: then those before it are.
+// matches that are missing, modules that the kernel lacks, and links that the Env does not have. Nothing of an nft text or of
+// single commands is loaded then, and of a text for iptables-restore nothing, unless it was the kernel that refused a table:
+// then those before it are. Where nothing but modules is missing, errors.Is(err, errors.ErrUnsupported) holds.
 type RulesError struct {
 	Rules    string // what they are for: "nft", "iptables-legacy" or "iptables-nft"
 	Problems []RuleProblem
 	Said     string // what the program has said, where the Problems do not say it all
-	Err      error  // how the program ended; nil if only links are missing
+	Err      error  // an nf.UnsupportedError if only modules are missing, or how the program ended; nil if links are missing
 }
 
 // RuleProblem is one thing that is wrong with a line.
@@ -22,13 +27,16 @@ type RuleProblem struct {
 	Line int // from 1; of single iptables commands their number
 	Text string
 	Why  string
+	// Module is the module of the kernel that is missing, if that is why; its name is one that modprobe knows.
+	Module string
 }
 
 // Error lists the problems line by line.
 func (e *RulesError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s rules:", e.Rules)
-	if e.Err != nil {
+	var exit *exec.ExitError // its status says nothing beside what the program has said
+	if e.Err != nil && !(errors.As(e.Err, &exit) && (len(e.Problems) > 0 || e.Said != "")) {
 		fmt.Fprintf(&b, " %v:", e.Err)
 	}
 	for _, p := range e.Problems {
@@ -40,7 +48,7 @@ func (e *RulesError) Error() string {
 	return b.String()
 }
 
-// Unwrap returns how the program ended.
+// Unwrap returns Err.
 func (e *RulesError) Unwrap() error { return e.Err }
 
 // MissingLinks returns r with the allowance to name these links, which the Env need not have; without names any. A rule
@@ -48,7 +56,8 @@ func (e *RulesError) Unwrap() error { return e.Err }
 //
 //	netnsenv.MissingLinks(netnsenv.IPTablesSave(v, production), "docker0", "br-*")
 //
-// Wildcards (eth+ of iptables, "eth*" of nft) are no error in any case, nor is what Go code says.
+// Wildcards (eth+ of iptables, "eth*" of nft) are no error in any case, nor is what Go code says. What nft or the kernel
+// refuse by themselves, such as iif or the devices of a flowtable, this does not make them take.
 func MissingLinks(r Ruleset, names ...string) Ruleset {
 	if len(names) == 0 {
 		names = []string{"*"}
@@ -85,10 +94,36 @@ func missingLinks(uses []linkUse, there, mayLack []string, textOf func(line int)
 			slices.Contains(there, u.name) || slices.ContainsFunc(mayLack, allowed) {
 			continue
 		}
-		out = append(out, RuleProblem{
-			Line: u.line, Text: textOf(u.line),
-			Why: fmt.Sprintf("there is no link %q, only %s (MissingLinks allows it)", u.name, strings.Join(there, ", ")),
-		})
+		p := RuleProblem{Line: u.line, Text: textOf(u.line), Why: noLink(u.name, there) + " (MissingLinks allows it)"}
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
 	}
 	return out
 }
+
+func noLink(name string, there []string) string {
+	return fmt.Sprintf("there is no link %q, only %s", name, strings.Join(there, ", "))
+}
+
+// onlyModules returns the error of rules that nothing but modules is missing for, or nil.
+func onlyModules(problems []RuleProblem) error {
+	var names []string
+	for _, p := range problems {
+		if p.Module == "" {
+			return nil
+		}
+		if !slices.Contains(names, p.Module) {
+			names = append(names, p.Module)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return &nf.UnsupportedError{
+		Need: names[0],
+		Hint: fmt.Sprintf("sudo modprobe -a %s, or another kernel", strings.Join(names, " ")),
+	}
+}
+
+func lacks(module string) string { return "the kernel lacks the module " + module }

@@ -114,43 +114,19 @@ func (e *Env) Sysctl(name string) (string, error) {
 	return strings.TrimSuffix(v, "\n"), sysctlError(name, err)
 }
 
-// SetSysctl sets a sysctl of the namespace. Only names below "net." are taken: others belong to the whole machine.
+// SetSysctl sets a sysctl of the namespace, what the Env itself has set not excepted. Only names below "net." are taken: others belong to the whole machine.
 func (e *Env) SetSysctl(name, value string) error {
 	key, err := sysctlKey(name)
 	if err != nil {
 		return err
 	}
 	return sysctlError(name, e.Do(func() error {
-		before, err := os.ReadFile("/proc/sys/" + key) // some can only be written
-		if werr := e.setSysctl(key, value); werr != nil {
-			return werr
+		if err := e.writeSysctl(key, value); err != nil {
+			return err
 		}
-		if err == nil {
-			e.sysctls = append(e.sysctls, SysctlChange{Name: name, Before: strings.TrimSuffix(string(before), "\n")})
-		}
+		e.noteSysctl(key, value, ByConfig)
 		return nil
 	}))
-}
-
-// SysctlChanges returns the sysctls that Config.Sysctls and SetSysctl have made differ from what they were in the new
-// namespace, in the order in which they were first set.
-func (e *Env) SysctlChanges() []SysctlChange {
-	var out []SysctlChange
-	_ = e.Do(func() error { // if it is closed there are none
-		seen := map[string]bool{}
-		for _, c := range e.sysctls {
-			if seen[c.Name] {
-				continue
-			}
-			seen[c.Name] = true
-			var err error
-			if c.After, err = e.Sysctl(c.Name); err == nil && c.After != c.Before {
-				out = append(out, c)
-			}
-		}
-		return nil
-	})
-	return out
 }
 
 // sysctlKey turns a dotted name into its path below /proc/sys: slashes and dots change places, as in sysctl(8).
@@ -182,7 +158,19 @@ func sysctlError(name string, err error) error {
 	return fmt.Errorf("sysctl %s: %w", name, err)
 }
 
+// setSysctl sets a sysctl for the Env itself.
 func (e *Env) setSysctl(key, value string) error {
+	return e.Do(func() error {
+		if err := e.writeSysctl(key, value); err != nil {
+			return err
+		}
+		e.noteSysctl(key, value, ByCtexp)
+		return nil
+	})
+}
+
+// writeSysctl writes a value that does not stay.
+func (e *Env) writeSysctl(key, value string) error {
 	return e.Do(func() error {
 		// Without O_CREATE: in /proc that is refused with an error that hides the real one.
 		f, err := os.OpenFile("/proc/sys/"+key, os.O_WRONLY, 0)

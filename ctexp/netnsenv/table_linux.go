@@ -100,6 +100,14 @@ func (t *Table) write(what string, e nf.Entry, do func() error) error {
 	return nil
 }
 
+// spareFiller refuses a filter that selects what nobody may touch.
+func spareFiller(f nf.Filter) error {
+	if f.Zone != nil && *f.Zone == ours.FillerZone {
+		return fmt.Errorf("zone %d belongs to the filler", *f.Zone)
+	}
+	return nil
+}
+
 // list reads the entries that f selects.
 func (t *Table) list(f nf.Filter) ([]nf.Entry, error) {
 	if t.env.FD() < 0 {

@@ -25,6 +25,9 @@ func (t *Table) Flush(ctx context.Context, f nf.Filter) (int, error) {
 // FlushWith is Flush that calls pause, unless it is nil, after every 128 entries: who hears the DESTROY events, such as an
 // Observer by its Drain, can take them meanwhile, lest they overrun its buffer.
 func (t *Table) FlushWith(ctx context.Context, f nf.Filter, pause func()) (int, error) {
+	if err := spareFiller(f); err != nil {
+		return 0, fmt.Errorf("flush: %w", err)
+	}
 	entries, err := t.list(f)
 	if err != nil {
 		return 0, fmt.Errorf("flush: %w", err)

@@ -11,7 +11,7 @@ import (
 
 // TimeoutPolicy is a Ruleset that gives flows other times than the namespace's: a ct timeout object of nftables and the rule
 // that assigns it, set without the program nft. It takes effect on flows that begin after it is loaded and lives in a table
-// of its own, "ip ctexp_timeout_…".
+// of its own, "inet ct_timeout_1" and so on.
 //
 //	netnsenv.TimeoutPolicy{Proto: nf.UDP, Match: nf.Match{DstPort: 53}, Timeouts: map[string]time.Duration{"unreplied": time.Second}}
 //

@@ -14,31 +14,40 @@ type Wire struct{ A, B LinkConfig }
 
 // normalize checks w and fills in what zero values stand for; index numbers the wire.
 func (w Wire) normalize(index int) (Wire, error) {
-	for _, end := range []*LinkConfig{&w.A, &w.B} {
-		if end.Name == "" {
-			end.Name = fmt.Sprintf("wire%d", index)
-		}
-		if end.Kind == Auto {
-			end.Kind = Veth
-		}
-		if end.Kind != Veth {
-			return w, fmt.Errorf("link %q: kind %v: a wire is a pair of veth", end.Name, end.Kind)
-		}
-		if end.Mark != 0 {
-			return w, fmt.Errorf("link %q: a wire has no mark", end.Name)
-		}
-		var err error
-		if *end, err = end.normalize(index, false); err != nil {
-			return w, err
-		}
-		if len(end.Prefixes) == 0 {
-			return w, fmt.Errorf("link %q: it has no prefix: want an address for the end of a wire", end.Name)
+	ends := [2]*LinkConfig{&w.A, &w.B}
+	for i, end := range ends {
+		if err := end.normalizeEnd(index); err != nil {
+			return w, fmt.Errorf("%c: %w", 'A'+i, err)
 		}
 	}
-	if err := w.A.reaches(w.B); err != nil {
-		return w, err
+	for i, end := range ends {
+		if err := end.reaches(*ends[1-i]); err != nil {
+			return w, fmt.Errorf("%c: %w", 'A'+i, err)
+		}
 	}
-	return w, w.B.reaches(w.A)
+	return w, nil
+}
+
+func (l *LinkConfig) normalizeEnd(index int) (err error) {
+	if l.Name == "" {
+		l.Name = fmt.Sprintf("wire%d", index)
+	}
+	if l.Kind == Auto {
+		l.Kind = Veth
+	}
+	if l.Kind != Veth {
+		return fmt.Errorf("link %q: kind %v: a wire is a pair of veth", l.Name, l.Kind)
+	}
+	if l.Mark != 0 {
+		return fmt.Errorf("link %q: a wire has no mark", l.Name)
+	}
+	if *l, err = l.normalize(index, false); err != nil {
+		return err
+	}
+	if len(l.Prefixes) == 0 {
+		return fmt.Errorf("link %q: it has no prefix: want an address for the end of a wire", l.Name)
+	}
+	return nil
 }
 
 // reaches reports whether an end can use the other as the gateway of its routes.

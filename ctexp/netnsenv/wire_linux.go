@@ -31,6 +31,9 @@ type wire struct {
 	forget []func() // take back that an Env cuts the wire when it is closed
 }
 
+// name names the link of the first end (0) or the second, with the end: both may have the same name.
+func (w *wire) name(end int) string { return fmt.Sprintf("%c: link %q", 'A'+end, w.ends[end].cfg.Name) }
+
 // wireEnd is one interface of the pair.
 type wireEnd struct {
 	env     *Env
@@ -108,11 +111,11 @@ func (e *Env) freeWire() int {
 // make makes the pair, each end in its namespace at once.
 func (w *wire) make() error {
 	a, b := &w.ends[0], &w.ends[1]
-	for _, end := range w.ends {
+	for i, end := range w.ends {
 		if _, err := end.env.linkIndex(end.cfg.Name); err == nil {
-			return fmt.Errorf("link %q: the name is taken", end.cfg.Name)
+			return fmt.Errorf("%s: the name is taken", w.name(i))
 		} else if !errors.Is(err, unix.ENODEV) {
-			return fmt.Errorf("link %q: %w", end.cfg.Name, err)
+			return fmt.Errorf("%s: %w", w.name(i), err)
 		}
 	}
 	err := a.env.route.Link.New(&rtnetlink.LinkMessage{
@@ -132,24 +135,24 @@ func (w *wire) make() error {
 func (w *wire) setUp(ctx context.Context) error {
 	for i := range w.ends {
 		if err := w.ends[i].prepare(); err != nil {
-			return fmt.Errorf("link %q: %w", w.ends[i].cfg.Name, err)
+			return fmt.Errorf("%s: %w", w.name(i), err)
 		}
 	}
 	for i := range w.ends {
 		if err := w.ends[i].up(); err != nil {
-			return fmt.Errorf("link %q: set up: %w", w.ends[i].cfg.Name, err)
+			return fmt.Errorf("%s: set up: %w", w.name(i), err)
 		}
 	}
 	for i := range w.ends {
 		end, other := &w.ends[i], &w.ends[1-i]
 		if err := end.awaitQueue(ctx); err != nil {
-			return fmt.Errorf("link %q: %w", end.cfg.Name, err)
+			return fmt.Errorf("%s: %w", w.name(i), err)
 		}
 		if err := end.env.addPrefixes(ctx, end.cfg, end.index); err != nil {
-			return err
+			return fmt.Errorf("%c: %w", 'A'+i, err)
 		}
 		if err := end.know(other); err != nil {
-			return fmt.Errorf("link %q: %w", end.cfg.Name, err)
+			return fmt.Errorf("%s: %w", w.name(i), err)
 		}
 	}
 	return nil

@@ -248,13 +248,13 @@ func TestWrongWiresAreRefused(t *testing.T) {
 		to   *netnsenv.Env
 		want string
 	}{
-		{good(func(w *netnsenv.Wire) { w.A.Name = "tun0" }), b, `join: link "tun0": the name is taken`},
-		{good(func(w *netnsenv.Wire) { w.B.Name = "lo" }), b, `join: link "lo": the name is taken`},
-		{good(func(w *netnsenv.Wire) { w.A.Name = "a/b" }), b, `join: link "a/b": no name for an interface`},
-		{good(func(w *netnsenv.Wire) { w.A.MTU = 20 }), b, `join: link "wire0": MTU 20: want 68 to 65535`},
-		{good(func(w *netnsenv.Wire) { w.B.Kind = netnsenv.Tun }), b, `join: link "wire0": kind tun: a wire is a pair of veth`},
-		{good(func(w *netnsenv.Wire) { w.B.Prefixes = nil }), b, `join: link "wire0": it has no prefix: want an address for the end of a wire`},
-		{good(func(w *netnsenv.Wire) { w.A.Routes = prefixes("::/0") }), b, `join: link "wire0": route ::/0: the other end has no address in the networks [10.0.0.1/24]`},
+		{good(func(w *netnsenv.Wire) { w.A.Name = "tun0" }), b, `join: A: link "tun0": the name is taken`},
+		{good(func(w *netnsenv.Wire) { w.B.Name = "lo" }), b, `join: B: link "lo": the name is taken`},
+		{good(func(w *netnsenv.Wire) { w.A.Name = "a/b" }), b, `join: A: link "a/b": no name for an interface`},
+		{good(func(w *netnsenv.Wire) { w.A.MTU = 20 }), b, `join: A: link "wire0": MTU 20: want 68 to 65535`},
+		{good(func(w *netnsenv.Wire) { w.B.Kind = netnsenv.Tun }), b, `join: B: link "wire0": kind tun: a wire is a pair of veth`},
+		{good(func(w *netnsenv.Wire) { w.B.Prefixes = nil }), b, `join: B: link "wire0": it has no prefix: want an address for the end of a wire`},
+		{good(func(w *netnsenv.Wire) { w.A.Routes = prefixes("::/0") }), b, `join: A: link "wire0": route ::/0: the other end has no address in the networks [10.0.0.1/24]`},
 		{good(func(w *netnsenv.Wire) { w.A.Routes = prefixes("192.0.2.0/24") }), b, `add route 192.0.2.0/24: netlink receive: file exists`},
 		{good(func(*netnsenv.Wire) {}), a, "join: both ends are in the same Env"},
 		{good(func(*netnsenv.Wire) {}), nil, "join: an Env is nil"},

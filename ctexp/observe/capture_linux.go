@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -27,7 +28,7 @@ const captureBuffer = 8 << 20
 // startCapture must be called on a thread in the namespace.
 func startCapture(cfg Config) (*capture, error) {
 	// Protocol 0: nothing is captured before the bind, so that no frame lacks its time stamp.
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
@@ -55,7 +56,9 @@ func (c *capture) setUp(fd int, cfg Config) (err error) {
 	if cfg.Ring > 0 {
 		c.ring, err = newRing(fd, cfg.Ring)
 	} else if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err == nil {
-		err = enlarge(fd, captureBuffer)
+		if err = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err == nil {
+			err = enlarge(fd, captureBuffer)
+		}
 	}
 	if err != nil {
 		return err
@@ -87,10 +90,11 @@ func (c *capture) receive(fd int, _ bool) error {
 			return fmt.Errorf("receive frames: %w", err)
 		}
 		for i := range n {
-			from := &b.froms[i]
+			from, control := &b.froms[i], b.control(i)
+			network, tag := auxdata(control)
 			c.add(fd, rawFrame{
-				time: c.times.of(timestamp(b.control(i)), now), packet: b.payload(i), cut: b.cut(i),
-				link: from.Ifindex, protocol: networkOrder(from.Protocol), direction: from.Pkttype,
+				time: c.times.of(timestamp(control), now), bytes: b.payload(i), network: network, vlanTag: tag, cut: b.cut(i),
+				link: from.Ifindex, protocol: networkOrder(from.Protocol), hardware: from.Hatype, direction: from.Pkttype,
 			})
 		}
 	}
@@ -116,7 +120,25 @@ func (c *capture) add(fd int, f rawFrame) {
 	if outgoing {
 		dir = Out
 	}
-	c.log.add(Frame{Time: f.time, Link: link, Dir: dir, EtherType: f.protocol, Packet: f.packet}, f.cut)
+	ethernet, typ, packet := f.parts()
+	c.log.add(Frame{Time: f.time, Link: link, Dir: dir, EtherType: typ, Packet: packet, Ethernet: ethernet}, f.cut)
+}
+
+// auxdata returns where in a frame its packet begins, and the tag that is kept beside it (net/packet/af_packet.c,
+// packet_recvmsg).
+func auxdata(control []byte) (network int, tag vlanTag) {
+	for len(control) > 0 {
+		h, data, rest, err := unix.ParseOneSocketControlMessage(control)
+		if err != nil {
+			break
+		}
+		if h.Level == unix.SOL_PACKET && h.Type == unix.PACKET_AUXDATA && len(data) >= int(unsafe.Sizeof(unix.TpacketAuxdata{})) {
+			aux := (*unix.TpacketAuxdata)(unsafe.Pointer(&data[0]))
+			return int(aux.Net), tagOf(aux.Status, aux.Vlan_tpid, aux.Vlan_tci)
+		}
+		control = rest
+	}
+	return 0, vlanTag{}
 }
 
 // link returns the name of a link, as it was when its first frame was read.

@@ -1,6 +1,10 @@
 package observe
 
-import "github.com/ctexp/go-ctexp/ctexp/nf"
+import (
+	"fmt"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
 
 // Namespace is where an Observer looks. *netnsenv.Env is one.
 type Namespace interface {
@@ -10,7 +14,8 @@ type Namespace interface {
 	FD() int
 }
 
-// Config says what is there to be observed. The zero Config observes a namespace without probes.
+// Config says what is there to be observed. The zero Config observes a namespace without probes. A negative size is an error
+// of Open.
 type Config struct {
 	// Probes are the probes whose counts Tally.Packets has, by name.
 	Probes []nf.Probe
@@ -49,9 +54,31 @@ type Config struct {
 	// ErrFramesLost. Zero: 100,000.
 	MaxFrames int
 	// Ring is the size in bytes of a ring buffer that is shared with the kernel, for a capture that loses nothing of a
-	// flood: 8 MiB are plenty, 1 MiB is the least. Opening such a ring waits for a grace period of the kernel's
+	// flood: 8 MiB are plenty, 1 MiB is the least, 1 GiB the most. Opening such a ring waits for a grace period of the kernel's
 	// (net/packet/af_packet.c, packet_set_ring), 15 ms or so. Zero: an ordinary socket buffer, which is there at once.
 	Ring int
+}
+
+// mostRing is the largest ring: the kernel takes its memory at once, some seconds for a few GiB.
+const mostRing = 1 << 30
+
+// check refuses sizes that are none.
+func (c Config) check() error {
+	for _, s := range []struct {
+		name string
+		n    int
+	}{
+		{"MaxEvents", c.MaxEvents}, {"EventBuffer", c.EventBuffer}, {"MaxFrames", c.MaxFrames}, {"Ring", c.Ring},
+		{"Filler", c.Filler}, {"Limit", c.Limit},
+	} {
+		if s.n < 0 {
+			return fmt.Errorf("Config.%s is %d: want 0 for what is usual, or more", s.name, s.n)
+		}
+	}
+	if c.Ring > mostRing {
+		return fmt.Errorf("Config.Ring is %d bytes: want at most %d (1 GiB)", c.Ring, mostRing)
+	}
+	return nil
 }
 
 const (

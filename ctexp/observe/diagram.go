@@ -19,6 +19,13 @@ func (p Path) String() string {
 	var b strings.Builder
 	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
 		family := f.String()
+		for _, l := range losses {
+			if l.Family == f && l.BeforeHooks() {
+				fmt.Fprintf(&b, "%-4s %-12s link %d\n", family, "ingress", l.Of)
+				fmt.Fprintf(&b, "%-17s %d of %d lost before the hooks: %s\n", "", l.Lost, l.Of, l.Why)
+				family = ""
+			}
+		}
 		for _, h := range []nf.Hook{nf.Prerouting, nf.Input, nf.Forward, nf.Output, nf.Postrouting} {
 			points := p.at(f, h)
 			if !anyPackets(points) {
@@ -28,18 +35,16 @@ func (p Path) String() string {
 			family = ""
 			for _, l := range losses {
 				if l.Family == f && lostAt(l, points) {
-					fmt.Fprintf(&b, "%-17s %d of %d lost %s: %s\n", "", l.Lost, l.Of, between(l, h), l.Why)
+					fmt.Fprintf(&b, "%-17s %d of %d %s %s: %s\n", "", l.Lost, l.Of, l.verb(), between(l, h), l.Why)
 				}
+			}
+			if n := p.Answered[f].at(h); n > 0 {
+				fmt.Fprintf(&b, "%-17s %s\n", "", answeredText(n))
 			}
 		}
 	}
 	if p.Silenced > 0 {
 		fmt.Fprintf(&b, "%-17s %d of the host's own packets, before conntrack saw them\n", "silenced output", p.Silenced)
-	}
-	for _, c := range mibBeforeHooks {
-		if n := p.MIB[c.name]; n > 0 {
-			fmt.Fprintf(&b, "%-17s %d lost: %s (%s +%d)\n", "before the hooks", n, c.why, c.name, n)
-		}
 	}
 	for i, s := range p.remarks() {
 		title := ""

@@ -107,5 +107,5 @@ func (r Rule) meets(f nf.Family) bool {
 	case "ip6":
 		return f == nf.IPv6
 	}
-	return r.Family == "inet"
+	return r.Family == "inet" || r.Family == "netdev"
 }

@@ -63,7 +63,14 @@ func (o *Observer) nftDrops(ctx context.Context, t nftTable, traced map[dropOf]u
 		if c.Hooknum == nil || c.Priority == nil {
 			continue
 		}
-		bases[c.Name] = attached{nf.Hook(*c.Hooknum), int32(*c.Priority)}
+		hook := nf.Hook(*c.Hooknum)
+		if t.Family == nftables.TableFamilyNetdev {
+			if hook != 0 { // egress
+				continue
+			}
+			hook = ingressHook
+		}
+		bases[c.Name] = attached{hook, int32(*c.Priority)}
 		if c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop {
 			policy := line
 			policy.Kind, policy.Text = KindPolicy, "drop"

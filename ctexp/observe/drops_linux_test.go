@@ -1,7 +1,6 @@
 package observe_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -150,8 +149,11 @@ func TestPathTellsOfPacketsThatMetNoHook(t *testing.T) {
 	bad := append(inject.Packet(nil), inject.SYN(web)...)
 	bad[10] ^= 0xff
 	x.send(bad)
-	if s := x.path().String(); !strings.Contains(s, "before the hooks  1 lost: a bad checksum of the IP header (IpExtInCsumErrors +1)\n") {
-		t.Errorf("got\n%s", s)
+	want := `ipv4 ingress      link 1
+                  1 of 1 lost before the hooks: a bad checksum of the IP header (IpExtInCsumErrors +1)
+`
+	if diff := cmp.Diff(want, x.path().String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

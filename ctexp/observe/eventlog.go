@@ -25,14 +25,16 @@ type lostEvents struct {
 	beyond   int // came when the limit was reached
 }
 
+const overrunHint = "call Observer.Drain more often, or ask for a larger Config.EventBuffer, which net.core.rmem_max bounds for an ordinary user"
+
 // String says what is missing and why.
 func (l lostEvents) String() string {
 	var s []string
 	switch {
 	case l.overruns == 1:
-		s = append(s, "the receive buffer was full once (net.core.rmem_max bounds it)")
+		s = append(s, "the receive buffer was full once ("+overrunHint+")")
 	case l.overruns > 1:
-		s = append(s, fmt.Sprintf("the receive buffer was full %d times (net.core.rmem_max bounds it)", l.overruns))
+		s = append(s, fmt.Sprintf("the receive buffer was full %d times (%s)", l.overruns, overrunHint))
 	}
 	if l.beyond > 0 {
 		s = append(s, fmt.Sprintf("%d came when as many were kept as the Config allows", l.beyond))

@@ -17,9 +17,11 @@ type Frame struct {
 	Dir  Dir
 	// EtherType says what Packet is: 0x0800 IPv4, 0x86dd IPv6, 0x0806 ARP.
 	EtherType uint16
-	// Packet begins at the network layer: at the IP header of an IP packet, at the ARP header of ARP. The header of
-	// the link layer, which tun has none of, is not kept.
+	// Packet begins at the network layer: at the IP header of an IP packet, at the ARP header of ARP.
 	Packet []byte
+	// Ethernet is what stands in front of it on a link that has Ethernet: the addresses (DstMAC, SrcMAC), the tags of
+	// VLANs, and what the packet is. Nil on others, such as tun.
+	Ethernet []byte
 }
 
 // Dir is the direction of a frame, as the host sees it.
@@ -48,13 +50,19 @@ const (
 // String prints the frame as one line, much as tcpdump does:
 //
 //	12:00:00.000001 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
+//
+// In front of the packet stand the tags of VLANs, "vlan 7, "; the addresses of Ethernet are left to SrcMAC and DstMAC.
 func (f Frame) String() string {
 	return fmt.Sprintf("%s %s", f.Time.Format("15:04:05.000000"), f.line())
 }
 
 // line prints the frame without its time.
 func (f Frame) line() string {
-	return fmt.Sprintf("%s %-3v %s", f.Link, f.Dir, pktline.FormatAs(f.EtherType, f.Packet))
+	tags := ""
+	for _, id := range f.VLANs() {
+		tags += fmt.Sprintf("vlan %d, ", id)
+	}
+	return fmt.Sprintf("%s %-3v %s%s", f.Link, f.Dir, tags, pktline.FormatAs(f.EtherType, f.Packet))
 }
 
 // Decode returns the packet's layers. It never fails: what cannot be decoded is an error layer at the end.

@@ -53,13 +53,22 @@ func (l *framelog) add(f Frame, cut bool) {
 	if cut {
 		l.lost.cut++
 	}
-	n := len(f.Packet)
+	f.Ethernet, f.Packet = l.keep(f.Ethernet), l.keep(f.Packet)
+	l.frames = append(l.frames, f)
+}
+
+// keep returns a copy of b; nil of nil.
+func (l *framelog) keep(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
+	n := len(b)
 	if n > len(l.memory) {
 		l.memory = make([]byte, max(n, framelogPiece))
 	}
-	copy(l.memory, f.Packet)
-	f.Packet, l.memory = l.memory[:n:n], l.memory[n:]
-	l.frames = append(l.frames, f)
+	copy(l.memory, b)
+	b, l.memory = l.memory[:n:n], l.memory[n:]
+	return b
 }
 
 // dropped adds to the frames that the kernel had to drop.

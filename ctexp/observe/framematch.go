@@ -15,6 +15,8 @@ import (
 //	synack := observe.FrameMatch{Packet: nf.Match{Out: "tun0", Proto: nf.TCP, SrcPort: 80}, TCPFlags: "S."}
 //	if !slices.ContainsFunc(frames, synack.Match) { … }
 //
+// That the host has answered by ARP: FrameMatch{Packet: nf.Match{Out: "eth0"}, EtherType: 0x0806, DstMAC: neighbour}.
+//
 // More than that is plain Go: Match is one func(Frame) bool among others, and a Frame tells its Tuple, TCPFlags, Data and
 // what it is About.
 type FrameMatch struct {
@@ -31,6 +33,12 @@ type FrameMatch struct {
 	About nf.Tuple
 	// Data stands somewhere in the data of TCP, UDP or ICMP.
 	Data string
+	// EtherType is what the frame carries: 0x0806 for ARP.
+	EtherType uint16
+	// SrcMAC and DstMAC are the frame's addresses of Ethernet: nf.MAC(link.HardwareAddr()).
+	SrcMAC, DstMAC nf.MAC
+	// VLAN is the id of the outermost tag; that there is none is plain Go, len(f.VLANs()) == 0.
+	VLAN uint16
 }
 
 // Match reports whether m means the frame f.
@@ -44,7 +52,20 @@ func (m FrameMatch) Match(f Frame) bool {
 		(m.TCPFlags == "" || sameFlags(m.TCPFlags, f.TCPFlags())) &&
 		(m.Tuple == nf.Tuple{} || m.Tuple == f.Tuple()) &&
 		(m.About == nf.Tuple{} || m.About == f.About()) &&
-		(m.Data == "" || bytes.Contains(f.Data(), []byte(m.Data)))
+		(m.Data == "" || bytes.Contains(f.Data(), []byte(m.Data))) &&
+		m.ethernet(f)
+}
+
+// ethernet compares what is not the packet's.
+func (m FrameMatch) ethernet(f Frame) bool {
+	if m.VLAN != 0 {
+		if tags := f.VLANs(); len(tags) == 0 || tags[0] != m.VLAN {
+			return false
+		}
+	}
+	return (m.EtherType == 0 || m.EtherType == f.EtherType) &&
+		(m.SrcMAC == nf.MAC{} || m.SrcMAC == f.SrcMAC()) &&
+		(m.DstMAC == nf.MAC{} || m.DstMAC == f.DstMAC())
 }
 
 // Select returns the frames that m means, in their order.
@@ -90,6 +111,18 @@ func (m FrameMatch) String() string {
 	var s []string
 	if p := m.Packet.String(); p != "" {
 		s = append(s, p)
+	}
+	if m.SrcMAC != (nf.MAC{}) {
+		s = append(s, fmt.Sprintf("ether saddr %v", m.SrcMAC))
+	}
+	if m.DstMAC != (nf.MAC{}) {
+		s = append(s, fmt.Sprintf("ether daddr %v", m.DstMAC))
+	}
+	if m.VLAN != 0 {
+		s = append(s, fmt.Sprintf("vlan id %d", m.VLAN))
+	}
+	if m.EtherType != 0 {
+		s = append(s, fmt.Sprintf("ether type %#04x", m.EtherType))
 	}
 	if m.TCPFlags != "" {
 		s = append(s, fmt.Sprintf("flags [%s]", m.TCPFlags))

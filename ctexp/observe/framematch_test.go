@@ -52,6 +52,10 @@ var conversation = []Frame{
 	frame("tun0", Out, refused(visit.UDP([]byte("hello")))),
 	frame("tun0", In, inject.Echo(client.Addr(), server.Addr(), 7, 1, nil)),
 	{Link: "veth0", Dir: In, EtherType: etherARP, Packet: make([]byte, 28)},
+	{
+		Link: "veth0", Dir: In, EtherType: etherIPv4, Packet: inject.SYN(visit),
+		Ethernet: []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0, 0x20, 7, 8, 0},
+	},
 }
 
 // Some frame left by tun0 that is SYN+ACK to port 10003.
@@ -75,22 +79,26 @@ func TestEveryFieldOfAFrameMatchMustAgree(t *testing.T) {
 		match FrameMatch
 		want  string
 	}{
-		{FrameMatch{}, "any frame: 0 1 2 3 4 5 6 7 8"},
+		{FrameMatch{}, "any frame: 0 1 2 3 4 5 6 7 8 9"},
 		{FrameMatch{Packet: nf.Match{In: "tun0"}}, "iifname tun0: 0 3 5 7"},
 		{FrameMatch{Packet: nf.Match{Out: "tun0"}}, "oifname tun0: 1 4 6"},
-		{FrameMatch{Packet: nf.Match{In: "veth0"}}, "iifname veth0: 8"},
+		{FrameMatch{Packet: nf.Match{In: "veth0"}}, "iifname veth0: 8 9"},
 		{FrameMatch{Packet: nf.Match{Src: netip.MustParsePrefix("192.0.2.0/24")}}, "ip saddr 192.0.2.0/24: 1 2 4 6"},
-		{FrameMatch{Packet: nf.Match{Proto: nf.TCP, DstPort: 80}}, "tcp dport 80: 0 3"},
-		{FrameMatch{TCPFlags: "S"}, "flags [S]: 0"},
+		{FrameMatch{Packet: nf.Match{Proto: nf.TCP, DstPort: 80}}, "tcp dport 80: 0 3 9"},
+		{FrameMatch{TCPFlags: "S"}, "flags [S]: 0 9"},
 		{FrameMatch{TCPFlags: ".S"}, "flags [.S]: 1 2"},
 		{FrameMatch{TCPFlags: "none"}, "flags [none]: 4"},
 		{FrameMatch{TCPFlags: "F"}, "flags [F]:"},
 		{FrameMatch{Packet: nf.Match{Out: "tun1"}, TCPFlags: "S."}, "oifname tun1 flags [S.]: 2"},
-		{FrameMatch{Tuple: visit.Tuple(nf.TCP)}, "tcp src=198.18.0.2 dst=192.0.2.1 sport=10003 dport=80: 0 3"},
+		{FrameMatch{Tuple: visit.Tuple(nf.TCP)}, "tcp src=198.18.0.2 dst=192.0.2.1 sport=10003 dport=80: 0 3 9"},
 		{FrameMatch{Tuple: conversation[7].Tuple()}, "icmp src=198.18.0.2 dst=192.0.2.1 type=8 code=0 id=7: 7"},
 		{FrameMatch{About: visit.UDP(nil).Tuple()}, "about udp src=198.18.0.2 dst=192.0.2.1 sport=10003 dport=80: 6"},
 		{FrameMatch{Data: "ET"}, `data "ET": 3`},
 		{FrameMatch{Data: "hello"}, `data "hello": 5`},
+		{FrameMatch{EtherType: etherARP}, "ether type 0x0806: 8"},
+		{FrameMatch{VLAN: 7, SrcMAC: nf.MAC{2, 0, 0, 0, 0, 2}}, "ether saddr 02:00:00:00:00:02 vlan id 7: 9"},
+		{FrameMatch{DstMAC: nf.MAC{2, 0, 0, 0, 0, 2}}, "ether daddr 02:00:00:00:00:02:"},
+		{FrameMatch{VLAN: 8}, "vlan id 8:"},
 	} {
 		fmt.Fprintf(&got, "%v:", c.match)
 		for i, f := range conversation {

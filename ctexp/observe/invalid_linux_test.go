@@ -95,6 +95,9 @@ func TestReasonStandsBesideItsPacket(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" || len(rest) != 0 {
 				t.Errorf("the rest is %v (-want +got):\n%s", rest, diff)
 			}
+			if r, err := x.o.Record(t.Context()); err != nil || len(r.Unexplained) != 0 {
+				t.Errorf("%v, without a reason: %v", err, r.Unexplained)
+			}
 			if s := x.path().String(); !strings.Contains(s, fmt.Sprintf("%v: ", c.proto)) || strings.Contains(s, "no reason") {
 				t.Errorf("the path does not tell it:\n%s", s)
 			}
@@ -135,6 +138,18 @@ func TestPathSaysThatTheKernelGivesNoReason(t *testing.T) {
 			}
 			if s := x.path().String(); !regexp.MustCompile(`(invalid|icmp_error) \+1: the kernel gives no reason\n`).MatchString(s) {
 				t.Errorf("the path does not say so:\n%s", s)
+			}
+			r, err := x.o.Record(t.Context())
+			var got []string
+			for _, u := range r.Unexplained {
+				got = append(got, inject.Packet(u.Packet).String()+": "+u.Text)
+			}
+			last := c.packets[len(c.packets)-1]
+			if diff := cmp.Diff([]string{last.String() + ": " + observe.NoReason}, got); diff != "" || err != nil {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+			if s := r.Timeline().String(); !strings.Contains(s, "reason    INVALID; the kernel gives no reason\n") {
+				t.Errorf("the timeline does not say so:\n%s", s)
 			}
 		})
 	}

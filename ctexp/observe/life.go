@@ -6,7 +6,8 @@ import "github.com/ctexp/go-ctexp/ctexp/nf"
 //
 //	[]string{"NEW SYN_SENT", "UPDATE SYN_RECV", "UPDATE ESTABLISHED [ASSURED]", "DESTROY"}
 //
-// A flow that comes twice has both lives, one behind the other. Where events are missing, whoever's they were, it has
+// A flow that comes twice has both lives, one behind the other, and so has one that comes in two zones: to tell these apart,
+// pass the events of one zone. Where events are missing, whoever's they were, it has
 // "LOST", and behind the last of these "RESYNC …" if the entry was still there then. What never happens is not among them:
 //
 //	!slices.Contains(observe.Life(events, flow), "UPDATE SYN_RECV")

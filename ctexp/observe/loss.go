@@ -15,6 +15,7 @@ func (p Path) Losses() []Loss {
 		pre, in, fwd := p.at(f, nf.Prerouting), p.at(f, nf.Input), p.at(f, nf.Forward)
 		out, post := p.at(f, nf.Output), p.at(f, nf.Postrouting)
 
+		losses = append(losses, p.beforeHooks(f, first(pre))...)
 		losses = append(losses, p.within(pre, &full)...)
 		for _, l := range routed(f, last(pre), first(in), first(fwd), "") {
 			l.Why = p.routing(f, l.Lost, "no route, a martian source (rp_filter), no forwarding, or for another host")
@@ -35,6 +36,9 @@ func (p Path) within(points []Point, full *uint64) []Loss {
 	for i := 1; i < len(points); i++ {
 		from, to := points[i-1], points[i]
 		lost := monus(from.Packets, to.Packets)
+		if to.Probe.BehindConfirm() {
+			lost = monus(lost, p.Answered[from.Probe.Family].at(from.Probe.Hook))
+		}
 		if lost == 0 {
 			continue
 		}

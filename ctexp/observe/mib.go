@@ -29,17 +29,10 @@ var mibBehindPrerouting = map[nf.Family][]mibCause{
 	},
 }
 
-// mibBeforeHooks are the causes before any hook (net/ipv4/ip_input.c, ip_rcv_core).
-var mibBeforeHooks = []mibCause{
-	{"IpExtInCsumErrors", "a bad checksum of the IP header"},
-	{"IpExtInTruncatedPkts", "fewer bytes than the IP header says"},
-	{"Ip6InTruncatedPkts", "fewer bytes than the IPv6 header says"},
-}
-
 // mibNames are the counters that a Path has, without those that are zero.
 func mibNames() []string {
 	var names []string
-	for _, causes := range [][]mibCause{mibBehindPrerouting[nf.IPv4], mibBehindPrerouting[nf.IPv6], mibBeforeHooks} {
+	for _, causes := range [][]mibCause{mibBehindPrerouting[nf.IPv4], mibBehindPrerouting[nf.IPv6], mibBeforeHooks[nf.IPv4], mibBeforeHooks[nf.IPv6]} {
 		for _, c := range causes {
 			names = append(names, c.name)
 		}

@@ -24,8 +24,8 @@ type mmsghdr struct {
 
 const (
 	batchSize    = 32
-	datagramSize = 64 << 10 // the largest packet, and more than the largest netlink message
-	controlSize  = 64       // one time stamp
+	datagramSize = 64<<10 + 64 // the largest packet with its link layer, and more than the largest netlink message
+	controlSize  = 128         // one time stamp, and what is known of a frame
 )
 
 // batches are 2 MiB each, of which only what is filled is ever touched; they are held only while something is read.

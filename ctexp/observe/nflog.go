@@ -13,6 +13,7 @@ type logged struct {
 	payload []byte // from the network layer; shares memory with the message
 	time    time.Time
 	in, out int32 // indices of the links, zero if there is none
+	group   uint16
 	seq     uint32
 	hasSeq  bool
 }
@@ -45,6 +46,7 @@ func decodeLogged(body []byte, at int) (l logged, err error) {
 	if len(body) < nfgenmsg {
 		return l, fmt.Errorf("logged packet at offset %d: %d bytes are shorter than its header", at, len(body))
 	}
+	l.group = binary.BigEndian.Uint16(body[2:])
 	err = attributes(body[nfgenmsg:], at+nfgenmsg, func(typ uint16, _ int, v []byte) error {
 		switch {
 		case typ == nfulaTimestamp && len(v) == 16:

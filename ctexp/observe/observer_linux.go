@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/nftables"
 
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/ctnl"
 )
 
@@ -33,9 +34,10 @@ type Observer struct {
 	trace     *traceWatch
 	mib       mibFiles // none without Config.Path
 
-	start snapshot
-	live  livelist
-	marks marklog
+	start   snapshot
+	arrived map[nf.Family]uint64 // when it was opened
+	live    livelist
+	marks   marklog
 
 	dropsMu sync.Mutex
 	dropped DropSource // see ExplainBy
@@ -45,15 +47,25 @@ type Observer struct {
 // Close, and a few milliseconds longer, while the kernel lets go of them in the background.
 //
 // What Tally.Collected counts are events, so that net.netfilter.nf_conntrack_events should be 1 there. Open needs
-// CAP_NET_ADMIN over the namespace, and CAP_NET_RAW for the frames, as who made the namespace has.
+// CAP_NET_ADMIN over the namespace, and CAP_NET_RAW for the frames, as who made the namespace has. A probe of the Config
+// that the namespace was made without is an nf.UnsupportedError.
 func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("open observer: %w", err)
+	}
+	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("open observer: %w", err)
 	}
 	o := &Observer{ns: ns, cfg: cfg}
 	err := ns.Do(o.dial)
 	if err == nil {
 		o.start, err = o.read()
+	}
+	if lost := (lostProbe{}); errors.As(err, &lost) { // it was never there
+		err = &nf.UnsupportedError{Need: "the probe " + lost.name, Hint: "the namespace was made without it"}
+	}
+	if err == nil {
+		o.arrived, err = o.readArrived()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open observer: %w", errors.Join(err, o.Close()))

@@ -9,6 +9,16 @@ import (
 // Path is how many packets met each of the standard probes, in the order in which packets meet them, family by family.
 type Path struct {
 	Points []Point
+	// Arrived is how many packets of each family the links of the namespace have brought; nil where nobody has counted them.
+	Arrived map[nf.Family]uint64
+	// Elsewhere says that some of these may have gone on without meeting a hook: there is a flowtable, or a link that is a
+	// port of another, as of a bridge.
+	Elsewhere bool
+	// Answered is how many packets of each family, at the confirmation in input and in postrouting, were errors of ICMP and
+	// RSTs of the host's about packets that have no entry yet. They have none either, and are not lost.
+	Answered map[nf.Family]Answered
+	// Passed is how many INVALID packets of each family have got to the confirmation, in input or in postrouting. They go on.
+	Passed map[nf.Family]uint64
 	// Silenced counts what the host would have sent of its own accord and a silent one does not.
 	Silenced uint64
 	// Dropped, Invalid and InsertFailed are those of the Tally: they say why packets are missing.
@@ -42,6 +52,9 @@ func (p Path) Sub(before Path) Path {
 	d.Invalid = monus(p.Invalid, before.Invalid)
 	d.InsertFailed = monus(p.InsertFailed, before.InsertFailed)
 	d.ICMPErrors = monus(p.ICMPErrors, before.ICMPErrors)
+	d.Arrived = subArrived(p.Arrived, before.Arrived)
+	d.Passed = subArrived(p.Passed, before.Passed)
+	d.Answered = subAnswered(p.Answered, before.Answered)
 	if p.Reasons != nil {
 		d.Reasons = append([]Said{}, subSaid(p.Reasons, before.Reasons)...)
 	}
@@ -79,7 +92,7 @@ func (p Path) at(f nf.Family, h nf.Hook) []Point {
 // Loss is where packets of a Path went missing.
 type Loss struct {
 	Family   nf.Family
-	From, To string // what the packets had met, and did not meet: "conntrack/prerouting", "mangle/prerouting"
+	From, To string // what the packets had met, and did not meet: "conntrack/prerouting", "mangle/prerouting"; first of all "link/ingress"
 	Lost, Of uint64
 	Why      string // as far as the counts tell
 }
@@ -87,5 +100,16 @@ type Loss struct {
 // String prints the loss as a sentence: "3 of 10 lost between conntrack/prerouting and mangle/prerouting: conntrack
 // table full (drop +3)".
 func (l Loss) String() string {
-	return fmt.Sprintf("%d of %d lost between %s and %s: %s", l.Lost, l.Of, l.From, l.To, l.Why)
+	return fmt.Sprintf("%d of %d %s between %s and %s: %s", l.Lost, l.Of, l.verb(), l.From, l.To, l.Why)
+}
+
+// Unconfirmed reports whether the packets went on, only without an entry in the table (all but those whose entry could not
+// be inserted).
+func (l Loss) Unconfirmed() bool { return stage(l.To) == "confirmed" }
+
+func (l Loss) verb() string {
+	if l.Unconfirmed() {
+		return "without an entry"
+	}
+	return "lost"
 }

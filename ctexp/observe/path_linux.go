@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -31,6 +32,10 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	if len(o.cfg.Path) == 0 {
 		return Path{}, &nf.UnsupportedError{Need: "probes of the path", Hint: "the namespace was made without them"}
 	}
+	arrived, err := o.readArrived() // before the probes, so that what comes meanwhile seems no loss
+	if err != nil {
+		return Path{}, err
+	}
 	now, err := o.read()
 	if err != nil {
 		return Path{}, err
@@ -39,6 +44,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	p := Path{
 		Silenced: o.since(now, nf.Silenced),
 		Dropped:  st.Drop, Invalid: st.Invalid, InsertFailed: st.InsertFailed, ICMPErrors: st.Error,
+		Arrived: subArrived(arrived, o.arrived), Answered: o.answered(now), Passed: o.passed(now),
 	}
 	if o.reasons != nil {
 		if err := o.reasons.drain(); err != nil {
@@ -57,7 +63,13 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	if drops != nil {
 		p.Thrown = countThrown(drops)
 	}
-	for _, l := range p.Losses() {
+	losses := p.Losses()
+	if slices.ContainsFunc(losses, Loss.BeforeHooks) {
+		if p.Elsewhere, err = o.elsewhere(); err != nil {
+			return Path{}, err
+		}
+	}
+	for _, l := range losses {
 		if strings.Contains(l.Why, droppedByRule) {
 			p.Drops, err = o.drops(ctx)
 			if errors.Is(err, errors.ErrUnsupported) { // without the program that made the rules the path goes without them

@@ -77,7 +77,7 @@ silenced output   1 of the host's own packets, before conntrack saw them
 			[]inject.Packet{web.TCP(inject.TCP{Flags: inject.FlagFIN | inject.FlagSYN, Seq: 1})}, `
 ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → end 1
      input        mangle 1 → filter 1 → security 1 → nat 1 → confirm 1 → confirmed 0
-                  1 of 1 lost between confirm and confirmed: never confirmed: invalid +1: tcp: invalid tcp flag combination
+                  1 of 1 without an entry between confirm and confirmed: invalid +1: tcp: invalid tcp flag combination
 silenced output   1 of the host's own packets, before conntrack saw them
 `,
 		},

@@ -69,9 +69,9 @@ func TestLossesAreExplained(t *testing.T) {
 		{"no route", map[string]uint64{"end/prerouting": 2}, Path{},
 			[]string{"2 of 2 lost between end/prerouting and mangle/input or mangle/forward: no route, a martian source (rp_filter), no forwarding, or for another host"}},
 		{"invalid", map[string]uint64{"confirm/input": 2, "confirmed/input": 1}, Path{Invalid: 1},
-			[]string{"1 of 2 lost between confirm/input and confirmed/input: never confirmed: invalid +1"}},
+			[]string{"1 of 2 without an entry between confirm/input and confirmed/input: invalid +1"}},
 		{"untracked", map[string]uint64{"confirm/postrouting": 2}, Path{},
-			[]string{"2 of 2 lost between confirm/postrouting and confirmed/postrouting: never confirmed: untracked, or conntrack is off"}},
+			[]string{"2 of 2 without an entry between confirm/postrouting and confirmed/postrouting: untracked, or conntrack is off"}},
 		{"forwarded and own", map[string]uint64{"end/forward": 2, "end/output": 3, "mangle/postrouting": 4}, Path{},
 			[]string{
 				"1 of 5 lost between end/forward and end/output and mangle/postrouting: no route out, or too big for the next link",

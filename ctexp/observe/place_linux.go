@@ -39,7 +39,7 @@ func AtFD(fd int) (*Place, error) {
 	if err != nil {
 		return nil, fmt.Errorf("observe: file descriptor %d: %w", fd, err)
 	}
-	f := os.NewFile(uintptr(own), "netns")
+	f := os.NewFile(uintptr(own), fmt.Sprintf("file descriptor %d", fd))
 	defer f.Close()
 	return at(f, false)
 }
@@ -67,6 +67,9 @@ func at(netns *os.File, mayBeOwn bool) (*Place, error) {
 		return nil, fmt.Errorf("observe: %s is the namespace of this process itself: to observe that, ask for Host", netns.Name())
 	}
 	t, err := nsthread.Join(netns)
+	if errors.Is(err, unix.EINVAL) {
+		return nil, fmt.Errorf("observe: %s is no network namespace: %w", netns.Name(), err)
+	}
 	if err != nil {
 		return nil, placeError(err)
 	}

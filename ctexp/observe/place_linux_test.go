@@ -3,6 +3,7 @@ package observe_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -97,8 +98,16 @@ func TestPlacesThatAreNoneAreRefused(t *testing.T) {
 	if _, err := observe.At("/no/such/namespace"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no such path: %v", err)
 	}
-	if _, err := observe.At("/proc/self/ns/uts"); err == nil {
-		t.Error("a namespace of another kind was taken")
+	if _, err := observe.At("/proc/self/ns/uts"); err == nil || !strings.HasPrefix(err.Error(), "observe: /proc/self/ns/uts is no network namespace: ") {
+		t.Errorf("a namespace of another kind: %v", err)
+	}
+	f, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := observe.AtFD(int(f.Fd())); err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("observe: file descriptor %d is no network namespace: ", f.Fd())) {
+		t.Errorf("a file: %v", err)
 	}
 	if _, err := observe.AtFD(-1); err == nil {
 		t.Error("a descriptor that is none was taken")

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
 // reasonlog is what conntrack has said so far.
@@ -14,9 +16,12 @@ type reasonlog struct {
 	mu      sync.Mutex
 	limit   int // of reasons kept
 	reasons []Reason
+	invalid []Reason         // packets that conntrack called INVALID, without a text
 	said    map[saidOf]*Said // of all, kept or not
 	lost    lostReasons
-	next    uint32 // number of the next packet that is logged
+	next    uint32 // number of the next packet that is logged with a reason
+	unheard uint64 // of the INVALID ones, those that found the receive buffer full
+	nextOf  uint32 // number of the next of these
 }
 
 // lostReasons counts what is missing among the reasons.
@@ -56,6 +61,18 @@ func (l *reasonlog) add(datagram []byte, now time.Time, link func(index int32) s
 		if err != nil {
 			return err
 		}
+		if p.group == ours.InvalidGroup {
+			if p.hasSeq {
+				l.unheard += uint64(p.seq - l.nextOf)
+				l.nextOf = p.seq + 1
+			}
+			if len(l.invalid) >= l.limit {
+				l.unheard++
+				return nil
+			}
+			l.invalid = append(l.invalid, p.reason(now, link))
+			return nil
+		}
 		if p.hasSeq && p.seq != l.next {
 			l.lost.unread += uint64(p.seq - l.next) // the number goes round as the kernel's does
 			l.lost.tail = false
@@ -70,19 +87,26 @@ func (l *reasonlog) add(datagram []byte, now time.Time, link func(index int32) s
 			l.lost.beyond++
 			return nil
 		}
-		r := Reason{Time: p.time, Packet: bytes.Clone(p.payload), Text: text, Proto: proto}
-		if r.Time.IsZero() {
-			r.Time = now
-		}
-		switch {
-		case p.in != 0:
-			r.Link = link(p.in)
-		case p.out != 0:
-			r.Link = link(p.out)
-		}
+		r := p.reason(now, link)
+		r.Text, r.Proto = text, proto
 		l.reasons = append(l.reasons, r)
 		return nil
 	})
+}
+
+// reason returns the packet without a text.
+func (p logged) reason(now time.Time, link func(index int32) string) Reason {
+	r := Reason{Time: p.time, Packet: bytes.Clone(p.payload)}
+	if r.Time.IsZero() {
+		r.Time = now
+	}
+	switch {
+	case p.in != 0:
+		r.Link = link(p.in)
+	case p.out != 0:
+		r.Link = link(p.out)
+	}
+	return r
 }
 
 // overrun says that there was no room for something. How much shows in the number of what comes next.
@@ -97,6 +121,13 @@ func (l *reasonlog) snapshot() ([]Reason, lostReasons) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.reasons[:len(l.reasons):len(l.reasons)], l.lost
+}
+
+// called returns the packets that were called INVALID so far, and how many of them are missing.
+func (l *reasonlog) called() ([]Reason, uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.invalid[:len(l.invalid):len(l.invalid)], l.unheard
 }
 
 // count adds to how often it was said. Texts that differ in their numbers count as one.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
 // reasonWatch keeps what conntrack says about packets.
@@ -110,10 +111,16 @@ func bindNFLog(fd int) error {
 	if err := errors.Join(enlarge(fd, reasonBuffer), unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})); err != nil {
 		return fmt.Errorf("set up socket for NFLOG: %w", err)
 	}
-	err := configure(fd, unix.NLM_F_ACK,
-		netlinkAttr(nfulaCfgCmd, nflogBind), netlinkAttr(nfulaCfgMode, 0, 0, 0xff, 0xff, copyPacket, 0), netlinkAttr(nfulaCfgFlags, 0, flagSeq))
-	if err == nil {
-		err = acknowledged(fd)
+	var err error
+	for _, group := range nflogGroups {
+		err = configure(fd, group, unix.NLM_F_ACK,
+			netlinkAttr(nfulaCfgCmd, nflogBind), netlinkAttr(nfulaCfgMode, 0, 0, 0xff, 0xff, copyPacket, 0), netlinkAttr(nfulaCfgFlags, 0, flagSeq))
+		if err == nil {
+			err = acknowledged(fd)
+		}
+		if err != nil {
+			break
+		}
 	}
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EBUSY):
@@ -124,9 +131,12 @@ func bindNFLog(fd int) error {
 	return nil
 }
 
-// configure sends a message about group 0. The kernel is done with it when it returns.
-func configure(fd int, flags uint16, attrs ...[]byte) error {
-	msg := append(make([]byte, nlmsgHeader), unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0)
+// nflogGroups are that of the reasons, and that of all INVALID packets.
+var nflogGroups = [...]uint16{0, ours.InvalidGroup}
+
+// configure sends a message about a group. The kernel is done with it when it returns.
+func configure(fd int, group, flags uint16, attrs ...[]byte) error {
+	msg := append(make([]byte, nlmsgHeader), unix.AF_UNSPEC, unix.NFNETLINK_V0, byte(group>>8), byte(group))
 	for _, a := range attrs {
 		msg = append(msg, a...)
 	}
@@ -156,7 +166,12 @@ func acknowledged(fd int) error {
 
 // stop lets go of the group at once, for the next Observer, and ends the reading.
 func (w *reasonWatch) stop() {
-	_ = w.control(func(fd int) error { return configure(fd, 0, netlinkAttr(nfulaCfgCmd, nflogUnbind)) })
+	_ = w.control(func(fd int) error {
+		for _, group := range nflogGroups {
+			_ = configure(fd, group, 0, netlinkAttr(nfulaCfgCmd, nflogUnbind))
+		}
+		return nil
+	})
 	w.pump.stop()
 }
 

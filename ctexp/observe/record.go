@@ -11,8 +11,11 @@ import (
 type Record struct {
 	Frames  []Frame
 	Reasons []Reason
-	Steps   []Step
-	Events  []Event
+	// Unexplained are packets that conntrack called INVALID without a reason, with NoReason for the text: those that came in
+	// or left as one of Frames.
+	Unexplained []Reason
+	Steps       []Step
+	Events      []Event
 	// Drops are the packets that the kernel threw away, where the Observer has somebody to tell them (ExplainBy).
 	Drops []nf.Dropped
 	// Missing says what of these could not be had, or not all of it, and why: "reasons: needs …". What was never to be had,
@@ -26,7 +29,7 @@ type Record struct {
 // and which rules that met and why the kernel threw it away, the events of the table, and how the counts have changed.
 func (r Record) Timeline() Timeline {
 	together, rest := behindFrames(frameMoments(r.Frames),
-		reasonMoments(r.Frames, r.Reasons), stepMoments(r.Frames, r.Steps), dropMoments(r.Frames, r.Drops))
+		reasonMoments(r.Frames, r.Reasons), unexplainedMoments(r.Frames, r.Unexplained), stepMoments(r.Frames, r.Steps), dropMoments(r.Frames, r.Drops))
 	lists := append([][]Moment{together, eventMoments(r.Frames, r.Events)}, rest...)
 	t := Timeline{Moments: merge(append(lists, countMoments(r.marks))...)}
 	for _, err := range r.Missing {

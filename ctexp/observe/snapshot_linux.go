@@ -79,12 +79,18 @@ func (o *Observer) readPackets() (map[string]uint64, error) {
 	for _, probes := range [][]nf.Probe{o.cfg.Probes, o.cfg.Path} {
 		for _, p := range probes {
 			if _, ok := packets[name(p)]; !ok {
-				return nil, fmt.Errorf("%w: %s", ErrProbeLost, name(p))
+				return nil, lostProbe{name(p)}
 			}
 		}
 	}
 	return packets, nil
 }
+
+// lostProbe is ErrProbeLost with the probe's name.
+type lostProbe struct{ name string }
+
+func (e lostProbe) Error() string        { return fmt.Sprintf("%v: %s", ErrProbeLost, e.name) }
+func (e lostProbe) Is(target error) bool { return target == ErrProbeLost }
 
 // countEntries counts the entries of the table. The filler is among them, which falls out of the difference of two
 // counts; unless it can be evicted: then the others are counted one by one.
@@ -94,12 +100,4 @@ func (o *Observer) countEntries() (int, error) {
 	}
 	l, err := o.dump(nf.Filter{})
 	return len(l.entries), err
-}
-
-// name returns the key of a probe.
-func name(p nf.Probe) string {
-	if p.Name == "" {
-		return p.DefaultName()
-	}
-	return p.Name
 }

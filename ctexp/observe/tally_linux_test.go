@@ -121,12 +121,30 @@ func TestChangedLimitIsAnError(t *testing.T) {
 	}
 }
 
-func TestMissingProbeIsAnError(t *testing.T) {
+func TestProbeThatWasNeverThereIsNotSupported(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{})
 	o, err := observe.Open(t.Context(), x.env, observe.Config{Probes: []nf.Probe{{Name: "nobody/made/it"}}})
-	if o != nil || !errors.Is(err, observe.ErrProbeLost) {
-		t.Errorf("got %v, %v", o, err)
+	const want = "open observer: needs the probe nobody/made/it (the namespace was made without it)"
+	if o != nil || !errors.Is(err, errors.ErrUnsupported) || errors.Is(err, observe.ErrProbeLost) || err.Error() != want {
+		t.Errorf("got %v, %v; want %s", o, err, want)
+	}
+}
+
+func TestSizesThatAreNoneAreRefused(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{})
+	for want, cfg := range map[string]observe.Config{
+		"Config.Ring is -1: want 0 for what is usual, or more":             {Ring: -1},
+		"Config.MaxFrames is -1: want 0 for what is usual, or more":        {MaxFrames: -1},
+		"Config.MaxEvents is -2: want 0 for what is usual, or more":        {MaxEvents: -2},
+		"Config.EventBuffer is -1: want 0 for what is usual, or more":      {EventBuffer: -1},
+		"Config.Ring is 1073741825 bytes: want at most 1073741824 (1 GiB)": {Ring: 1<<30 + 1},
+	} {
+		o, err := observe.Open(t.Context(), x.env, cfg)
+		if o != nil || err == nil || err.Error() != "open observer: "+want {
+			t.Errorf("got %v, %v; want %s", o, err, want)
+		}
 	}
 }
 

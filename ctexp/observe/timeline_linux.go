@@ -44,6 +44,13 @@ func (o *Observer) record(ctx context.Context) (Record, error) {
 	var errFrames, errReasons, errSteps, errEvents error
 	r.Frames, errFrames = gather(&r, o.Frames(ctx))
 	r.Reasons, errReasons = gather(&r, o.Reasons(ctx))
+	if o.reasons != nil {
+		called, missing := o.reasons.log.called()
+		r.Unexplained = unexplained(r.Frames, r.Reasons, called)
+		if missing > 0 {
+			r.Missing = append(r.Missing, fmt.Errorf("invalid: %d packets that conntrack called INVALID were not heard of: the receive buffer was full", missing))
+		}
+	}
 	r.Steps, errSteps = gather(&r, o.Trace(ctx))
 	r.Events, errEvents = gather(&r, o.Events(ctx))
 	if r.Drops, err = o.thrownAway(ctx); err != nil {

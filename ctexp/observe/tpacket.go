@@ -11,10 +11,36 @@ type rawFrame struct {
 	time      time.Time
 	link      int32  // index; zero in a ring: the kernel has not finished writing the frame
 	protocol  uint16 // EtherType
+	hardware  uint16 // the kind of the link, of include/uapi/linux/if_arp.h
 	direction uint8  // of include/uapi/linux/if_packet.h, PACKET_OUTGOING and others
-	packet    []byte
-	cut       bool // there was more of the packet
+	bytes     []byte // from the header of the link layer on
+	network   int    // where the packet begins in them
+	vlanTag
+	cut bool // there was more of the packet
 }
+
+// vlanTag is the outermost tag of a VLAN, which the kernel keeps beside the frame.
+type vlanTag struct {
+	tagged    bool
+	tpid, tci uint16
+}
+
+// tagOf returns the tag that a frame with that status has.
+func tagOf(status uint32, tpid, tci uint16) vlanTag {
+	switch {
+	case status&tpStatusVLAN == 0:
+		return vlanTag{}
+	case status&tpStatusTPID == 0:
+		tpid = etherVLAN
+	}
+	return vlanTag{true, tpid, tci}
+}
+
+// Bits of the status (include/uapi/linux/if_packet.h, TP_STATUS_VLAN_VALID and TP_STATUS_VLAN_TPID_VALID).
+const (
+	tpStatusVLAN = 1 << 4
+	tpStatusTPID = 1 << 6
+)
 
 // The layout of a block of TPACKET_V3 (include/uapi/linux/if_packet.h, struct tpacket_block_desc and tpacket_hdr_v1) …
 const (
@@ -31,11 +57,16 @@ const (
 	frameNsec    = 8
 	frameSnaplen = 12
 	frameLen     = 16
+	frameStatus  = 20
+	frameMAC     = 24
 	frameNet     = 26
+	frameTCI     = 32
+	frameTPID    = 36
 	frameHeader  = 48
 
 	llProtocol = frameHeader + 2
 	llIfindex  = frameHeader + 4
+	llHatype   = frameHeader + 8
 	llPkttype  = frameHeader + 10
 	frameLLEnd = frameHeader + 20
 )
@@ -65,17 +96,23 @@ func nextFrame(block []byte, index, at int) (int, error) {
 // parseFrame returns the frame that begins at an offset that nextFrame gave. Its packet lies in the block.
 func parseFrame(block []byte, at int) (rawFrame, error) {
 	b := block[at:]
-	begin, n := int(binary.NativeEndian.Uint16(b[frameNet:])), binary.NativeEndian.Uint32(b[frameSnaplen:])
-	if uint64(begin)+uint64(n) > uint64(len(b)) {
-		return rawFrame{}, fmt.Errorf("ring frame at offset %d: a packet of %d bytes at %d does not fit into %d", at, n, begin, len(b))
+	begin, n := int(binary.NativeEndian.Uint16(b[frameMAC:])), binary.NativeEndian.Uint32(b[frameSnaplen:])
+	network := int(binary.NativeEndian.Uint16(b[frameNet:]))
+	if network < begin || uint64(begin)+uint64(n) > uint64(len(b)) {
+		return rawFrame{}, fmt.Errorf("ring frame at offset %d: %d bytes at %d, with a packet at %d, do not fit into %d",
+			at, n, begin, network, len(b))
 	}
 	return rawFrame{
 		time: time.Unix(int64(binary.NativeEndian.Uint32(b[frameSec:])), int64(binary.NativeEndian.Uint32(b[frameNsec:]))),
 		link: int32(binary.NativeEndian.Uint32(b[llIfindex:])),
 		// sll_protocol is in the order of the network.
 		protocol:  binary.BigEndian.Uint16(b[llProtocol:]),
+		hardware:  binary.NativeEndian.Uint16(b[llHatype:]),
 		direction: b[llPkttype],
-		packet:    b[begin:][:n:n],
-		cut:       binary.NativeEndian.Uint32(b[frameLen:]) > n,
+		bytes:     b[begin:][:n:n],
+		network:   network - begin,
+		vlanTag: tagOf(binary.NativeEndian.Uint32(b[frameStatus:]),
+			binary.NativeEndian.Uint16(b[frameTPID:]), uint16(binary.NativeEndian.Uint32(b[frameTCI:]))),
+		cut: binary.NativeEndian.Uint32(b[frameLen:]) > n,
 	}, nil
 }

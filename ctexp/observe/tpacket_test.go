@@ -19,6 +19,7 @@ func block(packets ...string) []byte {
 		binary.NativeEndian.PutUint32(f[frameNsec:], 5000)
 		binary.NativeEndian.PutUint32(f[frameSnaplen:], uint32(len(p)))
 		binary.NativeEndian.PutUint32(f[frameLen:], uint32(len(p)))
+		binary.NativeEndian.PutUint16(f[frameMAC:], frameLLEnd)
 		binary.NativeEndian.PutUint16(f[frameNet:], frameLLEnd)
 		binary.BigEndian.PutUint16(f[llProtocol:], etherIPv4)
 		binary.NativeEndian.PutUint32(f[llIfindex:], 2)
@@ -56,11 +57,47 @@ func TestParseFramesOfABlock(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []rawFrame{
-		{time: time.Unix(1, 5000), link: 2, protocol: etherIPv4, direction: 4, packet: []byte("one")},
-		{time: time.Unix(2, 5000), link: 2, protocol: etherIPv4, direction: 4, packet: []byte("three")},
+		{time: time.Unix(1, 5000), link: 2, protocol: etherIPv4, direction: 4, bytes: []byte("one")},
+		{time: time.Unix(2, 5000), link: 2, protocol: etherIPv4, direction: 4, bytes: []byte("three")},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(rawFrame{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(rawFrame{}, vlanTag{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// The kernel keeps the outermost tag beside the frame. A tun has no Ethernet, and neither have most tunnels.
+func TestPartsOfWhatWasCaptured(t *testing.T) {
+	t.Parallel()
+	ether := string(make([]byte, 12))
+	tag := vlanTag{true, etherVLAN, 0x2007}
+	type parts struct {
+		Ethernet string
+		Type     uint16
+		Packet   string
+	}
+	for name, c := range map[string]struct {
+		raw  rawFrame
+		want parts
+	}{
+		"Ethernet": {rawFrame{hardware: arphrdEther, network: 14, bytes: []byte(ether + "\x08\x06arp")}, parts{ether + "\x08\x06", etherARP, "arp"}},
+		"tag beside": {
+			rawFrame{hardware: arphrdEther, network: 14, vlanTag: tag, bytes: []byte(ether + "\x08\x00ip")},
+			parts{ether + "\x81\x00\x20\x07\x08\x00", etherIPv4, "ip"},
+		},
+		"tags beside and within": {
+			rawFrame{hardware: arphrdEther, network: 14, vlanTag: tag, bytes: []byte(ether + "\x81\x00\x00\x09\x86\xddip6")},
+			parts{ether + "\x81\x00\x20\x07\x81\x00\x00\x09\x86\xdd", etherIPv6, "ip6"},
+		},
+		"tag cut":    {rawFrame{hardware: arphrdEther, network: 14, protocol: etherVLAN, bytes: []byte(ether + "\x81\x00\x20")}, parts{ether + "\x81\x00", etherVLAN, "\x20"}},
+		"header cut": {rawFrame{hardware: arphrdEther, network: 14, bytes: []byte("short")}, parts{}},
+		"loopback":   {rawFrame{hardware: arphrdLoopback, network: 14, bytes: []byte(ether + "\x08\x00ip")}, parts{ether + "\x08\x00", etherIPv4, "ip"}},
+		"tun":        {rawFrame{hardware: 0xfffe, protocol: etherIPv4, bytes: []byte("ip")}, parts{"", etherIPv4, "ip"}},
+		"tunnel":     {rawFrame{hardware: 778, network: 4, protocol: etherIPv6, bytes: []byte("gre ip6")}, parts{"", etherIPv6, "ip6"}},
+	} {
+		ethernet, typ, packet := c.raw.parts()
+		if diff := cmp.Diff(c.want, parts{string(ethernet), typ, string(packet)}); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 
@@ -95,7 +132,8 @@ func FuzzParseBlock(f *testing.F) {
 		}
 		frames, _ := walk(b, n)
 		for _, f := range frames {
-			_ = string(f.packet)
+			_, _, p := f.parts()
+			_ = string(p)
 		}
 	})
 }

@@ -20,9 +20,9 @@ func (p Path) unconfirmed(f nf.Family) string {
 		}
 	}
 	if why == nil {
-		return "never confirmed: untracked, or conntrack is off"
+		return "untracked, or conntrack is off"
 	}
-	s := "never confirmed: " + strings.Join(why, ", ")
+	s := strings.Join(why, ", ")
 	if reasons := p.reasonsForInvalid(f); reasons != "" {
 		s += ": " + reasons
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	pages "github.com/ctexp/go-ctexp/internal/report"
 )
 
 // longestRow bounds one row. It is for a machine that is very busy: half a second is usual.
@@ -20,7 +22,7 @@ const longestRow = 3 * time.Minute
 func answers(ctx context.Context, opts options, rows []row, before *outside, progress func(asking []string, done int)) iter.Seq[result] {
 	return func(yield func(result) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		pool := newPool(ctx, opts.size)
+		pool := newPool(ctx, opts)
 		a := &asker{opts: opts, before: before, pool: pool, progress: progress}
 		results := make([]chan result, len(rows))
 		for i := range rows {
@@ -101,6 +103,7 @@ type answer struct {
 	notes []string
 	lack  error // answers to errors.ErrUnsupported
 	err   error
+	runs  []pages.Data // for the page
 }
 
 func (a *asker) askEarly(ctx context.Context, r row) answer {
@@ -123,7 +126,7 @@ func (a *asker) ask(ctx context.Context, r row, early answer) result {
 	}
 	out := result{
 		ID: r.id, Claim: a.opts.size.fill(r.claim), Article: r.article, Got: got.got,
-		Kernel: kernelRelease(), Backend: a.opts.backend,
+		Kernel: kernelRelease(), Backend: a.opts.backend, Runs: got.runs,
 	}
 	if got.err != nil {
 		out.Error = got.err.Error()
@@ -137,7 +140,7 @@ func (a *asker) ask(ctx context.Context, r row, early answer) result {
 func (a *asker) try(ctx context.Context, f func(*bench) fields, early answer) (out answer) {
 	ctx, cancel := context.WithTimeout(ctx, longestRow)
 	defer cancel()
-	b := &bench{ctx: ctx, size: a.opts.size, backend: a.opts.backend, before: a.before, pool: a.pool, early: early}
+	b := &bench{ctx: ctx, size: a.opts.size, backend: a.opts.backend, before: a.before, pool: a.pool, early: early, draw: a.opts.html != ""}
 	defer func() {
 		if r := recover(); r != nil {
 			bail, ok := r.(bailOut)
@@ -155,8 +158,11 @@ func (a *asker) try(ctx context.Context, f func(*bench) fields, early answer) (o
 			out.err = fmt.Errorf("clean up: %w", err)
 		}
 	}()
-	got := f(b)
-	return answer{got: got, notes: b.notes, lack: b.lack}
+	out = answer{got: f(b), notes: b.notes, lack: b.lack}
+	if b.draw {
+		out.runs = append(early.runs[:len(early.runs):len(early.runs)], b.runs()...)
+	}
+	return out
 }
 
 // tell lets the progress be seen: that a row is begun or ended.

@@ -22,6 +22,8 @@ type bench struct {
 	before  *outside
 	pool    *pool
 	early   answer // what row.early came to
+	draw    bool   // the page shows where packets went
+	labs    []*lab // that were opened
 
 	notes  []string
 	lack   error          // a part that could not be had
@@ -83,6 +85,7 @@ func (b *bench) open(cfg netnsenv.Config, rules ...rule) *lab {
 // tryOpen is open where that may go wrong.
 func (b *bench) tryOpen(cfg netnsenv.Config, rules ...rule) (*lab, error) {
 	b.checkLimit()
+	cfg.NoPath = !b.draw
 	l := &lab{b: b, backend: b.backend, rules: rules}
 	if len(rules) > 0 {
 		cfg.Rules = append(cfg.Rules, l.ruleset(rules))
@@ -143,6 +146,7 @@ func (l *lab) watch(env *netnsenv.Env) {
 	l.b.must(err)
 	l.b.atEnd(watched.Observer.Close)
 	l.Lab = watched
+	l.b.labs = append(l.b.labs, l)
 }
 
 // set sets a sysctl of the lab until the end of the experiment.

@@ -27,7 +27,7 @@ func page(o options, results []result) pages.Page {
 			p.Intro = fmt.Sprintf("Asked on Linux %s: rules by %s, %d packets, %d entries free in a full table. %s.",
 				r.Kernel, r.Backend, o.size.packets, o.size.free, sum(results))
 		}
-		row := pages.Row{ID: r.ID, Claim: r.Claim, Verdict: string(r.Verdict), Why: r.Why, Error: r.Error, Got: pageFields(r.Got)}
+		row := pages.Row{ID: r.ID, Claim: r.Claim, Verdict: string(r.Verdict), Why: r.Why, Error: r.Error, Got: pageFields(r.Got), Runs: r.Runs}
 		for _, f := range r.Article {
 			if words, ok := f.value.(string); ok && f.name == says {
 				row.Quote = words

@@ -5,13 +5,18 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	pages "github.com/ctexp/go-ctexp/internal/report"
 )
 
 func TestPageHasEveryClaim(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "tales.html")
 	results := []result{
-		{ID: "table-full", Claim: "10 SYNs <into> 7", Article: fields{{"raw", 10}, {says, "they were hard dropped"}}, Got: fields{{"raw", 10}, {"mangle", 7}}, Verdict: confirmed, Kernel: "6.18"},
+		{ID: "table-full", Claim: "10 SYNs <into> 7", Article: fields{{"raw", 10}, {says, "they were hard dropped"}}, Got: fields{{"raw", 10}, {"mangle", 7}}, Verdict: confirmed, Kernel: "6.18", Runs: []pages.Data{{
+			Test: "the run", Rules: []pages.Rule{{Text: "-t raw -A PREROUTING -j CT"}},
+			Path: pages.Path{Points: []pages.Point{{Name: "raw/prerouting", Family: "ipv4", Hook: "prerouting", Packets: 10}}},
+		}}},
 		{ID: "broken", Error: "no socket"},
 	}
 	if err := writeHTML(file, options{size: size{10, 7}}, results); err != nil {
@@ -21,7 +26,7 @@ func TestPageHasEveryClaim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"table-full", "10 SYNs &lt;into&gt; 7", "they were hard dropped", "mangle", "no socket", "Linux 6.18", "1 confirmed"} {
+	for _, want := range []string{"table-full", "10 SYNs &lt;into&gt; 7", "they were hard dropped", "mangle", "no socket", "Linux 6.18", "1 confirmed", "-t raw -A PREROUTING -j CT", `data-probe="raw/prerouting" data-packets="10"`} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("the page lacks %q", want)
 		}

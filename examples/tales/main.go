@@ -6,7 +6,8 @@
 //	go run ./examples/tales -html tales.html
 //	go run ./examples/tales -json -run '^table-full$' -packets 23 -free 11
 //
-// No privilege is needed; a few rows know more when started by root. The verdicts:
+// The page of -html also draws where the packets of each claim went, hook by hook, with what was lost and why; for that
+// the experiments have probes on the path. No privilege is needed; a few rows know more when started by root. The verdicts:
 //
 //	confirmed    this kernel does what the article says
 //	changed      it did then and does something else since

@@ -16,6 +16,7 @@ import (
 type pool struct {
 	ctx   context.Context
 	free  int
+	draw  bool // where packets go is counted
 	ready chan filled
 
 	mu      sync.Mutex
@@ -29,8 +30,8 @@ type filled struct {
 }
 
 // newPool makes an empty pool.
-func newPool(ctx context.Context, n size) *pool {
-	return &pool{ctx: ctx, free: n.free, ready: make(chan filled, most)}
+func newPool(ctx context.Context, o options) *pool {
+	return &pool{ctx: ctx, free: o.size.free, draw: o.html != "", ready: make(chan filled, most)}
 }
 
 // most is how many Envs a row needs at a time.
@@ -61,7 +62,7 @@ func (p *pool) open() {
 	}
 	p.opening.Go(func() {
 		cfg := plain()
-		cfg.Room = netnsenv.Free(p.free)
+		cfg.Room, cfg.NoPath = netnsenv.Free(p.free), !p.draw
 		env, err := netnsenv.Open(p.ctx, cfg)
 		p.ready <- filled{env, err}
 	})

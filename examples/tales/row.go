@@ -1,5 +1,7 @@
 package main
 
+import pages "github.com/ctexp/go-ctexp/internal/report"
+
 // says is the name of the field with the words of the article.
 const says = "says"
 
@@ -56,4 +58,6 @@ type result struct {
 	Backend backend `json:"backend"`
 	// Error says what kept the row from an answer: a fault of this program, no finding about the kernel.
 	Error string `json:"error,omitempty"`
+	// Runs are its experiments, for the page to draw.
+	Runs []pages.Data `json:"-"`
 }

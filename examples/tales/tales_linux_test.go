@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -84,6 +86,23 @@ func TestEveryClaimHasItsVerdict(t *testing.T) {
 	numbers := fields{{"captured", 23}, {"raw", 23}, {"mangle", 11}, {"entries", 11}, {"dropped", 12}, {"evicted", 0}}
 	if diff := cmp.Diff(numbers, table.Got, cmp.AllowUnexported(field{})); diff != "" {
 		t.Errorf("table-full (-want +got):\n%s", diff)
+	}
+}
+
+// The page draws where the packets of a claim went, with what was counted.
+func TestPageDrawsWhereThePacketsWent(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tales.html")
+	got := ask(t, "-run", "^(strict-ack|input-drop)$", "-html", file)
+	page, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`data-probe="filter/input" data-packets="10"`, "10 of 10 lost", "10 of 10 without an entry", "-t filter -A INPUT -j DROP",
+	} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page of %d claims lacks %q", len(got), want)
+		}
 	}
 }
 

@@ -1,0 +1,66 @@
+package netnsenv_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+)
+
+// Whoever has set a sysctl, the Env tells that it is not as in a new namespace, and who it was.
+func TestChangedSysctlsAreToldWithWhoHasSetThem(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Sysctls: map[string]string{
+		"net.ipv4.tcp_ecn": "1", "net.ipv4.conf.tun0.rp_filter": "2", "net.ipv4.tcp_rmem": "4096 9999 131072", "net.ipv4.tcp_sack": "1",
+	}})
+	if err := e.SetSysctl("net.netfilter.nf_conntrack_log_invalid", "6"); err != nil {
+		t.Fatal(err)
+	}
+	write := "echo 0 >/proc/sys/net/netfilter/nf_conntrack_tcp_loose; echo 0 >/proc/sys/net/netfilter/nf_conntrack_timestamp; echo 0 >/proc/sys/net/ipv4/tcp_ecn"
+	if out, err := e.Command(t.Context(), "sh", "-c", write).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+
+	got := map[string]netnsenv.SysctlChange{}
+	changes := e.SysctlChanges()
+	for _, c := range changes {
+		got[c.Name] = c
+	}
+
+	for _, want := range []netnsenv.SysctlChange{
+		{Name: "net.netfilter.nf_conntrack_events", Before: got["net.netfilter.nf_conntrack_events"].Before, After: "1", By: netnsenv.ByCtexp},
+		{Name: "net.netfilter.nf_conntrack_log_invalid", Before: "0", After: "6", By: netnsenv.ByConfig},
+		{Name: "net.netfilter.nf_log.2", Before: got["net.netfilter.nf_log.2"].Before, After: "nfnetlink_log", By: netnsenv.ByCtexp},
+		{Name: "net.netfilter.nf_conntrack_tcp_loose", Before: "1", After: "0", By: netnsenv.ByOther},
+		{Name: "net.ipv4.tcp_ecn", Before: "2", After: "0", By: netnsenv.ByOther},
+		{Name: "net.ipv4.tcp_rmem", Before: got["net.ipv4.tcp_rmem"].Before, After: "4096\t9999\t131072", By: netnsenv.ByConfig},
+		{Name: "net.ipv4.conf.tun0.rp_filter", Before: got["net.ipv4.conf.tun0.rp_filter"].Before, After: "2", By: netnsenv.ByConfig},
+	} {
+		if diff := cmp.Diff(want, got[want.Name]); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	}
+	for _, name := range []string{"net.ipv6.conf.all.disable_ipv6", "net.ipv6.conf.lo.disable_ipv6"} {
+		if _, err := e.Sysctl(name); err == nil && got[name].By != netnsenv.ByCtexp { // a kernel without IPv6 has none
+			t.Errorf("%s: %+v", name, got[name])
+		}
+	}
+	for _, name := range []string{"net.ipv4.tcp_sack", "net.netfilter.nf_conntrack_timestamp", "net.netfilter.nf_conntrack_count"} {
+		if c, ok := got[name]; ok {
+			t.Errorf("%+v is no change", c)
+		}
+	}
+	if !slices.IsSortedFunc(changes, func(a, b netnsenv.SysctlChange) int { return strings.Compare(a.Name, b.Name) }) {
+		t.Errorf("not in order: %v", changes)
+	}
+}
+
+func BenchmarkSysctlChanges(b *testing.B) {
+	e := open(b, netnsenv.Config{})
+	for b.Loop() {
+		e.SysctlChanges()
+	}
+}
