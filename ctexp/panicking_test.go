@@ -11,8 +11,7 @@ func TestPanickingIsTheEndByAPanicAlone(t *testing.T) {
 	var deep func(n int)
 	deep = func(n int) {
 		if n == 0 {
-			var m map[string]int
-			m["x"] = 1
+			_ = 1 / n
 		}
 		deep(n - 1)
 	}

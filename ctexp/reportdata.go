@@ -56,7 +56,7 @@ func (c *collector) place() {
 	room := env.Room()
 	c.d.Room = report.Room{Limited: room.Free >= 0, Free: max(0, room.Free), Filler: room.Filler, Limit: room.Limit}
 	for _, s := range env.SysctlChanges() {
-		c.d.Sysctls = append(c.d.Sysctls, report.Sysctl{Name: s.Name, Before: s.Before, After: s.After})
+		c.d.Sysctls = append(c.d.Sysctls, report.Sysctl{Name: s.Name, Before: s.Before, After: s.After, By: string(s.By)})
 	}
 }
 
@@ -113,7 +113,7 @@ func (c *collector) flows() {
 		f := report.Flow{
 			Line: e.String(), Proto: e.Orig.Proto.String(), Orig: e.Orig.String(), Reply: e.Reply.String(),
 			Status: e.Status.String(), Timeout: int64(e.Timeout.Seconds()), Mark: e.Mark, Zone: e.Zone,
-			Helper: e.Helper, Labels: e.Labels,
+			Helper: e.Helper, Labels: e.Labels, NAT: e.NAT().String(),
 			Packets: [2]int64{int64(e.Packets.Orig), int64(e.Packets.Reply)},
 			Bytes:   [2]int64{int64(e.Bytes.Orig), int64(e.Bytes.Reply)},
 			Life:    life(e),

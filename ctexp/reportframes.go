@@ -144,7 +144,7 @@ func (c *collector) moments(t observe.Timeline) {
 			break
 		}
 		c.d.Timeline = append(c.d.Timeline, report.Moment{
-			At: m.Time.Sub(c.d.Time), Kind: m.Kind.String(), Line: m.Text, Loss: m.Kind == observe.KindDrop,
+			At: m.Time.Sub(c.d.Time), Kind: m.Kind.String(), Line: m.Text, Loss: m.Kind == observe.KindDrop, Frame: m.Frame,
 		})
 	}
 }

@@ -1,6 +1,9 @@
 package ctexp_test
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
@@ -37,5 +40,25 @@ func TestTimelineTellsInjectionsApart(t *testing.T) {
 	}
 	if diff := ctexp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// The file beside the capture reads as the Timeline prints itself, with the frames numbered as in the capture.
+func TestTimelineIsKeptAsItPrints(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{Links: veth, Silent: true, Trace: true})
+	x.Inject(inject.SYNs(2, web))
+	dir := t.TempDir()
+
+	if _, err := x.WriteReport(t.Context(), dir, "two"); err != nil {
+		t.Fatal(err)
+	}
+
+	got, err := os.ReadFile(filepath.Join(dir, "two.timeline.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := ctexp.Diff(strings.TrimSpace(x.Timeline().String()), strings.TrimSpace(string(got))); diff != "" {
+		t.Errorf("(-Timeline +timeline.txt):\n%s", diff)
 	}
 }

@@ -91,7 +91,7 @@ func restoreFailed(said string) bool {
 func (t iptablesTry) load(text string, command []string) (string, error) {
 	other, err := nsthread.New()
 	if err != nil {
-		return "", nil //nolint:nilerr // what cannot be tried is not known to fail
+		return "", nil // what cannot be tried is not known to fail
 	}
 	defer other.Close()
 	if path, err := xtables.Path(t.variant, t.family, "-save"); err == nil {

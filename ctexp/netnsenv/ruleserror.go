@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
 // RulesError says what is wrong with a text of rules, all of it that can be told: unknown words, sets, chains, targets and
@@ -102,7 +103,9 @@ func missingLinks(uses []linkUse, there, mayLack []string, textOf func(line int)
 	return out
 }
 
+// noLink says which links there are instead; the far ends of veth are ours.
 func noLink(name string, there []string) string {
+	there = slices.DeleteFunc(slices.Clone(there), func(n string) bool { return strings.HasPrefix(n, ours.FarPrefix) })
 	return fmt.Sprintf("there is no link %q, only %s", name, strings.Join(there, ", "))
 }
 

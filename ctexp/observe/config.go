@@ -72,11 +72,11 @@ func (c Config) check() error {
 		{"Filler", c.Filler}, {"Limit", c.Limit},
 	} {
 		if s.n < 0 {
-			return fmt.Errorf("Config.%s is %d: want 0 for what is usual, or more", s.name, s.n)
+			return fmt.Errorf("config: %s is %d: want 0 for what is usual, or more", s.name, s.n)
 		}
 	}
 	if c.Ring > mostRing {
-		return fmt.Errorf("Config.Ring is %d bytes: want at most %d (1 GiB)", c.Ring, mostRing)
+		return fmt.Errorf("config: Ring is %d bytes: want at most %d (1 GiB)", c.Ring, mostRing)
 	}
 	return nil
 }

@@ -95,10 +95,10 @@ func TestObserverIsExplainedByTheKernel(t *testing.T) {
 	if _, err := lab.WriteReport(t.Context(), dir, "X"); err != nil {
 		t.Fatal(err)
 	}
-	for file, want := range map[string]string{"X.result.json": `"reason": "IP_LOCAL_SOURCE`, "X.timeline.txt": "drop   IP_LOCAL_SOURCE"} {
+	for file, want := range map[string]string{"X.result.json": `"reason": "IP_LOCAL_SOURCE`, "X.timeline.txt": "drop      IP_LOCAL_SOURCE"} {
 		b, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil || !strings.Contains(string(b), want) {
-			t.Errorf("%s (%v) has no %s", file, err, want)
+			t.Errorf("%s (%v) has no %s:\n%s", file, err, want, b)
 		}
 	}
 }
