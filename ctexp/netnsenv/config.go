@@ -41,8 +41,9 @@ type Config struct {
 	NoEvents bool
 	// NoReasons leaves out what makes conntrack say why it calls a packet INVALID: net.netfilter.nf_log.2 and .10 are
 	// nfnetlink_log and nf_conntrack_log_invalid is 255 otherwise. With these, what LOG rules of the experiment say is
-	// heard at NFLOG group 0 as well, which an Observer reads and then nobody else can; each INVALID packet costs some
-	// microseconds more.
+	// heard at NFLOG group 0 as well, which an Observer reads and then nobody else can. A rule of ours right behind conntrack
+	// logs INVALID packets into a group of its own, since the kernel has no reason for some of them. Each INVALID packet costs
+	// some microseconds more.
 	NoReasons bool
 	// Trace has every packet traced that comes in or that the host sends, from before the first rule on: Observer.Trace
 	// tells which rules each of them met. It makes a packet some ten times as dear, less with NoPath.
