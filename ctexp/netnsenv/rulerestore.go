@@ -137,7 +137,7 @@ func restoreProblems(text, said string, ipv6 bool) (out []RuleProblem) {
 
 // restoreWhy says what is wrong with a line that iptables-restore calls failed and no more.
 func restoreWhy(lines []string, n int) string {
-	if n > len(lines) {
+	if n < 1 || n > len(lines) {
 		return "iptables-restore does not say why"
 	}
 	table := ""
