@@ -129,20 +129,32 @@ func IPOptions(opts ...layers.IPv4Option) Change {
 		}
 		var b []byte
 		for _, o := range opts {
-			b = append(b, o.OptionType)
-			if o.OptionType > 1 {
-				b = append(append(b, byte(2+len(o.OptionData))), o.OptionData...)
-			}
+			b = appendOption(b, o.OptionType, o.OptionData)
 		}
-		for len(b)%4 != 0 {
-			b = append(b, 0)
-		}
-		if len(b) > maxHeader-20 {
-			d.fail("%d bytes of options are more than %d", len(b), maxHeader-20)
-		}
+		b = d.padOptions(b)
 		d.header = append(d.header[:20:20], b...)
 		d.header[0] = 0x40 | byte(len(d.header)/4)
 	}}
+}
+
+// appendOption appends an option as IPv4 and TCP write them: kinds 0 and 1 have neither a length nor data.
+func appendOption(b []byte, kind byte, data []byte) []byte {
+	b = append(b, kind)
+	if kind > 1 {
+		b = append(append(b, byte(2+len(data))), data...)
+	}
+	return b
+}
+
+// padOptions fills up the last word of a header's options.
+func (d *draft) padOptions(b []byte) []byte {
+	for len(b)%4 != 0 {
+		b = append(b, 0)
+	}
+	if len(b) > maxHeader-20 {
+		d.fail("%d bytes of options are more than %d", len(b), maxHeader-20)
+	}
+	return b
 }
 
 // RouterAlert is the option of IPv4 by which routers look at packets that are not for them (RFC 2113).

@@ -64,17 +64,9 @@ func Options(opts ...layers.TCPOption) Change {
 		d.ofTCP(0, 20)
 		var b []byte
 		for _, o := range opts {
-			b = append(b, byte(o.OptionType))
-			if o.OptionType > 1 {
-				b = append(append(b, byte(2+len(o.OptionData))), o.OptionData...)
-			}
+			b = appendOption(b, byte(o.OptionType), o.OptionData)
 		}
-		for len(b)%4 != 0 {
-			b = append(b, 0)
-		}
-		if len(b) > maxHeader-20 {
-			d.fail("%d bytes of options are more than %d", len(b), maxHeader-20)
-		}
+		b = d.padOptions(b)
 		payload := d.l4[min(d.headerLength(), len(d.l4)):]
 		d.l4 = append(append(d.l4[:20:20], b...), payload...)
 		d.l4[12] = byte(5+len(b)/4)<<4 | d.l4[12]&15
