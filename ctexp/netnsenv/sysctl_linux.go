@@ -131,15 +131,7 @@ func (e *Env) SetSysctl(name, value string) error {
 
 // sysctlKey turns a dotted name into its path below /proc/sys: slashes and dots change places, as in sysctl(8).
 func sysctlKey(name string) (string, error) {
-	key := strings.Map(func(r rune) rune {
-		switch r {
-		case '.':
-			return '/'
-		case '/':
-			return '.'
-		}
-		return r
-	}, name)
+	key := swapDots(name)
 	if !strings.HasPrefix(key, "net/") || strings.Contains(key, "..") {
 		return "", fmt.Errorf("sysctl %q: want a name that begins with \"net.\": no other belongs to the namespace", name)
 	}

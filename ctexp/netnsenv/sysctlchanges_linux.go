@@ -48,7 +48,7 @@ func (e *Env) SysctlChanges() []SysctlChange {
 			}
 			after, there := now[key]
 			if there && after != before {
-				out = append(out, SysctlChange{Name: sysctlName(key), Before: before, After: after, By: e.setter(key, after)})
+				out = append(out, SysctlChange{Name: swapDots(key), Before: before, After: after, By: e.setter(key, after)})
 			}
 		}
 		return nil
@@ -114,8 +114,8 @@ func ofScope(key, scope string) string {
 	return strings.Join(parts, "/")
 }
 
-// sysctlName is the reverse of sysctlKey.
-func sysctlName(key string) string {
+// swapDots has slashes and dots change places, which makes a path of a name and a name of a path.
+func swapDots(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch r {
 		case '.':
@@ -124,5 +124,5 @@ func sysctlName(key string) string {
 			return '.'
 		}
 		return r
-	}, key)
+	}, s)
 }
