@@ -28,7 +28,7 @@ type Comparison struct {
 type Compared struct {
 	Packet inject.Packet
 	Link   string // by which it came
-	Fates  []Fate // in the order of the Comparison's Policies
+	Outcomes []Outcome // in the order of the Comparison's Policies
 }
 
 // Compare puts the same packets, one after the other, to each of the policies, each in a fresh Lab of the same Config, and
@@ -85,7 +85,7 @@ func compare(ctx context.Context, cfg netnsenv.Config, policies []Policy, packet
 	for i := range all {
 		c.Packets[i] = tried[0][i]
 		for _, other := range tried[1:] {
-			c.Packets[i].Fates = append(c.Packets[i].Fates, other[i].Fates...)
+			c.Packets[i].Outcomes = append(c.Packets[i].Outcomes, other[i].Outcomes...)
 		}
 	}
 	return c, nil
@@ -99,32 +99,18 @@ func try(ctx context.Context, cfg netnsenv.Config, rules []netnsenv.Ruleset, pac
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, lab.Close()) }()
-	before, err := lab.Observer.Path(ctx)
-	if err != nil {
-		return nil, err
-	}
-	steps := 0
+	before := lab.look(ctx)
 	for i, p := range packets {
 		link := lab.linkOf(p)
 		if _, err := lab.InjectBy(ctx, link, inject.Packets(p)); err != nil {
 			return nil, numbered(err, i+1)
 		}
-		after, err := lab.Observer.Path(ctx)
-		if err != nil {
-			return nil, err
-		}
-		fate, err := lab.fate(ctx, p, after.Sub(before))
+		after := lab.look(ctx)
+		outcome, err := lab.outcome(ctx, p, after.since(before))
 		if err != nil {
 			return nil, fmt.Errorf("packet %d: %w", i+1, err)
 		}
-		// What cannot be traced, the rules of iptables-legacy, leaves it at what the counts tell.
-		trace, err := collect(lab.Observer.Trace(ctx))
-		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			return nil, fmt.Errorf("packet %d: %w", i+1, err)
-		}
-		fate.droppedBy(trace[min(steps, len(trace)):])
-		steps = len(trace)
-		tried = append(tried, Compared{Packet: p, Link: link, Fates: []Fate{fate}})
+		tried = append(tried, Compared{Packet: p, Link: link, Outcomes: []Outcome{outcome}})
 		before = after
 	}
 	return tried, nil

@@ -3,7 +3,6 @@ package ctexp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"regexp"
 	"slices"
@@ -14,12 +13,13 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 )
 
-// Fate is what became of a packet, and of what the host made of it.
-type Fate struct {
-	// Lost are the hooks at which something was lost, in the order of the path: "input". Empty: nothing was.
-	Lost []string
-	// How says where exactly, and as far as the counts tell by which rule. Two fates may be the same and differ in it.
-	How string
+// Outcome is what became of a packet under a policy, and of what the host made of it.
+type Outcome struct {
+	// Fate is that of the packet itself; zero if it was not captured.
+	Fate Fate
+	// Losses are the places at which something was lost, in the order of the path: the packet, or an answer of the host. Two
+	// outcomes may be the same and differ in the causes.
+	Losses []observe.Loss
 	// Out is what left the host: the packet itself, changed or not, and answers.
 	Out []Sent
 	// Entry is the entry of the packet's flow behind it, as nf.Entry prints it; empty without one.
@@ -34,55 +34,71 @@ type Sent struct {
 	compare string // its fields, without those that are another each time
 }
 
-// Same reports whether two fates are the same: lost at the same hooks, the same packets by the same links, the same entry.
+// Same reports whether two outcomes are the same: lost at the same hooks, the same packets by the same links, the same entry.
 // Of packets that the host has made, the numbers that it draws anew each time are not compared: the IP identification,
 // first sequence numbers, timestamps and flow labels.
-func (f Fate) Same(other Fate) bool {
-	return slices.Equal(f.Lost, other.Lost) && f.Entry == other.Entry &&
-		slices.EqualFunc(f.Out, other.Out, func(a, b Sent) bool { return a.Link == b.Link && a.compare == b.compare })
+func (o Outcome) Same(other Outcome) bool {
+	return slices.Equal(o.lost(), other.lost()) && o.Entry == other.Entry &&
+		slices.EqualFunc(o.Out, other.Out, func(a, b Sent) bool { return a.Link == b.Link && a.compare == b.compare })
 }
 
-// fate tells what became of a packet by what was counted since it came and by what the Inbox has.
-func (l *Lab) fate(ctx context.Context, p inject.Packet, path observe.Path) (f Fate, err error) {
-	var how []string
-	for _, loss := range path.Losses() {
-		if loss.Unconfirmed() { // it goes on, without an entry
-			continue
+// lost returns the hooks at which something was lost.
+func (o Outcome) lost() (hooks []nf.Hook) {
+	for _, l := range o.Losses {
+		if !slices.Contains(hooks, l.Hook) {
+			hooks = append(hooks, l.Hook)
 		}
-		hook := loss.From[strings.LastIndex(loss.From, "/")+1:]
-		if !slices.Contains(f.Lost, hook) {
-			f.Lost = append(f.Lost, hook)
-		}
-		how = append(how, "between "+loss.From+" and "+loss.To+": "+loss.Why)
 	}
-	f.How = strings.Join(how, "; ")
+	return hooks
+}
+
+// why prints where something was lost and, as far as counts and traces tell, why.
+func (o Outcome) why() string {
+	for _, s := range o.Fate.Steps { // what the rules are seen to do is known better than what they count
+		if s.Dropped() && len(o.Losses) > 0 {
+			return s.Cause().String()
+		}
+	}
+	var why []string
+	for _, l := range o.Losses {
+		why = append(why, "between "+l.Between()+": "+l.Why())
+	}
+	return strings.Join(why, "; ")
+}
+
+// outcome returns what became of a packet by what was recorded since it came and by what the Inbox has.
+func (l *Lab) outcome(ctx context.Context, p inject.Packet, k look) (o Outcome, err error) {
+	if err := errors.Join(k.pathErr, k.recordErr); err != nil {
+		return o, err
+	}
+	for _, f := range k.fates() {
+		if f.Frame.Dir == observe.In {
+			o.Fate = f
+			break
+		}
+	}
+	for _, loss := range k.path.Losses() {
+		if !loss.Unconfirmed { // else it goes on, without an entry
+			o.Losses = append(o.Losses, loss)
+		}
+	}
 	out, err := l.Inbox.Received(ctx)
 	if err != nil {
-		return f, err
+		return o, err
 	}
 	for _, a := range out {
 		s := Sent{Link: a.Out, Packet: a.Packet, Passed: isPassed(p, a.Packet)}
 		s.compare = compared(a.Packet, s.Passed)
-		f.Out = append(f.Out, s)
+		o.Out = append(o.Out, s)
 	}
 	e, err := l.Observer.Get(ctx, p.Tuple(), 0)
 	switch {
 	case err == nil:
-		f.Entry = e.String()
+		o.Entry = e.String()
 	case errors.Is(err, fs.ErrNotExist), p.Tuple() == (nf.Tuple{}):
 		err = nil
 	}
-	return f, err
-}
-
-// droppedBy says by which rule something was lost, if the trace of what happened to the packet tells.
-func (f *Fate) droppedBy(steps []observe.Step) {
-	for _, s := range steps {
-		if s.Verdict == "drop" && len(f.Lost) > 0 {
-			f.How = fmt.Sprintf("dropped by %s %s %s: %s", s.Family, s.Table, s.Chain, s.Rule)
-			return
-		}
-	}
+	return o, err
 }
 
 // isPassed reports whether out is the packet in, sent on: whether what nobody changes on the way is the same.

@@ -39,16 +39,16 @@ func (c Comparison) group(b *strings.Builder, p Compared, group []int) {
 	same := true
 	for _, at := range group {
 		names = append(names, c.Policies[at])
-		same = same && p.Fates[at].How == p.Fates[group[0]].How
+		same = same && p.Outcomes[at].why() == p.Outcomes[group[0]].why()
 	}
-	fate := p.Fates[group[0]]
-	if !same {
-		fate.How = ""
+	o, why := p.Outcomes[group[0]], ""
+	if same {
+		why = o.why()
 	}
-	fmt.Fprintf(b, "  %s: %s\n", strings.Join(names, ", "), strings.ReplaceAll(fate.String(), "\n", "\n    "))
+	fmt.Fprintf(b, "  %s: %s\n", strings.Join(names, ", "), strings.ReplaceAll(o.text(why), "\n", "\n    "))
 	for _, at := range group {
 		if !same {
-			fmt.Fprintf(b, "      %s: %s\n", c.Policies[at], p.Fates[at].How)
+			fmt.Fprintf(b, "      %s: %s\n", c.Policies[at], p.Outcomes[at].why())
 		}
 	}
 }
@@ -56,9 +56,9 @@ func (c Comparison) group(b *strings.Builder, p Compared, group []int) {
 // groups returns the numbers of the policies under which the packet's fate is the same.
 func (p Compared) groups() (groups [][]int) {
 next:
-	for i, f := range p.Fates {
+	for i, o := range p.Outcomes {
 		for j, g := range groups {
-			if f.Same(p.Fates[g[0]]) {
+			if o.Same(p.Outcomes[g[0]]) {
 				groups[j] = append(g, i)
 				continue next
 			}
@@ -70,7 +70,7 @@ next:
 
 // bytes shows the fields in which two packets differ that left by the same link and look the same in one line.
 func (c Comparison) bytes(p Compared, a, b int) string {
-	one, other := p.Fates[a].Out, p.Fates[b].Out
+	one, other := p.Outcomes[a].Out, p.Outcomes[b].Out
 	for i := range min(len(one), len(other)) {
 		if one[i].Link == other[i].Link && one[i].compare != other[i].compare && one[i].Packet.String() == other[i].Packet.String() {
 			return fmt.Sprintf("    by its fields, %s (want) and %s (got):\n    ", c.Policies[a], c.Policies[b]) + strings.ReplaceAll(strings.TrimRight(inject.Diff(one[i].Packet, other[i].Packet), "\n"), "\n", "\n    ") + "\n"
@@ -80,16 +80,22 @@ func (c Comparison) bytes(p Compared, a, b int) string {
 }
 
 // String says what became of the packet: where it was lost, or what left and by which link, and its entry.
-func (f Fate) String() string {
+func (o Outcome) String() string { return o.text(o.why()) }
+
+func (o Outcome) text(why string) string {
 	var lines []string
-	if len(f.Lost) > 0 {
-		lost := "lost in " + strings.Join(f.Lost, " and ")
-		if f.How != "" {
-			lost += ", " + f.How
+	if len(o.Losses) > 0 {
+		var hooks []string
+		for _, h := range o.lost() {
+			hooks = append(hooks, h.String())
+		}
+		lost := "lost in " + strings.Join(hooks, " and ")
+		if why != "" {
+			lost += ", " + why
 		}
 		lines = append(lines, lost)
 	}
-	for _, s := range f.Out {
+	for _, s := range o.Out {
 		what := "the host sends by"
 		if s.Passed {
 			what = "leaves by"
@@ -100,8 +106,8 @@ func (f Fate) String() string {
 		lines = append(lines, "taken by the host, which says nothing")
 	}
 	entry := "no entry"
-	if f.Entry != "" {
-		entry = "entry " + f.Entry
+	if o.Entry != "" {
+		entry = "entry " + o.Entry
 	}
 	return strings.Join(append(lines, entry), "\n")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
@@ -40,17 +39,12 @@ func (l *Lab) look(ctx context.Context) (k look) {
 	return k
 }
 
-// lacks returns why a part of the record could not be had, or not whole: "frames", "reasons", "trace" or "events".
-func (k look) lacks(part string) error {
+// lacks returns why a part of the record could not be had, or not whole.
+func (k look) lacks(part observe.RecordPart) error {
 	if len(k.record.Missing) == 0 {
 		return k.recordErr // not even begun
 	}
-	for _, err := range k.record.Missing {
-		if what, _, _ := strings.Cut(err.Error(), ":"); what == part {
-			return err
-		}
-	}
-	return nil
+	return k.record.Lacks(part)
 }
 
 // closed returns why nothing can be had any more of a Lab that is closed; nil if it is open.
@@ -61,4 +55,18 @@ func (k look) closed() error {
 		}
 	}
 	return nil
+}
+
+// since returns what is in k and not in before, which is the earlier one of the same Lab: of the path the difference, of the
+// record what was recorded later.
+func (k look) since(before look) look {
+	d := k
+	d.path, d.tally = k.path.Sub(before.path), k.tally.Sub(before.tally)
+	d.record.Frames = k.record.Frames[min(len(before.record.Frames), len(k.record.Frames)):]
+	d.record.Reasons = k.record.Reasons[min(len(before.record.Reasons), len(k.record.Reasons)):]
+	d.record.Unexplained = k.record.Unexplained[min(len(before.record.Unexplained), len(k.record.Unexplained)):]
+	d.record.Steps = k.record.Steps[min(len(before.record.Steps), len(k.record.Steps)):]
+	d.record.Events = k.record.Events[min(len(before.record.Events), len(k.record.Events)):]
+	d.record.Drops = k.record.Drops[min(len(before.record.Drops), len(k.record.Drops)):]
+	return d
 }

@@ -54,7 +54,7 @@ func (l *Lab) reportText(k look, d report.Data, which string) string {
 	if n := len(k.record.Reasons); n > 0 {
 		t.title("what conntrack says of packets", n, nil)
 		t.list(reasonLines(k.record.Reasons), mostReasonLines)
-		t.failed(k.lacks("reasons"))
+		t.failed(k.lacks(observe.PartReasons))
 	}
 
 	t.title("rules", len(k.rules), k.rulesErr)
@@ -63,11 +63,11 @@ func (l *Lab) reportText(k look, d report.Data, which string) string {
 	t.more(rest)
 	t.failed(k.rulesErr)
 
-	t.title("frames", len(k.record.Frames), k.lacks("frames"))
+	t.title("frames", len(k.record.Frames), k.lacks(observe.PartFrames))
 	shown, rest = frameLines(k.record.Frames, d.Frames)
 	t.list(shown, len(shown))
 	t.more(rest)
-	t.failed(k.lacks("frames"))
+	t.failed(k.lacks(observe.PartFrames))
 	return strings.TrimRight(t.String(), "\n")
 }
 

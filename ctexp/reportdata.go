@@ -15,7 +15,7 @@ import (
 
 // reportData collects what the report of an experiment has. A part that cannot be had is named in its Missing.
 func (l *Lab) reportData(k look, test string) report.Data {
-	c := collector{look: k, lab: l}
+	c := collector{look: k, lab: l, fates: k.fates()}
 	c.d = report.Data{Test: test, Time: l.opened, Took: l.took(), Kernel: kernel(), Versions: versions(), Sent: l.sent.Load()}
 	c.place()
 	c.counts()
@@ -31,11 +31,9 @@ func (l *Lab) reportData(k look, test string) report.Data {
 // collector fills a report part by part.
 type collector struct {
 	look
-	lab *Lab
-	d   report.Data
-
-	entryOf map[nf.Tuple]nf.Entry // see byTuple
-	blamed  map[int]bool          // the frames of which it is known why they were lost
+	lab   *Lab
+	fates []Fate
+	d     report.Data
 }
 
 func (c *collector) missing(part string, err error) {
@@ -62,31 +60,15 @@ func (c *collector) place() {
 
 func (c *collector) counts() {
 	c.missing(report.PartPath, c.pathErr)
-	c.d.Path.Silenced = c.path.Silenced
-	for _, p := range c.path.Points {
-		c.d.Path.Points = append(c.d.Path.Points, report.Point{
-			Name: p.Probe.Name, Family: p.Probe.Family.String(), Hook: p.Probe.Hook.String(),
-			Priority: int(p.Probe.Priority), Packets: p.Packets,
-		})
-	}
-	for _, l := range c.path.Losses() {
-		c.d.Path.Losses = append(c.d.Path.Losses, report.Loss{
-			Family: l.Family.String(), From: l.From, To: l.To, Lost: l.Lost, Of: l.Of, Why: l.Why,
-		})
-	}
-	c.pathCounts()
+	c.d.Path = report.PathOf(c.path)
 	c.missing(report.PartTally, c.tallyErr)
 	if c.tallyErr != nil {
 		return
 	}
 	t := c.tally
-	for _, name := range t.Names() {
-		c.d.Tally = append(c.d.Tally, report.Count{Name: name, N: int64(t.Packets[name])})
+	for name, n := range t.All() {
+		c.d.Tally = append(c.d.Tally, report.Count{Name: name, N: n})
 	}
-	c.d.Tally = append(c.d.Tally,
-		report.Count{Name: "entries", N: int64(t.Entries)}, report.Count{Name: "dropped", N: int64(t.Dropped)},
-		report.Count{Name: "evicted", N: int64(t.Evicted)}, report.Count{Name: "collected", N: int64(t.Collected)},
-		report.Count{Name: "invalid", N: int64(t.Invalid)}, report.Count{Name: "insert_failed", N: int64(t.InsertFailed)})
 	c.missing(report.PartStats, c.statsErr)
 	if c.statsErr == nil {
 		for name, n := range c.stats.All() {
@@ -162,10 +144,7 @@ func (c *collector) lives() func(nf.Entry) []string {
 func (c *collector) rules() {
 	c.missing(report.PartRules, errors.Join(append(c.textErrs, c.rulesErr)...))
 	for _, r := range c.look.rules {
-		c.d.Rules = append(c.d.Rules, report.Rule{
-			Backend: r.Backend, Family: r.Family, Table: r.Table, Chain: r.Chain, Kind: string(r.Kind), Text: r.Text,
-			Counted: r.Counted, Packets: r.Packets, Bytes: r.Bytes,
-		})
+		c.d.Rules = append(c.d.Rules, report.RuleOf(r))
 	}
 }
 

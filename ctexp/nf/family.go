@@ -39,22 +39,24 @@ func (f Family) String() string {
 	return fmt.Sprintf("family(%d)", uint8(f))
 }
 
-// Hook is one of the five places where netfilter looks at a packet (include/uapi/linux/netfilter.h, enum nf_inet_hooks).
+// Hook is a place where netfilter looks at a packet (include/uapi/linux/netfilter.h, enum nf_inet_hooks).
 type Hook uint8
 
 // The hooks. A packet for the host passes prerouting and input; one that is forwarded passes prerouting, forward and
-// postrouting; one that the host sends passes output and postrouting.
+// postrouting; one that the host sends passes output and postrouting. Ingress comes before all of them, on the link: probes
+// do not stand there.
 const (
 	Prerouting Hook = iota
 	Input
 	Forward
 	Output
 	Postrouting
+	Ingress
 )
 
 // String returns the hook's name as nft writes it.
 func (h Hook) String() string {
-	names := [...]string{"prerouting", "input", "forward", "output", "postrouting"}
+	names := [...]string{"prerouting", "input", "forward", "output", "postrouting", "ingress"}
 	if int(h) < len(names) {
 		return names[h]
 	}

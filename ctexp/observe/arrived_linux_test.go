@@ -44,7 +44,7 @@ func TestNothingIsLostBeforeTheHooks(t *testing.T) {
 	x.sendBy("tun0", append(parts, inject.SYN(web), inject.SYN(web6))...)
 	p := x.path()
 	for _, l := range p.Losses() {
-		if l.BeforeHooks() {
+		if l.Hook == nf.Ingress {
 			t.Error(l)
 		}
 	}
@@ -90,7 +90,7 @@ func TestErrorsOfTheHostAreNotLost(t *testing.T) {
 	x.talk(inject.SYN(web).With(inject.TTL(1)))
 	want := `
 ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → end 1
-                  1 of 1 lost behind end, before mangle/input or mangle/forward: the time to live is over (IpInHdrErrors +1)
+                  1 of 1 lost behind end, before mangle/input or mangle/forward: time to live exceeded (IpInHdrErrors +1)
      output       raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → security 1 → end 1
      postrouting  mangle 1 → nat 1 → confirm 1 → confirmed 0
                   1 without an entry, not lost: what the host says of packets that have none (ICMP errors, RSTs)

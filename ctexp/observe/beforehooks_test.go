@@ -17,12 +17,12 @@ func TestLossesBeforeTheHooksAreExplained(t *testing.T) {
 		}
 	}
 	came := func(n uint64) map[nf.Family]uint64 { return map[nf.Family]uint64{nf.IPv4: n} }
-	drop := Drop{Hook: ingressHook, Rule: Rule{Backend: "nft", Family: "netdev", Table: "u", Chain: "in", Kind: KindRule, Text: "drop", Counted: true, Packets: 2, Bytes: 80}}
+	drop := Drop{Hook: nf.Ingress, Rule: Rule{Backend: "nft", Family: "netdev", Table: "u", Chain: "in", Kind: KindRule, Text: "drop", Counted: true, Packets: 2, Bytes: 80}}
 	uncounted := drop
 	uncounted.Rule.Counted, uncounted.Rule.Packets, uncounted.Rule.Bytes = false, 0, 0
 	elsewhere := drop
 	elsewhere.Hook = nf.Input
-	const other = "dropped by a rule at ingress, for another host on the link, or with a header that is none"
+	const other = "dropped by a rule, for another host on the link, or a malformed header"
 	for name, c := range map[string]struct {
 		path Path
 		want []string

@@ -30,11 +30,11 @@ func (t Tally) Diff(want Tally) string {
 
 // loadDice returns want shifted by what chance gave t beyond it, and what it did, "" for nothing.
 func (t Tally) loadDice(want Tally) (Tally, string) {
-	surplus := monus(t.Evicted+t.Collected, want.Evicted+want.Collected)
+	surplus := saturatingSub(t.Evicted+t.Collected, want.Evicted+want.Collected)
 	if surplus == 0 {
 		return want, ""
 	}
-	through := min(monus(want.Dropped, t.Dropped), surplus)
+	through := min(saturatingSub(want.Dropped, t.Dropped), surplus)
 
 	shifted := want
 	shifted.Evicted, shifted.Collected = t.Evicted, t.Collected
@@ -47,7 +47,7 @@ func (t Tally) loadDice(want Tally) (Tally, string) {
 	var probes []string
 	for _, name := range t.Law.BehindConntrack {
 		// Which way the packet took behind conntrack, and whether the probe's match means it, is not known.
-		more := min(monus(t.Packets[name], want.Packets[name]), through)
+		more := min(saturatingSub(t.Packets[name], want.Packets[name]), through)
 		if _, ok := shifted.Packets[name]; ok && more > 0 {
 			shifted.Packets[name] += more
 			probes = append(probes, fmt.Sprintf("%s +%d", name, more))

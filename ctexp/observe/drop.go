@@ -1,10 +1,7 @@
 package observe
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
@@ -41,71 +38,9 @@ func (d Drop) key() Drop {
 	return d
 }
 
-// subDrops returns what was dropped between before and after.
-func subDrops(after, before []Drop) []Drop {
-	earlier := map[Drop]Drop{}
-	for _, d := range before {
-		earlier[d.key()] = d
-	}
-	var drops []Drop
-	for _, d := range after {
-		b := earlier[d.key()]
-		d.Traced = monus(d.Traced, b.Traced)
-		d.Rule.Packets, d.Rule.Bytes = monus(d.Rule.Packets, b.Rule.Packets), monus(d.Rule.Bytes, b.Rule.Bytes)
-		drops = append(drops, d)
-	}
-	return drops
-}
-
-// droppedByRule is what a loss says of a stage between whose probes nothing but rules can drop.
-const droppedByRule = "dropped by a rule"
-
-// mostDrops is how many rules a loss names.
-const mostDrops = 3
-
-// byRule says by which of the rules between two probes packets were dropped: by those that have counted some, or were seen
-// to drop some; if there is none, by which it may have been.
-func (p Path) byRule(from, to nf.Probe) string {
-	var sure, maybe []Drop
-	for _, d := range p.Drops {
-		switch {
-		case d.Hook != from.Hook || d.Priority < from.Priority || d.Priority > to.Priority || !d.Rule.meets(from.Family):
-		case d.dropped() > 0:
-			sure = append(sure, d)
-		case !d.Rule.Counted:
-			maybe = append(maybe, d)
-		}
-	}
-	slices.SortStableFunc(sure, func(a, b Drop) int { return cmp.Compare(b.dropped(), a.dropped()) })
-	switch {
-	case len(sure) > 0:
-		return "dropped by " + listed(sure, "; ")
-	case len(maybe) == 1:
-		return droppedByRule + ", the only one there: " + listed(maybe, "")
-	case len(maybe) > 1:
-		return droppedByRule + ", one of " + listed(maybe, "; ")
-	}
-	return droppedByRule
-}
-
-func listed(drops []Drop, separator string) string {
-	var s []string
-	for _, d := range drops {
-		s = append(s, d.String())
-	}
-	if more := len(s) - mostDrops; more > 0 {
-		s = append(s[:mostDrops], fmt.Sprintf("%d more", more))
-	}
-	return strings.Join(s, separator)
-}
-
-// meets reports whether a rule meets packets of a family.
-func (r Rule) meets(f nf.Family) bool {
-	switch r.Family {
-	case "ip":
-		return f == nf.IPv4
-	case "ip6":
-		return f == nf.IPv6
-	}
-	return r.Family == "inet" || r.Family == "netdev"
+// sub subtracts the counts of b, and keeps every rule.
+func (d *Drop) sub(b Drop) bool {
+	d.Traced = saturatingSub(d.Traced, b.Traced)
+	d.Rule.Packets, d.Rule.Bytes = saturatingSub(d.Rule.Packets, b.Rule.Packets), saturatingSub(d.Rule.Bytes, b.Rule.Bytes)
+	return true
 }

@@ -77,12 +77,12 @@ func TestLossNamesTheMostFrequentRules(t *testing.T) {
 	early.Priority, late.Hook = nf.PriorityMangle, nf.Output
 	p.Drops = append(p.Drops, early, late)
 	want := "dropped by nft ip u in: b [dropped 5]; nft ip u in: c [packets 2 bytes 0]; nft ip u in: a [packets 1 bytes 0]; 1 more"
-	if l := p.Losses(); len(l) != 1 || l[0].Why != want {
+	if l := p.Losses(); len(l) != 1 || l[0].Why() != want {
 		t.Errorf("got  %v\nwant %s", l, want)
 	}
 	after := slices.Clone(p.Drops)
 	after[1].Traced = 7
-	if d := subDrops(after, p.Drops); d[1].Traced != 2 || d[0].Rule.Packets != 0 {
+	if d := subList(after, p.Drops, Drop.key, (*Drop).sub); d[1].Traced != 2 || d[0].Rule.Packets != 0 {
 		t.Errorf("difference %v", d)
 	}
 }

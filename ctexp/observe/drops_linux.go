@@ -68,7 +68,7 @@ func (o *Observer) nftDrops(ctx context.Context, t nftTable, traced map[dropOf]u
 			if hook != 0 { // egress
 				continue
 			}
-			hook = ingressHook
+			hook = nf.Ingress
 		}
 		bases[c.Name] = attached{hook, int32(*c.Priority)}
 		if c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop {

@@ -14,7 +14,7 @@ func (l lab) losses() []string {
 	l.Helper()
 	var s []string
 	for _, loss := range l.path().Losses() {
-		s = append(s, loss.Why)
+		s = append(s, loss.Why())
 	}
 	return s
 }
@@ -101,7 +101,7 @@ func TestDropsOfASecondPhase(t *testing.T) {
 	before := x.path()
 	x.sendSYNs(2, web)
 	losses := x.path().Sub(before).Losses()
-	if want := "dropped by nft ip u in: tcp dport 80 drop [packets 2 bytes 80]"; len(losses) != 1 || losses[0].Why != want {
+	if want := "dropped by nft ip u in: tcp dport 80 drop [packets 2 bytes 80]"; len(losses) != 1 || losses[0].Why() != want {
 		t.Errorf("got %v, want %s", losses, want)
 	}
 }
@@ -110,7 +110,7 @@ func TestDropsOfASecondPhase(t *testing.T) {
 func TestPathSaysWhyRoutingLostAPacket(t *testing.T) {
 	t.Parallel()
 	v4 := func(src, dst string) inject.Flow { return inject.Flow{Src: addrPort(src), Dst: addrPort(dst)} }
-	const otherwise = "no route, a martian source (rp_filter), no forwarding, or for another host"
+	const otherwise = "a martian address, or an unknown reason"
 	for name, c := range map[string]struct {
 		sysctl string
 		value  string
@@ -121,7 +121,7 @@ func TestPathSaysWhyRoutingLostAPacket(t *testing.T) {
 		"no route":       {"net.ipv4.ip_forward", "1", inject.SYN(v4("198.18.0.2:1", "203.0.113.1:80")), "no route (IpExtInNoRoutes +1)"},
 		"rp_filter":      {"net.ipv4.conf.all.rp_filter", "1", inject.SYN(v4("203.0.113.9:1", "198.18.0.1:80")), "the source is not behind that link (rp_filter) (TcpExtIPReversePathFilter +1)"},
 		"own source":     {"net.ipv4.ip_forward", "1", inject.SYN(v4("198.18.0.1:1", "198.18.0.1:80")), otherwise},
-		"time to live":   {"net.ipv4.ip_forward", "1", damaged(inject.SYN(web), 0, 8, 1), "the time to live is over (IpInHdrErrors +1)"},
+		"time to live":   {"net.ipv4.ip_forward", "1", damaged(inject.SYN(web), 0, 8, 1), "time to live exceeded (IpInHdrErrors +1)"},
 		"too big":        {"net.ipv4.ip_forward", "1", web.UDP(make([]byte, 1400)), "too big for the next link (IpFragFails +1)"},
 		"no route, IPv6": {"net.ipv6.conf.all.forwarding", "1", inject.SYN(v4("[2001:db8:1::2]:1", "[2001:db8:9::1]:80")), "no route, or no forwarding (Ip6InNoRoutes +1)"},
 		"too big, IPv6":  {"net.ipv6.conf.all.forwarding", "1", v4("[2001:db8:1::2]:1", "[2001:db8:2::1]:80").UDP(make([]byte, 1400)), "too big for the next link (Ip6InTooBigErrors +1)"},

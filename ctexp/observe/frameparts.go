@@ -24,6 +24,17 @@ func (f Frame) ip() []byte {
 	return f.Packet
 }
 
+// Family returns the family of the frame's packet by its EtherType; 0 if it is neither IPv4 nor IPv6.
+func (f Frame) Family() nf.Family {
+	switch f.EtherType {
+	case etherIPv4:
+		return nf.IPv4
+	case etherIPv6:
+		return nf.IPv6
+	}
+	return 0
+}
+
 // Tuple returns the tuple of the frame's packet as it stands there, before or behind any NAT; zero if it is not IP.
 func (f Frame) Tuple() nf.Tuple {
 	t, _ := nf.TupleOf(f.ip())

@@ -21,9 +21,9 @@ type Law struct {
 }
 
 func (l Law) sub(before Tally) Law {
-	l.Before = monus(l.Before, before.Law.Before)
-	l.Behind = monus(l.Behind, before.Law.Behind)
-	l.Output = monus(l.Output, before.Law.Output)
+	l.Before = saturatingSub(l.Before, before.Law.Before)
+	l.Behind = saturatingSub(l.Behind, before.Law.Behind)
+	l.Output = saturatingSub(l.Output, before.Law.Output)
 	if l.Free >= 0 {
 		l.Free = max(0, l.Free-before.Entries)
 	}

@@ -1,118 +1,321 @@
 package observe
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Losses returns where packets went missing, in the order of the path. Neighbours of which the later has met more
-// packets than the earlier (those that a rule made, or that were sent on from elsewhere) are none.
+// Loss is where packets of a Path went missing, and why.
+type Loss struct {
+	Family nf.Family
+	// Hook is where they were lost, or the hook that they had passed last; nf.Ingress before the first.
+	Hook nf.Hook
+	// From are the names of the probes that the packets had met, and To of those that they did not: "conntrack/prerouting"
+	// and "mangle/prerouting". Before the first hook From is "link/ingress". From has two names where the counts of two
+	// probes lead on together, To where packets may go on to one of two.
+	From, To []string
+	Lost, Of uint64
+	// Unconfirmed says that the packets went on, only without an entry in the table (all but those whose entry could not be
+	// inserted).
+	Unconfirmed bool
+	// Causes are why, as far as counts and rules tell. The certain ones come first.
+	Causes []Cause
+}
+
+// Why prints the causes: "no route (IpExtInNoRoutes +1); else a martian address, or an unknown reason".
+func (l Loss) Why() string { return joinCauses(l.Causes) }
+
+// String prints the loss as a sentence: "3 of 10 lost between conntrack/prerouting and mangle/prerouting: conntrack
+// table full (drop +3)".
+func (l Loss) String() string {
+	return fmt.Sprintf("%d of %d %s between %s: %s", l.Lost, l.Of, l.verb(), l.Between(), l.Why())
+}
+
+// Between names the place of the loss: "conntrack/prerouting and mangle/prerouting".
+func (l Loss) Between() string {
+	return strings.Join(l.From, " and ") + " and " + strings.Join(l.To, " or ")
+}
+
+func (l Loss) verb() string {
+	if l.Unconfirmed {
+		return "without an entry"
+	}
+	return "lost"
+}
+
+// Losses returns where packets went missing, in the order of the path. There is no loss between neighbours of which the
+// later one has counted more packets than the earlier one: packets that a rule made, or that were sent on from elsewhere.
 func (p Path) Losses() []Loss {
-	full := p.Dropped // what the full table has dropped and no loss has yet been explained by
+	full := p.Dropped // what the full table has dropped and no loss has been explained by yet
 	var losses []Loss
 	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
 		pre, in, fwd := p.at(f, nf.Prerouting), p.at(f, nf.Input), p.at(f, nf.Forward)
 		out, post := p.at(f, nf.Output), p.at(f, nf.Postrouting)
 
-		losses = append(losses, p.beforeHooks(f, first(pre))...)
+		losses = append(losses, p.beforeHooks(f, pre)...)
 		losses = append(losses, p.within(pre, &full)...)
-		for _, l := range routed(f, last(pre), first(in), first(fwd), "") {
-			l.Why = p.routing(f, l.Lost, "no route, a martian source (rp_filter), no forwarding, or for another host")
+		if l, lost := between(last(pre), append(first(in), first(fwd)...)); lost {
+			l.Causes = p.routing(f, l.Lost)
 			losses = append(losses, l)
 		}
 		losses = append(losses, p.within(in, &full)...)
 		losses = append(losses, p.within(fwd, &full)...)
 		losses = append(losses, p.within(out, &full)...)
-		losses = append(losses, routed(f, sum(last(fwd), last(out)), first(post), nil, "no route out, or too big for the next link")...)
+		if l, lost := between(append(last(fwd), last(out)...), first(post)); lost {
+			l.Causes = []Cause{{Kind: CauseNoRoute}, {Kind: CauseTooBig}}
+			losses = append(losses, l)
+		}
 		losses = append(losses, p.within(post, &full)...)
 	}
 	return losses
+}
+
+func first(points []Point) []Point { return points[:min(1, len(points)):min(1, len(points))] }
+
+func last(points []Point) []Point { return slices.Clone(points[max(0, len(points)-1):]) }
+
+// between returns what was lost between the last probes of some hooks and the first probes of those that come next. Of two
+// probes that lead on, one that met no packet is left out.
+func between(from, to []Point) (l Loss, lost bool) {
+	if len(from) > 1 {
+		from = slices.DeleteFunc(from, func(p Point) bool { return p.Packets == 0 })
+	}
+	if len(from) == 0 || len(to) == 0 {
+		return Loss{}, false
+	}
+	var arrived uint64
+	l.Family, l.Hook = from[0].Probe.Family, from[0].Probe.Hook
+	for _, p := range from {
+		l.From, l.Of = append(l.From, p.Probe.Name), l.Of+p.Packets
+	}
+	for _, p := range to {
+		l.To, arrived = append(l.To, p.Probe.Name), arrived+p.Packets
+	}
+	l.Lost = saturatingSub(l.Of, arrived)
+	return l, l.Lost > 0
 }
 
 // within returns the losses between the probes of one hook.
 func (p Path) within(points []Point, full *uint64) []Loss {
 	var losses []Loss
 	for i := 1; i < len(points); i++ {
-		from, to := points[i-1], points[i]
-		lost := monus(from.Packets, to.Packets)
-		if to.Probe.BehindConfirm() {
-			lost = monus(lost, p.Answered[from.Probe.Family].at(from.Probe.Hook))
+		from, to := points[i-1].Probe, points[i].Probe
+		l, lost := between(points[i-1:i], points[i:i+1])
+		if to.BehindConfirm() {
+			l.Lost, l.Unconfirmed = saturatingSub(l.Lost, p.Answered[from.Family].at(from.Hook)), true
+			lost = l.Lost > 0
 		}
-		if lost == 0 {
+		if !lost {
 			continue
 		}
-		losses = append(losses, Loss{
-			Family: from.Probe.Family, From: from.Probe.Name, To: to.Probe.Name, Lost: lost, Of: from.Packets,
-			Why: p.why(from.Probe, to.Probe, lost, full),
-		})
+		switch {
+		case l.Unconfirmed:
+			l.Causes = p.unconfirmed(from.Family)
+		case from.Priority < nf.PriorityDefrag && to.Priority > nf.PriorityDefrag:
+			l.Causes = append([]Cause{{Kind: CauseReassembled}}, p.byRule(from, to)...)
+			slices.SortStableFunc(l.Causes, certainFirst)
+		case from.Priority < nf.PriorityConntrack && to.Priority > nf.PriorityConntrack:
+			dropped := min(l.Lost, *full)
+			*full -= dropped
+			if dropped > 0 {
+				l.Causes = []Cause{{Kind: CauseTableFull, Certain: true, Counter: "drop", Packets: dropped}}
+			}
+			if dropped < l.Lost {
+				l.Causes = append(l.Causes, p.byRule(from, to)...)
+			}
+		default:
+			l.Causes = p.byRule(from, to)
+		}
+		losses = append(losses, l)
 	}
 	return losses
 }
 
-func (p Path) why(from, to nf.Probe, lost uint64, full *uint64) string {
-	byRule := func() string { return p.byRule(from, to) }
+func certainFirst(a, b Cause) int {
 	switch {
-	case to.BehindConfirm():
-		return p.unconfirmed(from.Family)
-	case from.Priority < nf.PriorityDefrag && to.Priority > nf.PriorityDefrag:
-		return "fragments put together, or " + byRule()
-	case from.Priority < nf.PriorityConntrack && to.Priority > nf.PriorityConntrack:
-		dropped := min(lost, *full)
-		*full -= dropped
-		switch {
-		case dropped == 0:
-			return byRule()
-		case dropped < lost:
-			return fmt.Sprintf("%d conntrack table full (drop +%d), %d %s", dropped, p.Dropped, lost-dropped, byRule())
+	case a.Certain == b.Certain:
+		return 0
+	case a.Certain:
+		return -1
+	}
+	return 1
+}
+
+// byRule returns the rules between two probes that have dropped packets: those that have counted some, or were traced to
+// drop some, the most frequent first; if there is none, those that may have, without a counter. Where the rules were read
+// and none of them drops there, the cause is NAT or unknown.
+func (p Path) byRule(from, to nf.Probe) []Cause {
+	var certain, maybe []Cause
+	for _, d := range p.Drops {
+		if d.Hook != from.Hook || d.Priority < from.Priority || d.Priority > to.Priority || !d.Rule.meets(from.Family) {
+			continue
 		}
-		return fmt.Sprintf("conntrack table full (drop +%d)", p.Dropped)
+		c := Cause{Kind: CauseRule, Rule: d.Rule, Packets: d.dropped(), Traced: d.Traced > 0}
+		switch c.Certain = c.Packets > 0; {
+		case c.Certain:
+			certain = append(certain, c)
+		case !d.Rule.Counted:
+			maybe = append(maybe, c)
+		}
 	}
-	return byRule()
-}
-
-// routed returns what was lost on the way from one hook to another, or to one of two.
-func routed(f nf.Family, from, to, or *Point, why string) []Loss {
-	if from == nil || to == nil {
-		return nil
-	}
-	arrived, names := to.Packets, to.Probe.Name
-	if or != nil {
-		arrived, names = arrived+or.Packets, names+" or "+or.Probe.Name
-	}
-	lost := monus(from.Packets, arrived)
-	if lost == 0 {
-		return nil
-	}
-	return []Loss{{Family: f, From: from.Probe.Name, To: names, Lost: lost, Of: from.Packets, Why: why}}
-}
-
-func first(points []Point) *Point {
-	if len(points) == 0 {
-		return nil
-	}
-	return &points[0]
-}
-
-func last(points []Point) *Point {
-	if len(points) == 0 {
-		return nil
-	}
-	return &points[len(points)-1]
-}
-
-// sum returns a point that both lead on from.
-func sum(a, b *Point) *Point {
+	slices.SortStableFunc(certain, func(a, b Cause) int { return cmp.Compare(b.Packets, a.Packets) })
+	nat := from.Hook == nf.Prerouting || from.Hook == nf.Output
 	switch {
-	case a == nil:
-		return b
-	case b == nil || b.Packets == 0:
-		return a
-	case a.Packets == 0:
-		return b
+	case len(certain) > 0:
+		return certain
+	case len(maybe) > 0:
+		return maybe
+	case p.Drops == nil:
+		return []Cause{{Kind: CauseRule}}
+	case nat && from.Priority < nf.PriorityDNAT && to.Priority > nf.PriorityDNAT,
+		!nat && from.Priority < nf.PrioritySNAT && to.Priority > nf.PrioritySNAT && from.Hook != nf.Forward && from.Hook != nf.Ingress:
+		return []Cause{{Kind: CauseNAT}}
 	}
-	s := *a
-	s.Probe.Name += " and " + b.Probe.Name
-	s.Packets += b.Packets
-	return &s
+	return []Cause{{Kind: CauseUnknown}}
+}
+
+// meets reports whether a rule meets packets of a family.
+func (r Rule) meets(f nf.Family) bool {
+	switch r.Family {
+	case "ip":
+		return f == nf.IPv4
+	case "ip6":
+		return f == nf.IPv6
+	}
+	return r.Family == "inet" || r.Family == "netdev"
+}
+
+// counted returns the causes for which the kernel has counted packets of a family, and how many these are.
+func (p Path) counted(f nf.Family, counters, reasons []evidence) (causes []Cause, packets uint64) {
+	add := func(c Cause) {
+		if c.Packets > 0 {
+			c.Certain = true
+			causes, packets = append(causes, c), packets+c.Packets
+		}
+	}
+	for _, e := range counters {
+		n := p.MIB[e.name]
+		if e.name == "IpInHdrErrors" { // it also counts checksum errors, which end before the hooks
+			n = saturatingSub(n, p.MIB["IpExtInCsumErrors"])
+		}
+		add(Cause{Kind: e.kind, Counter: e.name, Packets: n})
+	}
+	for _, e := range reasons {
+		add(Cause{Kind: e.kind, Reason: e.name, Packets: p.thrown(f, e.name)})
+	}
+	return causes, packets
+}
+
+// routing returns why packets of a family did not get from prerouting to another hook.
+func (p Path) routing(f nf.Family, lost uint64) []Cause {
+	causes, told := p.counted(f, countersOfRouting[f], reasonsOfRouting)
+	switch {
+	case told >= lost:
+	case p.MIB == nil:
+		causes = append(causes, Cause{Kind: CauseNoRoute}, Cause{Kind: CauseReversePath}, Cause{Kind: CauseMartian}, Cause{Kind: CauseNotForwarding})
+	default: // the others have a counter
+		causes = append(causes, Cause{Kind: CauseMartian}, Cause{Kind: CauseUnknown})
+	}
+	return causes
+}
+
+// linkIngress is what the links have brought, as the name of a probe. Chains of the family netdev stand there, too.
+const linkIngress = "link/ingress"
+
+// beforeHooks returns what was lost between the links and the first probe of prerouting: what the kernel's counters tell,
+// and where arriving packets were counted on the links, also the rest.
+func (p Path) beforeHooks(f nf.Family, prerouting []Point) []Loss {
+	if len(prerouting) == 0 || prerouting[0].Probe.Priority >= nf.PriorityDefrag {
+		return nil
+	}
+	first := prerouting[0]
+	causes, told := p.counted(f, countersBeforeHooks[f], nil)
+	rest := saturatingSub(p.Arrived[f], first.Packets+told)
+	if rest > 0 {
+		var more []Cause
+		rest, more = p.atIngress(f, rest)
+		causes = append(causes, more...)
+	}
+	if told+rest == 0 {
+		return nil
+	}
+	from := linkIngress
+	if f == nf.IPv6 {
+		from = "ip6/" + from
+	}
+	return []Loss{{
+		Family: f, Hook: nf.Ingress, From: []string{from}, To: []string{name(first.Probe)},
+		Lost: told + rest, Of: max(p.Arrived[f], first.Packets+told+rest), Causes: causes,
+	}}
+}
+
+// atIngress returns why packets without a counter did not get to the hooks, and how many of them were lost for certain: with
+// a flowtable, or with links that are ports of others, only those that a rule or a drop reason has counted.
+func (p Path) atIngress(f nf.Family, rest uint64) (uint64, []Cause) {
+	causes, told := p.counted(f, nil, reasonsBeforeHooks)
+	if told >= rest {
+		return rest, causes
+	}
+	rules := p.byRule(nf.Probe{Hook: nf.Ingress, Family: f, Priority: nf.PriorityFirst}, nf.Probe{Priority: nf.PriorityConfirm})
+	if p.Elsewhere {
+		counted := uint64(0)
+		for _, c := range rules {
+			counted += c.Packets
+		}
+		rest = min(rest, told+counted)
+	}
+	switch {
+	case rest <= told:
+	case rules[0].Rule != (Rule{}):
+		causes = append(causes, rules...)
+	default:
+		causes = append(causes, Cause{Kind: CauseRule}, Cause{Kind: CauseOtherHost}, Cause{Kind: CauseMalformedHeader})
+	}
+	return rest, causes
+}
+
+// unconfirmed returns why packets of a family had no entry in the table behind the confirmation. All but those whose entry
+// could not be inserted go on.
+func (p Path) unconfirmed(f nf.Family) []Cause {
+	var causes []Cause
+	for _, c := range []Cause{
+		{Kind: CauseInsertFailed, Counter: "insert_failed", Packets: p.InsertFailed},
+		{Kind: CauseInvalid, Counter: "invalid", Packets: p.Invalid},
+		{Kind: CauseICMPError, Counter: "error", Packets: p.ICMPErrors},
+	} {
+		if c.Kind != CauseInsertFailed && p.Reasons != nil {
+			var others uint64 // the counter is that of both families
+			c.Said, others = p.saidOf(f, c.Kind)
+			c.Packets = saturatingSub(c.Packets, others)
+		}
+		if c.Certain = c.Packets > 0; c.Certain {
+			causes = append(causes, c)
+		}
+	}
+	if causes == nil {
+		causes = []Cause{{Kind: CauseUntracked}}
+	}
+	return causes
+}
+
+// saidOf returns what conntrack logged about the packets of a family that are counted as invalid, or as invalid ICMP
+// packets (net/netfilter/nf_conntrack_core.c, nf_conntrack_in: the counters "invalid" and "error"), and how many packets of
+// the other family have such a message.
+func (p Path) saidOf(f nf.Family, kind CauseKind) (said []Said, others uint64) {
+	said = []Said{}
+	for _, s := range p.Reasons {
+		icmp := s.Proto == nf.ICMP || s.Proto == nf.ICMPv6
+		switch {
+		case s.passed() || icmp != (kind == CauseICMPError):
+		case s.Family == f || s.Family == 0:
+			said = append(said, s)
+		default:
+			others += s.Packets
+		}
+	}
+	return said, others
 }

@@ -79,17 +79,9 @@ func countMoments(marks []mark) []Moment {
 // changes prints what a Tally that is a difference has of other than zero: "raw/prerouting +10, entries -3".
 func changes(t Tally) string {
 	var s []string
-	for _, name := range inPathOrder(t.Packets) {
-		if n := t.Packets[name]; n != 0 {
-			s = append(s, fmt.Sprintf("%s +%d", name, n))
-		}
-	}
-	if t.Entries != 0 {
-		s = append(s, fmt.Sprintf("entries %+d", t.Entries))
-	}
-	for _, c := range t.others() {
-		if c.n != 0 {
-			s = append(s, fmt.Sprintf("%s +%d", c.name, c.n))
+	for name, n := range t.All() {
+		if n != 0 {
+			s = append(s, fmt.Sprintf("%s %+d", name, n))
 		}
 	}
 	return strings.Join(s, ", ")

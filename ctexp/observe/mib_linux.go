@@ -80,13 +80,11 @@ func (files mibFiles) since() (map[string]uint64, error) {
 			return nil, fmt.Errorf("read %s: %w", f.Name(), err)
 		}
 	}
-	mib := map[string]uint64{}
+	wanted := map[string]uint64{}
 	for _, name := range mibNames() {
-		if n := monus(after[name], before[name]); n > 0 {
-			mib[name] = n
-		}
+		wanted[name] = after[name]
 	}
-	return mib, nil
+	return subCounts(wanted, before), nil
 }
 
 func (files mibFiles) close() {

@@ -43,12 +43,12 @@ func TestRoutingIsExplained(t *testing.T) {
 		lost uint64
 		want string
 	}{
-		{nil, 1, "martian"},
+		{nil, 1, "no route, the source is not behind that link (rp_filter), a martian address, or not for this host, which does not forward"},
 		{map[string]uint64{"IpExtInNoRoutes": 2}, 2, "no route (IpExtInNoRoutes +2)"},
-		{map[string]uint64{"IpExtInNoRoutes": 2}, 3, "no route (IpExtInNoRoutes +2); else martian"},
-		{map[string]uint64{"IpInHdrErrors": 2, "IpExtInCsumErrors": 2, "Ip6InNoRoutes": 1}, 1, "martian"},
+		{map[string]uint64{"IpExtInNoRoutes": 2}, 3, "no route (IpExtInNoRoutes +2); else a martian address, or an unknown reason"},
+		{map[string]uint64{"IpInHdrErrors": 2, "IpExtInCsumErrors": 2, "Ip6InNoRoutes": 1}, 1, "a martian address, or an unknown reason"},
 	} {
-		if got := (Path{MIB: c.mib}).routing(nf.IPv4, c.lost, "martian"); got != c.want {
+		if got := joinCauses((Path{MIB: c.mib}).routing(nf.IPv4, c.lost)); got != c.want {
 			t.Errorf("%v: got %q, want %q", c.mib, got, c.want)
 		}
 	}

@@ -66,6 +66,21 @@ func eventMoments(frames []Frame, events []Event) []Moment {
 	return moments
 }
 
+// EventsOf tells which events belong to which frame: of[i] has those of frames[i], in their order. An event belongs to the
+// last packet of its flow that came in before it. What fits no frame is the rest: what netlink or time has done.
+func EventsOf(frames []Frame, events []Event) (of [][]Event, rest []Event) {
+	of = make([][]Event, len(frames))
+	in := newIncoming(frames)
+	for _, e := range events {
+		if n := in.behind(e); n > 0 {
+			of[n-1] = append(of[n-1], e)
+		} else {
+			rest = append(rest, e)
+		}
+	}
+	return of, rest
+}
+
 // behind returns the number of the frame that an event belongs to. Of the packets of a flow only a RST ends its entry;
 // else it is time that does, or another's packet.
 func (in *incoming) behind(e Event) int {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
@@ -44,7 +43,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	p := Path{
 		Silenced: o.since(now, nf.Silenced),
 		Dropped:  st.Drop, Invalid: st.Invalid, InsertFailed: st.InsertFailed, ICMPErrors: st.Error,
-		Arrived: subArrived(arrived, o.arrived), Answered: o.answered(now), Passed: o.passed(now),
+		Arrived: subCounts(arrived, o.arrived), Answered: o.answered(now), Passed: o.passed(now),
 	}
 	if o.reasons != nil {
 		if err := o.reasons.drain(); err != nil {
@@ -64,19 +63,23 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 		p.Thrown = countThrown(drops)
 	}
 	losses := p.Losses()
-	if slices.ContainsFunc(losses, Loss.BeforeHooks) {
+	if slices.ContainsFunc(losses, func(l Loss) bool { return l.Hook == nf.Ingress }) {
 		if p.Elsewhere, err = o.elsewhere(); err != nil {
 			return Path{}, err
 		}
 	}
-	for _, l := range losses {
-		if strings.Contains(l.Why, droppedByRule) {
-			p.Drops, err = o.drops(ctx)
-			if errors.Is(err, errors.ErrUnsupported) { // without the program that made the rules the path goes without them
-				err = nil
-			}
-			return p, errors.Join(err, lost)
+	if slices.ContainsFunc(losses, Loss.mayBeByRule) {
+		if p.Drops, err = o.drops(ctx); p.Drops == nil && err == nil {
+			p.Drops = []Drop{}
+		}
+		if errors.Is(err, errors.ErrUnsupported) { // without the program that made the rules the path goes without them
+			err = nil
 		}
 	}
-	return p, lost
+	return p, errors.Join(err, lost)
+}
+
+// mayBeByRule reports whether a rule may have dropped some of the packets.
+func (l Loss) mayBeByRule() bool {
+	return slices.ContainsFunc(l.Causes, func(c Cause) bool { return c.Kind == CauseRule })
 }

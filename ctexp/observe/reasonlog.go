@@ -135,9 +135,9 @@ func (l *reasonlog) count(s Said) {
 	if l.said == nil {
 		l.said = map[saidOf]*Said{}
 	}
-	known := l.said[s.of()]
+	known := l.said[s.key()]
 	if known == nil {
-		l.said[s.of()] = &s
+		l.said[s.key()] = &s
 		return
 	}
 	known.Packets += s.Packets

@@ -74,7 +74,7 @@ func TestTextsThatDifferInNumbersCountTogether(t *testing.T) {
 	before := l.counts()
 	l.count(Said{Proto: nf.TCP, Text: "SEQ is over upper bound 6 (over the window of the receiver)", Packets: 1})
 	var got []string
-	for _, s := range append(before, subSaid(l.counts(), before)...) {
+	for _, s := range append(before, subList(l.counts(), before, Said.key, (*Said).sub)...) {
 		got = append(got, s.String())
 	}
 	want := []string{

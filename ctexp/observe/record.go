@@ -18,11 +18,42 @@ type Record struct {
 	Events      []Event
 	// Drops are the packets that the kernel threw away, where the Observer has somebody to tell them (ExplainBy).
 	Drops []nf.Dropped
-	// Missing says what of these could not be had, or not all of it, and why: "reasons: needs …". What was never to be had,
-	// because the namespace or the Config does without, answers to errors.ErrUnsupported.
-	Missing []error
+	// Missing says which of these could not be had, or not all of them, and why.
+	Missing []Missing
 
 	marks []mark
+}
+
+// Missing says why a part of a Record could not be had, or not all of it.
+type Missing struct {
+	Part RecordPart
+	// Err names the part: "reasons: needs …". It answers to errors.ErrUnsupported if the part was never to be had, because
+	// the namespace or the Config does without it.
+	Err error
+}
+
+// RecordPart is a part of a Record.
+type RecordPart string
+
+// The parts of a Record.
+const (
+	PartFrames      RecordPart = "frames"
+	PartReasons     RecordPart = "reasons"
+	PartUnexplained RecordPart = "invalid"
+	PartTrace       RecordPart = "trace"
+	PartEvents      RecordPart = "events"
+	PartDrops       RecordPart = "drops"
+	PartCounts      RecordPart = "counts" // how the counts have changed from mark to mark
+)
+
+// Lacks returns why a part is not there, or not whole; nil if it is.
+func (r Record) Lacks(part RecordPart) error {
+	for _, m := range r.Missing {
+		if m.Part == part {
+			return m.Err
+		}
+	}
+	return nil
 }
 
 // Timeline puts what is recorded in the order of time: the frames, below each of them what conntrack said about its packet
@@ -32,15 +63,15 @@ func (r Record) Timeline() Timeline {
 		reasonMoments(r.Frames, r.Reasons), unexplainedMoments(r.Frames, r.Unexplained), stepMoments(r.Frames, r.Steps), dropMoments(r.Frames, r.Drops))
 	lists := append([][]Moment{together, eventMoments(r.Frames, r.Events)}, rest...)
 	t := Timeline{Moments: merge(append(lists, countMoments(r.marks))...)}
-	for _, err := range r.Missing {
-		t.Missing = append(t.Missing, err.Error())
+	for _, m := range r.Missing {
+		t.Missing = append(t.Missing, m.Err.Error())
 	}
 	return t
 }
 
 // gather collects what a sequence yields until it fails. Why it failed is put down as missing in the Record; it is an
 // error only if there was something to be had.
-func gather[T any](r *Record, seq iter.Seq2[T, error]) (all []T, err error) {
+func gather[T any](r *Record, part RecordPart, seq iter.Seq2[T, error]) (all []T, err error) {
 	for v, e := range seq {
 		if e != nil {
 			err = e
@@ -49,7 +80,7 @@ func gather[T any](r *Record, seq iter.Seq2[T, error]) (all []T, err error) {
 		all = append(all, v)
 	}
 	if err != nil {
-		r.Missing = append(r.Missing, err)
+		r.Missing = append(r.Missing, Missing{part, err})
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = nil

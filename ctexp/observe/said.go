@@ -33,7 +33,8 @@ type saidOf struct {
 	text   string // numberless
 }
 
-func (s Said) of() saidOf { return saidOf{s.Family, s.Proto, numberless(s.Text)} }
+// key is what it is counted by.
+func (s Said) key() saidOf { return saidOf{s.Family, s.Proto, numberless(s.Text)} }
 
 // compare sorts the most frequent to the front.
 func (s Said) compare(t Said) int {
@@ -44,19 +45,10 @@ func (s Said) compare(t Said) int {
 // passed is Reason.Passed.
 func (s Said) passed() bool { return Reason{Text: s.Text}.Passed() }
 
-// subSaid returns what was said between before and after.
-func subSaid(after, before []Said) []Said {
-	earlier := map[saidOf]uint64{}
-	for _, s := range before {
-		earlier[s.of()] = s.Packets
-	}
-	var d []Said
-	for _, s := range after {
-		if s.Packets = monus(s.Packets, earlier[s.of()]); s.Packets > 0 {
-			d = append(d, s)
-		}
-	}
-	return d
+// sub subtracts the count of t, and reports whether anything is left.
+func (s *Said) sub(t Said) bool {
+	s.Packets = saturatingSub(s.Packets, t.Packets)
+	return s.Packets > 0
 }
 
 // numberless puts N in the place of each number.

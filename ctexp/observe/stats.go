@@ -35,8 +35,8 @@ type Stats struct {
 }
 
 // counts returns the counts by their names in conntrack -S and /proc/net/stat/nf_conntrack, in the order of both.
-func (s *Stats) counts() []namedStat {
-	return []namedStat{
+func (s *Stats) counts() []namedCount {
+	return []namedCount{
 		{"found", &s.Found}, {"invalid", &s.Invalid}, {"insert", &s.Insert}, {"insert_failed", &s.InsertFailed},
 		{"drop", &s.Drop}, {"early_drop", &s.EarlyDrop}, {"error", &s.Error}, {"search_restart", &s.SearchRestart},
 		{"clash_resolve", &s.ClashResolve}, {"chaintoolong", &s.ChainTooLong},
@@ -44,17 +44,9 @@ func (s *Stats) counts() []namedStat {
 	}
 }
 
-type namedStat struct {
-	name  string
-	count *uint64
-}
-
 // Sub returns what was counted between before and s, which are of the same Observer.
 func (s Stats) Sub(before Stats) Stats {
-	then := before.counts()
-	for i, c := range s.counts() {
-		*c.count = monus(*c.count, *then[i].count)
-	}
+	subtract(s.counts(), before.counts())
 	return s
 }
 
@@ -62,7 +54,7 @@ func (s Stats) Sub(before Stats) Stats {
 func (s Stats) All() iter.Seq2[string, uint64] {
 	return func(yield func(string, uint64) bool) {
 		for _, c := range s.counts() {
-			if !yield(c.name, *c.count) {
+			if !yield(c.name, *c.n) {
 				return
 			}
 		}
@@ -76,7 +68,7 @@ func (s Stats) String() string {
 		if i > 0 {
 			b.WriteByte(' ')
 		}
-		fmt.Fprintf(&b, "%s=%d", c.name, *c.count)
+		fmt.Fprintf(&b, "%s=%d", c.name, *c.n)
 	}
 	return b.String()
 }

@@ -43,6 +43,24 @@ const (
 	StepPolicy StepKind = "policy" // the end of a base chain
 )
 
+// Dropped reports whether the packet ended here.
+func (s Step) Dropped() bool { return s.Verdict == verdictDrop }
+
+// Cause returns the rule or the policy of a step that dropped the packet, as the cause of that.
+func (s Step) Cause() Cause {
+	r := Rule{Backend: "nft", Family: s.Family, Table: s.Table, Chain: s.Chain, Kind: KindRule, Text: s.Rule}
+	switch {
+	case s.Kind == StepPolicy:
+		r.Kind, r.Text = KindPolicy, s.Verdict
+	case r.Text == "":
+		r.Text = fmt.Sprintf("handle %d", s.Handle)
+	}
+	return Cause{Kind: CauseRule, Certain: true, Packets: 1, Rule: r, Traced: true}
+}
+
+// verdictDrop is the Verdict of a step that drops.
+const verdictDrop = "drop"
+
 // String prints the step as one line, much as nft monitor trace does:
 //
 //	12:00:00.000001 #0 tun0 In  ip filter input rule tcp dport 80 jump web (verdict jump web)

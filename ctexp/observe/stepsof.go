@@ -21,7 +21,7 @@ func StepsOf(frames []Frame, steps []Step) (of [][]Step, rest []Step) {
 			packets[s.Packet] = p
 			order = append(order, p)
 		}
-		p.dropped = p.dropped || s.Verdict == "drop"
+		p.dropped = p.dropped || s.Dropped()
 	}
 	sight(frames, order)
 	for _, s := range steps {

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -35,19 +36,14 @@ type Tally struct {
 
 // Sub returns what was counted between before and t, which is the later Tally of the same Observer.
 func (t Tally) Sub(before Tally) Tally {
-	d := Tally{
-		Packets:      make(map[string]uint64, len(t.Packets)),
-		Entries:      t.Entries - before.Entries,
-		Dropped:      monus(t.Dropped, before.Dropped),
-		Evicted:      monus(t.Evicted, before.Evicted),
-		Collected:    monus(t.Collected, before.Collected),
-		Invalid:      monus(t.Invalid, before.Invalid),
-		InsertFailed: monus(t.InsertFailed, before.InsertFailed),
-		Law:          t.Law.sub(before),
-	}
+	d := t
+	d.Packets = make(map[string]uint64, len(t.Packets))
 	for name, n := range t.Packets {
-		d.Packets[name] = monus(n, before.Packets[name])
+		d.Packets[name] = saturatingSub(n, before.Packets[name])
 	}
+	d.Entries -= before.Entries
+	subtract(d.counts(), before.counts())
+	d.Law = t.Law.sub(before)
 	return d
 }
 
@@ -55,29 +51,51 @@ func (t Tally) Sub(before Tally) Tally {
 // not zero: "raw/prerouting 10, mangle/prerouting 7, entries 7, dropped 3".
 func (t Tally) String() string {
 	var s []string
-	for _, name := range t.Names() {
-		s = append(s, fmt.Sprintf("%s %d", name, t.Packets[name]))
-	}
-	s = append(s, fmt.Sprintf("entries %d", t.Entries))
-	for _, c := range t.others() {
-		if c.n != 0 {
-			s = append(s, fmt.Sprintf("%s %d", c.name, c.n))
+	for name, n := range t.All() {
+		if _, probe := t.Packets[name]; probe || name == "entries" || n != 0 {
+			s = append(s, fmt.Sprintf("%s %d", name, n))
 		}
 	}
 	return strings.Join(s, ", ")
 }
 
+// counts returns the counts beside packets and entries by their names: the one list of them.
+func (t *Tally) counts() []namedCount {
+	return []namedCount{
+		{"dropped", &t.Dropped}, {"evicted", &t.Evicted}, {"collected", &t.Collected},
+		{"invalid", &t.Invalid}, {"insert_failed", &t.InsertFailed},
+	}
+}
+
+// All yields all counts by their names: the probes in the order in which packets meet them, "entries", and the others.
+func (t Tally) All() iter.Seq2[string, int64] {
+	return func(yield func(string, int64) bool) {
+		for _, name := range t.Names() {
+			if !yield(name, int64(t.Packets[name])) {
+				return
+			}
+		}
+		if !yield("entries", int64(t.Entries)) {
+			return
+		}
+		for _, c := range t.counts() {
+			if !yield(c.name, int64(*c.n)) {
+				return
+			}
+		}
+	}
+}
+
 // namedCount is a count with the name that it is printed by.
 type namedCount struct {
 	name string
-	n    uint64
+	n    *uint64
 }
 
-// others returns the counts beside packets and entries.
-func (t Tally) others() []namedCount {
-	return []namedCount{
-		{"dropped", t.Dropped}, {"evicted", t.Evicted}, {"collected", t.Collected},
-		{"invalid", t.Invalid}, {"insert_failed", t.InsertFailed},
+// subtract subtracts counts from those of the same names.
+func subtract(from, counts []namedCount) {
+	for i, c := range from {
+		*c.n = saturatingSub(*c.n, *counts[i].n)
 	}
 }
 
@@ -103,12 +121,4 @@ func inPathOrder(packets map[string]uint64) []string {
 	}
 	slices.Sort(names[standard:])
 	return names
-}
-
-// monus is subtraction that stops at zero.
-func monus(a, b uint64) uint64 {
-	if a < b {
-		return 0
-	}
-	return a - b
 }

@@ -34,7 +34,7 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 		Entries:      now.entries - o.start.entries,
 		Dropped:      st.Drop,
 		Evicted:      st.EarlyDrop,
-		Collected:    monus(now.destroyed-o.start.destroyed, st.EarlyDrop),
+		Collected:    saturatingSub(now.destroyed-o.start.destroyed, st.EarlyDrop),
 		Invalid:      st.Invalid,
 		InsertFailed: st.InsertFailed,
 		Law:          Law{Silent: o.cfg.Silent, Free: o.cfg.Free, Unreplied: o.cfg.Unreplied},
@@ -62,7 +62,7 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 
 // since returns how many packets met a probe since the Observer was opened.
 func (o *Observer) since(now snapshot, name string) uint64 {
-	return monus(now.packets[name], o.start.packets[name])
+	return saturatingSub(now.packets[name], o.start.packets[name])
 }
 
 // both returns the packets of both families at a standard probe, and whether that of IPv4 is there at all.

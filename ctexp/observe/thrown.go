@@ -60,31 +60,10 @@ func countThrown(drops []nf.Dropped) []Thrown {
 	return counts
 }
 
-// subThrown returns what was thrown away between before and after.
-func subThrown(after, before []Thrown) []Thrown {
-	if after == nil {
-		return nil
-	}
-	earlier := map[Thrown]uint64{}
-	for _, t := range before {
-		earlier[t.key()] = t.Packets
-	}
-	d := []Thrown{}
-	for _, t := range after {
-		if t.Packets = monus(t.Packets, earlier[t.key()]); t.Packets > 0 {
-			d = append(d, t)
-		}
-	}
-	return d
-}
-
-// martians are the reasons between prerouting and the next hook that no counter of a namespace has (net/ipv4/route.c,
-// ip_route_input_slow and fib_validate_source).
-var martians = []mibCause{
-	{"IP_LOCAL_SOURCE", "the source is an address of this host"},
-	{"IP_INVALID_SOURCE", "a martian source"},
-	{"IP_INVALID_DEST", "a martian destination"},
-	{"IP_LOCALNET", "an address of loopback"},
+// sub subtracts the count of b, and reports whether anything is left.
+func (t *Thrown) sub(b Thrown) bool {
+	t.Packets = saturatingSub(t.Packets, b.Packets)
+	return t.Packets > 0
 }
 
 // thrown returns how many packets of a family were thrown away for a reason.

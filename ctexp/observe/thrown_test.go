@@ -29,11 +29,11 @@ func TestThrownPacketsAreCounted(t *testing.T) {
 		// Of the same number, the order is that of the names.
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	since := subThrown(counts, []Thrown{{nf.IPv4, "NO_SOCKET", "g", 1}, {nf.IPv4, "IP_RPFILTER", "f", 1}})
+	since := subList(counts, []Thrown{{nf.IPv4, "NO_SOCKET", "g", 1}, {nf.IPv4, "IP_RPFILTER", "f", 1}}, Thrown.key, (*Thrown).sub)
 	if diff := cmp.Diff([]Thrown{{nf.IPv4, "NO_SOCKET", "g", 1}, {nf.IPv4, "NO_SOCKET", "", 1}}, since); diff != "" {
 		t.Errorf("of a second phase (-want +got):\n%s", diff)
 	}
-	if subThrown(nil, nil) != nil {
+	if subList(nil, nil, Thrown.key, (*Thrown).sub) != nil {
 		t.Error("what was not asked was counted")
 	}
 }

@@ -42,22 +42,24 @@ func (o *Observer) record(ctx context.Context) (Record, error) {
 	marks = append(marks, o.marked(ctx, "")) // first of all, because it is quick
 	var r Record
 	var errFrames, errReasons, errSteps, errEvents error
-	r.Frames, errFrames = gather(&r, o.Frames(ctx))
-	r.Reasons, errReasons = gather(&r, o.Reasons(ctx))
+	r.Frames, errFrames = gather(&r, PartFrames, o.Frames(ctx))
+	r.Reasons, errReasons = gather(&r, PartReasons, o.Reasons(ctx))
 	if o.reasons != nil {
 		called, missing := o.reasons.log.called()
 		r.Unexplained = unexplained(r.Frames, r.Reasons, called)
 		if missing > 0 {
-			r.Missing = append(r.Missing, fmt.Errorf("invalid: %d packets that conntrack called INVALID were not heard of: the receive buffer was full", missing))
+			err := fmt.Errorf("invalid: %d packets that conntrack called INVALID were not heard of: the receive buffer was full", missing)
+			r.Missing = append(r.Missing, Missing{PartUnexplained, err})
 		}
 	}
-	r.Steps, errSteps = gather(&r, o.Trace(ctx))
-	r.Events, errEvents = gather(&r, o.Events(ctx))
+	r.Steps, errSteps = gather(&r, PartTrace, o.Trace(ctx))
+	r.Events, errEvents = gather(&r, PartEvents, o.Events(ctx))
 	if r.Drops, err = o.thrownAway(ctx); err != nil {
-		r.Missing = append(r.Missing, err)
+		r.Missing = append(r.Missing, Missing{PartDrops, err})
 	}
 	if beyond > 0 {
-		r.Missing = append(r.Missing, fmt.Errorf("counts: the last %d of %d marks were too many", beyond, beyond+len(marks)-1))
+		err := fmt.Errorf("counts: the last %d of %d marks were too many", beyond, beyond+len(marks)-1)
+		r.Missing = append(r.Missing, Missing{PartCounts, err})
 	}
 	if err := ctx.Err(); err != nil {
 		return Record{}, err

@@ -28,7 +28,7 @@ func TestKubeProxyBalancesAndMasqueradesInBothRenderings(t *testing.T) {
 	}
 	var got []inject.Flow
 	for _, p := range c.Packets {
-		for _, out := range p.Fates[0].Out {
+		for _, out := range p.Outcomes[0].Out {
 			sent := out.Packet.Tuple()
 			got = append(got, inject.Flow{Src: sent.Src, Dst: sent.Dst})
 		}

@@ -18,7 +18,7 @@ func (b *bench) runs() []pages.Data {
 	same := map[string]int{} // index of the run
 	for i, l := range b.labs {
 		path, err := l.Observer.Path(b.ctx)
-		d := pages.Data{Test: fmt.Sprintf("run %d of %d", i+1, len(b.labs)), Path: pathOf(path)}
+		d := pages.Data{Test: fmt.Sprintf("run %d of %d", i+1, len(b.labs)), Path: pages.PathOf(path)}
 		if len(b.labs) == 1 {
 			d.Test = "the run"
 		}
@@ -45,19 +45,4 @@ func (b *bench) runs() []pages.Data {
 		all = append(all, d)
 	}
 	return all[:min(len(all), mostRuns)]
-}
-
-// pathOf is a path as the page draws it.
-func pathOf(path observe.Path) pages.Path {
-	out := pages.Path{Silenced: path.Silenced}
-	for _, p := range path.Points {
-		out.Points = append(out.Points, pages.Point{
-			Name: p.Probe.Name, Family: p.Probe.Family.String(), Hook: p.Probe.Hook.String(),
-			Priority: int(p.Probe.Priority), Packets: p.Packets,
-		})
-	}
-	for _, l := range path.Losses() {
-		out.Losses = append(out.Losses, pages.Loss{Family: l.Family.String(), From: l.From, To: l.To, Lost: l.Lost, Of: l.Of, Why: l.Why})
-	}
-	return out
 }

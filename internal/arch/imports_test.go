@@ -13,6 +13,11 @@ import (
 // layer returns which part of the picture a folder belongs to; "" if to none.
 func layer(dir string) string {
 	first, rest, _ := strings.Cut(dir, "/")
+	if first == "internal" {
+		if noun, _, _ := strings.Cut(rest, "/"); picture[noun] != nil {
+			return noun
+		}
+	}
 	switch first {
 	case "internal", "examples", "cmd":
 		return first
@@ -35,8 +40,9 @@ var picture = map[string][]string{
 	"netnsenv": {"nf", "internal"},
 	"inject":   {"nf", "internal"},
 	"observe":  {"nf", "internal"},
-	"ctexp":    {"nf", "internal", "netnsenv", "inject", "observe"},
-	"examples": {"nf", "internal", "netnsenv", "inject", "observe", "ctexp"},
+	"report":   {"nf", "internal", "observe"},
+	"ctexp":    {"nf", "internal", "netnsenv", "inject", "observe", "report"},
+	"examples": {"nf", "internal", "netnsenv", "inject", "observe", "report", "ctexp"},
 	"cmd":      {"nf", "internal", "netnsenv", "inject", "observe", "ctexp"},
 }
 

@@ -4,7 +4,7 @@ import "time"
 
 // Version is the version of result.json that this package writes, and the only one it reads. It grows when a field
 // changes its meaning or leaves; new fields leave it as it is.
-const Version = 1
+const Version = 2
 
 // Data is what one experiment did. Every list may be empty, and is then absent in JSON; numbers of nanoseconds have "_ns" in
 // their names. The zero Data is a test without a name that passed and of which nothing is known.

@@ -83,7 +83,7 @@ func (d Data) boxClass(p Point, losses []Loss) string {
 		class = classCT
 	}
 	for _, l := range losses {
-		if l.Unconfirmed() {
+		if l.Unconfirmed {
 			class = classWarn
 			continue
 		}
@@ -99,7 +99,7 @@ func (d Data) boxClass(p Point, losses []Loss) string {
 func (p Path) worst() uint64 {
 	var n uint64
 	for _, l := range p.Losses {
-		if !l.Unconfirmed() {
+		if !l.Unconfirmed {
 			n = max(n, l.Lost)
 		}
 	}
@@ -107,7 +107,7 @@ func (p Path) worst() uint64 {
 }
 
 func lossClass(l Loss) string {
-	if l.Unconfirmed() {
+	if l.Unconfirmed {
 		return classWarn
 	}
 	return classLost
@@ -124,7 +124,7 @@ func thickness(n, most uint64) string {
 // lossText returns the lines of text beside what was lost, each of at most width columns.
 func lossText(l Loss, width int) []text {
 	verb := "lost"
-	if l.Unconfirmed() {
+	if l.Unconfirmed {
 		verb = "without an entry"
 	}
 	var out []text
@@ -190,7 +190,7 @@ func lossTotal(l lane) uint64 {
 	var n uint64
 	for _, losses := range l.losses {
 		for _, loss := range losses {
-			if !loss.Unconfirmed() {
+			if !loss.Unconfirmed {
 				n += loss.Lost
 			}
 		}
@@ -206,7 +206,8 @@ func (p Path) spoken() string {
 		s = append(s, fmt.Sprintf("%s %s: %s arrived, %s lost", familyName(l.family), l.hook, packets(l.first()), thousands(lossTotal(l))))
 	}
 	for _, l := range p.Losses {
-		s = append(s, fmt.Sprintf("%s of %s between %s and %s: %s", thousands(l.Lost), thousands(l.Of), l.From, l.To, l.Why))
+		from, to := l.place()
+		s = append(s, fmt.Sprintf("%s of %s between %s and %s: %s", thousands(l.Lost), thousands(l.Of), from, to, l.Why))
 	}
 	return strings.Join(s, ". ")
 }

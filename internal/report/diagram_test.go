@@ -114,7 +114,7 @@ func TestNothingOverlapsWhereverPacketsAreLost(t *testing.T) {
 			if i > 0 && r.IntN(2) == 0 {
 				for range 1 + r.IntN(2) {
 					d.Path.Losses = append(d.Path.Losses, Loss{
-						Family: "ipv4", From: d.Path.Points[i-1].Name, To: name, Lost: 7, Of: n, Why: strings.Repeat("why ", r.IntN(25)),
+						Family: "ipv4", Hook: "prerouting", From: []string{d.Path.Points[i-1].Name}, To: []string{name}, Lost: 7, Of: n, Why: strings.Repeat("why ", r.IntN(25)),
 						Evidence: make([]string, r.IntN(2)),
 					})
 				}

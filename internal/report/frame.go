@@ -16,7 +16,8 @@ type Frame struct {
 	// State is what conntrack made of it: "NEW SYN_SENT [UNREPLIED]", "INVALID", "no entry"; empty: not known.
 	State   string   `json:"state,omitempty"`
 	Verdict string   `json:"verdict,omitempty"` // Dropped, Accepted, or empty: not known
-	Reason  string   `json:"reason,omitempty"`  // why it is invalid or was dropped, as the kernel or the counts say
+	Causes  []Cause  `json:"causes,omitempty"`  // why it was dropped: the one cause, or one of several
+	Reason  string   `json:"reason,omitempty"`  // in words, why it is invalid or was dropped
 	Steps   []string `json:"steps,omitempty"`   // the rules that it met with their verdicts, a line each
 }
 

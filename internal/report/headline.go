@@ -30,8 +30,8 @@ const mostHeadlines = 3
 func (d Data) headline() headline {
 	losses := slices.Clone(d.Path.Losses)
 	slices.SortStableFunc(losses, func(a, b Loss) int {
-		if a.Unconfirmed() != b.Unconfirmed() {
-			if a.Unconfirmed() {
+		if a.Unconfirmed != b.Unconfirmed {
+			if a.Unconfirmed {
 				return 1
 			}
 			return -1
@@ -82,20 +82,27 @@ func was(n uint64) string {
 }
 
 func (d Data) lossLine(l Loss) lossLine {
-	s := lossLine{Loss: l, Where: fmt.Sprintf("Met %s, and not %s.", l.From, l.To)}
+	from, to := l.place()
+	s := lossLine{Loss: l, Where: fmt.Sprintf("Met %s, and not %s.", from, to)}
 	if d.Path.families() > 1 {
 		s.Family = familyName(l.Family)
 	}
-	_, hook, _ := strings.Cut(strings.TrimPrefix(l.From, "ip6/"), "/")
-	switch from, inside := stage(l.From), strings.HasSuffix(l.To, "/"+hook); {
-	case l.beforeHooks():
+	inside := len(l.From) == 1 && len(l.To) == 1 && d.Path.hookOf(l.To[0]) == l.Hook
+	switch {
+	case l.Hook == ingress:
 		s.What = "lost before the hooks"
-	case l.Unconfirmed():
-		s.What = "without an entry, " + hook
+	case l.Unconfirmed:
+		s.What = "without an entry, " + l.Hook
 	case inside:
-		s.What = fmt.Sprintf("lost in %s, %s", from, hook)
+		s.What = fmt.Sprintf("lost in %s, %s", stage(l.From[0]), l.Hook)
 	default:
-		s.What = "lost behind " + hook
+		hooks := []string{l.Hook}
+		for _, from := range l.From {
+			if h := d.Path.hookOf(from); h != "" && !slices.Contains(hooks, h) {
+				hooks = append(hooks, h)
+			}
+		}
+		s.What = "lost behind " + strings.Join(hooks, " and ")
 	}
 	lost := 100.0
 	if l.Of > 0 {
@@ -103,6 +110,16 @@ func (d Data) lossLine(l Loss) lossLine {
 	}
 	s.Share, s.Rest = fmt.Sprintf("%.2f", lost), fmt.Sprintf("%.2f", 100-lost)
 	return s
+}
+
+// hookOf returns the hook of a point.
+func (p Path) hookOf(point string) string {
+	for _, at := range p.Points {
+		if at.Name == point {
+			return at.Hook
+		}
+	}
+	return ""
 }
 
 // families counts the families of which packets were seen.

@@ -47,7 +47,7 @@ func TestResultIsReadBack(t *testing.T) {
 func TestOnlyAKnownVersionIsRead(t *testing.T) {
 	t.Parallel()
 	got := map[string]string{}
-	for _, text := range []string{`{"version":1,"new":"field"}`, `{"version":2}`, `{}`, `[]`, ``} {
+	for _, text := range []string{`{"version":2,"new":"field"}`, `{"version":3}`, `{}`, `[]`, ``} {
 		_, err := report.ReadJSON(strings.NewReader(text))
 		got[text] = "read"
 		if err != nil {
@@ -55,9 +55,9 @@ func TestOnlyAKnownVersionIsRead(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		`{"version":1,"new":"field"}`: "read",
-		`{"version":2}`:               "read result.json: it is of version 2, and version 1 is known here",
-		`{}`:                          "read result.json: it is of version 0, and version 1 is known here",
+		`{"version":2,"new":"field"}`: "read",
+		`{"version":3}`:               "read result.json: it is of version 3, and version 2 is known here",
+		`{}`:                          "read result.json: it is of version 0, and version 2 is known here",
 		`[]`:                          "read result.json: json: cannot unmarshal array into Go value of type report.Data",
 		``:                            "read result.json: EOF",
 	}

@@ -30,7 +30,7 @@ func TestRunsAreSummedUpInALine(t *testing.T) {
 		d := Data{Path: Path{Points: points}}
 		for i, p := range points[1:] {
 			if from := points[i]; from.Hook == p.Hook && from.Packets > p.Packets {
-				d.Path.Losses = append(d.Path.Losses, Loss{Family: p.Family, From: from.Name, To: p.Name, Lost: from.Packets - p.Packets, Of: from.Packets})
+				d.Path.Losses = append(d.Path.Losses, Loss{Family: p.Family, Hook: p.Hook, From: []string{from.Name}, To: []string{p.Name}, Lost: from.Packets - p.Packets, Of: from.Packets})
 			}
 		}
 		return newView(d, "")

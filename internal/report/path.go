@@ -1,6 +1,13 @@
 package report
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+)
 
 // Path is how many packets met each probe, and where they went missing.
 type Path struct {
@@ -43,21 +50,92 @@ type Point struct {
 
 // Loss is where packets went missing.
 type Loss struct {
-	Family string `json:"family"`
-	From   string `json:"from"` // name of the last Point that they met; "link/ingress" before the first
-	To     string `json:"to"`   // of the next, which they did not; of two that may be next: "a or b"
-	Lost   uint64 `json:"lost"`
-	Of     uint64 `json:"of"`
-	Why    string `json:"why"` // "conntrack table full (drop +3)"
+	Family string `json:"family"` // "ipv4" or "ipv6"
+	// Hook is where the packets were lost, or the hook that they had passed last: "prerouting"; "ingress" before the first.
+	Hook string `json:"hook"`
+	// From are the Points that they had met, To those that they did not: see observe.Loss.
+	From []string `json:"from"`
+	To   []string `json:"to"`
+	Lost uint64   `json:"lost"`
+	Of   uint64   `json:"of"`
+	// Unconfirmed says that the packets went on, only without an entry in the table.
+	Unconfirmed bool    `json:"unconfirmed,omitempty"`
+	Causes      []Cause `json:"causes,omitempty"`
+	Why         string  `json:"why"` // the causes in words: "conntrack table full (drop +3)"
 	// Evidence is what else speaks for it, a line each: the ports, the rule, the kernel's reasons.
 	Evidence []string `json:"evidence,omitempty"`
 }
 
+// Cause is why packets were lost; see observe.Cause.
+type Cause struct {
+	Kind    string   `json:"kind"`              // "table full"
+	Certain bool     `json:"certain"`           // false: it is one of several that may be
+	Packets uint64   `json:"packets,omitempty"` // that the evidence counts
+	Rule    Rule     `json:"rule,omitzero"`
+	Counter string   `json:"counter,omitempty"` // "IpExtInNoRoutes"
+	Reason  string   `json:"reason,omitempty"`  // "IP_RPFILTER"
+	Said    []string `json:"said,omitempty"`    // what conntrack logged
+}
+
+// PathOf returns a path as a report has it.
+func PathOf(p observe.Path) Path {
+	out := Path{Silenced: p.Silenced, Notes: p.Notes()}
+	for _, at := range p.Points {
+		out.Points = append(out.Points, Point{
+			Name: at.Probe.Name, Family: at.Probe.Family.String(), Hook: at.Probe.Hook.String(),
+			Priority: int(at.Probe.Priority), Packets: at.Packets,
+		})
+	}
+	for _, l := range p.Losses() {
+		out.Losses = append(out.Losses, Loss{
+			Family: l.Family.String(), Hook: l.Hook.String(), From: l.From, To: l.To, Lost: l.Lost, Of: l.Of,
+			Unconfirmed: l.Unconfirmed, Causes: CausesOf(l.Causes), Why: l.Why(),
+		})
+	}
+	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+		if n := p.Arrived[f]; n > 0 {
+			out.Arrived = append(out.Arrived, Count{Name: f.String(), N: int64(n)})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.MIB)) {
+		out.MIB = append(out.MIB, Count{Name: name, N: int64(p.MIB[name])})
+	}
+	for _, t := range p.Thrown {
+		thrown := Thrown{Reason: t.Reason, Function: t.Function, Packets: t.Packets}
+		if t.Family != 0 {
+			thrown.Family = t.Family.String()
+		}
+		out.Thrown = append(out.Thrown, thrown)
+	}
+	return out
+}
+
+// CausesOf returns causes as a report has them.
+func CausesOf(causes []observe.Cause) []Cause {
+	var out []Cause
+	for _, c := range causes {
+		to := Cause{Kind: string(c.Kind), Certain: c.Certain, Packets: c.Packets, Counter: c.Counter, Reason: c.Reason}
+		if c.Rule != (observe.Rule{}) {
+			to.Rule = RuleOf(c.Rule)
+		}
+		for _, s := range c.Said {
+			to.Said = append(to.Said, s.String())
+		}
+		out = append(out, to)
+	}
+	return out
+}
+
+// RuleOf returns a rule as a report has it.
+func RuleOf(r observe.Rule) Rule {
+	return Rule{
+		Backend: r.Backend, Family: r.Family, Table: r.Table, Chain: r.Chain, Kind: string(r.Kind), Text: r.Text,
+		Counted: r.Counted, Packets: r.Packets, Bytes: r.Bytes,
+	}
+}
+
 // Stage returns the stage that a point counts arrivals at: "raw" of "ip6/raw/prerouting".
 func (p Point) Stage() string { return stage(p.Name) }
-
-// Unconfirmed reports whether the packets went on, only without an entry in the table.
-func (l Loss) Unconfirmed() bool { return stage(l.To) == "confirmed" }
 
 // stage returns what stands between the family and the hook in the name of a point.
 func stage(name string) string {
@@ -65,9 +143,14 @@ func stage(name string) string {
 	return s
 }
 
-// at reports whether packets were lost behind a point: l.From is its name, or the sum of its and another's.
+// at reports whether the text of a loss stands at a point: the last of those that the packets had met.
 func (l Loss) at(p Point) bool {
-	return l.Family == p.Family && (l.From == p.Name || strings.HasSuffix(l.From, " and "+p.Name))
+	return l.Family == p.Family && len(l.From) > 0 && l.From[len(l.From)-1] == p.Name
+}
+
+// place names what the packets had met and what they did not: "conntrack/prerouting and mangle/prerouting".
+func (l Loss) place() (from, to string) {
+	return strings.Join(l.From, " and "), strings.Join(l.To, " or ")
 }
 
 // lane is the points of a family at a hook, with what was lost behind each.
@@ -120,21 +203,18 @@ func (p Path) lanes() (busy, quiet []lane) {
 // ingress returns what comes before the first point of a family, if packets were lost there: what the links have brought.
 func (p Path) ingress(family string) []lane {
 	for _, l := range p.Losses {
-		if l.Family == family && l.beforeHooks() {
+		if l.Family == family && l.Hook == ingress {
 			return []lane{{
 				family: family, hook: ingress, losses: [][]Loss{{l}},
-				points: []Point{{Name: l.From, Family: family, Hook: ingress, Packets: l.Of}},
+				points: []Point{{Name: strings.Join(l.From, " and "), Family: family, Hook: ingress, Packets: l.Of}},
 			}}
 		}
 	}
 	return nil
 }
 
-// ingress is what comes before the hooks.
+// ingress is the Hook of what comes before the hooks.
 const ingress = "ingress"
-
-// beforeHooks reports whether the packets met no hook.
-func (l Loss) beforeHooks() bool { return strings.HasSuffix(l.From, "/"+ingress) }
 
 // most returns the highest count of a family, at least one.
 func (p Path) most(family string) uint64 {

@@ -31,7 +31,7 @@ func fullTable() report.Data {
 				"prerouting": {10, 10, 10, 7, 7, 7, 7}, "input": {7, 7, 7, 7, 7, 7},
 			}), standard("ipv6", nil)...),
 			Losses: []report.Loss{{
-				Family: "ipv4", From: "conntrack/prerouting", To: "mangle/prerouting", Lost: 3, Of: 10,
+				Family: "ipv4", Hook: "prerouting", From: []string{"conntrack/prerouting"}, To: []string{"mangle/prerouting"}, Lost: 3, Of: 10,
 				Why: "conntrack table full (drop +3)", Evidence: []string{"ports 10007, 10008, 10009", "early_drop 0"},
 			}},
 			Silenced: 7,
@@ -112,7 +112,7 @@ func losses(points []report.Point, why func(from, to report.Point) string) []rep
 	for i, to := range points[1:] {
 		from := points[i]
 		if from.Hook == to.Hook && from.Family == to.Family && from.Packets > to.Packets {
-			out = append(out, report.Loss{Family: from.Family, From: from.Name, To: to.Name, Lost: from.Packets - to.Packets, Of: from.Packets, Why: why(from, to)})
+			out = append(out, report.Loss{Family: from.Family, Hook: from.Hook, From: []string{from.Name}, To: []string{to.Name}, Unconfirmed: to.Stage() == "confirmed", Lost: from.Packets - to.Packets, Of: from.Packets, Why: why(from, to)})
 		}
 	}
 	return out
@@ -153,8 +153,8 @@ func router() report.Data {
 		return "dropped by a rule"
 	})
 	d.Path.Losses = append(d.Path.Losses,
-		report.Loss{Family: "ipv4", From: "end/prerouting", To: "mangle/input or mangle/forward", Lost: 605, Of: 119951, Why: "martian source (rp_filter): IPReversePathFilter +605"},
-		report.Loss{Family: "ipv4", From: "end/forward and end/output", To: "mangle/postrouting", Lost: 18888, Of: 37713, Why: "no route out, or too big for the next link"})
+		report.Loss{Family: "ipv4", Hook: "prerouting", From: []string{"end/prerouting"}, To: []string{"mangle/input", "mangle/forward"}, Lost: 605, Of: 119951, Why: "martian source (rp_filter): IPReversePathFilter +605"},
+		report.Loss{Family: "ipv4", Hook: "forward", From: []string{"end/forward", "end/output"}, To: []string{"mangle/postrouting"}, Lost: 18888, Of: 37713, Why: "no route out, or too big for the next link"})
 	conversation := []struct {
 		link, dir, line, state, verdict, reason string
 	}{
@@ -230,8 +230,8 @@ func hostile() report.Data {
 		}},
 	}
 	d.Path.Losses = []report.Loss{
-		{Family: markup, From: markup, To: long + "/x", Lost: most, Of: 0, Why: markup, Evidence: []string{long, markup}},
-		{Family: markup, From: markup, To: markup, Lost: 5, Of: 9, Why: long},
+		{Family: markup, From: []string{markup}, To: []string{long + "/x"}, Causes: []report.Cause{{Kind: markup, Rule: report.Rule{Text: markup}, Counter: long, Reason: markup, Said: []string{markup}}}, Lost: most, Of: 0, Why: markup, Evidence: []string{long, markup}},
+		{Family: markup, From: []string{markup}, To: []string{markup}, Lost: 5, Of: 9, Why: long},
 	}
 	return d
 }

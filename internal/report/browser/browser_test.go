@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -141,7 +142,8 @@ type result struct {
 			Packets            uint64
 		}
 		Losses []struct {
-			Family, From string
+			Family, Hook string
+			From         []string
 			Lost, Of     uint64
 		}
 		Silenced uint64
@@ -154,7 +156,7 @@ func (r result) probes() map[string]string {
 	for _, p := range r.Path.Points {
 		lost := false
 		for _, l := range r.Path.Losses {
-			lost = lost || l.Family == p.Family && (l.From == p.Name || strings.HasSuffix(l.From, " and "+p.Name))
+			lost = lost || l.Family == p.Family && slices.Contains(l.From, p.Name)
 		}
 		busy[[2]string{p.Family, p.Hook}] = busy[[2]string{p.Family, p.Hook}] || lost || p.Packets > 0
 	}
@@ -165,8 +167,8 @@ func (r result) probes() map[string]string {
 		}
 	}
 	for _, l := range r.Path.Losses {
-		if strings.HasSuffix(l.From, "/ingress") { // what the links have brought
-			out[l.From] = strconv.FormatUint(l.Of, 10)
+		if l.Hook == "ingress" { // what the links have brought
+			out[l.From[0]] = strconv.FormatUint(l.Of, 10)
 		}
 	}
 	if n := r.Path.Silenced; n > 0 {

@@ -1,0 +1,302 @@
+package observe
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// CauseKind is what makes a packet disappear, or go on without an entry.
+type CauseKind string
+
+// The kinds of causes.
+const (
+	CauseUnknown         CauseKind = "unknown"          // no rule, counter or reason explains it
+	CauseTableFull       CauseKind = "table full"       // conntrack dropped it, nearly always because the table was full
+	CauseRule            CauseKind = "rule"             // a rule or a policy dropped it
+	CauseNAT             CauseKind = "nat"              // NAT dropped it; no rule there drops
+	CauseReassembled     CauseKind = "reassembled"      // a fragment that became part of a packet
+	CauseHeaderChecksum  CauseKind = "header checksum"  // the checksum of the IPv4 header is wrong
+	CauseTruncated       CauseKind = "truncated"        // the packet is shorter than its IP header says
+	CauseMalformedHeader CauseKind = "malformed header" // the IP header is malformed
+	CauseOtherHost       CauseKind = "other host"       // the frame's destination is another host on the link
+	CauseIPv6Disabled    CauseKind = "ipv6 disabled"    // IPv6 is disabled on the link
+	CauseReversePath     CauseKind = "reverse path"     // rp_filter: the source is not reachable by that link
+	CauseMartian         CauseKind = "martian"          // an address that cannot come in by a link
+	CauseNoRoute         CauseKind = "no route"         // there is no route to the destination
+	CauseNotForwarding   CauseKind = "not forwarding"   // the destination is another host, and this one does not forward
+	CauseHopLimit        CauseKind = "hop limit"        // the time to live or the hop limit was exceeded
+	CauseTooBig          CauseKind = "too big"          // larger than the MTU of the next link, and not to be fragmented
+	CauseNoSocket        CauseKind = "no socket"        // no socket of the host takes it
+	CauseInvalid         CauseKind = "invalid"          // conntrack called it INVALID
+	CauseICMPError       CauseKind = "invalid icmp"     // conntrack called an ICMP packet INVALID
+	CauseInsertFailed    CauseKind = "insert failed"    // its entry could not be inserted at the confirmation
+	CauseUntracked       CauseKind = "untracked"        // it is not tracked: notrack, or conntrack is off
+	CauseDropReason      CauseKind = "kernel's reason"  // another reason of the kernel's (enum skb_drop_reason), in Reason
+)
+
+// Cause is why packets of a Loss are gone, or why one packet is.
+type Cause struct {
+	Kind CauseKind
+	// Certain says that Packets of the loss are known to be gone for this cause. The causes that are not certain are
+	// alternatives: each packet that the certain ones leave unexplained is gone for one of them.
+	Certain bool
+	// Packets is how many packets the evidence below counts. It may exceed what was lost at this place: a counter or a rule
+	// may have counted packets of other places. Zero if the cause is not certain.
+	Packets uint64
+	// Rule is the rule or policy of a CauseRule. The zero Rule means one that is not known.
+	Rule Rule
+	// Traced says that Packets were seen by tracing to be dropped by Rule; otherwise Packets is what the rule has counted.
+	Traced bool
+	// Counter is the counter of the kernel that counted Packets: "drop" or "invalid" of conntrack's statistics, or what
+	// nstat calls "IpExtInNoRoutes". Empty if there is none.
+	Counter string
+	// Reason is the kernel's drop reason by which Packets were counted (include/net/dropreason-core.h, enum
+	// skb_drop_reason, without the prefix): "IP_RPFILTER". Empty if it is not known.
+	Reason string
+	// Said has what conntrack logged about packets that it called INVALID, the most frequent first. Nil means that logs
+	// were not available; packets beyond those in Said were called INVALID without a log message.
+	Said []Said
+}
+
+// causeTexts are the kinds in words.
+var causeTexts = map[CauseKind]string{
+	CauseUnknown:         "an unknown reason",
+	CauseTableFull:       "conntrack table full",
+	CauseRule:            "dropped by a rule",
+	CauseNAT:             "dropped by NAT",
+	CauseReassembled:     "fragments put together",
+	CauseHeaderChecksum:  "a bad checksum of the IP header",
+	CauseTruncated:       "fewer bytes than the IP header says",
+	CauseMalformedHeader: "a malformed header",
+	CauseOtherHost:       "for another host on the link",
+	CauseIPv6Disabled:    "IPv6 is disabled on the link",
+	CauseReversePath:     "the source is not behind that link (rp_filter)",
+	CauseMartian:         "a martian address",
+	CauseNoRoute:         "no route",
+	CauseNotForwarding:   "not for this host, which does not forward",
+	CauseHopLimit:        "time to live exceeded",
+	CauseTooBig:          "too big for the next link",
+	CauseNoSocket:        "no socket",
+	CauseInvalid:         "invalid",
+	CauseICMPError:       "icmp_error",
+	CauseInsertFailed:    "insert_failed",
+	CauseUntracked:       "untracked, or conntrack is off",
+	CauseDropReason:      "dropped by the kernel",
+}
+
+// String prints the cause with its evidence: "conntrack table full (drop +3)", "dropped by nft ip filter input: tcp dport 80
+// drop [packets 3 bytes 120]".
+func (c Cause) String() string {
+	switch {
+	case c.Kind == CauseRule:
+		return "dropped by " + c.rule()
+	case c.Kind == CauseInvalid, c.Kind == CauseICMPError:
+		return c.invalid()
+	case c.Counter == "insert_failed":
+		return fmt.Sprintf("insert_failed +%d", c.Packets)
+	case c.Kind == CauseDropReason:
+		return c.Reason
+	case c.Counter != "":
+		return fmt.Sprintf("%s (%s +%d)", c.text(), c.Counter, c.Packets)
+	case c.Reason != "":
+		return fmt.Sprintf("%s (%s %d)", c.text(), c.Reason, c.Packets)
+	}
+	return c.text()
+}
+
+// text is the cause without its evidence.
+func (c Cause) text() string {
+	if s := evidenceByName[c.Counter+c.Reason].text; s != "" {
+		return s
+	}
+	return causeTexts[c.Kind]
+}
+
+func (c Cause) rule() string {
+	switch {
+	case c.Rule == (Rule{}):
+		return "a rule"
+	case c.Traced && c.Packets > 1:
+		return fmt.Sprintf("%v [dropped %d]", c.Rule, c.Packets)
+	}
+	return c.Rule.String()
+}
+
+// maxSaid is how many log messages of conntrack a cause prints.
+const maxSaid = 3
+
+// invalid prints "invalid +3: 2 × tcp: SEQ is over upper bound N; for 1 the kernel gives no reason".
+func (c Cause) invalid() string {
+	s := causeTexts[c.Kind]
+	if c.Packets > 0 {
+		s += fmt.Sprintf(" +%d", c.Packets)
+	}
+	if c.Said == nil {
+		return s
+	}
+	var said []string
+	var logged uint64
+	for _, r := range c.Said {
+		logged += r.Packets
+		said = append(said, r.String())
+	}
+	if more := len(said) - maxSaid; more > 0 {
+		said = append(said[:maxSaid], fmt.Sprintf("%d other reasons", more))
+	}
+	switch without := saturatingSub(c.Packets, logged); {
+	case without == 0:
+	case without == c.Packets:
+		said = append(said, NoReason)
+	default:
+		said = append(said, fmt.Sprintf("for %d %s", without, NoReason))
+	}
+	if len(said) == 0 {
+		return s
+	}
+	return s + ": " + strings.Join(said, "; ")
+}
+
+// maxRules is how many rules a text names.
+const maxRules = 3
+
+// joinCauses prints the certain causes, and then those that may explain the rest: "no route (IpExtInNoRoutes +1); else a
+// martian address, or for another host on the link".
+func joinCauses(causes []Cause) string {
+	var certain, rules, maybe []string
+	known := 0 // of the rules that may have dropped
+	for _, c := range causes {
+		switch {
+		case c.Certain && c.Kind == CauseRule && len(rules) > 0: // "dropped by" is written once
+			rules = append(rules, c.rule())
+		case c.Certain && c.Kind == CauseRule:
+			rules = append(rules, c.String())
+		case c.Certain:
+			certain = append(certain, c.String())
+		case c.Kind == CauseRule && c.Rule != (Rule{}):
+			known++
+		default:
+			maybe = append(maybe, c.String())
+		}
+	}
+	if known > 0 {
+		maybe = append(maybe, candidates(causes))
+	}
+	certain = append(certain, firstRules(rules)...)
+	s := strings.Join(certain, "; ")
+	if len(maybe) == 0 {
+		return s
+	}
+	if s != "" {
+		s += "; else "
+	}
+	switch n := len(maybe); n {
+	case 1:
+		s += maybe[0]
+	default:
+		s += strings.Join(maybe[:n-1], ", ") + ", or " + maybe[n-1]
+	}
+	return s
+}
+
+// candidates prints the rules of which it is not known which one dropped.
+func candidates(causes []Cause) string {
+	var rules []string
+	for _, c := range causes {
+		if !c.Certain && c.Kind == CauseRule && c.Rule != (Rule{}) {
+			rules = append(rules, c.rule())
+		}
+	}
+	if len(rules) == 1 {
+		return "dropped by a rule, the only one there: " + rules[0]
+	}
+	return "dropped by a rule, one of " + strings.Join(firstRules(rules), "; ")
+}
+
+// firstRules cuts a list of rules to maxRules and the number of the others.
+func firstRules(rules []string) []string {
+	if more := len(rules) - maxRules; more > 0 {
+		return append(rules[:maxRules:maxRules], fmt.Sprintf("%d more", more))
+	}
+	return rules
+}
+
+// evidence is a counter of the kernel's networking, or a drop reason, and what it means.
+type evidence struct {
+	name string
+	kind CauseKind
+	text string // in the place of the kind's; empty: the kind's
+}
+
+// The counters of a namespace for packets that end before the first hook (net/ipv4/ip_input.c, ip_rcv_core;
+// net/ipv6/ip6_input.c, ip6_rcv_core), and those for packets that end between prerouting and input or forward
+// (net/ipv4/ip_input.c, route.c and ip_forward.c, net/ipv6/ip6_output.c and route.c).
+var (
+	countersBeforeHooks = map[nf.Family][]evidence{
+		nf.IPv4: {{"IpExtInCsumErrors", CauseHeaderChecksum, ""}, {"IpExtInTruncatedPkts", CauseTruncated, ""}},
+		nf.IPv6: {{"Ip6InTruncatedPkts", CauseTruncated, "fewer bytes than the IPv6 header says"}},
+	}
+	countersOfRouting = map[nf.Family][]evidence{
+		nf.IPv4: {
+			{"TcpExtIPReversePathFilter", CauseReversePath, ""},
+			{"IpExtInNoRoutes", CauseNoRoute, ""},
+			{"IpInAddrErrors", CauseNotForwarding, ""},
+			{"IpInHdrErrors", CauseHopLimit, ""},
+			{"IpFragFails", CauseTooBig, ""},
+		},
+		nf.IPv6: {
+			{"Ip6InNoRoutes", CauseNoRoute, "no route, or no forwarding"},
+			{"Ip6InAddrErrors", CauseNotForwarding, "not for this host"},
+			{"Ip6InHdrErrors", CauseHopLimit, "hop limit exceeded"},
+			{"Ip6InTooBigErrors", CauseTooBig, ""},
+		},
+	}
+)
+
+// The kernel's drop reasons that no counter of a namespace has, before the first hook and between prerouting and the next
+// hook (net/ipv4/route.c, ip_route_input_slow and fib_validate_source), and others.
+var (
+	reasonsBeforeHooks = []evidence{
+		{"OTHERHOST", CauseOtherHost, ""}, {"IP_INHDR", CauseMalformedHeader, ""}, {"IPV6DISABLED", CauseIPv6Disabled, ""},
+	}
+	reasonsOfRouting = []evidence{
+		{"IP_LOCAL_SOURCE", CauseMartian, "the source is an address of this host"},
+		{"IP_INVALID_SOURCE", CauseMartian, "a martian source"},
+		{"IP_INVALID_DEST", CauseMartian, "a martian destination"},
+		{"IP_LOCALNET", CauseMartian, "a loopback address"},
+	}
+	otherReasons = []evidence{
+		{"IP_RPFILTER", CauseReversePath, ""}, {"IP_INNOROUTES", CauseNoRoute, ""}, {"IP_OUTNOROUTES", CauseNoRoute, ""},
+		{"IP_INADDRERRORS", CauseNotForwarding, ""}, {"IP_CSUM", CauseHeaderChecksum, ""}, {"PKT_TOO_SMALL", CauseTruncated, ""},
+		{"PKT_TOO_BIG", CauseTooBig, ""}, {"NO_SOCKET", CauseNoSocket, ""},
+		{reasonNetfilter, CauseUnknown, "dropped by a rule, NAT or conntrack"}, // net/netfilter/core.c, nf_hook_slow
+	}
+)
+
+// evidenceByName has all of the above.
+var evidenceByName = func() map[string]evidence {
+	all := map[string]evidence{}
+	for _, list := range [][]evidence{
+		countersBeforeHooks[nf.IPv4], countersBeforeHooks[nf.IPv6], countersOfRouting[nf.IPv4], countersOfRouting[nf.IPv6],
+		reasonsBeforeHooks, reasonsOfRouting, otherReasons,
+	} {
+		for _, e := range list {
+			all[e.name] = e
+		}
+	}
+	return all
+}()
+
+// CauseOf returns what the kernel's drop reason says of one packet. The kernel has one reason, "NETFILTER_DROP", for what
+// rules, NAT and conntrack drop: that is a CauseUnknown, which is not certain.
+func CauseOf(d nf.Dropped) Cause {
+	c := Cause{Kind: CauseDropReason, Certain: d.Reason != reasonNetfilter, Packets: 1, Reason: d.Reason}
+	if e, known := evidenceByName[d.Reason]; known {
+		c.Kind = e.kind
+	}
+	return c
+}
+
+// reasonNetfilter is the drop reason for a verdict of netfilter.
+const reasonNetfilter = "NETFILTER_DROP"
