@@ -26,8 +26,8 @@ type Comparison struct {
 
 // Compared is what became of one packet.
 type Compared struct {
-	Packet inject.Packet
-	Link   string // by which it came
+	Packet   inject.Packet
+	Link     string    // by which it came
 	Outcomes []Outcome // in the order of the Comparison's Policies
 }
 

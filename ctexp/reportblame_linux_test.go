@@ -84,7 +84,7 @@ func TestResultHasWhatMetNoHook(t *testing.T) {
 	got := result(t, x).Path
 	got.Points = nil
 	want := report.Path{
-		Losses:   []report.Loss{{Family: "ipv4", Hook: "ingress", From: []string{"link/ingress"}, To: []string{"defrag/prerouting"}, Lost: 1, Of: 2,
+		Losses: []report.Loss{{Family: "ipv4", Hook: "ingress", From: []string{"link/ingress"}, To: []string{"defrag/prerouting"}, Lost: 1, Of: 2,
 			Causes: []report.Cause{{Kind: "header checksum", Certain: true, Packets: 1, Counter: "IpExtInCsumErrors"}}, Why: "a bad checksum of the IP header (IpExtInCsumErrors +1)"}},
 		Silenced: 1,
 		Arrived:  []report.Count{{Name: "ipv4", N: 2}},
