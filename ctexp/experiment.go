@@ -65,22 +65,13 @@ func (x *Experiment) close() {
 }
 
 // Tally returns what was counted since New.
-func (x *Experiment) Tally() observe.Tally {
-	x.t.Helper()
-	return ask(x, "Tally", x.Observer.Tally)
-}
+func (x *Experiment) Tally() observe.Tally { x.t.Helper(); return ask(x, "Tally", x.Observer.Tally) }
 
 // Path returns the way that packets took since New.
-func (x *Experiment) Path() observe.Path {
-	x.t.Helper()
-	return ask(x, "Path", x.Observer.Path)
-}
+func (x *Experiment) Path() observe.Path { x.t.Helper(); return ask(x, "Path", x.Observer.Path) }
 
 // Rules returns the experiment's own rules with what they have counted.
-func (x *Experiment) Rules() []observe.Rule {
-	x.t.Helper()
-	return ask(x, "Rules", x.Observer.Rules)
-}
+func (x *Experiment) Rules() []observe.Rule { x.t.Helper(); return ask(x, "Rules", x.Observer.Rules) }
 
 // Flows returns the entries of the table, all or those that one of the filters selects.
 func (x *Experiment) Flows(filters ...nf.Filter) []nf.Entry {
@@ -150,6 +141,18 @@ func ask[T any](x *Experiment, what string, f func(context.Context) (T, error)) 
 		return err
 	})
 	return result
+}
+
+// do1 is do for an operation with an argument.
+func do1[A any](x *Experiment, what string, f func(context.Context, A) error, a A) {
+	x.t.Helper()
+	x.do(what, func(ctx context.Context) error { return f(ctx, a) })
+}
+
+// ask1 is ask for an operation with an argument.
+func ask1[A, T any](x *Experiment, what string, f func(context.Context, A) (T, error), a A) T {
+	x.t.Helper()
+	return ask(x, what, func(ctx context.Context) (T, error) { return f(ctx, a) })
 }
 
 // askAll is ask for a sequence.

@@ -63,7 +63,7 @@ func (d drained) WriteBatch(packets [][]byte) (n int, err error) {
 // Flood sends a flood by the first link and returns what was sent and what has arrived; see Lab.Flood.
 func (x *Experiment) Flood(f inject.Flood) inject.Flooded {
 	x.t.Helper()
-	return ask(x, "Flood", func(ctx context.Context) (inject.Flooded, error) { return x.Lab.Flood(ctx, f) })
+	return ask1(x, "Flood", x.Lab.Flood, f)
 }
 
 // FloodBy is Flood by the link of that name.

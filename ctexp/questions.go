@@ -29,7 +29,4 @@ func (x *Experiment) Expectations() []nf.Expectation {
 }
 
 // Stats returns what conntrack has counted since New.
-func (x *Experiment) Stats() observe.Stats {
-	x.t.Helper()
-	return ask(x, "Stats", x.Observer.Stats)
-}
+func (x *Experiment) Stats() observe.Stats { x.t.Helper(); return ask(x, "Stats", x.Observer.Stats) }
