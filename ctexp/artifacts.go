@@ -19,7 +19,7 @@ import (
 // files; what could not be had is named in the report. Of a Lab that is closed nothing is written, and the error is an
 // os.ErrClosed.
 func (l *Lab) WriteReport(ctx context.Context, dir, name string) ([]string, error) {
-	k := l.look(ctx)
+	k := l.lookAtAll(ctx)
 	if err := k.closed(); err != nil {
 		return nil, fmt.Errorf("ctexp: write the report: %w", err)
 	}

@@ -37,7 +37,7 @@ func New(t TB, cfg netnsenv.Config) *Experiment {
 		return nil // a fake TB goes on
 	}
 	lab.Inbox.Patience = longest
-	x := &Experiment{Lab: lab, t: t, order: sisters.enter(t), place: caller()}
+	x := &Experiment{Lab: lab, t: t, order: experimentsOf.add(t), place: caller()}
 	t.Cleanup(x.close)
 	checkLacks(t, lab.Env)
 	return x
@@ -46,7 +46,7 @@ func New(t TB, cfg netnsenv.Config) *Experiment {
 // close ends the experiment, and explains the test's failure before everything is gone.
 func (x *Experiment) close() {
 	x.t.Helper()
-	defer sisters.leave(x.t)
+	defer experimentsOf.remove(x.t)
 	panics := panicking()
 	if panics {
 		x.failures.add("the test panicked: what with, go test says at the end of the log")
@@ -54,7 +54,7 @@ func (x *Experiment) close() {
 	if panics || x.t.Failed() {
 		ctx, cancel := explaining(x.t)
 		defer cancel()
-		k := x.look(ctx)
+		k := x.lookAtAll(ctx)
 		d := x.reportData(k, x.name())
 		x.t.Logf("%s\n--- %s", x.reportText(k, d, x.which()), x.keepArtifacts(k, d))
 		hold(x.name(), x.Env)

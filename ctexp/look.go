@@ -27,15 +27,23 @@ type look struct {
 	textErrs  []error
 }
 
-// look asks the Observer. The record comes last, so that what conntrack is asked for is in it.
+// look asks the Observer for what fates are worked out from. The record comes last, so that what conntrack is asked for is
+// in it.
 func (l *Lab) look(ctx context.Context) (k look) {
 	k.path, k.pathErr = l.Observer.Path(ctx)
 	k.tally, k.tallyErr = l.Observer.Tally(ctx)
-	k.stats, k.statsErr = l.Observer.Stats(ctx)
 	k.flows, k.flowsErr = collect(l.Observer.Flows(ctx, nf.Filter{}))
-	k.rules, k.rulesErr = l.Observer.Rules(ctx)
-	k.texts, k.textErrs = l.rulesetTexts(ctx, k.rules)
 	k.record, k.recordErr = l.Observer.Record(ctx)
+	return k
+}
+
+// lookAtAll is look with what else a report has.
+func (l *Lab) lookAtAll(ctx context.Context) look {
+	stats, statsErr := l.Observer.Stats(ctx)
+	rules, rulesErr := l.Observer.Rules(ctx)
+	texts, textErrs := l.rulesetTexts(ctx, rules)
+	k := l.look(ctx)
+	k.stats, k.statsErr, k.rules, k.rulesErr, k.texts, k.textErrs = stats, statsErr, rules, rulesErr, texts, textErrs
 	return k
 }
 

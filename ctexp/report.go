@@ -23,7 +23,7 @@ const (
 // it has the beginning, of many rules those that have counted; reasons and frames that differ in a number are one line. A
 // part that cannot be had says why in its place.
 func (l *Lab) Report(ctx context.Context) string {
-	k := l.look(ctx)
+	k := l.lookAtAll(ctx)
 	return l.reportText(k, l.reportData(k, ""), "")
 }
 
