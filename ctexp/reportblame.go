@@ -1,12 +1,12 @@
 package ctexp
 
 import (
-	"encoding/binary"
 	"fmt"
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/report"
 )
 
@@ -129,35 +129,17 @@ func (c *collector) blameHeaders(f nf.Family, came []int) (known uint64) {
 	return known
 }
 
-func isTruncated(p []byte) bool {
-	switch {
-	case len(p) >= 20 && p[0]>>4 == 4:
-		return int(binary.BigEndian.Uint16(p[2:])) > len(p)
-	case len(p) >= 40 && p[0]>>4 == 6:
-		return 40+int(binary.BigEndian.Uint16(p[4:])) > len(p)
-	}
-	return false
-}
+func isTruncated(p []byte) bool { return header.Parse(p).Length > len(p) }
 
 // isBadSum is of IPv4 alone.
 func isBadSum(p []byte) bool {
-	if len(p) < 20 || p[0]>>4 != 4 {
-		return false
-	}
-	n := int(p[0]&15) * 4
-	if n < 20 || n > len(p) {
-		return false
-	}
-	var sum uint32
-	for i := 0; i < n; i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(p[i:]))
-	}
-	return (sum&0xffff+sum>>16)%0xffff != 0
+	v := header.Parse(p)
+	return v.Version == 4 && v.HasHeader() && !header.IsHeaderSumRight(p)
 }
 
 // came returns the frames by which packets of a family came in.
 func (c *collector) came(f nf.Family) (came []int) {
-	etherType := map[nf.Family]uint16{nf.IPv4: 0x0800, nf.IPv6: 0x86dd}[f]
+	etherType := map[nf.Family]uint16{nf.IPv4: header.EtherTypeIPv4, nf.IPv6: header.EtherTypeIPv6}[f]
 	for i, frame := range c.record.Frames {
 		if frame.Dir == observe.In && frame.EtherType == etherType {
 			came = append(came, i)
