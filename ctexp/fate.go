@@ -2,13 +2,13 @@ package ctexp
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Fate is what became of one packet.
@@ -326,28 +326,10 @@ func (j *judge) malformed(f nf.Family, came []int) (known uint64) {
 	}
 	return known
 }
-func isTruncated(p []byte) bool {
-	switch {
-	case len(p) >= 20 && p[0]>>4 == 4:
-		return int(binary.BigEndian.Uint16(p[2:])) > len(p)
-	case len(p) >= 40 && p[0]>>4 == 6:
-		return 40+int(binary.BigEndian.Uint16(p[4:])) > len(p)
-	}
-	return false
-}
+func isTruncated(p []byte) bool { return header.Parse(p).Length > len(p) }
 
-// isBadSum is of IPv4 alone.
+// isBadSum reports whether the checksum of an IPv4 header is wrong.
 func isBadSum(p []byte) bool {
-	if len(p) < 20 || p[0]>>4 != 4 {
-		return false
-	}
-	n := int(p[0]&15) * 4
-	if n < 20 || n > len(p) {
-		return false
-	}
-	var sum uint32
-	for i := 0; i < n; i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(p[i:]))
-	}
-	return (sum&0xffff+sum>>16)%0xffff != 0
+	v := header.Parse(p)
+	return v.Version == 4 && v.HasHeader() && !header.IsHeaderSumRight(p)
 }

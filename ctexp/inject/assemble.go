@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // assemble puts the draft together: lengths that were right are made right, then comes what is to be wrong, then the
@@ -24,7 +25,7 @@ func (d *draft) assemble() Packet {
 	start := len(p) // of the transport header
 	p = append(append(p, d.l4...), d.trailer...)
 	if d.right.length {
-		setLength(p, len(p)-len(d.trailer))
+		d.setLength(p, len(p)-len(d.trailer))
 	}
 	for _, f := range d.wrong {
 		f(p)
@@ -74,10 +75,10 @@ func (d *draft) link() {
 }
 
 // setLength writes n into the network header of p as the length of the whole packet.
-func setLength(p Packet, n int) {
+func (d *draft) setLength(p Packet, n int) {
 	at := 2
-	if p[0]>>4 == 6 {
-		at, n = 4, n-40
+	if d.v6() {
+		at, n = 4, n-header.IPv6Size
 	}
 	if n < 0 || n > maxLength {
 		panic(fmt.Sprintf("inject: With: length %d does not fit into the header", n))
@@ -88,37 +89,28 @@ func setLength(p Packet, n int) {
 // setSums makes those checksums right that were.
 func (d *draft) setSums(p Packet, start int) {
 	l4 := p[start : start+len(d.l4)]
-	src, dst := d.addrs(p)
-	at, size := sumField(d.proto, l4)
-	field := l4[at : at+size]
+	field := d.sumField(l4)
 	switch {
-	case size == 0 || d.why != "":
+	case len(field) == 0 || d.fault != header.NoFault:
 	case d.right.l4Sum:
-		if sum := transportSum(d.proto, src, dst, l4); !isSum(field, sum) {
-			putSum(field, sum)
+		if sum := d.rightSum(p, l4); !header.IsSum(field, sum) {
+			header.PutSum(field, sum)
 		}
-	case d.part && size == 2:
-		d.update(field, summed(d.proto, src, dst, l4))
+	case d.part && len(field) == 2:
+		d.update(field, d.summed(l4))
 	}
-	if !d.v6() && d.right.headerSum && onesSum(summedHeader(p)) != 0xffff {
-		p[10], p[11] = 0, 0
-		binary.BigEndian.PutUint16(p[10:], ^onesSum(summedHeader(p)))
+	if d.right.headerSum && !header.IsHeaderSumRight(p) {
+		header.SetHeaderSum(p)
 	}
 }
 
 // update changes the checksum of a first fragment as what is under it was changed, whether it is right or not: that
-// takes the other fragments to tell (RFC 1624: HC' = ~(~HC + ~m + m')).
+// takes the other fragments to tell.
 func (d *draft) update(field []byte, now uint16) {
-	none := d.proto == nf.UDP && getSum(field) == 0
+	sum := uint16(header.GetSum(field))
+	none := d.proto == nf.UDP && sum == 0
 	if now == d.was || none {
 		return
 	}
-	s := uint32(^uint16(getSum(field))) + uint32(^d.was) + uint32(now)
-	s = s>>16 + s&0xffff
-	s = s>>16 + s&0xffff
-	sum := uint32(^uint16(s))
-	if sum == 0 && (d.proto == nf.UDP || d.proto == nf.UDPLite) {
-		sum = 0xffff
-	}
-	putSum(field, sum)
+	header.PutSum(field, uint32(header.NonZero(uint8(d.proto), header.Adjust(sum, header.Delta(d.was, now)))))
 }

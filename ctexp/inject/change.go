@@ -45,13 +45,7 @@ func (d *draft) fail(format string, args ...any) {
 
 // TTL sets the time to live, in IPv6 the hop limit.
 func TTL(n uint8) Change {
-	return Change{"TTL", func(d *draft) {
-		if d.v6() {
-			d.header[7] = n
-		} else {
-			d.header[8] = n
-		}
-	}}
+	return Change{"TTL", func(d *draft) { d.header[d.view.TTLAt()] = n }}
 }
 
 // TOS sets the type of service with its ECN bits, in IPv6 the traffic class.

@@ -6,6 +6,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // SrcPort sets the source port of TCP, UDP, UDP-Lite, SCTP or DCCP.
@@ -15,7 +16,7 @@ func SrcPort(n uint16) Change { return Change{"SrcPort", func(d *draft) { d.setP
 func DstPort(n uint16) Change { return Change{"DstPort", func(d *draft) { d.setPort(2, n) }} }
 
 func (d *draft) setPort(at int, n uint16) {
-	if d.why == "" && !d.proto.HasPorts() {
+	if d.fault == header.NoFault && !d.proto.HasPorts() {
 		d.fail("%s has no ports", protoText(d.proto))
 	}
 	binary.BigEndian.PutUint16(d.transport(at, 2), n)
@@ -25,7 +26,7 @@ func (d *draft) setPort(at int, n uint16) {
 func Seq(n uint32) Change {
 	return Change{"Seq", func(d *draft) {
 		switch {
-		case d.why != "" || d.proto == nf.TCP:
+		case d.fault != header.NoFault || d.proto == nf.TCP:
 			binary.BigEndian.PutUint32(d.transport(4, 4), n)
 		case d.proto.IsICMP():
 			if n > maxLength {
@@ -91,7 +92,7 @@ func EchoID(n uint16) Change {
 func Payload(b []byte) Change {
 	return Change{"Payload", func(d *draft) {
 		n := 0
-		if d.why == "" {
+		if d.fault == header.NoFault {
 			if n = d.headerLength(); n > len(d.l4) {
 				d.fail("the %s header is cut", protoText(d.proto))
 			}
@@ -103,8 +104,8 @@ func Payload(b []byte) Change {
 // transport returns n bytes of the transport header.
 func (d *draft) transport(at, n int) []byte {
 	switch {
-	case d.why != "":
-		d.fail("there is no transport header: %s", d.why)
+	case d.fault != header.NoFault:
+		d.fail("there is no transport header: %v", d.fault)
 	case len(d.l4) < at+n:
 		d.fail("the %s header is cut after %d bytes", protoText(d.proto), len(d.l4))
 	}
@@ -112,14 +113,14 @@ func (d *draft) transport(at, n int) []byte {
 }
 
 func (d *draft) ofTCP(at, n int) []byte {
-	if d.why == "" && d.proto != nf.TCP {
+	if d.fault == header.NoFault && d.proto != nf.TCP {
 		d.fail("a packet of %s is no TCP segment", protoText(d.proto))
 	}
 	return d.transport(at, n)
 }
 
 func (d *draft) ofICMP(at, n int) []byte {
-	if d.why == "" && !d.proto.IsICMP() {
+	if d.fault == header.NoFault && !d.proto.IsICMP() {
 		d.fail("a packet of %s is no ICMP message", protoText(d.proto))
 	}
 	return d.transport(at, n)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // dissected is what expectations look at of a packet. What is not there is zero, and has says so.
@@ -39,35 +40,22 @@ func dissect(p Packet) dissected {
 	if err != nil {
 		return d
 	}
-	if draft.v6() {
-		d.ttl, d.tos = p[7], p[0]<<4|p[1]>>4
-	} else {
-		d.ttl, d.tos = p[8], p[1]
-	}
+	d.ttl, d.tos = p[draft.view.TTLAt()], draft.view.TOS(p)
 	d.fault = draft.sumFault()
-	if draft.why != "" { // no transport header
+	if draft.fault != header.NoFault { // no transport header
 		return d
 	}
 	l4, proto := draft.l4, draft.proto
-	header := 0
+	d.data = header.Data(uint8(proto), l4)
 	switch {
-	case proto == nf.TCP && len(l4) >= 20:
-		header = int(l4[12]>>4) * 4
-		if header < 20 || header > len(l4) {
-			return d
+	case proto == nf.TCP && len(l4) >= header.TCPSize:
+		if d.data != nil {
+			d.tcp = dissectTCP(l4)
 		}
-		d.tcp = dissectTCP(l4)
-	case proto == nf.UDP && len(l4) >= 8:
-		header = 8
-		if n := int(binary.BigEndian.Uint16(l4[4:])); n >= header && n < len(l4) {
-			l4 = l4[:n]
-		}
-	case proto.IsICMP() && len(l4) >= 8:
-		header = 8
-		d.icmp, d.quote = l4[:8], draft.quoted()
-	}
-	if header <= len(l4) {
-		d.data = l4[header:len(l4):len(l4)]
+	case proto.IsICMP() && len(l4) >= header.ICMPSize:
+		d.icmp, d.quote = l4[:header.ICMPSize], header.Quoted(uint8(proto), l4)
+	case d.data == nil: // of no other protocol is it known what its header is
+		d.data = l4
 	}
 	return d
 }
@@ -106,11 +94,11 @@ func (d *draft) sumFault() error {
 	if !d.v6() && !d.right.headerSum {
 		return errors.New("wrong in the IPv4 header")
 	}
-	at, size := sumField(d.proto, d.l4)
-	if d.part || d.why != "" || size == 0 || d.right.l4Sum {
+	field := d.sumField(d.l4)
+	if d.part || d.fault != header.NoFault || len(field) == 0 || d.right.l4Sum {
 		return nil
 	}
-	got, want := getSum(d.l4[at:at+size]), transportSum(d.proto, d.src(), d.dst(), d.l4)
+	got, want := header.GetSum(field), d.rightSum(d.header, d.l4)
 	if d.proto == nf.UDP && got == 0 && !d.v6() {
 		return nil // RFC 768: there is none
 	}

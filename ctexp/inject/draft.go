@@ -6,19 +6,21 @@ import (
 	"slices"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // draft is a packet taken apart, so that it can be changed and put together again.
 type draft struct {
+	view    header.View // of the packet before any change
 	header  []byte      // of IPv4 with its options, or the 40 bytes of IPv6
 	ext     []extension // of IPv6
 	l4      []byte      // from the transport header to the end that the network header claims
 	trailer []byte      // what is behind that
 
 	proto nf.Proto
-	why   string // why l4 does not begin with a transport header; "" if it does
-	name  string // of the change under way
-	part  bool   // it is a fragment, so that l4 is not all there is
+	fault header.Fault // why l4 does not begin with a transport header
+	name  string       // of the change under way
+	part  bool         // it is a fragment, so that l4 is not all there is
 
 	right struct{ length, headerSum, l4Length, l4Sum bool } // what was right before any change
 	was   uint16                                            // summed before any change
@@ -33,119 +35,86 @@ type extension struct {
 	bytes []byte
 }
 
-// takeApart copies p into a draft. It fails where there is no whole IPv4 or IPv6 header.
+// takeApart copies p into a draft. It fails where there is no whole IPv4 or IPv6 header. A header length of IPv4 that is
+// wrong is none to the kernel, but may be what is to be changed: such a header has 20 bytes here.
 func takeApart(p Packet) (*draft, error) {
+	v := header.Parse(p)
+	switch v.Fault {
+	case header.CutHeader:
+		return nil, fmt.Errorf("its header is cut after %d bytes", len(p))
+	case header.BadVersion:
+		return nil, fmt.Errorf("its IP version is %d", header.Version(p))
+	case header.Empty:
+		return nil, fmt.Errorf("%v", v.Fault)
+	}
 	p = slices.Clone(p)
 	d := &draft{cut: -1}
-	switch {
-	case len(p) == 0:
-		return nil, fmt.Errorf("it is empty")
-	case p[0]>>4 == 4 && len(p) >= 20:
-		d.take4(p)
-	case p[0]>>4 == 6 && len(p) >= 40:
-		d.take6(p)
-	case p[0]>>4 == 4 || p[0]>>4 == 6:
-		return nil, fmt.Errorf("its header is cut after %d bytes", len(p))
-	default:
-		return nil, fmt.Errorf("its IP version is %d", p[0]>>4)
+	d.right.length = v.Length == len(p)
+	d.right.headerSum = v.Version == 4 && header.IsHeaderSumRight(p)
+	d.take(p, header.ParseAll(p))
+	// A right checksum over all that there is says that the length alone is wrong.
+	if v.End < len(p) && v.Fault != header.BadLength && !d.sumIsRight() {
+		d.take(p, v)
+		d.right.length = d.sumIsRight() // else who knows
 	}
 	d.judge()
 	return d, nil
 }
 
-func (d *draft) v6() bool { return d.header[0]>>4 == 6 }
-
-func (d *draft) take4(p Packet) {
-	n := int(p[0]&15) * 4
-	if n < 20 || n > len(p) {
-		d.why = "its header length is wrong"
-		n = 20
+// take divides p as v says.
+func (d *draft) take(p Packet, v header.View) {
+	headers := v.Transport
+	if v.Version == 6 {
+		headers = header.IPv6Size
 	}
-	d.header = p[:n:n]
-	d.proto = nf.Proto(p[9])
-	total := int(binary.BigEndian.Uint16(p[2:]))
-	d.right.length = total == len(p)
-	d.right.headerSum = onesSum(summedHeader(p)) == 0xffff
-	frag := binary.BigEndian.Uint16(p[6:])
-	d.fragment(int(frag&0x1fff), frag&0x2000 != 0)
-	d.body(p[n:], total-n)
-}
-
-// summedHeader is what a receiver of p takes for the IPv4 header.
-func summedHeader(p []byte) []byte {
-	if n := int(p[0]&15) * 4; n >= 20 && n <= len(p) {
-		return p[:n]
-	}
-	return p[:20]
-}
-
-func (d *draft) take6(p Packet) {
-	d.header = p[:40:40]
-	size := int(binary.BigEndian.Uint16(p[4:]))
-	d.right.length = size == len(p)-40
-	rest, next := p[40:], p[6]
-	for {
-		d.proto = nf.Proto(next)
-		n := extensionLength(next, rest)
-		if n == 0 {
-			break
-		}
-		if n > len(rest) {
-			d.why = "its extension headers are cut"
-			break
-		}
-		d.ext = append(d.ext, extension{nf.Proto(next), rest[:n:n]})
-		if next == protoFragment {
-			f := binary.BigEndian.Uint16(rest[2:])
-			d.fragment(int(f>>3), f&1 != 0)
-		}
-		next, rest = rest[0], rest[n:]
-		if d.why != "" {
-			d.proto = nf.Proto(next)
-			break
-		}
-	}
-	d.body(rest, size-(len(p)-40-len(rest)))
-}
-
-func (d *draft) fragment(offset int, more bool) {
-	d.part = offset != 0 || more
-	if offset != 0 && d.why == "" {
-		d.why = "it is a later fragment"
+	d.view, d.proto, d.fault, d.part = v, nf.Proto(v.Proto), v.Fault, v.IsFragment()
+	d.header, d.l4, d.trailer = p[:headers:headers], p[v.Transport:v.End:v.End], p[v.End:]
+	d.ext = nil
+	for e := range v.Extensions(p) {
+		end := e.At + e.Length
+		d.ext = append(d.ext, extension{nf.Proto(e.Proto), p[e.At:end:end]})
 	}
 }
 
-// body divides what is behind the headers at the end that they claim.
-func (d *draft) body(b []byte, claimed int) {
-	if claimed < 0 || claimed > len(b) {
-		claimed = len(b)
-	}
-	d.l4 = b
-	if claimed < len(b) && !d.sumIsRight() { // else the length alone is wrong
-		d.l4, d.trailer = b[:claimed:claimed], b[claimed:]
-		d.right.length = d.sumIsRight() // else who knows
-	}
-}
+func (d *draft) v6() bool { return d.view.Version == 6 }
 
 // judge notes what of the transport header is right.
 func (d *draft) judge() {
-	if d.why != "" {
+	if d.fault != header.NoFault {
 		return
 	}
 	if at := lengthField(d.proto); at > 0 && len(d.l4) >= 8 {
 		d.right.l4Length = int(binary.BigEndian.Uint16(d.l4[at:])) == len(d.l4)
 	}
 	d.right.l4Sum = d.sumIsRight()
-	d.was = summed(d.proto, d.src(), d.dst(), d.l4)
+	d.was = d.summed(d.l4)
+}
+
+// sumField returns the checksum in l4; empty where there is none.
+func (d *draft) sumField(l4 []byte) []byte {
+	at, size := header.SumField(uint8(d.proto), l4)
+	return l4[at : at+size]
+}
+
+// rightSum returns the checksum that is right for l4 in a packet with the addresses of b, which begins with d's header.
+func (d *draft) rightSum(b, l4 []byte) uint32 {
+	src, dst := d.addrs(b)
+	return header.TransportSum(uint8(d.proto), src, dst, l4)
 }
 
 // sumIsRight reports whether there is a checksum in l4, and a right one.
 func (d *draft) sumIsRight() bool {
-	at, size := sumField(d.proto, d.l4)
-	if d.why != "" || size == 0 {
-		return false
+	field := d.sumField(d.l4)
+	return d.fault == header.NoFault && len(field) > 0 && header.IsSum(field, d.rightSum(d.header, d.l4))
+}
+
+// summed changes as what is under the checksum does, of which l4 may be the first fragment.
+func (d *draft) summed(l4 []byte) uint16 {
+	at, size := header.SumField(uint8(d.proto), l4)
+	if !header.CoversAddrs(uint8(d.proto)) {
+		return header.Sum(l4[:at], l4[at+size:])
 	}
-	return isSum(d.l4[at:at+size], transportSum(d.proto, d.src(), d.dst(), d.l4))
+	return header.Sum(l4[:at], l4[at+size:], d.src(), d.dst())
 }
 
 // lengthField returns where the header has the length of the datagram, or of what its checksum covers; 0: nowhere.
@@ -161,16 +130,14 @@ func (d *draft) dst() []byte { _, dst := d.addrs(d.header); return dst }
 
 // addrs returns the addresses in b, which begins with d's header.
 func (d *draft) addrs(b []byte) (src, dst []byte) {
-	if d.v6() {
-		return b[8:24], b[24:40]
-	}
-	return b[12:16], b[16:20]
+	at, size := d.view.SrcAt(), d.view.AddrSize()
+	return b[at : at+size], b[at+size : at+2*size]
 }
 
 // fragmentHeader returns the fragment header of IPv6, which the change under way needs.
 func (d *draft) fragmentHeader() []byte {
 	for _, e := range d.ext {
-		if e.proto == protoFragment {
+		if e.proto == header.ProtoFragment {
 			return e.bytes
 		}
 	}

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Field is one field of a packet, in words.
@@ -114,7 +114,7 @@ func (l *fieldList) packet(p Packet) {
 	} else {
 		l.network4(d, p)
 	}
-	if d.why == "" {
+	if d.fault == header.NoFault {
 		l.transport(d)
 	} else {
 		l.addBytes("payload", d.l4)
@@ -129,7 +129,7 @@ func (l *fieldList) network4(d *draft, p Packet) {
 	l.add("version", "4")
 	l.add("ihl", "%d", p[0]&15)
 	l.add("tos", "%#02x", p[1])
-	l.length(d, int(word(2)), p)
+	l.length(d, p)
 	l.add("id", "%d", word(4))
 	var flags []string
 	for i, name := range []string{"reserved", "DF", "MF"} {
@@ -137,15 +137,13 @@ func (l *fieldList) network4(d *draft, p Packet) {
 			flags = append(flags, name)
 		}
 	}
-	l.add("fragment", "%s offset %d", "["+strings.Join(flags, " ")+"]", int(word(6)&0x1fff)*8)
-	l.add("ttl", "%d", p[8])
+	l.add("fragment", "%s offset %d", "["+strings.Join(flags, " ")+"]", d.view.FragOffset)
+	l.add("ttl", "%d", p[d.view.TTLAt()])
 	l.add("protocol", "%s", protoText(d.proto))
 	if d.right.headerSum {
 		l.add("header checksum", "right")
 	} else {
-		q := slices.Clone(p)
-		q[10], q[11] = 0, 0
-		l.add("header checksum", "%#04x, right is %#04x", word(10), ^onesSum(summedHeader(q)))
+		l.add("header checksum", "%#04x, right is %#04x", word(header.HeaderSumAt), header.HeaderSum(p))
 	}
 	l.addrs(d)
 	if len(d.header) > 20 {
@@ -155,17 +153,17 @@ func (l *fieldList) network4(d *draft, p Packet) {
 
 func (l *fieldList) network6(d *draft, p Packet) {
 	l.add("version", "6")
-	l.add("tos", "%#02x", p[0]<<4|p[1]>>4)
+	l.add("tos", "%#02x", d.view.TOS(p))
 	l.add("flow label", "%#05x", uint32(p[1]&15)<<16|uint32(binary.BigEndian.Uint16(p[2:])))
-	l.length(d, int(binary.BigEndian.Uint16(p[4:]))+40, p)
-	l.add("ttl", "%d", p[7])
+	l.length(d, p)
+	l.add("ttl", "%d", p[d.view.TTLAt()])
 	l.add("protocol", "%s", protoText(d.proto))
 	l.addrs(d)
 	names := map[nf.Proto]string{
-		protoHopByHop: "hop-by-hop", protoRouting: "routing", protoDestination: "destination options", protoAH: "ah",
+		header.ProtoHopByHop: "hop-by-hop", header.ProtoRouting: "routing", header.ProtoDestination: "destination options", header.ProtoAH: "ah",
 	}
 	for _, e := range d.ext {
-		if e.proto == protoFragment {
+		if e.proto == header.ProtoFragment {
 			f := binary.BigEndian.Uint16(e.bytes[2:])
 			l.add("fragment", "id %d offset %d more %v", binary.BigEndian.Uint32(e.bytes[4:]), f&0xfff8, f&1 != 0)
 			continue
@@ -175,16 +173,15 @@ func (l *fieldList) network6(d *draft, p Packet) {
 }
 
 func (l *fieldList) addrs(d *draft) {
-	src, _ := netip.AddrFromSlice(d.src())
-	dst, _ := netip.AddrFromSlice(d.dst())
+	src, dst := d.view.Addrs(d.header)
 	l.add("src", "%v", src)
 	l.add("dst", "%v", dst)
 }
 
-func (l *fieldList) length(d *draft, claimed int, p Packet) {
+func (l *fieldList) length(d *draft, p Packet) {
 	if d.right.length {
-		l.add("length", "%d", claimed)
+		l.add("length", "%d", d.view.Length)
 		return
 	}
-	l.add("length", "%d, there are %d", claimed, len(p))
+	l.add("length", "%d, there are %d", d.view.Length, len(p))
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
@@ -39,14 +40,14 @@ func (l *fieldList) transport(d *draft) {
 		l.dccp(b)
 	case nf.GRE:
 		l.gre(b)
-	case protoIGMP:
+	case header.ProtoIGMP:
 		l.add("igmp type", "%#02x", b[0])
 		l.add("max response", "%d", b[1])
 		group, _ := netip.AddrFromSlice(b[4:8])
 		l.add("group", "%v", group)
 	}
 	l.checksum(d)
-	if about := d.quoted(); about != nil {
+	if about := header.Quoted(uint8(d.proto), b); about != nil {
 		inner := &fieldList{prefix: l.prefix + "about "}
 		if len(l.prefix) < 100 { // an error about an error about … ends there
 			inner.packet(about)
@@ -60,20 +61,20 @@ func (l *fieldList) transport(d *draft) {
 }
 
 func (l *fieldList) checksum(d *draft) {
-	at, size := sumField(d.proto, d.l4)
-	if size == 0 {
+	field := d.sumField(d.l4)
+	if len(field) == 0 {
 		return
 	}
-	got := getSum(d.l4[at : at+size])
+	got, width := header.GetSum(field), 2*len(field)
 	switch {
 	case d.right.l4Sum:
 		l.add("checksum", "right")
 	case d.part || !d.right.length && l.prefix != "": // not all that it covers is there
-		l.add("checksum", "%#0*x, not whole", 2*size, got)
+		l.add("checksum", "%#0*x, not whole", width, got)
 	case d.proto == nf.UDP && got == 0:
 		l.add("checksum", "none")
 	default:
-		l.add("checksum", "%#0*x, right is %#0*x", 2*size, got, 2*size, transportSum(d.proto, d.src(), d.dst(), d.l4))
+		l.add("checksum", "%#0*x, right is %#0*x", width, got, width, d.rightSum(d.header, d.l4))
 	}
 }
 

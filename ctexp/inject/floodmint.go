@@ -4,11 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"math/bits"
 	"slices"
 
-	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // mint makes the packets of a Flood, each from its number alone, so that it does not matter who makes which. It takes no
@@ -42,7 +41,7 @@ func newMint(template Packet, rules []Vary) (*mint, error) {
 	if !ok {
 		return nil, fmt.Errorf("the template of %d bytes is no packet: it has no whole IPv4 or IPv6 header", len(template))
 	}
-	m := &mint{template: slices.Clone(template), places: pl, sctp: pl.proto == nf.SCTP && pl.sumSize == 4 && pl.whole}
+	m := &mint{template: slices.Clone(template), places: pl, sctp: pl.Proto == header.ProtoSCTP && pl.sumSize == 4 && !pl.IsFragment()}
 	period := uint64(1) // of the rule before
 	next := uint64(1)   // of the rule behind it
 	var before Vary
@@ -71,7 +70,7 @@ func newMint(template Packet, rules []Vary) (*mint, error) {
 }
 
 func (m *mint) field(v Vary, period uint64) (minted, error) {
-	at, size, err := v.Field.find(m.template, m.places)
+	at, size, err := v.Field.find(m.template, &m.places)
 	if err != nil {
 		return minted{}, err
 	}
@@ -83,7 +82,7 @@ func (m *mint) field(v Vary, period uint64) (minted, error) {
 	isAddr := v.Field == VarySrc || v.Field == VaryDst
 	f := minted{
 		at: at, size: size, stride: uint64(max(1, v.Stride)), count: uint64(v.Count), period: period, random: v.Random, seed: v.Seed,
-		inHeader: isAddr && !m.places.v6, inTransport: !isAddr || m.places.pseudo,
+		inHeader: isAddr && m.places.Version == 4, inTransport: !isAddr || m.places.pseudo,
 	}
 	b := m.template[at : at+size]
 	switch size {
@@ -99,18 +98,18 @@ func (m *mint) field(v Vary, period uint64) (minted, error) {
 
 // takeAway takes what varies out of the checksums.
 func (m *mint) takeAway() {
-	pl, p := m.places, m.template
-	if !pl.v6 {
-		m.header = uint32(^binary.BigEndian.Uint16(p[10:]))
+	pl, p := &m.places, m.template
+	if pl.Version == 4 {
+		m.header = uint32(^binary.BigEndian.Uint16(p[header.HeaderSumAt:]))
 	}
 	if pl.sumSize == 2 {
 		m.transport = uint32(^binary.BigEndian.Uint16(p[pl.sum:]))
 		if pl.optional && m.transport == 0xffff { // there is none, and there will be none
-			m.places.sumSize = 0
+			pl.sumSize = 0
 		}
 	}
 	for _, f := range m.fields {
-		old := uint32(^onesSum(p[f.at : f.at+f.size]))
+		old := uint32(^header.Sum(p[f.at : f.at+f.size]))
 		if f.inHeader {
 			m.header += old
 		}
@@ -123,29 +122,29 @@ func (m *mint) takeAway() {
 // strike writes packet number i to p, which is as long as the template.
 func (m *mint) strike(p []byte, i uint64) {
 	copy(p, m.template)
-	header, transport := m.header, m.transport
+	headerSum, transportSum := m.header, m.transport
 	for k := range m.fields {
 		f := &m.fields[k]
 		sum := f.write(p, i, uint64(k))
 		if f.inHeader {
-			header += sum
+			headerSum += sum
 		}
 		if f.inTransport {
-			transport += sum
+			transportSum += sum
 		}
 	}
 	if len(m.fields) == 0 {
 		return
 	}
 	pl := &m.places
-	if !pl.v6 {
-		binary.BigEndian.PutUint16(p[10:], adjusted(0xffff, header))
+	if pl.Version == 4 {
+		binary.BigEndian.PutUint16(p[header.HeaderSumAt:], header.Adjust(0xffff, headerSum))
 	}
 	switch {
 	case m.sctp:
-		m.crc(p)
+		pl.fixSum(p)
 	case pl.sumSize == 2:
-		binary.BigEndian.PutUint16(p[pl.sum:], pl.asSent(adjusted(0xffff, transport)))
+		binary.BigEndian.PutUint16(p[pl.sum:], header.NonZero(pl.Proto, header.Adjust(0xffff, transportSum)))
 	}
 }
 
@@ -180,11 +179,4 @@ func mix(v uint64) uint64 {
 	v = (v ^ v>>30) * 0xbf58476d1ce4e5b9
 	v = (v ^ v>>27) * 0x94d049bb133111eb
 	return v ^ v>>31
-}
-
-// crc makes the checksum of SCTP anew: RFC 9260, appendix A.
-func (m *mint) crc(p []byte) {
-	l4 := p[m.places.l4:m.places.end]
-	clear(l4[8:12])
-	binary.LittleEndian.PutUint32(l4[8:], crc32.Checksum(l4, castagnoli))
 }

@@ -1,6 +1,10 @@
 package inject
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/ctexp/go-ctexp/internal/header"
+)
 
 // Recipe is what the packets of a Flood are made by, for those who make them elsewhere than Send does: xdpflood has the
 // kernel do it. Packet number i is the Template with each of Fields written over it, then the checksums.
@@ -59,12 +63,12 @@ func (f Flood) Recipe() (Recipe, error) {
 	if len(m.fields) == 0 {
 		return r, nil
 	}
-	pl := m.places
-	if !pl.v6 {
-		r.Header = RecipeSum{At: 10, Base: m.header}
+	pl := &m.places
+	if pl.Version == 4 {
+		r.Header = RecipeSum{At: header.HeaderSumAt, Base: m.header}
 	}
 	if pl.sumSize == 2 {
-		r.Transport = RecipeSum{At: pl.sum, Base: m.transport, NoZero: pl.asSent(0) != 0}
+		r.Transport = RecipeSum{At: pl.sum, Base: m.transport, NoZero: header.NonZero(pl.Proto, 0) != 0}
 	}
 	return r, nil
 }

@@ -48,22 +48,22 @@ func (f VaryField) String() string {
 }
 
 // find returns where a packet has the field, and its size.
-func (f VaryField) find(p []byte, pl places) (at, size int, err error) {
+func (f VaryField) find(p []byte, pl *places) (at, size int, err error) {
 	switch f {
 	case VarySrc:
-		return pl.src, pl.addrSize, nil
+		return pl.SrcAt(), pl.AddrSize(), nil
 	case VaryDst:
-		return pl.dst, pl.addrSize, nil
+		return pl.DstAt(), pl.AddrSize(), nil
 	case VarySrcPort, VaryDstPort:
 		if !pl.ports {
-			return 0, 0, fmt.Errorf("the template, %v, has no ports", pl.proto)
+			return 0, 0, fmt.Errorf("the template, %v, has no ports", nf.Proto(pl.Proto))
 		}
-		return pl.l4 + 2*int(f-VarySrcPort), 2, nil
+		return pl.Transport + 2*int(f-VarySrcPort), 2, nil
 	case VaryID:
-		if t, _ := nf.TupleOf(p); pl.l4 == 0 || pl.end < pl.l4+8 || !pl.proto.IsICMP() || !query(pl.proto, t.ICMP.Type) {
+		if l4 := pl.Body(p); len(l4) < 8 || !nf.Proto(pl.Proto).IsICMP() || !query(nf.Proto(pl.Proto), l4[0]) {
 			return 0, 0, errors.New("the template is no query of ICMP")
 		}
-		return pl.l4 + 4, 2, nil
+		return pl.Transport + 4, 2, nil
 	}
 	return 0, 0, fmt.Errorf("%v: want one from VarySrc to VaryID", f)
 }

@@ -3,6 +3,8 @@ package inject
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // maxOffset is the largest offset of a fragment: 13 bits of eight bytes each.
@@ -54,11 +56,9 @@ func (p Packet) Fragment(offset, length int, more bool) Packet {
 	}
 	body = body[offset : offset+length]
 	if !d.v6() {
-		frag := binary.BigEndian.Uint16(d.header[6:])
-		offset += int(frag&0x1fff) * 8
-		more = more || frag&0x2000 != 0
+		offset += d.view.FragOffset
 		d.checkOffset(offset)
-		binary.BigEndian.PutUint16(d.header[6:], frag&0x8000|bit(more, 0x2000)|uint16(offset/8))
+		binary.BigEndian.PutUint16(d.header[6:], uint16(d.header[6]&0x80)<<8|bit(more || d.view.More, 0x2000)|uint16(offset/8))
 	} else {
 		offset, more = d.fragment6(offset, more)
 		d.checkOffset(offset)
@@ -66,7 +66,7 @@ func (p Packet) Fragment(offset, length int, more bool) Packet {
 	}
 	d.l4, d.trailer = body, nil
 	d.right.length, d.right.l4Length, d.right.l4Sum = true, false, false
-	d.why, d.part = "it is a fragment", true
+	d.fault, d.part = header.LaterFragment, true // whichever it is, its checksum is not whole
 	return d.assemble()
 }
 
@@ -82,7 +82,7 @@ func (d *draft) perFragment() int {
 	n := 0
 	for i, e := range d.ext {
 		switch e.proto {
-		case protoHopByHop, protoRouting, protoFragment:
+		case header.ProtoHopByHop, header.ProtoRouting, header.ProtoFragment:
 			n = i + 1
 		}
 	}
@@ -109,11 +109,10 @@ func (d *draft) fragment6(offset int, more bool) (int, bool) {
 		next = d.ext[n].proto
 	}
 	d.ext, d.proto = d.ext[:n:n], next
-	if n > 0 && d.ext[n-1].proto == protoFragment {
-		f := binary.BigEndian.Uint16(d.ext[n-1].bytes[2:])
-		return offset + int(f&0xfff8), more || f&1 != 0
+	if n > 0 && d.ext[n-1].proto == header.ProtoFragment {
+		return offset + d.view.FragOffset, more || d.view.More
 	}
-	d.ext = append(d.ext, extension{protoFragment, make([]byte, 8)})
+	d.ext = append(d.ext, extension{header.ProtoFragment, make([]byte, 8)})
 	return offset, more
 }
 

@@ -6,35 +6,24 @@ import (
 	"net"
 	"slices"
 
+	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
 // Frame is one frame of Ethernet, without its checksum. Any bytes will do, as with Packet.
 type Frame []byte
 
-const etherHeader = 14
-
-// The types of Ethernet that this package writes.
-const (
-	etherARP  = 0x0806
-	etherVLAN = 0x8100
-)
-
 // Frame returns p in a frame from one address of Ethernet to another. The type is that of p's IP version, IPv4 where it
 // has none.
 func (p Packet) Frame(src, dst net.HardwareAddr) Frame {
-	typ := uint16(etherIPv4)
-	if len(p) > 0 && p[0]>>4 == 6 {
-		typ = etherIPv6
-	}
-	return frame(src, dst, typ, p)
+	return frame(src, dst, header.EtherTypeOf(p), p)
 }
 
 func frame(src, dst net.HardwareAddr, typ uint16, payload []byte) Frame {
 	if len(src) != 6 || len(dst) != 6 {
 		panic(fmt.Sprintf("inject: a frame from %q to %q: addresses of Ethernet have six bytes", src, dst))
 	}
-	f := make(Frame, 0, etherHeader+len(payload))
+	f := make(Frame, 0, header.EthernetSize+len(payload))
 	f = append(append(f, dst...), src...)
 	f = binary.BigEndian.AppendUint16(f, typ)
 	return append(f, payload...)
@@ -43,20 +32,20 @@ func frame(src, dst net.HardwareAddr, typ uint16, payload []byte) Frame {
 // VLAN returns a copy of f with a tag of 802.1Q in front of those that it has. It panics where id has more than 12 bits
 // or f no whole header.
 func (f Frame) VLAN(id uint16) Frame {
-	if id >= 1<<12 || len(f) < etherHeader {
+	if id >= 1<<12 || len(f) < header.EthernetSize {
 		panic(fmt.Sprintf("inject: VLAN %d on %v", id, f))
 	}
-	tag := []byte{etherVLAN >> 8, etherVLAN & 0xff, byte(id >> 8), byte(id)}
+	tag := []byte{header.EtherTypeVLAN >> 8, header.EtherTypeVLAN & 0xff, byte(id >> 8), byte(id)}
 	return slices.Insert(slices.Clone(f), 12, tag...)
 }
 
 // Packet returns the packet in f, whose tags are passed over; nil if it carries something else.
 func (f Frame) Packet() Packet {
-	typ, _, at := pktline.EtherType(f)
-	if at == 0 || typ != etherIPv4 && typ != etherIPv6 {
+	h := header.ParseFrame(f)
+	if h.EtherType != header.EtherTypeIPv4 && h.EtherType != header.EtherTypeIPv6 {
 		return nil
 	}
-	return slices.Clone(Packet(f[at:]))
+	return slices.Clone(Packet(f[h.Payload:]))
 }
 
 // String returns one line in the manner of tcpdump -e:

@@ -5,6 +5,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // GRE is what a packet of GRE version 0 has beside its addresses (RFC 2784, 2890). A nil key, sequence number is not
@@ -20,10 +21,7 @@ type GRE struct {
 // GRE returns the packet m between f's addresses. Its ports are not used.
 func (f Flow) GRE(m GRE) Packet {
 	if m.Protocol == 0 {
-		m.Protocol = layers.EthernetTypeIPv4
-		if len(m.Payload) > 0 && m.Payload[0]>>4 == 6 {
-			m.Protocol = layers.EthernetTypeIPv6
-		}
+		m.Protocol = layers.EthernetType(header.EtherTypeOf(m.Payload))
 	}
 	h := &layers.GRE{Protocol: m.Protocol, ChecksumPresent: m.Checksum}
 	if m.Key != nil {

@@ -4,11 +4,13 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // The errors of ICMP and ICMPv6, by the family of the packet that they are about. They go from the address from, a
@@ -101,31 +103,6 @@ func icmpError(from netip.Addr, about Packet, type4 layers.ICMPv4TypeCode, type6
 	)
 }
 
-// Quoted returns what the ICMP error p quotes of the packet that it is about; nil where p is no such error, or a cut
-// one. It is mostly only the beginning of that packet, so that its header claims more.
-func (p Packet) Quoted() Packet {
-	d, err := takeApart(p)
-	if err != nil {
-		return nil
-	}
-	return d.quoted()
-}
-
-func (d *draft) quoted() Packet {
-	if d.why != "" || !d.proto.IsICMP() || len(d.l4) < 8 {
-		return nil
-	}
-	switch typ, b := d.l4[0], d.l4[8:]; {
-	case d.proto == nf.ICMP && (typ == 3 || typ == 4 || typ == 5 || typ == 11 || typ == 12):
-		return b
-	case d.proto == nf.ICMPv6 && typ >= 1 && typ <= 4:
-		return b
-	case d.proto == nf.ICMPv6 && typ == layers.ICMPv6TypeRedirect:
-		for b = b[min(len(b), 32):]; len(b) >= 8 && b[1] > 0; b = b[min(len(b), int(b[1])*8):] {
-			if b[0] == 4 {
-				return b[8:min(len(b), int(b[1])*8)]
-			}
-		}
-	}
-	return nil
-}
+// Quoted returns what the ICMP error or redirect p quotes of the packet that it is about; nil where p is no such message, or
+// a cut one. It is mostly only the beginning of that packet, so that its header claims more.
+func (p Packet) Quoted() Packet { return slices.Clone(header.Parse(p).Quoted(p)) }

@@ -3,6 +3,8 @@ package inject
 import (
 	"fmt"
 	"net/netip"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // IGMPType is the type of an IGMP message.
@@ -40,5 +42,5 @@ func IGMP(src netip.Addr, t IGMPType, group netip.Addr) Packet {
 		b = append([]byte{byte(t), 0, 0, 0, 0, 0, 0, 1, toExclude, 0, 0, 0}, group.AsSlice()...)
 	}
 	f := Flow{netip.AddrPortFrom(src, 0), netip.AddrPortFrom(dst, 0)}
-	return f.raw(protoIGMP, b).With(TTL(1), TOS(0xc0), IPOptions(RouterAlert()))
+	return f.raw(header.ProtoIGMP, b).With(TTL(1), TOS(0xc0), IPOptions(RouterAlert()))
 }

@@ -8,6 +8,8 @@ import (
 	"iter"
 	"syscall"
 	"time"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Injector sends packets by a link. It holds nothing that needs closing, and its methods may be called by several
@@ -71,7 +73,7 @@ func (i *Injector) writeOne(p Packet, mtu int) error {
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
 	}
-	if v := p[0] >> 4; v != 4 && v != 6 && errors.Is(err, syscall.EINVAL) && !i.link.L2() {
+	if v := header.Version(p); v != 4 && v != 6 && errors.Is(err, syscall.EINVAL) && !i.link.L2() {
 		err = fmt.Errorf("IP version %d: a tun takes only IPv4 and IPv6: use a veth (LinkConfig.Kind): %w", v, err)
 	}
 	return err

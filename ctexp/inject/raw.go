@@ -6,6 +6,7 @@ import (
 	"github.com/google/gopacket"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Raw returns a packet between f's addresses with any protocol number and any bytes behind the network header: VRRP,
@@ -16,9 +17,9 @@ func (f Flow) Raw(p nf.Proto, payload []byte) Packet {
 
 // raw is Raw with the checksum of the transport header, of a protocol that gopacket does not serialize.
 func (f Flow) raw(p nf.Proto, b []byte) Packet {
-	at, size := sumField(p, b)
+	at, size := header.SumField(uint8(p), b)
 	src, dst := f.Src.Addr().Unmap().AsSlice(), f.Dst.Addr().Unmap().AsSlice()
-	putSum(b[at:at+size], transportSum(p, src, dst, b))
+	header.PutSum(b[at:at+size], header.TransportSum(uint8(p), src, dst, b))
 	return f.Raw(p, b)
 }
 

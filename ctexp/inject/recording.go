@@ -1,7 +1,6 @@
 package inject
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/pcapfile"
 )
 
@@ -70,7 +71,7 @@ func (r Recorded) String() string {
 		}
 	}
 	for tag := range slices.Chunk(r.Tags, 4) {
-		s += fmt.Sprintf(" vlan %d,", binary.BigEndian.Uint16(tag[len(tag)-2:])&0xfff)
+		s += fmt.Sprintf(" vlan %d,", header.VLAN(tag[len(tag)-2:]))
 	}
 	if !r.isIP() {
 		return s + fmt.Sprintf(" ethertype 0x%04x, length %d", r.EtherType, r.Length)
@@ -78,14 +79,11 @@ func (r Recorded) String() string {
 	return s + " " + r.Packet.String()
 }
 
-func (r Recorded) isIP() bool { return r.EtherType == etherIPv4 || r.EtherType == etherIPv6 }
+func (r Recorded) isIP() bool {
+	return r.EtherType == header.EtherTypeIPv4 || r.EtherType == header.EtherTypeIPv6
+}
 
 func (r Recorded) cut() bool { return r.Length > len(r.Packet) }
-
-const (
-	etherIPv4 = 0x0800
-	etherIPv6 = 0x86dd
-)
 
 // ReadRecording reads a recording in the format pcap or pcapng: of Ethernet, with or without VLAN tags, raw IP, Linux cooked
 // captures of both versions, BSD loopback; in pcapng of several interfaces, each of its own kind. It reads while the sequence
@@ -141,10 +139,10 @@ func recorded(n int, p pcapfile.Packet) Recorded {
 	if p.Tags != nil {
 		r.Tags = take(p.Tags)
 	}
-	if p.Src != (pcapfile.MAC{}) {
+	if p.Src != (nf.MAC{}) {
 		r.Src = take(p.Src[:])
 	}
-	if p.Dst != (pcapfile.MAC{}) {
+	if p.Dst != (nf.MAC{}) {
 		r.Dst = take(p.Dst[:])
 	}
 	return r

@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Remap says what becomes of the addresses and ports of packets. The zero Remap leaves all as it is.
@@ -20,12 +20,12 @@ type Remap struct {
 	Ports map[uint16]uint16
 }
 
-// Apply returns p with its addresses and ports mapped, and those of the packet that an ICMP error quotes. Checksums are
+// Apply returns p with its addresses and ports mapped, and those of the packet that an ICMP error or redirect quotes. Checksums are
 // changed by as much as what they cover (RFC 1624), so that right ones stay right and wrong ones stay wrong, also in
 // fragments; only SCTP, whose CRC cannot be changed so, keeps a right one if the packet is whole.
 //
-// What is not mapped: addresses in IPv6 routing headers and IPv4 options, in redirects of ICMPv6, in payloads, and in packets
-// within tunnels. Apply panics if a prefix has no counterpart of its family and length.
+// What is not mapped: addresses in IPv6 routing headers and IPv4 options, those that a redirect names beside the packet that
+// it quotes, addresses in payloads, and packets within tunnels. Apply panics if a prefix has no counterpart of its family and length.
 func (m Remap) Apply(p Packet) Packet {
 	c, err := m.compile()
 	if err != nil {
@@ -73,12 +73,12 @@ func (c remap) rewrite(p []byte) {
 	if !ok {
 		return
 	}
-	sctp := pl.proto == nf.SCTP && pl.sumSize == 4 && pl.sumIsRight(p)
-	for _, at := range []int{pl.src, pl.dst} {
-		c.addr(pl, p, p[at:at+pl.addrSize])
+	sctp := pl.Proto == header.ProtoSCTP && pl.sumSize == 4 && pl.sumIsRight(p)
+	for _, at := range []int{pl.SrcAt(), pl.DstAt()} {
+		c.addr(&pl, p, pl.addr(p, at))
 	}
 	if pl.ports {
-		for _, at := range []int{pl.l4, pl.l4 + 2} {
+		for _, at := range []int{pl.Transport, pl.Transport + 2} {
 			if to, ok := c.ports[binary.BigEndian.Uint16(p[at:])]; ok {
 				pl.put(p, p[at:at+2], []byte{byte(to >> 8), byte(to)}, false)
 			}
@@ -87,15 +87,15 @@ func (c remap) rewrite(p []byte) {
 	if sctp {
 		pl.fixSum(p)
 	}
-	if quoted := pl.quoted(p); quoted != nil {
-		before := onesSum(quoted)
+	if quoted := pl.Quoted(p); quoted != nil {
+		before := header.Sum(quoted)
 		c.rewrite(quoted)
-		pl.adjust(p, uint32(^before)+uint32(onesSum(quoted)))
+		pl.adjust(p, header.Delta(before, header.Sum(quoted)))
 	}
 }
 
 // addr maps one address, which is a piece of p.
-func (c remap) addr(pl places, p, b []byte) {
+func (c remap) addr(pl *places, p, b []byte) {
 	a, _ := netip.AddrFromSlice(b)
 	for _, m := range c.addrs {
 		if !m.from.Contains(a) {

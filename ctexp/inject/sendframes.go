@@ -11,7 +11,7 @@ import (
 	"syscall"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/pktline"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // FrameLink is a Link whose host sees Ethernet. *netnsenv.Link is one, and refuses frames where it is a tun.
@@ -79,20 +79,17 @@ func writeFrames(ctx context.Context, link FrameLink, seq iter.Seq[Frame]) (n in
 }
 
 func writeFrame(link FrameLink, f Frame) error {
-	if len(f) < etherHeader {
-		return fmt.Errorf("%s: want %d or more", counted(len(f), "byte"), etherHeader)
+	if len(f) < header.EthernetSize {
+		return fmt.Errorf("%s: want %d or more", counted(len(f), "byte"), header.EthernetSize)
 	}
-	_, tags, at := pktline.EtherType(f)
-	if at == 0 { // a tag is cut
-		at = len(f)
-	}
+	h := header.ParseFrame(f)
 	mtu := link.MTU()
-	if payload := len(f) - at; payload > mtu {
+	if payload := len(f) - h.Payload; payload > mtu && !h.Cut {
 		return fmt.Errorf("%d bytes into an MTU of %d: %w", payload, mtu, syscall.EMSGSIZE)
 	}
 	// The kernel has room for one tag more (net/packet/af_packet.c, packet_snd).
-	if most := etherHeader + 4 + mtu; len(f) > most {
-		return fmt.Errorf("%d bytes with %d tags into %d: %w", len(f), len(tags), most, syscall.EMSGSIZE)
+	if most := header.EthernetSize + 4 + mtu; len(f) > most {
+		return fmt.Errorf("%d bytes with %d tags into %d: %w", len(f), h.Tags, most, syscall.EMSGSIZE)
 	}
 	n, err := link.WriteFrame(f)
 	if err == nil && n < len(f) {

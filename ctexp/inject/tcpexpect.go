@@ -9,6 +9,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Expect takes the next segment of the peer's flow, which must be as s says, and waits for it until ctx ends.
@@ -121,11 +122,12 @@ func (p *TCPPeer) isReset(a Arrival, d dissected) bool {
 
 // quotedTCP returns the flow and the sequence number of a quoted segment, of which 8 bytes are enough (RFC 792).
 func quotedTCP(quote Packet) (nf.Tuple, uint32, bool) {
-	draft, err := takeApart(quote)
-	if err != nil || draft.why != "" || draft.proto != nf.TCP || len(draft.l4) < 8 {
+	v := header.Parse(quote)
+	l4 := v.Body(quote)
+	if v.Proto != header.ProtoTCP || len(l4) < 8 {
 		return nf.Tuple{}, 0, false
 	}
-	return quote.Tuple(), binary.BigEndian.Uint32(draft.l4[4:]), true
+	return quote.Tuple(), binary.BigEndian.Uint32(l4[4:]), true
 }
 
 // wanted explains that s was expected.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // What With makes wrong on purpose. These changes come after the others.
@@ -35,7 +36,7 @@ func TotalLength(n int) Change {
 			claim -= len(d.header)
 		}
 		d.fits(claim, maxLength)
-		d.wrong = append(d.wrong, func(p Packet) { setLength(p, n) })
+		d.wrong = append(d.wrong, func(p Packet) { d.setLength(p, n) })
 	}}
 }
 
@@ -70,7 +71,7 @@ func Proto(n nf.Proto) Change {
 func HeaderChecksum(n uint16) Change {
 	return Change{"HeaderChecksum", func(d *draft) {
 		d.only4()
-		d.sums = append(d.sums, func(p Packet) { binary.BigEndian.PutUint16(p[10:], n) })
+		d.sums = append(d.sums, func(p Packet) { binary.BigEndian.PutUint16(p[header.HeaderSumAt:], n) })
 	}}
 }
 
@@ -87,7 +88,7 @@ func DataOffset(n uint8) Change {
 // UDPLength sets the length that a UDP header claims for header and payload, in UDP-Lite what the checksum covers.
 func UDPLength(n uint16) Change {
 	return Change{"UDPLength", func(d *draft) {
-		if d.why == "" && d.proto != nf.UDP && d.proto != nf.UDPLite {
+		if d.fault == header.NoFault && d.proto != nf.UDP && d.proto != nf.UDPLite {
 			d.fail("a packet of %s is no datagram", protoText(d.proto))
 		}
 		d.transport(4, 2)
@@ -99,14 +100,14 @@ func UDPLength(n uint16) Change {
 // there is none.
 func Checksum(n uint32) Change {
 	return Change{"Checksum", func(d *draft) {
-		at, size := sumField(d.proto, d.transport(0, 0)[:len(d.l4)])
+		at, size := header.SumField(uint8(d.proto), d.transport(0, 0)[:len(d.l4)])
 		switch {
 		case size == 0:
 			d.fail("this packet of %s has none", protoText(d.proto))
 		case size == 2 && n > maxLength:
 			d.fail("%#x has more than 16 bits", n)
 		}
-		d.sums = append(d.sums, func(p Packet) { putSum(p[d.start()+at:][:size], n) })
+		d.sums = append(d.sums, func(p Packet) { header.PutSum(p[d.start()+at:][:size], n) })
 	}}
 }
 

@@ -2,6 +2,7 @@ package netnsenv
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // batchWriter is an outer end that takes many packets at once.
@@ -128,7 +131,7 @@ func (t *tun) writeBatch(packets [][]byte) (n int, err error) {
 type frames struct {
 	headers  [maxFrames]mmsghdr
 	vectors  [maxFrames][2]unix.Iovec
-	ethernet [maxFrames][ethernetHeader]byte
+	ethernet [maxFrames][header.EthernetSize]byte
 }
 
 // maxFrames is how many packets are written at a time.
@@ -173,12 +176,11 @@ func (v *veth) writeBatch(packets [][]byte) (n int, err error) {
 
 func (f *frames) send(fd int, v *veth, packets [][]byte) (int, error) {
 	for i, p := range packets {
-		header := &f.ethernet[i]
-		typ := etherType(p)
-		header[copy(header[:], v.header)], header[ethernetHeader-1] = byte(typ>>8), byte(typ)
+		ethernet := &f.ethernet[i]
+		binary.BigEndian.PutUint16(ethernet[copy(ethernet[:], v.header):], header.EtherTypeOf(p))
 		iov := &f.vectors[i]
-		iov[0].Base = &header[0]
-		iov[0].SetLen(ethernetHeader)
+		iov[0].Base = &ethernet[0]
+		iov[0].SetLen(header.EthernetSize)
 		iov[1].Base = unsafe.SliceData(p)
 		iov[1].SetLen(len(p))
 		h := &f.headers[i].hdr
@@ -195,12 +197,4 @@ func (f *frames) send(fd int, v *veth, packets [][]byte) (int, error) {
 			return 0, errno
 		}
 	}
-}
-
-// etherType is what the Ethernet header in front of a packet says that it is.
-func etherType(p []byte) uint16 {
-	if len(p) > 0 && p[0]>>4 == 6 {
-		return unix.ETH_P_IPV6
-	}
-	return unix.ETH_P_IP
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // errNoEthernet is why a tun takes no frames.
@@ -74,22 +75,13 @@ func (v *veth) writeFrame(b []byte) (int, error) {
 // ingress hook (net/core/skbuff.c, skb_vlan_untag, which wants two bytes behind the tag as well).
 func reachesIngress(b []byte) bool {
 	const tag = 4
-	tagged := frameType(b) == unix.ETH_P_8021Q || frameType(b) == unix.ETH_P_8021AD
-	return !tagged || len(b) >= ethernetHeader+tag+2
-}
-
-// frameType returns the type in the Ethernet header of a frame; 0 where that is cut.
-func frameType(b []byte) uint16 {
-	if len(b) < ethernetHeader {
-		return 0
-	}
-	return binary.BigEndian.Uint16(b[ethernetHeader-2:])
+	return !header.IsTag(header.OuterType(b)) || len(b) >= header.EthernetSize+tag+2
 }
 
 // carriesIP reports whether Read is to return what the frame carries.
 func carriesIP(b []byte) bool {
-	t := frameType(b)
-	return t == unix.ETH_P_IP || t == unix.ETH_P_IPV6
+	t := header.OuterType(b)
+	return t == header.EtherTypeIPv4 || t == header.EtherTypeIPv6
 }
 
 // readFrame puts the tag back that the kernel has taken out of the frame (net/packet/af_packet.c, packet_recvmsg).
@@ -127,7 +119,7 @@ func retag(b []byte, n int, oob []byte) int {
 			continue
 		}
 		aux := (*unix.TpacketAuxdata)(unsafe.Pointer(&m.Data[0]))
-		if aux.Status&unix.TP_STATUS_VLAN_VALID == 0 || n < ethernetHeader {
+		if aux.Status&unix.TP_STATUS_VLAN_VALID == 0 || n < header.EthernetSize {
 			continue
 		}
 		tpid := uint16(unix.ETH_P_8021Q)

@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // ReadNow is Read without waiting, whatever the deadline: it returns os.ErrDeadlineExceeded where no packet is there. It works
@@ -21,17 +23,17 @@ func (l *Link) ReadNow(p []byte) (int, error) {
 func (t *tun) readNow(p []byte) (int, error) { return readNow(t.file, p) }
 
 func (v *veth) readNow(p []byte) (int, error) {
-	frame := make([]byte, ethernetHeader+len(p))
+	frame := make([]byte, header.EthernetSize+len(p))
 	for {
 		if v.closed.Load() {
 			return 0, os.ErrClosed
 		}
 		n, err := readNow(v.File, frame)
-		if n < ethernetHeader {
+		if n < header.EthernetSize {
 			return 0, err
 		}
 		if carriesIP(frame) {
-			return copy(p, frame[ethernetHeader:n]), err
+			return copy(p, frame[header.EthernetSize:n]), err
 		}
 	}
 }

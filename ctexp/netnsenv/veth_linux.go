@@ -12,6 +12,7 @@ import (
 	"github.com/jsimonetti/rtnetlink/v2/driver"
 	"golang.org/x/sys/unix"
 
+	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
@@ -24,8 +25,6 @@ type veth struct {
 	closed   atomic.Bool
 	dropped  atomic.Uint64 // packets that found no room in the packet socket
 }
-
-const ethernetHeader = 14
 
 // outsider is the address that packets come from. It is not that of the far interface, which would take up what the host
 // sends there; it is one for documentation (RFC 9542, 2.1.2).
@@ -138,26 +137,26 @@ func (v *veth) Write(p []byte) (int, error) {
 	if v.closed.Load() {
 		return 0, os.ErrClosed
 	}
-	frame := make([]byte, 0, ethernetHeader+len(p))
+	frame := make([]byte, 0, header.EthernetSize+len(p))
 	frame = append(frame, v.header...)
-	frame = binary.BigEndian.AppendUint16(frame, etherType(p))
+	frame = binary.BigEndian.AppendUint16(frame, header.EtherTypeOf(p))
 	n, err := v.File.Write(append(frame, p...))
-	return max(0, n-ethernetHeader), err
+	return max(0, n-header.EthernetSize), err
 }
 
 // Read takes the Ethernet header away, and passes over what is no IP.
 func (v *veth) Read(p []byte) (int, error) {
-	frame := make([]byte, ethernetHeader+len(p))
+	frame := make([]byte, header.EthernetSize+len(p))
 	for {
 		if v.closed.Load() {
 			return 0, os.ErrClosed
 		}
 		n, err := v.File.Read(frame)
-		if n < ethernetHeader {
+		if n < header.EthernetSize {
 			return 0, err
 		}
 		if carriesIP(frame) {
-			return copy(p, frame[ethernetHeader:n]), err
+			return copy(p, frame[header.EthernetSize:n]), err
 		}
 	}
 }

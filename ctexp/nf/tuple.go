@@ -1,8 +1,11 @@
 package nf
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Tuple names one direction of a flow, as nf_conntrack_tuple does (include/net/netfilter/nf_conntrack_tuple.h).
@@ -19,6 +22,36 @@ type Tuple struct {
 type ICMPTuple struct {
 	Type, Code uint8
 	ID         uint16 // the identifier of an echo
+}
+
+// TupleOf returns the tuple of the packet b, which begins at the network layer, without any NAT; ok is false where
+// b has no network header that the kernel takes. IPv6 extension headers are passed over; ports and ICMP fields that are not
+// there (a later fragment, a cut header) are zero.
+//
+// A packet of PPTP (GRE version 1) has the call of its receiver as the destination's key. That of its sender is not in it:
+// the kernel takes the source's key from what a helper has seen of PPTP's control connection, and zero without that
+// (net/netfilter/nf_conntrack_proto_gre.c, gre_pkt_to_tuple). Other packets of GRE have no keys for conntrack.
+func TupleOf(b []byte) (t Tuple, ok bool) {
+	v := header.Parse(b)
+	if !v.HasHeader() {
+		return Tuple{}, false
+	}
+	t.Proto = Proto(v.Proto)
+	src, dst := v.Addrs(b)
+	srcPort, dstPort := uint16(0), uint16(0)
+	switch l4 := v.Body(b); {
+	case t.Proto.HasPorts() && len(l4) >= 4:
+		srcPort, dstPort = binary.BigEndian.Uint16(l4), binary.BigEndian.Uint16(l4[2:])
+	case t.Proto == GRE && len(l4) >= 8 && l4[1]&7 == 1:
+		dstPort = binary.BigEndian.Uint16(l4[6:])
+	case t.Proto.IsICMP() && len(l4) >= 8:
+		t.ICMP = ICMPTuple{Type: l4[0], Code: l4[1]}
+		if _, query := icmpInverse[t.Proto][l4[0]]; query {
+			t.ICMP.ID = binary.BigEndian.Uint16(l4[4:])
+		}
+	}
+	t.Src, t.Dst = netip.AddrPortFrom(src, srcPort), netip.AddrPortFrom(dst, dstPort)
+	return t, true
 }
 
 // Family returns the family of the tuple's source address.

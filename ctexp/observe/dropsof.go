@@ -1,9 +1,11 @@
 package observe
 
 import (
+	"bytes"
 	"sort"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // DropsOf tells which drops belong to which frame: of[i] has those of frames[i], in their order. A drop belongs to the last
@@ -63,12 +65,7 @@ func lastBefore(frames []Frame, of [][]nf.Dropped, some []int, d nf.Dropped) int
 
 // beginning returns the first n bytes of a packet without what routers change: the time to live and the checksum of it.
 func beginning(packet []byte, n int) string {
-	b := []byte(string(packet[:n]))
-	switch {
-	case familyOf(b) == nf.IPv4 && n >= 12:
-		b[8], b[10], b[11] = 0, 0, 0
-	case familyOf(b) == nf.IPv6 && n >= 8:
-		b[7] = 0
-	}
+	b := bytes.Clone(packet[:n])
+	header.ClearHop(b)
 	return string(b)
 }

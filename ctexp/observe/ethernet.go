@@ -5,23 +5,20 @@ import (
 	"slices"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/pktline"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Kinds of links that have the header of Ethernet (include/uapi/linux/if_arp.h); loopback's is all zeros.
 const (
 	arphrdEther    = 1
 	arphrdLoopback = 772
-
-	etherHeader = 14
-	etherVLAN   = 0x8100 // EtherType of a tag of 802.1Q
 )
 
 // parts returns what Ethernet has put in front of a packet, with the tag that the kernel has taken out of it
 // (net/core/skbuff.c, skb_vlan_untag), what the packet is, and the packet.
 func (r rawFrame) parts() (ethernet []byte, typ uint16, packet []byte) {
 	network := min(r.network, len(r.bytes))
-	if r.hardware != arphrdEther && r.hardware != arphrdLoopback || len(r.bytes) < etherHeader {
+	if r.hardware != arphrdEther && r.hardware != arphrdLoopback || len(r.bytes) < header.EthernetSize {
 		return nil, r.protocol, r.bytes[network:]
 	}
 	b := r.bytes
@@ -29,11 +26,11 @@ func (r rawFrame) parts() (ethernet []byte, typ uint16, packet []byte) {
 		tag := binary.BigEndian.AppendUint16(nil, r.tpid)
 		b = slices.Concat(b[:12], binary.BigEndian.AppendUint16(tag, r.tci), b[12:])
 	}
-	typ, _, at := pktline.EtherType(b)
-	if at == 0 { // a tag is cut
-		return b[:etherHeader], r.protocol, b[etherHeader:]
+	f := header.ParseFrame(b)
+	if f.Cut {
+		return b[:header.EthernetSize], r.protocol, b[header.EthernetSize:]
 	}
-	return b[:at], typ, b[at:]
+	return b[:f.Payload], f.EtherType, b[f.Payload:]
 }
 
 // SrcMAC returns the address of Ethernet that the frame comes from; zero on links that have none.
@@ -43,17 +40,11 @@ func (f Frame) SrcMAC() nf.MAC { return f.mac(6) }
 func (f Frame) DstMAC() nf.MAC { return f.mac(0) }
 
 func (f Frame) mac(at int) nf.MAC {
-	if len(f.Ethernet) < etherHeader {
+	if len(f.Ethernet) < header.EthernetSize {
 		return nf.MAC{}
 	}
 	return nf.MAC(f.Ethernet[at:])
 }
 
 // VLANs returns the ids of the VLANs that the frame is tagged with, from the outermost.
-func (f Frame) VLANs() []uint16 {
-	_, tags, _ := pktline.EtherType(f.Ethernet)
-	for i := range tags {
-		tags[i] &= 0xfff
-	}
-	return tags
-}
+func (f Frame) VLANs() []uint16 { return header.ParseFrame(f.Ethernet).VLANs(f.Ethernet) }

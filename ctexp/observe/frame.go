@@ -7,6 +7,7 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
+	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
@@ -41,12 +42,6 @@ func (d Dir) String() string {
 	return "In"
 }
 
-const (
-	etherIPv4 = 0x0800
-	etherIPv6 = 0x86dd
-	etherARP  = 0x0806
-)
-
 // String prints the frame as one line, much as tcpdump does:
 //
 //	12:00:00.000001 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
@@ -69,11 +64,11 @@ func (f Frame) line() string {
 func (f Frame) Decode() gopacket.Packet {
 	var first gopacket.Decoder
 	switch f.EtherType {
-	case etherIPv4:
+	case header.EtherTypeIPv4:
 		first = layers.LayerTypeIPv4
-	case etherIPv6:
+	case header.EtherTypeIPv6:
 		first = layers.LayerTypeIPv6
-	case etherARP:
+	case header.EtherTypeARP:
 		first = layers.LayerTypeARP
 	default:
 		first = gopacket.LayerTypePayload

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 func TestFramePrintsOneLine(t *testing.T) {
@@ -15,9 +17,9 @@ func TestFramePrintsOneLine(t *testing.T) {
 	}
 	var b strings.Builder
 	for _, f := range []Frame{
-		{Time: at, Link: "tun0", Dir: In, EtherType: etherIPv4, Packet: udp},
-		{Time: at, Link: "tun0", Dir: Out, EtherType: etherIPv4, Packet: udp[:10]},
-		{Time: at, Link: "veth0", Dir: Out, EtherType: etherARP, Packet: append([]byte{0, 1, 8, 0, 6, 4, 0, 1}, make([]byte, 20)...)},
+		{Time: at, Link: "tun0", Dir: In, EtherType: header.EtherTypeIPv4, Packet: udp},
+		{Time: at, Link: "tun0", Dir: Out, EtherType: header.EtherTypeIPv4, Packet: udp[:10]},
+		{Time: at, Link: "veth0", Dir: Out, EtherType: header.EtherTypeARP, Packet: append([]byte{0, 1, 8, 0, 6, 4, 0, 1}, make([]byte, 20)...)},
 		{Time: at, Link: "veth0", Dir: In, EtherType: 0x88cc, Packet: make([]byte, 60)},
 	} {
 		b.WriteString(f.String() + "\n")
@@ -27,8 +29,8 @@ func TestFramePrintsOneLine(t *testing.T) {
 }
 
 func FuzzFrame(f *testing.F) {
-	f.Add(uint16(etherIPv4), []byte{0x45})
-	f.Add(uint16(etherARP), []byte{0, 1})
+	f.Add(uint16(header.EtherTypeIPv4), []byte{0x45})
+	f.Add(uint16(header.EtherTypeARP), []byte{0, 1})
 	f.Fuzz(func(t *testing.T, etherType uint16, b []byte) {
 		frame := Frame{Link: "tun0", EtherType: etherType, Packet: b}
 		if strings.Contains(frame.String(), "\n") {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 var (
@@ -23,9 +24,9 @@ var (
 
 // frame is a packet on a link.
 func frame(link string, d Dir, p inject.Packet) Frame {
-	f := Frame{Link: link, Dir: d, EtherType: etherIPv4, Packet: p}
+	f := Frame{Link: link, Dir: d, EtherType: header.EtherTypeIPv4, Packet: p}
 	if p[0]>>4 == 6 {
-		f.EtherType = etherIPv6
+		f.EtherType = header.EtherTypeIPv6
 	}
 	return f
 }
@@ -51,9 +52,9 @@ var conversation = []Frame{
 	frame("tun0", In, visit.UDP([]byte("hello"))),
 	frame("tun0", Out, refused(visit.UDP([]byte("hello")))),
 	frame("tun0", In, inject.Echo(client.Addr(), server.Addr(), 7, 1, nil)),
-	{Link: "veth0", Dir: In, EtherType: etherARP, Packet: make([]byte, 28)},
+	{Link: "veth0", Dir: In, EtherType: header.EtherTypeARP, Packet: make([]byte, 28)},
 	{
-		Link: "veth0", Dir: In, EtherType: etherIPv4, Packet: inject.SYN(visit),
+		Link: "veth0", Dir: In, EtherType: header.EtherTypeIPv4, Packet: inject.SYN(visit),
 		Ethernet: []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0, 0x20, 7, 8, 0},
 	},
 }
@@ -95,7 +96,7 @@ func TestEveryFieldOfAFrameMatchMustAgree(t *testing.T) {
 		{FrameMatch{About: visit.UDP(nil).Tuple()}, "about udp src=198.18.0.2 dst=192.0.2.1 sport=10003 dport=80: 6"},
 		{FrameMatch{Data: "ET"}, `data "ET": 3`},
 		{FrameMatch{Data: "hello"}, `data "hello": 5`},
-		{FrameMatch{EtherType: etherARP}, "ether type 0x0806: 8"},
+		{FrameMatch{EtherType: header.EtherTypeARP}, "ether type 0x0806: 8"},
 		{FrameMatch{VLAN: 7, SrcMAC: nf.MAC{2, 0, 0, 0, 0, 2}}, "ether saddr 02:00:00:00:00:02 vlan id 7: 9"},
 		{FrameMatch{DstMAC: nf.MAC{2, 0, 0, 0, 0, 2}}, "ether daddr 02:00:00:00:00:02:"},
 		{FrameMatch{VLAN: 8}, "vlan id 8:"},

@@ -1,35 +1,26 @@
 package observe
 
 import (
-	"encoding/binary"
-
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
 // ip returns the packet of the frame, or nil if it is neither IPv4 nor IPv6 or not what its EtherType says.
 func (f Frame) ip() []byte {
-	var version byte
-	switch f.EtherType {
-	case etherIPv4:
-		version = 4
-	case etherIPv6:
-		version = 6
-	default:
-		return nil
+	switch v := header.Version(f.Packet); {
+	case f.EtherType == header.EtherTypeIPv4 && v == 4, f.EtherType == header.EtherTypeIPv6 && v == 6:
+		return f.Packet
 	}
-	if len(f.Packet) == 0 || f.Packet[0]>>4 != version {
-		return nil
-	}
-	return f.Packet
+	return nil
 }
 
 // Family returns the family of the frame's packet by its EtherType; 0 if it is neither IPv4 nor IPv6.
 func (f Frame) Family() nf.Family {
 	switch f.EtherType {
-	case etherIPv4:
+	case header.EtherTypeIPv4:
 		return nf.IPv4
-	case etherIPv6:
+	case header.EtherTypeIPv6:
 		return nf.IPv6
 	}
 	return 0
@@ -41,17 +32,18 @@ func (f Frame) Tuple() nf.Tuple {
 	return t
 }
 
-const (
-	tcpHeader  = 20
-	udpHeader  = 8
-	icmpHeader = 8
-)
+// transport returns the protocol of the frame's packet, and the bytes from its transport header on.
+func (f Frame) transport() (nf.Proto, []byte) {
+	p := f.ip()
+	v := header.Parse(p)
+	return nf.Proto(v.Proto), v.Body(p)
+}
 
 // TCPFlags returns the flags of a TCP segment as its line shows them: "S", "S.", "F.", "none"; "" where there is no
 // whole TCP header.
 func (f Frame) TCPFlags() string {
-	proto, b := pktline.Transport(f.ip())
-	if proto != nf.TCP || len(b) < tcpHeader {
+	proto, b := f.transport()
+	if proto != nf.TCP || len(b) < header.TCPSize {
 		return ""
 	}
 	return pktline.Flags(b[13])
@@ -60,47 +52,14 @@ func (f Frame) TCPFlags() string {
 // Data returns what the frame's packet carries behind the header of TCP, UDP or ICMP, options of TCP passed over; nil
 // for other protocols and where there is no such header. The bytes are those of Packet.
 func (f Frame) Data() []byte {
-	proto, b := pktline.Transport(f.ip())
-	header := 0
-	switch {
-	case proto == nf.TCP && len(b) >= tcpHeader:
-		header = max(tcpHeader, int(b[12]>>4)*4)
-	case proto == nf.UDP && len(b) >= udpHeader:
-		header = udpHeader
-		if n := int(binary.BigEndian.Uint16(b[4:])); n >= udpHeader && n < len(b) {
-			b = b[:n]
-		}
-	case proto.IsICMP():
-		header = icmpHeader
-	}
-	if header == 0 || header > len(b) {
-		return nil
-	}
-	return b[header:]
+	proto, b := f.transport()
+	return header.Data(uint8(proto), b)
 }
 
-// About returns the tuple of the packet that an ICMP error quotes, as it stands there; zero for other packets, and where
-// the quoted one is too short.
+// About returns the tuple of the packet that an ICMP error or redirect quotes, as it stands there; zero for other packets,
+// and where the quoted one is too short.
 func (f Frame) About() nf.Tuple {
-	proto, b := pktline.Transport(f.ip())
-	if len(b) < icmpHeader || !isICMPError(proto, b[0]) {
-		return nf.Tuple{}
-	}
-	t, _ := nf.TupleOf(b[icmpHeader:])
+	p := f.ip()
+	t, _ := nf.TupleOf(header.Parse(p).Quoted(p))
 	return t
-}
-
-// isICMPError reports whether messages of that type quote a packet (net/netfilter/nf_conntrack_proto_icmp.c,
-// icmp_error_message; for ICMPv6 RFC 4443, 2.1).
-func isICMPError(p nf.Proto, typ uint8) bool {
-	switch p {
-	case nf.ICMP:
-		switch typ {
-		case 3, 4, 5, 11, 12: // unreachable, source quench, redirect, time exceeded, parameter problem
-			return true
-		}
-	case nf.ICMPv6:
-		return typ < 128
-	}
-	return false
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // parts is what a frame tells of its packet.
@@ -46,10 +47,10 @@ func TestFramesTellWhatTheyCarry(t *testing.T) {
 			Tuple: nf.Tuple{Proto: nf.ICMP, Src: port(client.Addr(), 0), Dst: port(server.Addr(), 0), ICMP: nf.ICMPTuple{Type: 8, ID: 7}},
 			Data:  string(tcp),
 		}},
-		"ARP":                    {Frame{EtherType: etherARP, Packet: make([]byte, 28)}, parts{}},
-		"ARP that looks like IP": {Frame{EtherType: etherARP, Packet: tcp}, parts{}},
-		"IPv6 that is IPv4":      {Frame{EtherType: etherIPv6, Packet: tcp}, parts{}},
-		"nothing":                {Frame{EtherType: etherIPv4}, parts{}},
+		"ARP":                    {Frame{EtherType: header.EtherTypeARP, Packet: make([]byte, 28)}, parts{}},
+		"ARP that looks like IP": {Frame{EtherType: header.EtherTypeARP, Packet: tcp}, parts{}},
+		"IPv6 that is IPv4":      {Frame{EtherType: header.EtherTypeIPv6, Packet: tcp}, parts{}},
+		"nothing":                {Frame{EtherType: header.EtherTypeIPv4}, parts{}},
 	} {
 		f := c.frame
 		got := parts{f.Tuple(), f.About(), f.TCPFlags(), string(f.Data())}
@@ -67,8 +68,8 @@ func set(p inject.Packet, offset int, b ...byte) inject.Packet {
 }
 
 func FuzzFrameParts(f *testing.F) {
-	f.Add(uint16(etherIPv4), []byte(refused(visit.UDP(nil))))
-	f.Add(uint16(etherIPv6), []byte{0x60})
+	f.Add(uint16(header.EtherTypeIPv4), []byte(refused(visit.UDP(nil))))
+	f.Add(uint16(header.EtherTypeIPv6), []byte{0x60})
 	f.Fuzz(func(t *testing.T, etherType uint16, b []byte) {
 		frame := Frame{EtherType: etherType, Packet: b}
 		if n := len(frame.Data()); n > len(b) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/pcapng"
 )
 
@@ -48,7 +49,7 @@ func WritePcapng(w io.Writer, frames []Frame, comment func(Frame) string) error 
 func layerOf(frames []Frame) pcapng.Layer {
 	without, ip := 0, true
 	for _, f := range frames {
-		if len(f.Ethernet) < etherHeader {
+		if len(f.Ethernet) < header.EthernetSize {
 			without++
 		}
 		ip = ip && f.ip() != nil

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 func (l *reasonlog) mustAdd(t *testing.T, msgs ...[]byte) {
@@ -107,7 +108,7 @@ func TestOnlyConntracksPrefixIsAReason(t *testing.T) {
 
 // frameAt is a frame of a packet that is told by its last byte.
 func frameAt(usec int64, link string, dir Dir, id byte) Frame {
-	return Frame{Time: time.UnixMicro(usec), Link: link, Dir: dir, EtherType: etherIPv4, Packet: []byte{0x45, id}}
+	return Frame{Time: time.UnixMicro(usec), Link: link, Dir: dir, EtherType: header.EtherTypeIPv4, Packet: []byte{0x45, id}}
 }
 
 func TestReasonsFindTheirFrames(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Said is how often conntrack gave a reason (see Reason).
@@ -70,10 +71,7 @@ func numberless(text string) string {
 
 // familyOf returns the family of a packet that begins at the network layer; 0 if it has none.
 func familyOf(packet []byte) nf.Family {
-	if len(packet) == 0 {
-		return 0
-	}
-	switch packet[0] >> 4 {
+	switch header.Version(packet) {
 	case 4:
 		return nf.IPv4
 	case 6:

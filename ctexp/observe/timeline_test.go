@@ -13,6 +13,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // start is when the tests' timelines begin.
@@ -121,7 +122,7 @@ func TestEventsBelongToTheLastPacketThatCameIn(t *testing.T) {
 		seen(us(20), frame("tun0", In, inject.SYN(visit.Nth(1)))),
 		seen(us(30), frame("tun1", In, inject.SYNACK(back))),
 		seen(us(31), frame("tun0", Out, inject.SYNACK(visit.Reverse()))),
-		seen(us(35), Frame{EtherType: etherARP}),
+		seen(us(35), Frame{EtherType: header.EtherTypeARP}),
 		seen(us(40), frame("tun0", In, inject.RST(visit))),
 	})
 	type event struct {

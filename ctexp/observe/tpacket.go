@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"time"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // rawFrame is a frame as the kernel gives it, in memory that is used again.
@@ -31,7 +33,7 @@ func tagOf(status uint32, tpid, tci uint16) vlanTag {
 	case status&tpStatusVLAN == 0:
 		return vlanTag{}
 	case status&tpStatusTPID == 0:
-		tpid = etherVLAN
+		tpid = header.EtherTypeVLAN
 	}
 	return vlanTag{true, tpid, tci}
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // block returns a ring block with these packets.
@@ -21,7 +23,7 @@ func block(packets ...string) []byte {
 		binary.NativeEndian.PutUint32(f[frameLen:], uint32(len(p)))
 		binary.NativeEndian.PutUint16(f[frameMAC:], frameLLEnd)
 		binary.NativeEndian.PutUint16(f[frameNet:], frameLLEnd)
-		binary.BigEndian.PutUint16(f[llProtocol:], etherIPv4)
+		binary.BigEndian.PutUint16(f[llProtocol:], header.EtherTypeIPv4)
 		binary.NativeEndian.PutUint32(f[llIfindex:], 2)
 		f[llPkttype] = 4
 		f = append(f, p...)
@@ -57,8 +59,8 @@ func TestParseFramesOfABlock(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []rawFrame{
-		{time: time.Unix(1, 5000), link: 2, protocol: etherIPv4, direction: 4, bytes: []byte("one")},
-		{time: time.Unix(2, 5000), link: 2, protocol: etherIPv4, direction: 4, bytes: []byte("three")},
+		{time: time.Unix(1, 5000), link: 2, protocol: header.EtherTypeIPv4, direction: 4, bytes: []byte("one")},
+		{time: time.Unix(2, 5000), link: 2, protocol: header.EtherTypeIPv4, direction: 4, bytes: []byte("three")},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(rawFrame{}, vlanTag{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -69,7 +71,7 @@ func TestParseFramesOfABlock(t *testing.T) {
 func TestPartsOfWhatWasCaptured(t *testing.T) {
 	t.Parallel()
 	ether := string(make([]byte, 12))
-	tag := vlanTag{true, etherVLAN, 0x2007}
+	tag := vlanTag{true, header.EtherTypeVLAN, 0x2007}
 	type parts struct {
 		Ethernet string
 		Type     uint16
@@ -79,20 +81,20 @@ func TestPartsOfWhatWasCaptured(t *testing.T) {
 		raw  rawFrame
 		want parts
 	}{
-		"Ethernet": {rawFrame{hardware: arphrdEther, network: 14, bytes: []byte(ether + "\x08\x06arp")}, parts{ether + "\x08\x06", etherARP, "arp"}},
+		"Ethernet": {rawFrame{hardware: arphrdEther, network: 14, bytes: []byte(ether + "\x08\x06arp")}, parts{ether + "\x08\x06", header.EtherTypeARP, "arp"}},
 		"tag beside": {
 			rawFrame{hardware: arphrdEther, network: 14, vlanTag: tag, bytes: []byte(ether + "\x08\x00ip")},
-			parts{ether + "\x81\x00\x20\x07\x08\x00", etherIPv4, "ip"},
+			parts{ether + "\x81\x00\x20\x07\x08\x00", header.EtherTypeIPv4, "ip"},
 		},
 		"tags beside and within": {
 			rawFrame{hardware: arphrdEther, network: 14, vlanTag: tag, bytes: []byte(ether + "\x81\x00\x00\x09\x86\xddip6")},
-			parts{ether + "\x81\x00\x20\x07\x81\x00\x00\x09\x86\xdd", etherIPv6, "ip6"},
+			parts{ether + "\x81\x00\x20\x07\x81\x00\x00\x09\x86\xdd", header.EtherTypeIPv6, "ip6"},
 		},
-		"tag cut":    {rawFrame{hardware: arphrdEther, network: 14, protocol: etherVLAN, bytes: []byte(ether + "\x81\x00\x20")}, parts{ether + "\x81\x00", etherVLAN, "\x20"}},
+		"tag cut":    {rawFrame{hardware: arphrdEther, network: 14, protocol: header.EtherTypeVLAN, bytes: []byte(ether + "\x81\x00\x20")}, parts{ether + "\x81\x00", header.EtherTypeVLAN, "\x20"}},
 		"header cut": {rawFrame{hardware: arphrdEther, network: 14, bytes: []byte("short")}, parts{}},
-		"loopback":   {rawFrame{hardware: arphrdLoopback, network: 14, bytes: []byte(ether + "\x08\x00ip")}, parts{ether + "\x08\x00", etherIPv4, "ip"}},
-		"tun":        {rawFrame{hardware: 0xfffe, protocol: etherIPv4, bytes: []byte("ip")}, parts{"", etherIPv4, "ip"}},
-		"tunnel":     {rawFrame{hardware: 778, network: 4, protocol: etherIPv6, bytes: []byte("gre ip6")}, parts{"", etherIPv6, "ip6"}},
+		"loopback":   {rawFrame{hardware: arphrdLoopback, network: 14, bytes: []byte(ether + "\x08\x00ip")}, parts{ether + "\x08\x00", header.EtherTypeIPv4, "ip"}},
+		"tun":        {rawFrame{hardware: 0xfffe, protocol: header.EtherTypeIPv4, bytes: []byte("ip")}, parts{"", header.EtherTypeIPv4, "ip"}},
+		"tunnel":     {rawFrame{hardware: 778, network: 4, protocol: header.EtherTypeIPv6, bytes: []byte("gre ip6")}, parts{"", header.EtherTypeIPv6, "ip6"}},
 	} {
 		ethernet, typ, packet := c.raw.parts()
 		if diff := cmp.Diff(c.want, parts{string(ethernet), typ, string(packet)}); diff != "" {

@@ -1,6 +1,9 @@
 package observe
 
-import "github.com/ctexp/go-ctexp/ctexp/nf"
+import (
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
+)
 
 // tracer tells which packet a message is about. The kernel's number of a packet is made of the address of its buffer, which
 // the next packet gets (net/netfilter/nf_tables_trace.c, trace_fill_id), so that a number means the latest packet that
@@ -84,20 +87,9 @@ func (t traced) drops() bool {
 // packetHead returns the beginning of a packet from its headers. Of the network header the kernel tells 40 bytes at most:
 // where there is more of it the transport header does not follow.
 func packetHead(network, transport []byte) []byte {
-	switch familyOf(network) {
-	case nf.IPv4:
-		if len(network) != int(network[0]&15)*4 {
-			return network
-		}
-	case nf.IPv6:
-		if len(network) != 40 || isExtension[network[6]] {
-			return network
-		}
-	default:
+	v := header.Parse(network)
+	if !v.HasHeader() || v.Fault == header.CutExtension || v.Transport != len(network) {
 		return network
 	}
 	return append(network[:len(network):len(network)], transport...)
 }
-
-// isExtension has the numbers of the IPv6 extension headers.
-var isExtension = map[byte]bool{0: true, 43: true, 44: true, 51: true, 60: true, 135: true, 139: true, 140: true}

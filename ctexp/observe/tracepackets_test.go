@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
@@ -63,7 +64,7 @@ func TestStepsHaveTheTimesOfTheirFrames(t *testing.T) {
 	other := append([]byte(nil), packet...)
 	other[21] = 2
 	frame := func(sec int64, dir Dir, p []byte) Frame {
-		return Frame{Time: time.Unix(sec, 0), Link: "tun0", Dir: dir, EtherType: etherIPv4, Packet: p}
+		return Frame{Time: time.Unix(sec, 0), Link: "tun0", Dir: dir, EtherType: header.EtherTypeIPv4, Packet: p}
 	}
 	frames := []Frame{frame(1, In, packet), frame(2, In, other), frame(3, In, packet), frame(4, Out, packet)}
 	kept := []traced{begin(7, 1), begin(8, 2), met(8, "pre", 2), begin(7, 1), met(7, "pre", 1), met(7, "in", 1), begin(7, 1), met(7, "pre", 1)}

@@ -5,16 +5,12 @@ import (
 	"fmt"
 
 	"github.com/gopacket/gopacket/layers"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-const (
-	etherIPv4 = 0x0800
-	etherIPv6 = 0x86dd
-
-	firstEtherType = 0x0600 // what is less is the length of an IEEE 802.3 frame
-
-	arphrdNetlink = 824 // include/uapi/linux/if_arp.h
-)
+const arphrdNetlink = 824 // include/uapi/linux/if_arp.h
 
 // packet takes the link layer away.
 func (r record) packet() (Packet, error) {
@@ -37,9 +33,9 @@ func (r record) packet() (Packet, error) {
 	case layers.LinkTypeRaw, 12, 14: // DLT_RAW is 12, on OpenBSD 14; in files it should be 101
 		p.byVersion()
 	case layers.LinkTypeIPv4:
-		p.EtherType = etherIPv4
+		p.EtherType = header.EtherTypeIPv4
 	case layers.LinkTypeIPv6:
-		p.EtherType = etherIPv6
+		p.EtherType = header.EtherTypeIPv6
 	default:
 		return Packet{}, fmt.Errorf("link type %d (%v) is none of those that are known", uint16(r.linkType), r.linkType)
 	}
@@ -63,29 +59,26 @@ func (p *Packet) take(n int) []byte {
 }
 
 func (p *Packet) ethernet() {
-	h := p.take(14)
+	h := p.take(header.EthernetSize)
 	if h == nil {
 		return
 	}
-	p.Dst, p.Src = MAC(h), MAC(h[6:])
-	p.protocol(binary.BigEndian.Uint16(h[12:]))
+	p.Dst, p.Src = nf.MAC(h), nf.MAC(h[6:])
+	p.protocol(header.OuterType(h))
 }
 
 // protocol sets the EtherType to what is behind the tags of virtual networks.
 func (p *Packet) protocol(t uint16) {
-	for t == 0x8100 || t == 0x88a8 || t == 0x9100 { // 802.1Q, 802.1ad, and what was before it
-		tag := p.take(4)
-		if tag == nil {
-			return
-		}
-		if p.VLAN == 0 {
-			p.VLAN = binary.BigEndian.Uint16(tag) & 0xfff
-		}
-		p.Tags = append(binary.BigEndian.AppendUint16(p.Tags, t), tag[:2]...)
-		t = binary.BigEndian.Uint16(tag[2:])
+	f := header.ParseTags(t, p.Data)
+	if tags := p.take(f.Payload); len(tags) > 0 {
+		p.VLAN = header.VLAN(tags)
+		p.Tags = append(binary.BigEndian.AppendUint16(nil, t), tags[:len(tags)-2]...)
 	}
-	if t >= firstEtherType {
-		p.EtherType = t
+	if f.Cut {
+		p.Length -= len(p.Data)
+		p.Data = nil
+	} else if f.EtherType >= header.MinEtherType {
+		p.EtherType = f.EtherType
 	}
 }
 
@@ -123,40 +116,26 @@ func (p *Packet) cookedBy(typ, length uint16, address []byte) {
 		}
 	}
 	if length == uint16(len(p.Src)) {
-		p.Src = MAC(address)
+		p.Src = nf.MAC(address)
 	}
 }
 
 // byVersion tells IPv4 and IPv6 apart by their first bits.
 func (p *Packet) byVersion() {
-	if len(p.Data) == 0 {
-		return
-	}
-	switch p.Data[0] >> 4 {
-	case 4:
-		p.EtherType = etherIPv4
-	case 6:
-		p.EtherType = etherIPv6
+	if v := header.Version(p.Data); v == 4 || v == 6 {
+		p.EtherType = header.EtherTypeOf(p.Data)
 	}
 }
 
-// unpad takes away what stands behind an IP packet in a frame.
+// unpad takes away what stands behind an IP packet in a frame. A length that is less than a header's says nothing: it is zero
+// where a network card was to cut a large packet into segments, and where the packet is a jumbogram.
 func (p *Packet) unpad() {
-	n := p.Length
-	switch {
-	case p.EtherType == etherIPv4 && len(p.Data) >= 20:
-		n = int(binary.BigEndian.Uint16(p.Data[2:]))
-		if n < 20 { // zero where a network card was to cut a large packet into segments
-			return
-		}
-	case p.EtherType == etherIPv6 && len(p.Data) >= 40:
-		if n = int(binary.BigEndian.Uint16(p.Data[4:])); n == 0 { // also where it is a jumbogram
-			return
-		}
-		n += 40
+	v := header.Parse(p.Data)
+	if !v.HasAddrs() || p.EtherType != header.EtherTypeOf(p.Data) || v.Length < header.IPv4Size || v.Length == header.IPv6Size && v.Version == 6 {
+		return
 	}
-	if n < p.Length {
-		p.Length = n
-		p.Data = p.Data[:min(n, len(p.Data))]
+	if v.Length < p.Length {
+		p.Length = v.Length
+		p.Data = p.Data[:min(v.Length, len(p.Data))]
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/pcapfile"
 )
 
@@ -23,7 +24,7 @@ func TestTheLinkLayerIsTakenAway(t *testing.T) {
 		return concat(protocol, []byte{0, 0, 0, 0, 0, 7, 0, 1, typ, 6}, from, []byte{0, 0})
 	}
 	withMACs := func(p pcapfile.Packet) pcapfile.Packet {
-		p.Dst, p.Src = pcapfile.MAC(to), pcapfile.MAC(from)
+		p.Dst, p.Src = nf.MAC(to), nf.MAC(from)
 		return p
 	}
 	four := pcapfile.Packet{EtherType: 0x0800, Data: ip4, Length: len(ip4)}
@@ -31,7 +32,7 @@ func TestTheLinkLayerIsTakenAway(t *testing.T) {
 	fromTo := func(p pcapfile.Packet, d pcapfile.Dir, link string, mac []byte) pcapfile.Packet {
 		p.Dir, p.Link = d, link
 		if mac != nil {
-			p.Src = pcapfile.MAC(mac)
+			p.Src = nf.MAC(mac)
 		}
 		return p
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gopacket/gopacket/layers"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 // Packet is one packet of a file.
@@ -16,16 +18,13 @@ type Packet struct {
 	Time      time.Time // zero where the file has none
 	Link      string    // name of the interface, "#0" where it has a number alone, "" where the file knows of one only
 	Dir       Dir
-	Src, Dst  MAC    // zero where the link layer has none
+	Src, Dst  nf.MAC // zero where the link layer has none
 	VLAN      uint16 // the outermost tag's id; zero without
 	Tags      []byte // all tags, from the outermost, four bytes each; like Data there until the next packet is read
 	EtherType uint16 // what Data is; zero: nothing that has an EtherType
 	Data      []byte // begins at the network layer, and is there until the next packet is read
 	Length    int    // of Data when it was on the wire; more than there is if the recording cut it
 }
-
-// MAC is an address of Ethernet.
-type MAC [6]byte
 
 // Dir is the direction of a packet as the host that recorded it saw it.
 type Dir uint8

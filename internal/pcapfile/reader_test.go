@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/pcapfile"
 )
 
@@ -46,7 +47,7 @@ func TestPcapngIsReadWithItsInterfacesAndDirections(t *testing.T) {
 			pcapfile.Packet{Time: at, Link: "tun0", Dir: pcapfile.In, EtherType: 0x0800, Data: ip4, Length: 21},
 			pcapfile.Packet{
 				Time: at, Link: "#1", Dir: pcapfile.Out, EtherType: 0x0800, Data: ip4, Length: 21,
-				Dst: pcapfile.MAC{2, 0, 0, 0, 0, 1}, Src: pcapfile.MAC{2, 0, 0, 0, 0, 2},
+				Dst: nf.MAC{2, 0, 0, 0, 0, 1}, Src: nf.MAC{2, 0, 0, 0, 0, 2},
 			},
 			pcapfile.Packet{Time: at, Link: "tun0", EtherType: 0x86dd, Data: ip6, Length: 41},
 			pcapfile.Packet{Link: "tun0", EtherType: 0x0800, Data: ip4, Length: 21})

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-func (h header) dccp() string {
+func (h packet) dccp() string {
 	b := h.body
 	if len(b) < 12 {
 		return "dccp"

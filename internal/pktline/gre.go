@@ -4,10 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // gre shows the header and, within version 0, the packet that it carries.
-func (h header) gre(in nesting) string {
+func (h packet) gre(in nesting) string {
 	b := h.body
 	if len(b) < 4 {
 		return "gre"
@@ -41,7 +43,7 @@ func (h header) gre(in nesting) string {
 		w.WriteString(", header cut")
 	}
 	fmt.Fprintf(&w, ", proto %#04x, length %d", proto, h.size)
-	if ip := proto == 0x0800 || proto == 0x86dd; ip && version == 0 && at < len(b) {
+	if ip := proto == header.EtherTypeIPv4 || proto == header.EtherTypeIPv6; ip && version == 0 && at < len(b) {
 		w.WriteString(": " + inner(b[at:], in))
 	}
 	return w.String()

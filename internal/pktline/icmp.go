@@ -5,9 +5,11 @@ import (
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-func (h header) icmp(in nesting) string {
+func (h packet) icmp(in nesting) string {
 	var m layers.ICMPv4
 	if err := m.DecodeFromBytes(h.body, gopacket.NilDecodeFeedback); err != nil {
 		return "ICMP"
@@ -22,17 +24,15 @@ func (h header) icmp(in nesting) string {
 		if code == layers.ICMPv4CodeFragmentationNeeded {
 			line += fmt.Sprintf(", mtu %d", m.Seq)
 		}
-		line += quote(m.Payload, in)
 	case layers.ICMPv4TypeRedirect:
-		line += fmt.Sprintf(" to %v", addr(h.body[4:8])) + quote(m.Payload, in)
-	case layers.ICMPv4TypeSourceQuench, layers.ICMPv4TypeTimeExceeded, layers.ICMPv4TypeParameterProblem:
-		line += quote(m.Payload, in)
+		line += fmt.Sprintf(" to %v", addr(h.body[4:8]))
 	}
-	return fmt.Sprintf("%s, length %d", line, h.size)
+	return fmt.Sprintf("%s%s, length %d", line, h.quote(in), h.size)
 }
 
 // quote formats the packet that an ICMP error is about. An error about an error, which no host may send, ends there.
-func quote(b []byte, in nesting) string {
+func (h packet) quote(in nesting) string {
+	b := header.Quoted(h.Proto, h.body)
 	if in.quoted || len(b) == 0 {
 		return ""
 	}

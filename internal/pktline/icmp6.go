@@ -8,7 +8,7 @@ import (
 	"github.com/google/gopacket/layers"
 )
 
-func (h header) icmp6(in nesting) string {
+func (h packet) icmp6(in nesting) string {
 	var m layers.ICMPv6
 	if err := m.DecodeFromBytes(h.body, gopacket.NilDecodeFeedback); err != nil || len(h.body) < 8 {
 		return "ICMP6"
@@ -21,17 +21,15 @@ func (h header) icmp6(in nesting) string {
 	case layers.ICMPv6TypeEchoRequest, layers.ICMPv6TypeEchoReply:
 		line += fmt.Sprintf(", id %d, seq %d", binary.BigEndian.Uint16(word), binary.BigEndian.Uint16(word[2:]))
 	case layers.ICMPv6TypePacketTooBig:
-		line += fmt.Sprintf(", mtu %d", binary.BigEndian.Uint32(word)) + quote(rest, in)
-	case layers.ICMPv6TypeDestinationUnreachable, layers.ICMPv6TypeTimeExceeded, layers.ICMPv6TypeParameterProblem:
-		line += quote(rest, in)
+		line += fmt.Sprintf(", mtu %d", binary.BigEndian.Uint32(word))
 	case layers.ICMPv6TypeNeighborSolicitation:
 		line += target(", who has", rest)
 	case layers.ICMPv6TypeNeighborAdvertisement:
 		line += target(", tgt is", rest)
 	case layers.ICMPv6TypeRedirect:
-		line += target(" to", rest) + quote(redirected(rest), in)
+		line += target(" to", rest)
 	}
-	return fmt.Sprintf("%s, length %d", line, h.size)
+	return fmt.Sprintf("%s%s, length %d", line, h.quote(in), h.size)
 }
 
 // target returns the address that b begins with, if it is there, behind the words that lead to it.
@@ -40,16 +38,6 @@ func target(words string, b []byte) string {
 		return ""
 	}
 	return fmt.Sprintf("%s %v", words, addr(b[:16]))
-}
-
-// redirected returns the packet that a redirect quotes: behind the two addresses, in the option 4 (RFC 4861, 4.6.3).
-func redirected(b []byte) []byte {
-	for b = b[min(len(b), 32):]; len(b) >= 8 && b[1] > 0; b = b[min(len(b), int(b[1])*8):] {
-		if b[0] == 4 {
-			return b[8:min(len(b), int(b[1])*8)]
-		}
-	}
-	return nil
 }
 
 var icmp6Names = map[icmpKind]string{

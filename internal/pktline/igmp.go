@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-func (h header) igmp() string {
+func (h packet) igmp() string {
 	b := h.body
 	if len(b) < 8 {
 		return "igmp"

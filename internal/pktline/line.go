@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Format returns one line about the packet b, which begins at the network layer:
@@ -47,7 +48,7 @@ func format(b []byte, in nesting) string {
 	case h.body == nil:
 		w.WriteString(h.fault)
 		return w.String()
-	case h.later:
+	case h.Fault != header.NoFault:
 		w.WriteString(h.words + protoName(h.proto))
 	default:
 		w.WriteString(h.words + h.transport(in))
@@ -65,15 +66,15 @@ func format(b []byte, in nesting) string {
 }
 
 // endpoint returns the address and, where the packet has ports, the one at the offset of its transport header.
-func (h header) endpoint(a netip.Addr, offset int) string {
-	if !h.proto.HasPorts() || h.later || len(h.body) < offset+2 {
+func (h packet) endpoint(a netip.Addr, offset int) string {
+	if !h.proto.HasPorts() || h.Fault != header.NoFault || len(h.body) < offset+2 {
 		return a.String()
 	}
 	return fmt.Sprintf("%v.%d", a, binary.BigEndian.Uint16(h.body[offset:]))
 }
 
 // transport says what stands behind the network layer's headers.
-func (h header) transport(in nesting) string {
+func (h packet) transport(in nesting) string {
 	switch h.proto {
 	case nf.TCP:
 		return h.tcp()
@@ -91,9 +92,9 @@ func (h header) transport(in nesting) string {
 		return h.dccp()
 	case nf.GRE:
 		return h.gre(in)
-	case protoIGMP:
+	case header.ProtoIGMP:
 		return h.igmp()
-	case protoIPIP, protoIPv6:
+	case header.ProtoIPIP, header.ProtoIPv6:
 		if len(h.body) > 0 {
 			return inner(h.body, in)
 		}
@@ -101,37 +102,30 @@ func (h header) transport(in nesting) string {
 	return fmt.Sprintf("%s, length %d", protoName(h.proto), h.size)
 }
 
-// Protocols that conntrack does not know.
-const (
-	protoIGMP nf.Proto = 2
-	protoIPIP nf.Proto = 4
-	protoIPv6 nf.Proto = 41
-)
-
 // protoName returns the protocol's name as /etc/protocols has it in lower case, or tcpdump's "ip-proto-N".
 func protoName(p nf.Proto) string {
 	switch p {
 	case nf.ICMP, nf.TCP, nf.UDP, nf.DCCP, nf.GRE, nf.ICMPv6, nf.SCTP, nf.UDPLite:
 		return p.String()
-	case 0:
+	case header.ProtoHopByHop:
 		return "hopopt"
-	case 2:
+	case header.ProtoIGMP:
 		return "igmp"
-	case 4:
+	case header.ProtoIPIP:
 		return "ipip"
-	case 41:
+	case header.ProtoIPv6:
 		return "ipv6"
-	case 43:
+	case header.ProtoRouting:
 		return "ipv6-route"
-	case 44:
+	case header.ProtoFragment:
 		return "ipv6-frag"
 	case 50:
 		return "esp"
-	case 51:
+	case header.ProtoAH:
 		return "ah"
-	case 59:
+	case header.ProtoNoNext:
 		return "no next header"
-	case 60:
+	case header.ProtoDestination:
 		return "ipv6-opts"
 	case 89:
 		return "ospf"

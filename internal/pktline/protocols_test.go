@@ -143,8 +143,5 @@ func FuzzFormatFrame(f *testing.F) {
 		if line == "" || strings.ContainsFunc(line, odd) {
 			t.Errorf("% x has the line %q", b, line)
 		}
-		if _, _, at := pktline.EtherType(b); at > len(b) {
-			t.Errorf("%d bytes of headers in %d", at, len(b))
-		}
 	})
 }

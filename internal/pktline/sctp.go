@@ -7,7 +7,7 @@ import (
 )
 
 // sctp lists the chunks, with the fields by which one tells what they are for.
-func (h header) sctp() string {
+func (h packet) sctp() string {
 	if len(h.body) < 12 {
 		return "sctp"
 	}

@@ -23,7 +23,7 @@ func Flags(bits uint8) string {
 	return string(s)
 }
 
-func (h header) tcp() string {
+func (h packet) tcp() string {
 	var t layers.TCP
 	err := t.DecodeFromBytes(h.body, gopacket.NilDecodeFeedback)
 	offset := int(t.DataOffset) * 4

@@ -9,7 +9,7 @@ import (
 	"github.com/google/gopacket/layers"
 )
 
-func (h header) udp() string {
+func (h packet) udp() string {
 	var u layers.UDP
 	err := u.DecodeFromBytes(h.body, gopacket.NilDecodeFeedback)
 	switch {
@@ -23,7 +23,7 @@ func (h header) udp() string {
 	return fmt.Sprintf("UDP, length %d", u.Length-8)
 }
 
-func (h header) udplite() string {
+func (h packet) udplite() string {
 	if len(h.body) < 8 {
 		return "UDP-Lite"
 	}

@@ -8,14 +8,15 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // What the program has in its registers.
 const (
-	data      = asm.R6 // the frame
-	number    = asm.R7 // of the packet
-	header    = asm.R8 // what the checksum of the IPv4 header is made of
-	transport = asm.R9 // and that of the transport header
+	data         = asm.R6 // the frame
+	number       = asm.R7 // of the packet
+	headerSum    = asm.R8 // what the checksum of the IPv4 header is made of
+	transportSum = asm.R9 // and that of the transport header
 )
 
 // What XDP programs return.
@@ -52,13 +53,13 @@ func program(r inject.Recipe, frame []byte, state *ebpf.Map) *ebpf.ProgramSpec {
 		asm.StoreMem(asm.R1, atNext, asm.R2, asm.DWord),
 	}
 	code = append(code, write(frame)...)
-	code = append(code, number64(header, uint64(r.Header.Base)), number64(transport, uint64(r.Transport.Base)))
+	code = append(code, number64(headerSum, uint64(r.Header.Base)), number64(transportSum, uint64(r.Transport.Base)))
 	for i, f := range r.Fields {
 		code = append(code, indexOf(f)...)
 		code = append(code, vary(f, fmt.Sprintf("carried%d", i))...)
 	}
-	code = append(code, sum(r.Header, header, "header")...)
-	code = append(code, sum(r.Transport, transport, "transport")...)
+	code = append(code, sum(r.Header, headerSum, "header")...)
+	code = append(code, sum(r.Transport, transportSum, "transport")...)
 	code = append(code,
 		asm.Mov.Imm(asm.R0, xdpPass),
 		asm.Return(),
@@ -150,12 +151,12 @@ func vary(f inject.RecipeField, carried string) asm.Instructions {
 	}
 	code = append(code, addWords(words, low, min(f.Size, 8))...)
 	if f.InHeader {
-		code = append(code, asm.Add.Reg(header, words))
+		code = append(code, asm.Add.Reg(headerSum, words))
 	}
 	if f.InTransport {
-		code = append(code, asm.Add.Reg(transport, words))
+		code = append(code, asm.Add.Reg(transportSum, words))
 	}
-	at, size := int16(ethernet+f.At), asm.Half
+	at, size := int16(header.EthernetSize+f.At), asm.Half
 	switch f.Size {
 	case 4:
 		size = asm.Word
@@ -202,6 +203,6 @@ func sum(s inject.RecipeSum, of asm.Register, name string) (code asm.Instruction
 	}
 	return append(code,
 		asm.HostTo(asm.BE, of, asm.Half).WithSymbol(name),
-		asm.StoreMem(data, int16(ethernet+s.At), of, asm.Half),
+		asm.StoreMem(data, int16(header.EthernetSize+s.At), of, asm.Half),
 	)
 }

@@ -2,6 +2,7 @@ package xdpflood
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Link is what Send floods the host by. *netnsenv.Link is one.
@@ -24,10 +26,8 @@ type Link interface {
 	Arrived() (uint64, error)
 }
 
-const (
-	ethernet  = 14
-	mostBytes = 3000 // of a frame: it must fit into a page with what the kernel has in front of it and behind it
-)
+// mostBytes of a frame: it must fit into a page with what the kernel has in front of it and behind it.
+const mostBytes = 3000
 
 var errNoEthernet = &nf.UnsupportedError{
 	Need: "a veth link", Hint: "LinkConfig.Kind: netnsenv.Veth", Err: errors.New("live frames are frames of Ethernet"),
@@ -61,8 +61,8 @@ func check(link Link, f inject.Flood) (inject.Recipe, error) {
 		return r, err
 	case size > link.MTU():
 		return r, fmt.Errorf("%d bytes into an MTU of %d: %w", size, link.MTU(), syscall.EMSGSIZE)
-	case ethernet+size > mostBytes:
-		return r, fmt.Errorf("%d bytes: a live frame has room for %d: %w", size, mostBytes-ethernet, syscall.EMSGSIZE)
+	case header.EthernetSize+size > mostBytes:
+		return r, fmt.Errorf("%d bytes: a live frame has room for %d: %w", size, mostBytes-header.EthernetSize, syscall.EMSGSIZE)
 	case f.Queues > 1:
 		return r, fmt.Errorf("%d queues: live frames go by one", f.Queues)
 	}
@@ -80,10 +80,6 @@ func check(link Link, f inject.Flood) (inject.Recipe, error) {
 // frame returns the template as a frame.
 func frame(link Link, template inject.Packet) []byte {
 	b := append(append([]byte(nil), link.HardwareAddr()...), link.PeerHardwareAddr()...)
-	if template[0]>>4 == 6 {
-		b = append(b, 0x86, 0xdd)
-	} else {
-		b = append(b, 0x08, 0x00)
-	}
+	b = binary.BigEndian.AppendUint16(b, header.EtherTypeOf(template))
 	return append(b, template...)
 }

@@ -1,0 +1,47 @@
+package header_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/internal/header"
+)
+
+func TestDataIsBehindTheTransportHeader(t *testing.T) {
+	t.Parallel()
+	segment := web.TCP(inject.TCP{Seq: 1, Payload: []byte("hello")})
+	datagram := web6.UDP([]byte("hello"))
+	got, want := map[string]string{}, map[string]string{}
+	for _, c := range []struct {
+		name   string
+		packet inject.Packet
+		want   string
+	}{
+		{"TCP", segment, `"hello"`},
+		{"TCP with options", segment.With(inject.Options(inject.MSS(1460))), `"hello"`},
+		{"TCP with less than a header", segment.With(inject.DataOffset(4)), "nil"},
+		{"TCP with more than there is", segment.With(inject.DataOffset(15)), "nil"},
+		{"TCP, cut", segment[:39], "nil"},
+		{"UDP", datagram, `"hello"`},
+		{"UDP that claims less", datagram.With(inject.UDPLength(10)), `"he"`},
+		{"UDP that claims more", datagram.With(inject.UDPLength(99)), `"hello"`},
+		{"UDP that claims no header", datagram.With(inject.UDPLength(7)), `"hello"`},
+		{"UDP, cut", datagram[:47], "nil"},
+		{"echo", inject.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 2, []byte("hello")), `"hello"`},
+		{"SCTP", web.SCTP(0, inject.SCTPInit(1, 100)), "nil"},
+		{"nothing behind it", web.UDP(nil), `""`},
+	} {
+		v := header.Parse(c.packet)
+		data := header.Data(v.Proto, v.Body(c.packet))
+		got[c.name], want[c.name] = fmt.Sprintf("%q", data), c.want
+		if data == nil {
+			got[c.name] = "nil"
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
