@@ -173,9 +173,8 @@ func (l *fieldList) network6(d *draft, p Packet) {
 }
 
 func (l *fieldList) addrs(d *draft) {
-	src, dst := d.view.Addrs(d.header)
-	l.add("src", "%v", src)
-	l.add("dst", "%v", dst)
+	l.add("src", "%v", d.view.Src(d.header))
+	l.add("dst", "%v", d.view.Dst(d.header))
 }
 
 func (l *fieldList) length(d *draft, p Packet) {

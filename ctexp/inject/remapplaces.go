@@ -81,7 +81,7 @@ func (pl *places) fixSum(p []byte) {
 		return
 	}
 	if b := p[pl.sum : pl.sum+pl.sumSize]; !pl.optional || header.GetSum(b) != 0 {
-		header.PutSum(b, pl.rightSum(p))
+		header.SetTransportSum(pl.Proto, pl.addr(p, pl.SrcAt()), pl.addr(p, pl.DstAt()), pl.Body(p))
 	}
 }
 

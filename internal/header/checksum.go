@@ -102,6 +102,19 @@ func TransportSum(proto uint8, src, dst, l4 []byte) uint32 {
 	return uint32(NonZero(proto, ^Sum(covered[:at], covered[at+size:], src, dst, pseudo[:])))
 }
 
+// SetTransportSum writes the checksum into l4 that TransportSum returns, where there is one.
+func SetTransportSum(proto uint8, src, dst, l4 []byte) {
+	at, size := SumField(proto, l4)
+	switch {
+	case size == 0:
+	case proto == ProtoSCTP: // over zeros in the place of the checksum, and not in pieces as TransportSum: floods do it
+		binary.LittleEndian.PutUint32(l4[at:], 0)
+		binary.LittleEndian.PutUint32(l4[at:], crc32.Checksum(l4, castagnoli))
+	default:
+		PutSum(l4[at:at+size], TransportSum(proto, src, dst, l4))
+	}
+}
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // zeros stand for the field of the checksum. They would be allocated each time if they were a local variable.

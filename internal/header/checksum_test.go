@@ -81,9 +81,10 @@ func TestTransportSums(t *testing.T) {
 			if size == 0 || !header.IsSum(field, want) {
 				t.Errorf("%v: % x, want %#x", p, field, want)
 			}
-			again := append([]byte(nil), field...)
-			if header.PutSum(again, header.GetSum(field)); string(again) != string(field) {
-				t.Errorf("%v: % x read and written is % x", p, field, again)
+			again := append([]byte(nil), l4...)
+			clear(again[at : at+size])
+			if header.SetTransportSum(v.Proto, p[v.SrcAt():][:n], p[v.DstAt():][:n], again); string(again) != string(l4) {
+				t.Errorf("%v: % x written is % x", p, l4, again)
 			}
 			if at, size := header.SumField(v.Proto, l4[:at+size-1]); at != 0 || size != 0 {
 				t.Errorf("%v: a checksum that is cut has %d bytes at %d", p, size, at)
