@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
@@ -167,7 +168,7 @@ func TestAFaultIsASentence(t *testing.T) {
 
 func TestReadingAllocatesNothing(t *testing.T) {
 	p := []byte(inject.Unreachable(web6.Dst.Addr(), 1, inject.SYN(web6)).With(inject.HopByHop()))
-	frame := []byte(inject.Packet(p).Frame(make([]byte, 6), make([]byte, 6)).VLAN(5))
+	frame := []byte(inject.Packet(p).Frame(nf.MAC{}, nf.MAC{}).VLAN(5))
 	n := testing.AllocsPerRun(100, func() {
 		v := header.Parse(p)
 		for e := range v.Extensions(p) {
