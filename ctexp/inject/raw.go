@@ -17,7 +17,8 @@ func (f Flow) Raw(p nf.Proto, payload []byte) Packet {
 
 // raw is Raw with the checksum of the transport header, of a protocol that gopacket does not serialize.
 func (f Flow) raw(p nf.Proto, b []byte) Packet {
-	header.SetTransportSum(uint8(p), f.Src.Addr().Unmap().AsSlice(), f.Dst.Addr().Unmap().AsSlice(), b)
+	addrs := append(f.Src.Addr().Unmap().AsSlice(), f.Dst.Addr().Unmap().AsSlice()...)
+	header.SetTransportSum(uint8(p), addrs, b)
 	return f.Raw(p, b)
 }
 

@@ -41,8 +41,10 @@ func TupleOf(b []byte) (t Tuple, ok bool) {
 	switch l4 := v.Body(b); {
 	case t.Proto.HasPorts() && len(l4) >= 4:
 		src, dst = binary.BigEndian.Uint16(l4), binary.BigEndian.Uint16(l4[2:])
-	case t.Proto == GRE && len(l4) >= 8 && l4[1]&7 == 1:
-		dst = binary.BigEndian.Uint16(l4[6:])
+	case t.Proto == GRE:
+		if g := header.ParseGRE(l4); g.Version == 1 && g.Key > 0 {
+			dst = binary.BigEndian.Uint16(l4[g.Key+2:])
+		}
 	case t.Proto.IsICMP() && len(l4) >= 8:
 		t.ICMP = ICMPTuple{Type: l4[0], Code: l4[1]}
 		if _, query := icmpInverse[t.Proto][l4[0]]; query {

@@ -263,6 +263,9 @@ func (v View) SrcAt() int {
 // DstAt returns where the destination address begins.
 func (v View) DstAt() int { return v.SrcAt() + v.AddrSize() }
 
+// AddrBytes returns both addresses of the packet b, which has addresses, in place: what checksums cover.
+func (v View) AddrBytes(b []byte) []byte { return b[v.SrcAt() : v.SrcAt()+2*v.AddrSize()] }
+
 // Src returns the source address of the packet b, which has addresses.
 func (v View) Src(b []byte) netip.Addr {
 	if v.Version == 6 {
