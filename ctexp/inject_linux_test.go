@@ -3,7 +3,6 @@ package ctexp_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -44,7 +43,7 @@ func TestFramesNeedEthernet(t *testing.T) {
 	ctexp.Require(t, "open a tun", err)
 	defer lab.Close()
 
-	_, err = lab.InjectFrames(t.Context(), "tun0", inject.Frames(inject.SYN(web).Frame(make(net.HardwareAddr, 6), make(net.HardwareAddr, 6))))
+	_, err = lab.InjectFrames(t.Context(), "tun0", inject.Frames(inject.SYN(web).Frame(nf.MAC{}, nf.MAC{})))
 
 	if !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("frames to a tun: %v, want an error that answers to errors.ErrUnsupported", err)

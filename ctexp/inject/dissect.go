@@ -98,7 +98,7 @@ func (d *draft) sumFault() error {
 	if d.part || d.fault != header.NoFault || len(field) == 0 || d.right.l4Sum {
 		return nil
 	}
-	got, want := header.GetSum(field), d.rightSum(d.header, d.l4)
+	got, want := header.GetSum(field), d.rightSum(d.l4)
 	if d.proto == nf.UDP && got == 0 && !d.v6() {
 		return nil // RFC 768: there is none
 	}

@@ -96,16 +96,15 @@ func (d *draft) sumField(l4 []byte) []byte {
 	return l4[at : at+size]
 }
 
-// rightSum returns the checksum that is right for l4 in a packet with the addresses of b, which begins with d's header.
-func (d *draft) rightSum(b, l4 []byte) uint32 {
-	src, dst := d.addrs(b)
-	return header.TransportSum(uint8(d.proto), src, dst, l4)
+// rightSum returns the checksum that is right for l4.
+func (d *draft) rightSum(l4 []byte) uint32 {
+	return header.TransportSum(uint8(d.proto), d.view.AddrBytes(d.header), l4)
 }
 
 // sumIsRight reports whether there is a checksum in l4, and a right one.
 func (d *draft) sumIsRight() bool {
 	field := d.sumField(d.l4)
-	return d.fault == header.NoFault && len(field) > 0 && header.IsSum(field, d.rightSum(d.header, d.l4))
+	return d.fault == header.NoFault && len(field) > 0 && header.IsSum(field, d.rightSum(d.l4))
 }
 
 // summed changes as what is under the checksum does, of which l4 may be the first fragment.
@@ -114,7 +113,7 @@ func (d *draft) summed(l4 []byte) uint16 {
 	if !header.CoversAddrs(uint8(d.proto)) {
 		return header.Sum(l4[:at], l4[at+size:])
 	}
-	return header.Sum(l4[:at], l4[at+size:], d.src(), d.dst())
+	return header.Sum(l4[:at], l4[at+size:], d.view.AddrBytes(d.header))
 }
 
 // lengthField returns where the header has the length of the datagram, or of what its checksum covers; 0: nowhere.
@@ -123,15 +122,6 @@ func lengthField(p nf.Proto) int {
 		return 4
 	}
 	return 0
-}
-
-func (d *draft) src() []byte { src, _ := d.addrs(d.header); return src }
-func (d *draft) dst() []byte { _, dst := d.addrs(d.header); return dst }
-
-// addrs returns the addresses in b, which begins with d's header.
-func (d *draft) addrs(b []byte) (src, dst []byte) {
-	at, size := d.view.SrcAt(), d.view.AddrSize()
-	return b[at : at+size], b[at+size : at+2*size]
 }
 
 // fragmentHeader returns the fragment header of IPv6, which the change under way needs.
@@ -143,4 +133,111 @@ func (d *draft) fragmentHeader() []byte {
 	}
 	d.fail("the packet has no fragment header: make fragments first")
 	return nil
+}
+
+// assemble puts the draft together: lengths that were right are made right, then comes what is to be wrong, then the
+// checksums that were right, and last those that are to be wrong.
+func (d *draft) assemble() Packet {
+	d.link()
+	if at := lengthField(d.proto); d.right.l4Length {
+		if len(d.l4) > maxLength {
+			panic(fmt.Sprintf("inject: With: a datagram of %d bytes is longer than %d", len(d.l4), maxLength))
+		}
+		binary.BigEndian.PutUint16(d.l4[at:], uint16(len(d.l4)))
+	}
+	p := append(Packet(nil), d.header...)
+	for _, e := range d.ext {
+		p = append(p, e.bytes...)
+	}
+	start := len(p) // of the transport header
+	p = append(append(p, d.l4...), d.trailer...)
+	if d.right.length {
+		d.setLength(p, len(p)-len(d.trailer))
+	}
+	for _, f := range d.wrong {
+		f(p)
+	}
+	d.setSums(p, start)
+	for _, f := range d.sums {
+		f(p)
+	}
+	if d.cut >= 0 {
+		p = p[:min(d.cut, len(p))]
+	}
+	return p
+}
+
+// start returns where the transport header begins in the packet.
+func (d *draft) start() int {
+	n := len(d.header)
+	for _, e := range d.ext {
+		n += len(e.bytes)
+	}
+	return n
+}
+
+// protoAt returns where the packet says what protocol is behind the network layer.
+func (d *draft) protoAt() int {
+	switch {
+	case !d.v6():
+		return 9
+	case len(d.ext) == 0:
+		return 6
+	}
+	return d.start() - len(d.ext[len(d.ext)-1].bytes)
+}
+
+// link writes into each header the number of the next.
+func (d *draft) link() {
+	if !d.v6() {
+		d.header[9] = byte(d.proto)
+		return
+	}
+	next := &d.header[6]
+	for _, e := range d.ext {
+		*next = byte(e.proto)
+		next = &e.bytes[0]
+	}
+	*next = byte(d.proto)
+}
+
+// setLength writes n into the network header of p as the length of the whole packet.
+func (d *draft) setLength(p Packet, n int) {
+	at := 2
+	if d.v6() {
+		at, n = 4, n-header.IPv6Size
+	}
+	if n < 0 || n > maxLength {
+		panic(fmt.Sprintf("inject: With: length %d does not fit into the header", n))
+	}
+	binary.BigEndian.PutUint16(p[at:], uint16(n))
+}
+
+// setSums makes those checksums right that were.
+func (d *draft) setSums(p Packet, start int) {
+	l4 := p[start : start+len(d.l4)]
+	field := d.sumField(l4)
+	switch {
+	case len(field) == 0 || d.fault != header.NoFault:
+	case d.right.l4Sum:
+		if sum := d.rightSum(l4); !header.IsSum(field, sum) {
+			header.PutSum(field, sum)
+		}
+	case d.part && len(field) == 2:
+		d.update(field, d.summed(l4))
+	}
+	if d.right.headerSum && !header.IsHeaderSumRight(p) {
+		header.SetHeaderSum(p)
+	}
+}
+
+// update changes the checksum of a first fragment as what is under it was changed, whether it is right or not: that
+// takes the other fragments to tell.
+func (d *draft) update(field []byte, now uint16) {
+	sum := uint16(header.GetSum(field))
+	none := d.proto == nf.UDP && sum == 0
+	if now == d.was || none {
+		return
+	}
+	header.PutSum(field, uint32(header.NonZero(uint8(d.proto), header.Adjust(sum, header.Delta(d.was, now)))))
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
+	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
 // Field is one field of a packet, in words.
@@ -173,9 +175,8 @@ func (l *fieldList) network6(d *draft, p Packet) {
 }
 
 func (l *fieldList) addrs(d *draft) {
-	src, dst := d.view.Addrs(d.header)
-	l.add("src", "%v", src)
-	l.add("dst", "%v", dst)
+	l.add("src", "%v", d.view.Src(d.header))
+	l.add("dst", "%v", d.view.Dst(d.header))
 }
 
 func (l *fieldList) length(d *draft, p Packet) {
@@ -184,4 +185,174 @@ func (l *fieldList) length(d *draft, p Packet) {
 		return
 	}
 	l.add("length", "%d, there are %d", d.view.Length, len(p))
+}
+
+// transport adds the fields of the transport header and what is behind it.
+func (l *fieldList) transport(d *draft) {
+	b := d.l4
+	n := d.headerLength()
+	if n > len(b) && (d.proto != nf.TCP || len(b) < 20) {
+		l.addBytes("cut header", b)
+		return
+	}
+	if n > len(b) { // the header claims more options than there are bytes
+		n = 20
+	}
+	if d.proto.HasPorts() {
+		l.add("src port", "%d", binary.BigEndian.Uint16(b))
+		l.add("dst port", "%d", binary.BigEndian.Uint16(b[2:]))
+	}
+	switch d.proto {
+	case nf.TCP:
+		l.tcp(b)
+	case nf.UDP:
+		l.claim(d, "udp length", b)
+	case nf.UDPLite:
+		l.claim(d, "coverage", b)
+	case nf.ICMP, nf.ICMPv6:
+		l.icmp(d.proto, b)
+	case nf.SCTP:
+		l.sctp(b)
+	case nf.DCCP:
+		l.dccp(b)
+	case nf.GRE:
+		l.gre(b)
+	case header.ProtoIGMP:
+		l.add("igmp type", "%#02x", b[0])
+		l.add("max response", "%d", b[1])
+		group, _ := netip.AddrFromSlice(b[4:8])
+		l.add("group", "%v", group)
+	}
+	l.checksum(d)
+	if about := header.Quoted(uint8(d.proto), b); about != nil {
+		inner := &fieldList{prefix: l.prefix + "about "}
+		if len(l.prefix) < 100 { // an error about an error about … ends there
+			inner.packet(about)
+		}
+		l.list = append(l.list, inner.list...)
+		return
+	}
+	if d.proto != nf.SCTP {
+		l.addBytes("payload", b[n:])
+	}
+}
+
+func (l *fieldList) checksum(d *draft) {
+	field := d.sumField(d.l4)
+	if len(field) == 0 {
+		return
+	}
+	got, width := header.GetSum(field), 2*len(field)
+	switch {
+	case d.right.l4Sum:
+		l.add("checksum", "right")
+	case d.part || !d.right.length && l.prefix != "": // not all that it covers is there
+		l.add("checksum", "%#0*x, not whole", width, got)
+	case d.proto == nf.UDP && got == 0:
+		l.add("checksum", "none")
+	default:
+		l.add("checksum", "%#0*x, right is %#0*x", width, got, width, d.rightSum(d.l4))
+	}
+}
+
+// claim adds the length in a datagram's header.
+func (l *fieldList) claim(d *draft, name string, b []byte) {
+	n := binary.BigEndian.Uint16(b[4:])
+	if d.right.l4Length || d.part {
+		l.add(name, "%d", n)
+		return
+	}
+	l.add(name, "%d, there are %d", n, len(b))
+}
+
+func (l *fieldList) tcp(b []byte) {
+	l.add("seq", "%d", binary.BigEndian.Uint32(b[4:]))
+	l.add("ack", "%d", binary.BigEndian.Uint32(b[8:]))
+	l.add("data offset", "%d", b[12]>>4)
+	flags := TCPFlags(b[13]).String()
+	if b[12]&15 != 0 {
+		flags += fmt.Sprintf(" reserved %#x", b[12]&15)
+	}
+	l.add("flags", "[%s]", flags)
+	l.add("win", "%d", binary.BigEndian.Uint16(b[14:]))
+	l.add("urgent", "%d", binary.BigEndian.Uint16(b[18:]))
+	if n := max(20, int(b[12]>>4)*4); n > 20 && n <= len(b) {
+		l.add("options", "%s", pktline.Options(b[:n]))
+	}
+}
+
+func (l *fieldList) icmp(p nf.Proto, b []byte) {
+	l.add("type", "%d", b[0])
+	l.add("code", "%d", b[1])
+	if query(p, b[0]) {
+		l.add("id", "%d", binary.BigEndian.Uint16(b[4:]))
+		l.add("seq", "%d", binary.BigEndian.Uint16(b[6:]))
+		return
+	}
+	l.add("rest", "%#08x", binary.BigEndian.Uint32(b[4:]))
+}
+
+// query reports whether messages of the type have an identifier and a sequence number.
+func query(p nf.Proto, typ uint8) bool {
+	if p == nf.ICMPv6 {
+		return typ == 128 || typ == 129
+	}
+	return typ == 0 || typ == 8 || typ >= 13 && typ <= 18
+}
+
+func (l *fieldList) sctp(b []byte) {
+	l.add("tag", "%d", binary.BigEndian.Uint32(b[4:]))
+	chunks := b[12:]
+	for i, text := range pktline.Chunks(chunks) {
+		l.add(fmt.Sprintf("chunk %d", i+1), "%s", text)
+	}
+	l.addBytes("chunks", chunks)
+}
+
+func (l *fieldList) dccp(b []byte) {
+	typ := DCCPType(b[8] >> 1 & 15)
+	l.add("type", "%v", typ)
+	l.add("data offset", "%d", b[4])
+	l.add("ccval", "%d", b[5]>>4)
+	l.add("cscov", "%d", b[5]&15)
+	n := max(12, int(b[4])*4)
+	if b[8]&1 == 0 || n < 16 {
+		l.add("seq", "%d", uint32(b[9])<<16|uint32(binary.BigEndian.Uint16(b[10:])))
+		l.addBytes("header", b[12:n])
+		return
+	}
+	l.add("seq", "%d", binary.BigEndian.Uint64(b[8:])&(1<<48-1))
+	at := 16
+	if typ != DCCPRequest && typ != DCCPData && n >= at+8 {
+		l.add("ack", "%d", binary.BigEndian.Uint64(b[at:])&(1<<48-1))
+		at += 8
+	}
+	if n >= at+4 {
+		switch typ {
+		case DCCPRequest, DCCPResponse:
+			l.add("service", "%d", binary.BigEndian.Uint32(b[at:]))
+			at += 4
+		case DCCPReset:
+			l.add("reset code", "%d", b[at])
+			at += 4
+		}
+	}
+	if at < n {
+		l.addBytes("options", b[at:n])
+	}
+}
+
+func (l *fieldList) gre(b []byte) {
+	g := header.ParseGRE(b)
+	l.add("gre version", "%d", g.Version)
+	l.add("gre flags", "%#04x", binary.BigEndian.Uint16(b)&^7)
+	l.add("gre protocol", "%#04x", g.Protocol)
+	for _, f := range []struct {
+		name string
+		at   int
+	}{{"key", g.Key}, {"seq", g.Seq}, {"ack", g.Ack}} {
+		if f.at > 0 {
+			l.add(f.name, "%d", binary.BigEndian.Uint32(b[f.at:]))
+		}
+	}
 }

@@ -142,7 +142,7 @@ func (m *mint) strike(p []byte, i uint64) {
 	}
 	switch {
 	case m.sctp:
-		pl.fixSum(p)
+		header.SetTransportSum(pl.Proto, nil, pl.Body(p))
 	case pl.sumSize == 2:
 		binary.BigEndian.PutUint16(p[pl.sum:], header.NonZero(pl.Proto, header.Adjust(0xffff, transportSum)))
 	}

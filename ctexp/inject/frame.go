@@ -3,9 +3,9 @@ package inject
 import (
 	"encoding/binary"
 	"fmt"
-	"net"
 	"slices"
 
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
@@ -15,16 +15,13 @@ type Frame []byte
 
 // Frame returns p in a frame from one address of Ethernet to another. The type is that of p's IP version, IPv4 where it
 // has none.
-func (p Packet) Frame(src, dst net.HardwareAddr) Frame {
+func (p Packet) Frame(src, dst nf.MAC) Frame {
 	return frame(src, dst, header.EtherTypeOf(p), p)
 }
 
-func frame(src, dst net.HardwareAddr, typ uint16, payload []byte) Frame {
-	if len(src) != 6 || len(dst) != 6 {
-		panic(fmt.Sprintf("inject: a frame from %q to %q: addresses of Ethernet have six bytes", src, dst))
-	}
+func frame(src, dst nf.MAC, typ uint16, payload []byte) Frame {
 	f := make(Frame, 0, header.EthernetSize+len(payload))
-	f = append(append(f, dst...), src...)
+	f = append(append(f, dst[:]...), src[:]...)
 	f = binary.BigEndian.AppendUint16(f, typ)
 	return append(f, payload...)
 }

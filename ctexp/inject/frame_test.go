@@ -4,17 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 func ExampleFrame() {
-	host, peer := net.HardwareAddr{2, 0, 0, 0, 0, 1}, net.HardwareAddr{2, 0, 0, 0, 0, 2}
+	host, peer := nf.MAC{2, 0, 0, 0, 0, 1}, nf.MAC{2, 0, 0, 0, 0, 2}
 	fmt.Println(inject.SYN(web).Frame(peer, host).VLAN(5))
 	fmt.Println(inject.ARPRequest(peer, web.Src.Addr(), web.Dst.Addr()))
 	// Output:
@@ -41,16 +41,14 @@ func TestAFrameCarriesItsPacket(t *testing.T) {
 
 func TestImpossibleFramesPanic(t *testing.T) {
 	t.Parallel()
-	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	mac := nf.MAC{2, 0, 0, 0, 0, 1}
 	got := []string{
-		panicOf(func() { inject.SYN(web).Frame(mac, nil) }),
 		panicOf(func() { inject.SYN(web).Frame(mac, mac).VLAN(4096) }),
 		panicOf(func() { inject.Frame{1}.VLAN(1) }),
 		panicOf(func() { inject.ARPRequest(mac, web.Src.Addr(), web6.Dst.Addr()) }),
 		panicOf(func() { inject.New(&link{}).SendFrames(context.Background(), nil) }),
 	}
 	want := []string{
-		`inject: a frame from "02:00:00:00:00:01" to "": addresses of Ethernet have six bytes`,
 		"inject: VLAN 4096 on " + inject.SYN(web).Frame(mac, mac).String(),
 		"inject: VLAN 1 on Ethernet header cut after 1 bytes",
 		"inject: ARP between 198.18.0.2 and 2001:db8::1: it is for IPv4",
@@ -79,9 +77,9 @@ type ether struct {
 
 func (*ether) L2() bool { return true }
 
-func (*ether) HardwareAddr() net.HardwareAddr { return serverMAC }
+func (*ether) HardwareAddr() nf.MAC { return serverMAC }
 
-func (*ether) PeerHardwareAddr() net.HardwareAddr { return clientMAC }
+func (*ether) PeerHardwareAddr() nf.MAC { return clientMAC }
 
 func (e *ether) WriteFrame(b []byte) (int, error) {
 	if len(e.frames) == 2 {

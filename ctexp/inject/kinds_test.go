@@ -2,12 +2,12 @@ package inject_test
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 // kind is one kind of packet that this package builds.
@@ -144,7 +144,7 @@ func onlyIPv6(f inject.Flow) []kind {
 
 // frames are what Ethernet carries.
 func frames() map[string]inject.Frame {
-	a, b := net.HardwareAddr{2, 0, 0, 0, 0, 1}, net.HardwareAddr{2, 0, 0, 0, 0, 2}
+	a, b := nf.MAC{2, 0, 0, 0, 0, 1}, nf.MAC{2, 0, 0, 0, 0, 2}
 	src, dst := ends(web)
 	return map[string]inject.Frame{
 		"frame":       inject.SYN(web).Frame(a, b),

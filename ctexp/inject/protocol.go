@@ -39,7 +39,7 @@ func (d *draft) headerLength() int {
 			n = max(12, int(d.l4[4])*4)
 		}
 	case nf.GRE:
-		n = max(4, greField(d.l4, greEnd))
+		n = max(4, header.ParseGRE(d.l4).Length)
 	}
 	return n
 }

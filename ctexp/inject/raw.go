@@ -17,9 +17,8 @@ func (f Flow) Raw(p nf.Proto, payload []byte) Packet {
 
 // raw is Raw with the checksum of the transport header, of a protocol that gopacket does not serialize.
 func (f Flow) raw(p nf.Proto, b []byte) Packet {
-	at, size := header.SumField(uint8(p), b)
-	src, dst := f.Src.Addr().Unmap().AsSlice(), f.Dst.Addr().Unmap().AsSlice()
-	header.PutSum(b[at:at+size], header.TransportSum(uint8(p), src, dst, b))
+	addrs := append(f.Src.Addr().Unmap().AsSlice(), f.Dst.Addr().Unmap().AsSlice()...)
+	header.SetTransportSum(uint8(p), addrs, b)
 	return f.Raw(p, b)
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net"
 	"slices"
 	"time"
 
@@ -25,8 +24,8 @@ type Recorded struct {
 	Link string
 	// Dir is the direction that pcapng and Linux cooked captures note.
 	Dir Dir
-	// Src and Dst are the addresses of the link layer; nil where the recording has none.
-	Src, Dst net.HardwareAddr
+	// Src and Dst are the addresses of the link layer; zero where the recording has none.
+	Src, Dst nf.MAC
 	// VLAN is the id of the outermost tag; zero without.
 	VLAN uint16
 	// Tags are all tags of VLANs, from the outermost, four bytes each as they stand in the frame. They, and not VLAN, are
@@ -126,24 +125,18 @@ func ReadRecording(r io.Reader) iter.Seq2[Recorded, error] {
 
 // recorded copies a packet of a file into memory of its own, all in one piece.
 func recorded(n int, p pcapfile.Packet) Recorded {
-	b := make([]byte, 0, len(p.Data)+2*len(p.Src)+len(p.Tags))
+	b := make([]byte, 0, len(p.Data)+len(p.Tags))
 	take := func(data []byte) []byte {
 		at := len(b)
 		b = append(b, data...)
 		return b[at:len(b):len(b)]
 	}
 	r := Recorded{
-		Number: n, Time: p.Time, Link: p.Link, Dir: Dir(p.Dir), VLAN: p.VLAN, EtherType: p.EtherType,
+		Number: n, Time: p.Time, Link: p.Link, Dir: Dir(p.Dir), Src: p.Src, Dst: p.Dst, VLAN: p.VLAN, EtherType: p.EtherType,
 		Packet: take(p.Data), Length: p.Length,
 	}
 	if p.Tags != nil {
 		r.Tags = take(p.Tags)
-	}
-	if p.Src != (nf.MAC{}) {
-		r.Src = take(p.Src[:])
-	}
-	if p.Dst != (nf.MAC{}) {
-		r.Dst = take(p.Dst[:])
 	}
 	return r
 }

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +20,7 @@ import (
 	"github.com/google/gopacket/pcapgo"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/pcapng"
 )
 
@@ -80,8 +81,8 @@ func ethernet(t testing.TB, snap int, frames ...[]byte) []byte {
 }
 
 var (
-	clientMAC = net.HardwareAddr{2, 0, 0, 0, 0, 1}
-	serverMAC = net.HardwareAddr{2, 0, 0, 0, 0, 2}
+	clientMAC = nf.MAC{2, 0, 0, 0, 0, 1}
+	serverMAC = nf.MAC{2, 0, 0, 0, 0, 2}
 )
 
 // collect goes through a recording and returns what is before the error.
@@ -117,7 +118,7 @@ func TestRecordedPacketsHaveLinkDirectionAndTime(t *testing.T) {
 func TestRecordedFramesHaveAddressesAndLine(t *testing.T) {
 	t.Parallel()
 	tagged := append(inject.SYN(web).Frame(clientMAC, serverMAC).VLAN(7), make([]byte, 6)...)
-	arp := append(append(append([]byte{}, serverMAC...), clientMAC...), 8, 6, 'a', 'r', 'p')
+	arp := slices.Concat(serverMAC[:], clientMAC[:], []byte{8, 6, 'a', 'r', 'p'})
 	got, err := collect(inject.ReadRecording(bytes.NewReader(ethernet(t, 1500, tagged, arp))))
 	want := []inject.Recorded{
 		{

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net"
 	"slices"
 	"syscall"
 
@@ -21,8 +20,8 @@ type FrameLink interface {
 	WriteFrame(b []byte) (int, error)
 	// HardwareAddr returns the address of Ethernet that the host has on the link, PeerHardwareAddr the one that packets come
 	// from that are written without a header.
-	HardwareAddr() net.HardwareAddr
-	PeerHardwareAddr() net.HardwareAddr
+	HardwareAddr() nf.MAC
+	PeerHardwareAddr() nf.MAC
 }
 
 // ethernet returns the link if it is one with Ethernet, else nil.

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"unsafe"
 
@@ -34,19 +33,19 @@ func (l *Link) WriteFrame(b []byte) (int, error) {
 	return n, closedError(err)
 }
 
-// HardwareAddr returns the address of Ethernet that the host has on the link; nil on a tun.
-func (l *Link) HardwareAddr() net.HardwareAddr { return l.mac(0) }
+// HardwareAddr returns the address of Ethernet that the host has on the link; zero on a tun.
+func (l *Link) HardwareAddr() nf.MAC { return l.mac(0) }
 
 // PeerHardwareAddr returns the address of Ethernet that packets come from that are written without a header,
-// 00:00:5e:00:53:02; nil on a tun. No interface has it: what the host sends there is for Read alone.
-func (l *Link) PeerHardwareAddr() net.HardwareAddr { return l.mac(6) }
+// 00:00:5e:00:53:02; zero on a tun. No interface has it: what the host sends there is for Read alone.
+func (l *Link) PeerHardwareAddr() nf.MAC { return l.mac(6) }
 
-func (l *Link) mac(at int) net.HardwareAddr {
+func (l *Link) mac(at int) nf.MAC {
 	v, ok := l.dev.(*veth)
 	if !ok {
-		return nil
+		return nf.MAC{}
 	}
-	return append(net.HardwareAddr(nil), v.header[at:at+6]...)
+	return nf.MAC(v.header[at:])
 }
 
 // ReadFrame returns the next frame that left by the link, from its Ethernet header on and with the tag of a VLAN that it

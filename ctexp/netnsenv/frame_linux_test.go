@@ -3,10 +3,10 @@ package netnsenv_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,6 +14,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 // neighbour is a flow from a host on the same network.
@@ -38,12 +39,12 @@ func TestTheFenceCountsFramesOfAllKinds(t *testing.T) {
 	syn, host, peer := inject.SYN(neighbour), l.HardwareAddr(), l.PeerHardwareAddr()
 	whole := syn.Frame(peer, host)
 	typed := func(payload ...byte) inject.Frame {
-		return append(append(append(inject.Frame(nil), host...), peer...), payload...)
+		return slices.Concat(host[:], peer[:], payload)
 	}
 	fs := []inject.Frame{
 		whole, whole.VLAN(5), whole.VLAN(0), whole.VLAN(5).VLAN(6), whole[:14], whole[:15],
 		inject.ARPRequest(peer, neighbour.Src.Addr(), neighbour.Dst.Addr()),
-		syn.Frame(peer, net.HardwareAddr{2, 3, 4, 5, 6, 7}), syn.Frame(host, host), syn.Frame(peer, net.HardwareAddr{1, 0, 0x5e, 0, 0, 1}),
+		syn.Frame(peer, nf.MAC{2, 3, 4, 5, 6, 7}), syn.Frame(host, host), syn.Frame(peer, nf.MAC{1, 0, 0x5e, 0, 0, 1}),
 		typed(0, 8, 1, 2, 3, 4, 5, 6, 7, 8), typed(0x88, 0xcc, 1, 2, 3), typed(0x81, 0, 0, 5, 8, 0, 1, 2, 3),
 		typed(0x81, 0, 1), typed(0x81, 0, 0, 5, 8), typed(0x81, 0, 0, 5, 8, 0, 1), typed(0x88, 0xa8, 0, 5, 8, 0, 1), // cut
 		inject.Packet(neighbour.UDP(make([]byte, 1472))).Frame(peer, host).VLAN(5),
@@ -71,7 +72,7 @@ func TestAHostOnEthernetAnswersARP(t *testing.T) {
 func TestAHostOnEthernetAsksByARP(t *testing.T) {
 	t.Parallel()
 	_, l := ethernet(t, true)
-	host, peer := l.HardwareAddr(), net.HardwareAddr{0, 0, 0x5e, 0, 0x53, 9}
+	host, peer := l.HardwareAddr(), nf.MAC{0, 0, 0x5e, 0, 0x53, 9}
 	var got []string
 
 	sendFrames(t, l, inject.SYN(neighbour).Frame(peer, host))
@@ -145,7 +146,7 @@ func TestATunHasNoFrames(t *testing.T) {
 			t.Errorf("%s: %v, want that it is unsupported", what, err)
 		}
 	}
-	if a, b := l.HardwareAddr(), l.PeerHardwareAddr(); a != nil || b != nil {
+	if a, b := l.HardwareAddr(), l.PeerHardwareAddr(); a != (nf.MAC{}) || b != (nf.MAC{}) {
 		t.Errorf("addresses %v and %v of a tun", a, b)
 	}
 }

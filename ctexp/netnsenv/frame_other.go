@@ -2,7 +2,7 @@
 
 package netnsenv
 
-import "net"
+import "github.com/ctexp/go-ctexp/ctexp/nf"
 
 // WriteFrame says that this is no Linux.
 func (l *Link) WriteFrame([]byte) (int, error) { return 0, errLinux }
@@ -10,11 +10,11 @@ func (l *Link) WriteFrame([]byte) (int, error) { return 0, errLinux }
 // ReadFrame says that this is no Linux.
 func (l *Link) ReadFrame([]byte) (int, error) { return 0, errLinux }
 
-// HardwareAddr returns nil.
-func (l *Link) HardwareAddr() net.HardwareAddr { return nil }
+// HardwareAddr returns the zero MAC.
+func (l *Link) HardwareAddr() nf.MAC { return nf.MAC{} }
 
-// PeerHardwareAddr returns nil.
-func (l *Link) PeerHardwareAddr() net.HardwareAddr { return nil }
+// PeerHardwareAddr returns the zero MAC.
+func (l *Link) PeerHardwareAddr() nf.MAC { return nf.MAC{} }
 
 // WriteBy says that this is no Linux.
 func (l *Link) WriteBy(func(ifindex, most int) (int, error)) (int, error) { return 0, errLinux }

@@ -2,7 +2,7 @@ package nf
 
 import "net"
 
-// MAC is an address of Ethernet as a value that can be compared: nf.MAC(link.HardwareAddr()). The zero MAC is none.
+// MAC is an address of Ethernet: nf.MAC{2, 0, 0, 0, 0, 1}, nf.MAC(iface.HardwareAddr). The zero MAC is none.
 type MAC [6]byte
 
 // String returns "02:00:00:00:00:01".

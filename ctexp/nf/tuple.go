@@ -37,20 +37,21 @@ func TupleOf(b []byte) (t Tuple, ok bool) {
 		return Tuple{}, false
 	}
 	t.Proto = Proto(v.Proto)
-	src, dst := v.Addrs(b)
-	srcPort, dstPort := uint16(0), uint16(0)
+	var src, dst uint16
 	switch l4 := v.Body(b); {
 	case t.Proto.HasPorts() && len(l4) >= 4:
-		srcPort, dstPort = binary.BigEndian.Uint16(l4), binary.BigEndian.Uint16(l4[2:])
-	case t.Proto == GRE && len(l4) >= 8 && l4[1]&7 == 1:
-		dstPort = binary.BigEndian.Uint16(l4[6:])
+		src, dst = binary.BigEndian.Uint16(l4), binary.BigEndian.Uint16(l4[2:])
+	case t.Proto == GRE:
+		if g := header.ParseGRE(l4); g.Version == 1 && g.Key > 0 {
+			dst = binary.BigEndian.Uint16(l4[g.Key+2:])
+		}
 	case t.Proto.IsICMP() && len(l4) >= 8:
 		t.ICMP = ICMPTuple{Type: l4[0], Code: l4[1]}
 		if _, query := icmpInverse[t.Proto][l4[0]]; query {
 			t.ICMP.ID = binary.BigEndian.Uint16(l4[4:])
 		}
 	}
-	t.Src, t.Dst = netip.AddrPortFrom(src, srcPort), netip.AddrPortFrom(dst, dstPort)
+	t.Src, t.Dst = netip.AddrPortFrom(v.Src(b), src), netip.AddrPortFrom(v.Dst(b), dst)
 	return t, true
 }
 

@@ -2,7 +2,6 @@ package observe_test
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 
@@ -14,7 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 )
 
-var neighbour = net.HardwareAddr{2, 0, 0, 0, 0, 9}
+var neighbour = nf.MAC{2, 0, 0, 0, 0, 9}
 
 // ethernet opens a host on an Ethernet and lets it see frames: a question by ARP, a segment, one in a VLAN and one in two.
 func ethernet(t testing.TB, changes ...func(*observe.Config)) lab {
@@ -38,7 +37,7 @@ func TestFramesHaveTheirEthernet(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			x := ethernet(t, capture)
-			host := nf.MAC(x.env.Links()[0].HardwareAddr())
+			host := x.env.Links()[0].HardwareAddr()
 			var got []string
 			for _, f := range collect(t, x.o.Frames(t.Context())) {
 				if f.Link == "eth0" {
@@ -57,7 +56,7 @@ func TestFramesHaveTheirEthernet(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			reply := observe.FrameMatch{Packet: nf.Match{Out: "eth0"}, EtherType: 0x0806, SrcMAC: host, DstMAC: nf.MAC(neighbour)}
+			reply := observe.FrameMatch{Packet: nf.Match{Out: "eth0"}, EtherType: 0x0806, SrcMAC: host, DstMAC: neighbour}
 			if n := len(reply.Select(collect(t, x.o.Frames(t.Context())))); n != 1 {
 				t.Errorf("%d frames are %v, want 1", n, reply)
 			}

@@ -1,12 +1,16 @@
 package observe
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
@@ -74,4 +78,118 @@ func (f Frame) Decode() gopacket.Packet {
 		first = gopacket.LayerTypePayload
 	}
 	return gopacket.NewPacket(f.Packet, first, gopacket.Default)
+}
+
+// ip returns the packet of the frame, or nil if it is neither IPv4 nor IPv6 or not what its EtherType says.
+func (f Frame) ip() []byte {
+	switch v := header.Version(f.Packet); {
+	case f.EtherType == header.EtherTypeIPv4 && v == 4, f.EtherType == header.EtherTypeIPv6 && v == 6:
+		return f.Packet
+	}
+	return nil
+}
+
+// Family returns the family of the frame's packet by its EtherType; 0 if it is neither IPv4 nor IPv6.
+func (f Frame) Family() nf.Family {
+	switch f.EtherType {
+	case header.EtherTypeIPv4:
+		return nf.IPv4
+	case header.EtherTypeIPv6:
+		return nf.IPv6
+	}
+	return 0
+}
+
+// Tuple returns the tuple of the frame's packet as it stands there, before or behind any NAT; zero if it is not IP.
+func (f Frame) Tuple() nf.Tuple {
+	t, _ := nf.TupleOf(f.ip())
+	return t
+}
+
+// transport returns the protocol of the frame's packet, and the bytes from its transport header on.
+func (f Frame) transport() (nf.Proto, []byte) {
+	p := f.ip()
+	v := header.Parse(p)
+	return nf.Proto(v.Proto), v.Body(p)
+}
+
+// TCPFlags returns the flags of a TCP segment as its line shows them: "S", "S.", "F.", "none"; "" where there is no
+// whole TCP header.
+func (f Frame) TCPFlags() string {
+	proto, b := f.transport()
+	if proto != nf.TCP || len(b) < header.TCPSize {
+		return ""
+	}
+	return pktline.Flags(b[13])
+}
+
+// Data returns what the frame's packet carries behind the header of TCP, UDP or ICMP, options of TCP passed over; nil
+// for other protocols and where there is no such header. The bytes are those of Packet.
+func (f Frame) Data() []byte {
+	proto, b := f.transport()
+	return header.Data(uint8(proto), b)
+}
+
+// About returns the tuple of the packet that an ICMP error or redirect quotes, as it stands there; zero for other packets,
+// and where the quoted one is too short.
+func (f Frame) About() nf.Tuple {
+	p := f.ip()
+	t, _ := nf.TupleOf(header.Parse(p).Quoted(p))
+	return t
+}
+
+// Kinds of links that have the header of Ethernet (include/uapi/linux/if_arp.h); loopback's is all zeros.
+const (
+	arphrdEther    = 1
+	arphrdLoopback = 772
+)
+
+// parts returns what Ethernet has put in front of a packet, with the tag that the kernel has taken out of it
+// (net/core/skbuff.c, skb_vlan_untag), what the packet is, and the packet.
+func (r rawFrame) parts() (ethernet []byte, typ uint16, packet []byte) {
+	network := min(r.network, len(r.bytes))
+	if r.hardware != arphrdEther && r.hardware != arphrdLoopback || len(r.bytes) < header.EthernetSize {
+		return nil, r.protocol, r.bytes[network:]
+	}
+	b := r.bytes
+	if r.tagged {
+		tag := binary.BigEndian.AppendUint16(nil, r.tpid)
+		b = slices.Concat(b[:12], binary.BigEndian.AppendUint16(tag, r.tci), b[12:])
+	}
+	f := header.ParseFrame(b)
+	if f.Cut {
+		return b[:header.EthernetSize], r.protocol, b[header.EthernetSize:]
+	}
+	return b[:f.Payload], f.EtherType, b[f.Payload:]
+}
+
+// SrcMAC returns the address of Ethernet that the frame comes from; zero on links that have none.
+func (f Frame) SrcMAC() nf.MAC { return f.mac(6) }
+
+// DstMAC returns the address of Ethernet that the frame goes to; zero on links that have none.
+func (f Frame) DstMAC() nf.MAC { return f.mac(0) }
+
+func (f Frame) mac(at int) nf.MAC {
+	if len(f.Ethernet) < header.EthernetSize {
+		return nf.MAC{}
+	}
+	return nf.MAC(f.Ethernet[at:])
+}
+
+// VLANs returns the ids of the VLANs that the frame is tagged with, from the outermost.
+func (f Frame) VLANs() []uint16 { return header.ParseFrame(f.Ethernet).VLANs(f.Ethernet) }
+
+// unsummed returns a packet without what differs between the host's own packet in the hooks and the same on the wire: the
+// checksum of its transport header, which may be left to the link, and that of the IPv4 header with the time to live, which
+// a router changes.
+func unsummed(packet []byte) []byte {
+	p := bytes.Clone(packet)
+	v := header.Parse(p)
+	l4 := v.Body(p)
+	at, size := header.SumField(v.Proto, l4)
+	clear(l4[at : at+size])
+	if v.HasAddrs() {
+		header.ClearHop(p)
+	}
+	return p
 }

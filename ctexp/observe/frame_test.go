@@ -1,10 +1,17 @@
 package observe
 
 import (
+	"bytes"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
@@ -37,5 +44,75 @@ func FuzzFrame(f *testing.F) {
 			t.Errorf("more than one line: %q", frame.String())
 		}
 		_ = frame.Decode().Layers()
+	})
+}
+
+// parts is what a frame tells of its packet.
+type parts struct {
+	Tuple, About nf.Tuple
+	TCPFlags     string
+	Data         string
+}
+
+func TestFramesTellWhatTheyCarry(t *testing.T) {
+	t.Parallel()
+	tcp := visit.TCP(inject.TCP{Flags: inject.FlagPSH | inject.FlagACK, Payload: []byte("GET /")})
+	udp := visit.UDP([]byte("hello"))
+	forward := nf.Tuple{Proto: nf.TCP, Src: client, Dst: server}
+	datagram := nf.Tuple{Proto: nf.UDP, Src: client, Dst: server}
+	port := netip.AddrPortFrom
+	for name, c := range map[string]struct {
+		frame Frame
+		want  parts
+	}{
+		"TCP":            {frame("tun0", In, tcp), parts{Tuple: forward, TCPFlags: "P.", Data: "GET /"}},
+		"TCP header cut": {frame("tun0", In, tcp[:39]), parts{Tuple: forward}},
+		"TCP header longer than the packet": {
+			frame("tun0", In, set(tcp, 32, 0xf0)), parts{Tuple: forward, TCPFlags: "P."},
+		},
+		"UDP":                      {frame("tun0", In, udp), parts{Tuple: datagram, Data: "hello"}},
+		"UDP with less in it":      {frame("tun0", In, set(udp, 24, 0, 10)), parts{Tuple: datagram, Data: "he"}},
+		"UDP that claims too much": {frame("tun0", In, set(udp, 24, 1, 0)), parts{Tuple: datagram, Data: "hello"}},
+		"ICMP error": {frame("tun0", Out, refused(udp)), parts{
+			Tuple: nf.Tuple{Proto: nf.ICMP, Src: port(server.Addr(), 0), Dst: port(client.Addr(), 0), ICMP: nf.ICMPTuple{Type: 3, Code: 3}},
+			About: datagram, Data: string(udp[:28]),
+		}},
+		"ICMP query": {frame("tun0", In, inject.Echo(client.Addr(), server.Addr(), 7, 1, tcp)), parts{
+			Tuple: nf.Tuple{Proto: nf.ICMP, Src: port(client.Addr(), 0), Dst: port(server.Addr(), 0), ICMP: nf.ICMPTuple{Type: 8, ID: 7}},
+			Data:  string(tcp),
+		}},
+		"ARP":                    {Frame{EtherType: header.EtherTypeARP, Packet: make([]byte, 28)}, parts{}},
+		"ARP that looks like IP": {Frame{EtherType: header.EtherTypeARP, Packet: tcp}, parts{}},
+		"IPv6 that is IPv4":      {Frame{EtherType: header.EtherTypeIPv6, Packet: tcp}, parts{}},
+		"nothing":                {Frame{EtherType: header.EtherTypeIPv4}, parts{}},
+	} {
+		f := c.frame
+		got := parts{f.Tuple(), f.About(), f.TCPFlags(), string(f.Data())}
+		if diff := cmp.Diff(c.want, got, cmpopts.EquateComparable(nf.Tuple{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// set returns a copy of p with other bytes at the offset.
+func set(p inject.Packet, offset int, b ...byte) inject.Packet {
+	p = bytes.Clone(p)
+	copy(p[offset:], b)
+	return p
+}
+
+func FuzzFrameParts(f *testing.F) {
+	f.Add(uint16(header.EtherTypeIPv4), []byte(refused(visit.UDP(nil))))
+	f.Add(uint16(header.EtherTypeIPv6), []byte{0x60})
+	f.Fuzz(func(t *testing.T, etherType uint16, b []byte) {
+		frame := Frame{EtherType: etherType, Packet: b}
+		if n := len(frame.Data()); n > len(b) {
+			t.Errorf("%d bytes of data in %d", n, len(b))
+		}
+		if frame.TCPFlags() != "" && frame.Tuple().Proto != nf.TCP {
+			t.Errorf("TCP flags in %v", frame.Tuple().Proto)
+		}
+		frame.About()
+		_ = FrameMatch{TCPFlags: "S", Data: "x"}.Match(frame)
 	})
 }

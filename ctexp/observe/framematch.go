@@ -35,7 +35,7 @@ type FrameMatch struct {
 	Data string
 	// EtherType is what the frame carries: 0x0806 for ARP.
 	EtherType uint16
-	// SrcMAC and DstMAC are the frame's addresses of Ethernet: nf.MAC(link.HardwareAddr()).
+	// SrcMAC and DstMAC are the frame's addresses of Ethernet: link.HardwareAddr().
 	SrcMAC, DstMAC nf.MAC
 	// VLAN is the id of the outermost tag; that there is none is plain Go, len(f.VLANs()) == 0.
 	VLAN uint16

@@ -77,10 +77,10 @@ func CoversAddrs(proto uint8) bool {
 	return proto != ProtoICMP && proto != ProtoIGMP && proto != ProtoGRE && proto != ProtoSCTP
 }
 
-// TransportSum returns the checksum that is right for the transport header and payload l4 of a packet with the given
-// addresses, which are those of the network header, as netfilter checks them (net/netfilter/utils.c). What l4 has in
-// the checksum's place does not matter. It is 0 where there is no checksum.
-func TransportSum(proto uint8, src, dst, l4 []byte) uint32 {
+// TransportSum returns the checksum that is right for the transport header and payload l4 of a packet with these
+// addresses, source and destination in one piece. They are those of the network header, as netfilter checks them
+// (net/netfilter/utils.c). What l4 has in the checksum's place does not matter. It is 0 where there is no checksum.
+func TransportSum(proto uint8, addrs, l4 []byte) uint32 {
 	at, size := SumField(proto, l4)
 	if size == 0 {
 		return 0
@@ -97,9 +97,22 @@ func TransportSum(proto uint8, src, dst, l4 []byte) uint32 {
 		binary.BigEndian.PutUint32(pseudo[:], uint32(len(l4)))
 		pseudo[7] = proto
 	} else {
-		src, dst = nil, nil
+		addrs = nil
 	}
-	return uint32(NonZero(proto, ^Sum(covered[:at], covered[at+size:], src, dst, pseudo[:])))
+	return uint32(NonZero(proto, ^Sum(covered[:at], covered[at+size:], addrs, pseudo[:])))
+}
+
+// SetTransportSum writes the checksum into l4 that TransportSum returns, where there is one.
+func SetTransportSum(proto uint8, addrs, l4 []byte) {
+	at, size := SumField(proto, l4)
+	switch {
+	case size == 0:
+	case proto == ProtoSCTP: // over zeros in the place of the checksum, and not in pieces as TransportSum: floods do it
+		binary.LittleEndian.PutUint32(l4[at:], 0)
+		binary.LittleEndian.PutUint32(l4[at:], crc32.Checksum(l4, castagnoli))
+	default:
+		PutSum(l4[at:at+size], TransportSum(proto, addrs, l4))
+	}
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

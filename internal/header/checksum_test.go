@@ -76,14 +76,14 @@ func TestTransportSums(t *testing.T) {
 			l4 := v.Body(p)
 			at, size := header.SumField(v.Proto, l4)
 			field := l4[at : at+size]
-			n := v.AddrSize()
-			want := header.TransportSum(v.Proto, p[v.SrcAt():][:n], p[v.DstAt():][:n], l4)
+			want := header.TransportSum(v.Proto, v.AddrBytes(p), l4)
 			if size == 0 || !header.IsSum(field, want) {
 				t.Errorf("%v: % x, want %#x", p, field, want)
 			}
-			again := append([]byte(nil), field...)
-			if header.PutSum(again, header.GetSum(field)); string(again) != string(field) {
-				t.Errorf("%v: % x read and written is % x", p, field, again)
+			again := append([]byte(nil), l4...)
+			clear(again[at : at+size])
+			if header.SetTransportSum(v.Proto, v.AddrBytes(p), again); string(again) != string(l4) {
+				t.Errorf("%v: % x written is % x", p, l4, again)
 			}
 			if at, size := header.SumField(v.Proto, l4[:at+size-1]); at != 0 || size != 0 {
 				t.Errorf("%v: a checksum that is cut has %d bytes at %d", p, size, at)

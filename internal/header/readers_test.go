@@ -115,7 +115,7 @@ func consistent(p inject.Packet, v header.View) string {
 		if v != (header.View{Version: v.Version, Fault: v.Fault}) {
 			return "something is known of a packet without addresses"
 		}
-	case v.HasHeader() && at != v.Transport, v.Transport > v.End, v.End > len(p), p[v.ProtoAt] != v.Proto:
+	case v.HasHeader() && at != v.Transport, v.Transport > v.End, v.End > len(p):
 		return "places are wrong"
 	case v.End != len(p) && v.End != max(v.Length, v.Transport):
 		return "the end is neither that of the bytes nor that of the header"
@@ -130,7 +130,7 @@ func asTuple(p inject.Packet, v header.View) string {
 	got, ok := nf.TupleOf(p)
 	want := nf.Tuple{}
 	if v.HasHeader() {
-		src, dst := v.Addrs(p)
+		src, dst := v.Src(p), v.Dst(p)
 		want = nf.Tuple{Proto: nf.Proto(v.Proto), Src: netip.AddrPortFrom(src, got.Src.Port()), Dst: netip.AddrPortFrom(dst, got.Dst.Port()), ICMP: got.ICMP}
 	}
 	if got != want || ok != v.HasHeader() {
@@ -248,7 +248,7 @@ func asLine(p inject.Packet, v header.View) string {
 		}
 		return ""
 	}
-	src, dst := v.Addrs(p)
+	src, dst := v.Src(p), v.Dst(p)
 	want := fmt.Sprintf(" %v > %v: ", src, dst)
 	if s, d, ok := portsOf(p, v); ok {
 		want = fmt.Sprintf(" %v.%d > %v.%d: ", src, s, dst, d)
@@ -324,7 +324,7 @@ func asGopacket4(p inject.Packet, v header.View) string {
 	if ip.DecodeFromBytes(p, gopacket.NilDecodeFeedback) != nil || v.Length == 0 { // gopacket takes no length for all that there is
 		return ""
 	}
-	src, dst := v.Addrs(p)
+	src, dst := v.Src(p), v.Dst(p)
 	got := fmt.Sprint(v.HasHeader(), v.Proto, v.Header, v.Length, v.FragOffset, v.More, v.FragID, src, dst)
 	want := fmt.Sprint(true, uint8(ip.Protocol), int(ip.IHL)*4, ip.Length, int(ip.FragOffset)*8,
 		ip.Flags&layers.IPv4MoreFragments != 0, ip.Id, ip.SrcIP, ip.DstIP)

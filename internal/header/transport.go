@@ -32,3 +32,38 @@ func Data(proto uint8, l4 []byte) []byte {
 	}
 	return l4[size:end:end]
 }
+
+// GRE says where a GRE header has the fields that are not always there; 0 where it has none, or is cut.
+type GRE struct {
+	Version       uint8
+	Protocol      uint16 // the EtherType of what it carries
+	Key, Seq, Ack int
+	Length        int // of the header; more than there is if it is cut, and 0 if it has not even 4 bytes
+}
+
+// ParseGRE reads the GRE header that b begins with (RFC 2784, RFC 2890). In version 1 the key is the length of the payload
+// and the call, which are always there, and there is no checksum (RFC 2637, 4.1; net/netfilter/nf_conntrack_proto_gre.c,
+// gre_pkt_to_tuple).
+func ParseGRE(b []byte) GRE {
+	if len(b) < 4 {
+		return GRE{}
+	}
+	g := GRE{Version: b[1] & 7, Protocol: binary.BigEndian.Uint16(b[2:]), Length: 4}
+	pptp := g.Version == 1
+	var sum int // with the offset
+	for _, f := range []struct {
+		there bool
+		at    *int
+	}{
+		{b[0]&0xc0 != 0 && !pptp, &sum}, {b[0]&0x20 != 0 || pptp, &g.Key}, {b[0]&0x10 != 0, &g.Seq}, {b[1]&0x80 != 0 && pptp, &g.Ack},
+	} {
+		if !f.there {
+			continue
+		}
+		if len(b) >= g.Length+4 {
+			*f.at = g.Length
+		}
+		g.Length += 4
+	}
+	return g
+}

@@ -45,3 +45,28 @@ func TestDataIsBehindTheTransportHeader(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+func TestGREHasItsFieldsWhereItsBitsSay(t *testing.T) {
+	t.Parallel()
+	body := func(p inject.Packet) []byte { return header.Parse(p).Body(p) }
+	all := body(web.GRE(inject.GRE{Key: new(uint32(5)), Seq: new(uint32(6)), Checksum: true, Payload: inject.SYN(web6)}))
+	pptp := body(web.PPTP(inject.PPTP{CallID: 5, Seq: 1, Ack: new(uint32(2)), Payload: []byte("PPP")}))
+	got := map[string]header.GRE{}
+	for name, b := range map[string][]byte{
+		"bare": body(web.GRE(inject.GRE{Payload: inject.SYN(web)})), "all": all, "cut": all[:14], "PPTP": pptp, "PPTP without its bits": set(pptp, 0, 0x80, 1),
+		"nothing": all[:3],
+	} {
+		got[name] = header.ParseGRE(b)
+	}
+	want := map[string]header.GRE{
+		"bare":                  {Protocol: 0x0800, Length: 4},
+		"all":                   {Protocol: 0x86dd, Key: 8, Seq: 12, Length: 16},
+		"cut":                   {Protocol: 0x86dd, Key: 8, Length: 16},
+		"PPTP":                  {Version: 1, Protocol: 0x880b, Key: 4, Seq: 8, Ack: 12, Length: 16},
+		"PPTP without its bits": {Version: 1, Protocol: 0x880b, Key: 4, Length: 8},
+		"nothing":               {},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

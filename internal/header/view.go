@@ -74,13 +74,19 @@ func (f Fault) String() string {
 
 // View says where a packet has what. All places are offsets into the packet.
 type View struct {
-	// Version is 4 or 6; other versions are a Fault, and then, as in an Empty packet, all else is zero. In a packet
-	// with a CutHeader, all but Version and Fault is zero.
+	// Version is 4 or 6; other versions are a Fault. Where even that is all that is there (CutHeader, BadVersion, Empty),
+	// what is below Fault is zero, and so is the Version unless it is one.
 	Version uint8
-	// Proto is the protocol behind all headers of the network layer. ProtoAt is the byte that says so.
-	Proto   uint8
 	Fault   Fault
-	ProtoAt int
+	// Proto is the protocol behind all headers of the network layer.
+	Proto uint8
+	// More says that other fragments follow it, FragOffset where it belongs, in bytes.
+	More       bool
+	FragOffset int
+	// FragID is the identification of IPv4, or that of the first fragment header of IPv6, which begins at Fragment; that is
+	// 0 where there is none.
+	FragID   uint32
+	Fragment int
 	// Header is the length of the network header as that claims it, without the extension headers of IPv6.
 	Header int
 	// Transport is where what is behind the headers of the network layer begins, whether that is a transport header or
@@ -91,13 +97,6 @@ type View struct {
 	End int
 	// Length is the length of the whole packet as its header claims it; of a jumbogram of IPv6, which claims none there, 40.
 	Length int
-	// Fragment is where the first fragment header of IPv6 begins; 0 without.
-	Fragment int
-	// FragOffset is the offset of a fragment in bytes, and More that others follow it.
-	FragOffset int
-	More       bool
-	// FragID is the identification of IPv4, or that of the first fragment header of IPv6.
-	FragID uint32
 }
 
 // Parse reads the headers of the network layer that b begins with.
@@ -107,23 +106,30 @@ type View struct {
 // net/ipv6/exthdrs_core.c, ipv6_skip_exthdr does it, but a header that is not whole is the end: what is behind it is not
 // there, and Linux drops the packet when it comes to it (net/ipv6/exthdrs.c, ipv6_destopt_rcv). The protocol of a later
 // fragment is the one that its fragment header names (ipv6_find_hdr).
-func Parse(b []byte) View { return parse(b, false) }
+func Parse(b []byte) (v View) {
+	v.parse(b, false)
+	return v
+}
 
 // ParseAll is Parse for a packet whose length field is known to be wrong: it ends where b does.
-func ParseAll(b []byte) View { return parse(b, true) }
+func ParseAll(b []byte) (v View) {
+	v.parse(b, true)
+	return v
+}
 
-func parse(b []byte, all bool) View {
-	switch v := Version(b); {
+func (v *View) parse(b []byte, all bool) {
+	switch version := Version(b); {
 	case len(b) == 0:
-		return View{Fault: Empty}
-	case v == 4 && len(b) >= IPv4Size:
-		return parse4(b, all)
-	case v == 6 && len(b) >= IPv6Size:
-		return parse6(b, all)
-	case v == 4 || v == 6:
-		return View{Version: v, Fault: CutHeader}
+		v.Fault = Empty
+	case version == 4 && len(b) >= IPv4Size:
+		v.parse4(b, all)
+	case version == 6 && len(b) >= IPv6Size:
+		v.parse6(b, all)
+	case version == 4 || version == 6:
+		v.Version, v.Fault = version, CutHeader
+	default:
+		v.Fault = BadVersion
 	}
-	return View{Fault: BadVersion}
 }
 
 // Version returns the IP version that b claims, whether it is one or not; 0 of no bytes.
@@ -135,13 +141,15 @@ func Version(b []byte) uint8 {
 }
 
 // parse4 checks the lengths in the order of ip_rcv_core.
-func parse4(b []byte, all bool) View {
+func (v *View) parse4(b []byte, all bool) {
 	frag := binary.BigEndian.Uint16(b[6:])
-	v := View{
-		Version: 4, Proto: b[9], ProtoAt: 9, Header: int(b[0]&15) * 4, Length: int(binary.BigEndian.Uint16(b[2:])),
-		FragID: uint32(binary.BigEndian.Uint16(b[4:])), FragOffset: int(frag&0x1fff) * 8, More: frag&0x2000 != 0,
+	v.Version, v.Proto = 4, b[9]
+	v.FragOffset, v.More, v.FragID = int(frag&0x1fff)*8, frag&0x2000 != 0, uint32(binary.BigEndian.Uint16(b[4:]))
+	v.Header, v.Transport = int(b[0]&15)*4, IPv4HeaderLength(b)
+	v.Length, v.End = int(binary.BigEndian.Uint16(b[2:])), len(b)
+	if !all {
+		v.End = min(v.End, max(v.Length, v.Transport))
 	}
-	v.Transport = IPv4HeaderLength(b)
 	switch {
 	case v.Header < IPv4Size:
 		v.Fault = BadHeaderLength
@@ -152,11 +160,6 @@ func parse4(b []byte, all bool) View {
 	case v.FragOffset != 0:
 		v.Fault = LaterFragment
 	}
-	v.End = len(b)
-	if !all {
-		v.End = min(v.End, max(v.Length, v.Transport))
-	}
-	return v
 }
 
 // IPv4HeaderLength returns the length of the IPv4 header that b, which has 20 bytes at least, begins with: what its checksum
@@ -168,11 +171,9 @@ func IPv4HeaderLength(b []byte) int {
 	return IPv4Size
 }
 
-func parse6(b []byte, all bool) View {
-	v := View{
-		Version: 6, Proto: b[6], ProtoAt: 6, Header: IPv6Size, Transport: IPv6Size, End: len(b),
-		Length: IPv6Size + int(binary.BigEndian.Uint16(b[4:])),
-	}
+func (v *View) parse6(b []byte, all bool) {
+	v.Version, v.Proto, v.Header, v.Transport = 6, b[6], IPv6Size, IPv6Size
+	v.Length, v.End = IPv6Size+int(binary.BigEndian.Uint16(b[4:])), len(b)
 	// ip6_rcv_core cuts nothing where there is no length in front of a hop-by-hop header: that may have the jumbo option.
 	if jumbo := v.Length == IPv6Size && v.Proto == ProtoHopByHop; !all && !jumbo {
 		v.End = min(v.End, v.Length)
@@ -182,18 +183,17 @@ func parse6(b []byte, all bool) View {
 		n := extensionLength(v.Proto, b[at:v.End])
 		if n == 0 {
 			v.Fault = CutExtension
-			return v
+			return
 		}
 		if v.Proto == ProtoFragment {
 			v.fragment(b, at)
 		}
-		v.Proto, v.ProtoAt, v.Transport = b[at], at, at+n
+		v.Proto, v.Transport = b[at], at+n
 		if v.FragOffset != 0 {
 			v.Fault = LaterFragment
-			return v
+			return
 		}
 	}
-	return v
 }
 
 // fragment reads the fragment header at that place.
@@ -263,16 +263,23 @@ func (v View) SrcAt() int {
 // DstAt returns where the destination address begins.
 func (v View) DstAt() int { return v.SrcAt() + v.AddrSize() }
 
-// Addrs returns the addresses of the packet b; they are invalid where it has none.
-func (v View) Addrs(b []byte) (src, dst netip.Addr) {
-	switch {
-	case !v.HasAddrs():
-	case v.Version == 6:
-		return netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
-	default:
-		return netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:]))
+// AddrBytes returns both addresses of the packet b, which has addresses, in place: what checksums cover.
+func (v View) AddrBytes(b []byte) []byte { return b[v.SrcAt() : v.SrcAt()+2*v.AddrSize()] }
+
+// Src returns the source address of the packet b, which has addresses.
+func (v View) Src(b []byte) netip.Addr {
+	if v.Version == 6 {
+		return netip.AddrFrom16([16]byte(b[8:]))
 	}
-	return src, dst
+	return netip.AddrFrom4([4]byte(b[12:]))
+}
+
+// Dst returns the destination address of the packet b, which has addresses.
+func (v View) Dst(b []byte) netip.Addr {
+	if v.Version == 6 {
+		return netip.AddrFrom16([16]byte(b[24:]))
+	}
+	return netip.AddrFrom4([4]byte(b[16:]))
 }
 
 // TTLAt returns where the time to live or the hop limit is.

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
@@ -28,8 +29,8 @@ func TestViewSaysWhereAPacketHasWhat(t *testing.T) {
 	t.Parallel()
 	four, six := []byte(web.UDP([]byte("hello"))), []byte(web6.UDP([]byte("hello")))
 	id := uint32(binary.BigEndian.Uint16(four[4:]))
-	view4 := header.View{Version: 4, Proto: 17, ProtoAt: 9, Header: 20, Transport: 20, End: 33, Length: 33, FragID: id}
-	view6 := header.View{Version: 6, Proto: 17, ProtoAt: 6, Header: 40, Transport: 40, End: 53, Length: 53}
+	view4 := header.View{Version: 4, Proto: 17, Header: 20, Transport: 20, End: 33, Length: 33, FragID: id}
+	view6 := header.View{Version: 6, Proto: 17, Header: 40, Transport: 40, End: 53, Length: 53}
 	with := func(v header.View, change func(*header.View)) header.View {
 		change(&v)
 		return v
@@ -65,24 +66,24 @@ func TestViewSaysWhereAPacketHasWhat(t *testing.T) {
 		"IPv6 trails": {append(slices.Clone(six), "trailer"...), view6},
 		"no length":   {set(six, 4, 0, 0), with(view6, func(v *header.View) { v.Length, v.End = 40, 40 })},
 		"extensions": {extended, with(view6, func(v *header.View) { // 8 bytes, 8 bytes, 24 bytes
-			v.ProtoAt, v.Transport, v.End, v.Length = 56, 80, 93, 93
+			v.Transport, v.End, v.Length = 80, 93, 93
 		})},
-		"a jumbogram": {set(extended, 4, 0, 0), with(view6, func(v *header.View) { v.ProtoAt, v.Transport, v.End, v.Length = 56, 80, 93, 40 })},
+		"a jumbogram": {set(extended, 4, 0, 0), with(view6, func(v *header.View) { v.Transport, v.End, v.Length = 80, 93, 40 })},
 		"a cut extension": {extended[:79], with(view6, func(v *header.View) {
-			v.Proto, v.ProtoAt, v.Transport, v.End, v.Length, v.Fault = 51, 48, 56, 79, 93, header.CutExtension
+			v.Proto, v.Transport, v.End, v.Length, v.Fault = 51, 56, 79, 93, header.CutExtension
 		})},
 		"an extension beyond the end": {set(extended, 4, 0, 12), with(view6, func(v *header.View) {
-			v.Proto, v.ProtoAt, v.Transport, v.End, v.Length, v.Fault = 60, 40, 48, 52, 52, header.CutExtension
+			v.Proto, v.Transport, v.End, v.Length, v.Fault = 60, 48, 52, 52, header.CutExtension
 		})},
 		"the first fragment of IPv6": {first, with(view6, func(v *header.View) {
-			v.ProtoAt, v.Transport, v.End, v.Length, v.Fragment, v.More, v.FragID = 48, 56, 56+1024, 56+1024, 48, true, 7
+			v.Transport, v.End, v.Length, v.Fragment, v.More, v.FragID = 56, 56+1024, 56+1024, 48, true, 7
 		})},
 		"a later fragment of IPv6": {later, with(view6, func(v *header.View) {
-			v.ProtoAt, v.Transport, v.End, v.Length, v.Fragment, v.FragOffset, v.More = 40, 48, 48+512, 48+512, 40, 1024, true
+			v.Transport, v.End, v.Length, v.Fragment, v.FragOffset, v.More = 48, 48+512, 48+512, 40, 1024, true
 			v.Fault = header.LaterFragment
 		})},
 		"a fragment header on a whole packet": {set(later, 42, 0, 0), with(view6, func(v *header.View) {
-			v.ProtoAt, v.Transport, v.End, v.Length, v.Fragment = 40, 48, 48+512, 48+512, 40
+			v.Transport, v.End, v.Length, v.Fragment = 48, 48+512, 48+512, 40
 		})},
 		"no next header": {set(six, 6, 59), with(view6, func(v *header.View) { v.Proto = 59 })},
 	} {
@@ -138,7 +139,7 @@ func TestFieldsOfBothFamilies(t *testing.T) {
 	for _, f := range []inject.Flow{web, web6} {
 		p := f.UDP(nil).With(inject.TTL(7), inject.TOS(0xb8))
 		v := header.Parse(p)
-		src, dst := v.Addrs(p)
+		src, dst := v.Src(p), v.Dst(p)
 		n := v.AddrSize()
 		if src != f.Src.Addr() || dst != f.Dst.Addr() || p[v.TTLAt()] != 7 || v.TOS(p) != 0xb8 ||
 			!slices.Equal(p[v.SrcAt():][:n], src.AsSlice()) || !slices.Equal(p[v.DstAt():][:n], dst.AsSlice()) {
@@ -167,15 +168,14 @@ func TestAFaultIsASentence(t *testing.T) {
 
 func TestReadingAllocatesNothing(t *testing.T) {
 	p := []byte(inject.Unreachable(web6.Dst.Addr(), 1, inject.SYN(web6)).With(inject.HopByHop()))
-	frame := []byte(inject.Packet(p).Frame(make([]byte, 6), make([]byte, 6)).VLAN(5))
+	frame := []byte(inject.Packet(p).Frame(nf.MAC{}, nf.MAC{}).VLAN(5))
 	n := testing.AllocsPerRun(100, func() {
 		v := header.Parse(p)
 		for e := range v.Extensions(p) {
 			_ = e
 		}
 		l4 := v.Body(p)
-		src, dst := p[v.SrcAt():v.DstAt()], p[v.DstAt():header.IPv6Size]
-		if len(v.Quoted(p)) == 0 || header.TransportSum(v.Proto, src, dst, l4) != header.GetSum(l4[2:4]) || header.ParseFrame(frame).Tags != 1 {
+		if len(v.Quoted(p)) == 0 || header.TransportSum(v.Proto, v.AddrBytes(p), l4) != header.GetSum(l4[2:4]) || header.ParseFrame(frame).Tags != 1 {
 			t.Error("it was read wrongly")
 		}
 	})

@@ -3,8 +3,8 @@ package pktline
 import (
 	"encoding/binary"
 	"fmt"
-	"net"
 
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
@@ -15,7 +15,7 @@ func FormatFrame(b []byte) string {
 	if len(b) < header.EthernetSize {
 		return fmt.Sprintf("Ethernet header cut after %d bytes", len(b))
 	}
-	line := fmt.Sprintf("%v > %v, ", net.HardwareAddr(b[6:12]), net.HardwareAddr(b[:6]))
+	line := fmt.Sprintf("%v > %v, ", nf.MAC(b[6:]), nf.MAC(b))
 	f := header.ParseFrame(b)
 	for _, id := range f.VLANs(b) {
 		line += fmt.Sprintf("vlan %d, ", id)
@@ -52,7 +52,7 @@ func arp(b []byte) string {
 	case 1:
 		return fmt.Sprintf("ARP, who has %v tell %v, length %d", target, sender, len(b))
 	case 2:
-		return fmt.Sprintf("ARP, %v is at %v, length %d", sender, net.HardwareAddr(b[8:14]), len(b))
+		return fmt.Sprintf("ARP, %v is at %v, length %d", sender, nf.MAC(b[8:]), len(b))
 	default:
 		return fmt.Sprintf("ARP, operation %d, length %d", op, len(b))
 	}

@@ -14,37 +14,27 @@ func (h packet) gre(in nesting) string {
 	if len(b) < 4 {
 		return "gre"
 	}
-	version, proto := b[1]&7, binary.BigEndian.Uint16(b[2:])
+	g := header.ParseGRE(b)
 	var w strings.Builder
-	fmt.Fprintf(&w, "GREv%d", version)
-	at := 4
-	field := func(there bool, format string) {
-		if !there {
-			return
-		}
-		if len(b) >= at+4 && format != "" {
+	fmt.Fprintf(&w, "GREv%d", g.Version)
+	field := func(at int, format string) {
+		if at > 0 {
 			fmt.Fprintf(&w, format, binary.BigEndian.Uint32(b[at:]))
 		}
-		at += 4
 	}
-	field(b[0]&0xc0 != 0, "") // checksum and offset
-	switch version {
-	case 1: // length of the payload and the call, RFC 2637
-		if len(b) >= 8 {
-			fmt.Fprintf(&w, ", call %d", binary.BigEndian.Uint16(b[6:]))
-		}
-		at += 4
-	default:
-		field(b[0]&0x20 != 0, ", key %#x")
+	if g.Version == 1 && g.Key > 0 { // the length of the payload, and the call
+		fmt.Fprintf(&w, ", call %d", binary.BigEndian.Uint16(b[g.Key+2:]))
+	} else {
+		field(g.Key, ", key %#x")
 	}
-	field(b[0]&0x10 != 0, ", seq %d")
-	field(version == 1 && b[1]&0x80 != 0, ", ack %d")
-	if at > h.size {
+	field(g.Seq, ", seq %d")
+	field(g.Ack, ", ack %d")
+	if g.Length > h.size {
 		w.WriteString(", header cut")
 	}
-	fmt.Fprintf(&w, ", proto %#04x, length %d", proto, h.size)
-	if ip := proto == header.EtherTypeIPv4 || proto == header.EtherTypeIPv6; ip && version == 0 && at < len(b) {
-		w.WriteString(": " + inner(b[at:], in))
+	fmt.Fprintf(&w, ", proto %#04x, length %d", g.Protocol, h.size)
+	if ip := g.Protocol == header.EtherTypeIPv4 || g.Protocol == header.EtherTypeIPv6; ip && g.Version == 0 && g.Length < len(b) {
+		w.WriteString(": " + inner(b[g.Length:], in))
 	}
 	return w.String()
 }

@@ -31,7 +31,9 @@ func parse(b []byte) (h packet, ok bool) {
 	if v.Version == 6 {
 		h.name = "IP6"
 	}
-	h.src, h.dst = v.Addrs(b)
+	if v.HasAddrs() {
+		h.src, h.dst = v.Src(b), v.Dst(b)
+	}
 	switch v.Fault {
 	case header.Empty:
 		h.fault = "empty packet"

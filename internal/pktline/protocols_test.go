@@ -2,11 +2,13 @@ package pktline_test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
@@ -101,10 +103,10 @@ func TestOtherProtocolsHaveALine(t *testing.T) {
 
 func TestFramesHaveALine(t *testing.T) {
 	t.Parallel()
-	a, b := []byte{2, 0, 0, 0, 0, 1}, []byte{2, 0, 0, 0, 0, 2}
+	a, b := nf.MAC{2, 0, 0, 0, 0, 1}, nf.MAC{2, 0, 0, 0, 0, 2}
 	whole := flow.UDP(nil).Frame(a, b)
 	request := inject.ARPRequest(a, flow.Src.Addr(), flow.Dst.Addr())
-	typed := func(payload ...byte) []byte { return append(append(append([]byte(nil), b...), a...), payload...) }
+	typed := func(payload ...byte) []byte { return slices.Concat(b[:], a[:], payload) }
 	lines(t, "frame.golden", pktline.FormatFrame,
 		sample{"a packet", whole},
 		sample{"a packet of IPv6", flow6.UDP(nil).Frame(a, b)},
@@ -128,7 +130,7 @@ func TestFramesHaveALine(t *testing.T) {
 
 // FuzzFormatFrame checks that whatever comes is one printable line.
 func FuzzFormatFrame(f *testing.F) {
-	mac := []byte{2, 0, 0, 0, 0, 1}
+	mac := nf.MAC{2, 0, 0, 0, 0, 1}
 	for _, p := range []inject.Frame{
 		flow.UDP(nil).Frame(mac, mac), flow6.UDP(nil).Frame(mac, mac).VLAN(5).VLAN(6),
 		inject.ARPRequest(mac, flow.Src.Addr(), flow.Dst.Addr()),

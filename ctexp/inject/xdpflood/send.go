@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"syscall"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
@@ -17,8 +16,8 @@ import (
 type Link interface {
 	inject.Link
 	// HardwareAddr returns the address of the host on the link, and PeerHardwareAddr that of who sends.
-	HardwareAddr() net.HardwareAddr
-	PeerHardwareAddr() net.HardwareAddr
+	HardwareAddr() nf.MAC
+	PeerHardwareAddr() nf.MAC
 	// WriteBy has write hand at most so many frames to the interface with that index, on a thread in its namespace, and
 	// counts them for Fence.
 	WriteBy(write func(ifindex, most int) (int, error)) (int, error)
@@ -79,7 +78,8 @@ func check(link Link, f inject.Flood) (inject.Recipe, error) {
 
 // frame returns the template as a frame.
 func frame(link Link, template inject.Packet) []byte {
-	b := append(append([]byte(nil), link.HardwareAddr()...), link.PeerHardwareAddr()...)
+	dst, src := link.HardwareAddr(), link.PeerHardwareAddr()
+	b := append(append([]byte(nil), dst[:]...), src[:]...)
 	b = binary.BigEndian.AppendUint16(b, header.EtherTypeOf(template))
 	return append(b, template...)
 }
