@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/ctnl"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 // Age makes the conntrack table older by d at once and returns how many entries came to their end by it: see
@@ -16,7 +16,7 @@ import (
 func (l *Lab) Age(ctx context.Context, d time.Duration, filters ...nf.Filter) (int, error) {
 	n, err := l.Env.Table().AgeWith(ctx, d, func(f nf.Filter) ([]nf.Entry, error) {
 		entries, err := collect(l.Observer.Flows(ctx, f))
-		if unknown := (*ctnl.UnknownError)(nil); errors.As(err, &unknown) {
+		if unknown := (*nfnl.UnknownError)(nil); errors.As(err, &unknown) {
 			err = nil // what a later kernel tells beside is not needed
 		}
 		return entries, err

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/ctnl"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
@@ -152,7 +152,7 @@ func (a *aging) entries(ctx context.Context) error {
 }
 
 func (a *aging) some(entries []nf.Entry) error {
-	var batch ctnl.Batch
+	var batch nfnl.Batch
 	var asked []question
 	ask := func(q question, write func([]byte) []byte) {
 		asked = append(asked, q)
@@ -160,13 +160,13 @@ func (a *aging) some(entries []nf.Entry) error {
 	}
 	for i, e := range entries {
 		left := a.left(e.Timeout)
-		ask(question{entry: i}, func(b []byte) []byte { return ctnl.AppendTimeout(b, e, left) })
+		ask(question{entry: i}, func(b []byte) []byte { return nfnl.AppendTimeout(b, e, left) })
 		if left == 0 {
-			ask(question{entry: i, isOver: true}, func(b []byte) []byte { return ctnl.AppendGet(b, e) })
+			ask(question{entry: i, isOver: true}, func(b []byte) []byte { return nfnl.AppendGet(b, e) })
 		}
 	}
 	gone := -1 // the last one that has left by itself
-	return a.table.bulk.Send(&batch, func(i int, errno unix.Errno) error {
+	return a.table.age.Send(&batch, func(i int, errno unix.Errno) error {
 		q := asked[i]
 		switch {
 		case errno == unix.ENOENT && q.isOver:
@@ -199,8 +199,8 @@ func (a *aging) expectations(ctx context.Context) error {
 		masters[e.Orig] = true
 	}
 	var list []nf.Expectation
-	err := a.table.bulk.Dump(ctnl.DumpExpect, func(body []byte, at int) error {
-		x, err := ctnl.DecodeExpectation(body, at)
+	err := a.table.nfnl.Dump(nfnl.DumpExpect, func(body []byte, at int) error {
+		x, err := nfnl.DecodeExpectation(body, at)
 		if err == nil && masters[x.Master] && x.Zone != ours.FillerZone {
 			list = append(list, x)
 		}
@@ -213,17 +213,17 @@ func (a *aging) expectations(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		var batch ctnl.Batch
+		var batch nfnl.Batch
 		for _, x := range some {
 			left := a.left(x.Timeout)
 			batch.Add(func(b []byte) []byte {
 				if left == 0 {
-					return ctnl.AppendExpectDelete(b, x)
+					return nfnl.AppendExpectDelete(b, x)
 				}
-				return ctnl.AppendExpectTimeout(b, x, left)
+				return nfnl.AppendExpectTimeout(b, x, left)
 			})
 		}
-		if err := a.table.bulk.Send(&batch, func(i int, errno unix.Errno) error {
+		if err := a.table.age.Send(&batch, func(i int, errno unix.Errno) error {
 			if errno == unix.ENOENT || errno == unix.ETIME {
 				return nil
 			}

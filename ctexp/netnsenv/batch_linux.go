@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/internal/header"
+	"github.com/ctexp/go-ctexp/internal/mmsg"
 )
 
 // batchWriter is an outer end that takes many packets at once.
@@ -129,19 +130,13 @@ func (t *tun) writeBatch(packets [][]byte) (n int, err error) {
 
 // frames is memory for a call of sendmmsg.
 type frames struct {
-	headers  [maxFrames]mmsghdr
+	headers  [maxFrames]mmsg.Header
 	vectors  [maxFrames][2]unix.Iovec
 	ethernet [maxFrames][header.EthernetSize]byte
 }
 
 // maxFrames is how many packets are written at a time.
 const maxFrames = 64
-
-// mmsghdr is struct mmsghdr of sendmmsg(2).
-type mmsghdr struct {
-	hdr unix.Msghdr
-	n   uint32
-}
 
 var framesPool = sync.Pool{New: func() any { return new(frames) }}
 
@@ -183,18 +178,9 @@ func (f *frames) send(fd int, v *veth, packets [][]byte) (int, error) {
 		iov[0].SetLen(header.EthernetSize)
 		iov[1].Base = unsafe.SliceData(p)
 		iov[1].SetLen(len(p))
-		h := &f.headers[i].hdr
-		h.Iov = &iov[0]
-		h.SetIovlen(len(iov))
+		m := &f.headers[i].Msg
+		m.Iov = &iov[0]
+		m.SetIovlen(len(iov))
 	}
-	for {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&f.headers[0])), uintptr(len(packets)), 0, 0, 0)
-		switch errno {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-		default:
-			return 0, errno
-		}
-	}
+	return mmsg.Send(fd, f.headers[:len(packets)])
 }

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"os"
 
-	"github.com/mdlayher/netlink"
-
-	"github.com/ctexp/go-ctexp/internal/ctnl"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 // reasonLogs are where the loggers of IPv4 and IPv6 are set; the numbers are those of the families.
@@ -18,9 +16,6 @@ const (
 	allProtocols  = "255" // IPPROTO_RAW
 	nflogLogger   = "nfnetlink_log"
 )
-
-// nfulnlConfig is a message of NFNL_SUBSYS_ULOG, NFULNL_MSG_CONFIG (include/uapi/linux/netfilter/nfnetlink_log.h).
-const nfulnlConfig = 4<<8 | 1
 
 // askForReasons has conntrack say why it calls packets INVALID, by NFLOG group 0, where somebody may listen or not. The
 // loggers come first: since 6.17 a write to log_invalid loads one where none is set. A kernel that cannot do it does
@@ -50,18 +45,14 @@ func (e *Env) askForReasons() error {
 }
 
 // loadNFLog has the kernel load nfnetlink_log, as it does when the first message for it comes (net/netfilter/nfnetlink.c,
-// nfnetlink_rcv_msg). What becomes of the message, which asks for nothing, is all the same.
+// nfnetlink_rcv_msg). The message changes nothing: the socket reads no group.
 func (e *Env) loadNFLog() error {
 	return e.Do(func() error {
-		conn, err := ctnl.Dial()
+		conn, err := nfnl.Dial()
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
-		_, _ = conn.Query(netlink.Message{
-			Header: netlink.Header{Type: nfulnlConfig},
-			Data:   make([]byte, 4), // struct nfgenmsg
-		})
-		return nil
+		return conn.UnbindLog(0)
 	})
 }

@@ -4,9 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"net/netip"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
+	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
 // Keys of the sysctls that a Room reads and, for the events, sets for a moment.
@@ -92,23 +99,21 @@ func (e *Env) addFiller(ctx context.Context, n int) error {
 	if err := e.writeSysctl(keyEvents, "0"); err != nil {
 		return err
 	}
-	f, err := openFiller(e, e.cfg.Room.unreplied)
-	if err == nil {
-		filling.Lock()
-		defer filling.Unlock()
-		e.onClose(closerFunc(e.unfill)) // also if not all of it fits
-		err = errors.Join(e.fillUp(ctx, f, n), f.close())
-	}
-	return errors.Join(err, e.writeSysctl(keyEvents, events))
+	filling.Lock()
+	defer filling.Unlock()
+	e.onClose(closerFunc(e.unfill)) // also if not all of it fits
+	return errors.Join(e.fillUp(ctx, n), e.writeSysctl(keyEvents, events))
 }
 
 // fillUp inserts n entries, and those again that the garbage collector takes meanwhile: it may be at work because a full
 // table somewhere on the host has dropped a packet, and takes what was never answered.
-func (e *Env) fillUp(ctx context.Context, f *filler, n int) error {
+func (e *Env) fillUp(ctx context.Context, n int) error {
+	f := newFiller(e.cfg.Room.unreplied)
 	const rounds = 20 // one scan of the collector's is over long before
 	for missing, i := n, 0; missing > 0 && i < rounds; i++ {
-		if err := f.fill(ctx, missing); err != nil {
-			return err
+		inserted, err := e.table.inBulk(ctx, f.entries(missing), bulk{fillerBatch, nil, nfnl.AppendCreate, fillerError})
+		if err != nil {
+			return fmt.Errorf("%d entries inserted: %w", inserted, err)
 		}
 		count, err := e.number(keyCount)
 		if err != nil {
@@ -117,4 +122,57 @@ func (e *Env) fillUp(ctx context.Context, f *filler, n int) error {
 		missing = n - count
 	}
 	return nil
+}
+
+const (
+	fillerBatch   = 512   // entries in one send: 128 take 7 % longer, 1024 are not faster
+	fillerPorts   = 64000 // entries for each address
+	fillerTimeout = 5 * 24 * time.Hour
+)
+
+// filler makes the entries that fill a table.
+type filler struct {
+	entry nf.Entry
+	next  int // number of the next one
+}
+
+// newFiller makes entries that are established and assured, so that neither early_drop nor the garbage collector touches
+// them, or never answered.
+func newFiller(unreplied bool) *filler {
+	e := nf.Entry{
+		Status: nf.Confirmed | nf.SeenReply | nf.Assured | nf.FixedTimeout, State: nf.Established,
+		Timeout: fillerTimeout, Zone: ours.FillerZone,
+	}
+	if unreplied {
+		e.Status, e.State = nf.Confirmed|nf.FixedTimeout, nf.SynSent
+	}
+	e.Orig = nf.Tuple{Proto: nf.TCP, Dst: netip.MustParseAddrPort("192.0.2.1:80")}
+	e.Reply = e.Orig.Reverse()
+	return &filler{entry: e}
+}
+
+// entries yields n entries that differ from each other, and from those of an earlier call.
+func (f *filler) entries(n int) iter.Seq[nf.Entry] {
+	return func(yield func(nf.Entry) bool) {
+		for range n {
+			host, port := f.next/fillerPorts, uint16(f.next%fillerPorts+1)
+			f.next++
+			f.entry.Orig.Src = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 99, byte(host >> 8), byte(host)}), port)
+			f.entry.Reply.Dst = f.entry.Orig.Src
+			if !yield(f.entry) {
+				return
+			}
+		}
+	}
+}
+
+// fillerError says why the kernel refuses an entry of the filler.
+func fillerError(_ nf.Entry, err unix.Errno) error {
+	switch err {
+	case unix.ENOMEM:
+		return fmt.Errorf("the table is full already: somebody lowered nf_conntrack_max: %w", err)
+	case unix.ENOSPC: // nf_conntrack_core.c, nf_conntrack_hash_check_insert: chains of more than 50 to 80 entries
+		return fmt.Errorf("the hash that all namespaces share has chains that are too long: too many full tables at once: %w", err)
+	}
+	return err
 }

@@ -3,18 +3,20 @@ package observe
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
 // capture keeps the frames of all links of the namespace.
 type capture struct {
-	*pump
+	*mmsg.Pump
 	ring  *ring // nil: frames are received one datagram each
 	links map[int32]string
 	lo    int32 // index of the loopback link
@@ -42,7 +44,7 @@ func startCapture(cfg Config) (*capture, error) {
 	if c.ring != nil {
 		read = c.readRing
 	}
-	if c.pump, err = startPump(fd, "packet socket", read); err != nil {
+	if c.Pump, err = mmsg.StartPump(os.NewFile(uintptr(fd), "packet socket"), "packet socket", read); err != nil {
 		c.ring.unmap()
 		return nil, err
 	}
@@ -67,19 +69,27 @@ func (c *capture) setUp(fd int, cfg Config) (err error) {
 	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL)})
 }
 
+// enlarge asks for a receive buffer of n bytes, and takes what an ordinary user may have where more is refused.
+func enlarge(fd, n int) error {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, n) == nil {
+		return nil
+	}
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, n) // the kernel cuts n down to net.core.rmem_max
+}
+
 // stop ends the capture; what it has kept can still be read.
 func (c *capture) stop() {
-	c.pump.stop()
+	c.Pump.Stop()
 	c.ring.unmap()
 }
 
 // receive reads what is queued.
 func (c *capture) receive(fd int, _ bool) error {
-	b := batches.Get().(*batch)
-	defer batches.Put(b)
+	b := mmsg.GetBuffer()
+	defer b.Free()
 	for {
 		now := time.Now()
-		n, err := b.receive(fd)
+		n, err := b.Receive(fd)
 		switch {
 		case err == unix.EAGAIN:
 			c.times.empty = now
@@ -90,10 +100,10 @@ func (c *capture) receive(fd int, _ bool) error {
 			return fmt.Errorf("receive frames: %w", err)
 		}
 		for i := range n {
-			from, control := &b.froms[i], b.control(i)
+			from, control := b.From(i), b.Control(i)
 			network, tag := auxdata(control)
 			c.add(fd, rawFrame{
-				time: c.times.of(timestamp(control), now), bytes: b.payload(i), network: network, vlanTag: tag, cut: b.cut(i),
+				time: c.times.of(timestamp(control), now), bytes: b.Payload(i), network: network, vlanTag: tag, cut: b.IsCut(i),
 				link: from.Ifindex, protocol: networkOrder(from.Protocol), hardware: from.Hatype, direction: from.Pkttype,
 			})
 		}
@@ -153,7 +163,7 @@ func (c *capture) link(fd int, index int32) string {
 
 // countDropped learns how many frames the kernel has dropped; reading sets its count to zero.
 func (c *capture) countDropped() error {
-	return c.control(func(fd int) error {
+	return c.Control(func(fd int) error {
 		// Of the two structures the older one is the beginning of the newer; the kernel cuts (packet_getsockopt).
 		st, err := unix.GetsockoptTpacketStatsV3(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 		if err != nil {

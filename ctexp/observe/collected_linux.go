@@ -5,7 +5,7 @@ import (
 	"io/fs"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/ctnl"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
@@ -13,7 +13,7 @@ import (
 type collected struct {
 	count   uint64
 	pending []nf.Entry // of fate replacedOr
-	table   *ctnl.Conn
+	table   *nfnl.Conn
 }
 
 // maxPending bounds what waits to be settled.
@@ -21,18 +21,16 @@ const maxPending = 1024
 
 // add judges a DESTROY event.
 func (c *collected) add(msg []byte) error {
-	d, ok, err := decodeDestroyed(msg)
-	if err != nil {
+	body, at := nfnl.EventBody(msg)
+	end, err := nfnl.DecodeEnd(body, at)
+	if err != nil || end.Zone == ours.FillerZone {
 		return err
 	}
-	if !ok || d.zone == ours.FillerZone {
-		return nil
-	}
-	switch d.fate() {
+	switch fateOf(end) {
 	case unasked:
 		c.count++
 	case replacedOr:
-		gone, err := ctnl.DecodeEntry(msg[nlmsgHeader:], nlmsgHeader)
+		gone, err := nfnl.DecodeEntry(body, at)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 // counter is a named counter of an nftables table.
@@ -28,12 +30,12 @@ const (
 // decodeCounter decodes the payload of an NFT_MSG_NEWOBJ message, which begins with struct nfgenmsg. ok is false for
 // an object that is no counter.
 func decodeCounter(payload []byte) (c counter, ok bool, err error) {
-	if len(payload) < nfgenmsg {
+	if len(payload) < nfnl.GenSize {
 		return c, false, fmt.Errorf("nftables object of %d bytes: shorter than its header", len(payload))
 	}
 	var data []byte
 	at := 0
-	err = attributes(payload[nfgenmsg:], nfgenmsg, func(typ uint16, begin int, v []byte) error {
+	err = nfnl.Attributes(payload[nfnl.GenSize:], nfnl.GenSize, func(typ uint16, begin int, v []byte) error {
 		switch {
 		case typ == nftaObjName:
 			c.name = strings.TrimRight(string(v), "\x00")
@@ -47,7 +49,7 @@ func decodeCounter(payload []byte) (c counter, ok bool, err error) {
 	if err != nil || !ok {
 		return counter{}, false, err
 	}
-	err = attributes(data, at, func(typ uint16, _ int, v []byte) error {
+	err = nfnl.Attributes(data, at, func(typ uint16, _ int, v []byte) error {
 		switch {
 		case typ == nftaCounterBytes && len(v) == 8:
 			c.bytes = binary.BigEndian.Uint64(v)

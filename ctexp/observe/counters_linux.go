@@ -8,13 +8,13 @@ import (
 	"github.com/ti-mo/netfilter"
 	"golang.org/x/sys/unix"
 
-	"github.com/ctexp/go-ctexp/internal/ctnl"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
 // readCounters reads the named counters of a table in the order of their making. It asks for nothing but counters:
 // google/nftables reads all objects of a table, and panics at a kind that it does not know.
-func readCounters(conn *ctnl.Conn, family nftables.TableFamily, table string) ([]counter, error) {
+func readCounters(conn *nfnl.Conn, family nftables.TableFamily, table string) ([]counter, error) {
 	req, err := netfilter.MarshalNetlink(netfilter.Header{
 		SubsystemID: netfilter.NFSubsysNFTables,
 		MessageType: unix.NFT_MSG_GETOBJ,
@@ -46,7 +46,7 @@ func readCounters(conn *ctnl.Conn, family nftables.TableFamily, table string) ([
 
 // readProbes reads the packets at each probe and at the silencer, by name. A name that is not there is no error here:
 // the Observer knows which it has been promised.
-func readProbes(conn *ctnl.Conn) (map[string]uint64, error) {
+func readProbes(conn *nfnl.Conn) (map[string]uint64, error) {
 	counters, err := readCounters(conn, nftables.TableFamilyINet, ours.Table)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 func counterPayload(kind byte) []byte {
@@ -14,7 +16,7 @@ func counterPayload(kind byte) []byte {
 		attr(nftaObjData|nested, append(
 			attr(nftaCounterBytes, 0, 0, 0, 0, 0, 0, 1, 0),
 			attr(nftaCounterPackets, 0, 0, 0, 0, 0, 0, 0, 7)...)...),
-	)[nlmsgHeader:]
+	)[nfnl.HeaderSize:]
 }
 
 func TestDecodeCounter(t *testing.T) {

@@ -112,14 +112,14 @@ type dropOf struct {
 
 // tracedDrops counts the traced packets that each rule and policy has dropped.
 func (o *Observer) tracedDrops() map[dropOf]uint64 {
-	if o.trace.drain() != nil {
+	if o.trace.Drain() != nil {
 		return nil
 	}
 	kept, _, _ := o.trace.log.snapshot()
 	n := map[dropOf]uint64{}
 	for _, m := range kept {
 		if m.drops() && !m.isOurs() {
-			n[dropOf{chainOf{m.family, m.table, m.chain}, m.handle}]++
+			n[dropOf{chainOf{m.Family, m.Table, m.Chain}, m.Handle}]++
 		}
 	}
 	return n

@@ -1,9 +1,12 @@
 package observe
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 // Event is one thing that happened to the conntrack table.
@@ -46,4 +49,32 @@ func (e Event) Short() string {
 		s += " [ASSURED]"
 	}
 	return s
+}
+
+// eventDecoder decodes events and remembers the first thing in them that this package does not know.
+type eventDecoder struct{ unknown *nfnl.UnknownError }
+
+// decode decodes one netlink message, header included, that was read at a time. ok is false for one that is no event.
+func (d *eventDecoder) decode(msg []byte, read time.Time) (e Event, ok bool, err error) {
+	kind, asked, err := nfnl.KindOf(msg)
+	if kind == 0 || err != nil {
+		return Event{}, false, err
+	}
+	m, err := nfnl.DecodeEvent(kind, msg)
+	if err != nil {
+		return Event{}, false, fmt.Errorf("decode event %v: %w", EventKind(kind), err)
+	}
+	if m.Time.IsZero() {
+		m.Time = read
+	}
+	d.unknown = cmp.Or(d.unknown, m.Unknown)
+	return Event{Time: m.Time, Kind: EventKind(kind), Entry: m.Entry, Expect: m.Expect, Asked: asked != 0}, true, nil
+}
+
+// err returns what was unknown as an error.
+func (d *eventDecoder) err() error {
+	if d.unknown == nil {
+		return nil
+	}
+	return d.unknown
 }

@@ -1,18 +1,20 @@
 package observe
 
+import "github.com/ctexp/go-ctexp/internal/nfnl"
+
 // EventKind is what an Event tells.
 type EventKind uint8
 
 // The kinds of events. The first five are the kernel's (include/uapi/linux/netfilter/nfnetlink_compat.h,
 // NF_NETLINK_CONNTRACK_NEW and so on); the other two stand where events are missing.
 const (
-	EventNew           EventKind = iota + 1 // an entry was confirmed, or made by netlink
-	EventUpdate                             // an entry has changed
-	EventDestroy                            // an entry is gone
-	EventExpectNew                          // an expectation was made
-	EventExpectDestroy                      // an expectation is gone
+	EventNew           = EventKind(nfnl.New)           // an entry was confirmed, or made by netlink
+	EventUpdate        = EventKind(nfnl.Update)        // an entry has changed
+	EventDestroy       = EventKind(nfnl.Destroy)       // an entry is gone
+	EventExpectNew     = EventKind(nfnl.ExpectNew)     // an expectation was made
+	EventExpectDestroy = EventKind(nfnl.ExpectDestroy) // an expectation is gone
 	// EventLost says that here, in the order of time, events are missing: the receive buffer was full.
-	EventLost
+	EventLost EventKind = iota + 1
 	// EventResync stands behind an EventLost once for each entry that the table has when it was read again. What is not
 	// among them is gone. The events behind them, which the re-read may have overtaken, lead to what there is now.
 	EventResync

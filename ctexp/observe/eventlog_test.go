@@ -9,7 +9,7 @@ import (
 
 // numbered returns n messages that differ in their mark.
 func numbered(first, n int) func(i int) []byte {
-	return func(i int) []byte { return message(msgCTNew, attr(8, 0, 0, 0, byte(first+i))) }
+	return func(i int) []byte { return message(msgEntryNew, attr(8, 0, 0, 0, byte(first+i))) }
 }
 
 // marks returns the marks of the events of some pieces, and -1 where events are missing.
@@ -126,7 +126,7 @@ func TestLostEventsSayWhatIsMissing(t *testing.T) {
 }
 
 func BenchmarkEventlogAdd(b *testing.B) {
-	m := message(msgCTNew, make([]byte, 200))
+	m := message(msgEntryNew, make([]byte, 200))
 	b.ReportAllocs()
 	l := &eventlog{limit: 1 << 20}
 	for b.Loop() {

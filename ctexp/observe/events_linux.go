@@ -51,7 +51,7 @@ func (o *Observer) recorded(ctx context.Context) ([]eventPiece, lostEvents, erro
 	if err := o.events.missing; err != nil {
 		return nil, lostEvents{}, err
 	}
-	if err := o.events.drain(); err != nil {
+	if err := o.events.Drain(); err != nil {
 		return nil, lostEvents{}, err
 	}
 	pieces, lost := o.events.log.snapshot()

@@ -1,24 +1,24 @@
 package observe
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"time"
 
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/ctnl"
+	"github.com/ctexp/go-ctexp/internal/mmsg"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 // eventWatch hears the events of the conntrack table. It counts the entries that left unasked and, unless the Config
 // has NoEvents, keeps all events.
 type eventWatch struct {
-	*pump
-	collected collected // under pump.mu
-	overruns  int       // under pump.mu
-	congested bool      // under pump.mu: events are missing behind those that are still in the receive buffer
+	*mmsg.Pump
+	collected collected // with the Pump locked
+	overruns  int       // likewise
+	congested bool      // likewise: events are missing behind those that are still in the receive buffer
 	log       *eventlog // nil: only the ends of entries are heard
 	missing   error     // why there are no events, whatever log is
 }
@@ -28,27 +28,22 @@ type eventWatch struct {
 const forcedBuffer = 128 << 20
 
 // watchEvents must be called on a thread in the namespace.
-func watchEvents(cfg Config, table *ctnl.Conn) (*eventWatch, error) {
+func watchEvents(cfg Config, table *nfnl.Conn) (*eventWatch, error) {
 	w := &eventWatch{collected: collected{table: table}, missing: eventsAreOn()}
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
-	if err != nil {
-		return nil, fmt.Errorf("open socket for conntrack events: %w", err)
-	}
+	groups, filter := []uint32{unix.NFNLGRP_CONNTRACK_DESTROY}, nfnl.PassUnasked()
 	if cfg.NoEvents {
 		w.missing = &nf.UnsupportedError{Need: "events", Hint: "the Observer was opened with NoEvents"}
-		err = filterAsked(fd)
 	} else {
 		w.log = &eventlog{limit: cfg.maxEvents()}
-		err = filterAged(fd)
+		groups = append(groups, unix.NFNLGRP_CONNTRACK_NEW, unix.NFNLGRP_CONNTRACK_UPDATE,
+			unix.NFNLGRP_CONNTRACK_EXP_NEW, unix.NFNLGRP_CONNTRACK_EXP_DESTROY)
+		filter = nfnl.DropAged()
 	}
-	if err == nil {
-		err = subscribe(fd, cfg)
-	}
+	conn, err := nfnl.Listen(cmp.Or(cfg.EventBuffer, forcedBuffer), filter, groups...)
 	if err != nil {
-		_ = unix.Close(fd)
 		return nil, fmt.Errorf("subscribe to conntrack events: %w", err)
 	}
-	if w.pump, err = startPump(fd, "conntrack events", w.read); err != nil {
+	if w.Pump, err = conn.Pump("conntrack events", w.read); err != nil {
 		return nil, err
 	}
 	return w, nil
@@ -65,65 +60,37 @@ func eventsAreOn() error {
 	return nil
 }
 
-func subscribe(fd int, cfg Config) error {
-	groups := []int{unix.NFNLGRP_CONNTRACK_DESTROY}
-	if !cfg.NoEvents {
-		groups = append(groups, unix.NFNLGRP_CONNTRACK_NEW, unix.NFNLGRP_CONNTRACK_UPDATE,
-			unix.NFNLGRP_CONNTRACK_EXP_NEW, unix.NFNLGRP_CONNTRACK_EXP_DESTROY)
-	}
-	size := cfg.EventBuffer
-	if size == 0 {
-		size = forcedBuffer
-	}
-	err := errors.Join(enlarge(fd, size), unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
-	for _, g := range groups {
-		err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g))
-	}
-	return err
-}
-
-// filterAsked lets only that through which nobody has asked for: the rest would take up room in the receive buffer.
-func filterAsked(fd int) error {
-	// What was deleted by netlink has the port of who asked for it in the header, what ended otherwise has 0.
-	return attachFilter(fd,
-		bpf.LoadAbsolute{Off: 12, Size: 4}, // nlmsg_pid
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipFalse: 1},
-		bpf.RetConstant{Val: 0xffffffff},
-		bpf.RetConstant{Val: 0},
-	)
-}
-
 // read takes what is queued.
 func (w *eventWatch) read(fd int, _ bool) error {
-	b := batches.Get().(*batch)
-	defer batches.Put(b)
-	for {
-		n, err := b.receive(fd)
-		switch {
-		case err == unix.EAGAIN:
-			w.emptied()
-			return nil
-		case err == unix.ENOBUFS:
-			// It is told first, but the kernel adds nothing more until the buffer is empty
-			// (net/netlink/af_netlink.c, NETLINK_S_CONGESTED): the gap is behind what is still there.
-			w.overruns++
-			w.congested = true
-			continue
-		case err != nil:
-			return fmt.Errorf("receive conntrack events: %w", err)
-		}
-		for i := range n {
-			if err := w.one(b.payload(i)); err != nil {
-				return err
-			}
-		}
-		if w.log != nil {
-			w.log.add(time.Now(), n, b.payload)
-		}
-		if n < batchSize {
-			w.emptied()
+	err := nfnl.ReadAll(fd, w.overrun, w.some)
+	if err != nil {
+		return fmt.Errorf("receive conntrack events: %w", err)
+	}
+	w.emptied()
+	return nil
+}
+
+// overrun is told when the receive buffer was full. The kernel tells it first, but adds nothing more until the buffer is
+// empty (net/netlink/af_netlink.c, NETLINK_S_CONGESTED): the gap is behind what is still there.
+func (w *eventWatch) overrun() {
+	w.overruns++
+	w.congested = true
+}
+
+// some takes n events.
+func (w *eventWatch) some(b *mmsg.Buffer, n int) error {
+	for i := range n {
+		if err := w.one(b.Payload(i)); err != nil {
+			return err
 		}
 	}
+	if w.log != nil {
+		w.log.add(time.Now(), n, b.Payload)
+	}
+	if n < mmsg.BufferLen {
+		w.emptied()
+	}
+	return nil
 }
 
 // emptied is told when the receive buffer was empty.
@@ -136,23 +103,20 @@ func (w *eventWatch) emptied() {
 
 // one looks at a message for its header's sake and for what it says about an end.
 func (w *eventWatch) one(msg []byte) error {
-	kind, ok, err := kindOf(msg)
-	if err != nil {
-		return fmt.Errorf("receive conntrack events: %w", err)
+	kind, asked, err := nfnl.KindOf(msg)
+	if err == nil && kind == nfnl.Destroy && asked == 0 {
+		err = w.collected.add(msg)
 	}
-	if ok && kind == EventDestroy && !askedFor(msg) {
-		return w.collected.add(msg)
-	}
-	return nil
+	return err
 }
 
 // unasked returns how many entries have left unasked until now.
 func (w *eventWatch) unasked() (uint64, error) {
-	if err := w.drain(); err != nil {
+	if err := w.Drain(); err != nil {
 		return 0, err
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.Lock()
+	defer w.Unlock()
 	if err := w.collected.settle(); err != nil {
 		return 0, err
 	}
@@ -164,7 +128,7 @@ func (w *eventWatch) unasked() (uint64, error) {
 
 // stop ends the reading, and all that wait for events.
 func (w *eventWatch) stop() {
-	w.pump.stop()
+	w.Pump.Stop()
 	if w.log != nil {
 		w.log.close()
 	}

@@ -4,14 +4,14 @@ import "golang.org/x/sys/unix"
 
 // HoldCapture keeps frames from being read until release is called, so that the kernel's buffer fills.
 func HoldCapture(o *Observer) (release func()) {
-	o.capture.mu.Lock()
-	return o.capture.mu.Unlock
+	o.capture.Lock()
+	return o.capture.Unlock
 }
 
 // HoldEvents does the same with events.
 func HoldEvents(o *Observer) (release func()) {
-	o.events.mu.Lock()
-	return o.events.mu.Unlock
+	o.events.Lock()
+	return o.events.Unlock
 }
 
 // ReadEvents returns how many events were read so far.

@@ -17,7 +17,7 @@ func (o *Observer) findByEvents(f nf.Filter) (l found, ok bool, err error) {
 	if o.cfg.NoEvents || o.events.missing != nil || o.cfg.Unreplied {
 		return l, false, nil
 	}
-	if err := o.events.drain(); err != nil {
+	if err := o.events.Drain(); err != nil {
 		return l, false, nil // who needs the events hears of it
 	}
 	pieces, lost := o.events.log.snapshot()

@@ -9,7 +9,7 @@ import (
 	"slices"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/ctnl"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
@@ -24,14 +24,14 @@ import (
 //
 // What an entry has that this package does not know, as on later kernels, is left out; the last error says so.
 func (o *Observer) Flows(ctx context.Context, f nf.Filter) iter.Seq2[nf.Entry, error] {
-	return listOf(o, ctx, "flows", func() ([]nf.Entry, *ctnl.UnknownError, error) {
+	return listOf(o, ctx, "flows", func() ([]nf.Entry, *nfnl.UnknownError, error) {
 		found, err := o.find(ctx, f)
 		return found.entries, found.unknown, err
 	})
 }
 
 // listOf yields what read returns, and then what was unknown in it.
-func listOf[T any](o *Observer, ctx context.Context, what string, read func() ([]T, *ctnl.UnknownError, error)) iter.Seq2[T, error] {
+func listOf[T any](o *Observer, ctx context.Context, what string, read func() ([]T, *nfnl.UnknownError, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
 		list, unknown, err := read()
@@ -57,10 +57,10 @@ func listOf[T any](o *Observer, ctx context.Context, what string, read func() ([
 // found is a list of entries, and the first thing in them that is unknown.
 type found struct {
 	entries []nf.Entry
-	unknown *ctnl.UnknownError
+	unknown *nfnl.UnknownError
 }
 
-func (l *found) add(e nf.Entry, unknown *ctnl.UnknownError) {
+func (l *found) add(e nf.Entry, unknown *nfnl.UnknownError) {
 	l.entries = append(l.entries, e)
 	l.unknown = cmp.Or(l.unknown, unknown)
 }
@@ -93,8 +93,8 @@ func (o *Observer) dump(f nf.Filter) (l found, err error) {
 	if f.Zone != nil && *f.Zone == ours.FillerZone {
 		return l, nil
 	}
-	err = o.table.Dump(ctnl.DumpEntries(f, o.cfg.Filler > 0), func(body []byte, at int) error {
-		e, unknown, err := ctnl.DecodeWhole(body, at)
+	err = o.table.Dump(nfnl.DumpEntries(f, o.cfg.Filler > 0), func(body []byte, at int) error {
+		e, unknown, err := nfnl.DecodeWhole(body, at)
 		if err == nil && e.Zone != ours.FillerZone && f.Match(e) {
 			l.add(e, unknown)
 		}

@@ -27,7 +27,7 @@ func (o *Observer) captured(ctx context.Context) ([]Frame, lostFrames, error) {
 	if o.capture == nil {
 		return nil, lostFrames{}, &nf.UnsupportedError{Need: "frames", Hint: "the Observer was opened with NoFrames"}
 	}
-	if err := o.capture.drain(); err != nil {
+	if err := o.capture.Drain(); err != nil {
 		return nil, lostFrames{}, err
 	}
 	if err := o.capture.countDropped(); err != nil {

@@ -4,7 +4,7 @@ import (
 	"sync"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/ctnl"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
@@ -51,17 +51,17 @@ func (l *livelist) after(pieces []eventPiece) (keys []liveKey, ok bool, err erro
 }
 
 func (l *livelist) read(msg []byte) error {
-	kind, ok, err := kindOf(msg)
-	if !ok || err != nil || kind != EventNew && kind != EventDestroy {
+	kind, _, err := nfnl.KindOf(msg)
+	if err != nil || kind != nfnl.New && kind != nfnl.Destroy {
 		return err
 	}
-	e, err := ctnl.DecodeEntry(msg[nlmsgHeader:], nlmsgHeader)
+	e, err := nfnl.DecodeEntry(nfnl.EventBody(msg))
 	if err != nil || e.Zone == ours.FillerZone {
 		return err
 	}
 	key := liveKey{e.Orig, e.ZoneOf(nf.Original)}
 	switch {
-	case kind == EventDestroy:
+	case kind == nfnl.Destroy:
 		delete(l.entries, key)
 	case l.entries == nil:
 		l.entries = map[liveKey]struct{}{key: {}}

@@ -1,5 +1,7 @@
 package observe
 
+import "github.com/ctexp/go-ctexp/internal/nfnl"
+
 // makeSteps turns the messages about the user's rules into steps. Function link names a link, text a rule.
 func makeSteps(kept []tracedAt, frames []Frame, link func(int32) string, text func(traced) string) []Step {
 	var t tracer
@@ -11,13 +13,13 @@ func makeSteps(kept []tracedAt, frames []Frame, link func(int32) string, text fu
 		}
 		s := Step{
 			Time: m.time, Packet: p.n,
-			Family: familyNames[m.family], Table: m.table, Chain: m.chain,
-			Handle: m.handle, Verdict: verdictName(m.verdict, m.to), State: p.state, Status: p.status,
+			Family: familyNames[m.Family], Table: m.Table, Chain: m.Chain,
+			Handle: m.Handle, Verdict: nfnl.VerdictName(m.Verdict, m.To), State: p.state, Status: p.status,
 		}
-		switch m.typ {
-		case tracePolicy:
-			s.Kind, s.Verdict = StepPolicy, verdictName(m.policy, "")
-		case traceReturn:
+		switch m.Type {
+		case nfnl.TracePolicy:
+			s.Kind, s.Verdict = StepPolicy, nfnl.VerdictName(m.Policy, "")
+		case nfnl.TraceReturn:
 			s.Kind = StepReturn
 		default:
 			s.Kind, s.Rule = StepRule, text(m.traced)

@@ -10,7 +10,7 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/ctnl"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 // Observer looks at a network namespace and counts from the moment it was opened. Its methods may be called from any
@@ -24,7 +24,7 @@ type Observer struct {
 
 	nftMu     sync.Mutex // a connection answers one question at a time
 	nft       *nftables.Conn
-	table     *ctnl.Conn
+	table     *nfnl.Conn
 	entries   sysctl
 	limit     sysctl
 	events    *eventWatch
@@ -84,7 +84,7 @@ func (o *Observer) dial() (err error) {
 	if o.nft, err = nftables.New(nftables.AsLasting()); err != nil {
 		return fmt.Errorf("open nftables connection: %w", err)
 	}
-	if o.table, err = ctnl.Dial(); err != nil {
+	if o.table, err = nfnl.Dial(); err != nil {
 		return err
 	}
 	if o.events, err = watchEvents(o.cfg, o.table); err != nil {
@@ -127,7 +127,7 @@ func (o *Observer) Close() error {
 		o.reasons.stop()
 	}
 	if o.trace != nil {
-		o.trace.stop()
+		o.trace.Stop()
 	}
 	o.entries.close()
 	o.limit.close()
@@ -164,14 +164,14 @@ func (o *Observer) Drain() {
 		return
 	}
 	defer release()
-	_ = o.events.drain()
+	_ = o.events.Drain()
 	if o.reasons != nil {
-		_ = o.reasons.drain()
+		_ = o.reasons.Drain()
 	}
-	_ = o.trace.drain()
+	_ = o.trace.Drain()
 	// The frames last: until the kernel stamps them, one counts as old as the reading that found none before it (see
 	// stamps), which must be behind all that was read of earlier packets.
 	if o.capture != nil {
-		_ = o.capture.drain()
+		_ = o.capture.Drain()
 	}
 }

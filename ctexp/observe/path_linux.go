@@ -46,7 +46,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 		Arrived: subCounts(arrived, o.arrived), Answered: o.answered(now), Passed: o.passed(now),
 	}
 	if o.reasons != nil {
-		if err := o.reasons.drain(); err != nil {
+		if err := o.reasons.Drain(); err != nil {
 			return Path{}, err
 		}
 		p.Reasons = o.reasons.log.counts()

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
@@ -53,58 +54,51 @@ const maxReasons = 100_000
 func (l *reasonlog) add(datagram []byte, now time.Time, link func(index int32) string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return messages(datagram, func(typ uint16, at int, body []byte) error {
-		if typ != msgLogPacket {
-			return nil
-		}
-		p, err := decodeLogged(body, at)
-		if err != nil {
-			return err
-		}
-		if p.group == ours.InvalidGroup {
-			if p.hasSeq {
-				l.unheard += uint64(p.seq - l.nextOf)
-				l.nextOf = p.seq + 1
+	return nfnl.EachLogged(datagram, func(p nfnl.Logged) error {
+		if p.Group == ours.InvalidGroup {
+			if p.HasSeq {
+				l.unheard += uint64(p.Seq - l.nextOf)
+				l.nextOf = p.Seq + 1
 			}
 			if len(l.invalid) >= l.limit {
 				l.unheard++
 				return nil
 			}
-			l.invalid = append(l.invalid, p.reason(now, link))
+			l.invalid = append(l.invalid, reasonOf(p, now, link))
 			return nil
 		}
-		if p.hasSeq && p.seq != l.next {
-			l.lost.unread += uint64(p.seq - l.next) // the number goes round as the kernel's does
+		if p.HasSeq && p.Seq != l.next {
+			l.lost.unread += uint64(p.Seq - l.next) // the number goes round as the kernel's does
 			l.lost.tail = false
 		}
-		l.next = p.seq + 1
-		proto, text, ok := splitReason(p.prefix)
+		l.next = p.Seq + 1
+		proto, text, ok := splitReason(p.Prefix)
 		if !ok {
 			return nil
 		}
-		l.count(Said{Family: familyOf(p.payload), Proto: proto, Text: text, Packets: 1})
+		l.count(Said{Family: familyOf(p.Payload), Proto: proto, Text: text, Packets: 1})
 		if len(l.reasons) >= l.limit {
 			l.lost.beyond++
 			return nil
 		}
-		r := p.reason(now, link)
+		r := reasonOf(p, now, link)
 		r.Text, r.Proto = text, proto
 		l.reasons = append(l.reasons, r)
 		return nil
 	})
 }
 
-// reason returns the packet without a text.
-func (p logged) reason(now time.Time, link func(index int32) string) Reason {
-	r := Reason{Time: p.time, Packet: bytes.Clone(p.payload)}
+// reasonOf returns a logged packet as a Reason without a text.
+func reasonOf(p nfnl.Logged, now time.Time, link func(index int32) string) Reason {
+	r := Reason{Time: p.Time, Packet: bytes.Clone(p.Payload)}
 	if r.Time.IsZero() {
 		r.Time = now
 	}
 	switch {
-	case p.in != 0:
-		r.Link = link(p.in)
-	case p.out != 0:
-		r.Link = link(p.out)
+	case p.In != 0:
+		r.Link = link(p.In)
+	case p.Out != 0:
+		r.Link = link(p.Out)
 	}
 	return r
 }

@@ -24,11 +24,11 @@ func TestReasonlogKeepsWhatConntrackSays(t *testing.T) {
 	t.Parallel()
 	l := reasonlog{limit: 10}
 	l.mustAdd(t,
-		logMessage(logSeq(0), logPrefix("nf_ct_proto_6: invalid rst "), attr(nfulaPayload, 0x45, 0), attr(nfulaIndev, 0, 0, 0, 2),
-			attr(nfulaTimestamp, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 9)),
-		logMessage(logSeq(1), logPrefix("a user's own"), attr(nfulaPayload, 0x45, 0)),
-		logMessage(logSeq(2), logPrefix("nf_ct_proto_58: bad checksum "), attr(nfulaPayload, 0x60, 0), attr(nfulaOutdev, 0, 0, 0, 1)),
-		message(nlmsgError, attr(1, 1)),
+		logMessage(logSeq(0), logPrefix("nf_ct_proto_6: invalid rst "), attr(logPayload, 0x45, 0), attr(logInDev, 0, 0, 0, 2),
+			attr(logTimestamp, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 9)),
+		logMessage(logSeq(1), logPrefix("a user's own"), attr(logPayload, 0x45, 0)),
+		logMessage(logSeq(2), logPrefix("nf_ct_proto_58: bad checksum "), attr(logPayload, 0x60, 0), attr(logOutDev, 0, 0, 0, 1)),
+		message(2, attr(1, 1)),
 	)
 	got, lost := l.snapshot()
 	want := []Reason{
@@ -159,9 +159,28 @@ func TestReasonReadsAsALine(t *testing.T) {
 	}
 }
 
+// Whatever the stream holds, what is kept is whole and what is not is an error.
+func FuzzReasonlog(f *testing.F) {
+	f.Add(logMessage(logPrefix("nf_ct_proto_6: invalid rst "), logSeq(1), attr(logPayload, 0x45)))
+	f.Add(append(logMessage(logSeq(9), attr(logTimestamp, make([]byte, 16)...)), message(3)...))
+	f.Add([]byte{20, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l := reasonlog{limit: 2}
+		_ = l.add(b, time.Unix(1, 0), func(int32) string { return "tun0" })
+		reasons, lost := l.snapshot()
+		for _, r := range reasons {
+			_ = r.String()
+		}
+		if len(reasons) > 2 || lost.beyond > 0 && len(reasons) != 2 {
+			t.Errorf("%d reasons, lost %v", len(reasons), lost)
+		}
+		ReasonsOf([]Frame{{Packet: b, Dir: Out}}, reasons)
+	})
+}
+
 func BenchmarkReasonlog(b *testing.B) {
 	msg := logMessage(logSeq(0), logPrefix("nf_ct_proto_6: SEQ is over upper bound 66537 (over the window of the receiver) "),
-		attr(nfulaPayload, append([]byte{0x45}, make([]byte, 39)...)...))
+		attr(logPayload, append([]byte{0x45}, make([]byte, 39)...)...))
 	l := reasonlog{limit: 1 << 20}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -3,7 +3,6 @@ package observe
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,13 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/mmsg"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
 // reasonWatch keeps what conntrack says about packets.
 type reasonWatch struct {
-	*pump
-	links map[int32]string // under pump.mu
+	*mmsg.Pump
+	conn  *nfnl.Conn       // that the Pump empties
+	links map[int32]string // with the Pump locked
 	log   reasonlog
 }
 
@@ -45,7 +47,7 @@ func (o *Observer) explained(ctx context.Context) ([]Reason, lostReasons, error)
 	if o.noReasons != nil {
 		return nil, lostReasons{}, o.noReasons
 	}
-	if err := o.reasons.drain(); err != nil {
+	if err := o.reasons.Drain(); err != nil {
 		return nil, lostReasons{}, err
 	}
 	reasons, lost := o.reasons.log.snapshot()
@@ -57,20 +59,30 @@ func watchReasons() (*reasonWatch, error) {
 	if err := reasonsAreAskedFor(); err != nil {
 		return nil, err
 	}
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
+	conn, err := nfnl.Listen(reasonBuffer, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open socket for NFLOG: %w", err)
 	}
-	if err := bindNFLog(fd); err != nil {
-		_ = unix.Close(fd)
+	err = conn.BindLog(nflogGroups...)
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EBUSY):
+		err = &nf.UnsupportedError{Need: "NFLOG group 0", Hint: "there can be one reader of conntrack's reasons: another Observer, ulogd or tcpdump -i nflog", Err: err}
+	case err != nil:
+		err = fmt.Errorf("bind NFLOG group 0: %w", err)
+	}
+	if err != nil {
+		_ = conn.Close()
 		return nil, err
 	}
-	w := &reasonWatch{links: map[int32]string{}, log: reasonlog{limit: maxReasons}}
-	if w.pump, err = startPump(fd, "NFLOG", w.read); err != nil {
+	w := &reasonWatch{conn: conn, links: map[int32]string{}, log: reasonlog{limit: maxReasons}}
+	if w.Pump, err = conn.Pump("NFLOG", w.read); err != nil {
 		return nil, err
 	}
 	return w, nil
 }
+
+// nflogGroups are that of the reasons (net/netfilter/nfnetlink_log.c, default_loginfo), and that of all INVALID packets.
+var nflogGroups = []uint16{0, ours.InvalidGroup}
 
 // reasonsAreAskedFor looks whether conntrack gives reasons, and where they go.
 func reasonsAreAskedFor() error {
@@ -104,87 +116,16 @@ func readSysctl(name string) (string, error) {
 	return string(bytes.TrimSpace(b)), err
 }
 
-// bindNFLog makes fd the reader of NFLOG group 0, where conntrack's reasons go (net/netfilter/nfnetlink_log.c,
-// default_loginfo), of whole packets and numbered.
-func bindNFLog(fd int) error {
-	const copyPacket, flagSeq = 2, 1 // NFULNL_COPY_PACKET, NFULNL_CFG_F_SEQ
-	if err := errors.Join(enlarge(fd, reasonBuffer), unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})); err != nil {
-		return fmt.Errorf("set up socket for NFLOG: %w", err)
-	}
-	var err error
-	for _, group := range nflogGroups {
-		err = configure(fd, group, unix.NLM_F_ACK,
-			netlinkAttr(nfulaCfgCmd, nflogBind), netlinkAttr(nfulaCfgMode, 0, 0, 0xff, 0xff, copyPacket, 0), netlinkAttr(nfulaCfgFlags, 0, flagSeq))
-		if err == nil {
-			err = acknowledged(fd)
-		}
-		if err != nil {
-			break
-		}
-	}
-	switch {
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EBUSY):
-		return &nf.UnsupportedError{Need: "NFLOG group 0", Hint: "there can be one reader of conntrack's reasons: another Observer, ulogd or tcpdump -i nflog", Err: err}
-	case err != nil:
-		return fmt.Errorf("bind NFLOG group 0: %w", err)
-	}
-	return nil
-}
-
-// nflogGroups are that of the reasons, and that of all INVALID packets.
-var nflogGroups = [...]uint16{0, ours.InvalidGroup}
-
-// configure sends a message about a group. The kernel is done with it when it returns.
-func configure(fd int, group, flags uint16, attrs ...[]byte) error {
-	msg := append(make([]byte, nlmsgHeader), unix.AF_UNSPEC, unix.NFNETLINK_V0, byte(group>>8), byte(group))
-	for _, a := range attrs {
-		msg = append(msg, a...)
-	}
-	binary.NativeEndian.PutUint32(msg, uint32(len(msg)))
-	binary.NativeEndian.PutUint16(msg[4:], msgLogConfig)
-	binary.NativeEndian.PutUint16(msg[6:], unix.NLM_F_REQUEST|flags)
-	return unix.Sendto(fd, msg, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
-}
-
-// acknowledged returns what the kernel has answered.
-func acknowledged(fd int) error {
-	answer := make([]byte, 4096)
-	n, _, err := unix.Recvfrom(fd, answer, 0)
-	if err != nil {
-		return err
-	}
-	return messages(answer[:n], func(typ uint16, at int, body []byte) error {
-		if typ != nlmsgError || len(body) < 4 {
-			return fmt.Errorf("netlink answer of type %d at offset %d: want an acknowledgement", typ, at)
-		}
-		if code := int32(binary.NativeEndian.Uint32(body)); code != 0 {
-			return unix.Errno(-code)
-		}
-		return nil
-	})
-}
-
 // stop lets go of the group at once, for the next Observer, and ends the reading.
 func (w *reasonWatch) stop() {
-	_ = w.control(func(fd int) error {
-		for _, group := range nflogGroups {
-			_ = configure(fd, group, 0, netlinkAttr(nfulaCfgCmd, nflogUnbind))
-		}
-		return nil
-	})
-	w.pump.stop()
-}
-
-func netlinkAttr(typ uint16, v ...byte) []byte {
-	b := binary.NativeEndian.AppendUint16(nil, uint16(nlaHeader+len(v)))
-	b = append(binary.NativeEndian.AppendUint16(b, typ), v...)
-	return append(b, make([]byte, (4-len(b)%4)%4)...)
+	_ = w.conn.UnbindLog(nflogGroups...)
+	w.Pump.Stop()
 }
 
 // read keeps what is queued. What the buffer could not hold is told by the numbers of the packets.
 func (w *reasonWatch) read(fd int, _ bool) error {
 	link := func(index int32) string { return w.link(fd, index) }
-	return receiveAll(fd, "from NFLOG", w.log.overrun, func(m []byte, now time.Time) error { return w.log.add(m, now, link) })
+	return readDatagrams(fd, "from NFLOG", w.log.overrun, func(m []byte, now time.Time) error { return w.log.add(m, now, link) })
 }
 
 // link returns the name of a link, as it was when its first packet was read.

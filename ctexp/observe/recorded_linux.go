@@ -6,7 +6,8 @@ import (
 	"iter"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/ctexp/go-ctexp/internal/mmsg"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 // recording yields what read has of a recording, which is called when the iteration begins. Where some of it is missing,
@@ -35,27 +36,20 @@ func recording[T any, L comparable](ctx context.Context, o *Observer, what strin
 	}
 }
 
-// receiveAll hands on the messages that are queued at a netlink socket, each with the time at which it was read; overrun
-// is told when the buffer was full and some are missing.
-func receiveAll(fd int, what string, overrun func(), add func(message []byte, now time.Time) error) error {
-	b := batches.Get().(*batch)
-	defer batches.Put(b)
-	for {
-		n, err := b.receive(fd)
-		switch {
-		case err == unix.EAGAIN:
-			return nil
-		case err == unix.ENOBUFS:
-			overrun()
-			continue
-		case err != nil:
-			return fmt.Errorf("receive %s: %w", what, err)
-		}
+// readDatagrams calls add for each datagram that is queued at a netlink socket, with the time at which it was read, and overrun
+// where the buffer was full and some are missing.
+func readDatagrams(fd int, what string, overrun func(), add func(datagram []byte, now time.Time) error) error {
+	err := nfnl.ReadAll(fd, overrun, func(b *mmsg.Buffer, n int) error {
 		now := time.Now()
 		for i := range n {
-			if err := add(b.payload(i), now); err != nil {
+			if err := add(b.Payload(i), now); err != nil {
 				return err
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("receive %s: %w", what, err)
 	}
+	return nil
 }

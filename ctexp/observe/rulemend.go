@@ -1,6 +1,10 @@
 package observe
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/ctexp/go-ctexp/internal/nfnl"
+)
 
 // More numbers of include/uapi/linux/netfilter/nf_tables.h.
 const (
@@ -15,24 +19,24 @@ const withDirection = 1 << 8
 // a ct expression ("ct original zone"), with withDirection set. The payload of an NFT_MSG_NEWRULE message is changed in place,
 // where the padding has room for it.
 func mendRule(payload []byte) error {
-	if len(payload) < nfgenmsg {
+	if len(payload) < nfnl.GenSize {
 		return nil // decodeNames says so
 	}
-	return attributes(payload[nfgenmsg:], nfgenmsg, func(typ uint16, at int, v []byte) error {
+	return nfnl.Attributes(payload[nfnl.GenSize:], nfnl.GenSize, func(typ uint16, at int, v []byte) error {
 		if typ != nftaRuleExpressions {
 			return nil
 		}
-		return attributes(v, at, func(_ uint16, at int, v []byte) error {
+		return nfnl.Attributes(v, at, func(_ uint16, at int, v []byte) error {
 			isCt := false
-			return attributes(v, at, func(typ uint16, at int, v []byte) error {
+			return nfnl.Attributes(v, at, func(typ uint16, at int, v []byte) error {
 				switch {
 				case typ == nftaExprName:
 					isCt = string(v) == "ct\x00"
 				case typ == nftaExprData && isCt:
-					return attributes(v, at, func(typ uint16, at int, v []byte) error {
+					return nfnl.Attributes(v, at, func(typ uint16, at int, v []byte) error {
 						if typ == nftaCtDirection && len(v) == 1 && at+4 <= len(payload) {
 							binary.BigEndian.PutUint32(payload[at:], withDirection|uint32(v[0]))
-							binary.NativeEndian.PutUint16(payload[at-nlaHeader:], nlaHeader+4)
+							binary.NativeEndian.PutUint16(payload[at-nfnl.AttributeSize:], nfnl.AttributeSize+4)
 						}
 						return nil
 					})

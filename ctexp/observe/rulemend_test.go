@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 // ruleOfCt is the payload of a rule with one expression of that name, which has a key and a direction.
@@ -14,7 +16,7 @@ func ruleOfCt(name string, direction ...byte) []byte {
 		attr(nftaRuleExpressions|nested, attr(1|nested, append(
 			attr(nftaExprName, []byte(name+"\x00")...),
 			attr(nftaExprData|nested, append(attr(2, 0, 0, 0, 5), attr(nftaCtDirection, direction...)...)...)...)...)...),
-	)[nlmsgHeader:]
+	)[nfnl.HeaderSize:]
 }
 
 func TestDirectionIsMended(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 func rulePayload() []byte {
@@ -13,7 +15,7 @@ func rulePayload() []byte {
 		attr(nftaRuleExpressions|nested, append(
 			attr(1|nested, append(attr(nftaExprName, []byte("socket\x00")...), attr(2|nested)...)...),
 			attr(1|nested, attr(nftaExprName, []byte("cmp\x00")...)...)...)...),
-	)[nlmsgHeader:]
+	)[nfnl.HeaderSize:]
 }
 
 func TestDecodeNames(t *testing.T) {

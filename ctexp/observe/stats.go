@@ -44,6 +44,20 @@ func (s *Stats) counts() []namedCount {
 	}
 }
 
+// statOf returns the counts by their attributes (include/uapi/linux/netfilter/nfnetlink_conntrack.h, enum
+// ctattr_stats_cpu); what is nil, Linux has stopped counting before 5.10.
+func (s *Stats) statOf() []*uint64 {
+	return []*uint64{
+		2: &s.Found, 4: &s.Invalid, 8: &s.Insert, 9: &s.InsertFailed, 10: &s.Drop, 11: &s.EarlyDrop, 12: &s.Error,
+		13: &s.SearchRestart, 14: &s.ClashResolve, 15: &s.ChainTooLong,
+	}
+}
+
+// expectStatOf is statOf of enum ctattr_expect_stats.
+func (s *Stats) expectStatOf() []*uint64 {
+	return []*uint64{1: &s.ExpectNew, 2: &s.ExpectCreate, 3: &s.ExpectDelete}
+}
+
 // Sub returns what was counted between before and s, which are of the same Observer.
 func (s Stats) Sub(before Stats) Stats {
 	subtract(s.counts(), before.counts())

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/ctexp/go-ctexp/internal/ctnl"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 // Stats returns what the kernel's statistics of conntrack have counted since the Observer was opened. Where the kernel
@@ -35,20 +35,20 @@ func (o *Observer) stats(ctx context.Context) (Stats, error) {
 }
 
 // readKnownStats is readStats for those who need no others than the counts that are known.
-func readKnownStats(conn *ctnl.Conn) (Stats, error) {
+func readKnownStats(conn *nfnl.Conn) (Stats, error) {
 	s, _, err := readStats(conn)
 	return s, err
 }
 
 // readStats reads the statistics of the namespace that conn belongs to; those of a namespace begin at zero. unknown is
 // the first count that is not known.
-func readStats(conn *ctnl.Conn) (s Stats, unknown *ctnl.UnknownError, err error) {
+func readStats(conn *nfnl.Conn) (s Stats, unknown *nfnl.UnknownError, err error) {
 	for _, of := range []struct {
-		dump   ctnl.Dump
+		dump   nfnl.Dump
 		counts []*uint64
-	}{{ctnl.DumpStats, s.statOf()}, {ctnl.DumpExpectStats, s.expectStatOf()}} {
+	}{{nfnl.DumpStats, s.statOf()}, {nfnl.DumpExpectStats, s.expectStatOf()}} {
 		err := conn.Dump(of.dump, func(body []byte, at int) error {
-			u, err := addStats(of.counts, body, at)
+			u, err := nfnl.AddStats(of.counts, body, at)
 			if unknown == nil {
 				unknown = u
 			}

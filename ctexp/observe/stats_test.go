@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 func TestStatsAreSubtractedAndPrinted(t *testing.T) {
@@ -24,5 +26,38 @@ func TestStatsAreSubtractedAndPrinted(t *testing.T) {
 	}
 	if d := before.Sub(after); d != (Stats{}) {
 		t.Errorf("the wrong way round: %v", d)
+	}
+}
+
+// cpuStats is the body of a message about one CPU.
+func cpuStats(attrs ...[]byte) []byte {
+	b := []byte{0, 0, 0, 1}
+	for _, a := range attrs {
+		b = append(b, a...)
+	}
+	return b
+}
+
+func TestStatsOfAllCPUsAreAdded(t *testing.T) {
+	t.Parallel()
+	var got Stats
+	for range 2 {
+		var attrs [][]byte
+		for typ := byte(1); typ <= 15; typ++ {
+			attrs = append(attrs, attr(uint16(typ), 0, 0, 1, typ))
+		}
+		if unknown, err := nfnl.AddStats(got.statOf(), cpuStats(attrs...), 16); unknown != nil || err != nil {
+			t.Fatal(unknown, err)
+		}
+		if unknown, err := nfnl.AddStats(got.expectStatOf(), cpuStats(attr(1, 0, 0, 0, 1), attr(2, 0, 0, 0, 2), attr(3, 0, 0, 0, 3)), 16); unknown != nil || err != nil {
+			t.Fatal(unknown, err)
+		}
+	}
+	want := Stats{
+		Found: 516, Invalid: 520, Insert: 528, InsertFailed: 530, Drop: 532, EarlyDrop: 534, Error: 536, SearchRestart: 538,
+		ClashResolve: 540, ChainTooLong: 542, ExpectNew: 2, ExpectCreate: 4, ExpectDelete: 6,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -11,13 +11,13 @@ type ruleKey struct {
 	handle uint64
 }
 
-func ruleOf(m traced) ruleKey { return ruleKey{m.family, m.table, m.handle} }
+func ruleOf(m traced) ruleKey { return ruleKey{m.Family, m.Table, m.Handle} }
 
 // stepTexts returns the texts of the rules of all tables that messages are about.
 func (o *Observer) stepTexts(ctx context.Context, kept []tracedAt) (map[ruleKey]string, error) {
 	met := map[chainOf]bool{}
 	for _, m := range kept {
-		met[chainOf{family: m.family, table: m.table}] = true
+		met[chainOf{family: m.Family, table: m.Table}] = true
 	}
 	tables, err := o.nftTables()
 	if err != nil {

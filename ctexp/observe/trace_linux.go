@@ -2,7 +2,6 @@ package observe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -10,13 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/mmsg"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
 // traceWatch keeps what the kernel tells of traced packets.
 type traceWatch struct {
-	*pump
-	links map[int32]string // under pump.mu
+	*mmsg.Pump
+	links map[int32]string // with the Pump locked
 	log   tracelog
 }
 
@@ -25,21 +26,12 @@ const traceBuffer = 8 << 20
 
 // watchTrace must be called on a thread in the namespace.
 func watchTrace() (*traceWatch, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
+	conn, err := nfnl.Listen(traceBuffer, nfnl.DropOwnTrace(), unix.NFNLGRP_NFTRACE)
 	if err != nil {
-		return nil, fmt.Errorf("open socket for the trace: %w", err)
-	}
-	if err := errors.Join(
-		attach(fd, traceFilter()),
-		enlarge(fd, traceBuffer),
-		unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}),
-		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, unix.NFNLGRP_NFTRACE),
-	); err != nil {
-		_ = unix.Close(fd)
 		return nil, fmt.Errorf("subscribe to the trace: %w", err)
 	}
 	w := &traceWatch{links: map[int32]string{0: ""}, log: tracelog{limit: maxTraced}}
-	if w.pump, err = startPump(fd, "trace", w.read); err != nil {
+	if w.Pump, err = conn.Pump("trace", w.read); err != nil {
 		return nil, err
 	}
 	return w, nil
@@ -47,7 +39,7 @@ func watchTrace() (*traceWatch, error) {
 
 // read keeps what is queued.
 func (w *traceWatch) read(fd int, _ bool) error {
-	return receiveAll(fd, "the trace", w.log.overrun, w.log.add)
+	return readDatagrams(fd, "the trace", w.log.overrun, w.log.add)
 }
 
 // Trace returns which rules each traced packet met since the Observer was opened until the iteration begins, in the order
@@ -67,7 +59,7 @@ func (o *Observer) traced(ctx context.Context) ([]Step, lostSteps, error) {
 		return nil, lostSteps{}, err
 	}
 	defer release()
-	if err := o.trace.drain(); err != nil {
+	if err := o.trace.Drain(); err != nil {
 		return nil, lostSteps{}, err
 	}
 	kept, heard, lost := o.trace.log.snapshot()
@@ -80,7 +72,7 @@ func (o *Observer) traced(ctx context.Context) ([]Step, lostSteps, error) {
 	}
 	var frames []Frame
 	if o.capture != nil {
-		if err := o.capture.drain(); err != nil {
+		if err := o.capture.Drain(); err != nil {
 			return nil, lost, err
 		}
 		frames, _ = o.capture.log.snapshot()
@@ -90,9 +82,9 @@ func (o *Observer) traced(ctx context.Context) ([]Step, lostSteps, error) {
 
 // link returns the name of a link; "" for none.
 func (w *traceWatch) link(index int32) (name string) {
-	_ = w.control(func(fd int) error {
-		w.mu.Lock()
-		defer w.mu.Unlock()
+	_ = w.Control(func(fd int) error {
+		w.Lock()
+		defer w.Unlock()
 		known, ok := w.links[index]
 		if !ok {
 			known = linkName(fd, index)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
@@ -19,6 +20,9 @@ type tracelog struct {
 	heard bool              // there was a message at all
 	lost  lostSteps
 }
+
+// traced is a message about a traced packet.
+type traced nfnl.Trace
 
 // tracedAt is a message and when it was read.
 type tracedAt struct {
@@ -51,14 +55,8 @@ const maxTraced = 500_000
 func (l *tracelog) add(datagram []byte, now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return messages(datagram, func(typ uint16, at int, body []byte) error {
-		if typ != msgNFTTrace {
-			return nil
-		}
-		m, err := decodeTraced(body, at)
-		if err != nil {
-			return err
-		}
+	return nfnl.EachTrace(datagram, func(t nfnl.Trace) error {
+		m := traced(t)
 		l.heard = true
 		if m.isOurs() && !m.begins() {
 			return nil
@@ -67,8 +65,8 @@ func (l *tracelog) add(datagram []byte, now time.Time) error {
 			l.lost.beyond++
 			return nil
 		}
-		m.table, m.chain, m.to = l.name(m.table), l.name(m.chain), l.name(m.to)
-		m.network, m.transport = bytes.Clone(m.network), bytes.Clone(m.transport)
+		m.Table, m.Chain, m.To = l.name(m.Table), l.name(m.Chain), l.name(m.To)
+		m.Network, m.Transport = bytes.Clone(m.Network), bytes.Clone(m.Transport)
 		l.kept = append(l.kept, tracedAt{m, now})
 		return nil
 	})
@@ -99,15 +97,15 @@ func (l *tracelog) snapshot() (kept []tracedAt, heard bool, lost lostSteps) {
 	return l.kept[:len(l.kept):len(l.kept)], l.heard, l.lost
 }
 
-func (t traced) isOurs() bool { return t.table == ours.Table }
+func (t traced) isOurs() bool { return t.Table == ours.Table }
 
 // begins reports whether the message is that of the rule by which netnsenv has a packet traced.
 func (t traced) begins() bool {
-	return t.isOurs() && strings.HasPrefix(t.chain, ours.TracePrefix) && t.typ == traceRule && t.handle != 0
+	return t.isOurs() && strings.HasPrefix(t.Chain, ours.TracePrefix) && t.Type == nfnl.TraceRule && t.Handle != 0
 }
 
 // isEnd reports whether the message says no more than that a chain has no further rule, as the kernel does before it tells
 // the policy or the return (net/netfilter/nf_tables_core.c, nft_do_chain).
 func (t traced) isEnd() bool {
-	return t.typ == traceRule && t.handle == 0 && t.verdict == verdictContinue
+	return t.Type == nfnl.TraceRule && t.Handle == 0 && t.Verdict == nfnl.VerdictContinue
 }

@@ -3,6 +3,7 @@ package observe
 import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 // tracer tells which packet a message is about. The kernel's number of a packet is made of the address of its buffer, which
@@ -34,9 +35,9 @@ type chainOf struct {
 // packet returns the packet of the next message. A new one begins where netnsenv's rule says so; without it where the
 // number is new or a base chain is met for the second time, in which the kernel tells the headers anew.
 func (t *tracer) packet(m traced) *tracedPacket {
-	p := t.latest[m.id]
-	chain := chainOf{m.family, m.table, m.chain}
-	enters := len(m.network) > 0
+	p := t.latest[m.ID]
+	chain := chainOf{m.Family, m.Table, m.Chain}
+	enters := len(m.Network) > 0
 	switch {
 	case p == nil, m.begins(), !p.begun && enters && p.seen[chain]:
 		p = &tracedPacket{n: len(t.packets), begun: m.begins(), seen: map[chainOf]bool{}}
@@ -44,17 +45,17 @@ func (t *tracer) packet(m traced) *tracedPacket {
 		if t.latest == nil {
 			t.latest = map[uint32]*tracedPacket{}
 		}
-		t.latest[m.id] = p
+		t.latest[m.ID] = p
 	}
 	if enters {
 		p.seen[chain] = true
-		p.state, p.status = m.state, m.status // with the headers, and with no other message
+		p.state, p.status = m.State, m.Status // with the headers, and with no other message
 		if p.header == nil {
-			p.header, p.in, p.out = packetHead(m.network, m.transport), m.in, m.out
+			p.header, p.in, p.out = packetHead(m.Network, m.Transport), m.In, m.Out
 		}
 	}
 	if p.out == 0 {
-		p.out = m.out
+		p.out = m.Out
 	}
 	p.dropped = p.dropped || m.drops()
 	return p
@@ -78,10 +79,10 @@ func (p *tracedPacket) link() int32 {
 
 // drops reports whether it is the end of the packet.
 func (t traced) drops() bool {
-	if t.typ == tracePolicy {
-		return t.policy == 0
+	if t.Type == nfnl.TracePolicy {
+		return t.Policy == 0
 	}
-	return t.verdict >= 0 && t.verdict&0xff == 0
+	return t.Verdict >= 0 && t.Verdict&0xff == 0
 }
 
 // packetHead returns the beginning of a packet from its headers. Of the network header the kernel tells 40 bytes at most:

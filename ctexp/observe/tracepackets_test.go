@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/internal/header"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
@@ -18,9 +19,9 @@ func tcpHead(port byte) (network, transport []byte) {
 
 // met is a message at a rule of the user's table; the first of a base chain has headers.
 func met(id uint32, chain string, port byte) traced {
-	m := traced{family: 2, table: "u", chain: chain, typ: traceRule, handle: 1, verdict: verdictContinue, id: id, in: 2}
+	m := traced{Family: 2, Table: "u", Chain: chain, Type: nfnl.TraceRule, Handle: 1, Verdict: nfnl.VerdictContinue, ID: id, In: 2}
 	if port != 0 {
-		m.network, m.transport = tcpHead(port)
+		m.Network, m.Transport = tcpHead(port)
 	}
 	return m
 }
@@ -28,7 +29,7 @@ func met(id uint32, chain string, port byte) traced {
 // begin is the message by which netnsenv's trace begins.
 func begin(id uint32, port byte) traced {
 	m := met(id, ours.TracePrefix+"prerouting", port)
-	m.table, m.family = ours.Table, 1
+	m.Table, m.Family = ours.Table, 1
 	return m
 }
 
@@ -72,7 +73,7 @@ func TestStepsHaveTheTimesOfTheirFrames(t *testing.T) {
 	for _, m := range kept {
 		log = append(log, tracedAt{m, time.Unix(99, 0)})
 	}
-	steps := makeSteps(log, frames, func(int32) string { return "tun0" }, func(m traced) string { return "of " + m.chain })
+	steps := makeSteps(log, frames, func(int32) string { return "tun0" }, func(m traced) string { return "of " + m.Chain })
 	want := []string{
 		"2 #1 ip u pre rule of pre (verdict continue)",
 		"3 #2 ip u pre rule of pre (verdict continue)",
@@ -94,7 +95,7 @@ func TestDroppedAnswersHaveNoFrame(t *testing.T) {
 	packet := append(network, transport...)
 	own := func(id uint32, verdict int32) tracedAt {
 		m := met(id, "out", 1)
-		m.in, m.out, m.verdict = 0, 2, verdict
+		m.In, m.Out, m.Verdict = 0, 2, verdict
 		return tracedAt{m, time.Unix(99, 0)}
 	}
 	frames := []Frame{{Time: time.Unix(1, 0), Link: "tun0", Dir: Out, Packet: packet}}

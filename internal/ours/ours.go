@@ -21,8 +21,8 @@ const (
 	FarPrefix = "far."
 	// FillerZone is the conntrack zone of the filler that leaves just so much room in the table.
 	FillerZone uint16 = 65535
-	// TablePort is the netlink port by which an Env writes many entries at once. The UPDATE events that come of it are those
-	// of Age alone, and an observer passes them over. The kernel itself gives ports up to 4194304, the most a process id can
-	// be, and negative ones (net/netlink/af_netlink.c, netlink_autobind).
-	TablePort uint32 = 0x63746578
+	// AgePort is the netlink port of the socket by which Age writes times. Observers pass the UPDATE events over that it
+	// causes. The kernel itself gives ports up to 4194304, the most a process id can be, and negative ones
+	// (net/netlink/af_netlink.c, netlink_autobind).
+	AgePort uint32 = 0x63746578
 )

@@ -1,0 +1,157 @@
+package nfnl
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// AttributeSize is the size of struct nlattr.
+const AttributeSize = 4
+
+// The upper bits of an attribute's type (include/uapi/linux/netlink.h, NLA_F_NESTED and NLA_TYPE_MASK).
+const (
+	flagNested = 1 << 15
+	typeMask   = 1<<14 - 1
+)
+
+// Attributes calls f for each netlink attribute in b with its type, where its value lies in the message, and its value,
+// which shares memory with b. Where b begins in the message is for errors, which name the offset.
+func Attributes(b []byte, at int, f func(typ uint16, at int, v []byte) error) error {
+	for len(b) > 0 {
+		if len(b) < AttributeSize {
+			return fmt.Errorf("netlink attribute at offset %d: %d bytes are shorter than its header", at, len(b))
+		}
+		n := int(binary.NativeEndian.Uint16(b))
+		if n < AttributeSize || n > len(b) {
+			return fmt.Errorf("netlink attribute at offset %d: length %d, %d bytes are there", at, n, len(b))
+		}
+		if err := f(binary.NativeEndian.Uint16(b[2:])&typeMask, at+AttributeSize, b[AttributeSize:n]); err != nil {
+			return err
+		}
+		padded := min((n+3)&^3, len(b))
+		b, at = b[padded:], at+padded
+	}
+	return nil
+}
+
+// CString returns a string up to its NUL, which not all strings of the kernel have.
+func CString(v []byte) string {
+	s, _, _ := bytes.Cut(v, []byte{0})
+	return string(s)
+}
+
+// value is the value of an attribute.
+type value struct {
+	typ uint16
+	at  int // offset in the datagram
+	b   []byte
+}
+
+// check returns an error unless the value has n bytes.
+func (v value) check(n int) error {
+	if len(v.b) != n {
+		return fmt.Errorf("netlink attribute of type %d, value at offset %d: %d bytes, want %d", v.typ, v.at, len(v.b), n)
+	}
+	return nil
+}
+
+func (v value) u8(to *uint8) error {
+	if err := v.check(1); err != nil {
+		return err
+	}
+	*to = v.b[0]
+	return nil
+}
+
+func (v value) u16(to *uint16) error {
+	if err := v.check(2); err != nil {
+		return err
+	}
+	*to = binary.BigEndian.Uint16(v.b)
+	return nil
+}
+
+func (v value) u32(to *uint32) error {
+	if err := v.check(4); err != nil {
+		return err
+	}
+	*to = binary.BigEndian.Uint32(v.b)
+	return nil
+}
+
+func (v value) s32(to *int32) error {
+	if err := v.check(4); err != nil {
+		return err
+	}
+	*to = int32(binary.BigEndian.Uint32(v.b))
+	return nil
+}
+
+func (v value) u64(to *uint64) error {
+	if err := v.check(8); err != nil {
+		return err
+	}
+	*to = binary.BigEndian.Uint64(v.b)
+	return nil
+}
+
+// seconds reads a number of seconds.
+func (v value) seconds(to *time.Duration) error {
+	var n uint32
+	err := v.u32(&n)
+	*to = time.Duration(n) * time.Second
+	return err
+}
+
+// time reads nanoseconds since 1970. Zero and what is too large for a time.Time leave the time as it is.
+func (v value) time(to *time.Time) error {
+	var n uint64
+	err := v.u64(&n)
+	if n != 0 && int64(n) > 0 {
+		*to = time.Unix(0, int64(n))
+	}
+	return err
+}
+
+// UnknownError says that a message of the kernel has an attribute that this package does not know, as later kernels may
+// add. What it knows is decoded all the same, except in a tuple, which in part would name another flow.
+type UnknownError struct {
+	Among  string // what the attribute belongs to
+	Type   uint16
+	Offset int // of its value in the datagram
+}
+
+// Error says which attribute and where.
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("netlink attribute of type %d, value at offset %d: unknown among those of the %s", e.Type, e.Offset, e.Among)
+}
+
+func (v value) unknown(among string) *UnknownError {
+	return &UnknownError{Among: among, Type: v.typ, Offset: v.at}
+}
+
+// unknowns keeps the first attribute that is unknown.
+type unknowns struct{ first *UnknownError }
+
+func (u *unknowns) add(v value, among string) { u.first = cmp.Or(u.first, v.unknown(among)) }
+
+// errUnknown is what the function given to each returns for an attribute that it does not know.
+var errUnknown = errors.New("unknown attribute")
+
+// each calls f for each attribute in b. Where f returns errUnknown, the attribute is one that is unknown among those of
+// something, which is no error.
+func (u *unknowns) each(b []byte, at int, among string, f func(v value) error) error {
+	return Attributes(b, at, func(typ uint16, at int, b []byte) error {
+		v := value{typ, at, b}
+		err := f(v)
+		if err == errUnknown {
+			u.add(v, among)
+			return nil
+		}
+		return err
+	})
+}

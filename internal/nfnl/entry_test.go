@@ -1,0 +1,248 @@
+package nfnl_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
+)
+
+// attr is a netlink attribute. Its children, if it has any, lie in its value.
+func attr(typ uint16, value ...[]byte) []byte {
+	v := bytes.Join(value, nil)
+	b := binary.NativeEndian.AppendUint16(nil, uint16(4+len(v)))
+	b = binary.NativeEndian.AppendUint16(b, typ)
+	b = append(b, v...)
+	return append(b, make([]byte, -len(v)&3)...)
+}
+
+func u8(v uint8) []byte   { return []byte{v} }
+func u16(v uint16) []byte { return binary.BigEndian.AppendUint16(nil, v) }
+func u32(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
+func u64(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }
+
+// nested is the flag of attributes that have children.
+const nested = 1 << 15
+
+// tupleMessage is an attribute with a tuple of IPv4, and more inside of it.
+func tupleMessage(typ uint16, src, dst string, proto byte, sport, dport uint16, more ...[]byte) []byte {
+	return attr(typ|nested, append([][]byte{
+		attr(1|nested, attr(1, []byte(src)), attr(2, []byte(dst))),
+		attr(2|nested, attr(1, u8(proto)), attr(2, u16(sport)), attr(3, u16(dport))),
+	}, more...)...)
+}
+
+const (
+	client = "\xc6\x12\x00\x02" // 198.18.0.2
+	server = "\xc0\x00\x02\x01" // 192.0.2.1
+)
+
+// body is the body of a netfilter message.
+func body(attrs ...[]byte) []byte {
+	return append([]byte{2, 0, 0, 0}, bytes.Join(attrs, nil)...)
+}
+
+// wholeEntry has everything that the kernel tells of an entry, as it does.
+func wholeEntry() []byte {
+	return body(
+		tupleMessage(1, client, server, 6, 10000, 80, attr(3, u16(7))),
+		tupleMessage(2, server, client, 6, 80, 10000),
+		attr(3, u32(0xe)), // CONFIRMED, ASSURED, SEEN_REPLY
+		attr(7, u32(100)),
+		attr(9|nested, attr(1, u64(2)), attr(2, u64(80))),
+		attr(10|nested, attr(1, u64(3)), attr(2, u64(120)), attr(5)),
+		attr(20|nested, attr(1, u64(1_700_000_000_000_000_001)), attr(2, u64(1_700_000_001_000_000_002)), attr(3)),
+		attr(4|nested, attr(1|nested, attr(1, u8(3)), attr(2, u8(7)), attr(3, u8(8)), attr(4, u8(0x23), u8(0)), attr(5, u8(3), u8(0)))),
+		attr(5|nested, attr(1, []byte("ftp\x00")), attr(2, u8(1))),
+		attr(8, u32(0x2a)),
+		attr(17, u32(1)),
+		attr(19|nested, attr(1, []byte("system_u\x00"))),
+		attr(22, []byte("\x05\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")),
+		tupleMessage(14, client, server, 6, 9999, 21),
+		attr(15|nested, attr(1, u32(1000)), attr(2, u32(0xffffffff)), attr(3, u32(4))),
+		attr(16|nested, attr(1, u32(2000)), attr(2, u32(0)), attr(3, u32(5))),
+		attr(24|nested, attr(1, u32(11)), attr(2, u32(12)), attr(3, u32(13))),
+		attr(12, u32(9)),
+		attr(11, u32(1)),
+		attr(27, u64(1_700_000_002_000_000_003)),
+	)
+}
+
+func TestAllThatTheKernelTellsIsDecoded(t *testing.T) {
+	t.Parallel()
+	event, err := nfnl.DecodeEvent(nfnl.New, append(make([]byte, nfnl.HeaderSize), wholeEntry()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, when := event.Entry, event.Time
+	tcp := tupleOf(nf.TCP, "198.18.0.2:10000", "192.0.2.1:80")
+	want := nf.Entry{
+		Orig: tcp, Reply: tcp.Reverse(), Status: nf.Confirmed | nf.Assured | nf.SeenReply, State: nf.Established,
+		Timeout: 100 * time.Second, Mark: 0x2a, Zone: 7, ZoneDir: nf.Original,
+		Packets: nf.DirCounts{Orig: 2, Reply: 3}, Bytes: nf.DirCounts{Orig: 80, Reply: 120},
+		Labels: "0500000001", Helper: "ftp", ID: 9,
+		TCP: nf.TCPInfo{
+			Orig:  nf.TCPSide{Scale: 7, Flags: nf.WindowScale | nf.SACKPerm | nf.MaxACKSet},
+			Reply: nf.TCPSide{Scale: 8, Flags: nf.WindowScale | nf.SACKPerm},
+		},
+		Start: time.Unix(1_700_000_000, 1), Stop: time.Unix(1_700_000_001, 2),
+		SeqAdjust: nf.DirSeqShift{
+			Orig: nf.SeqShift{Position: 1000, Before: -1, After: 4}, Reply: nf.SeqShift{Position: 2000, After: 5},
+		},
+		SynProxy: nf.SynProxy{ISN: 11, ITS: 12, TSOffset: 13},
+		Master:   tupleOf(nf.TCP, "198.18.0.2:9999", "192.0.2.1:21"),
+		SecCtx:   "system_u",
+	}
+	if diff := cmp.Diff(want, got, comparable); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if want := time.Unix(1_700_000_002, 3); !when.Equal(want) {
+		t.Errorf("when: got %v, want %v", when, want)
+	}
+}
+
+func TestStatesOfOtherProtocolsHaveNames(t *testing.T) {
+	t.Parallel()
+	for want, info := range map[string][]byte{
+		"COOKIE_WAIT": attr(3|nested, attr(1, u8(2)), attr(2, u32(1)), attr(3, u32(2))),
+		"OPEN":        attr(2|nested, attr(1, u8(4)), attr(2, u8(0)), attr(3, u64(1)), attr(4)),
+		"STATE_77":    attr(3|nested, attr(1, u8(77))),
+	} {
+		e, unknown, err := nfnl.DecodeWhole(body(attr(4|nested, info)), 16)
+		if e.OtherState != want || unknown != nil || err != nil {
+			t.Errorf("got %q, %v, %v; want %q", e.OtherState, unknown, err, want)
+		}
+	}
+}
+
+// A later kernel may tell more: the rest is decoded, and it is said where something was passed over.
+func TestUnknownAttributesAreTold(t *testing.T) {
+	t.Parallel()
+	mark := attr(8, u32(5))
+	for name, c := range map[string]struct {
+		attrs [][]byte
+		want  string
+	}{
+		"of the entry":    {[][]byte{attr(99, u32(1)), mark}, "netlink attribute of type 99, value at offset 24: unknown among those of the entry"},
+		"of the helper":   {[][]byte{mark, attr(5|nested, attr(3, u8(1)))}, "netlink attribute of type 3, value at offset 36: unknown among those of the helper"},
+		"of the counters": {[][]byte{mark, attr(9|nested, attr(9, u8(1)))}, "netlink attribute of type 9, value at offset 36: unknown among those of the counters"},
+		"of TCP":          {[][]byte{mark, attr(4|nested, attr(1|nested, attr(6, u8(1))))}, "netlink attribute of type 6, value at offset 40: unknown among those of the state of TCP"},
+		"the first":       {[][]byte{mark, attr(98), attr(99)}, "netlink attribute of type 98, value at offset 32: unknown among those of the entry"},
+	} {
+		e, unknown, err := nfnl.DecodeWhole(body(c.attrs...), 16)
+		if err != nil || unknown == nil || unknown.Error() != c.want || e.Mark != 5 {
+			t.Errorf("%s: got mark %d, %v, %v; want %s", name, e.Mark, unknown, err, c.want)
+		}
+		if _, err := nfnl.DecodeEntry(body(c.attrs...), 16); err != nil {
+			t.Errorf("%s: passed over: %v", name, err)
+		}
+	}
+}
+
+// A tuple of which a part is unknown names another flow, perhaps.
+func TestUnknownPartOfATupleIsAnError(t *testing.T) {
+	t.Parallel()
+	_, _, err := nfnl.DecodeWhole(body(attr(1|nested, attr(1|nested, attr(5, u8(1))))), 16)
+	var unknown *nfnl.UnknownError
+	if !errors.As(err, &unknown) || unknown.Offset != 32 {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Whatever is cut off and whatever has another size: an error that names an offset, or an entry; no panic.
+func TestCutEntriesNameAnOffset(t *testing.T) {
+	t.Parallel()
+	b := wholeEntry()
+	for n := range len(b) {
+		if _, _, err := nfnl.DecodeWhole(b[:n], 16); err != nil && !strings.Contains(err.Error(), "offset") {
+			t.Errorf("%d of %d bytes: %v", n, len(b), err)
+		}
+	}
+	for typ := range uint16(28) {
+		if _, _, err := nfnl.DecodeWhole(body(attr(typ, []byte{9, 9, 9, 9, 9})), 16); err != nil && !strings.Contains(err.Error(), "offset") {
+			t.Errorf("type %d: %v", typ, err)
+		}
+	}
+}
+
+// Of how an entry ended, DecodeEnd tells the same as DecodeWhole, and nothing else.
+func TestEndOfAnEntry(t *testing.T) {
+	t.Parallel()
+	msg := body(
+		tupleMessage(1, client, server, 6, 10000, 80),
+		attr(3, u32(0xe)),
+		attr(4|nested, attr(1|nested, attr(1, u8(uint8(nf.TimeWait))))),
+		attr(7, u32(258)), attr(8, u32(5)), attr(18, u16(65535)), attr(99, u8(1)),
+	)
+	got, err := nfnl.DecodeEnd(msg, 16)
+	want := nf.Entry{
+		Status: nf.Confirmed | nf.SeenReply | nf.Assured, State: nf.TimeWait, Timeout: 258 * time.Second, Zone: 65535,
+	}
+	if diff := cmp.Diff(want, got, comparable); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestEndSaysWhereItIsGarbage(t *testing.T) {
+	t.Parallel()
+	for want, b := range map[string][]byte{
+		"offset 16: 3 bytes are shorter":            {2, 0, 0},
+		"offset 20: 2 bytes are shorter":            append(body(), 4, 0),
+		"offset 28: length 9, 4 bytes are there":    append(body(attr(18, u16(1))), binary.NativeEndian.AppendUint32(nil, 9)...),
+		"offset 24: length 3, 4 bytes are there":    body(attr(4, binary.NativeEndian.AppendUint32(nil, 3))),
+		"value at offset 24: 1 bytes, want 4":       body(attr(3, u8(1))),
+		"type 18, value at offset 24: 4 bytes, wan": body(attr(18, u32(1))),
+	} {
+		if _, err := nfnl.DecodeEnd(b, 16); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+func FuzzDecodeEntry(f *testing.F) {
+	f.Add(wholeEntry())
+	f.Add(wholeExpectation())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, _, err := nfnl.DecodeWhole(b, 16)
+		end, endErr := nfnl.DecodeEnd(b, 16)
+		if err == nil && (endErr != nil || end.Status != e.Status || end.State != e.State || end.Timeout != e.Timeout) {
+			t.Errorf("%x: end %v, %v of %v", b, end, endErr, e)
+		}
+		_, _, err2 := nfnl.DecodeWholeExpectation(b, 16)
+		for _, err := range []error{err, err2} {
+			if err != nil && !strings.Contains(err.Error(), "offset") {
+				t.Errorf("%x: %v", b, err)
+			}
+		}
+	})
+}
+
+func BenchmarkDecodeEntry(b *testing.B) {
+	msg := wholeEntry()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := nfnl.DecodeEntry(msg, 16); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecodeEnd(b *testing.B) {
+	msg := body(
+		tupleMessage(1, client, server, 6, 10000, 80), tupleMessage(2, server, client, 6, 80, 10000), attr(3, u32(0xe)),
+		attr(7, u32(100)), attr(4|nested, attr(1|nested, attr(1, u8(2)))),
+	)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := nfnl.DecodeEnd(msg, 16); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package nfnl
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// EventKind is what an Event tells (include/uapi/linux/netfilter/nfnetlink_compat.h, NF_NETLINK_CONNTRACK_NEW and so on).
+type EventKind uint8
+
+// The kinds of events; zero is none.
+const (
+	New           EventKind = iota + 1 // an entry was confirmed, or made by netlink
+	Update                             // an entry has changed
+	Destroy                            // an entry is gone
+	ExpectNew                          // an expectation was made
+	ExpectDestroy                      // an expectation is gone
+)
+
+// Event is one thing that happened to the conntrack table.
+type Event struct {
+	Kind    EventKind
+	Time    time.Time      // when it happened, where the kernel tells (since 6.14), else zero
+	Entry   nf.Entry       // of the first three kinds
+	Expect  nf.Expectation // of the others
+	Unknown *UnknownError  // the first unknown attribute that was passed over; nil if there is none
+}
+
+// KindOf returns the kind of the event that a message is, headers included, from its header alone. asked is the netlink port
+// of the socket whose request has caused the event, or zero. Of other messages the kind is zero.
+func KindOf(msg []byte) (kind EventKind, asked uint32, err error) {
+	if len(msg) < HeaderSize+GenSize {
+		return 0, 0, fmt.Errorf("conntrack event of %d bytes: shorter than its header", len(msg))
+	}
+	if n := binary.NativeEndian.Uint32(msg); uint64(n) != uint64(len(msg)) {
+		return 0, 0, fmt.Errorf("conntrack event says that it has %d bytes, and has %d", n, len(msg))
+	}
+	switch binary.NativeEndian.Uint16(msg[typeOffset:]) {
+	case msgEntryNew:
+		// Which of the two it is, the flags tell (net/netfilter/nf_conntrack_netlink.c, ctnetlink_conntrack_event).
+		kind = Update
+		if binary.NativeEndian.Uint16(msg[flagsOffset:])&(flagCreate|flagExcl) != 0 {
+			kind = New
+		}
+	case msgEntryDelete:
+		kind = Destroy
+	case msgExpectNew:
+		kind = ExpectNew
+	case msgExpectDelete:
+		kind = ExpectDestroy
+	}
+	return kind, binary.NativeEndian.Uint32(msg[portOffset:]), nil
+}
+
+// EventBody returns the body of an event for DecodeEntry and DecodeEnd, and where it lies.
+func EventBody(msg []byte) (body []byte, at int) { return msg[HeaderSize:], HeaderSize }
+
+// DecodeEvent decodes the body of an event of a kind, see KindOf.
+func DecodeEvent(kind EventKind, msg []byte) (Event, error) {
+	e := Event{Kind: kind}
+	body, at := EventBody(msg)
+	var err error
+	switch kind {
+	case ExpectNew, ExpectDestroy:
+		e.Expect, e.Unknown, err = DecodeWholeExpectation(body, at)
+	default:
+		var d entryDecoder
+		err = d.decode(body, at)
+		e.Entry, e.Time, e.Unknown = d.e, d.when, d.first
+	}
+	return e, err
+}

@@ -1,0 +1,116 @@
+package nfnl
+
+import (
+	"time"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// The attributes of an expectation (include/uapi/linux/netfilter/nfnetlink_conntrack.h, enum ctattr_expect and
+// ctattr_expect_nat).
+const (
+	expectMaster   = 1
+	expectTuple    = 2
+	expectMask     = 3
+	expectTimeout  = 4
+	expectID       = 5
+	expectHelpName = 6
+	expectZone     = 7
+	expectFlags    = 8
+	expectClass    = 9
+	expectNAT      = 10
+	expectFunction = 11
+
+	expectNATDir   = 1
+	expectNATTuple = 2
+)
+
+// DecodeExpectation returns the expectation in the body of a message, as DecodeEntry does an entry.
+func DecodeExpectation(body []byte, at int) (nf.Expectation, error) {
+	e, _, err := DecodeWholeExpectation(body, at)
+	return e, err
+}
+
+// DecodeWholeExpectation is DecodeExpectation that also returns the first unknown attribute that it passed over.
+func DecodeWholeExpectation(body []byte, at int) (e nf.Expectation, unknown *UnknownError, err error) {
+	attrs, at, err := Body(body, at)
+	if err != nil {
+		return e, nil, err
+	}
+	var u unknowns
+	err = u.each(attrs, at, "expectation", func(v value) error {
+		switch v.typ {
+		case expectMaster:
+			return v.tuple(&e.Master)
+		case expectTuple:
+			return v.tuple(&e.Tuple)
+		case expectMask:
+			return v.tuple(&e.Mask)
+		case expectTimeout:
+			return v.seconds(&e.Timeout)
+		case expectID:
+			return v.u32(&e.ID)
+		case expectHelpName:
+			e.Helper = CString(v.b)
+		case expectZone:
+			return v.u16(&e.Zone)
+		case expectFlags:
+			return v.u32((*uint32)(&e.Flags))
+		case expectClass:
+			return v.u32(&e.Class)
+		case expectNAT:
+			return u.expectNAT(&e.NAT, v)
+		case expectFunction:
+			e.Function = CString(v.b)
+		default:
+			return errUnknown
+		}
+		return nil
+	})
+	return e, u.first, err
+}
+
+func (u *unknowns) expectNAT(n *nf.ExpectNAT, v value) error {
+	return u.each(v.b, v.at, "expectation's NAT", func(v value) error {
+		switch v.typ {
+		case expectNATDir:
+			var dir uint32
+			err := v.u32(&dir)
+			n.Reply = dir != 0
+			return err
+		case expectNATTuple:
+			return v.tuple(&n.Tuple)
+		}
+		return errUnknown
+	})
+}
+
+// AppendExpectTimeout appends the request that the expectation with x's tuple and zone be over in so many whole seconds.
+func AppendExpectTimeout(b []byte, x nf.Expectation, left time.Duration) []byte {
+	b, start := begin(b, msgExpectNew, 0, x.Tuple.Family())
+	b = appendExpected(b, &x)
+	// The kernel requires these two and then looks at neither (nf_conntrack_netlink.c, ctnetlink_new_expect).
+	b = appendTuple(b, expectMaster, &x.Master, 0)
+	b = appendTuple(b, expectMask, &x.Mask, 0)
+	return end(appendU32(b, expectTimeout, uint32(left/time.Second)), start)
+}
+
+// AppendExpectDelete appends the request to delete the expectation that has x's tuple, its zone and, unless it is zero, its
+// id.
+func AppendExpectDelete(b []byte, x nf.Expectation) []byte {
+	b, start := begin(b, msgExpectDelete, 0, x.Tuple.Family())
+	b = appendExpected(b, &x)
+	if x.ID != 0 {
+		b = appendU32(b, expectID, x.ID)
+	}
+	return end(b, start)
+}
+
+// appendExpected appends what an expectation is found by: its tuple and its zone.
+func appendExpected(b []byte, x *nf.Expectation) []byte {
+	b = appendTuple(b, expectTuple, &x.Tuple, 0)
+	if x.Zone != 0 {
+		b = appendU16(b, expectZone, x.Zone)
+	}
+	return b
+}

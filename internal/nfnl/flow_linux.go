@@ -1,0 +1,54 @@
+package nfnl
+
+import (
+	"github.com/ti-mo/conntrack"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// Flow returns e for ti-mo's Create, Update and Delete. A part of a second in the timeout counts as a whole one. The
+// counters, which only the kernel writes, are left out. Labels that are not hexadecimal panic.
+//
+// A status that is not zero goes to the kernel as it is, which takes it only with Confirmed and without Expected and
+// Dying (net/netfilter/nf_conntrack_netlink.c, ctnetlink_change_status).
+func Flow(e nf.Entry) conntrack.Flow {
+	f := conntrack.Flow{
+		TupleOrig:  flowTuple(e.Orig, zoneIn(&e, nf.Original)),
+		TupleReply: flowTuple(e.Reply, zoneIn(&e, nf.Reply)),
+		Status:     conntrack.Status(e.Status),
+		Timeout:    wholeSeconds(e.Timeout),
+		Mark:       e.Mark,
+		Labels:     labels(e.Labels),
+	}
+	if e.ZoneDir == 0 {
+		f.Zone = e.Zone
+	}
+	if e.Helper != "" {
+		// The kernel wants the NUL (nf_conntrack_netlink.c, help_nla_policy), which ti-mo/conntrack v0.6.0 does not write.
+		f.Helper.Name = e.Helper + "\x00"
+	}
+	if e.State != nf.TCPNone {
+		f.ProtoInfo.TCP = &conntrack.ProtoInfoTCP{State: uint8(e.State)}
+	}
+	return f
+}
+
+func flowTuple(t nf.Tuple, zone uint16) conntrack.Tuple {
+	return conntrack.Tuple{
+		Zone: zone,
+		IP: conntrack.IPTuple{
+			SourceAddress:      t.Src.Addr().Unmap(),
+			DestinationAddress: t.Dst.Addr().Unmap(),
+		},
+		Proto: conntrack.ProtoTuple{
+			Protocol:        uint8(t.Proto),
+			SourcePort:      t.Src.Port(),
+			DestinationPort: t.Dst.Port(),
+			ICMPv4:          t.Proto == nf.ICMP,
+			ICMPv6:          t.Proto == nf.ICMPv6,
+			ICMPID:          t.ICMP.ID,
+			ICMPType:        t.ICMP.Type,
+			ICMPCode:        t.ICMP.Code,
+		},
+	}
+}

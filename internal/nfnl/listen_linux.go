@@ -1,0 +1,82 @@
+package nfnl
+
+import (
+	"errors"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/internal/mmsg"
+)
+
+// Listen opens a socket, in the network namespace of the calling thread, that receives what the kernel sends to groups
+// (unix.NFNLGRP_*) and what the filter lets pass. Its receive buffer has room for so many bytes, or for as many as an ordinary
+// user may have. A Pump reads it.
+func Listen(buffer int, filter []bpf.Instruction, groups ...uint32) (*Conn, error) {
+	c, err := Dial()
+	if err != nil {
+		return nil, err
+	}
+	err = c.sock.SetReadBuffer(buffer)
+	if err == nil && filter != nil {
+		var raw []bpf.RawInstruction
+		if raw, err = bpf.Assemble(filter); err == nil {
+			err = c.sock.SetBPF(raw)
+		}
+	}
+	for _, g := range groups {
+		if err == nil {
+			err = c.sock.JoinGroup(g)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// Pump reads what the socket receives, see mmsg.StartPump. The Conn belongs to the Pump from then on.
+func (c *Conn) Pump(name string, read func(fd int, asked bool) error) (*mmsg.Pump, error) {
+	return mmsg.StartPump(c.sock, name, read)
+}
+
+// ReadAll calls each with the datagrams that are queued at a socket, some at a time, until there are none. It calls overrun
+// where the receive buffer was full: from there on, until the buffer is empty, the kernel has added nothing.
+func ReadAll(fd int, overrun func(), each func(b *mmsg.Buffer, n int) error) error {
+	b := mmsg.GetBuffer()
+	defer b.Free()
+	for {
+		n, err := b.Receive(fd)
+		switch {
+		case err == unix.EAGAIN:
+			return nil
+		case err == unix.ENOBUFS:
+			overrun()
+		case err != nil:
+			return err
+		default:
+			if err := each(b, n); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// BindLog makes the socket the reader of groups of NFLOG, of whole packets with sequence numbers. A group has one reader:
+// where there is another, the error is EBUSY.
+func (c *Conn) BindLog(groups ...uint16) error {
+	var b Batch
+	for _, g := range groups {
+		b.Add(func(b []byte) []byte { return appendLogBind(b, g) })
+	}
+	return c.Send(&b, func(_ int, err unix.Errno) error { return err })
+}
+
+// UnbindLog lets go of groups at once, while a Pump may be reading, and without waiting for an answer.
+func (c *Conn) UnbindLog(groups ...uint16) error {
+	var b []byte
+	for _, g := range groups {
+		b = appendLogUnbind(b, g)
+	}
+	return c.control(func(fd int) error { return send(fd, b) })
+}

@@ -1,0 +1,116 @@
+package nfnl
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// Logged is one packet that NFLOG tells of (net/netfilter/nfnetlink_log.c, __build_packet_message).
+type Logged struct {
+	Prefix  string    // text of the rule or of conntrack
+	Payload []byte    // from the network layer on; shares memory with the message
+	Time    time.Time // zero where the kernel does not tell
+	In, Out int32     // indices of the links, zero if there is none
+	Group   uint16    // of NFLOG
+	Seq     uint32    // number of the packet in its group
+	HasSeq  bool      // whether the kernel tells Seq
+}
+
+// The attributes of a logged packet and of the configuration of a group (include/uapi/linux/netfilter/nfnetlink_log.h,
+// enum nfulnl_attr_type and nfulnl_attr_config).
+const (
+	logTimestamp = 3
+	logInDev     = 4 // NFULA_IFINDEX_INDEV
+	logOutDev    = 5
+	logPayload   = 9
+	logPrefix    = 10
+	logSeq       = 12
+
+	logConfigCommand = 1 // NFULA_CFG_CMD
+	logConfigMode    = 2
+	logConfigFlags   = 6
+
+	logBind       = 1 // NFULNL_CFG_CMD_BIND
+	logUnbind     = 2
+	logCopyPacket = 2 // NFULNL_COPY_PACKET
+	logFlagSeq    = 1 // NFULNL_CFG_F_SEQ
+)
+
+// EachLogged calls f for each logged packet of a datagram.
+func EachLogged(datagram []byte, f func(l Logged) error) error {
+	return Messages(datagram, func(h MessageHeader, body []byte, at int) error {
+		if h.Type != msgLogPacket {
+			return nil
+		}
+		l, err := DecodeLogged(body, at)
+		if err != nil {
+			return err
+		}
+		return f(l)
+	})
+}
+
+// DecodeLogged decodes the body of an NFULNL_MSG_PACKET message, which lies at an offset in the datagram that errors
+// name. Attributes that a Logged does not have are passed over.
+func DecodeLogged(body []byte, at int) (l Logged, err error) {
+	attrs, at, err := Body(body, at)
+	if err != nil {
+		return l, err
+	}
+	l.Group = binary.BigEndian.Uint16(body[2:]) // nfgenmsg.res_id
+	err = Attributes(attrs, at, func(typ uint16, at int, b []byte) error {
+		v := value{typ, at, b}
+		switch typ {
+		case logTimestamp:
+			return v.logTime(&l.Time)
+		case logInDev:
+			return v.s32(&l.In)
+		case logOutDev:
+			return v.s32(&l.Out)
+		case logPayload:
+			l.Payload = b
+		case logPrefix:
+			l.Prefix = CString(b)
+		case logSeq:
+			l.HasSeq = true
+			return v.u32(&l.Seq)
+		}
+		return nil
+	})
+	return l, err
+}
+
+// logTime reads struct nfulnl_msg_packet_timestamp. It returns the last nanosecond of the microsecond that the kernel tells,
+// so that what is sorted by time stands behind the frame of the packet, whose time is exact. A time that no clock shows is
+// passed over.
+func (v value) logTime(to *time.Time) error {
+	if err := v.check(16); err != nil {
+		return err
+	}
+	const microseconds, farFuture = 1_000_000, 1 << 33
+	sec, usec := binary.BigEndian.Uint64(v.b), binary.BigEndian.Uint64(v.b[8:])
+	if sec < farFuture && usec < microseconds {
+		*to = time.Unix(int64(sec), int64(usec)*1000+999)
+	}
+	return nil
+}
+
+// appendLogBind appends the request to become the reader of a group, of whole packets with sequence numbers.
+func appendLogBind(b []byte, group uint16) []byte {
+	b, start := beginLogConfig(b, group)
+	b = appendU8(b, logConfigCommand, logBind)
+	b = appendBytes(b, logConfigMode, []byte{0, 0, 0xff, 0xff, logCopyPacket, 0}) // struct nfulnl_msg_config_mode, of 64 KiB
+	return end(appendU16(b, logConfigFlags, logFlagSeq), start)
+}
+
+// appendLogUnbind appends the request to be the reader of a group no longer.
+func appendLogUnbind(b []byte, group uint16) []byte {
+	b, start := beginLogConfig(b, group)
+	return end(appendU8(b, logConfigCommand, logUnbind), start)
+}
+
+func beginLogConfig(b []byte, group uint16) (_ []byte, start int) {
+	b, start = begin(b, msgLogConfig, 0, 0 /* AF_UNSPEC */)
+	binary.BigEndian.PutUint16(b[len(b)-2:], group) // nfgenmsg.res_id
+	return b, start
+}
