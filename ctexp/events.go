@@ -7,7 +7,10 @@ import (
 
 // Events returns what has happened to the conntrack table since New, in the kernel's order: all that the packets of an
 // Inject have done, when it has returned. The test fails if some of it was lost.
-func (x *Experiment) Events() []observe.Event { x.t.Helper(); return askAll(x, "Events", x.Observer.Events) }
+func (x *Experiment) Events() []observe.Event {
+	x.t.Helper()
+	return askAll(x, "Events", x.Observer.Events)
+}
 
 // Life returns what has happened to a flow since New, as observe.Life does:
 //

@@ -28,4 +28,7 @@ func (x *Experiment) ExpectNothing(wants ...inject.Want) {
 
 // Received takes all packets that the host has sent and that nobody has taken yet, those of each link in their order, one
 // link after the other. It does not wait.
-func (x *Experiment) Received() []inject.Arrival { x.t.Helper(); return ask(x, "Received", x.Inbox.Received) }
+func (x *Experiment) Received() []inject.Arrival {
+	x.t.Helper()
+	return ask(x, "Received", x.Inbox.Received)
+}

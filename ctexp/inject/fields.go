@@ -284,20 +284,12 @@ func (l *fieldList) tcp(b []byte) {
 func (l *fieldList) icmp(p nf.Proto, b []byte) {
 	l.add("type", "%d", b[0])
 	l.add("code", "%d", b[1])
-	if query(p, b[0]) {
+	if header.IsQuery(uint8(p), b[0]) {
 		l.add("id", "%d", binary.BigEndian.Uint16(b[4:]))
 		l.add("seq", "%d", binary.BigEndian.Uint16(b[6:]))
 		return
 	}
 	l.add("rest", "%#08x", binary.BigEndian.Uint32(b[4:]))
-}
-
-// query reports whether messages of the type have an identifier and a sequence number.
-func query(p nf.Proto, typ uint8) bool {
-	if p == nf.ICMPv6 {
-		return typ == 128 || typ == 129
-	}
-	return typ == 0 || typ == 8 || typ >= 13 && typ <= 18
 }
 
 func (l *fieldList) sctp(b []byte) {

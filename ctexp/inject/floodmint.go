@@ -14,7 +14,7 @@ import (
 // memory.
 type mint struct {
 	template Packet
-	places   places
+	places   header.Rewriter
 	fields   []minted
 	// The complements of the template's checksums, plus those of the words that vary: what RFC 1624, equation 3, adds the new
 	// words to.
@@ -37,11 +37,11 @@ type minted struct {
 
 // newMint looks whether all values of all fields are there.
 func newMint(template Packet, rules []Vary) (*mint, error) {
-	pl, ok := placesOf(template)
+	pl, ok := header.NewRewriter(template)
 	if !ok {
 		return nil, fmt.Errorf("the template of %d bytes is no packet: it has no whole IPv4 or IPv6 header", len(template))
 	}
-	m := &mint{template: slices.Clone(template), places: pl, sctp: pl.Proto == header.ProtoSCTP && pl.sumSize == 4 && !pl.IsFragment()}
+	m := &mint{template: slices.Clone(template), places: pl, sctp: pl.Proto == header.ProtoSCTP && pl.SumSize == 4 && !pl.IsFragment()}
 	period := uint64(1) // of the rule before
 	next := uint64(1)   // of the rule behind it
 	var before Vary
@@ -82,7 +82,7 @@ func (m *mint) field(v Vary, period uint64) (minted, error) {
 	isAddr := v.Field == VarySrc || v.Field == VaryDst
 	f := minted{
 		at: at, size: size, stride: uint64(max(1, v.Stride)), count: uint64(v.Count), period: period, random: v.Random, seed: v.Seed,
-		inHeader: isAddr && m.places.Version == 4, inTransport: !isAddr || m.places.pseudo,
+		inHeader: isAddr && m.places.Version == 4, inTransport: !isAddr || m.places.SumCoversAddrs,
 	}
 	b := m.template[at : at+size]
 	switch size {
@@ -102,10 +102,10 @@ func (m *mint) takeAway() {
 	if pl.Version == 4 {
 		m.header = uint32(^binary.BigEndian.Uint16(p[header.HeaderSumAt:]))
 	}
-	if pl.sumSize == 2 {
-		m.transport = uint32(^binary.BigEndian.Uint16(p[pl.sum:]))
-		if pl.optional && m.transport == 0xffff { // there is none, and there will be none
-			pl.sumSize = 0
+	if pl.SumSize == 2 {
+		m.transport = uint32(^binary.BigEndian.Uint16(p[pl.SumAt:]))
+		if pl.SumOptional && m.transport == 0xffff { // there is none, and there will be none
+			pl.SumSize = 0
 		}
 	}
 	for _, f := range m.fields {
@@ -143,8 +143,8 @@ func (m *mint) strike(p []byte, i uint64) {
 	switch {
 	case m.sctp:
 		header.SetTransportSum(pl.Proto, nil, pl.Body(p))
-	case pl.sumSize == 2:
-		binary.BigEndian.PutUint16(p[pl.sum:], header.NonZero(pl.Proto, header.Adjust(0xffff, transportSum)))
+	case pl.SumSize == 2:
+		binary.BigEndian.PutUint16(p[pl.SumAt:], header.NonZero(pl.Proto, header.Adjust(0xffff, transportSum)))
 	}
 }
 

@@ -67,8 +67,8 @@ func (f Flood) Recipe() (Recipe, error) {
 	if pl.Version == 4 {
 		r.Header = RecipeSum{At: header.HeaderSumAt, Base: m.header}
 	}
-	if pl.sumSize == 2 {
-		r.Transport = RecipeSum{At: pl.sum, Base: m.transport, NoZero: header.NonZero(pl.Proto, 0) != 0}
+	if pl.SumSize == 2 {
+		r.Transport = RecipeSum{At: pl.SumAt, Base: m.transport, NoZero: header.NonZero(pl.Proto, 0) != 0}
 	}
 	return r, nil
 }

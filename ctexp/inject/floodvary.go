@@ -7,6 +7,7 @@ import (
 	"math/bits"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Vary has one field of the packets of a Flood take several values: Count of them, Stride apart, from the template's own
@@ -48,19 +49,19 @@ func (f VaryField) String() string {
 }
 
 // find returns where a packet has the field, and its size.
-func (f VaryField) find(p []byte, pl *places) (at, size int, err error) {
+func (f VaryField) find(p []byte, pl *header.Rewriter) (at, size int, err error) {
 	switch f {
 	case VarySrc:
 		return pl.SrcAt(), pl.AddrSize(), nil
 	case VaryDst:
 		return pl.DstAt(), pl.AddrSize(), nil
 	case VarySrcPort, VaryDstPort:
-		if !pl.ports {
+		if !pl.HasPorts {
 			return 0, 0, fmt.Errorf("the template, %v, has no ports", nf.Proto(pl.Proto))
 		}
 		return pl.Transport + 2*int(f-VarySrcPort), 2, nil
 	case VaryID:
-		if l4 := pl.Body(p); len(l4) < 8 || !nf.Proto(pl.Proto).IsICMP() || !query(nf.Proto(pl.Proto), l4[0]) {
+		if l4 := pl.Body(p); len(l4) < 8 || !nf.Proto(pl.Proto).IsICMP() || !header.IsQuery(uint8(nf.Proto(pl.Proto)), l4[0]) {
 			return 0, 0, errors.New("the template is no query of ICMP")
 		}
 		return pl.Transport + 4, 2, nil

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // replaying is a Replay on its way.
@@ -70,7 +72,7 @@ func (s *replaying) packet(ctx context.Context, r Recorded) error {
 			len(r.Packet), r.Length)
 	}
 	if s.FixChecksums {
-		fixSums(r.Packet)
+		header.FixSums(r.Packet)
 	}
 	return s.send(ctx, to, name, r)
 }

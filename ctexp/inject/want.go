@@ -7,6 +7,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Want says what a packet should be like that the host under test sends. A field that is zero or nil says nothing, so
@@ -144,7 +145,7 @@ func (w Want) compareICMP(t *table, prefix string, d dissected) {
 	got, there := d.tuple.ICMP, d.icmp != nil
 	addNumber(t, prefix+"icmp type", w.ICMPType, got.Type, there)
 	addNumber(t, prefix+"icmp code", w.ICMPCode, got.Code, there)
-	addNumber(t, prefix+"icmp id", w.ICMPID, got.ID, there && query(d.tuple.Proto, got.Type))
+	addNumber(t, prefix+"icmp id", w.ICMPID, got.ID, there && header.IsQuery(uint8(d.tuple.Proto), got.Type))
 	mtu, ok := d.mtu()
 	addNumber(t, prefix+"mtu", w.MTU, mtu, ok)
 	if w.Gateway.IsValid() {

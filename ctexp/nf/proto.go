@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Proto is an IP protocol number as assigned by IANA. The zero Proto means any where a Match asks for one.
@@ -48,13 +50,7 @@ func protoOf(name string) (Proto, bool) {
 }
 
 // HasPorts reports whether the protocol's header begins with a source and a destination port.
-func (p Proto) HasPorts() bool {
-	switch p {
-	case TCP, UDP, DCCP, SCTP, UDPLite:
-		return true
-	}
-	return false
-}
+func (p Proto) HasPorts() bool { return header.HasPorts(uint8(p)) }
 
 // IsICMP reports whether p is ICMP or ICMPv6, whose tuples have a type, a code and an identifier instead of ports.
 func (p Proto) IsICMP() bool { return p == ICMP || p == ICMPv6 }

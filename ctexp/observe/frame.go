@@ -1,10 +1,7 @@
 package observe
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/gopacket"
@@ -138,31 +135,6 @@ func (f Frame) About() nf.Tuple {
 	return t
 }
 
-// Kinds of links that have the header of Ethernet (include/uapi/linux/if_arp.h); loopback's is all zeros.
-const (
-	arphrdEther    = 1
-	arphrdLoopback = 772
-)
-
-// parts returns what Ethernet has put in front of a packet, with the tag that the kernel has taken out of it
-// (net/core/skbuff.c, skb_vlan_untag), what the packet is, and the packet.
-func (r rawFrame) parts() (ethernet []byte, typ uint16, packet []byte) {
-	network := min(r.network, len(r.bytes))
-	if r.hardware != arphrdEther && r.hardware != arphrdLoopback || len(r.bytes) < header.EthernetSize {
-		return nil, r.protocol, r.bytes[network:]
-	}
-	b := r.bytes
-	if r.tagged {
-		tag := binary.BigEndian.AppendUint16(nil, r.tpid)
-		b = slices.Concat(b[:12], binary.BigEndian.AppendUint16(tag, r.tci), b[12:])
-	}
-	f := header.ParseFrame(b)
-	if f.Cut {
-		return b[:header.EthernetSize], r.protocol, b[header.EthernetSize:]
-	}
-	return b[:f.Payload], f.EtherType, b[f.Payload:]
-}
-
 // SrcMAC returns the address of Ethernet that the frame comes from; zero on links that have none.
 func (f Frame) SrcMAC() nf.MAC { return f.mac(6) }
 
@@ -178,18 +150,3 @@ func (f Frame) mac(at int) nf.MAC {
 
 // VLANs returns the ids of the VLANs that the frame is tagged with, from the outermost.
 func (f Frame) VLANs() []uint16 { return header.ParseFrame(f.Ethernet).VLANs(f.Ethernet) }
-
-// unsummed returns a packet without what differs between the host's own packet in the hooks and the same on the wire: the
-// checksum of its transport header, which may be left to the link, and that of the IPv4 header with the time to live, which
-// a router changes.
-func unsummed(packet []byte) []byte {
-	p := bytes.Clone(packet)
-	v := header.Parse(p)
-	l4 := v.Body(p)
-	at, size := header.SumField(v.Proto, l4)
-	clear(l4[at : at+size])
-	if v.HasAddrs() {
-		header.ClearHop(p)
-	}
-	return p
-}

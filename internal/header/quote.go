@@ -58,3 +58,11 @@ func redirected(b []byte) []byte {
 	}
 	return nil
 }
+
+// IsQuery reports whether messages of a type of ICMP or ICMPv6 have an identifier and a sequence number.
+func IsQuery(proto, typ uint8) bool {
+	if proto == ProtoICMPv6 {
+		return typ == 128 || typ == 129
+	}
+	return typ == 0 || typ == 8 || typ >= 13 && typ <= 18
+}

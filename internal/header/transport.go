@@ -67,3 +67,12 @@ func ParseGRE(b []byte) GRE {
 	}
 	return g
 }
+
+// HasPorts reports whether the header of a protocol begins with a source and a destination port.
+func HasPorts(proto uint8) bool {
+	switch proto {
+	case ProtoTCP, ProtoUDP, ProtoDCCP, ProtoSCTP, ProtoUDPLite:
+		return true
+	}
+	return false
+}
