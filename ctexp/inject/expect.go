@@ -9,7 +9,7 @@ import (
 )
 
 // means reports whether w means the packet. Noise is meant only by a Want that asks for a type of ICMP.
-func (w Want) means(a Arrival) bool {
+func means(w Want, a Arrival) bool {
 	return (w.asksICMP() || !isNoise(a.Packet)) && differing(w.Compare(a)) == 0
 }
 
@@ -38,7 +38,7 @@ func (b *Inbox) Expect(ctx context.Context, w Want) (Arrival, error) {
 		return Arrival{}, err
 	}
 	a, seen, err := b.await(ctx, func(a Arrival) verdict {
-		if w.means(a) {
+		if means(w, a) {
 			return take
 		}
 		return leave
@@ -61,7 +61,7 @@ func (b *Inbox) ExpectNothing(ctx context.Context, wants ...Want) error {
 	return b.expectNone(ctx, "nothing was expected", func(a Arrival) verdict {
 		for _, w := range wants {
 			w.AnyChecksum = true
-			if w.means(a) {
+			if means(w, a) {
 				return refuse
 			}
 		}

@@ -20,7 +20,7 @@ func TestAFileIsReadUpToWhereItIsCutOff(t *testing.T) {
 	t.Parallel()
 	o := binary.LittleEndian
 	for name, parts := range map[string][][]byte{
-		"pcap":   {pcap(o, 0xa1b2c3d4, 262144, 101), pcapPacket(o, 0, 21, ip4), pcapPacket(o, 0, 41, ip6)},
+		"pcap":   {pcapFile(o, 0xa1b2c3d4, 262144, 101), pcapPacket(o, 0, 21, ip4), pcapPacket(o, 0, 41, ip6)},
 		"pcapng": {concat(section(o), iface(o, 101, 0, "tun0")), packet(o, 0, 1, 21, ip4), packet(o, 0, 1, 41, ip6)},
 	} {
 		file := concat(parts...)
@@ -80,9 +80,9 @@ func TestGarbageIsNamed(t *testing.T) {
 		"skipped block":       {concat(section(o), change(block(o, 4, make([]byte, 8)), 16, 4)), "at its end"},
 		"no interface":        {concat(section(o), good), "Interface id 0"},
 		"many interfaces":     {many, "more than 65536 interfaces"},
-		"pcap's version":      {change(pcap(o, 0xa1b2c3d4, 0, 1), 4, 9), "version"},
+		"pcap's version":      {change(pcapFile(o, 0xa1b2c3d4, 0, 1), 4, 9), "version"},
 		"pcap's packet": {
-			concat(pcap(o, 0xa1b2c3d4, 1<<31, 1), change(pcapPacket(o, 0, 1<<30, nil), 8, 1<<30)), "exceeds",
+			concat(pcapFile(o, 0xa1b2c3d4, 1<<31, 1), change(pcapPacket(o, 0, 1<<30, nil), 8, 1<<30)), "exceeds",
 		},
 	} {
 		_, err := readAll(t, bytes.NewReader(c.file))
@@ -122,7 +122,7 @@ func TestMemoryDoesNotGrowWithTheFile(t *testing.T) {
 	data[0] = 0x45
 	const packets = 16_000
 	for name, file := range map[string]*endless{
-		"pcap": {head: pcap(o, 0xa1b2c3d4, 262144, 101), body: pcapPacket(o, 0, len(data), data), times: packets},
+		"pcap": {head: pcapFile(o, 0xa1b2c3d4, 262144, 101), body: pcapPacket(o, 0, len(data), data), times: packets},
 		"pcapng": {
 			head:  concat(section(o), iface(o, 101, 0, "tun0")),
 			body:  concat(block(o, 4, make([]byte, 100)), block(o, 10, make([]byte, 100)), packet(o, 0, 1, len(data), data)),
@@ -148,8 +148,8 @@ func TestMemoryDoesNotGrowWithTheFile(t *testing.T) {
 // Whatever a file has in it, reading it ends, with little memory.
 func FuzzReader(f *testing.F) {
 	for _, o := range orders {
-		f.Add(concat(pcap(o, 0xa1b2c3d4, 100, 1), pcapPacket(o, 0, 35, concat(make([]byte, 12), []byte{8, 0}, ip4))))
-		f.Add(concat(pcap(o, 0xa1b23c4d, 100, 276), pcapPacket(o, 0, 60, make([]byte, 60))))
+		f.Add(concat(pcapFile(o, 0xa1b2c3d4, 100, 1), pcapPacket(o, 0, 35, concat(make([]byte, 12), []byte{8, 0}, ip4))))
+		f.Add(concat(pcapFile(o, 0xa1b23c4d, 100, 276), pcapPacket(o, 0, 60, make([]byte, 60))))
 		f.Add(concat(section(o), iface(o, 113, 0, "tun0"), iface(o, 229, 9, ""), packet(o, 0, 1, 41, ip6), packet(o, 1, 0, 41, ip6)))
 		f.Add(concat(section(o), iface(o, 101, 8, ""), block(o, 3, append(o.AppendUint32(nil, 21), ip4...))))
 	}

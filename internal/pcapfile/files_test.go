@@ -27,8 +27,8 @@ var (
 	ip6 = append([]byte{0x60, 0, 0, 0, 0, 1, 59, 64}, append(make([]byte, 32), 'x')...)
 )
 
-// pcap returns the header of a file.
-func pcap(o order, magic, snap, linkType uint32) []byte {
+// pcapFile returns the header of a file.
+func pcapFile(o order, magic, snap, linkType uint32) []byte {
 	b := o.AppendUint32(nil, magic)
 	b = o.AppendUint16(b, 2)
 	b = o.AppendUint16(b, 4)

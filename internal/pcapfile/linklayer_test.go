@@ -70,7 +70,7 @@ func TestTheLinkLayerIsTakenAway(t *testing.T) {
 		"loopback, OpenBSD":  {108, concat([]byte{0, 0, 0, 24}, ip6), six},
 	} {
 		o := binary.LittleEndian
-		file := concat(pcap(o, 0xa1b2c3d4, 262144, c.linkType), pcapPacket(o, 123_456, len(c.data), c.data))
+		file := concat(pcapFile(o, 0xa1b2c3d4, 262144, c.linkType), pcapPacket(o, 123_456, len(c.data), c.data))
 		got, err := readAll(t, bytes.NewReader(file))
 		c.want.Time = at
 		if diff := cmp.Diff([]pcapfile.Packet{c.want}, got, cmp.Comparer(bytes.Equal)); diff != "" || err != nil {
@@ -84,7 +84,7 @@ func TestAPacketThatWasCutHasItsLength(t *testing.T) {
 	t.Parallel()
 	o := binary.LittleEndian
 	frame := concat(make([]byte, 12), []byte{8, 0}, ip4)
-	file := concat(pcap(o, 0xa1b2c3d4, 20, 1), pcapPacket(o, 0, 60, frame[:24]))
+	file := concat(pcapFile(o, 0xa1b2c3d4, 20, 1), pcapPacket(o, 0, 60, frame[:24]))
 
 	got, err := readAll(t, bytes.NewReader(file))
 
@@ -96,7 +96,7 @@ func TestAPacketThatWasCutHasItsLength(t *testing.T) {
 func TestAnUnknownLinkTypeIsNamed(t *testing.T) {
 	t.Parallel()
 	o := binary.LittleEndian
-	_, err := readAll(t, bytes.NewReader(concat(pcap(o, 0xa1b2c3d4, 20, 147), pcapPacket(o, 0, 1, []byte("x")))))
+	_, err := readAll(t, bytes.NewReader(concat(pcapFile(o, 0xa1b2c3d4, 20, 147), pcapPacket(o, 0, 1, []byte("x")))))
 	if err == nil || !strings.Contains(err.Error(), "link type 147") {
 		t.Errorf("got %v", err)
 	}

@@ -18,7 +18,7 @@ func TestPcapIsReadInBothOrdersAndResolutions(t *testing.T) {
 			0xa1b2c3d4: at,
 			0xa1b23c4d: time.Unix(at.Unix(), 123_456).UTC(),
 		} {
-			file := concat(pcap(o, magic, 262144, 101), pcapPacket(o, 123_456, 21, ip4), pcapPacket(o, 123_456, 41, ip6[:40]))
+			file := concat(pcapFile(o, magic, 262144, 101), pcapPacket(o, 123_456, 21, ip4), pcapPacket(o, 123_456, 41, ip6[:40]))
 			got, err := readAll(t, bytes.NewReader(file))
 			if diff := cmp.Diff([]pcapfile.Packet{
 				{Time: want, EtherType: 0x0800, Data: ip4, Length: 21},
@@ -63,7 +63,7 @@ func TestPcapngIsReadWithItsInterfacesAndDirections(t *testing.T) {
 func TestFilesWithoutPacketsAreRead(t *testing.T) {
 	t.Parallel()
 	for name, o := range orders {
-		for kind, file := range map[string][]byte{"pcap": pcap(o, 0xa1b2c3d4, 0, 1), "pcapng": section(o)} {
+		for kind, file := range map[string][]byte{"pcap": pcapFile(o, 0xa1b2c3d4, 0, 1), "pcapng": section(o)} {
 			if got, err := readAll(t, bytes.NewReader(file)); err != nil || len(got) != 0 {
 				t.Errorf("%s, %s-endian: %v, %v", kind, name, got, err)
 			}
