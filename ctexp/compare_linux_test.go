@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // The same policy in three languages: port 8080 of the router leads to the server, telnet is dropped, ident is refused, what
@@ -45,19 +45,19 @@ COMMIT
 var comparedRouter = netnsenv.Config{Links: router.Links, Sysctls: router.Sysctls}
 
 // comparedPackets are one of each kind, the last one the server's answer to the second, to where it was masqueraded.
-func comparedPackets() []inject.Packet {
-	to := func(port uint16) inject.Flow {
-		return inject.Flow{Src: netip.AddrPortFrom(web.Src.Addr(), 10000+port), Dst: netip.AddrPortFrom(web.Dst.Addr(), port)}
+func comparedPackets() []packet.Packet {
+	to := func(port uint16) packet.Flow {
+		return packet.Flow{Src: netip.AddrPortFrom(web.Src.Addr(), 10000+port), Dst: netip.AddrPortFrom(web.Dst.Addr(), port)}
 	}
-	return []inject.Packet{
-		inject.SYN(to(80)),
-		inject.SYN(inject.Flow{Src: web.Src, Dst: netip.MustParseAddrPort("198.18.0.1:8080")}),
-		inject.SYN(to(23)),
-		inject.SYN(to(113)),
+	return []packet.Packet{
+		packet.SYN(to(80)),
+		packet.SYN(packet.Flow{Src: web.Src, Dst: netip.MustParseAddrPort("198.18.0.1:8080")}),
+		packet.SYN(to(23)),
+		packet.SYN(to(113)),
 		to(53).UDP([]byte("question")),
-		to(53).UDP([]byte("too far")).With(inject.TTL(1)),
-		inject.Echo(web.Src.Addr(), web.Dst.Addr(), 7, 1, []byte("ping")),
-		inject.SYNACK(inject.Flow{Src: web.Dst, Dst: netip.MustParseAddrPort("192.0.2.254:10000")}),
+		to(53).UDP([]byte("too far")).With(packet.TTL(1)),
+		packet.Echo(web.Src.Addr(), web.Dst.Addr(), 7, 1, []byte("ping")),
+		packet.SYNACK(packet.Flow{Src: web.Dst, Dst: netip.MustParseAddrPort("192.0.2.254:10000")}),
 	}
 }
 
@@ -67,7 +67,7 @@ func TestRenderingsOfAPolicyAreTheSame(t *testing.T) {
 		{Name: "legacy", Rules: []netnsenv.Ruleset{netnsenv.IPTablesSave(netnsenv.IPTablesLegacy, policySave)}},
 		{Name: "iptables-nft", Rules: []netnsenv.Ruleset{netnsenv.IPTablesSave(netnsenv.IPTablesNFT, policySave)}},
 		{Name: "nft", Rules: []netnsenv.Ruleset{netnsenv.NFT(policyNFT)}},
-	}, inject.Packets(comparedPackets()...))
+	}, packet.Packets(comparedPackets()...))
 	ctexp.Require(t, "compare", err)
 
 	if diff := c.Diff(); diff != "" {
@@ -93,7 +93,7 @@ func TestDifferenceOfPoliciesIsShown(t *testing.T) {
 		{Name: "old", Rules: []netnsenv.Ruleset{netnsenv.NFT(policyNFT)}},
 		{Name: "same", Rules: []netnsenv.Ruleset{netnsenv.NFT(policyNFT)}},
 		{Name: "new", Rules: []netnsenv.Ruleset{netnsenv.NFT(changed)}},
-	}, inject.Packets(comparedPackets()[:5]...))
+	}, packet.Packets(comparedPackets()[:5]...))
 	ctexp.Require(t, "compare", err)
 
 	golden(t, "comparediff.txt", c.Diff())
@@ -105,14 +105,14 @@ func TestWrongComparisonsAreRefused(t *testing.T) {
 	missing := ctexp.Policy{Name: "bad", Rules: []netnsenv.Ruleset{netnsenv.IPTables("iptables-new", "-A INPUT")}}
 	for want, tt := range map[string]struct {
 		policies []ctexp.Policy
-		packets  []inject.Packet
+		packets  []packet.Packet
 	}{
 		"ctexp: compare: 1 policies: want two or more":     {[]ctexp.Policy{good}, nil},
 		`ctexp: compare: policy "good": the name is taken`: {[]ctexp.Policy{good, good}, nil},
 		`ctexp: compare: policy "bad": netnsenv: `:         {[]ctexp.Policy{good, missing}, nil},
-		"send packet 1 to tun0: 5000 bytes into":           {[]ctexp.Policy{good, {}}, []inject.Packet{make(inject.Packet, 5000)}},
+		"send packet 1 to tun0: 5000 bytes into":           {[]ctexp.Policy{good, {}}, []packet.Packet{make(packet.Packet, 5000)}},
 	} {
-		_, err := ctexp.Compare(t.Context(), netnsenv.Config{Links: veth}, tt.policies, inject.Packets(tt.packets...))
+		_, err := ctexp.Compare(t.Context(), netnsenv.Config{Links: veth}, tt.policies, packet.Packets(tt.packets...))
 		if errors.Is(err, errors.ErrUnsupported) {
 			ctexp.Require(t, "compare", err)
 		}

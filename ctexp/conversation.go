@@ -3,54 +3,57 @@ package ctexp
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net"
 	"net/netip"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/ctexp/peer"
 )
 
-// TCP is an inject.TCPPeer for a test: what it cannot do, or what is not as it expects, fails the test, with a table of
+// TCP is an peer.TCPPeer for a test: what it cannot do, or what is not as it expects, fails the test, with a table of
 // what was wanted and what there was, and with every packet that came.
 //
-// What the methods do says inject.TCPPeer.
+// What the methods do says peer.TCPPeer.
 type TCP struct {
-	*inject.TCPPeer
+	*peer.TCPPeer
 	end
 }
 
 // TCP returns an end of a TCP connection behind a link. The source of the flow is its own address; a server leaves the
 // destination zero, which is then whoever comes, as he looks behind any NAT.
 //
-//	client := x.TCP("tun0", inject.Flow{Src: inside, Dst: outside})
-//	server := x.TCP("tun1", inject.Flow{Src: outside})
-func (x *Experiment) TCP(link string, f inject.Flow) *TCP {
+//	client := x.TCP("tun0", packet.Flow{Src: inside, Dst: outside})
+//	server := x.TCP("tun1", packet.Flow{Src: outside})
+func (x *Experiment) TCP(link string, f packet.Flow) *TCP {
 	x.t.Helper()
-	peer := ask(x, "TCP", func(context.Context) (*inject.TCPPeer, error) { return x.Lab.TCP(link, f) })
+	peer := ask(x, "TCP", func(context.Context) (*peer.TCPPeer, error) { return x.Lab.TCP(link, f) })
 	return &TCP{peer, end{x, fmt.Sprintf("TCP at %v", f.Src)}}
 }
 
-// Handshake opens a connection between two ends, with the host as router between them; see inject.Handshake.
+// Handshake opens a connection between two ends, with the host as router between them; see peer.Handshake.
 func (x *Experiment) Handshake(client, server *TCP) {
 	x.t.Helper()
 	if client == nil || server == nil {
 		panic("ctexp: Handshake of a nil TCP")
 	}
-	x.do("Handshake", func(ctx context.Context) error { return inject.Handshake(ctx, client.TCPPeer, server.TCPPeer) })
+	x.do("Handshake", func(ctx context.Context) error { return peer.Handshake(ctx, client.TCPPeer, server.TCPPeer) })
 }
 
-// Teardown closes a connection between two ends, first the direction of the first one; see inject.Teardown.
+// Teardown closes a connection between two ends, first the direction of the first one; see peer.Teardown.
 func (x *Experiment) Teardown(first, second *TCP) {
 	x.t.Helper()
 	if first == nil || second == nil {
 		panic("ctexp: Teardown of a nil TCP")
 	}
-	x.do("Teardown", func(ctx context.Context) error { return inject.Teardown(ctx, first.TCPPeer, second.TCPPeer) })
+	x.do("Teardown", func(ctx context.Context) error { return peer.Teardown(ctx, first.TCPPeer, second.TCPPeer) })
 }
 
-// Connect opens a connection; see inject.TCPPeer.Connect.
+// Connect opens a connection; see peer.TCPPeer.Connect.
 func (c *TCP) Connect() { c.x.t.Helper(); c.do("Connect", c.TCPPeer.Connect) }
 
-// Accept waits for a connection and accepts it; see inject.TCPPeer.Accept.
+// Accept waits for a connection and accepts it; see peer.TCPPeer.Accept.
 func (c *TCP) Accept() { c.x.t.Helper(); c.do("Accept", c.TCPPeer.Accept) }
 
 // AcceptDial has a socket of the host dial this end, accepts the connection and returns the socket; see Lab.AcceptDial.
@@ -59,75 +62,75 @@ func (c *TCP) AcceptDial() net.Conn {
 	return ask1(c.x, c.who+": AcceptDial", c.x.Lab.AcceptDial, c.TCPPeer)
 }
 
-// SimultaneousOpen opens a connection from both ends; see inject.TCPPeer.SimultaneousOpen.
+// SimultaneousOpen opens a connection from both ends; see peer.TCPPeer.SimultaneousOpen.
 func (c *TCP) SimultaneousOpen() {
 	c.x.t.Helper()
 	c.do("SimultaneousOpen", c.TCPPeer.SimultaneousOpen)
 }
 
-// Send sends a segment and returns it; see inject.TCPPeer.Send.
-func (c *TCP) Send(s inject.Segment) inject.Packet {
+// Send sends a segment and returns it; see peer.TCPPeer.Send.
+func (c *TCP) Send(s peer.Segment) packet.Packet {
 	c.x.t.Helper()
 	return ask1(c.x, c.who+": Send", c.TCPPeer.Send, s)
 }
 
-// Expect takes the next segment, which must be as s says; see inject.TCPPeer.Expect.
-func (c *TCP) Expect(s inject.Segment) inject.Packet {
+// Expect takes the next segment, which must be as s says; see peer.TCPPeer.Expect.
+func (c *TCP) Expect(s peer.Segment) packet.Packet {
 	c.x.t.Helper()
 	return ask1(c.x, c.who+": Expect", c.TCPPeer.Expect, s)
 }
 
-// ExpectAck waits until all that was sent is acknowledged; see inject.TCPPeer.ExpectAck.
+// ExpectAck waits until all that was sent is acknowledged; see peer.TCPPeer.ExpectAck.
 func (c *TCP) ExpectAck() { c.x.t.Helper(); c.do("ExpectAck", c.TCPPeer.ExpectAck) }
 
-// ExpectNothing fails the test if there is an unread segment; see inject.TCPPeer.ExpectNothing.
+// ExpectNothing fails the test if there is an unread segment; see peer.TCPPeer.ExpectNothing.
 func (c *TCP) ExpectNothing() { c.x.t.Helper(); c.do("ExpectNothing", c.TCPPeer.ExpectNothing) }
 
-// Write sends data and waits for nothing; see inject.TCPPeer.Write.
+// Write sends data and waits for nothing; see peer.TCPPeer.Write.
 func (c *TCP) Write(data []byte) { c.x.t.Helper(); do1(c.x, c.who+": Write", c.TCPPeer.Write, data) }
 
-// Read returns the next n bytes, with n < 0 all until the other end closes; see inject.TCPPeer.Read.
+// Read returns the next n bytes, with n < 0 all until the other end closes; see peer.TCPPeer.Read.
 func (c *TCP) Read(n int) []byte { c.x.t.Helper(); return ask1(c.x, c.who+": Read", c.TCPPeer.Read, n) }
 
-// Ack acknowledges all that was taken; see inject.TCPPeer.Ack.
+// Ack acknowledges all that was taken; see peer.TCPPeer.Ack.
 func (c *TCP) Ack() { c.x.t.Helper(); c.do("Ack", c.TCPPeer.Ack) }
 
-// Fin closes this direction; see inject.TCPPeer.Fin.
+// Fin closes this direction; see peer.TCPPeer.Fin.
 func (c *TCP) Fin() { c.x.t.Helper(); c.do("Fin", c.TCPPeer.Fin) }
 
-// Close closes both directions, with another end that answers by itself; see inject.TCPPeer.Close and, for two scripts, Teardown.
+// Close closes both directions, with another end that answers by itself; see peer.TCPPeer.Close and, for two scripts, Teardown.
 func (c *TCP) Close() { c.x.t.Helper(); c.do("Close", c.TCPPeer.Close) }
 
-// Retransmit sends the last segment again that had data, SYN or FIN; see inject.TCPPeer.Retransmit.
+// Retransmit sends the last segment again that had data, SYN or FIN; see peer.TCPPeer.Retransmit.
 func (c *TCP) Retransmit() { c.x.t.Helper(); c.do("Retransmit", c.TCPPeer.Retransmit) }
 
-// Reset sends an RST; see inject.TCPPeer.Reset.
-func (c *TCP) Reset(kind inject.ResetKind) {
+// Reset sends an RST; see peer.TCPPeer.Reset.
+func (c *TCP) Reset(kind peer.ResetKind) {
 	c.x.t.Helper()
 	do1(c.x, c.who+": Reset", c.TCPPeer.Reset, kind)
 }
 
-// UDP is an inject.UDPPeer for a test, as TCP is an inject.TCPPeer.
+// UDP is an peer.UDPPeer for a test, as TCP is an peer.TCPPeer.
 type UDP struct {
-	*inject.UDPPeer
+	*peer.UDPPeer
 	end
 }
 
 // UDP returns an end of a conversation over UDP behind a link. A server leaves the destination of the flow zero.
-func (x *Experiment) UDP(link string, f inject.Flow) *UDP {
+func (x *Experiment) UDP(link string, f packet.Flow) *UDP {
 	x.t.Helper()
-	peer := ask(x, "UDP", func(context.Context) (*inject.UDPPeer, error) { return x.Lab.UDP(link, f) })
+	peer := ask(x, "UDP", func(context.Context) (*peer.UDPPeer, error) { return x.Lab.UDP(link, f) })
 	return &UDP{peer, end{x, fmt.Sprintf("UDP at %v", f.Src)}}
 }
 
 // Send sends a datagram and returns it.
-func (u *UDP) Send(payload []byte) inject.Packet {
+func (u *UDP) Send(payload []byte) packet.Packet {
 	u.x.t.Helper()
 	return ask1(u.x, u.who+": Send", u.UDPPeer.Send, payload)
 }
 
-// Expect takes the next datagram, which must have that payload (nil: any); see inject.UDPPeer.Expect.
-func (u *UDP) Expect(payload []byte) inject.Packet {
+// Expect takes the next datagram, which must have that payload (nil: any); see peer.UDPPeer.Expect.
+func (u *UDP) Expect(payload []byte) packet.Packet {
 	u.x.t.Helper()
 	return ask1(u.x, u.who+": Expect", u.UDPPeer.Expect, payload)
 }
@@ -135,39 +138,39 @@ func (u *UDP) Expect(payload []byte) inject.Packet {
 // ExpectNothing fails the test if there is an unread datagram.
 func (u *UDP) ExpectNothing() { u.x.t.Helper(); u.do("ExpectNothing", u.UDPPeer.ExpectNothing) }
 
-// Echo is an inject.EchoPeer for a test, as TCP is an inject.TCPPeer.
+// Echo is an peer.EchoPeer for a test, as TCP is an peer.TCPPeer.
 type Echo struct {
-	*inject.EchoPeer
+	*peer.EchoPeer
 	end
 }
 
 // Echo returns an end of a conversation over ICMP echo behind a link. One that only answers leaves dst zero.
 func (x *Experiment) Echo(link string, src, dst netip.Addr) *Echo {
 	x.t.Helper()
-	peer := ask(x, "Echo", func(context.Context) (*inject.EchoPeer, error) { return x.Lab.Echo(link, src, dst) })
+	peer := ask(x, "Echo", func(context.Context) (*peer.EchoPeer, error) { return x.Lab.Echo(link, src, dst) })
 	return &Echo{peer, end{x, fmt.Sprintf("echo at %v", src)}}
 }
 
 // Ping sends an echo request and returns it.
-func (e *Echo) Ping(payload []byte) inject.Packet {
+func (e *Echo) Ping(payload []byte) packet.Packet {
 	e.x.t.Helper()
 	return ask1(e.x, e.who+": Ping", e.EchoPeer.Ping, payload)
 }
 
 // ExpectReply takes the next echo message, which must answer the last request with that payload (nil: any).
-func (e *Echo) ExpectReply(payload []byte) inject.Packet {
+func (e *Echo) ExpectReply(payload []byte) packet.Packet {
 	e.x.t.Helper()
 	return ask1(e.x, e.who+": ExpectReply", e.EchoPeer.ExpectReply, payload)
 }
 
 // ExpectRequest takes the next echo message, which must be a request with that payload (nil: any).
-func (e *Echo) ExpectRequest(payload []byte) inject.Packet {
+func (e *Echo) ExpectRequest(payload []byte) packet.Packet {
 	e.x.t.Helper()
 	return ask1(e.x, e.who+": ExpectRequest", e.EchoPeer.ExpectRequest, payload)
 }
 
 // Reply answers the last request that was taken, and returns the answer.
-func (e *Echo) Reply() inject.Packet {
+func (e *Echo) Reply() packet.Packet {
 	e.x.t.Helper()
 	return ask(e.x, e.who+": Reply", e.EchoPeer.Reply)
 }
@@ -184,4 +187,114 @@ type end struct {
 func (e end) do(what string, f func(context.Context) error) {
 	e.x.t.Helper()
 	e.x.do(e.who+": "+what, f)
+}
+
+// TCP returns an end of a TCP connection behind a link, which a program plays; see peer.NewTCP.
+func (l *Lab) TCP(link string, f packet.Flow) (*peer.TCPPeer, error) {
+	by, err := l.by(link)
+	if err != nil {
+		return nil, err
+	}
+	return peer.NewTCP(by, link, l.Inbox, f), nil
+}
+
+// UDP returns an end of a conversation over UDP behind a link, which a program plays; see peer.NewUDP.
+func (l *Lab) UDP(link string, f packet.Flow) (*peer.UDPPeer, error) {
+	by, err := l.by(link)
+	if err != nil {
+		return nil, err
+	}
+	return peer.NewUDP(by, link, l.Inbox, f), nil
+}
+
+// Echo returns an end of a conversation over ICMP echo behind a link, which a program plays; see peer.NewEcho.
+func (l *Lab) Echo(link string, src, dst netip.Addr) (*peer.EchoPeer, error) {
+	by, err := l.by(link)
+	if err != nil {
+		return nil, err
+	}
+	return peer.NewEcho(by, link, l.Inbox, src, dst), nil
+}
+
+// AcceptDial has a socket of the host under test dial the peer's own address, lets it connect, and returns it. It is closed
+// with the Env. Where the socket fails, the error says why.
+func (l *Lab) AcceptDial(ctx context.Context, p *peer.TCPPeer) (net.Conn, error) {
+	if p == nil {
+		panic("ctexp: AcceptDial of a nil TCPPeer")
+	}
+	dialing, cancelDial := context.WithCancel(ctx)
+	defer cancelDial()
+	accepting, cancelAccept := context.WithCancelCause(ctx)
+	defer cancelAccept(nil)
+	type dialed struct {
+		conn net.Conn
+		err  error
+	}
+	done, to := make(chan dialed, 1), p.Flow().Src.String()
+	go func() {
+		conn, err := l.Env.Dial(dialing, "tcp", to)
+		if err != nil {
+			cancelAccept(err)
+		}
+		done <- dialed{conn, err}
+	}()
+	err := p.Accept(accepting)
+	if err != nil {
+		cancelDial()
+	}
+	socket := <-done
+	if err == nil {
+		return socket.conn, socket.err
+	}
+	if socket.conn != nil {
+		err = fmt.Errorf("%w\nthe socket is connected to %v all the same, but not by this script", err, socket.conn.RemoteAddr())
+		socket.conn.Close()
+	}
+	return nil, err
+}
+
+// byLink sends by a link of a Lab.
+type byLink struct {
+	lab  *Lab
+	link *netnsenv.Link
+}
+
+func (l *Lab) by(link string) (byLink, error) {
+	to, err := l.linkNamed(link)
+	if err != nil {
+		return byLink{}, fmt.Errorf("ctexp: %w", err)
+	}
+	return byLink{l, to}, nil
+}
+
+// Send makes it an peer.Sender.
+func (b byLink) Send(ctx context.Context, packets iter.Seq[packet.Packet]) (int, error) {
+	return b.lab.inject(ctx, b.link, packets)
+}
+
+// Expect takes the first packet that the host has sent, that nobody has taken yet and that w means, whatever came before
+// it. It waits for what sockets and timers of the host send, until the test's deadline, 10 s at most; see Inbox.Patience.
+// If none comes the test fails, with what was wanted, the nearest packet and every packet that came.
+func (x *Experiment) Expect(w packet.Want) (p packet.Packet) {
+	x.t.Helper()
+	x.do("Expect", func(ctx context.Context) error {
+		a, err := x.Inbox.Expect(ctx, w)
+		p = a.Packet
+		return err
+	})
+	return p
+}
+
+// ExpectNothing fails the test if the host has sent a packet that one of wants means, whatever its checksums are, and that
+// nobody has taken; without wants, if it has sent any. It does not wait.
+func (x *Experiment) ExpectNothing(wants ...packet.Want) {
+	x.t.Helper()
+	x.do("ExpectNothing", func(ctx context.Context) error { return x.Inbox.ExpectNothing(ctx, wants...) })
+}
+
+// Received takes all packets that the host has sent and that nobody has taken yet, those of each link in their order, one
+// link after the other. It does not wait.
+func (x *Experiment) Received() []packet.Arrival {
+	x.t.Helper()
+	return ask(x, "Received", x.Inbox.Received)
 }

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // artifact returns a file that a failed test has kept, and its folder's other files.
@@ -58,7 +58,7 @@ func TestReportKeepsTheDifference(t *testing.T) {
 	fake := &fakeTB{name: "TestX"}
 	log := fake.run(func(f *fakeTB) {
 		x := ctexp.New(f, netnsenv.Config{Links: veth, Silent: true})
-		x.Inject(inject.SYNs(1, web))
+		x.Inject(packet.SYNs(1, web))
 		x.Errorf("entries (-want +got):\n- %d\n+ %d\n", 2, len(x.Flows()))
 		f.Errorf("this is for the log alone")
 		x.Fatalf("and there were %d frames", len(x.Frames()))
@@ -84,7 +84,7 @@ func TestReportKeepsTheErrorOfAnOperation(t *testing.T) {
 	t.Parallel()
 	fake := &fakeTB{name: "TestX"}
 	log := fake.run(func(f *fakeTB) {
-		ctexp.New(f, netnsenv.Config{Links: veth}).InjectBy("tun7", inject.SYNs(1, web))
+		ctexp.New(f, netnsenv.Config{Links: veth}).InjectBy("tun7", packet.SYNs(1, web))
 	})
 	if fake.skipped {
 		t.Skip(log)
@@ -118,7 +118,7 @@ func TestRulesetIsKeptInItsOwnLanguage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			x := ctexp.New(t, netnsenv.Config{Links: veth, Silent: true, Rules: []netnsenv.Ruleset{c.rules}})
-			x.Inject(inject.SYNs(1, web))
+			x.Inject(packet.SYNs(1, web))
 			dir := t.TempDir()
 			if _, err := x.WriteReport(t.Context(), dir, "X"); err != nil {
 				t.Fatal(err)

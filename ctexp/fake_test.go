@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -36,7 +36,7 @@ func (t tidy) Run() int {
 	return t.m.Run()
 }
 
-var web = inject.Flow{
+var web = packet.Flow{
 	Src: netip.MustParseAddrPort("198.18.0.2:10000"),
 	Dst: netip.MustParseAddrPort("192.0.2.1:80"),
 }

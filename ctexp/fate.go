@@ -8,12 +8,13 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Fate is what became of one packet.
 type Fate struct {
-	Frame observe.Frame
+	Frame packet.Record
 	// State is what conntrack made of it: "NEW SYN_SENT", "INVALID", "no entry", "of a known flow"; empty if that is not
 	// known.
 	State string
@@ -132,7 +133,7 @@ func (k look) fates() []Fate {
 			f.State = stateInvalid
 		case len(ofEvents[i]) > 0:
 			f.State = ofEvents[i][0].Short()
-		case frame.Dir == observe.In:
+		case frame.Dir == packet.In:
 			f.State = j.stateOf(frame)
 			f.NoEntry = f.State == stateNoEntry
 		}
@@ -164,7 +165,7 @@ func (k look) fates() []Fate {
 }
 
 // stateOf returns the state of a packet that has changed nothing: that of its entry, if there is one.
-func (j *judge) stateOf(f observe.Frame) string {
+func (j *judge) stateOf(f packet.Record) string {
 	t := f.Tuple()
 	if t == (nf.Tuple{}) {
 		return ""
@@ -222,7 +223,7 @@ func (j *judge) fullTable() {
 func (j *judge) losses(f nf.Family) {
 	var came []int
 	for i, fate := range j.fates {
-		if fate.Frame.Dir == observe.In && fate.Frame.Family() == f {
+		if fate.Frame.Dir == packet.In && fate.Frame.Family() == f {
 			came = append(came, i)
 		}
 	}

@@ -4,10 +4,10 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // The words of a comment decide nothing: one rule drops one packet, for certain, whatever its author wrote beside it.
@@ -18,7 +18,7 @@ func TestCommentOfARuleIsNoPartOfTheDiagnosis(t *testing.T) {
 			t.Parallel()
 			x := ctexp.New(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(
 				`table ip t { chain c { type filter hook input priority 0; tcp dport 80 counter drop comment "` + comment + `"; }; }`)}})
-			x.Inject(inject.SYNs(1, web))
+			x.Inject(packet.SYNs(1, web))
 
 			type verdict struct {
 				Lost    bool
@@ -48,7 +48,7 @@ func TestCommentOfARuleIsNoPartOfTheDiagnosis(t *testing.T) {
 func TestFatesAreValues(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Silent: true, Room: netnsenv.Free(1)})
-	x.Inject(inject.SYNs(2, web))
+	x.Inject(packet.SYNs(2, web))
 
 	fates := x.Fates()
 	if len(fates) != 2 || fates[0].Lost || fates[0].State != "NEW SYN_SENT" {

@@ -8,10 +8,10 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // The first test of the README is never red, whatever the kernel's dice say, and no law is ever broken.
@@ -61,7 +61,7 @@ func fullTable(t *testing.T) observe.Tally {
 		return observe.Tally{}
 	}
 	defer lab.Close()
-	if _, err := lab.Inject(t.Context(), inject.SYNs(10, web)); err != nil {
+	if _, err := lab.Inject(t.Context(), packet.SYNs(10, web)); err != nil {
 		t.Error(err)
 	}
 	got, err := lab.Observer.Tally(t.Context())

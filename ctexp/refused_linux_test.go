@@ -10,8 +10,8 @@ import (
 	"github.com/google/nftables/expr"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // reject refuses all that is to be forwarded, by a reset (1) or by an ICMP error (0).
@@ -31,8 +31,8 @@ func reject(typ uint32, code uint8) netnsenv.Ruleset {
 func TestRefusedConversationsFailAtOnce(t *testing.T) {
 	t.Parallel()
 	icmp := []netnsenv.Ruleset{reject(0, 13)}
-	client := func(x *ctexp.Experiment) *ctexp.TCP { return x.TCP("tun0", inject.Flow{Src: inside, Dst: outside}) }
-	handshake := func(x *ctexp.Experiment) { x.Handshake(client(x), x.TCP("tun1", inject.Flow{Src: outside})) }
+	client := func(x *ctexp.Experiment) *ctexp.TCP { return x.TCP("tun0", packet.Flow{Src: inside, Dst: outside}) }
+	handshake := func(x *ctexp.Experiment) { x.Handshake(client(x), x.TCP("tun1", packet.Flow{Src: outside})) }
 	for name, c := range map[string]struct {
 		rules []netnsenv.Ruleset
 		speak func(x *ctexp.Experiment)
@@ -44,7 +44,7 @@ func TestRefusedConversationsFailAtOnce(t *testing.T) {
 			[]netnsenv.Ruleset{reject(1, 0)}, handshake, []string{"Handshake: step 2 of 6, the server expects [S]", "Flags [R.]"},
 		},
 		"datagram": {icmp, func(x *ctexp.Experiment) {
-			u := x.UDP("tun0", inject.Flow{Src: inside, Dst: outside})
+			u := x.UDP("tun0", packet.Flow{Src: inside, Dst: outside})
 			u.Send([]byte("x"))
 			u.Expect(nil)
 		}, []string{"no such datagram to 198.18.0.2:10000", "ICMP"}},
@@ -54,7 +54,7 @@ func TestRefusedConversationsFailAtOnce(t *testing.T) {
 			e.ExpectReply(nil)
 		}, []string{"no such echo reply to 198.18.0.2", "ICMP"}},
 		"dial": {nil, func(x *ctexp.Experiment) {
-			x.TCP("tun1", inject.Flow{Src: netip.MustParseAddrPort("100.64.0.1:80")}).AcceptDial()
+			x.TCP("tun1", packet.Flow{Src: netip.MustParseAddrPort("100.64.0.1:80")}).AcceptDial()
 		}, []string{"AcceptDial: no such segment to 100.64.0.1:80: netnsenv: dial tcp 100.64.0.1:80", "network is unreachable"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestRefusedConversationsFailAtOnce(t *testing.T) {
 func TestNilArgumentsPanicAtOnce(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, natRouter())
-	client := x.TCP("tun0", inject.Flow{Src: inside, Dst: outside})
+	client := x.TCP("tun0", packet.Flow{Src: inside, Dst: outside})
 	for name, f := range map[string]func(){
 		"handshake": func() { x.Handshake(client, nil) },
 		"teardown":  func() { x.Teardown(nil, client) },

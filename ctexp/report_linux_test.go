@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // What a failed test logs by itself: the difference first, then everything that one would look at next.
@@ -28,7 +28,7 @@ func TestFailureExplainsItself(t *testing.T) {
 			Rules:  []netnsenv.Ruleset{dropHTTP},
 			Probes: []nf.Probe{nf.RawPrerouting, nf.ConfirmedInput},
 		})
-		x.Inject(inject.Concat(inject.SYNs(3, web), inject.UDPs(1, web)))
+		x.Inject(packet.Concat(packet.SYNs(3, web), packet.UDPs(1, web)))
 		want := observe.Tally{Packets: map[string]uint64{"raw/prerouting": 4, "confirmed/input": 4}, Entries: 4}
 		if diff := x.Tally().Diff(want); diff != "" {
 			f.Errorf("3 SYNs and a datagram to port 80 (-want +got):\n%s", diff)
@@ -52,13 +52,13 @@ func TestReportIsCutToAScreen(t *testing.T) {
 		Links: veth, Silent: true,
 		Rules: []netnsenv.Ruleset{netnsenv.NFT("table ip user { chain in { type filter hook input priority 0; tcp flags syn counter; " + rules.String() + "}; }")},
 	})
-	var packets []inject.Packet
+	var packets []packet.Packet
 	for i := range 12 {
 		f := web
 		f.Dst = netip.AddrPortFrom(f.Dst.Addr(), uint16(1000+2*i))
-		packets = append(packets, inject.SYN(f), f.TCP(inject.TCP{}))
+		packets = append(packets, packet.SYN(f), f.TCP(packet.TCP{}))
 	}
-	x.Inject(inject.Concat(inject.SYNs(20, web), inject.Packets(packets...)))
+	x.Inject(packet.Concat(packet.SYNs(20, web), packet.Packets(packets...)))
 
 	report := x.Report(t.Context())
 	if n := strings.Count(report, "\n") + 1; n > 42 {
@@ -91,7 +91,7 @@ func TestLateFailureExplainsItself(t *testing.T) {
 	log := fake.run(func(*fakeTB) {
 		x := ctexp.New(d, netnsenv.Config{Links: veth, Silent: true})
 		d.at = time.Now().Add(time.Second)
-		x.Inject(inject.SYNs(1, web))
+		x.Inject(packet.SYNs(1, web))
 		x.Await("the moon", func() bool { return false })
 	})
 	if fake.skipped {

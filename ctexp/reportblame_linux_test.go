@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/report"
 )
 
@@ -36,27 +36,27 @@ func result(t *testing.T, x *ctexp.Experiment) report.Data {
 // What became of each packet stands beside it where that is certain, and nothing where it is not.
 func TestFatesStandBesideThePackets(t *testing.T) {
 	t.Parallel()
-	six := inject.Flow{Src: netip.MustParseAddrPort("[2001:db8::2]:1000"), Dst: netip.MustParseAddrPort("[2001:db8::1]:80")}
-	syn, udp, far := inject.SYN(web), web.UDP(nil), inject.SYN(inject.Flow{Src: web.Src, Dst: netip.MustParseAddrPort("203.0.113.1:80")})
-	reply := inject.EchoReply(web.Src.Addr(), web.Dst.Addr(), 7, 1, nil)
+	six := packet.Flow{Src: netip.MustParseAddrPort("[2001:db8::2]:1000"), Dst: netip.MustParseAddrPort("[2001:db8::1]:80")}
+	syn, udp, far := packet.SYN(web), web.UDP(nil), packet.SYN(packet.Flow{Src: web.Src, Dst: netip.MustParseAddrPort("203.0.113.1:80")})
+	reply := packet.EchoReply(web.Src.Addr(), web.Dst.Addr(), 7, 1, nil)
 	const byRule = "dropped; no entry; dropped by nft inet u in: tcp dport 80 drop [packets %d bytes %d]"
 	drop := netnsenv.NFT("table inet u { chain in { type filter hook input priority 0; tcp dport 80 counter drop; }; }")
 	for name, c := range map[string]struct {
 		rules   []netnsenv.Ruleset
-		packets []inject.Packet
+		packets []packet.Packet
 		want    []string
 	}{
-		"all of them":            {[]netnsenv.Ruleset{drop}, []inject.Packet{syn, inject.SYN(web.Nth(1))}, []string{fmt.Sprintf(byRule, 2, 80), fmt.Sprintf(byRule, 2, 80)}},
-		"all of a family":        {[]netnsenv.Ruleset{netnsenv.NFT("table ip6 u { chain in { type filter hook input priority 0; tcp dport 80 counter drop; }; }")}, []inject.Packet{inject.SYN(six), syn}, []string{"dropped; no entry; dropped by nft ip6 u in: tcp dport 80 drop [packets 1 bytes 60]", "NEW SYN_SENT"}},
-		"those without an entry": {[]netnsenv.Ruleset{drop}, []inject.Packet{syn, udp, reply}, []string{fmt.Sprintf(byRule, 1, 40), "NEW", "INVALID; the kernel gives no reason"}},
-		"of a known flow":        {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; udp length 9 drop; }; }")}, []inject.Packet{udp, web.UDP([]byte("x"))}, []string{"NEW", "of a known flow"}},
-		"untracked ones":         {[]netnsenv.Ruleset{drop, netnsenv.NFT("table ip v { chain pre { type filter hook prerouting priority raw; udp dport 80 notrack; }; }")}, []inject.Packet{syn, udp}, []string{"no entry", "no entry"}},
-		"two causes":             {[]netnsenv.Ruleset{drop}, []inject.Packet{syn, far, udp}, []string{"dropped; no entry; at one of 2 places: see the path", "dropped; no entry; at one of 2 places: see the path", "NEW"}},
-		"headers":                {[]netnsenv.Ruleset{drop}, []inject.Packet{udp.With(inject.HeaderChecksum(7)), udp.With(inject.Truncate(26)), syn, udp}, []string{"dropped; a bad checksum of the IP header", "dropped; fewer bytes than the IP header says", fmt.Sprintf(byRule, 1, 40), "NEW"}},
-		"invalid and dropped":    {[]netnsenv.Ruleset{drop}, []inject.Packet{web.TCP(inject.TCP{Flags: inject.FlagRST})}, []string{"dropped; INVALID; invalid new; dropped by nft inet u in: tcp dport 80 drop [packets 1 bytes 40]"}},
-		"invalid, by a rule":     {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; ct state invalid counter drop; }; }")}, []inject.Packet{reply, udp}, []string{"dropped; INVALID; the kernel gives no reason; dropped by nft ip u in: ct state invalid drop [packets 1 bytes 28]", "NEW"}},
-		"invalid, untracked":     {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain pre { type filter hook prerouting priority raw; udp dport 80 notrack; }; chain in { type filter hook input priority 0; ct state invalid drop; }; }")}, []inject.Packet{reply, udp}, []string{"INVALID; the kernel gives no reason", "no entry"}},
-		"at ingress":             {[]netnsenv.Ruleset{netnsenv.NFT("table netdev u { chain in { type filter hook ingress device tun0 priority 0; tcp dport 80 counter drop; }; }")}, []inject.Packet{syn, udp}, []string{"dropped; no entry; dropped by nft netdev u in: tcp dport 80 drop [packets 1 bytes 40]", "NEW"}},
+		"all of them":            {[]netnsenv.Ruleset{drop}, []packet.Packet{syn, packet.SYN(web.Nth(1))}, []string{fmt.Sprintf(byRule, 2, 80), fmt.Sprintf(byRule, 2, 80)}},
+		"all of a family":        {[]netnsenv.Ruleset{netnsenv.NFT("table ip6 u { chain in { type filter hook input priority 0; tcp dport 80 counter drop; }; }")}, []packet.Packet{packet.SYN(six), syn}, []string{"dropped; no entry; dropped by nft ip6 u in: tcp dport 80 drop [packets 1 bytes 60]", "NEW SYN_SENT"}},
+		"those without an entry": {[]netnsenv.Ruleset{drop}, []packet.Packet{syn, udp, reply}, []string{fmt.Sprintf(byRule, 1, 40), "NEW", "INVALID; the kernel gives no reason"}},
+		"of a known flow":        {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; udp length 9 drop; }; }")}, []packet.Packet{udp, web.UDP([]byte("x"))}, []string{"NEW", "of a known flow"}},
+		"untracked ones":         {[]netnsenv.Ruleset{drop, netnsenv.NFT("table ip v { chain pre { type filter hook prerouting priority raw; udp dport 80 notrack; }; }")}, []packet.Packet{syn, udp}, []string{"no entry", "no entry"}},
+		"two causes":             {[]netnsenv.Ruleset{drop}, []packet.Packet{syn, far, udp}, []string{"dropped; no entry; at one of 2 places: see the path", "dropped; no entry; at one of 2 places: see the path", "NEW"}},
+		"headers":                {[]netnsenv.Ruleset{drop}, []packet.Packet{udp.With(packet.HeaderChecksum(7)), udp.With(packet.Truncate(26)), syn, udp}, []string{"dropped; a bad checksum of the IP header", "dropped; fewer bytes than the IP header says", fmt.Sprintf(byRule, 1, 40), "NEW"}},
+		"invalid and dropped":    {[]netnsenv.Ruleset{drop}, []packet.Packet{web.TCP(packet.TCP{Flags: packet.FlagRST})}, []string{"dropped; INVALID; invalid new; dropped by nft inet u in: tcp dport 80 drop [packets 1 bytes 40]"}},
+		"invalid, by a rule":     {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; ct state invalid counter drop; }; }")}, []packet.Packet{reply, udp}, []string{"dropped; INVALID; the kernel gives no reason; dropped by nft ip u in: ct state invalid drop [packets 1 bytes 28]", "NEW"}},
+		"invalid, untracked":     {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain pre { type filter hook prerouting priority raw; udp dport 80 notrack; }; chain in { type filter hook input priority 0; ct state invalid drop; }; }")}, []packet.Packet{reply, udp}, []string{"INVALID; the kernel gives no reason", "no entry"}},
+		"at ingress":             {[]netnsenv.Ruleset{netnsenv.NFT("table netdev u { chain in { type filter hook ingress device tun0 priority 0; tcp dport 80 counter drop; }; }")}, []packet.Packet{syn, udp}, []string{"dropped; no entry; dropped by nft netdev u in: tcp dport 80 drop [packets 1 bytes 40]", "NEW"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -64,7 +64,7 @@ func TestFatesStandBesideThePackets(t *testing.T) {
 				Links:  []netnsenv.LinkConfig{{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8::1/64")}}},
 				Silent: true, Rules: c.rules,
 			})
-			x.Inject(inject.Packets(c.packets...))
+			x.Inject(packet.Packets(c.packets...))
 			var got []string
 			for _, f := range result(t, x).Frames {
 				got = append(got, f.Comment())
@@ -80,7 +80,7 @@ func TestFatesStandBesideThePackets(t *testing.T) {
 func TestResultHasWhatMetNoHook(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Links: veth, Silent: true})
-	x.Inject(inject.Packets(inject.SYN(web).With(inject.HeaderChecksum(7)), web.UDP(nil)))
+	x.Inject(packet.Packets(packet.SYN(web).With(packet.HeaderChecksum(7)), web.UDP(nil)))
 	got := result(t, x).Path
 	got.Points = nil
 	want := report.Path{

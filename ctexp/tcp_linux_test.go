@@ -10,9 +10,10 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/ctexp/peer"
 )
 
 // connected is a scripted client that has a socket of the host at its other end.
@@ -37,12 +38,12 @@ func TestOnlyTheExactResetCloses(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{})
 	c, s := connected(t, x)
-	c.Reset(inject.ResetOutOfWindow)
+	c.Reset(peer.ResetOutOfWindow)
 	c.ExpectNothing()
-	c.Reset(inject.ResetInWindow)
-	c.Expect(inject.Segment{Flags: ack, Ack: new(uint32(1)), Payload: []byte{}})
+	c.Reset(peer.ResetInWindow)
+	c.Expect(peer.Segment{Flags: ack, Ack: new(uint32(1)), Payload: []byte{}})
 	c.ExpectNothing()
-	c.Reset(inject.ResetExact)
+	c.Reset(peer.ResetExact)
 	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the socket has read %v", err)
 	}
@@ -50,8 +51,8 @@ func TestOnlyTheExactResetCloses(t *testing.T) {
 }
 
 const (
-	syn = inject.FlagSYN
-	ack = inject.FlagACK
+	syn = packet.FlagSYN
+	ack = packet.FlagACK
 )
 
 // What was acknowledged before is acknowledged again.
@@ -62,7 +63,7 @@ func TestARetransmissionIsAcknowledgedAgain(t *testing.T) {
 	c.Write([]byte("once"))
 	c.ExpectAck()
 	c.Retransmit()
-	c.Expect(inject.Segment{Flags: ack, Ack: new(uint32(5)), Payload: []byte{}})
+	c.Expect(peer.Segment{Flags: ack, Ack: new(uint32(5)), Payload: []byte{}})
 }
 
 // What the host sends again is asked for by its number: it comes when its timer has run out.
@@ -73,7 +74,7 @@ func TestTheHostRetransmits(t *testing.T) {
 	if _, err := io.WriteString(s, "again"); err != nil {
 		t.Fatal(err)
 	}
-	again := inject.Segment{Seq: new(uint32(1)), Payload: []byte("again")}
+	again := peer.Segment{Seq: new(uint32(1)), Payload: []byte("again")}
 	c.Expect(again)
 	c.Expect(again)
 	c.ExpectNothing()
@@ -86,7 +87,7 @@ func TestATupleIsUsedAgain(t *testing.T) {
 	x := ctexp.New(t, netnsenv.Config{})
 	c, s := connected(t, x)
 	s.Close()
-	c.Expect(inject.Segment{Flags: inject.FlagFIN | ack})
+	c.Expect(peer.Segment{Flags: packet.FlagFIN | ack})
 	c.Close()
 	c.Reuse()
 	c.Connect()
@@ -105,9 +106,9 @@ func TestASegmentGoesOutAsFragments(t *testing.T) {
 	x := ctexp.New(t, netnsenv.Config{})
 	c, s := connected(t, x)
 	text := strings.Repeat("0123456789", 100)
-	c.Send(inject.Segment{Payload: []byte(text), As: func(p inject.Packet) []inject.Packet {
-		parts := p.With(inject.DontFragment(false), inject.ID(1)).Fragments(576)
-		return []inject.Packet{p.With(inject.Checksum(1)), parts[1], parts[0]}
+	c.Send(peer.Segment{Payload: []byte(text), As: func(p packet.Packet) []packet.Packet {
+		parts := p.With(packet.DontFragment(false), packet.ID(1)).Fragments(576)
+		return []packet.Packet{p.With(packet.Checksum(1)), parts[1], parts[0]}
 	}})
 	c.ExpectAck()
 	got := make([]byte, len(text))
@@ -130,9 +131,9 @@ func TestTheHostKeepsToAScaledWindow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			peer := x.TCP("tun0", web)
-			peer.MSS, peer.Window, peer.Scale = 500, 500, c.scale
-			peer.Connect()
+			end := x.TCP("tun0", web)
+			end.MSS, end.Window, end.Scale = 500, 500, c.scale
+			end.Connect()
 			s, err := l.Accept()
 			if err != nil {
 				t.Fatal(err)
@@ -142,9 +143,9 @@ func TestTheHostKeepsToAScaledWindow(t *testing.T) {
 				t.Fatal(err)
 			}
 			for sent := 0; sent < c.want; sent += 500 {
-				peer.Expect(inject.Segment{Payload: make([]byte, 500)})
+				end.Expect(peer.Segment{Payload: make([]byte, 500)})
 			}
-			peer.ExpectNothing()
+			end.ExpectNothing()
 		})
 	}
 }
@@ -156,13 +157,13 @@ func TestAnUnmetExpectationFailsTheTest(t *testing.T) {
 	fake := &fakeTB{}
 	log := fake.run(func(f *fakeTB) {
 		x := ctexp.New(f, natRouter())
-		client := x.TCP("tun0", inject.Flow{Src: inside, Dst: outside})
-		server := x.TCP("tun1", inject.Flow{Src: outside})
+		client := x.TCP("tun0", packet.Flow{Src: inside, Dst: outside})
+		server := x.TCP("tun1", packet.Flow{Src: outside})
 		x.Handshake(client, server)
 		client.Write([]byte("request"))
-		server.Expect(inject.Segment{Payload: []byte("request")})
-		server.Reset(inject.ResetExact)
-		client.Expect(inject.Segment{Flags: ack, Seq: new(uint32(1)), Ack: new(uint32(8)), Payload: []byte("answer")})
+		server.Expect(peer.Segment{Payload: []byte("request")})
+		server.Reset(peer.ResetExact)
+		client.Expect(peer.Segment{Flags: ack, Seq: new(uint32(1)), Ack: new(uint32(8)), Payload: []byte("answer")})
 		t.Error("it goes on")
 	})
 	told, _, _ := strings.Cut(log, "what happened in")

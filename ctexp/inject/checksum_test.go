@@ -4,13 +4,13 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // checkSums returns an error for a whole packet with a wrong checksum or length, calculated from RFC 1071 and 8200
 // without the help of the code under test. It knows packets without extension headers.
-func checkSums(p inject.Packet) error {
+func checkSums(p packet.Packet) error {
 	var pseudo, body []byte
 	var proto nf.Proto
 	switch p[0] >> 4 {

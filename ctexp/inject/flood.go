@@ -4,24 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"math"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Flood sends many packets that differ in some fields, as fast as the host under test takes them or at a given rate. N or
 // Duration says how many; with both, what is reached first ends it.
 //
 //	inject.Flood{
-//		Template: inject.SYN(web),
+//		Template: packet.SYN(web),
 //		Vary:     []inject.Vary{{Field: inject.VarySrcPort, Count: 50_000}, {Field: inject.VarySrc, Count: 100}},
 //		N:        1_000_000,
 //	}
 type Flood struct {
 	// Template is what all packets are like. Its checksums are changed by as much as its fields are (RFC 1624), so that a
 	// wrong one stays wrong; that of SCTP is made right.
-	Template Packet
+	Template packet.Packet
 	// Vary says what differs. Empty: nothing.
 	Vary []Vary
 	// N is how many packets are sent. Zero: as many as Duration allows.
@@ -104,7 +109,7 @@ func (f Flood) check() error {
 
 // Packets returns the packets of the Flood in their order, N of them. It panics where Send would return an error, and if N
 // is zero.
-func (f Flood) Packets() iter.Seq[Packet] {
+func (f Flood) Packets() iter.Seq[packet.Packet] {
 	m, err := newMint(f.Template, f.Vary)
 	if err == nil {
 		err = f.check()
@@ -115,9 +120,9 @@ func (f Flood) Packets() iter.Seq[Packet] {
 	if err != nil {
 		panic("inject: flood: " + err.Error())
 	}
-	return func(yield func(Packet) bool) {
+	return func(yield func(packet.Packet) bool) {
 		for i := range f.N {
-			p := make(Packet, len(f.Template))
+			p := make(packet.Packet, len(f.Template))
 			m.strike(p, uint64(i))
 			if !yield(p) {
 				return
@@ -190,3 +195,188 @@ func arrived(link Link) (n uint64, counts bool, err error) {
 }
 
 func arrived64(link Link) (uint64, error) { return link.(countingLink).Arrived() }
+
+// plan says which packets of a Flood are to be sent, and when.
+type plan struct {
+	start    time.Time
+	n        uint64        // packets; the largest number: no limit
+	duration time.Duration // 0: no limit
+	rate     float64       // packets per second; 0: no limit
+
+	mu   sync.Mutex
+	next uint64
+
+	sent atomic.Uint64
+}
+
+const (
+	floodBatch = 64                     // packets at a time, at most
+	leastPause = 200 * time.Microsecond // what a timer can keep, so that high rates come in bursts
+)
+
+func newPlan(f Flood) *plan {
+	p := &plan{start: time.Now(), n: uint64(f.N), duration: f.Duration, rate: f.Rate}
+	if f.N == 0 {
+		p.n = math.MaxUint64
+	}
+	return p
+}
+
+// claim returns which packets are to be sent now: n of them, at most floodBatch, the first of which has number from. Where
+// there are none it returns how long to wait, and 0 when all is over.
+func (p *plan) claim() (from, n uint64, wait time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	left := p.n - p.next
+	if left == 0 {
+		return 0, 0, 0
+	}
+	n = min(left, floodBatch)
+	if p.duration == 0 && p.rate == 0 {
+		return p.take(n)
+	}
+	took := time.Since(p.start)
+	if p.duration > 0 && took >= p.duration {
+		return 0, 0, 0
+	}
+	if p.rate == 0 {
+		return p.take(n)
+	}
+	if due := took.Seconds() * p.rate; float64(p.next) <= due { // packet i is due after i/rate
+		return p.take(min(n, uint64(due)-p.next+1))
+	}
+	wait = time.Duration(float64(p.next)/p.rate*float64(time.Second)) - took + 1
+	if p.duration > 0 {
+		wait = min(wait, p.duration-took)
+	}
+	return 0, 0, max(wait, leastPause)
+}
+
+func (p *plan) take(n uint64) (from, count uint64, wait time.Duration) {
+	from = p.next
+	p.next += n
+	return from, n, 0
+}
+
+// flood sends by as many goroutines as there are queues, and tells what they have done meanwhile.
+func (f Flood) flood(ctx context.Context, link Link, m *mint, p *plan) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var queues sync.WaitGroup
+	for range max(1, f.Queues) {
+		queues.Go(func() {
+			q := newQueue(link, m, p)
+			if err := q.run(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		queues.Wait()
+		close(done)
+	}()
+	f.tellUntil(done, p)
+	return context.Cause(ctx)
+}
+
+// tellUntil calls Progress every so often until done is closed.
+func (f Flood) tellUntil(done <-chan struct{}, p *plan) {
+	if f.Progress == nil {
+		<-done
+		return
+	}
+	every := f.Every
+	if every == 0 {
+		every = time.Second
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+			f.tell(p)
+		}
+	}
+}
+
+func (f Flood) tell(p *plan) {
+	if f.Progress != nil {
+		f.Progress(FloodProgress{Sent: int(p.sent.Load()), Of: f.N, Took: time.Since(p.start)})
+	}
+}
+
+// queue is one of the goroutines that send a Flood, with memory for one batch.
+type queue struct {
+	write   func(packets [][]byte) (int, error)
+	mint    *mint
+	plan    *plan
+	packets [][]byte
+	timer   *time.Timer
+}
+
+func newQueue(link Link, m *mint, p *plan) *queue {
+	q := &queue{write: oneByOne(link), mint: m, plan: p, packets: make([][]byte, floodBatch)}
+	if b, ok := link.(batchLink); ok {
+		q.write = b.WriteBatch
+	}
+	size := len(m.template)
+	memory := make([]byte, size*floodBatch)
+	for i := range q.packets {
+		q.packets[i], memory = memory[:size:size], memory[size:]
+	}
+	return q
+}
+
+// oneByOne is WriteBatch for a link that has none.
+func oneByOne(link Link) func([][]byte) (int, error) {
+	return func(packets [][]byte) (int, error) {
+		for i, p := range packets {
+			if _, err := link.Write(p); err != nil {
+				return i, err
+			}
+		}
+		return len(packets), nil
+	}
+}
+
+// run sends what the plan gives it until that is over or ctx is.
+func (q *queue) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		from, n, wait := q.plan.claim()
+		if n == 0 {
+			if wait == 0 {
+				return nil
+			}
+			q.pause(ctx, wait)
+			continue
+		}
+		for i := range n {
+			q.mint.strike(q.packets[i], from+i)
+		}
+		sent, err := q.write(q.packets[:n])
+		q.plan.sent.Add(uint64(sent))
+		if err == nil && uint64(sent) < n {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			return fmt.Errorf("packet %d: %w", from+uint64(sent)+1, err)
+		}
+	}
+	return nil // the caller knows the cause
+}
+
+func (q *queue) pause(ctx context.Context, d time.Duration) {
+	if q.timer == nil {
+		q.timer = time.NewTimer(d)
+	} else {
+		q.timer.Reset(d)
+	}
+	select {
+	case <-q.timer.C:
+	case <-ctx.Done():
+		q.timer.Stop()
+	}
+}

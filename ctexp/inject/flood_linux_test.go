@@ -8,6 +8,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // small is an Env in which a packet is cheap, with a link of that kind.
@@ -22,7 +23,7 @@ func small(t testing.TB, kind netnsenv.LinkKind) *netnsenv.Env {
 func TestAKernelTakesEachPacketOfAFlood(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []netnsenv.LinkKind{netnsenv.Auto, netnsenv.Veth} {
-		for _, f := range []inject.Flow{web, web6} {
+		for _, f := range []packet.Flow{web, web6} {
 			for _, queues := range []int{1, 2, 4} {
 				t.Run(fmt.Sprint(kind, " ", f.Src.Addr(), " ", queues), func(t *testing.T) {
 					t.Parallel()
@@ -48,7 +49,7 @@ func TestAKernelTakesEachPacketOfAFlood(t *testing.T) {
 func TestAKernelGetsAFloodAtItsRate(t *testing.T) {
 	t.Parallel()
 	env := small(t, netnsenv.Veth)
-	f := inject.Flood{Template: inject.SYN(web), Duration: 50 * time.Millisecond, Rate: 2000}
+	f := inject.Flood{Template: packet.SYN(web), Duration: 50 * time.Millisecond, Rate: 2000}
 	got, err := f.Send(t.Context(), env.Links()[0])
 	if got.Sent < 1 || got.Sent > 100 || got.Arrived != got.Sent || got.Took < f.Duration || err != nil {
 		t.Errorf("%v, %v", got, err)
@@ -66,7 +67,7 @@ func BenchmarkFloodAgainstSend(b *testing.B) {
 			took := [3]time.Duration{}
 			for b.Loop() {
 				start := time.Now()
-				if _, err := inject.New(link).Send(b.Context(), inject.UDPs(n, web)); err != nil {
+				if _, err := inject.New(link).Send(b.Context(), packet.UDPs(n, web)); err != nil {
 					b.Fatal(err)
 				}
 				took[0] += time.Since(start)

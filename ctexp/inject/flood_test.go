@@ -15,11 +15,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 func ExampleFlood_Packets() {
 	f := inject.Flood{
-		Template: inject.SYN(web),
+		Template: packet.SYN(web),
 		Vary:     []inject.Vary{{Field: inject.VarySrcPort, Count: 2}, {Field: inject.VarySrc, Count: 50}},
 		N:        4,
 	}
@@ -65,7 +66,7 @@ func (m *many) Arrived() (uint64, error) {
 func TestAFloodSendsEachPacketOnce(t *testing.T) {
 	t.Parallel()
 	f := inject.Flood{
-		Template: inject.SYN(web), N: 10_007,
+		Template: packet.SYN(web), N: 10_007,
 		Vary: []inject.Vary{{Field: inject.VarySrcPort, Count: 5000}, {Field: inject.VaryDst, Count: 7, Stride: 3}},
 	}
 	want := slices.SortedFunc(f.Packets(), slices.Compare)
@@ -78,9 +79,9 @@ func TestAFloodSendsEachPacketOnce(t *testing.T) {
 				t.Errorf("%d queues by a %T: %v, %v", queues, l, got, err)
 			}
 		}
-		for _, written := range [][]inject.Packet{plain.written, batches.written} {
+		for _, written := range [][]packet.Packet{plain.written, batches.written} {
 			slices.SortFunc(written, slices.Compare)
-			if !slices.EqualFunc(want, written, slices.Equal[inject.Packet]) {
+			if !slices.EqualFunc(want, written, slices.Equal[packet.Packet]) {
 				t.Errorf("%d queues: they are not the first %d packets", queues, f.N)
 			}
 		}
@@ -89,8 +90,8 @@ func TestAFloodSendsEachPacketOnce(t *testing.T) {
 
 func TestAFloodThatIsWrongSendsNothing(t *testing.T) {
 	t.Parallel()
-	syn, echo := inject.SYN(web), inject.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil)
-	vary := func(template inject.Packet, rules ...inject.Vary) inject.Flood {
+	syn, echo := packet.SYN(web), packet.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil)
+	vary := func(template packet.Packet, rules ...inject.Vary) inject.Flood {
 		return inject.Flood{Template: template, Vary: rules, N: 1}
 	}
 	sport := inject.Vary{Field: inject.VarySrcPort, Count: 10}
@@ -112,7 +113,7 @@ func TestAFloodThatIsWrongSendsNothing(t *testing.T) {
 		"vary[0] (source port): 55537 values, 1 apart":               vary(syn, inject.Vary{Field: inject.VarySrcPort, Count: 55537}),
 		"vary[0] (source port): 2 values, 55536 apart":               vary(syn, inject.Vary{Field: inject.VarySrcPort, Count: 2, Stride: 55536}),
 		"vary[0] (source address): 1000000000 values":                vary(syn, inject.Vary{Field: inject.VarySrc, Count: 1e9}),
-		"vary[0] (destination address): 4 values":                    vary(inject.SYN(inject.Flow{Src: web6.Src, Dst: addrPort("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffd]:80")}), inject.Vary{Field: inject.VaryDst, Count: 4, Random: true}),
+		"vary[0] (destination address): 4 values":                    vary(packet.SYN(packet.Flow{Src: web6.Src, Dst: addrPort("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffd]:80")}), inject.Vary{Field: inject.VaryDst, Count: 4, Random: true}),
 		"vary[1] (source port): another rule has it":                 vary(syn, sport, sport),
 		"vary[0] (source port): it is in step":                       vary(syn, inject.Vary{Field: inject.VarySrcPort, Count: 1, InStep: true}),
 		"vary[1] (source address): count 9, and 10 in the rule":      vary(syn, sport, inject.Vary{Field: inject.VarySrc, Count: 9, InStep: true}),
@@ -128,7 +129,7 @@ func TestAFloodThatIsWrongSendsNothing(t *testing.T) {
 
 func TestAFloodCountsWhatWasLostOrRefused(t *testing.T) {
 	t.Parallel()
-	f := inject.Flood{Template: inject.SYN(web), N: 1000}
+	f := inject.Flood{Template: packet.SYN(web), N: 1000}
 	lost := &many{lost: 7}
 	lost.fence = func(context.Context) error { return errors.New("7 were lost") }
 	got, err := f.Send(t.Context(), lost)
@@ -156,7 +157,7 @@ func TestAFloodKeepsItsRate(t *testing.T) {
 		{inject.Flood{Duration: time.Minute, Rate: 0.1}, 6, time.Minute},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			c.flood.Template = inject.SYN(web)
+			c.flood.Template = packet.SYN(web)
 			got, err := c.flood.Send(t.Context(), &link{})
 			if d := got.Took - c.took; got.Sent != c.sent || err != nil || d < -time.Microsecond || d > time.Millisecond {
 				t.Errorf("%+v: %v after %v, %v; want %d after %v", c.flood, got, got.Took, err, c.sent, c.took)
@@ -170,7 +171,7 @@ func TestAFloodTellsItsProgress(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var got []string
-		f := inject.Flood{Template: inject.SYN(web), N: 25, Rate: 10, Progress: func(p inject.FloodProgress) { got = append(got, p.String()) }}
+		f := inject.Flood{Template: packet.SYN(web), N: 25, Rate: 10, Progress: func(p inject.FloodProgress) { got = append(got, p.String()) }}
 		if _, err := f.Send(t.Context(), &link{}); err != nil {
 			t.Fatal(err)
 		}
@@ -190,11 +191,11 @@ func TestAFloodEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		l := &link{fence: func(ctx context.Context) error { return ctx.Err() }}
-		got, err := inject.Flood{Template: inject.SYN(web), N: 100, Rate: 10, Queues: 2}.Send(ctx, l)
+		got, err := inject.Flood{Template: packet.SYN(web), N: 100, Rate: 10, Queues: 2}.Send(ctx, l)
 		if got.Sent < 10 || got.Sent > 11 || got.Sent != len(l.written) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v, %d written, %v", got, len(l.written), err)
 		}
-		if got, err = (inject.Flood{Template: inject.SYN(web), N: 1}).Send(ctx, l); got.Sent != 0 || !errors.Is(err, context.DeadlineExceeded) {
+		if got, err = (inject.Flood{Template: packet.SYN(web), N: 1}).Send(ctx, l); got.Sent != 0 || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("after it: %v, %v", got, err)
 		}
 	})
@@ -202,7 +203,7 @@ func TestAFloodEndsWithItsContext(t *testing.T) {
 
 // Sending a hundred thousand packets takes no more memory than sending a hundred.
 func TestAFloodTakesNoMemoryForAPacket(t *testing.T) {
-	var template inject.Packet
+	var template packet.Packet
 	allocations := func(n int) float64 {
 		f := inject.Flood{Template: template, N: n, Vary: []inject.Vary{
 			{Field: inject.VarySrc, Count: 100}, {Field: inject.VarySrcPort, Count: 100, Random: true},
@@ -213,8 +214,8 @@ func TestAFloodTakesNoMemoryForAPacket(t *testing.T) {
 			}
 		})
 	}
-	for _, f := range []inject.Flow{web, web6} {
-		for _, template = range []inject.Packet{inject.SYN(f), f.UDP(nil), f.SCTP(0, inject.SCTPInit(1, 100))} {
+	for _, f := range []packet.Flow{web, web6} {
+		for _, template = range []packet.Packet{packet.SYN(f), f.UDP(nil), f.SCTP(0, packet.SCTPInit(1, 100))} {
 			if few, more := allocations(100), allocations(100_000); more > few+5 {
 				t.Errorf("%v: %v allocations for 100 packets, %v for 100,000", template, few, more)
 			}
@@ -230,7 +231,7 @@ func (*batchSink) WriteBatch(packets [][]byte) (int, error) { return len(packets
 func TestFloodsMayBeSentAtOnce(t *testing.T) {
 	t.Parallel()
 	rules := []inject.Vary{{Field: inject.VarySrc, Count: 5}, {Field: inject.VarySrcPort, InStep: true}}
-	f := inject.Flood{Template: inject.SYN(web), N: 1000, Queues: 2, Vary: rules}
+	f := inject.Flood{Template: packet.SYN(web), N: 1000, Queues: 2, Vary: rules}
 	l := &many{}
 	var wg sync.WaitGroup
 	for range 4 {
@@ -248,8 +249,8 @@ func TestFloodsMayBeSentAtOnce(t *testing.T) {
 
 // BenchmarkFlood measures making and sending per packet, without a kernel.
 func BenchmarkFlood(b *testing.B) {
-	for name, template := range map[string]inject.Packet{
-		"tcp": inject.SYN(web), "tcp6": inject.SYN(web6), "sctp": web.SCTP(0, inject.SCTPInit(1, 100)),
+	for name, template := range map[string]packet.Packet{
+		"tcp": packet.SYN(web), "tcp6": packet.SYN(web6), "sctp": web.SCTP(0, packet.SCTPInit(1, 100)),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -11,12 +11,13 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 func ExampleFrame() {
 	host, peer := nf.MAC{2, 0, 0, 0, 0, 1}, nf.MAC{2, 0, 0, 0, 0, 2}
-	fmt.Println(inject.SYN(web).Frame(peer, host).VLAN(5))
-	fmt.Println(inject.ARPRequest(peer, web.Src.Addr(), web.Dst.Addr()))
+	fmt.Println(packet.SYN(web).Frame(peer, host).VLAN(5))
+	fmt.Println(packet.ARPRequest(peer, web.Src.Addr(), web.Dst.Addr()))
 	// Output:
 	// 02:00:00:00:00:02 > 02:00:00:00:00:01, vlan 5, IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
 	// 02:00:00:00:00:02 > ff:ff:ff:ff:ff:ff, ARP, who has 192.0.2.1 tell 198.18.0.2, length 28
@@ -31,8 +32,8 @@ func TestAFrameCarriesItsPacket(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"frame": "14 " + inject.SYN(web).String(), "frame ipv6": "14 " + inject.SYN(web6).String(),
-		"vlan": "18 " + inject.SYN(web).String(), "two vlans": "22 " + inject.SYN(web6).String(),
+		"frame": "14 " + packet.SYN(web).String(), "frame ipv6": "14 " + packet.SYN(web6).String(),
+		"vlan": "18 " + packet.SYN(web).String(), "two vlans": "22 " + packet.SYN(web6).String(),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("packets (-want +got):\n%s", diff)
@@ -43,13 +44,13 @@ func TestImpossibleFramesPanic(t *testing.T) {
 	t.Parallel()
 	mac := nf.MAC{2, 0, 0, 0, 0, 1}
 	got := []string{
-		panicOf(func() { inject.SYN(web).Frame(mac, mac).VLAN(4096) }),
-		panicOf(func() { inject.Frame{1}.VLAN(1) }),
-		panicOf(func() { inject.ARPRequest(mac, web.Src.Addr(), web6.Dst.Addr()) }),
+		panicOf(func() { packet.SYN(web).Frame(mac, mac).VLAN(4096) }),
+		panicOf(func() { packet.Frame{1}.VLAN(1) }),
+		panicOf(func() { packet.ARPRequest(mac, web.Src.Addr(), web6.Dst.Addr()) }),
 		panicOf(func() { inject.New(&link{}).SendFrames(context.Background(), nil) }),
 	}
 	want := []string{
-		"inject: VLAN 4096 on " + inject.SYN(web).Frame(mac, mac).String(),
+		"inject: VLAN 4096 on " + packet.SYN(web).Frame(mac, mac).String(),
 		"inject: VLAN 1 on Ethernet header cut after 1 bytes",
 		"inject: ARP between 198.18.0.2 and 2001:db8::1: it is for IPv4",
 		"inject: SendFrames of a nil sequence",
@@ -61,7 +62,7 @@ func TestImpossibleFramesPanic(t *testing.T) {
 
 func TestALinkWithoutEthernetRefusesFrames(t *testing.T) {
 	t.Parallel()
-	n, err := inject.New(&link{}).SendFrames(t.Context(), inject.Frames(inject.Frame{}))
+	n, err := inject.New(&link{}).SendFrames(t.Context(), inject.Frames(packet.Frame{}))
 
 	want := "0 send frames to fake0: needs a veth link: the link has no Ethernet (LinkConfig.Kind: netnsenv.Veth)"
 	if diff := cmp.Diff(want, fmt.Sprint(n, " ", err)); diff != "" || !errors.Is(err, errors.ErrUnsupported) {
@@ -72,7 +73,7 @@ func TestALinkWithoutEthernetRefusesFrames(t *testing.T) {
 // ether is a link that takes frames up to the second.
 type ether struct {
 	link
-	frames []inject.Frame
+	frames []packet.Frame
 }
 
 func (*ether) L2() bool { return true }
@@ -92,7 +93,7 @@ func (e *ether) WriteFrame(b []byte) (int, error) {
 func TestSendFramesStopsAtTheFirstFailureAndFences(t *testing.T) {
 	t.Parallel()
 	e := &ether{}
-	fs := slices.Repeat([]inject.Frame{make(inject.Frame, 14)}, 4)
+	fs := slices.Repeat([]packet.Frame{make(packet.Frame, 14)}, 4)
 
 	n, err := inject.New(e).SendFrames(t.Context(), inject.Frames(fs...))
 
@@ -109,7 +110,7 @@ func TestFramesThatDoNotFitAreNotSent(t *testing.T) {
 	full := web.UDP(make([]byte, 1472)).Frame(clientMAC, serverMAC)
 	large := web.UDP(make([]byte, 1473)).Frame(clientMAC, serverMAC)
 	got := map[string]string{}
-	for name, f := range map[string]inject.Frame{
+	for name, f := range map[string]packet.Frame{
 		"nothing": nil, "cut": {1, 2, 3}, "full": full, "full in a VLAN": full.VLAN(1), "full in two": full.VLAN(1).VLAN(2),
 		"large": large, "large in a VLAN": large.VLAN(1), "cut tag": append(full[:12:12], 0x81, 0, 1),
 	} {

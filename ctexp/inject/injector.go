@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"syscall"
 	"time"
 
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
@@ -33,7 +36,7 @@ func New(link Link) *Injector {
 // that the link refuses. A *SendError tells its number in seq, counted from 1; nothing behind it is sent. The same goes
 // for the end of ctx. What was written before is final in these cases, too. Packets that were lost before the host began
 // with them are counted in n and are an error.
-func (i *Injector) Send(ctx context.Context, seq iter.Seq[Packet]) (n int, err error) {
+func (i *Injector) Send(ctx context.Context, seq iter.Seq[packet.Packet]) (n int, err error) {
 	if seq == nil {
 		panic("inject: Send of a nil sequence")
 	}
@@ -45,7 +48,7 @@ func (i *Injector) Send(ctx context.Context, seq iter.Seq[Packet]) (n int, err e
 }
 
 // write writes packets until seq or ctx ends or one fails.
-func (i *Injector) write(ctx context.Context, seq iter.Seq[Packet]) (n int, err error) {
+func (i *Injector) write(ctx context.Context, seq iter.Seq[packet.Packet]) (n int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("send: %w", err)
 	}
@@ -62,7 +65,7 @@ func (i *Injector) write(ctx context.Context, seq iter.Seq[Packet]) (n int, err 
 	return n, nil
 }
 
-func (i *Injector) writeOne(p Packet, mtu int) error {
+func (i *Injector) writeOne(p packet.Packet, mtu int) error {
 	switch {
 	case len(p) == 0:
 		return errors.New("it is empty")
@@ -90,4 +93,124 @@ func (i *Injector) fence(ctx context.Context) error {
 		defer cancel()
 	}
 	return i.link.Fence(ctx)
+}
+
+// Link is what an Injector writes to: one link of a host under test, seen from outside. *netnsenv.Link is one.
+// Its methods may be called by several goroutines at once.
+type Link interface {
+	// Name returns the name of the interface that the host sees.
+	Name() string
+	// MTU returns the largest packet that fits, in bytes from the network layer.
+	MTU() int
+	// L2 reports whether the host sees frames of Ethernet. Packets are written and read without that header in any case.
+	L2() bool
+	// Read returns the next packet that left by the link, from the network layer on.
+	Read(b []byte) (int, error)
+	// Write hands one packet, from the network layer on, to the host. It does not keep b.
+	Write(b []byte) (int, error)
+	// SetReadDeadline bounds Read as in package net.
+	SetReadDeadline(t time.Time) error
+	// Fence returns when the host is done with every packet that was written before, so that counters, table and
+	// capture are final. Packets that were lost before the host began with them are an error.
+	Fence(ctx context.Context) error
+}
+
+// SendError is what became of a packet or frame that could not be sent. What was before it in its sequence was sent.
+type SendError struct {
+	What   string // "packet" or "frame"
+	Number int    // in its sequence, counted from 1
+	Link   string // name of the link
+	Err    error
+}
+
+// Error returns "send packet 3 to tun0: …".
+func (e *SendError) Error() string {
+	return fmt.Sprintf("send %s %d to %s: %v", e.What, e.Number, e.Link, e.Err)
+}
+
+// Unwrap returns why.
+func (e *SendError) Unwrap() error { return e.Err }
+
+// FrameLink is a Link whose host sees Ethernet. *netnsenv.Link is one, and refuses frames where it is a tun.
+type FrameLink interface {
+	Link
+	// WriteFrame hands one frame, from the Ethernet header on, to the host. It does not keep b.
+	WriteFrame(b []byte) (int, error)
+	// HardwareAddr returns the address of Ethernet that the host has on the link, PeerHardwareAddr the one that packets come
+	// from that are written without a header.
+	HardwareAddr() nf.MAC
+	PeerHardwareAddr() nf.MAC
+}
+
+// ethernet returns the link if it is one with Ethernet, else nil.
+func (i *Injector) ethernet() FrameLink {
+	if link, ok := i.link.(FrameLink); ok && link.L2() {
+		return link
+	}
+	return nil
+}
+
+// Frames returns copies of the frames in their order.
+func Frames(fs ...packet.Frame) iter.Seq[packet.Frame] {
+	return func(yield func(packet.Frame) bool) {
+		for _, f := range fs {
+			if !yield(slices.Clone(f)) {
+				return
+			}
+		}
+	}
+}
+
+// SendFrames is Send for whole frames of Ethernet. What a frame carries behind its header and tags must fit into the link's
+// MTU, and the tags beyond one as well, which is all that a veth takes more. On a link that has no Ethernet the error is an
+// *nf.UnsupportedError.
+func (i *Injector) SendFrames(ctx context.Context, seq iter.Seq[packet.Frame]) (n int, err error) {
+	if seq == nil {
+		panic("inject: SendFrames of a nil sequence")
+	}
+	link := i.ethernet()
+	if link == nil {
+		return 0, fmt.Errorf("send frames to %s: %w", i.link.Name(), &nf.UnsupportedError{
+			Need: "a veth link", Hint: "LinkConfig.Kind: netnsenv.Veth",
+			Err: errors.New("the link has no Ethernet"),
+		})
+	}
+	n, err = writeFrames(ctx, link, seq)
+	if ferr := i.fence(ctx); ferr != nil {
+		err = errors.Join(err, fmt.Errorf("send %d frames: %w", n, ferr))
+	}
+	return n, err
+}
+
+func writeFrames(ctx context.Context, link FrameLink, seq iter.Seq[packet.Frame]) (n int, err error) {
+	for f := range seq {
+		if err := ctx.Err(); err != nil {
+			return n, fmt.Errorf("send: stopped after %d frames: %w", n, err)
+		}
+		if err := writeFrame(link, f); err != nil {
+			return n, &SendError{"frame", n + 1, link.Name(), err}
+		}
+		n++
+	}
+	return n, nil
+}
+
+func writeFrame(link FrameLink, f packet.Frame) error {
+	if len(f) < header.EthernetSize {
+		return fmt.Errorf("%s: want %d or more", counted(len(f), "byte"), header.EthernetSize)
+	}
+	h := header.ParseFrame(f)
+	mtu := link.MTU()
+	if payload := len(f) - h.Payload; payload > mtu && !h.Cut {
+		return fmt.Errorf("%d bytes into an MTU of %d: %w", payload, mtu, syscall.EMSGSIZE)
+	}
+	// The kernel has room for one tag more (net/packet/af_packet.c, packet_snd).
+	if most := header.EthernetSize + 4 + mtu; len(f) > most {
+		return fmt.Errorf("%d bytes with %d tags into %d: %w", len(f), h.Tags, most, syscall.EMSGSIZE)
+	}
+	n, err := link.WriteFrame(f)
+	if err == nil && n < len(f) {
+		err = io.ErrShortWrite
+	}
+	return err
 }

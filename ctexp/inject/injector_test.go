@@ -14,12 +14,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // link is a Link that keeps what is written, and notes the number of packets at each fence. Its MTU is 1500.
 type link struct {
 	mu      sync.Mutex
-	written []inject.Packet
+	written []packet.Packet
 	fences  []int
 	write   func(n int, b []byte) (int, error) // the answer to the nth packet; nil: all is well
 	fence   func(ctx context.Context) error    // nil: at once
@@ -39,7 +40,7 @@ func (l *link) Write(b []byte) (int, error) {
 			return n, err
 		}
 	}
-	l.written = append(l.written, slices.Clone(inject.Packet(b)))
+	l.written = append(l.written, slices.Clone(packet.Packet(b)))
 	return len(b), nil
 }
 
@@ -55,7 +56,7 @@ func (l *link) Fence(ctx context.Context) error {
 
 func ExampleInjector_Send() {
 	injector := inject.New(&link{}) // env.Links()[0], as a rule
-	n, err := injector.Send(context.Background(), inject.SYNs(10, web))
+	n, err := injector.Send(context.Background(), packet.SYNs(10, web))
 	fmt.Println(n, err)
 	// Output: 10 <nil>
 }
@@ -64,12 +65,12 @@ func TestSendWritesInOrderAndThenFences(t *testing.T) {
 	t.Parallel()
 	l := &link{}
 
-	n, err := inject.New(l).Send(t.Context(), inject.SYNs(3, web))
+	n, err := inject.New(l).Send(t.Context(), packet.SYNs(3, web))
 
 	if n != 3 || err != nil {
 		t.Errorf("Send = %d, %v, want 3, nil", n, err)
 	}
-	if diff := cmp.Diff(slices.Collect(inject.SYNs(3, web)), l.written); diff != "" {
+	if diff := cmp.Diff(slices.Collect(packet.SYNs(3, web)), l.written); diff != "" {
 		t.Errorf("packets (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]int{3}, l.fences); diff != "" {
@@ -88,7 +89,7 @@ type outcome struct {
 func TestSendStopsAtTheFirstFailureAndFencesWhatWasSent(t *testing.T) {
 	t.Parallel()
 	lost := errors.New("1 of 2 packets was lost")
-	syn, big := inject.SYN(web), web.UDP(make([]byte, 1473))
+	syn, big := packet.SYN(web), web.UDP(make([]byte, 1473))
 	refuse := func(n int, b []byte) (int, error) {
 		if n == 2 {
 			return 0, syscall.EIO
@@ -97,36 +98,36 @@ func TestSendStopsAtTheFirstFailureAndFencesWhatWasSent(t *testing.T) {
 	}
 	cases := map[string]struct {
 		link *link
-		seq  iter.Seq[inject.Packet]
+		seq  iter.Seq[packet.Packet]
 		is   error
 		want outcome
 	}{
-		"nothing to send": {&link{}, inject.Packets(), nil, outcome{Is: true}},
+		"nothing to send": {&link{}, packet.Packets(), nil, outcome{Is: true}},
 		"as large as the MTU": {
-			&link{}, inject.Packets(web.UDP(make([]byte, 1472))), nil, outcome{N: 1, Is: true, Written: 1, Held: 1},
+			&link{}, packet.Packets(web.UDP(make([]byte, 1472))), nil, outcome{N: 1, Is: true, Written: 1, Held: 1},
 		},
 		"larger than the MTU": {
-			&link{}, inject.Packets(syn, big, syn), syscall.EMSGSIZE,
+			&link{}, packet.Packets(syn, big, syn), syscall.EMSGSIZE,
 			outcome{1, "send packet 2 to fake0: 1501 bytes into an MTU of 1500: message too long", true, 1, 1},
 		},
 		"empty": {
-			&link{}, inject.Packets(syn, syn, nil, syn), nil,
+			&link{}, packet.Packets(syn, syn, nil, syn), nil,
 			outcome{2, "send packet 3 to fake0: it is empty", false, 2, 2},
 		},
 		"refused": {
-			&link{write: refuse}, inject.Repeat(5, syn), syscall.EIO,
+			&link{write: refuse}, packet.Repeat(5, syn), syscall.EIO,
 			outcome{2, "send packet 3 to fake0: input/output error", true, 2, 2},
 		},
 		"half written": {
-			&link{write: func(int, []byte) (int, error) { return 20, nil }}, inject.Repeat(5, syn), nil,
+			&link{write: func(int, []byte) (int, error) { return 20, nil }}, packet.Repeat(5, syn), nil,
 			outcome{0, "send packet 1 to fake0: short write", false, 0, 0},
 		},
 		"lost": {
-			&link{fence: func(context.Context) error { return lost }}, inject.Repeat(2, syn), lost,
+			&link{fence: func(context.Context) error { return lost }}, packet.Repeat(2, syn), lost,
 			outcome{2, "send 2 packets: 1 of 2 packets was lost", true, 2, 2},
 		},
 		"refused and lost": {
-			&link{write: refuse, fence: func(context.Context) error { return lost }}, inject.Repeat(5, syn), lost,
+			&link{write: refuse, fence: func(context.Context) error { return lost }}, packet.Repeat(5, syn), lost,
 			outcome{2, "send packet 3 to fake0: input/output error\nsend 2 packets: 1 of 2 packets was lost", true, 2, 2},
 		},
 	}
@@ -160,7 +161,7 @@ func TestSendFencesAfterItsContextHasEnded(t *testing.T) {
 		fence: func(ctx context.Context) error { return ctx.Err() },
 	}
 
-	n, err := inject.New(l).Send(ctx, inject.SYNs(5, web))
+	n, err := inject.New(l).Send(ctx, packet.SYNs(5, web))
 
 	got := outcome{n, fmt.Sprint(err), errors.Is(err, context.Canceled), len(l.written), l.fences[0]}
 	want := outcome{2, "send: stopped after 2 packets: context canceled", true, 2, 2}
@@ -173,7 +174,7 @@ func TestSendAsksNothingOfASequenceWhenItsContextHasEnded(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	asked := func(func(inject.Packet) bool) { t.Error("the sequence was asked for packets") }
+	asked := func(func(packet.Packet) bool) { t.Error("the sequence was asked for packets") }
 
 	n, err := inject.New(&link{}).Send(ctx, asked)
 
@@ -189,14 +190,14 @@ func TestSendMayBeCalledByManyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			if n, err := injector.Send(t.Context(), inject.SYNs(100, web.Nth(100*i))); n != 100 || err != nil {
+			if n, err := injector.Send(t.Context(), packet.SYNs(100, web.Nth(100*i))); n != 100 || err != nil {
 				t.Errorf("Send = %d, %v, want 100, nil", n, err)
 			}
 		})
 	}
 	wg.Wait()
-	slices.SortFunc(l.written, func(a, b inject.Packet) int { return slices.Compare(a[20:22], b[20:22]) })
-	if diff := cmp.Diff(slices.Collect(inject.SYNs(800, web)), l.written); diff != "" {
+	slices.SortFunc(l.written, func(a, b packet.Packet) int { return slices.Compare(a[20:22], b[20:22]) })
+	if diff := cmp.Diff(slices.Collect(packet.SYNs(800, web)), l.written); diff != "" {
 		t.Errorf("packets by source port (-want +got):\n%s", diff)
 	}
 }
@@ -211,7 +212,7 @@ func (*sink) Fence(ctx context.Context) error { return ctx.Err() }
 func BenchmarkSend(b *testing.B) {
 	b.ReportAllocs()
 	injector := inject.New(&sink{})
-	if n, err := injector.Send(b.Context(), inject.Repeat(b.N, inject.SYN(web))); n != b.N || err != nil {
+	if n, err := injector.Send(b.Context(), packet.Repeat(b.N, packet.SYN(web))); n != b.N || err != nil {
 		b.Fatalf("Send = %d, %v", n, err)
 	}
 }

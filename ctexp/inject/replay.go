@@ -7,18 +7,24 @@ import (
 	"iter"
 	"maps"
 	"math"
+	"net/netip"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Replay says how a recording is sent. The zero Replay sends what came in where it was recorded, as fast as possible.
 type Replay struct {
 	// Remap changes addresses and ports.
-	Remap Remap
+	Remap packet.Remap
 	// By returns the name of the link by which a packet goes in, "" if it is to be left out; Ways is a table that does. It is
 	// asked with the packet as it will be sent, remapped. Nil: what the recording host sent itself (DirOut) is left out, and
 	// everything else goes by the link whose name is that of the recorded one, or else by the first.
-	By func(Recorded) string
+	By func(packet.Recorded) string
 	// Pace is how much faster than it was recorded it is sent: 1 at the recorded pace, 2 in half of the time. Zero: as fast
 	// as possible. A packet without a time, or with an earlier one than the packet before it, is sent at once.
 	Pace float64
@@ -79,7 +85,7 @@ func counted(n int, what string) string {
 //
 // What cannot be sent ends it: an error in the recording, a packet that was cut, is larger than the link's MTU, or whose
 // link is not there. The error tells the packet's number; what was before it has been sent and is final.
-func (r Replay) Send(ctx context.Context, recording iter.Seq2[Recorded, error], links ...Link) (Replayed, error) {
+func (r Replay) Send(ctx context.Context, recording iter.Seq2[packet.Recorded, error], links ...Link) (Replayed, error) {
 	if recording == nil {
 		panic("inject: Replay of a nil sequence")
 	}
@@ -109,7 +115,7 @@ func (r Replay) begin(links []Link) (*replaying, error) {
 	if r.Pace < 0 || math.IsNaN(r.Pace) || math.IsInf(r.Pace, 0) {
 		return nil, fmt.Errorf("pace %v: want 0, or how many times faster", r.Pace)
 	}
-	m, err := r.Remap.compile()
+	m, err := r.Remap.Compile()
 	if err != nil {
 		return nil, err
 	}
@@ -124,4 +130,188 @@ func (r Replay) begin(links []Link) (*replaying, error) {
 		s.By = s.byName
 	}
 	return s, nil
+}
+
+// replaying is a Replay on its way.
+type replaying struct {
+	Replay
+	remap packet.Remapper
+	links map[string]*Injector
+	first string
+	last  *Injector // the link of the packet before
+	clock paceClock
+	done  Replayed
+}
+
+// byName is the rule where there is none.
+func (s *replaying) byName(r packet.Recorded) string {
+	if r.Dir == packet.RecordedOut {
+		return ""
+	}
+	if s.links[r.Link] != nil {
+		return r.Link
+	}
+	return s.first
+}
+
+// packet sends a packet, or counts why it does not.
+func (s *replaying) packet(ctx context.Context, r packet.Recorded) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !r.IsIP() {
+		s.done.NotIP++
+		return nil
+	}
+	if !s.remap.None() || s.FixChecksums {
+		r.Packet = slices.Clone(r.Packet) // it is the sequence's
+	}
+	s.remap.Rewrite(r.Packet)
+	name := s.By(r)
+	if name == "" {
+		s.done.LeftOut++
+		return nil
+	}
+	to := s.links[name]
+	if to == nil {
+		return fmt.Errorf("there is no link %q; there are %s", name, strings.Join(slices.Sorted(maps.Keys(s.links)), ", "))
+	}
+	if s.Untag {
+		r.Tags = nil
+	}
+	if len(r.Tags) > 0 && to.ethernet() == nil {
+		s.done.Tagged++
+		return nil
+	}
+	if r.Cut() {
+		if s.SkipCut {
+			s.done.Cut++
+			return nil
+		}
+		return fmt.Errorf("%d of its %d bytes were recorded (the snap length was too small); SkipCut leaves such packets out",
+			len(r.Packet), r.Length)
+	}
+	if s.FixChecksums {
+		header.FixSums(r.Packet)
+	}
+	return s.send(ctx, to, name, r)
+}
+
+func (s *replaying) send(ctx context.Context, to *Injector, name string, r packet.Recorded) error {
+	if s.last != nil && s.last != to {
+		if err := s.last.fence(ctx); err != nil {
+			return fmt.Errorf("before it: %w", err)
+		}
+	}
+	s.last = to
+	if err := s.clock.wait(ctx, r.Time); err != nil {
+		return err
+	}
+	if err := to.writeRecorded(r); err != nil {
+		return fmt.Errorf("to %s: %w", name, err)
+	}
+	s.done.Sent++
+	s.done.ByLink[name]++
+	return nil
+}
+
+// writeRecorded sends a packet with its tags, between the addresses that packets without any have.
+func (i *Injector) writeRecorded(r packet.Recorded) error {
+	if len(r.Tags) == 0 {
+		return i.writeOne(r.Packet, i.link.MTU())
+	}
+	link := i.ethernet()
+	f := packet.EthernetFrame(link.PeerHardwareAddr(), link.HardwareAddr(), r.EtherType, r.Packet)
+	return writeFrame(link, slices.Insert(f, 12, r.Tags...))
+}
+
+// end makes what was sent final.
+func (s *replaying) end(ctx context.Context, err error) (Replayed, error) {
+	if s.last != nil {
+		err = errors.Join(err, s.last.fence(ctx))
+	}
+	if err != nil {
+		err = fmt.Errorf("replay: %w", err)
+	}
+	return s.done, err
+}
+
+// paceClock says when a packet is due.
+type paceClock struct {
+	pace     float64       // 0: at once
+	start    time.Time     // when the first packet was sent
+	recorded time.Time     // when that was recorded
+	due      time.Duration // after start: the latest packet
+	timer    *time.Timer
+}
+
+// wait waits until a packet that was recorded at that time is due.
+func (c *paceClock) wait(ctx context.Context, recorded time.Time) error {
+	if c.pace == 0 || recorded.IsZero() {
+		return nil
+	}
+	if c.start.IsZero() {
+		c.start, c.recorded = time.Now(), recorded
+		return nil
+	}
+	c.due = max(c.due, time.Duration(float64(recorded.Sub(c.recorded))/c.pace))
+	d := time.Until(c.start.Add(c.due))
+	if d <= 0 {
+		return nil
+	}
+	if c.timer == nil {
+		c.timer = time.NewTimer(d)
+	} else {
+		c.timer.Reset(d)
+	}
+	select {
+	case <-c.timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("while it was waited for: %w", ctx.Err())
+	}
+}
+
+func (c *paceClock) stop() {
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
+
+// Way says by which link some of the packets of a recording go in: those for which all holds that it says. A field that is
+// zero says nothing.
+type Way struct {
+	From     string             // the link at which it was recorded, as Recorded.Link has it
+	Dir      packet.RecordedDir // the direction in which it was recorded
+	SrcMAC   nf.MAC             // the sender in the link layer
+	VLAN     uint16             // sent as well, or with Replay.Untag not
+	Src, Dst netip.Prefix       // what the addresses are in, as they will be sent
+	To       string             // the link by which it goes in; "" leaves it out
+}
+
+// Ways is a table of ways, of which the first that fits a packet decides. Packets that none fits are left out. Both
+// directions of a recording, split to the two links of a router:
+//
+//	inject.Replay{By: inject.Ways{
+//		{Src: netip.MustParsePrefix("198.18.0.0/24"), To: "tun0"},
+//		{To: "tun1"},
+//	}.Link}
+type Ways []Way
+
+// Link returns the name of the link by which a packet goes in; "" if none. It is a rule for Replay.By.
+func (w Ways) Link(r packet.Recorded) string {
+	t := r.Packet.Tuple()
+	src, dst := t.Src.Addr(), t.Dst.Addr()
+	for _, way := range w {
+		if way.From != "" && way.From != r.Link ||
+			way.Dir != packet.RecordedUnknown && way.Dir != r.Dir ||
+			way.SrcMAC != (nf.MAC{}) && way.SrcMAC != r.Src ||
+			way.VLAN != 0 && way.VLAN != r.VLAN ||
+			way.Src.IsValid() && !way.Src.Contains(src) ||
+			way.Dst.IsValid() && !way.Dst.Contains(dst) {
+			continue
+		}
+		return way.To
+	}
+	return ""
 }

@@ -6,14 +6,15 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
-	"github.com/ctexp/go-ctexp/internal/pcapng"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
 // BenchmarkReplay tells the cost of a packet that is read from a recording and sent: by one link, and in turn by both links
 // of a router, where the host has to be done with each packet before the next one.
 func BenchmarkReplay(b *testing.B) {
-	there, back := pcapng.Packet{Data: web.UDP(nil)}, pcapng.Packet{Link: 1, Data: web.Reverse().UDP(nil)}
-	for name, packets := range map[string][2]pcapng.Packet{"one link": {there, there}, "in turn": {there, back}} {
+	there, back := pcap.Record{Data: web.UDP(nil)}, pcap.Record{Link: 1, Data: web.Reverse().UDP(nil)}
+	for name, packets := range map[string][2]pcap.Record{"one link": {there, there}, "in turn": {there, back}} {
 		for _, kind := range []netnsenv.LinkKind{netnsenv.Auto, netnsenv.Veth} {
 			b.Run(name+"/"+kind.String(), func(b *testing.B) {
 				env := open(b, netnsenv.Config{
@@ -28,7 +29,7 @@ func BenchmarkReplay(b *testing.B) {
 				file := &again{head: head, packet: more[len(head):], times: b.N/2 + 1}
 				b.ReportAllocs()
 				b.ResetTimer()
-				if _, err := (inject.Replay{}).Send(b.Context(), inject.ReadRecording(file), env.Links()[0], env.Links()[1]); err != nil {
+				if _, err := (inject.Replay{}).Send(b.Context(), packet.ReadRecording(file), env.Links()[0], env.Links()[1]); err != nil {
 					b.Fatal(err)
 				}
 			})

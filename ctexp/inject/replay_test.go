@@ -16,7 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
-	"github.com/ctexp/go-ctexp/internal/pcapng"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
 // linkLog is what happens to several links, in its order.
@@ -32,7 +33,7 @@ type logged struct {
 func (l *logged) Name() string { return l.name }
 
 func (l *logged) Write(b []byte) (int, error) {
-	l.log.lines = append(l.log.lines, fmt.Sprintf("%s %v", l.name, inject.Packet(b)))
+	l.log.lines = append(l.log.lines, fmt.Sprintf("%s %v", l.name, packet.Packet(b)))
 	return l.link.Write(b)
 }
 
@@ -46,18 +47,18 @@ func twoLinks() (*linkLog, *logged, *logged) {
 	return w, &logged{name: "tun0", log: w}, &logged{name: "tun1", log: w}
 }
 
-func readFile(file []byte) iter.Seq2[inject.Recorded, error] {
-	return inject.ReadRecording(bytes.NewReader(file))
+func readFile(file []byte) iter.Seq2[packet.Recorded, error] {
+	return packet.ReadRecording(bytes.NewReader(file))
 }
 
 // A router has recorded a packet that came in at one link and left by the other, and its own answer.
 func TestAReplaySendsWhatCameInByItsLink(t *testing.T) {
 	t.Parallel()
-	syn, answer := inject.SYN(web), inject.SYNACK(web.Reverse())
+	syn, answer := packet.SYN(web), packet.SYNACK(web.Reverse())
 	file := recording(t, []string{"tun0", "tun1", "eth7"},
-		pcapng.Packet{Data: syn}, pcapng.Packet{Link: 1, Out: true, Data: syn},
-		pcapng.Packet{Link: 1, Data: answer}, pcapng.Packet{Data: answer, Out: true},
-		pcapng.Packet{Link: 2, Data: inject.ACK(web)}, pcapng.Packet{Data: []byte{1}})
+		pcap.Record{Data: syn}, pcap.Record{Link: 1, Out: true, Data: syn},
+		pcap.Record{Link: 1, Data: answer}, pcap.Record{Data: answer, Out: true},
+		pcap.Record{Link: 2, Data: packet.ACK(web)}, pcap.Record{Data: []byte{1}})
 	log, tun0, tun1 := twoLinks()
 
 	got, err := inject.Replay{}.Send(t.Context(), readFile(file), tun0, tun1)
@@ -67,7 +68,7 @@ func TestAReplaySendsWhatCameInByItsLink(t *testing.T) {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	order := []string{
-		"tun0 " + syn.String(), "tun0 fence", "tun1 " + answer.String(), "tun1 fence", "tun0 " + inject.ACK(web).String(), "tun0 fence",
+		"tun0 " + syn.String(), "tun0 fence", "tun1 " + answer.String(), "tun1 fence", "tun0 " + packet.ACK(web).String(), "tun0 fence",
 	}
 	if diff := cmp.Diff(order, log.lines); diff != "" {
 		t.Errorf("order (-want +got):\n%s", diff)
@@ -81,11 +82,11 @@ func TestAReplaySendsWhatCameInByItsLink(t *testing.T) {
 func TestWaysSplitARecording(t *testing.T) {
 	t.Parallel()
 	frames := ethernet(t, 1500,
-		inject.SYN(web).Frame(clientMAC, serverMAC), inject.SYNACK(web.Reverse()).Frame(serverMAC, clientMAC),
-		inject.ACK(web).Frame(clientMAC, serverMAC).VLAN(7))
+		packet.SYN(web).Frame(clientMAC, serverMAC), packet.SYNACK(web.Reverse()).Frame(serverMAC, clientMAC),
+		packet.ACK(web).Frame(clientMAC, serverMAC).VLAN(7))
 	flagged := recording(t, []string{"eth0", "eth1"},
-		pcapng.Packet{Data: inject.SYN(web)}, pcapng.Packet{Out: true, Data: inject.SYNACK(web.Reverse())},
-		pcapng.Packet{Link: 1, Data: inject.ACK(web)})
+		pcap.Record{Data: packet.SYN(web)}, pcap.Record{Out: true, Data: packet.SYNACK(web.Reverse())},
+		pcap.Record{Link: 1, Data: packet.ACK(web)})
 	for name, c := range map[string]struct {
 		file []byte
 		ways inject.Ways
@@ -95,9 +96,9 @@ func TestWaysSplitARecording(t *testing.T) {
 		"VLAN":        {frames, inject.Ways{{VLAN: 7, To: "tun1"}, {To: "tun0"}}, "001"},
 		"source":      {frames, inject.Ways{{Src: prefix("198.18.0.0/24"), To: "tun1"}, {To: "tun0"}}, "101"},
 		"destination": {flagged, inject.Ways{{Dst: prefix("198.18.0.0/24"), To: "tun1"}, {To: "tun0"}}, "010"},
-		"direction":   {flagged, inject.Ways{{Dir: inject.DirOut, To: "tun1"}, {Dir: inject.DirIn, To: "tun0"}}, "010"},
+		"direction":   {flagged, inject.Ways{{Dir: packet.RecordedOut, To: "tun1"}, {Dir: packet.RecordedIn, To: "tun0"}}, "010"},
 		"link":        {flagged, inject.Ways{{From: "eth1", To: "tun1"}, {To: "tun0"}}, "001"},
-		"left out":    {flagged, inject.Ways{{From: "eth1", To: "tun1"}, {Dir: inject.DirOut}}, "1"},
+		"left out":    {flagged, inject.Ways{{From: "eth1", To: "tun1"}, {Dir: packet.RecordedOut}}, "1"},
 		"none":        {flagged, nil, ""},
 	} {
 		log, tun0, tun1 := twoLinks()
@@ -119,8 +120,8 @@ func TestWaysSplitARecording(t *testing.T) {
 // A tag is sent where the host can see it, and what has one is left out elsewhere.
 func TestAReplaySendsTags(t *testing.T) {
 	t.Parallel()
-	tagged := inject.SYN(web).Frame(clientMAC, serverMAC).VLAN(9).VLAN(7)
-	file := ethernet(t, 1500, tagged, inject.ACK(web).Frame(clientMAC, serverMAC))
+	tagged := packet.SYN(web).Frame(clientMAC, serverMAC).VLAN(9).VLAN(7)
+	file := ethernet(t, 1500, tagged, packet.ACK(web).Frame(clientMAC, serverMAC))
 	log, tun0, _ := twoLinks()
 	eth0 := &ether{}
 
@@ -129,10 +130,10 @@ func TestAReplaySendsTags(t *testing.T) {
 	onVeth, err2 := inject.Replay{By: ways.Link}.Send(t.Context(), readFile(file), eth0, tun0)
 
 	got := fmt.Sprintln(onTun, err) + fmt.Sprintln(onVeth, err2) + fmt.Sprintln(eth0.frames, log.lines)
-	ack := inject.ACK(web).String()
+	ack := packet.ACK(web).String()
 	want := "2 packets read: 1 sent (tun0 1), 1 tagged, by links without Ethernet <nil>\n" +
 		"2 packets read: 2 sent (fake0 1, tun0 1) <nil>\n" +
-		fmt.Sprintln([]inject.Frame{tagged}, []string{"tun0 " + ack, "tun0 fence", "tun0 " + ack, "tun0 fence"})
+		fmt.Sprintln([]packet.Frame{tagged}, []string{"tun0 " + ack, "tun0 fence", "tun0 " + ack, "tun0 fence"})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -142,28 +143,28 @@ func TestAReplaySendsTags(t *testing.T) {
 func TestAReplayRemapsBeforeItSplits(t *testing.T) {
 	t.Parallel()
 	log, tun0, tun1 := twoLinks()
-	syn := inject.Recorded{Number: 1, EtherType: 0x0800, Packet: inject.SYN(web), Length: 40}
+	syn := packet.Recorded{Number: 1, EtherType: 0x0800, Packet: packet.SYN(web), Length: 40}
 	r := inject.Replay{
-		Remap: inject.Remap{Addrs: map[netip.Prefix]netip.Prefix{prefix("198.18.0.0/24"): prefix("10.0.0.0/24")}},
+		Remap: packet.Remap{Addrs: map[netip.Prefix]netip.Prefix{prefix("198.18.0.0/24"): prefix("10.0.0.0/24")}},
 		By:    inject.Ways{{Src: prefix("10.0.0.0/8"), To: "tun1"}}.Link,
 	}
-	_, err := r.Send(t.Context(), func(yield func(inject.Recorded, error) bool) { yield(syn, nil) }, tun0, tun1)
-	want := []string{"tun1 " + inject.SYN(web).With(inject.Src(netip.MustParseAddr("10.0.0.2"))).String(), "tun1 fence"}
+	_, err := r.Send(t.Context(), func(yield func(packet.Recorded, error) bool) { yield(syn, nil) }, tun0, tun1)
+	want := []string{"tun1 " + packet.SYN(web).With(packet.Src(netip.MustParseAddr("10.0.0.2"))).String(), "tun1 fence"}
 	if diff := cmp.Diff(want, log.lines); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if diff := inject.Diff(inject.SYN(web), syn.Packet); diff != "" {
+	if diff := packet.Diff(packet.SYN(web), syn.Packet); diff != "" {
 		t.Errorf("the recording has become\n%s", diff)
 	}
 }
 
 func TestAReplayEndsAtTheFirstFault(t *testing.T) {
 	t.Parallel()
-	large := pcapng.Packet{Data: web.UDP(make([]byte, 1473))}
-	good := pcapng.Packet{Data: inject.SYN(web)}
+	large := pcap.Record{Data: web.UDP(make([]byte, 1473))}
+	good := pcap.Record{Data: packet.SYN(web)}
 	file := recording(t, []string{"tun0"}, good, good, large, good)
 	whole := recording(t, []string{"tun0"}, good, good)
-	cut := ethernet(t, 60, inject.SYN(web).Frame(clientMAC, serverMAC), web.UDP(make([]byte, 100)).Frame(clientMAC, serverMAC))
+	cut := ethernet(t, 60, packet.SYN(web).Frame(clientMAC, serverMAC), web.UDP(make([]byte, 100)).Frame(clientMAC, serverMAC))
 	refused := errors.New("no")
 	for name, c := range map[string]struct {
 		file   []byte
@@ -176,7 +177,7 @@ func TestAReplayEndsAtTheFirstFault(t *testing.T) {
 		"too large": {file, inject.Replay{}, nil, 2, syscall.EMSGSIZE, "replay: packet 3: to tun0: 1501 bytes into an MTU of 1500: message too long"},
 		"truncated": {whole[:len(whole)-1], inject.Replay{}, nil, 1, nil, "replay: recording: packet 2: the file is truncated: unexpected EOF"},
 		"no such link": {
-			whole, inject.Replay{By: func(inject.Recorded) string { return "tun9" }}, nil, 0, nil,
+			whole, inject.Replay{By: func(packet.Recorded) string { return "tun9" }}, nil, 0, nil,
 			`replay: packet 1: there is no link "tun9"; there are tun0`,
 		},
 		"cut": {
@@ -185,7 +186,7 @@ func TestAReplayEndsAtTheFirstFault(t *testing.T) {
 		},
 		"lost":     {whole, inject.Replay{}, refused, 2, refused, "replay: no"},
 		"pace":     {whole, inject.Replay{Pace: -1}, nil, 0, nil, "replay: pace -1: want 0, or how many times faster"},
-		"remap":    {whole, inject.Replay{Remap: inject.Remap{Addrs: map[netip.Prefix]netip.Prefix{{}: {}}}}, nil, 0, nil, "replay: remap"},
+		"remap":    {whole, inject.Replay{Remap: packet.Remap{Addrs: map[netip.Prefix]netip.Prefix{{}: {}}}}, nil, 0, nil, "replay: remap"},
 		"fine":     {whole, inject.Replay{}, nil, 2, nil, "<nil>"},
 		"cut away": {cut, inject.Replay{SkipCut: true}, nil, 1, nil, "<nil>"},
 	} {
@@ -207,19 +208,19 @@ func TestAReplayEndsAtTheFirstFault(t *testing.T) {
 // A host's recording of itself has the checksums that its network card was to fill in.
 func TestChecksumsAreMadeRight(t *testing.T) {
 	t.Parallel()
-	for _, f := range []inject.Flow{web, web6} {
-		var all []pcapng.Packet
-		var want []inject.Packet
+	for _, f := range []packet.Flow{web, web6} {
+		var all []pcap.Record
+		var want []packet.Packet
 		for _, k := range kinds(f) {
 			bad := k.packet
 			if p := bad.Tuple().Proto; (p.HasPorts() || p.IsICMP()) && k.name != "udp without checksum" {
-				bad = bad.With(inject.Checksum(0xbad))
+				bad = bad.With(packet.Checksum(0xbad))
 			}
 			if f == web {
-				bad = bad.With(inject.HeaderChecksum(0xbad))
+				bad = bad.With(packet.HeaderChecksum(0xbad))
 			}
 			want = append(want, k.packet)
-			all = append(all, pcapng.Packet{Data: bad})
+			all = append(all, pcap.Record{Data: bad})
 		}
 		l := &link{}
 		if _, err := (inject.Replay{FixChecksums: true}).Send(t.Context(), readFile(recording(t, []string{"fake0"}, all...)), l); err != nil {
@@ -245,9 +246,9 @@ func TestAReplayKeepsTheRecordedPace(t *testing.T) {
 				got[n] = time.Since(start)
 				return len(b), nil
 			}}
-			seq := func(yield func(inject.Recorded, error) bool) {
+			seq := func(yield func(packet.Recorded, error) bool) {
 				for i, at := range []time.Duration{0, 20 * time.Millisecond, -time.Hour} {
-					if !yield(inject.Recorded{Number: i + 1, Time: began.Add(at), EtherType: 0x0800, Packet: inject.SYN(web), Length: 40}, nil) {
+					if !yield(packet.Recorded{Number: i + 1, Time: began.Add(at), EtherType: 0x0800, Packet: packet.SYN(web), Length: 40}, nil) {
 						return
 					}
 				}
@@ -265,9 +266,9 @@ func TestAReplayEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		l := &link{fence: func(ctx context.Context) error { return ctx.Err() }}
-		seq := func(yield func(inject.Recorded, error) bool) {
+		seq := func(yield func(packet.Recorded, error) bool) {
 			for i := range 100 {
-				r := inject.Recorded{Number: i + 1, Time: began.Add(time.Duration(i) * time.Hour), EtherType: 0x0800, Packet: inject.SYN(web), Length: 40}
+				r := packet.Recorded{Number: i + 1, Time: began.Add(time.Duration(i) * time.Hour), EtherType: 0x0800, Packet: packet.SYN(web), Length: 40}
 				if !yield(r, nil) {
 					return
 				}

@@ -1,8 +1,10 @@
 package netnsenv
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 
@@ -272,3 +274,74 @@ func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
 	}
 	return out, nil
 }
+
+// ErrClosed is returned by the methods of an Env that has been closed, and of its links. It is an os.ErrClosed as well.
+var ErrClosed = fmt.Errorf("netnsenv: the Env is closed: %w", os.ErrClosed)
+
+// Room is how many entries the conntrack table still takes. The zero Room is a table as the kernel gives it.
+type Room struct {
+	set, unreplied bool
+	free           int
+}
+
+// Free leaves room for exactly n entries, none at all included: everything else is filled with assured, established
+// entries that last, so that the kernel's limit is met by the next entry after n. The limit itself stays as it is,
+// and so no privilege is needed and no other namespace notices: the kernel compares it with a count per namespace
+// (net/netfilter/nf_conntrack_core.c, __nf_conntrack_alloc).
+//
+// Filling takes time and memory in proportion to the limit: about 0.6 s and 75 MB for the usual 262,144.
+func Free(n int) Room { return Room{set: true, free: n} }
+
+// Unreplied fills with entries that were never answered instead, as a SYN flood does: the kernel evicts those in
+// favour of new flows (early_drop), so the table is full without being closed.
+func (r Room) Unreplied() Room {
+	r.unreplied = true
+	return r
+}
+
+// ErrNotFull says that some of the filler was gone already when the table had been filled. The garbage collector takes
+// entries that were never answered, up to a minute after a full table anywhere on the host has dropped a new flow; to open
+// the Env again mostly helps.
+var ErrNotFull = errors.New("entries are gone already")
+
+// fillBudget bounds the filler: some five seconds and 600 MB.
+const fillBudget = 1 << 21
+
+// RoomInfo says what a Room came to.
+type RoomInfo struct {
+	Limit     int  // net.netfilter.nf_conntrack_max when the Env was opened; 0 where the kernel has none
+	Filler    int  // entries of the filler
+	Free      int  // entries that were left free; -1 if no room was asked for
+	Unreplied bool // the filler may be evicted
+}
+
+// Entry says how a process enters the namespaces of its own in which Envs can be opened. The zero Entry is what
+// Enter does.
+type Entry struct {
+	// RealRoot keeps the host's root instead of entering a user namespace: for XDP, BPF and the kernel's log. What
+	// the process then does to anything but the network namespace of an Env, it does to the host.
+	RealRoot bool
+	// Files are handed down: the i-th is file descriptor 3+i of the process that has entered, where its name is
+	// what it was. Open them before entering what the namespaces would close, such as /dev/kmsg.
+	Files []*os.File
+}
+
+// ErrNotEntered says that Open was called by a process that has not entered namespaces of its own. It is a
+// programmer's slip and not a missing ability: it does not answer to errors.ErrUnsupported.
+var ErrNotEntered = errors.New(`netnsenv: this process has not entered namespaces of its own:
+	in tests, add          func TestMain(m *testing.M) { ctexp.Main(m) }
+	in programs, call      netnsenv.Enter() first thing in main
+	or, without either,    go test -exec 'unshare -Urm'`)
+
+// Enter puts the process into user and mount namespaces of its own, in which it is root and may open Envs, by
+// executing the same binary again; the first process then only waits, hands signals on and ends as the second one
+// does, so that Enter returns in the second one alone. There it returns at once, and again in whatever programs that one
+// starts. Call it first thing in main, on the main goroutine; tests call ctexp.Main.
+//
+// No privilege is needed, and root is treated like everybody else. Where user namespaces are refused, but the
+// process has CAP_SYS_ADMIN and CAP_NET_ADMIN, it goes on with those. Where it has neither, Enter returns all the
+// same and Open says what is missing.
+//
+// In the namespaces /run is private, so that iptables takes no lock of the host. The network namespace stays the
+// host's: localhost is what it was; each Env has a network namespace of its own.
+func Enter() { EnterWith(Entry{}) }

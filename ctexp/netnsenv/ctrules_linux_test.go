@@ -11,10 +11,10 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // zoneOfUDP puts UDP into a zone before conntrack sees it.
@@ -66,7 +66,7 @@ func TestTimeoutPolicyIsAssigned(t *testing.T) {
 	other := web
 	other.Dst = addrPort("192.0.2.1:81")
 
-	send(t, e, inject.SYN(web), inject.SYN(other), web.UDP(nil), inject.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil))
+	send(t, e, packet.SYN(web), packet.SYN(other), web.UDP(nil), packet.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil))
 
 	got := map[string]int{}
 	for _, en := range entriesOf(t, e) {
@@ -229,13 +229,13 @@ func TestAgeOfExpectations(t *testing.T) {
 // tuple.
 func speakFTP(t testing.TB, e *netnsenv.Env) nf.Tuple {
 	t.Helper()
-	f := inject.Flow{Src: web.Src, Dst: addrPort("192.0.2.1:21")}
+	f := packet.Flow{Src: web.Src, Dst: addrPort("192.0.2.1:21")}
 	l, err := e.Listen(t.Context(), "tcp", "192.0.2.1:21")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	send(t, e, inject.SYN(f))
+	send(t, e, packet.SYN(f))
 	b := make([]byte, 1500)
 	n, err := e.Links()[0].Read(b)
 	if err != nil || n < 40 {
@@ -244,15 +244,15 @@ func speakFTP(t testing.TB, e *netnsenv.Env) nf.Tuple {
 	seq := uint32(b[24])<<24 | uint32(b[25])<<16 | uint32(b[26])<<8 | uint32(b[27])
 	// The helper believes only what stands behind the end of a line (net/netfilter/nf_conntrack_ftp.c, find_nl_seq).
 	user, port := []byte("USER anonymous\r\n"), []byte("PORT 198,18,0,2,78,33\r\n")
-	send(t, e, f.TCP(inject.TCP{Flags: inject.FlagACK, Seq: 2, Ack: seq + 1}))
+	send(t, e, f.TCP(packet.TCP{Flags: packet.FlagACK, Seq: 2, Ack: seq + 1}))
 	c, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
 	send(t, e,
-		f.TCP(inject.TCP{Flags: inject.FlagACK | inject.FlagPSH, Seq: 2, Ack: seq + 1, Payload: user}),
-		f.TCP(inject.TCP{Flags: inject.FlagACK | inject.FlagPSH, Seq: 2 + uint32(len(user)), Ack: seq + 1, Payload: port}))
+		f.TCP(packet.TCP{Flags: packet.FlagACK | packet.FlagPSH, Seq: 2, Ack: seq + 1, Payload: user}),
+		f.TCP(packet.TCP{Flags: packet.FlagACK | packet.FlagPSH, Seq: 2 + uint32(len(user)), Ack: seq + 1, Payload: port}))
 	return f.Tuple(nf.TCP)
 }
 
@@ -279,7 +279,7 @@ func TestExpectByRule(t *testing.T) {
 	e := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{
 		netnsenv.Expect{Match: nf.Match{Proto: nf.TCP, DstPort: 80}, Proto: nf.UDP, Port: 6000, Timeout: time.Minute},
 	}})
-	send(t, e, inject.SYN(web))
+	send(t, e, packet.SYN(web))
 	all := expectationsOf(t, e)
 	if len(all) != 1 {
 		t.Fatalf("%d expectations: %v", len(all), all)

@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -128,4 +130,90 @@ func isUnshared() bool {
 	m, err := os.ReadFile("/proc/self/uid_map")
 	f := strings.Fields(string(m))
 	return err == nil && len(f) == 3 && f[2] == "1" && hasCaps(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN)
+}
+
+var privateRunOnce = sync.OnceValue(privateRun)
+
+// privateRun covers /run with a file system of this mount namespace, so that the lock of iptables (/run/xtables.lock)
+// is nobody else's. Everything that was there stays there, bound into its place: name resolution and the sockets of
+// other services go on working.
+func privateRun() error {
+	// The host's /run stays reachable through this descriptor when it is covered.
+	old, err := os.Open("/run")
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	entries, err := old.ReadDir(-1)
+	if err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make the mounts private: %w", err)
+	}
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
+		return fmt.Errorf("mount a private /run: %w", err)
+	}
+	for _, e := range entries {
+		if e.Name() != "xtables.lock" {
+			bindAgain(fmt.Sprintf("/proc/self/fd/%d/%s", old.Fd(), e.Name()), filepath.Join("/run", e.Name()), e)
+		}
+	}
+	return nil
+}
+
+// bindAgain gives a covered entry its place back. What cannot be bound is left out: nothing of ours needs it.
+func bindAgain(from, to string, e os.DirEntry) {
+	if e.Type()&os.ModeSymlink != 0 {
+		if target, err := os.Readlink(from); err == nil {
+			_ = os.Symlink(target, to)
+		}
+		return
+	}
+	if e.IsDir() {
+		if os.Mkdir(to, 0o755) != nil {
+			return
+		}
+	} else {
+		f, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return
+		}
+		f.Close()
+	}
+	if unix.Mount(from, to, "", unix.MS_BIND|unix.MS_REC, "") != nil {
+		_ = os.Remove(to)
+	}
+}
+
+// hasCaps reports whether the calling thread has all of the capabilities in its effective set.
+func hasCaps(caps ...uint) bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if unix.Capget(&header, &data[0]) != nil {
+		return false
+	}
+	for _, c := range caps {
+		if data[c/32].Effective&(1<<(c%32)) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// userNamespacesError wraps the refusal of a user namespace, or of the capabilities in it, with the switch that is
+// responsible for it on this machine.
+func userNamespacesError(cause error) error {
+	hint := "a container needs --security-opt seccomp=unconfined, or CAP_SYS_ADMIN and CAP_NET_ADMIN"
+	for _, s := range []struct{ file, refuses, hint string }{
+		{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or run as root"},
+		{"/proc/sys/kernel/unprivileged_userns_clone", "0", "sudo sysctl -w kernel.unprivileged_userns_clone=1, or run as root"},
+		{"/proc/sys/user/max_user_namespaces", "0", "sudo sysctl -w user.max_user_namespaces=10000"},
+	} {
+		if v, err := os.ReadFile(s.file); err == nil && strings.TrimSpace(string(v)) == s.refuses {
+			hint = s.hint
+			break
+		}
+	}
+	return &nf.UnsupportedError{Need: "user namespaces", Hint: hint, Err: cause}
 }

@@ -4,6 +4,7 @@ package netnsenv
 
 import (
 	"context"
+	"iter"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -138,3 +139,79 @@ func (l *Link) WriteBatch([][]byte) (int, error) { return 0, errLinux }
 
 // Arrived says that this is no Linux.
 func (l *Link) Arrived() (uint64, error) { return 0, errLinux }
+
+// EnterWith does nothing here: there are no namespaces, and Open says so.
+func EnterWith(Entry) {}
+
+// WriteFrame says that this is no Linux.
+func (l *Link) WriteFrame([]byte) (int, error) { return 0, errLinux }
+
+// ReadFrame says that this is no Linux.
+func (l *Link) ReadFrame([]byte) (int, error) { return 0, errLinux }
+
+// HardwareAddr returns the zero MAC.
+func (l *Link) HardwareAddr() nf.MAC { return nf.MAC{} }
+
+// PeerHardwareAddr returns the zero MAC.
+func (l *Link) PeerHardwareAddr() nf.MAC { return nf.MAC{} }
+
+// WriteBy says that this is no Linux.
+func (l *Link) WriteBy(func(ifindex, most int) (int, error)) (int, error) { return 0, errLinux }
+
+// ReadNow says that this is no Linux.
+func (l *Link) ReadNow([]byte) (int, error) { return 0, errLinux }
+
+// Lost says that this is no Linux.
+func (l *Link) Lost() (uint64, error) { return 0, errLinux }
+
+// Load implements Ruleset.
+func (t nftText) Load(context.Context, *Env) error { return errLinux }
+
+// Load implements Ruleset.
+func (s saveText) Load(context.Context, *Env) error { return errLinux }
+
+// Load implements Ruleset.
+func (s singleCommands) Load(context.Context, *Env) error { return errLinux }
+
+// Load says that this is no Linux.
+func (p TimeoutPolicy) Load(context.Context, *Env) error { return errLinux }
+
+// Load says that this is no Linux.
+func (h Helper) Load(context.Context, *Env) error { return errLinux }
+
+// Load says that this is no Linux.
+func (x Expect) Load(context.Context, *Env) error { return errLinux }
+
+// Join says that this is no Linux.
+func Join(context.Context, *Env, *Env, Wire) error { return errLinux }
+
+// Table is the conntrack table of an Env; here there is none.
+type Table struct{}
+
+// Count says that this is no Linux.
+func (t *Table) Count() (int, error) { return 0, errLinux }
+
+// Create says that this is no Linux.
+func (t *Table) Create(nf.Entry) error { return errLinux }
+
+// Update says that this is no Linux.
+func (t *Table) Update(nf.Entry) error { return errLinux }
+
+// Delete says that this is no Linux.
+func (t *Table) Delete(nf.Entry) error { return errLinux }
+
+// Flush says that this is no Linux.
+func (t *Table) Flush(context.Context, nf.Filter) (int, error) { return 0, errLinux }
+
+// FlushWith says that this is no Linux.
+func (t *Table) FlushWith(context.Context, nf.Filter, func()) (int, error) { return 0, errLinux }
+
+// CreateAll says that this is no Linux.
+func (t *Table) CreateAll(context.Context, iter.Seq[nf.Entry], func()) (int, error) {
+	return 0, errLinux
+}
+
+// AgeWith says that this is no Linux.
+func (t *Table) AgeWith(context.Context, time.Duration, func(nf.Filter) ([]nf.Entry, error), func(), ...nf.Filter) (int, error) {
+	return 0, errLinux
+}

@@ -8,9 +8,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -38,7 +38,7 @@ func TestFenceIsFinal(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					send(t, e, inject.SYN(web.Nth(i%perFlush)))
+					send(t, e, packet.SYN(web.Nth(i%perFlush)))
 					if want, got := i%perFlush+1, count(t, e); got < want {
 						short++
 					}
@@ -101,7 +101,7 @@ func TestFenceCountsWhatIsLost(t *testing.T) {
 	e := open(t, netnsenv.Config{Silent: true, Links: []netnsenv.LinkConfig{{Kind: netnsenv.Veth}}})
 	setDown(t, e, "tun0")
 	l := e.Links()[0]
-	if _, err := l.Write(inject.SYN(web)); err == nil {
+	if _, err := l.Write(packet.SYN(web)); err == nil {
 		if err := l.Fence(t.Context()); err == nil {
 			t.Error("a packet into a link that is down is not reported as lost")
 		}

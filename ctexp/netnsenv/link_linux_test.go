@@ -2,14 +2,21 @@ package netnsenv_test
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 var kinds = []netnsenv.LinkKind{netnsenv.Tun, netnsenv.Veth}
@@ -26,7 +33,7 @@ func TestAnswersAreReadFromTheLink(t *testing.T) {
 			l := e.Links()[0]
 			for _, pair := range [][2]string{{"198.18.0.2", "192.0.2.1"}, {"2001:db8:1::2", "2001:db8::1"}} {
 				src, dst := netip.MustParseAddr(pair[0]), netip.MustParseAddr(pair[1])
-				send(t, e, inject.Echo(src, dst, 1, 1, []byte("hello")))
+				send(t, e, packet.Echo(src, dst, 1, 1, []byte("hello")))
 				if err := l.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 					t.Fatal(err)
 				}
@@ -64,8 +71,8 @@ func TestTwoLinksMakeARouter(t *testing.T) {
 				Sysctls: map[string]string{"net.ipv4.ip_forward": "1"},
 				Silent:  true,
 			})
-			flow := inject.Flow{Src: netip.MustParseAddrPort("192.0.2.9:1000"), Dst: netip.MustParseAddrPort("198.51.100.9:80")}
-			send(t, e, inject.SYN(flow))
+			flow := packet.Flow{Src: netip.MustParseAddrPort("192.0.2.9:1000"), Dst: netip.MustParseAddrPort("198.51.100.9:80")}
+			send(t, e, packet.SYN(flow))
 			right := e.Link("right")
 			if err := right.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 				t.Fatal(err)
@@ -92,5 +99,200 @@ func TestStandInSaysWhatItStandsInFor(t *testing.T) {
 	}
 	if want := map[bool]netnsenv.LinkKind{true: netnsenv.Tun, false: netnsenv.Veth}[err == nil]; l.Kind() != want {
 		t.Errorf("%v, while opening the tun device gives %v", l, err)
+	}
+}
+
+// What the host sends is read or counted as lost, and ReadNow does not wait whatever the deadline.
+func TestPacketsThatFindNoRoomAreCounted(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]netnsenv.LinkKind{"auto": netnsenv.Auto, "veth": netnsenv.Veth} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const sent = 1000
+			e := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}})
+			l := e.Links()[0]
+			ping := packet.Echo(netip.MustParseAddr("198.18.0.2"), netip.MustParseAddr("192.0.2.1"), 1, 1, nil)
+			if _, err := inject.New(l).Send(t.Context(), packet.Repeat(sent, ping)); err != nil {
+				t.Fatal(err)
+			}
+			read := uint64(0)
+			buf := make([]byte, 1500)
+			for {
+				_, err := l.ReadNow(buf)
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				read++
+			}
+			for range 2 { // it is a sum, however often it is asked for
+				lost, err := l.Lost()
+				if err != nil || lost == 0 || read+lost != sent {
+					t.Errorf("of %d packets %d were read and %d lost (%v)", sent, read, lost, err)
+				}
+			}
+			e.Close()
+			if _, err := l.Lost(); !errors.Is(err, netnsenv.ErrClosed) {
+				t.Errorf("after Close: %v", err)
+			}
+			if _, err := l.ReadNow(buf); !errors.Is(err, netnsenv.ErrClosed) {
+				t.Errorf("ReadNow after Close: %v", err)
+			}
+		})
+	}
+}
+
+// What hands over frames in a way of its own is told the interface, in its namespace, and how many may go at once: fewer than
+// the backlog of a CPU has room for, where packets are moved to one.
+func TestWriteByTellsWhereTo(t *testing.T) {
+	t.Parallel()
+	for mask, most := range map[string]int{"": 4096, "1": 256} {
+		cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: netnsenv.Veth}}}
+		if mask != "" {
+			cfg.Sysctls = map[string]string{"net.core.rps_default_mask": mask}
+		}
+		e, err := netnsenv.Open(t.Context(), cfg)
+		needs.Check(t, missingIfNoSysctl(err))
+		defer e.Close()
+		l := e.Links()[0]
+		type told struct {
+			Name string
+			Most int
+		}
+		var got told
+		failed := errors.New("failed")
+		n, err := l.WriteBy(func(ifindex, most int) (int, error) {
+			i, err := net.InterfaceByIndex(ifindex)
+			if err != nil {
+				return 0, err
+			}
+			got = told{i.Name, most}
+			return 0, failed
+		})
+		if n != 0 || err != failed {
+			t.Errorf("%d, %v", n, err)
+		}
+		if diff := cmp.Diff(told{l.Name(), most}, got); diff != "" {
+			t.Errorf("mask %q (-want +got):\n%s", mask, diff)
+		}
+	}
+}
+
+func TestATunIsNotWrittenToOtherwise(t *testing.T) {
+	t.Parallel()
+	e, err := netnsenv.Open(t.Context(), netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: netnsenv.Tun}}})
+	needs.Check(t, err)
+	defer e.Close()
+	_, err = e.Links()[0].WriteBy(func(int, int) (int, error) { panic("called") })
+	var u *nf.UnsupportedError
+	if !errors.As(err, &u) || u.Need != "a veth link" {
+		t.Errorf("error %v", err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// batch returns n SYNs, from flow number first on.
+func batch(first, n int) (packets [][]byte) {
+	for p := range packet.SYNs(n, web.Nth(first)) {
+		packets = append(packets, p)
+	}
+	return packets
+}
+
+// Batches of any size, written by many at once, arrive whole, while every CPU is busy with other things and where packets
+// are steered to another CPU, whose backlog has room for a thousand.
+func TestBatchesArriveWhole(t *testing.T) {
+	stop := keepBusy(t)
+	defer stop()
+	for _, kind := range kinds {
+		for _, mask := range []string{"", "1"} {
+			t.Run(kind.String()+"/"+mask, func(t *testing.T) {
+				cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}, Silent: true, NoPath: true}
+				if mask != "" {
+					cfg.Sysctls = map[string]string{"net.core.rps_default_mask": mask}
+				}
+				e, err := netnsenv.Open(t.Context(), cfg)
+				needs.Check(t, missingIfNoSysctl(err))
+				defer e.Close()
+				l := e.Links()[0]
+				const writers, each, most = 4, 12_000, 10_000
+				var wg sync.WaitGroup
+				for w := range writers {
+					wg.Go(func() {
+						for n, size := range []int{0, 1, 64, 65, 1870, most} {
+							if got, err := l.WriteBatch(batch(w*each, size)); got != size || err != nil {
+								t.Errorf("batch %d: wrote %d of %d, %v", n, got, size, err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+				if err := l.Fence(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				arrived, err := l.Arrived()
+				if arrived != writers*each || err != nil {
+					t.Errorf("%d packets arrived, %v; want %d", arrived, err, writers*each)
+				}
+				if got := count(t, e); got != writers*most {
+					t.Errorf("%d entries, want %d", got, writers*most)
+				}
+			})
+		}
+	}
+}
+
+func TestABatchEndsAtThePacketThatIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, kind := range kinds {
+		e := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}, Silent: true})
+		l := e.Links()[0]
+		packets := batch(0, 5)
+		packets[3] = make([]byte, 70_000)
+		n, err := l.WriteBatch(packets)
+		if n != 3 || err == nil {
+			t.Errorf("%v: wrote %d, %v; want 3 and an error", kind, n, err)
+		}
+		if err := l.Fence(t.Context()); err != nil {
+			t.Errorf("%v: %v", kind, err)
+		}
+		if got := count(t, e); got != 3 {
+			t.Errorf("%v: %d entries, want 3", kind, got)
+		}
+	}
+}
+
+func TestABatchToAClosedLinkIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, kind := range kinds {
+		e := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}})
+		l := e.Links()[0]
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := l.WriteBatch(batch(0, 1)); n != 0 || !errors.Is(err, netnsenv.ErrClosed) {
+			t.Errorf("%v: wrote %d, %v", kind, n, err)
+		}
+	}
+}
+
+func BenchmarkWriteBatch(b *testing.B) {
+	for _, kind := range kinds {
+		for _, size := range []int{1, 64} {
+			b.Run(fmt.Sprint(kind, "/", size), func(b *testing.B) {
+				l := open(b, netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}, Silent: true, NoPath: true}).Links()[0]
+				packets := batch(0, size)
+				b.ReportAllocs()
+				for n := 0; n < b.N; n += size {
+					if _, err := l.WriteBatch(packets); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
 	}
 }

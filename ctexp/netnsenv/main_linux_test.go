@@ -7,6 +7,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -18,7 +19,7 @@ func TestMain(m *testing.M) {
 }
 
 // web is a flow from outside to the default host.
-var web = inject.Flow{
+var web = packet.Flow{
 	Src: netip.MustParseAddrPort("198.18.0.2:10000"),
 	Dst: netip.MustParseAddrPort("192.0.2.1:80"),
 }
@@ -37,9 +38,9 @@ func open(t testing.TB, cfg netnsenv.Config) *netnsenv.Env {
 }
 
 // send injects packets by the Env's first link.
-func send(t testing.TB, e *netnsenv.Env, packets ...inject.Packet) {
+func send(t testing.TB, e *netnsenv.Env, packets ...packet.Packet) {
 	t.Helper()
-	if _, err := inject.New(e.Links()[0]).Send(t.Context(), inject.Packets(packets...)); err != nil {
+	if _, err := inject.New(e.Links()[0]).Send(t.Context(), packet.Packets(packets...)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -47,7 +48,7 @@ func send(t testing.TB, e *netnsenv.Env, packets ...inject.Packet) {
 // sendSYNs injects n SYNs by the Env's first link.
 func sendSYNs(t testing.TB, e *netnsenv.Env, n int) {
 	t.Helper()
-	if _, err := inject.New(e.Links()[0]).Send(t.Context(), inject.SYNs(n, web)); err != nil {
+	if _, err := inject.New(e.Links()[0]).Send(t.Context(), packet.SYNs(n, web)); err != nil {
 		t.Fatal(err)
 	}
 }

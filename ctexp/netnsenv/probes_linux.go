@@ -1,14 +1,23 @@
 package netnsenv
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"net/netip"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
+	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
 // probes returns every probe of the Env: the experiment's own and, unless it does without, the standard ones of the
@@ -154,4 +163,290 @@ func (o *owned) beQuiet() error {
 		return fmt.Errorf("keep IPv6 quiet: %w", err)
 	}
 	return nil
+}
+
+// matchExprs returns the nftables expressions that go on only for what the probe counts.
+func matchExprs(p nf.Probe) []expr.Any {
+	var out []expr.Any
+	m := p.Match
+	family := p.Family
+	for _, a := range []netip.Prefix{m.Src, m.Dst} {
+		if a.IsValid() {
+			family = nf.FamilyOf(a.Addr())
+		}
+	}
+	if family != 0 {
+		out = append(out, &expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, equal([]byte{byte(family)}))
+	}
+	if m.In != "" {
+		out = append(out, &expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}, equal(ifname(m.In)))
+	}
+	if m.Out != "" {
+		out = append(out, &expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}, equal(ifname(m.Out)))
+	}
+	if m.Src.IsValid() {
+		out = append(out, address(m.Src, 12, 8)...)
+	}
+	if m.Dst.IsValid() {
+		out = append(out, address(m.Dst, 16, 24)...)
+	}
+	if m.Proto != 0 {
+		out = append(out, &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, equal([]byte{byte(m.Proto)}))
+	}
+	for offset, port := range []uint16{m.SrcPort, m.DstPort} {
+		if port != 0 {
+			out = append(out,
+				&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: uint32(2 * offset), Len: 2},
+				equal(binary.BigEndian.AppendUint16(nil, port)))
+		}
+	}
+	if p.State != 0 {
+		out = append(out, &expr.Ct{Key: expr.CtKeySTATE, Register: 1})
+		out = append(out, masked(uint32(p.State), expr.CmpOpNeq, 0)...)
+	}
+	if p.Status != 0 {
+		out = append(out, &expr.Ct{Key: expr.CtKeySTATUS, Register: 1})
+		out = append(out, masked(uint32(p.Status), expr.CmpOpEq, uint32(p.Status))...)
+	}
+	if p.MarkMask != 0 {
+		out = append(out, &expr.Ct{Key: expr.CtKeyMARK, Register: 1})
+		out = append(out, masked(p.MarkMask, expr.CmpOpEq, p.Mark&p.MarkMask)...)
+	}
+	if p.Dir != 0 {
+		reply := byte(0) // IP_CT_DIR_ORIGINAL
+		if p.Dir == nf.Reply {
+			reply = 1
+		}
+		out = append(out, &expr.Ct{Key: expr.CtKeyDIRECTION, Register: 1}, equal([]byte{reply}))
+	}
+	return out
+}
+
+func equal(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: data} }
+
+// ifname is a name as the kernel compares it, all 16 bytes.
+func ifname(name string) []byte {
+	b := make([]byte, 16)
+	copy(b, name)
+	return b
+}
+
+// address loads an address of the network header, which lies at another offset for IPv6, and compares its prefix.
+func address(p netip.Prefix, offset4, offset6 uint32) []expr.Any {
+	p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()).Masked()
+	offset, size := offset4, 4
+	if p.Addr().Is6() {
+		offset, size = offset6, 16
+	}
+	mask := make([]byte, size)
+	for i := range p.Bits() {
+		mask[i/8] |= 0x80 >> (i % 8)
+	}
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(size)},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: uint32(size), Mask: mask, Xor: make([]byte, size)},
+		equal(p.Addr().AsSlice()),
+	}
+}
+
+// masked compares the bits of mask, which the kernel keeps in its own byte order.
+func masked(mask uint32, op expr.CmpOp, want uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, mask), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: op, Register: 1, Data: binary.NativeEndian.AppendUint32(nil, want)},
+	}
+}
+
+// owned is the connection that owns our tables: only it can change them, and "flush ruleset" passes them over.
+type owned struct {
+	mu   sync.Mutex // a lasting connection answers one question at a time
+	conn *nftables.Conn
+	// The tables: inet for the probes, netdev for the counts at ingress.
+	inet, netdev *nftables.Table
+	quiet        bool // the chain of that name is there
+}
+
+// tableOwner is NFT_TABLE_F_OWNER (include/uapi/linux/netfilter/nf_tables.h, since 5.12, 6001a930ce03 "netfilter:
+// nftables: introduce table ownership").
+const tableOwner = 2
+
+func openOwned(e *Env) (*owned, error) {
+	var sock *netlink.Conn
+	o := &owned{
+		inet:   &nftables.Table{Family: nftables.TableFamilyINet, Name: ours.Table},
+		netdev: &nftables.Table{Family: nftables.TableFamilyNetdev, Name: ours.Table},
+	}
+	err := e.Do(func() (err error) {
+		o.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+			sock = c
+			return nil
+		}))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open nftables: %w", err)
+	}
+	for _, t := range []*nftables.Table{o.inet, o.netdev} {
+		err := newOwnedTable(sock, t, tableOwner)
+		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) { // before 5.12
+			err = newOwnedTable(sock, t, 0)
+		}
+		if err != nil {
+			o.conn.CloseLasting()
+			return nil, fmt.Errorf("make the nftables table %q: %w", ours.Table, err)
+		}
+	}
+	return o, nil
+}
+
+// newOwnedTable makes a table with flags by a message of our own: google/nftables sends none.
+func newOwnedTable(sock *netlink.Conn, t *nftables.Table, flags uint32) error {
+	attrs := netlink.NewAttributeEncoder()
+	attrs.ByteOrder = networkOrder
+	attrs.String(unix.NFTA_TABLE_NAME, t.Name)
+	attrs.Uint32(unix.NFTA_TABLE_FLAGS, flags)
+	body, err := attrs.Encode()
+	if err != nil {
+		return err
+	}
+	_, err = sock.SendMessages([]netlink.Message{
+		nftMessage(unix.NFNL_MSG_BATCH_BEGIN, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES),
+		nftMessage(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWTABLE, netlink.Create|netlink.Acknowledge, byte(t.Family), 0, body...),
+		nftMessage(unix.NFNL_MSG_BATCH_END, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES),
+	})
+	if err != nil {
+		return err
+	}
+	_, err = sock.Receive()
+	return err
+}
+
+// counter returns the packets that a named counter has seen.
+func (o *owned) counter(t *nftables.Table, name string) (uint64, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	obj, err := o.conn.GetObject(&nftables.CounterObj{Table: t, Name: name})
+	if err != nil {
+		return 0, fmt.Errorf("read counter %q: %w", name, err)
+	}
+	c, ok := obj.(*nftables.CounterObj)
+	if !ok {
+		return 0, fmt.Errorf("read counter %q: it is a %T", name, obj)
+	}
+	return c.Packets, nil
+}
+
+// add puts a base chain with one named counter behind the given expressions into a batch.
+func (o *owned) add(t *nftables.Table, c *nftables.Chain, counter string, match ...expr.Any) {
+	o.conn.AddObj(&nftables.CounterObj{Table: t, Name: counter})
+	o.conn.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: append(match, &expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: counter})})
+}
+
+// close lets the tables go. The kernel waits for RCU when an owning socket is closed (some 10 ms), and nobody has to wait
+// with it.
+func (o *owned) close() { go o.conn.CloseLasting() }
+
+// addInvalid has a group of NFLOG tell of each packet that conntrack has called INVALID, right behind conntrack: the kernel
+// does not give a reason for all of them. A kernel without nft_log does without.
+// With a threshold of 1 none waits for the next (net/netfilter/nfnetlink_log.c, nfulnl_log_packet).
+func (e *Env) addInvalid() error {
+	if !e.reasons || e.cfg.Conntrack != On {
+		return nil
+	}
+	o := e.owned
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, hook := range []nf.Hook{nf.Prerouting, nf.Output} {
+		c := o.conn.AddChain(&nftables.Chain{
+			Table: o.inet, Name: "invalid_" + hook.String(), Type: nftables.ChainTypeFilter,
+			Hooknum:  nftables.ChainHookRef(nftables.ChainHook(hook)),
+			Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityConntrack + 1)),
+		})
+		o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: append(matchExprs(nf.Probe{State: nf.StateInvalid}),
+			&expr.Log{Key: 1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_QTHRESHOLD, Group: ours.InvalidGroup, QThreshold: 1})})
+	}
+	if err := o.conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("have INVALID packets logged: %w", err)
+	}
+	return nil
+}
+
+// addAnswered counts in the chain of p, which is behind the confirmation, what the host says of packets without an entry:
+// it has an entry in the reply direction, which is not confirmed. And it counts the INVALID packets, which have none.
+func (e *Env) addAnswered(c *nftables.Chain, p nf.Probe) {
+	o := e.owned
+	match := append(matchExprs(nf.Probe{Family: p.Family, Dir: nf.Reply}), &expr.Ct{Key: expr.CtKeySTATUS, Register: 1})
+	match = append(match, masked(uint32(nf.Confirmed), expr.CmpOpEq, 0)...)
+	o.add(o.inet, c, fmt.Sprintf("%s%v/%v", ours.Answered, p.Family, p.Hook), match...)
+	o.add(o.inet, c, fmt.Sprintf("%s%v/%v", ours.Passed, p.Family, p.Hook), matchExprs(nf.Probe{Family: p.Family, State: nf.StateInvalid})...)
+}
+
+// reasonLogs are where the loggers of IPv4 and IPv6 are set; the numbers are those of the families.
+var reasonLogs = []string{"net/netfilter/nf_log/2", "net/netfilter/nf_log/10"}
+
+// The sysctl that makes conntrack say why a packet is INVALID, and its value for all protocols.
+const (
+	keyLogInvalid = "net/netfilter/nf_conntrack_log_invalid"
+	allProtocols  = "255" // IPPROTO_RAW
+	nflogLogger   = "nfnetlink_log"
+)
+
+// askForReasons has conntrack say why it calls packets INVALID, by NFLOG group 0, where somebody may listen or not. The
+// loggers come first: since 6.17 a write to log_invalid loads one where none is set. A kernel that cannot do it does
+// without; the Observer says so.
+func (e *Env) askForReasons() error {
+	if e.cfg.NoReasons {
+		return nil
+	}
+	for i, key := range reasonLogs {
+		err := e.setSysctl(key, nflogLogger)
+		if errors.Is(err, os.ErrNotExist) && i == 0 && e.loadNFLog() == nil { // no such logger: a module that nobody has used
+			err = e.setSysctl(key, nflogLogger)
+		}
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+	err := e.setSysctl(keyLogInvalid, allProtocols)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	e.reasons = err == nil
+	return err
+}
+
+// loadNFLog has the kernel load nfnetlink_log, as it does when the first message for it comes (net/netfilter/nfnetlink.c,
+// nfnetlink_rcv_msg). The message changes nothing: the socket reads no group.
+func (e *Env) loadNFLog() error {
+	return e.Do(func() error {
+		conn, err := nfnl.Dial()
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return conn.UnbindLog(0)
+	})
+}
+
+// traceAt is before the first of the standard probes, and so before fragments are put together.
+const traceAt = nf.PriorityDefrag - 2
+
+// addTrace has all packets traced from here on (net/netfilter/nft_meta.c, NFT_META_NFTRACE). The step in which it
+// happens is the first that the kernel tells of a packet, by which Observer.Trace knows that a new one begins.
+func (e *Env) addTrace() {
+	o := e.owned
+	for _, hook := range []nf.Hook{nf.Prerouting, nf.Output} {
+		c := o.conn.AddChain(&nftables.Chain{
+			Table: o.inet, Name: ours.TracePrefix + hook.String(), Type: nftables.ChainTypeFilter,
+			Hooknum:  nftables.ChainHookRef(nftables.ChainHook(hook)),
+			Priority: nftables.ChainPriorityRef(nftables.ChainPriority(traceAt)),
+		})
+		o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: []expr.Any{
+			&expr.Immediate{Register: 1, Data: []byte{1}},
+			&expr.Meta{Key: expr.MetaKeyNFTRACE, SourceRegister: true, Register: 1},
+		}})
+	}
 }

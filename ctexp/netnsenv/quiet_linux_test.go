@@ -4,8 +4,8 @@ import (
 	"net"
 	"testing"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // A router with IPv6 says nothing by itself, neither that it listens to a group nor that it no longer does.
@@ -33,7 +33,7 @@ func TestHostWithIPv6IsQuiet(t *testing.T) {
 		src, dst := addrPort("[2001:db8:1::2]:1").Addr(), addrPort("[2001:db8::1]:1").Addr()
 		b := make([]byte, 1500)
 		for id := range uint16(200) {
-			send(t, e, inject.Echo(src, dst, id, 1, nil))
+			send(t, e, packet.Echo(src, dst, id, 1, nil))
 			n, err := e.Links()[0].Read(b)
 			if err != nil || n < 41 || b[6] != 58 || b[40] != 129 {
 				t.Fatalf("%v: %v, %x", kind, err, b[:n])

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -94,11 +94,11 @@ func TestFenceIsFinalAcrossWires(t *testing.T) {
 }
 
 // echoes are n echo requests to the far end from many clients, each a flow of its own, numbered from first on.
-func echoes(n, first int) (packets []inject.Packet) {
+func echoes(n, first int) (packets []packet.Packet) {
 	for i := range n {
 		id := first + i
 		src := netip.AddrFrom4([4]byte{198, 18, 0, byte(2 + id%200)})
-		packets = append(packets, inject.Echo(src, netip.MustParseAddr("10.0.2.2"), uint16(id/200), 1, nil))
+		packets = append(packets, packet.Echo(src, netip.MustParseAddr("10.0.2.2"), uint16(id/200), 1, nil))
 	}
 	return packets
 }

@@ -4,12 +4,12 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-func flow(src, dst string) inject.Flow {
-	return inject.Flow{Src: netip.MustParseAddrPort(src), Dst: netip.MustParseAddrPort(dst)}
+func flow(src, dst string) packet.Flow {
+	return packet.Flow{Src: netip.MustParseAddrPort(src), Dst: netip.MustParseAddrPort(dst)}
 }
 
 var (
@@ -19,10 +19,10 @@ var (
 
 func TestMatchMeansWhatItsFieldsSay(t *testing.T) {
 	t.Parallel()
-	syn, syn6, echo := inject.SYN(web4), inject.SYN(web6), inject.Echo(web4.Src.Addr(), web4.Dst.Addr(), 1, 2, nil)
+	syn, syn6, echo := packet.SYN(web4), packet.SYN(web6), packet.Echo(web4.Src.Addr(), web4.Dst.Addr(), 1, 2, nil)
 	for _, tt := range []struct {
 		match  nf.Match
-		packet inject.Packet
+		packet packet.Packet
 		want   bool
 	}{
 		{nf.Match{}, syn, true},

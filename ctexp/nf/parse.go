@@ -1,8 +1,13 @@
 package nf
 
 import (
+	"encoding/hex"
 	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // ParseError says where a line is not that of an entry.
@@ -76,4 +81,375 @@ func parseEntry(line int, s string) (Entry, error) {
 		return Entry{}, p.err
 	}
 	return p.e, nil
+}
+
+// entryParser reads the words of one line into an entry.
+type entryParser struct {
+	words
+	e       Entry
+	family  Family
+	dir     Direction // of the tuple that was begun last; zero before the first
+	ofDir   []string  // the keys of this tuple that were there
+	ofFlow  []string  // those of the flow as a whole
+	numbers bool      // the protocol has its number behind it, as in the forms of conntrack and /proc
+	silent  bool      // [UNREPLIED]
+}
+
+// head reads what comes before the tuples: layer 3 and its number (-o extended), protocol and its number, time, state.
+func (p *entryParser) head() {
+	for _, f := range []Family{IPv4, IPv6} {
+		if p.word == f.String() {
+			p.family = f
+			p.next()
+			if p.word != "" && p.number(p.word, 8) != uint64(f) {
+				p.fail("is not the number of %v", f)
+			}
+			p.next()
+		}
+	}
+	p.proto()
+	p.state()
+}
+
+// proto reads the protocol and, in the forms of conntrack and /proc, its number and the time that is left, which the
+// dying have none of.
+func (p *entryParser) proto() {
+	proto, known := protoOf(p.word)
+	switch {
+	case p.word == "":
+		p.missing("the protocol is")
+	case !known && p.word != "unknown":
+		p.fail("is no protocol")
+	}
+	p.next()
+	if p.isNumber() {
+		n := Proto(p.number(p.word, 8))
+		if known && n != proto {
+			p.fail("is not the number of %v", proto)
+		}
+		proto, p.numbers = n, true
+		p.next()
+	} else if !known {
+		p.fail("is no number of a protocol")
+	}
+	if p.numbers && p.isNumber() {
+		p.e.Timeout = time.Duration(p.number(p.word, 32)) * time.Second
+		p.next()
+	}
+	p.e.Orig.Proto, p.e.Reply.Proto = proto, proto
+}
+
+// state reads the state, which comes before the tuples where the protocol has states.
+func (p *entryParser) state() {
+	proto, pair := p.e.Orig.Proto, strings.Contains(p.word, "=")
+	switch {
+	case proto == TCP && pair && p.numbers: // conntrack says nothing of the state of some that are dying
+	case proto == TCP:
+		s, ok := tcpStateOf(p.word)
+		if p.word == "" {
+			p.missing("the state of TCP is")
+		} else if !ok {
+			p.fail("is no state of TCP")
+		}
+		p.e.State = s
+		p.next()
+	case (proto == SCTP || proto == DCCP) && !pair && p.word != "":
+		if strings.Trim(p.word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") != "" {
+			p.fail("is no state of %v", proto)
+		}
+		p.e.OtherState = p.word
+		p.next()
+	}
+}
+
+// part reads one word behind the head.
+func (p *entryParser) part() {
+	if strings.HasPrefix(p.word, "[") {
+		p.bracket()
+		return
+	}
+	key, value, ok := p.pair()
+	if !ok {
+		p.fail("is neither key=value nor in brackets")
+		return
+	}
+	if key == "src" {
+		p.tuple()
+	}
+	switch {
+	case p.isOfTuple(key) && !slices.Contains(p.ofDir, key):
+		p.ofDir = append(p.ofDir, key)
+		p.ofTuple(key, value)
+	case slices.Contains(p.ofFlow, key) || p.isOfTuple(key) && key != "id":
+		p.fail("comes twice")
+	default: // the identifier of an echo and the entry's own number are both called id
+		p.ofFlow = append(p.ofFlow, key)
+		p.ofEntry(key, strings.TrimSuffix(value, ","))
+	}
+}
+
+// bracket reads a word in brackets.
+func (p *entryParser) bracket() {
+	if v, ok := strings.CutPrefix(p.word, "[start="); ok {
+		p.e.Start = p.date(v)
+		return
+	}
+	if v, ok := strings.CutPrefix(p.word, "[stop="); ok {
+		p.e.Stop = p.date(v)
+		return
+	}
+	switch p.word {
+	case "[UNREPLIED]":
+		p.silent = true
+	case "[ASSURED]":
+		p.e.Status |= Assured
+	case "[OFFLOAD]":
+		p.e.Status |= Offload
+	case "[HW_OFFLOAD]":
+		p.e.Status |= HWOffload
+	default:
+		p.fail("is not known")
+	}
+}
+
+func (p *entryParser) date(v string) time.Time {
+	t, err := time.ParseInLocation(time.ANSIC, strings.TrimSuffix(v, "]"), time.Local)
+	if err != nil {
+		p.fail("is not a time like %q", time.ANSIC)
+	}
+	return t
+}
+
+// ofEntry reads what belongs to the entry as a whole.
+func (p *entryParser) ofEntry(key, value string) {
+	switch key {
+	case "mark":
+		p.e.Mark = uint32(p.number(value, 32))
+	case "zone", "zone-orig", "zone-reply":
+		p.zone(map[string]Direction{"zone-orig": Original, "zone-reply": Reply}[key], value)
+	case "helper":
+		p.e.Helper = p.text(value)
+	case "labels":
+		p.labels(value)
+	case "id":
+		p.e.ID = uint32(p.number(value, 32))
+	case "secctx":
+		p.e.SecCtx = p.text(value)
+	case "use", "delta-time", "secmark", "timeout", "stream_timeout": // the last two are /proc's, for GRE
+		p.number(value, 64)
+	default:
+		p.fail("is not known")
+	}
+}
+
+func (p *entryParser) text(value string) string {
+	if value == "" {
+		p.fail("is empty")
+	}
+	return value
+}
+
+func (p *entryParser) zone(dir Direction, value string) {
+	z := uint16(p.number(value, 16))
+	switch {
+	case z == 0:
+	case p.e.Zone != 0:
+		p.fail("is a second zone")
+	default:
+		p.e.Zone, p.e.ZoneDir = z, dir
+	}
+}
+
+// maxLabels is the size of the labels of an entry in bytes (include/net/netfilter/nf_conntrack_labels.h).
+const maxLabels = 16
+
+func (p *entryParser) labels(value string) {
+	b, err := hex.DecodeString(strings.TrimPrefix(value, "0x"))
+	if err != nil || len(b) > maxLabels {
+		p.fail("has not up to %d bytes in hexadecimal", maxLabels)
+		return
+	}
+	for len(b) > 0 && b[len(b)-1] == 0 {
+		b = b[:len(b)-1]
+	}
+	p.e.Labels = hex.EncodeToString(b)
+}
+
+// finish is for the end of the line.
+func (p *entryParser) finish() {
+	p.complete()
+	if p.dir < Reply {
+		p.missing("the tuple of the %v direction is", p.dir+1)
+	}
+	p.e.Status |= Confirmed
+	if !p.silent {
+		p.e.Status |= SeenReply
+	}
+}
+
+// tuple begins the next tuple.
+func (p *entryParser) tuple() {
+	p.complete()
+	if p.dir == Reply {
+		p.fail("begins a third tuple")
+		return
+	}
+	p.dir++
+	p.ofDir = nil
+}
+
+// complete makes it an error if the current tuple has not all of its keys.
+func (p *entryParser) complete() {
+	if p.dir == 0 {
+		return
+	}
+	for _, key := range tupleKeys(p.e.Orig.Proto) {
+		if !slices.Contains(p.ofDir, key) {
+			p.missing("%s of the %v direction is", key, p.dir)
+		}
+	}
+}
+
+// isOfTuple reports whether key belongs to one direction.
+func (p *entryParser) isOfTuple(key string) bool {
+	return key == "packets" || key == "bytes" || slices.Contains(tupleKeys(p.e.Orig.Proto), key)
+}
+
+// ofTuple reads what belongs to one direction.
+func (p *entryParser) ofTuple(key, value string) {
+	t, packets, bytes := &p.e.Orig, &p.e.Packets.Orig, &p.e.Bytes.Orig
+	switch p.dir {
+	case 0:
+		p.fail("comes before src")
+		return
+	case Reply:
+		t, packets, bytes = &p.e.Reply, &p.e.Packets.Reply, &p.e.Bytes.Reply
+	}
+	switch key {
+	case "src":
+		t.Src = netip.AddrPortFrom(p.addr(value), 0)
+		p.ofFamily(t.Src.Addr())
+	case "dst":
+		t.Dst = netip.AddrPortFrom(p.addr(value), 0)
+		p.ofFamily(t.Dst.Addr())
+	case "sport", "srckey":
+		t.Src = netip.AddrPortFrom(t.Src.Addr(), uint16(p.number(value, 16)))
+	case "dport", "dstkey":
+		t.Dst = netip.AddrPortFrom(t.Dst.Addr(), uint16(p.number(value, 16)))
+	case "type":
+		t.ICMP.Type = uint8(p.number(value, 8))
+	case "code":
+		t.ICMP.Code = uint8(p.number(value, 8))
+	case "id":
+		t.ICMP.ID = uint16(p.number(value, 16))
+	case "packets":
+		*packets = p.number(value, 64)
+	case "bytes":
+		*bytes = p.number(value, 64)
+	}
+}
+
+// ofFamily holds all addresses of a line to one family.
+func (p *entryParser) ofFamily(a netip.Addr) {
+	f := FamilyOf(a)
+	if p.family == 0 {
+		p.family = f
+	}
+	if p.err == nil && f != p.family {
+		p.fail("is not of %v", p.family)
+	}
+}
+
+// tupleKeys returns the keys that a tuple has, all of which it must have.
+func tupleKeys(p Proto) []string {
+	switch {
+	case p.IsICMP():
+		return []string{"src", "dst", "type", "code", "id"}
+	case p.HasPorts():
+		return []string{"src", "dst", "sport", "dport"}
+	case p == GRE:
+		return []string{"src", "dst", "srckey", "dstkey"}
+	}
+	return []string{"src", "dst"}
+}
+
+// words goes through a line word by word. After an error there are no more words.
+type words struct {
+	line int
+	rest string // what comes behind word
+	at   int    // offset of rest in the line
+	word string // the current word, empty at the end of the line
+	col  int    // its column
+	err  error
+}
+
+// next steps to the next word. What stands in brackets is one word.
+func (w *words) next() {
+	if w.err != nil {
+		return
+	}
+	blank := len(w.rest) - len(strings.TrimLeft(w.rest, " \t"))
+	w.skip(blank)
+	w.col = w.at + 1
+	n := strings.IndexAny(w.rest, " \t")
+	if strings.HasPrefix(w.rest, "[") {
+		n = strings.IndexByte(w.rest, ']') + 1
+		if n == 0 {
+			w.word = w.rest
+			w.fail("has no end")
+			return
+		}
+	}
+	if n < 0 {
+		n = len(w.rest)
+	}
+	w.word = w.rest[:n]
+	w.skip(n)
+}
+
+func (w *words) skip(n int) {
+	w.rest = w.rest[n:]
+	w.at += n
+}
+
+// fail makes the current word the error, unless there is one.
+func (w *words) fail(format string, args ...any) {
+	if w.err == nil {
+		w.err = &ParseError{Line: w.line, Column: w.col, Word: w.word, What: fmt.Sprintf(format, args...)}
+	}
+	w.word, w.rest = "", ""
+}
+
+// missing makes it the error that something should have come before the current word.
+func (w *words) missing(format string, args ...any) {
+	w.word = ""
+	w.fail(format+" missing", args...)
+}
+
+// pair cuts the current word at its equals sign.
+func (w *words) pair() (key, value string, ok bool) {
+	return strings.Cut(w.word, "=")
+}
+
+// number reads a number of up to so many bits, in any base that Go knows when it has a prefix.
+func (w *words) number(s string, bits int) uint64 {
+	n, err := strconv.ParseUint(s, 0, bits)
+	if err != nil || strings.ContainsRune(s, '_') || len(s) > 1 && s[0] == '0' && s[1] != 'x' {
+		w.fail("has no number of %d bits", bits)
+		return 0
+	}
+	return n
+}
+
+// isNumber reports whether the current word consists of digits alone.
+func (w *words) isNumber() bool {
+	return w.word != "" && strings.Trim(w.word, "0123456789") == ""
+}
+
+func (w *words) addr(s string) netip.Addr {
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Is4In6() || a.Zone() != "" {
+		w.fail("has no address of IPv4 or IPv6")
+	}
+	return a
 }

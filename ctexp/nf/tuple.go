@@ -3,7 +3,10 @@ package nf
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 
 	"github.com/ctexp/go-ctexp/internal/header"
 )
@@ -87,3 +90,114 @@ func (t Tuple) String() string {
 	}
 	return s
 }
+
+// Proto is an IP protocol number as assigned by IANA. The zero Proto means any where a Match asks for one.
+type Proto uint8
+
+// The protocols that conntrack tracks with more than the generic tracker.
+const (
+	ICMP    Proto = 1
+	TCP     Proto = 6
+	UDP     Proto = 17
+	DCCP    Proto = 33
+	GRE     Proto = 47
+	ICMPv6  Proto = 58
+	SCTP    Proto = 132
+	UDPLite Proto = 136
+)
+
+var protoNames = map[Proto]string{
+	ICMP: "icmp", TCP: "tcp", UDP: "udp", DCCP: "dccp", GRE: "gre", ICMPv6: "icmpv6", SCTP: "sctp", UDPLite: "udplite",
+}
+
+// String returns the name that conntrack prints, or "unknown-N".
+func (p Proto) String() string {
+	if n, ok := protoNames[p]; ok {
+		return n
+	}
+	return fmt.Sprintf("unknown-%d", uint8(p))
+}
+
+// protoOf is the inverse of Proto.String.
+func protoOf(name string) (Proto, bool) {
+	for p, n := range protoNames {
+		if n == name {
+			return p, true
+		}
+	}
+	if number, ok := strings.CutPrefix(name, "unknown-"); ok {
+		n, err := strconv.ParseUint(number, 10, 8)
+		return Proto(n), err == nil
+	}
+	return 0, false
+}
+
+// HasPorts reports whether the protocol's header begins with a source and a destination port.
+func (p Proto) HasPorts() bool { return header.HasPorts(uint8(p)) }
+
+// IsICMP reports whether p is ICMP or ICMPv6, whose tuples have a type, a code and an identifier instead of ports.
+func (p Proto) IsICMP() bool { return p == ICMP || p == ICMPv6 }
+
+// Family is a network layer protocol family, numbered as in netlink (include/uapi/linux/netfilter.h, NFPROTO_*).
+// The zero Family means both IPv4 and IPv6.
+type Family uint8
+
+// The families that conntrack knows.
+const (
+	IPv4 Family = 2
+	IPv6 Family = 10
+)
+
+// FamilyOf returns the family of a. An IPv4-mapped IPv6 address counts as IPv4; the zero Addr has Family 0.
+func FamilyOf(a netip.Addr) Family {
+	switch {
+	case a.Unmap().Is4():
+		return IPv4
+	case a.Is6():
+		return IPv6
+	}
+	return 0
+}
+
+// String returns "ipv4" or "ipv6" as conntrack -o extended prints it, "inet" for both.
+func (f Family) String() string {
+	switch f {
+	case 0:
+		return "inet"
+	case IPv4:
+		return "ipv4"
+	case IPv6:
+		return "ipv6"
+	}
+	return fmt.Sprintf("family(%d)", uint8(f))
+}
+
+// Hook is a place where netfilter looks at a packet (include/uapi/linux/netfilter.h, enum nf_inet_hooks).
+type Hook uint8
+
+// The hooks. A packet for the host passes prerouting and input; one that is forwarded passes prerouting, forward and
+// postrouting; one that the host sends passes output and postrouting. Ingress comes before all of them, on the link: probes
+// do not stand there.
+const (
+	Prerouting Hook = iota
+	Input
+	Forward
+	Output
+	Postrouting
+	Ingress
+)
+
+// String returns the hook's name as nft writes it.
+func (h Hook) String() string {
+	names := [...]string{"prerouting", "input", "forward", "output", "postrouting", "ingress"}
+	if int(h) < len(names) {
+		return names[h]
+	}
+	return fmt.Sprintf("hook(%d)", uint8(h))
+}
+
+// MAC is an address of Ethernet: nf.MAC{2, 0, 0, 0, 0, 1}, nf.MAC(iface.HardwareAddr). The zero MAC is none.
+type MAC [6]byte
+
+// String returns "02:00:00:00:00:01".
+func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }

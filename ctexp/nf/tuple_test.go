@@ -4,8 +4,8 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 func TestTupleOfEveryKindOfPacket(t *testing.T) {
@@ -16,17 +16,17 @@ func TestTupleOfEveryKindOfPacket(t *testing.T) {
 		want   nf.Tuple
 		ok     bool
 	}{
-		"tcp":            {inject.SYN(web4), tcp, true},
-		"tcp over ipv6":  {inject.SYN(web6), nf.Tuple{Proto: nf.TCP, Src: web6.Src, Dst: web6.Dst}, true},
-		"echo":           {inject.Echo(web4.Src.Addr(), web4.Dst.Addr(), 7, 2, nil), nf.Tuple{Proto: nf.ICMP, Src: noPort(web4.Src), Dst: noPort(web4.Dst), ICMP: nf.ICMPTuple{Type: 8, ID: 7}}, true},
-		"cut in ports":   {inject.SYN(web4)[:22], nf.Tuple{Proto: nf.TCP, Src: noPort(web4.Src), Dst: noPort(web4.Dst)}, true},
-		"later fragment": {fragment(inject.SYN(web4)), nf.Tuple{Proto: nf.TCP, Src: noPort(web4.Src), Dst: noPort(web4.Dst)}, true},
-		"gre":            {web4.GRE(inject.GRE{Key: new(uint32(9))}), nf.Tuple{Proto: nf.GRE, Src: noPort(web4.Src), Dst: noPort(web4.Dst)}, true},
-		"pptp":           {web4.PPTP(inject.PPTP{CallID: 5, Seq: 1, Payload: []byte("PPP")}), nf.Tuple{Proto: nf.GRE, Src: noPort(web4.Src), Dst: netip.AddrPortFrom(web4.Dst.Addr(), 5)}, true},
-		"cut pptp":       {web4.PPTP(inject.PPTP{CallID: 5})[:27], nf.Tuple{Proto: nf.GRE, Src: noPort(web4.Src), Dst: noPort(web4.Dst)}, true},
-		"hop by hop":     {hopByHop(inject.SYN(web6)), nf.Tuple{Proto: nf.TCP, Src: web6.Src, Dst: web6.Dst}, true},
-		"too short":      {inject.SYN(web4)[:19], nf.Tuple{}, false},
-		"version 5":      {append([]byte{0x55}, inject.SYN(web4)[1:]...), nf.Tuple{}, false},
+		"tcp":            {packet.SYN(web4), tcp, true},
+		"tcp over ipv6":  {packet.SYN(web6), nf.Tuple{Proto: nf.TCP, Src: web6.Src, Dst: web6.Dst}, true},
+		"echo":           {packet.Echo(web4.Src.Addr(), web4.Dst.Addr(), 7, 2, nil), nf.Tuple{Proto: nf.ICMP, Src: noPort(web4.Src), Dst: noPort(web4.Dst), ICMP: nf.ICMPTuple{Type: 8, ID: 7}}, true},
+		"cut in ports":   {packet.SYN(web4)[:22], nf.Tuple{Proto: nf.TCP, Src: noPort(web4.Src), Dst: noPort(web4.Dst)}, true},
+		"later fragment": {fragment(packet.SYN(web4)), nf.Tuple{Proto: nf.TCP, Src: noPort(web4.Src), Dst: noPort(web4.Dst)}, true},
+		"gre":            {web4.GRE(packet.GRE{Key: new(uint32(9))}), nf.Tuple{Proto: nf.GRE, Src: noPort(web4.Src), Dst: noPort(web4.Dst)}, true},
+		"pptp":           {web4.PPTP(packet.PPTP{CallID: 5, Seq: 1, Payload: []byte("PPP")}), nf.Tuple{Proto: nf.GRE, Src: noPort(web4.Src), Dst: netip.AddrPortFrom(web4.Dst.Addr(), 5)}, true},
+		"cut pptp":       {web4.PPTP(packet.PPTP{CallID: 5})[:27], nf.Tuple{Proto: nf.GRE, Src: noPort(web4.Src), Dst: noPort(web4.Dst)}, true},
+		"hop by hop":     {hopByHop(packet.SYN(web6)), nf.Tuple{Proto: nf.TCP, Src: web6.Src, Dst: web6.Dst}, true},
+		"too short":      {packet.SYN(web4)[:19], nf.Tuple{}, false},
+		"version 5":      {append([]byte{0x55}, packet.SYN(web4)[1:]...), nf.Tuple{}, false},
 		"nothing":        {nil, nf.Tuple{}, false},
 	} {
 		if got, ok := nf.TupleOf(tt.packet); got != tt.want || ok != tt.ok {
@@ -53,8 +53,8 @@ func hopByHop(p []byte) []byte {
 }
 
 func FuzzTupleOf(f *testing.F) {
-	f.Add([]byte(inject.SYN(web4)))
-	f.Add(hopByHop(inject.SYN(web6)))
+	f.Add([]byte(packet.SYN(web4)))
+	f.Add(hopByHop(packet.SYN(web6)))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		tuple, ok := nf.TupleOf(b)
@@ -70,13 +70,13 @@ func FuzzTupleOf(f *testing.F) {
 func TestTupleEndsWhereThePacketDoes(t *testing.T) {
 	t.Parallel()
 	datagram := web6.UDP([]byte("hello"))
-	jumbo := datagram.With(inject.HopByHop())
+	jumbo := datagram.With(packet.HopByHop())
 	jumbo[4], jumbo[5] = 0, 0
 	for name, c := range map[string]struct {
-		packet inject.Packet
+		packet packet.Packet
 		port   uint16
 	}{
-		"whole": {datagram, 80}, "no length": {datagram.With(inject.TotalLength(40)), 0}, "jumbogram": {jumbo, 80},
+		"whole": {datagram, 80}, "no length": {datagram.With(packet.TotalLength(40)), 0}, "jumbogram": {jumbo, 80},
 	} {
 		if got, ok := nf.TupleOf(c.packet); !ok || got.Dst.Port() != c.port {
 			t.Errorf("%s: %v %v, want port %d", name, got, ok, c.port)
@@ -85,8 +85,8 @@ func TestTupleEndsWhereThePacketDoes(t *testing.T) {
 }
 
 func BenchmarkTupleOf(b *testing.B) {
-	for name, p := range map[string]inject.Packet{
-		"IPv4": inject.SYN(web4), "IPv6": inject.SYN(web6), "extensions": inject.SYN(web6).With(inject.HopByHop(), inject.DestinationOptions()),
+	for name, p := range map[string]packet.Packet{
+		"IPv4": packet.SYN(web4), "IPv6": packet.SYN(web6), "extensions": packet.SYN(web6).With(packet.HopByHop(), packet.DestinationOptions()),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -94,5 +94,12 @@ func BenchmarkTupleOf(b *testing.B) {
 				nf.TupleOf(p)
 			}
 		})
+	}
+}
+
+func TestAMACPrintsItselfAsUsual(t *testing.T) {
+	t.Parallel()
+	if got, want := (nf.MAC{2, 0, 0, 0, 0, 0xab}).String(), "02:00:00:00:00:ab"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -11,9 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -40,7 +40,7 @@ func manyKinds(t *testing.T) lab {
 			t.Fatal(err)
 		}
 	}
-	x.send(inject.SYN(web), inject.SYN(web), web.UDP(nil), inject.Echo(web.Src.Addr(), web.Dst.Addr(), 7, 1, nil))
+	x.send(packet.SYN(web), packet.SYN(web), web.UDP(nil), packet.Echo(web.Src.Addr(), web.Dst.Addr(), 7, 1, nil))
 	return x
 }
 

@@ -5,19 +5,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // fastest is an Env in which packets to astray cost the kernel the least, so that they can be injected as fast as can be.
 var fastest = netnsenv.Config{Conntrack: netnsenv.Off, Silent: true, NoPath: true}
 
 // astray is a flow to somebody else, which a host that is no router drops.
-var astray = inject.Flow{Src: web.Src, Dst: addrPort("203.0.113.9:80")}
+var astray = packet.Flow{Src: web.Src, Dst: addrPort("203.0.113.9:80")}
 
 // flood injects n packets by the first link at full speed, and drains now and then, as a Lab does.
-func (l lab) flood(n int, packet func(i int) inject.Packet) {
+func (l lab) flood(n int, packet func(i int) packet.Packet) {
 	l.Helper()
 	link := l.env.Links()[0]
 	for i := range n {
@@ -38,7 +38,7 @@ func TestCaptureKeepsUpWithAFlood(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			x := open(t, fastest, capture, func(c *observe.Config) { c.MaxFrames = 2 * n })
-			x.flood(n, func(i int) inject.Packet { return inject.SYN(astray.Nth(i % 50_000)) })
+			x.flood(n, func(i int) packet.Packet { return packet.SYN(astray.Nth(i % 50_000)) })
 
 			seen := 0
 			for f, err := range x.o.Frames(t.Context()) {
@@ -78,12 +78,12 @@ func BenchmarkCaptureOfAFlood(b *testing.B) {
 	for i := range ways {
 		ways[i].lab = open(b, fastest, ways[i].change, func(c *observe.Config) { c.MaxFrames = 1 << 30 })
 	}
-	p := inject.SYN(astray)
+	p := packet.SYN(astray)
 	sent := 0
 	for b.Loop() {
 		for i := range ways {
 			began := time.Now()
-			ways[i].lab.flood(turn, func(int) inject.Packet { return p })
+			ways[i].lab.flood(turn, func(int) packet.Packet { return p })
 			ways[i].took = append(ways[i].took, time.Since(began))
 		}
 		sent += turn

@@ -5,8 +5,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // losses returns why packets were lost, one string for each place.
@@ -109,21 +109,21 @@ func TestDropsOfASecondPhase(t *testing.T) {
 // What routing does with a packet has counters of its own.
 func TestPathSaysWhyRoutingLostAPacket(t *testing.T) {
 	t.Parallel()
-	v4 := func(src, dst string) inject.Flow { return inject.Flow{Src: addrPort(src), Dst: addrPort(dst)} }
+	v4 := func(src, dst string) packet.Flow { return packet.Flow{Src: addrPort(src), Dst: addrPort(dst)} }
 	const otherwise = "a martian address, or an unknown reason"
 	for name, c := range map[string]struct {
 		sysctl string
 		value  string
-		packet inject.Packet
+		packet packet.Packet
 		want   string
 	}{
-		"no forwarding":  {"net.ipv4.ip_forward", "0", inject.SYN(v4("198.18.0.2:1", "203.0.113.1:80")), "not for this host, which does not forward (IpInAddrErrors +1)"},
-		"no route":       {"net.ipv4.ip_forward", "1", inject.SYN(v4("198.18.0.2:1", "203.0.113.1:80")), "no route (IpExtInNoRoutes +1)"},
-		"rp_filter":      {"net.ipv4.conf.all.rp_filter", "1", inject.SYN(v4("203.0.113.9:1", "198.18.0.1:80")), "the source is not behind that link (rp_filter) (TcpExtIPReversePathFilter +1)"},
-		"own source":     {"net.ipv4.ip_forward", "1", inject.SYN(v4("198.18.0.1:1", "198.18.0.1:80")), otherwise},
-		"time to live":   {"net.ipv4.ip_forward", "1", damaged(inject.SYN(web), 0, 8, 1), "time to live exceeded (IpInHdrErrors +1)"},
+		"no forwarding":  {"net.ipv4.ip_forward", "0", packet.SYN(v4("198.18.0.2:1", "203.0.113.1:80")), "not for this host, which does not forward (IpInAddrErrors +1)"},
+		"no route":       {"net.ipv4.ip_forward", "1", packet.SYN(v4("198.18.0.2:1", "203.0.113.1:80")), "no route (IpExtInNoRoutes +1)"},
+		"rp_filter":      {"net.ipv4.conf.all.rp_filter", "1", packet.SYN(v4("203.0.113.9:1", "198.18.0.1:80")), "the source is not behind that link (rp_filter) (TcpExtIPReversePathFilter +1)"},
+		"own source":     {"net.ipv4.ip_forward", "1", packet.SYN(v4("198.18.0.1:1", "198.18.0.1:80")), otherwise},
+		"time to live":   {"net.ipv4.ip_forward", "1", damaged(packet.SYN(web), 0, 8, 1), "time to live exceeded (IpInHdrErrors +1)"},
 		"too big":        {"net.ipv4.ip_forward", "1", web.UDP(make([]byte, 1400)), "too big for the next link (IpFragFails +1)"},
-		"no route, IPv6": {"net.ipv6.conf.all.forwarding", "1", inject.SYN(v4("[2001:db8:1::2]:1", "[2001:db8:9::1]:80")), "no route, or no forwarding (Ip6InNoRoutes +1)"},
+		"no route, IPv6": {"net.ipv6.conf.all.forwarding", "1", packet.SYN(v4("[2001:db8:1::2]:1", "[2001:db8:9::1]:80")), "no route, or no forwarding (Ip6InNoRoutes +1)"},
 		"too big, IPv6":  {"net.ipv6.conf.all.forwarding", "1", v4("[2001:db8:1::2]:1", "[2001:db8:2::1]:80").UDP(make([]byte, 1400)), "too big for the next link (Ip6InTooBigErrors +1)"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -146,7 +146,7 @@ func TestPathSaysWhyRoutingLostAPacket(t *testing.T) {
 func TestPathTellsOfPacketsThatMetNoHook(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
-	bad := append(inject.Packet(nil), inject.SYN(web)...)
+	bad := append(packet.Packet(nil), packet.SYN(web)...)
 	bad[10] ^= 0xff
 	x.send(bad)
 	want := `ipv4 ingress      link 1

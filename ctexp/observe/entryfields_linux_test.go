@@ -6,9 +6,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // An expected table is written as text, in the form at hand; what differs from run to run does not matter.
@@ -47,7 +47,7 @@ table ip nat {
 func TestEntryTellsItsTranslation(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(redirecting)}})
-	x.send(inject.SYN(web))
+	x.send(packet.SYN(web))
 	e, err := x.o.Get(t.Context(), web.Tuple(nf.TCP), 0)
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func TestEntryTellsTimesAndFlags(t *testing.T) {
 	t.Parallel()
 	before := time.Now().Add(-time.Second)
 	x := open(t, netnsenv.Config{Silent: true, Sysctls: map[string]string{"net.netfilter.nf_conntrack_acct": "1"}})
-	x.send(inject.ACK(web), inject.ACK(web))
+	x.send(packet.ACK(web), packet.ACK(web))
 	e, err := x.o.Get(t.Context(), web.Tuple(nf.TCP), 0)
 	if err != nil {
 		t.Fatal(err)

@@ -8,10 +8,10 @@ import (
 	"github.com/ti-mo/conntrack"
 	"github.com/ti-mo/netfilter"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -78,7 +78,7 @@ func (r *rates) round() (recorder, listen time.Duration) {
 func established(n int) iter.Seq[nf.Entry] {
 	return func(yield func(nf.Entry) bool) {
 		for i := range n {
-			tuple := inject.SYN(web.Nth(i)).Tuple()
+			tuple := packet.SYN(web.Nth(i)).Tuple()
 			if !yield(nf.Entry{Orig: tuple, Reply: tuple.Reverse(), State: nf.Established, Timeout: time.Hour}) {
 				return
 			}

@@ -1,13 +1,19 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/mmsg"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
@@ -120,4 +126,248 @@ func (o *Observer) resync(ctx context.Context, yield func(Event, error) bool) er
 		}
 	}
 	return nil
+}
+
+// eventWatch hears the events of the conntrack table. It counts the entries that left unasked and, unless the Config
+// has NoEvents, keeps all events.
+type eventWatch struct {
+	*mmsg.Pump
+	collected collected // with the Pump locked
+	overruns  int       // likewise
+	congested bool      // likewise: events are missing behind those that are still in the receive buffer
+	log       *eventlog // nil: only the ends of entries are heard
+	missing   error     // why there are no events, whatever log is
+}
+
+// forcedBuffer holds 200,000 events where the host's root asks for it; others get what net.core.rmem_max allows. It is a
+// bound: memory is used only for what waits to be read.
+const forcedBuffer = 128 << 20
+
+// watchEvents must be called on a thread in the namespace.
+func watchEvents(cfg Config, table *nfnl.Conn) (*eventWatch, error) {
+	w := &eventWatch{collected: collected{table: table}, missing: eventsAreOn()}
+	groups, filter := []uint32{unix.NFNLGRP_CONNTRACK_DESTROY}, nfnl.PassUnasked()
+	if cfg.NoEvents {
+		w.missing = &nf.UnsupportedError{Need: "events", Hint: "the Observer was opened with NoEvents"}
+	} else {
+		w.log = &eventlog{limit: cfg.maxEvents()}
+		groups = append(groups, unix.NFNLGRP_CONNTRACK_NEW, unix.NFNLGRP_CONNTRACK_UPDATE,
+			unix.NFNLGRP_CONNTRACK_EXP_NEW, unix.NFNLGRP_CONNTRACK_EXP_DESTROY)
+		filter = nfnl.DropAged()
+	}
+	conn, err := nfnl.Listen(cmp.Or(cfg.EventBuffer, forcedBuffer), filter, groups...)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to conntrack events: %w", err)
+	}
+	if w.Pump, err = conn.Pump("conntrack events", w.read); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// eventsAreOn looks whether the kernel makes events at all.
+func eventsAreOn() error {
+	switch v, err := readSysctl("nf_conntrack_events"); {
+	case err != nil:
+		return &nf.UnsupportedError{Need: "events", Hint: "a kernel with CONFIG_NF_CONNTRACK_EVENTS", Err: err}
+	case v == "0":
+		return &nf.UnsupportedError{Need: "events", Hint: "net.netfilter.nf_conntrack_events is 0 in the namespace; 1 asks for them"}
+	}
+	return nil
+}
+
+// read takes what is queued.
+func (w *eventWatch) read(fd int, _ bool) error {
+	err := nfnl.ReadAll(fd, w.overrun, w.some)
+	if err != nil {
+		return fmt.Errorf("receive conntrack events: %w", err)
+	}
+	w.emptied()
+	return nil
+}
+
+// overrun is told when the receive buffer was full. The kernel tells it first, but adds nothing more until the buffer is
+// empty (net/netlink/af_netlink.c, NETLINK_S_CONGESTED): the gap is behind what is still there.
+func (w *eventWatch) overrun() {
+	w.overruns++
+	w.congested = true
+}
+
+// some takes n events.
+func (w *eventWatch) some(b *mmsg.Buffer, n int) error {
+	for i := range n {
+		if err := w.one(b.Payload(i)); err != nil {
+			return err
+		}
+	}
+	if w.log != nil {
+		w.log.add(time.Now(), n, b.Payload)
+	}
+	if n < mmsg.BufferLen {
+		w.emptied()
+	}
+	return nil
+}
+
+// emptied is told when the receive buffer was empty.
+func (w *eventWatch) emptied() {
+	if w.congested && w.log != nil {
+		w.log.overrun(time.Now())
+	}
+	w.congested = false
+}
+
+// one looks at a message for its header's sake and for what it says about an end.
+func (w *eventWatch) one(msg []byte) error {
+	kind, asked, err := nfnl.KindOf(msg)
+	if err == nil && kind == nfnl.Destroy && asked == 0 {
+		err = w.collected.add(msg)
+	}
+	return err
+}
+
+// unasked returns how many entries have left unasked until now.
+func (w *eventWatch) unasked() (uint64, error) {
+	if err := w.Drain(); err != nil {
+		return 0, err
+	}
+	w.Lock()
+	defer w.Unlock()
+	if err := w.collected.settle(); err != nil {
+		return 0, err
+	}
+	if w.overruns > 0 {
+		return 0, fmt.Errorf("%w: %v", ErrEventsLost, lostEvents{overruns: w.overruns})
+	}
+	return w.collected.count, nil
+}
+
+// stop ends the reading, and all that wait for events.
+func (w *eventWatch) stop() {
+	w.Pump.Stop()
+	if w.log != nil {
+		w.log.close()
+	}
+}
+
+// Follow returns what happens to the conntrack table from when the iteration begins on, and waits for more. It ends with
+// the error of ctx when that is over, or with os.ErrClosed when the Observer is closed.
+//
+// Where events are missing it goes on: an EventLost says so, and an EventResync for each entry says what the table has
+// then, from which one can go on, too. The error at the end is ErrEventsLost as well in that case. Who follows has to keep
+// up: what waits to be taken is bounded by MaxEvents, beyond which events are missing as well.
+func (o *Observer) Follow(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		if err := o.follow(ctx, yield); err != errBroken {
+			yield(Event{}, fmt.Errorf("follow events: %w", err))
+		}
+	}
+}
+
+func (o *Observer) follow(ctx context.Context, yield func(Event, error) bool) error {
+	if _, _, err := o.recorded(ctx); err != nil { // what came before is out of the way
+		return err
+	}
+	f := o.events.log.follow()
+	defer o.events.log.leave(f)
+	var d eventDecoder
+	lost := false
+	err := o.followOn(ctx, f, func(p eventPiece) error {
+		err := o.yieldPiece(ctx, p, &d, yield)
+		if p.gap && err == nil {
+			lost = true
+			err = o.resync(ctx, yield)
+		}
+		return err
+	})
+	if lost && err != errBroken {
+		err = errors.Join(err, ErrEventsLost)
+	}
+	if err != errBroken {
+		err = errors.Join(err, d.err())
+	}
+	return err
+}
+
+// followOn hands on what comes until ctx ends, the Observer is closed, or hand fails.
+func (o *Observer) followOn(ctx context.Context, f *follower, hand func(eventPiece) error) error {
+	for {
+		for _, p := range f.take() {
+			if err := hand(p); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-f.ready:
+			if err := o.goOn(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// NextEvent returns a channel that is closed when the next event is recorded, or the Observer is closed. Who waits for
+// something that shows in the table gets the channel first, then looks, and then waits. Where there are no events the
+// channel is nil, on which nothing is ever received.
+func (o *Observer) NextEvent() <-chan struct{} {
+	if o.events.missing != nil {
+		return nil
+	}
+	return o.events.log.next()
+}
+
+// maxGets is how many entries are asked for one by one at most, in the time of half a dump.
+const maxGets = 500
+
+// findByEvents is dump without a walk of the table: it asks for the entries whose events were heard. The kernel's count
+// tells whether these are all; if not, or where it cannot tell, ok is false.
+func (o *Observer) findByEvents(f nf.Filter) (l found, ok bool, err error) {
+	if o.cfg.NoEvents || o.events.missing != nil || o.cfg.Unreplied {
+		return l, false, nil
+	}
+	if err := o.events.Drain(); err != nil {
+		return l, false, nil // who needs the events hears of it
+	}
+	pieces, lost := o.events.log.snapshot()
+	if lost != (lostEvents{}) {
+		return l, false, nil
+	}
+	keys, ok, err := o.live.after(pieces)
+	if err != nil || !ok || len(keys) > maxGets {
+		return l, false, err
+	}
+	if n, err := o.entries.read(); err != nil || n-o.cfg.Filler > len(keys) {
+		return l, false, err
+	}
+	return o.getAll(keys, f)
+}
+
+// getAll asks for entries.
+func (o *Observer) getAll(keys []liveKey, f nf.Filter) (l found, ok bool, err error) {
+	there := 0
+	for _, k := range keys {
+		e, unknown, err := o.table.GetWhole(k.orig, k.zone)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // its time was over
+			continue
+		case err != nil:
+			return found{}, false, err
+		case e.Orig != k.orig: // one is gone, and another's answers have its tuple
+			continue
+		}
+		there++
+		if f.Match(e) && !o.hidden(e, f) {
+			l.add(e, unknown)
+		}
+	}
+	n, err := o.entries.read()
+	return l, n-o.cfg.Filler == there, err
+}
+
+// hidden reports whether a dump would leave an entry out, as it does the filler.
+func (o *Observer) hidden(e nf.Entry, f nf.Filter) bool {
+	return e.Zone == ours.FillerZone ||
+		o.cfg.Filler > 0 && f.Zone == nil && !f.StatusMask.Has(nf.FixedTimeout) && e.Status.Has(nf.FixedTimeout)
 }

@@ -1,18 +1,24 @@
 package observe_test
 
 import (
+	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 func (l lab) events() []observe.Event {
@@ -65,7 +71,7 @@ func TestDroppedPacketsHaveNoEvents(t *testing.T) {
 		netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; tcp dport 80 drop; }; }"),
 	}})
 
-	x.send(inject.SYN(web), web.UDP(nil))
+	x.send(packet.SYN(web), web.UDP(nil))
 
 	got := [][]string{observe.Life(x.events(), web.Tuple(nf.TCP)), observe.Life(x.events(), web.UDP(nil).Tuple())}
 	if diff := cmp.Diff([][]string{nil, {"NEW"}}, got); diff != "" {
@@ -83,7 +89,7 @@ func TestPacketsThatFindTheTableFullHaveNoEvents(t *testing.T) {
 
 	lives := 0
 	for i := range sent {
-		switch life := observe.Life(x.events(), inject.SYN(web.Nth(i)).Tuple()); {
+		switch life := observe.Life(x.events(), packet.SYN(web.Nth(i)).Tuple()); {
 		case len(life) > 0 && life[0] == "NEW SYN_SENT":
 			lives++
 		case len(life) > 0:
@@ -158,7 +164,7 @@ func TestASmallEventBufferLosesAloud(t *testing.T) {
 	x.sendSYNs(100, web)
 	release()
 	x.o.Drain() // up to here the kernel adds nothing
-	x.send(inject.SYN(web.Nth(200)))
+	x.send(packet.SYN(web.Nth(200)))
 
 	kinds := map[observe.EventKind]int{}
 	var order []observe.EventKind
@@ -225,7 +231,7 @@ func TestEventsOfExpectations(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(expecting)}})
 
-	x.send(inject.SYN(web))
+	x.send(packet.SYN(web))
 	if _, err := x.env.Table().Flush(t.Context(), nf.Filter{}); err != nil {
 		t.Fatal(err)
 	}
@@ -264,5 +270,237 @@ func TestCloseEndsTheReadersOfEvents(t *testing.T) {
 	<-x.o.NextEvent()
 	if err := lastError(x.o.Follow(t.Context())); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("follow a closed Observer: %v", err)
+	}
+}
+
+// keepSending injects SYNs of flows of their own until stop is called, since nobody knows when who follows has begun.
+func (l lab) keepSending() (stop func()) {
+	l.Helper()
+	ctx, cancel := context.WithCancel(l.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; i < 50000 && ctx.Err() == nil; i++ {
+			f := packet.Flow{Src: addrPort("198.18.0.9:1"), Dst: web.Dst}
+			_, err := inject.New(l.env.Links()[0]).Send(ctx, packet.SYNs(1, f.Nth(i)))
+			if err != nil && ctx.Err() == nil {
+				l.Error(err)
+			}
+			l.o.Drain() // whatever the buffer, these are not lost
+		}
+	}()
+	return sync.OnceFunc(func() {
+		cancel()
+		<-done
+	})
+}
+
+// Follow waits for what comes, and ends with its context.
+func TestFollowWaitsForEvents(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	x.sendSYNs(3, web) // before it begins
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var got []string
+	var last error
+	defer x.keepSending()()
+	for e, err := range x.o.Follow(ctx) {
+		if last = err; err != nil {
+			break
+		}
+		if got = append(got, e.Short()); len(got) == 5 {
+			cancel()
+		}
+	}
+	want := []string{"NEW SYN_SENT", "NEW SYN_SENT", "NEW SYN_SENT", "NEW SYN_SENT", "NEW SYN_SENT"}
+	if diff := cmp.Diff(want, got); diff != "" || !errors.Is(last, context.Canceled) {
+		t.Errorf("%v (-want +got):\n%s", last, diff)
+	}
+}
+
+// Who follows hears of a gap, gets the table again, and goes on.
+func TestFollowGoesOnBehindAGap(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true, NoPath: true}, func(c *observe.Config) {
+		c.NoFrames, c.EventBuffer = true, 8<<10
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var order []observe.EventKind
+	var last error
+	resynced := 0
+	stop := x.keepSending()
+	defer stop()
+	sent := false
+	for e, err := range x.o.Follow(ctx) {
+		if last = err; err != nil {
+			break
+		}
+		if !sent {
+			stop()
+			release := observe.HoldEvents(x.o)
+			x.sendSYNs(100, web)
+			release()
+			x.o.Drain()
+			x.send(packet.SYN(web.Nth(200)))
+			sent = true
+		}
+		switch order = append(order, e.Kind); {
+		case e.Kind == observe.EventResync:
+			resynced++
+		case e.Kind == observe.EventNew && slices.Contains(order, observe.EventLost):
+			cancel()
+		}
+	}
+	order = slices.Compact(order)
+	want := []observe.EventKind{observe.EventNew, observe.EventLost, observe.EventResync, observe.EventNew}
+	if diff := cmp.Diff(want, order); diff != "" || resynced < 102 {
+		t.Errorf("resynced %d (-want +got):\n%s", resynced, diff)
+	}
+	if !errors.Is(last, context.Canceled) || !errors.Is(last, observe.ErrEventsLost) {
+		t.Errorf("ended by %v", last)
+	}
+}
+
+func TestCloseEndsFollow(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	ended := make(chan error)
+	go func() { ended <- lastError(x.o.Follow(t.Context())) }()
+	x.sendSYNs(3, web)
+	if err := x.o.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; !errors.Is(err, os.ErrClosed) {
+		t.Errorf("ended by %v", err)
+	}
+}
+
+// Breaking out of Follow lets go of it.
+func TestFollowIsLeft(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	defer x.keepSending()()
+	for _, err := range x.o.Follow(t.Context()) {
+		if err != nil {
+			t.Error(err)
+		}
+		break
+	}
+	if n := observe.Followers(x.o); n != 0 {
+		t.Errorf("%d still follow", n)
+	}
+}
+
+// Entries that are found by their events are those that a dump has, whatever happened to them.
+func TestFlowsByEventsAreThoseOfADump(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	dumping := open2(t, x)
+	steps := []struct {
+		name string
+		act  func()
+	}{
+		{"nothing", func() {}},
+		{"new flows", func() { x.sendSYNs(20, web) }},
+		{"other kinds", func() { x.send(web.UDP(nil), packet.Echo(web.Src.Addr(), web.Dst.Addr(), 7, 1, nil)) }},
+		{"connections", func() { x.send(closedConnection(web.Nth(30))...) }},
+		{"zones", func() {
+			for _, e := range []nf.Entry{
+				entry(web, func(e *nf.Entry) { e.Zone = 3 }),
+				entry(web.Nth(51), func(e *nf.Entry) { e.Zone, e.ZoneDir = 4, nf.Original }),
+				entry(web.Nth(50), func(e *nf.Entry) { e.Zone, e.ZoneDir = 4, nf.Reply }),
+			} {
+				if err := x.env.Table().Create(e); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+		{"one deleted", func() {
+			if err := x.env.Table().Delete(entry(web.Nth(4), func(*nf.Entry) {})); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"all but some deleted", func() {
+			if _, err := x.env.Table().Flush(t.Context(), nf.Filter{Proto: nf.TCP}); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"one again", func() { x.send(packet.SYN(web)) }},
+	}
+	for _, step := range steps {
+		step.act()
+		all := dumping.entries(nf.Filter{})
+		for name, f := range map[string]nf.Filter{
+			"all": {}, "zone 0": {Zone: nf.InZone(0)}, "zone 4": {Zone: nf.InZone(4)}, "UDP": {Proto: nf.UDP},
+			"assured": {Status: nf.Assured, StatusMask: nf.Assured},
+		} {
+			got, ok := observe.FindByEvents(x.o, f)
+			if !ok {
+				t.Errorf("after %s, %s: not found by events", step.name, name)
+			}
+			var want []nf.Entry
+			for _, e := range all {
+				if f.Match(e) {
+					want = append(want, e)
+				}
+			}
+			if diff := cmp.Diff(want, got, plainAddresses, cmpopts.IgnoreFields(nf.Entry{}, "Timeout")); diff != "" {
+				t.Errorf("after %s, %s (-dump +by events):\n%s", step.name, name, diff)
+			}
+		}
+	}
+}
+
+var plainAddresses = cmpopts.EquateComparable(netip.AddrPort{})
+
+// open2 puts a second Observer on the Env, one that has no events.
+func open2(t testing.TB, x lab) lab {
+	t.Helper()
+	cfg := configOf(x.env)
+	cfg.NoEvents, cfg.NoFrames = true, true
+	o, err := observe.Open(t.Context(), x.env, cfg)
+	needs.Check(t, err)
+	t.Cleanup(func() {
+		if err := o.Close(); err != nil {
+			t.Errorf("close the Observer: %v", err)
+		}
+	})
+	return lab{TB: t, env: x.env, o: o}
+}
+
+// Entries from before the Observer, of which it has heard nothing, are there all the same.
+func TestFlowsFromBeforeTheObserverAreFound(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	x.sendSYNs(3, web)
+	cfg := configOf(x.env)
+	cfg.NoFrames = true
+	o, err := observe.Open(t.Context(), x.env, cfg)
+	needs.Check(t, err)
+	t.Cleanup(func() { _ = o.Close() })
+	late := lab{TB: t, env: x.env, o: o}
+	for range 2 {
+		x.send(web.UDP(nil))
+		if diff := cmp.Diff(x.flows(nf.Filter{}), late.flows(nf.Filter{})); diff != "" {
+			t.Errorf("(-early +late):\n%s", diff)
+		}
+	}
+}
+
+// In an Env with a filler.
+func BenchmarkFlowsBesideAFiller(b *testing.B) {
+	x := open(b, netnsenv.Config{Silent: true, Room: netnsenv.Free(100)})
+	x.sendSYNs(10, web)
+	dumping := open2(b, x)
+	for name, l := range map[string]lab{"by events": x, "by a dump": dumping} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if err := lastError(l.o.Flows(b.Context(), nf.Filter{})); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

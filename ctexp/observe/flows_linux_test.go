@@ -3,18 +3,22 @@ package observe_test
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // entry returns what Table.Create takes for a flow.
-func entry(f inject.Flow, change func(*nf.Entry)) nf.Entry {
+func entry(f packet.Flow, change func(*nf.Entry)) nf.Entry {
 	t := f.Tuple(nf.TCP)
 	e := nf.Entry{Orig: t, Reply: t.Reverse(), Status: nf.Confirmed, State: nf.Established, Timeout: 100 * time.Second}
 	change(&e)
@@ -34,7 +38,7 @@ func TestFlowsAreFiltered(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	x.send(web.UDP(nil), inject.Echo(web.Src.Addr(), web.Dst.Addr(), 7, 1, nil))
+	x.send(web.UDP(nil), packet.Echo(web.Src.Addr(), web.Dst.Addr(), 7, 1, nil))
 
 	const (
 		icmp   = "icmp src=198.18.0.2 dst=192.0.2.1 type=8 code=0 id=7 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 type=0 code=0 id=7"
@@ -59,7 +63,7 @@ func TestFlowsAreFiltered(t *testing.T) {
 		{"status", nf.Filter{Status: nf.Assured, StatusMask: nf.Assured}, []string{asured}},
 		{"not assured", nf.Filter{StatusMask: nf.Assured, Proto: nf.TCP}, []string{zoned, marked, v6}},
 		{"protocol", nf.Filter{Proto: nf.UDP}, []string{udp}},
-		{"tuple", nf.Filter{Tuple: inject.SYN(web.Nth(3)).Tuple().Reverse()}, []string{marked}},
+		{"tuple", nf.Filter{Tuple: packet.SYN(web.Nth(3)).Tuple().Reverse()}, []string{marked}},
 		{"none", nf.Filter{Mark: 1, MarkMask: 1}, nil},
 	} {
 		if diff := cmp.Diff(c.want, x.flows(c.filter)); diff != "" {
@@ -131,6 +135,284 @@ func BenchmarkFlows(b *testing.B) {
 	for b.Loop() {
 		if err := lastError(x.o.Flows(b.Context(), nf.Filter{})); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestGetFindsAnEntryByEitherTuple(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	x.send(packet.SYN(web))
+	const want = "tcp SYN_SENT src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=80 dport=10000"
+	tuple := web.Tuple(nf.TCP)
+	for _, tuple := range []nf.Tuple{tuple, tuple.Reverse()} {
+		e, err := x.o.Get(t.Context(), tuple, 0)
+		if err != nil || e.String() != want || e.Timeout < time.Minute || e.ID == 0 || !e.Status.Has(nf.Confirmed) {
+			t.Errorf("got %v, timeout %v, id %d, %v", e, e.Timeout, e.ID, err)
+		}
+	}
+	for name, err := range map[string]error{
+		"another tuple":     getError(x, packet.SYN(web.Nth(1)).Tuple(), 0),
+		"another zone":      getError(x, tuple, 1),
+		"the filler's zone": getError(x, tuple, 65535),
+	} {
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func getError(x lab, t nf.Tuple, zone uint16) error {
+	_, err := x.o.Get(x.Context(), t, zone)
+	return err
+}
+
+// A zone of one direction alone is where the tuple of that direction is found.
+func TestGetInAZoneOfOneDirection(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	orig := web.Tuple(nf.TCP)
+	if err := x.env.Table().Create(entry(web, func(e *nf.Entry) { e.Zone, e.ZoneDir = 5, nf.Original })); err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range []struct {
+		tuple nf.Tuple
+		zone  uint16
+	}{{orig, 5}, {orig.Reverse(), 0}} {
+		e, err := x.o.Get(t.Context(), in.tuple, in.zone)
+		if err != nil || e.Zone != 5 || e.ZoneDir != nf.Original {
+			t.Errorf("%v in zone %d: %v, %v", in.tuple, in.zone, e, err)
+		}
+	}
+	if err := getError(x, orig, 0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the original tuple in zone 0: %v", err)
+	}
+}
+
+// With and without a filler, whether it can be evicted or not.
+func TestCountLeavesOutTheFiller(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range map[string]netnsenv.Config{
+		"no filler": {Silent: true},
+		"filler":    {Silent: true, Room: netnsenv.Free(100)},
+	} {
+		x := open(t, cfg)
+		x.sendSYNs(7, web)
+		if n, err := x.o.Count(t.Context()); n != 7 || err != nil {
+			t.Errorf("%s: %d, %v", name, n, err)
+		}
+	}
+}
+
+func TestQuestionsAfterCloseAnswerErrClosed(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	if err := x.o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, statsErr := x.o.Stats(t.Context())
+	_, countErr := x.o.Count(t.Context())
+	for name, err := range map[string]error{
+		"Get": getError(x, web.Tuple(nf.TCP), 0), "Stats": statsErr, "Count": countErr,
+		"Expectations": lastError(x.o.Expectations(t.Context())), "Dying": lastError(x.o.Dying(t.Context())),
+		"Unconfirmed": lastError(x.o.Unconfirmed(t.Context())), "Flows": lastError(x.o.Flows(t.Context(), nf.Filter{})),
+	} {
+		if !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := open(t, netnsenv.Config{Silent: true}).o.Count(done); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that is done: %v", err)
+	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	x := open(b, netnsenv.Config{Silent: true})
+	x.send(packet.SYN(web))
+	tuple := web.Tuple(nf.TCP)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := x.o.Get(b.Context(), tuple, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+const expecting = `
+table ip u {
+	ct expectation data { protocol udp; dport 5000; timeout 1m; size 12; l3proto ip; }
+	chain in {
+		type filter hook input priority 0;
+		tcp dport 80 ct expectation set "data"
+	}
+}`
+
+// A rule expects a flow. It comes from the server's side, is RELATED, and uses the expectation up.
+func TestExpectationsComeAndAreUsedUp(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(expecting)}})
+	other := packet.Flow{Src: addrPort("198.18.0.3:10000"), Dst: web.Dst}
+	x.send(packet.SYN(other), packet.SYN(web))
+
+	const (
+		first  = "udp src=192.0.2.1 dst=198.18.0.2 sport=0 dport=5000 master src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80"
+		second = "udp src=192.0.2.1 dst=198.18.0.3 sport=0 dport=5000 master src=198.18.0.3 dst=192.0.2.1 sport=10000 dport=80"
+	)
+	var got []string
+	for _, e := range x.expectations() {
+		if e.ID == 0 || e.Timeout < 30*time.Second { // 6.18 makes 1,000 minutes of one
+			t.Errorf("id %d, timeout %v", e.ID, e.Timeout)
+		}
+		got = append(got, e.String())
+	}
+	if diff := cmp.Diff([]string{first, second}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+
+	conn, err := x.env.Dial(t.Context(), "udp", "198.18.0.2:5000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("data")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(observe.Stats{ExpectCreate: 2, ExpectNew: 1, ExpectDelete: 1}, x.stats()); diff != "" {
+		t.Errorf("when one has come (-want +got):\n%s", diff)
+	}
+	if left := x.expectations(); len(left) != 1 || left[0].String() != second {
+		t.Errorf("left: %v, want %s", left, second)
+	}
+	e, err := x.o.Get(t.Context(), web.Tuple(nf.TCP), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	related := x.entries(nf.Filter{Status: nf.Expected, StatusMask: nf.Expected})
+	if len(related) != 1 || related[0].Master != e.Orig {
+		t.Errorf("EXPECTED entries %v, want one with the master %v", related, e.Orig)
+	}
+}
+
+func (l lab) entries(f nf.Filter) []nf.Entry {
+	l.Helper()
+	var list []nf.Entry
+	for e, err := range l.o.Flows(l.Context(), f) {
+		if err != nil {
+			l.Fatal(err)
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+func (l lab) expectations() []nf.Expectation {
+	l.Helper()
+	var list []nf.Expectation
+	for e, err := range l.o.Expectations(l.Context()) {
+		if err != nil {
+			l.Fatal(err)
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// Nobody waits for the end of the entries here.
+func TestNothingIsDying(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	x.sendSYNs(3, web)
+	for e, err := range x.o.Dying(t.Context()) {
+		t.Errorf("got %v, %v", e, err)
+	}
+}
+
+// Entries whose end a listener should hear of that is sure to hear of everything, and that does not listen, are no longer in the
+// table and not yet gone. When it listens, the kernel tells it again, and they go.
+func TestEntriesThatCouldNotBeReportedAreDying(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	listener := x.sureListener()
+	x.sendSYNs(20, web)
+	if _, err := x.env.Table().Flush(t.Context(), nf.Filter{}); err != nil {
+		t.Fatal(err)
+	}
+
+	flows := map[nf.Tuple]bool{}
+	for i := range 20 {
+		flows[packet.SYN(web.Nth(i)).Tuple()] = true
+	}
+	dying := x.dying()
+	for _, e := range dying {
+		if !flows[e.Orig] {
+			t.Errorf("%v is dying, which was not there or is twice", e)
+		}
+		delete(flows, e.Orig)
+	}
+	if len(dying) == 0 || len(dying) == 20 {
+		t.Errorf("%d of 20 are dying; want those that the listener's buffer has no room for", len(dying))
+	}
+	if left := x.flows(nf.Filter{}); len(left) != 0 {
+		t.Errorf("the table still has %q", left)
+	}
+
+	buffer := make([]byte, 64<<10)
+	x.await("nothing is dying when the listener reads", func() bool {
+		for {
+			if _, err := unix.Read(listener, buffer); err != nil && err != unix.ENOBUFS {
+				break
+			}
+		}
+		return len(x.dying()) == 0
+	})
+}
+
+// sureListener returns a socket for the ends of entries with a small buffer, without which the kernel lets none of them end
+// (net/netfilter/nf_conntrack_ecache.c, ecache_work_evict_list).
+func (l lab) sureListener() int {
+	l.Helper()
+	fd := -1
+	err := l.env.Do(func() (err error) {
+		fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
+		return err
+	})
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(func() { unix.Close(fd) })
+	const destroyed = 3 // NFNLGRP_CONNTRACK_DESTROY
+	if err := errors.Join(
+		unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10),
+		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_BROADCAST_ERROR, 1),
+		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, destroyed),
+	); err != nil {
+		l.Fatal(err)
+	}
+	return fd
+}
+
+func (l lab) dying() []nf.Entry {
+	l.Helper()
+	var list []nf.Entry
+	for e, err := range l.o.Dying(l.Context()) {
+		if err != nil {
+			l.Fatal(err)
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// Where the kernel has no list of them, that is no empty list.
+func TestUnconfirmedSaysWhereItHasNoList(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	for e, err := range x.o.Unconfirmed(t.Context()) {
+		if u := new(nf.UnsupportedError); !errors.As(err, &u) || u.Hint == "" {
+			t.Errorf("got %v, %v", e, err)
 		}
 	}
 }

@@ -319,3 +319,42 @@ func (p Path) saidOf(f nf.Family, kind CauseKind) (said []Said, others uint64) {
 	}
 	return said, others
 }
+
+// Drop is a rule, or a policy, that drops packets, at one of the places from which it is reached.
+type Drop struct {
+	Rule Rule
+	Hook nf.Hook
+	// Priority is that of the base chain which the rule is in or is reached from.
+	Priority int32
+	// Traced counts the traced packets that it dropped.
+	Traced uint64
+}
+
+// String prints the rule, and how many traced packets it dropped.
+func (d Drop) String() string {
+	if d.Traced > 0 {
+		return fmt.Sprintf("%v [dropped %d]", d.Rule, d.Traced)
+	}
+	return d.Rule.String()
+}
+
+// dropped is the number of packets that it has dropped or at least has seen.
+func (d Drop) dropped() uint64 {
+	if d.Traced > 0 {
+		return d.Traced
+	}
+	return d.Rule.Packets
+}
+
+// key is d without its counts.
+func (d Drop) key() Drop {
+	d.Traced, d.Rule.Packets, d.Rule.Bytes = 0, 0, 0
+	return d
+}
+
+// sub subtracts the counts of b, and keeps every rule.
+func (d *Drop) sub(b Drop) bool {
+	d.Traced = saturatingSub(d.Traced, b.Traced)
+	d.Rule.Packets, d.Rule.Bytes = saturatingSub(d.Rule.Packets, b.Rule.Packets), saturatingSub(d.Rule.Bytes, b.Rule.Bytes)
+	return true
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -20,13 +21,13 @@ func TestMain(m *testing.M) {
 }
 
 // web is a flow from outside to the default host.
-var web = inject.Flow{
+var web = packet.Flow{
 	Src: netip.MustParseAddrPort("198.18.0.2:10000"),
 	Dst: netip.MustParseAddrPort("192.0.2.1:80"),
 }
 
 // web6 is the same over IPv6.
-var web6 = inject.Flow{
+var web6 = packet.Flow{
 	Src: netip.MustParseAddrPort("[2001:db8:f::2]:10000"),
 	Dst: netip.MustParseAddrPort("[2001:db8::1]:80"),
 }
@@ -42,13 +43,13 @@ func prefixes(s ...string) []netip.Prefix {
 }
 
 // closedConnection is a whole TCP connection, after which its entry is in TIME_WAIT.
-func closedConnection(f inject.Flow) []inject.Packet {
+func closedConnection(f packet.Flow) []packet.Packet {
 	r := f.Reverse()
-	return []inject.Packet{
-		inject.SYN(f), inject.SYNACK(r), inject.ACK(f),
-		inject.FIN(f),
-		r.TCP(inject.TCP{Flags: inject.FlagFIN | inject.FlagACK, Seq: 2, Ack: 3}),
-		f.TCP(inject.TCP{Flags: inject.FlagACK, Seq: 3, Ack: 3}),
+	return []packet.Packet{
+		packet.SYN(f), packet.SYNACK(r), packet.ACK(f),
+		packet.FIN(f),
+		r.TCP(packet.TCP{Flags: packet.FlagFIN | packet.FlagACK, Seq: 2, Ack: 3}),
+		f.TCP(packet.TCP{Flags: packet.FlagACK, Seq: 3, Ack: 3}),
 	}
 }
 
@@ -94,17 +95,17 @@ func configOf(env *netnsenv.Env) observe.Config {
 }
 
 // send injects packets by the first link.
-func (l lab) send(packets ...inject.Packet) {
+func (l lab) send(packets ...packet.Packet) {
 	l.Helper()
-	if _, err := inject.New(l.env.Links()[0]).Send(l.Context(), inject.Packets(packets...)); err != nil {
+	if _, err := inject.New(l.env.Links()[0]).Send(l.Context(), packet.Packets(packets...)); err != nil {
 		l.Fatal(err)
 	}
 }
 
 // sendSYNs injects n SYNs by the first link.
-func (l lab) sendSYNs(n int, f inject.Flow) {
+func (l lab) sendSYNs(n int, f packet.Flow) {
 	l.Helper()
-	if _, err := inject.New(l.env.Links()[0]).Send(l.Context(), inject.SYNs(n, f)); err != nil {
+	if _, err := inject.New(l.env.Links()[0]).Send(l.Context(), packet.SYNs(n, f)); err != nil {
 		l.Fatal(err)
 	}
 }

@@ -1,13 +1,20 @@
 package observe
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"strconv"
 	"sync"
+	"time"
 
 	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
@@ -174,4 +181,214 @@ func (o *Observer) Drain() {
 	if o.capture != nil {
 		_ = o.capture.Drain()
 	}
+}
+
+// ExplainBy has the Path, the Record and the Timeline tell from now on why the kernel threw packets away, as src says it: what
+// that has recorded since it was opened, which should be when the Observer was. Nil does without
+// one.
+//
+// Of a silent host's own packets those are left out that rules have dropped before they had a link: they are what
+// Path.Silenced counts.
+func (o *Observer) ExplainBy(src DropSource) {
+	o.dropsMu.Lock()
+	defer o.dropsMu.Unlock()
+	o.dropped = src
+}
+
+// thrownAway returns the drops, nil if nobody tells of them.
+func (o *Observer) thrownAway(ctx context.Context) ([]nf.Dropped, error) {
+	o.dropsMu.Lock()
+	src := o.dropped
+	o.dropsMu.Unlock()
+	if src == nil {
+		return nil, nil
+	}
+	drops := []nf.Dropped{}
+	for d, err := range src.Drops(ctx) {
+		if err != nil {
+			return drops, fmt.Errorf("drops: %w", err)
+		}
+		if silenced := o.cfg.Silent && d.Link == "" && d.Reason == "NETFILTER_DROP"; !silenced {
+			drops = append(drops, d)
+		}
+	}
+	return drops, nil
+}
+
+// snapshot is all that counts at one moment.
+type snapshot struct {
+	packets   map[string]uint64 // by probe
+	stats     Stats
+	entries   int
+	destroyed uint64 // entries that left unasked, the evicted ones among them
+}
+
+// maxRereads bounds how often a snapshot is begun anew.
+const maxRereads = 8
+
+// read takes a snapshot. The garbage collector may strike at any time: where an entry left while the rest was read,
+// the rest is read again, lest the entry be missing in one number and not in another.
+func (o *Observer) read() (s snapshot, err error) {
+	if err := o.checkLimit(); err != nil {
+		return s, err
+	}
+	for range maxRereads {
+		if err := o.readDestroyed(&s); err != nil {
+			return s, err
+		}
+		before := s.destroyed
+		if s.packets, err = o.readPackets(); err != nil {
+			return s, err
+		}
+		if s.stats, err = readKnownStats(o.table); err != nil {
+			return s, err
+		}
+		if s.entries, err = o.countEntries(); err != nil {
+			return s, err
+		}
+		if err := o.readDestroyed(&s); err != nil {
+			return s, err
+		}
+		if s.destroyed == before {
+			break
+		}
+	}
+	return s, nil
+}
+
+// checkLimit returns ErrLimitChanged if the limit is not what the Config says.
+func (o *Observer) checkLimit() error {
+	if o.cfg.Limit == 0 {
+		return nil
+	}
+	limit, err := o.limit.read()
+	if err != nil {
+		return err
+	}
+	if limit != o.cfg.Limit {
+		return fmt.Errorf("%w: it was %d and is %d", ErrLimitChanged, o.cfg.Limit, limit)
+	}
+	return nil
+}
+
+func (o *Observer) readDestroyed(s *snapshot) (err error) {
+	s.destroyed, err = o.events.unasked()
+	return err
+}
+
+// readPackets reads the counts of all probes that the Config promises.
+func (o *Observer) readPackets() (map[string]uint64, error) {
+	if len(o.cfg.Probes) == 0 && len(o.cfg.Path) == 0 {
+		return nil, nil
+	}
+	packets, err := readProbes(o.table)
+	if err != nil {
+		return nil, err
+	}
+	for _, probes := range [][]nf.Probe{o.cfg.Probes, o.cfg.Path} {
+		for _, p := range probes {
+			if _, ok := packets[name(p)]; !ok {
+				return nil, lostProbe{name(p)}
+			}
+		}
+	}
+	return packets, nil
+}
+
+// lostProbe is ErrProbeLost with the probe's name.
+type lostProbe struct{ name string }
+
+func (e lostProbe) Error() string        { return fmt.Sprintf("%v: %s", ErrProbeLost, e.name) }
+func (e lostProbe) Is(target error) bool { return target == ErrProbeLost }
+
+// countEntries counts the entries of the table. The filler is among them, which falls out of the difference of two
+// counts; unless it can be evicted: then the others are counted one by one.
+func (o *Observer) countEntries() (int, error) {
+	if !o.cfg.Unreplied {
+		return o.entries.read()
+	}
+	l, err := o.dump(nf.Filter{})
+	return len(l.entries), err
+}
+
+// sysctl is an open file of /proc/sys with one number in it. Whose namespace it speaks of was decided when it was
+// opened (net/sysctl_net.c, net_ctl_root), so that it can be read from any thread.
+type sysctl struct{ file *os.File }
+
+// openSysctl must be called on a thread in the namespace.
+func openSysctl(name string) (sysctl, error) {
+	f, err := os.Open("/proc/sys/net/netfilter/" + name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return sysctl{}, &nf.UnsupportedError{
+			Need: "nf_conntrack", Hint: "load the module: modprobe nf_conntrack", Err: err,
+		}
+	}
+	if err != nil {
+		return sysctl{}, err
+	}
+	return sysctl{f}, nil
+}
+
+func (s sysctl) read() (int, error) {
+	var b [32]byte
+	n, err := s.file.ReadAt(b[:], 0)
+	if err != nil && err != io.EOF {
+		return 0, err
+	}
+	v, err := strconv.Atoi(string(bytes.TrimSpace(b[:n])))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", s.file.Name(), err)
+	}
+	return v, nil
+}
+
+func (s sysctl) close() {
+	if s.file != nil {
+		_ = s.file.Close()
+	}
+}
+
+// linkName returns the name of the link with this index in the namespace of the socket fd, or "if7" if it is gone.
+func linkName(fd int, index int32) string {
+	ifr, err := unix.NewIfreq("")
+	if err == nil {
+		ifr.SetUint32(uint32(index))
+		err = unix.IoctlIfreq(fd, unix.SIOCGIFNAME, ifr)
+	}
+	if err != nil {
+		return fmt.Sprintf("if%d", index)
+	}
+	return ifr.Name()
+}
+
+// linkIndex returns the index of a link in the namespace of the socket fd.
+func linkIndex(fd int, name string) (int32, error) {
+	ifr, err := unix.NewIfreq(name)
+	if err != nil {
+		return 0, err
+	}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, ifr); err != nil {
+		return 0, fmt.Errorf("index of link %q: %w", name, err)
+	}
+	return int32(ifr.Uint32()), nil
+}
+
+// timestamp returns the time in the control messages of a datagram; where there is none, now.
+func timestamp(control []byte) time.Time {
+	for len(control) > 0 {
+		h, data, rest, err := unix.ParseOneSocketControlMessage(control)
+		if err != nil {
+			break
+		}
+		if h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS {
+			switch len(data) {
+			case 16:
+				return time.Unix(int64(binary.NativeEndian.Uint64(data)), int64(binary.NativeEndian.Uint64(data[8:])))
+			case 8: // 32-bit machines
+				return time.Unix(int64(int32(binary.NativeEndian.Uint32(data))), int64(binary.NativeEndian.Uint32(data[4:])))
+			}
+		}
+		control = rest
+	}
+	return time.Now()
 }

@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Observer looks at a network namespace of Linux. Elsewhere there is none.
@@ -64,8 +65,8 @@ func (*Observer) Stats(context.Context) (Stats, error) { return Stats{}, errNotL
 func (*Observer) Rules(context.Context) ([]Rule, error) { return nil, errNotLinux }
 
 // Frames yields an nf.UnsupportedError.
-func (*Observer) Frames(context.Context) iter.Seq2[Frame, error] {
-	return func(yield func(Frame, error) bool) { yield(Frame{}, errNotLinux) }
+func (*Observer) Frames(context.Context) iter.Seq2[packet.Record, error] {
+	return func(yield func(packet.Record, error) bool) { yield(packet.Record{}, errNotLinux) }
 }
 
 // Reasons yields an nf.UnsupportedError.
@@ -102,3 +103,27 @@ func (*Observer) NextEvent() <-chan struct{} { return nil }
 func (*Observer) Trace(context.Context) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) { yield(Step{}, errNotLinux) }
 }
+
+// Place is a network namespace that somebody else has made; here there is none.
+type Place struct{}
+
+// At returns an nf.UnsupportedError.
+func At(string) (*Place, error) { return nil, errNotLinux }
+
+// AtPID returns an nf.UnsupportedError.
+func AtPID(int) (*Place, error) { return nil, errNotLinux }
+
+// AtFD returns an nf.UnsupportedError.
+func AtFD(int) (*Place, error) { return nil, errNotLinux }
+
+// Host returns an nf.UnsupportedError.
+func Host() (*Place, error) { return nil, errNotLinux }
+
+// Do returns an nf.UnsupportedError.
+func (*Place) Do(func() error) error { return errNotLinux }
+
+// FD returns -1.
+func (*Place) FD() int { return -1 }
+
+// Close does nothing.
+func (*Place) Close() error { return nil }

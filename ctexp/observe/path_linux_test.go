@@ -7,9 +7,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 func (l lab) path() observe.Path {
@@ -27,12 +27,12 @@ func TestPathSaysWherePacketsWent(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		cfg  netnsenv.Config
-		send []inject.Packet
+		send []packet.Packet
 		want string
 	}{
 		{
 			"to a silent host", netnsenv.Config{Silent: true},
-			[]inject.Packet{inject.SYN(web), inject.SYN(web.Nth(1))}, `
+			[]packet.Packet{packet.SYN(web), packet.SYN(web.Nth(1))}, `
 ipv4 prerouting   defrag 2 → raw 2 → conntrack 2 → mangle 2 → nat 2 → filter 2 → end 2
      input        mangle 2 → filter 2 → security 2 → nat 2 → confirm 2 → confirmed 2
 silenced output   2 of the host's own packets, before conntrack saw them
@@ -40,7 +40,7 @@ silenced output   2 of the host's own packets, before conntrack saw them
 		},
 		{
 			"answered", netnsenv.Config{},
-			[]inject.Packet{inject.SYN(web)}, `
+			[]packet.Packet{packet.SYN(web)}, `
 ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → end 1
      input        mangle 1 → filter 1 → security 1 → nat 1 → confirm 1 → confirmed 1
      output       raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → security 1 → end 1
@@ -49,7 +49,7 @@ ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → 
 		},
 		{
 			"to somebody else", netnsenv.Config{Silent: true},
-			[]inject.Packet{inject.SYN(inject.Flow{Src: web.Src, Dst: addrPort("203.0.113.1:80")})}, `
+			[]packet.Packet{packet.SYN(packet.Flow{Src: web.Src, Dst: addrPort("203.0.113.1:80")})}, `
 ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → end 1
                   1 of 1 lost behind end, before mangle/input or mangle/forward: not for this host, which does not forward (IpInAddrErrors +1)
 `,
@@ -57,7 +57,7 @@ ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → 
 		{
 			// out by where it came from, of which the host would tell the sender (ICMP redirect)
 			"forwarded", netnsenv.Config{Silent: true, Sysctls: map[string]string{"net.ipv4.ip_forward": "1"}},
-			[]inject.Packet{inject.SYN(inject.Flow{Src: web.Src, Dst: addrPort("203.0.113.1:80")})}, `
+			[]packet.Packet{packet.SYN(packet.Flow{Src: web.Src, Dst: addrPort("203.0.113.1:80")})}, `
 ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → end 1
      forward      mangle 1 → filter 1 → security 1 → end 1
      postrouting  mangle 1 → nat 1 → confirm 1 → confirmed 1
@@ -66,7 +66,7 @@ silenced output   1 of the host's own packets, before conntrack saw them
 		},
 		{
 			"IPv6", netnsenv.Config{Silent: true, Links: []netnsenv.LinkConfig{{Prefixes: prefixes("2001:db8::1/64")}}},
-			[]inject.Packet{inject.SYN(web6)}, `
+			[]packet.Packet{packet.SYN(web6)}, `
 ipv6 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → end 1
      input        mangle 1 → filter 1 → security 1 → nat 1 → confirm 1 → confirmed 1
 silenced output   1 of the host's own packets, before conntrack saw them
@@ -74,7 +74,7 @@ silenced output   1 of the host's own packets, before conntrack saw them
 		},
 		{
 			"invalid", netnsenv.Config{Silent: true},
-			[]inject.Packet{web.TCP(inject.TCP{Flags: inject.FlagFIN | inject.FlagSYN, Seq: 1})}, `
+			[]packet.Packet{web.TCP(packet.TCP{Flags: packet.FlagFIN | packet.FlagSYN, Seq: 1})}, `
 ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → end 1
      input        mangle 1 → filter 1 → security 1 → nat 1 → confirm 1 → confirmed 0
                   1 of 1 without an entry between confirm and confirmed: invalid +1: tcp: invalid tcp flag combination

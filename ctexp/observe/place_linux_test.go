@@ -13,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -43,8 +44,8 @@ func TestForeignNamespaceIsObserved(t *testing.T) {
 			needs.Check(t, err)
 			defer o.Close()
 
-			sent := inject.SYN(web.Nth(len(name)))
-			if _, err := inject.New(l.env.Links()[0]).Send(t.Context(), inject.Packets(sent)); err != nil {
+			sent := packet.SYN(web.Nth(len(name)))
+			if _, err := inject.New(l.env.Links()[0]).Send(t.Context(), packet.Packets(sent)); err != nil {
 				t.Fatal(err)
 			}
 
@@ -69,9 +70,9 @@ func TestForeignNamespaceIsObserved(t *testing.T) {
 	}
 }
 
-func frames(t *testing.T, o *observe.Observer) []observe.Frame {
+func frames(t *testing.T, o *observe.Observer) []packet.Record {
 	t.Helper()
-	var all []observe.Frame
+	var all []packet.Record
 	for f, err := range o.Frames(context.WithoutCancel(t.Context())) {
 		if err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -30,10 +31,10 @@ func (l lab) reasons() []observe.Reason {
 func TestReasonsOfBothFamiliesAndOfTheHostItself(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{{Prefixes: prefixes("192.0.2.1/24", "2001:db8::1/64")}}})
-	x.send(web.TCP(inject.TCP{Seq: 1}), web6.TCP(inject.TCP{Seq: 1}))
+	x.send(web.TCP(packet.TCP{Seq: 1}), web6.TCP(packet.TCP{Seq: 1}))
 	var got []string
 	for _, r := range x.reasons() {
-		tuple := inject.Packet(r.Packet).Tuple()
+		tuple := packet.Packet(r.Packet).Tuple()
 		got = append(got, fmt.Sprintf("%s %v %v %s", r.Link, tuple.Family(), tuple.Src.Port(), r.Text))
 	}
 	want := []string{ // the host answers with a RST, the first packet of a flow
@@ -129,7 +130,7 @@ func TestUsersLogIsNoReason(t *testing.T) {
 	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(`table ip u {
 	chain in { type filter hook input priority 0; log prefix "hello "; log prefix "nf_ct_proto_x: " group 0; }
 }`)}})
-	x.send(inject.SYN(web), client(fin|syn, 1, 0, 0))
+	x.send(packet.SYN(web), client(fin|syn, 1, 0, 0))
 	if got := x.reasons(); len(got) != 1 || got[0].Text != "invalid tcp flag combination" {
 		t.Errorf("got %v", got)
 	}
@@ -145,7 +146,7 @@ func TestLostReasonsAreCounted(t *testing.T) {
 	}
 	observe.ShrinkReasons(x.o)
 	release := observe.HoldReasons(x.o)
-	if _, err := inject.New(x.env.Links()[0]).Send(t.Context(), inject.Repeat(n, client(fin|syn, 1, 0, 0))); err != nil {
+	if _, err := inject.New(x.env.Links()[0]).Send(t.Context(), packet.Repeat(n, client(fin|syn, 1, 0, 0))); err != nil {
 		t.Fatal(err)
 	}
 	release()
@@ -169,7 +170,7 @@ func TestReasonsOfAFlood(t *testing.T) {
 	t.Parallel()
 	const n = 20_000
 	x := open(t, netnsenv.Config{Silent: true})
-	_, err := inject.New(x.env.Links()[0]).Send(t.Context(), func(yield func(inject.Packet) bool) {
+	_, err := inject.New(x.env.Links()[0]).Send(t.Context(), func(yield func(packet.Packet) bool) {
 		for i := range n {
 			if i%256 == 0 {
 				x.o.Drain()

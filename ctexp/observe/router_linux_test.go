@@ -9,13 +9,13 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
-	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // captured returns the frames so far.
-func (l lab) captured() []observe.Frame {
+func (l lab) captured() []packet.Record {
 	l.Helper()
-	var frames []observe.Frame
+	var frames []packet.Record
 	for f, err := range l.o.Frames(l.Context()) {
 		if err != nil {
 			l.Fatal(err)
@@ -38,15 +38,15 @@ func router() netnsenv.Config {
 }
 
 // sendBy injects packets by a link of that name.
-func (l lab) sendBy(link string, packets ...inject.Packet) {
+func (l lab) sendBy(link string, packets ...packet.Packet) {
 	l.Helper()
-	if _, err := inject.New(l.env.Link(link)).Send(l.Context(), inject.Packets(packets...)); err != nil {
+	if _, err := inject.New(l.env.Link(link)).Send(l.Context(), packet.Packets(packets...)); err != nil {
 		l.Fatal(err)
 	}
 }
 
 // talk injects each packet by the link that its source is behind.
-func (l lab) talk(packets ...inject.Packet) {
+func (l lab) talk(packets ...packet.Packet) {
 	l.Helper()
 	for _, p := range packets {
 		link := "tun0"
@@ -58,36 +58,36 @@ func (l lab) talk(packets ...inject.Packet) {
 }
 
 // The packets of a connection, by the flags, the numbers and the length of the payload.
-func client(flags inject.TCPFlags, seq, ack uint32, n int) inject.Packet {
-	return web.TCP(inject.TCP{Flags: flags, Seq: seq, Ack: ack, Window: 1000, Payload: make([]byte, n)})
+func client(flags packet.TCPFlags, seq, ack uint32, n int) packet.Packet {
+	return web.TCP(packet.TCP{Flags: flags, Seq: seq, Ack: ack, Window: 1000, Payload: make([]byte, n)})
 }
 
-func server(flags inject.TCPFlags, seq, ack uint32, n int) inject.Packet {
-	return web.Reverse().TCP(inject.TCP{Flags: flags, Seq: seq, Ack: ack, Window: 1000, Payload: make([]byte, n)})
+func server(flags packet.TCPFlags, seq, ack uint32, n int) packet.Packet {
+	return web.Reverse().TCP(packet.TCP{Flags: flags, Seq: seq, Ack: ack, Window: 1000, Payload: make([]byte, n)})
 }
 
 const (
-	syn = inject.FlagSYN
-	ack = inject.FlagACK
-	rst = inject.FlagRST
-	fin = inject.FlagFIN
-	psh = inject.FlagPSH
-	urg = inject.FlagURG
+	syn = packet.FlagSYN
+	ack = packet.FlagACK
+	rst = packet.FlagRST
+	fin = packet.FlagFIN
+	psh = packet.FlagPSH
+	urg = packet.FlagURG
 )
 
 // handshake opens a connection with sequence numbers 1000 and 5000 and windows of 1000 bytes.
-var handshake = []inject.Packet{
+var handshake = []packet.Packet{
 	client(syn, 1000, 0, 0), server(syn|ack, 5000, 1001, 0), client(ack, 1001, 5001, 0),
 }
 
 // with returns packets and one more.
-func with(packets []inject.Packet, p inject.Packet) []inject.Packet {
+func with(packets []packet.Packet, p packet.Packet) []packet.Packet {
 	return append(packets[:len(packets):len(packets)], p)
 }
 
 // damaged returns p with the bytes from offset on replaced, and cut to n bytes if n is not zero.
-func damaged(p inject.Packet, n, offset int, b ...byte) inject.Packet {
-	p = append(inject.Packet(nil), p...)
+func damaged(p packet.Packet, n, offset int, b ...byte) packet.Packet {
+	p = append(packet.Packet(nil), p...)
 	copy(p[offset:], b)
 	if n > 0 {
 		p = p[:n]
@@ -97,7 +97,7 @@ func damaged(p inject.Packet, n, offset int, b ...byte) inject.Packet {
 }
 
 // headerSum sets the checksum of the IPv4 header right.
-func headerSum(p inject.Packet) inject.Packet {
+func headerSum(p packet.Packet) packet.Packet {
 	p[10], p[11] = 0, 0
 	var sum uint32
 	for i := 0; i < 20; i += 2 {
@@ -111,8 +111,8 @@ func headerSum(p inject.Packet) inject.Packet {
 }
 
 // icmp returns an ICMP message from the client's side to the server.
-func icmp(from, to netip.Addr, typ, code uint8, payload []byte) inject.Packet {
-	p, err := inject.Build(
+func icmp(from, to netip.Addr, typ, code uint8, payload []byte) packet.Packet {
+	p, err := packet.Build(
 		&layers.IPv4{TTL: 64, Protocol: layers.IPProtocolICMPv4, SrcIP: from.AsSlice(), DstIP: to.AsSlice()},
 		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(typ, code)},
 		gopacket.Payload(payload),

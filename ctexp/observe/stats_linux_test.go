@@ -5,10 +5,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 func (l lab) stats() observe.Stats {
@@ -27,12 +27,12 @@ func TestStatsCountSinceTheObserverWasOpened(t *testing.T) {
 	if err := x.env.Table().Create(entry(web.Nth(9), func(*nf.Entry) {})); err != nil {
 		t.Fatal(err)
 	}
-	badEcho := inject.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil)
+	badEcho := packet.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil)
 	badEcho[22]++ // its checksum
 
 	x.send(
-		inject.SYN(web), inject.SYN(web), // a new flow and a retransmission: nothing
-		web.Nth(1).TCP(inject.TCP{}), // a first packet without flags
+		packet.SYN(web), packet.SYN(web), // a new flow and a retransmission: nothing
+		web.Nth(1).TCP(packet.TCP{}), // a first packet without flags
 		badEcho,
 	)
 
@@ -41,7 +41,7 @@ func TestStatsCountSinceTheObserverWasOpened(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	before := x.stats()
-	x.send(web.Nth(1).TCP(inject.TCP{}))
+	x.send(web.Nth(1).TCP(packet.TCP{}))
 	if diff := cmp.Diff(observe.Stats{Invalid: 1}, x.stats().Sub(before)); diff != "" {
 		t.Errorf("after another packet (-want +got):\n%s", diff)
 	}

@@ -1,10 +1,15 @@
 package observe
 
 import (
+	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
@@ -122,3 +127,227 @@ func inPathOrder(packets map[string]uint64) []string {
 	slices.Sort(names[standard:])
 	return names
 }
+
+// saturatingSub returns a - b, or 0 if b is larger.
+func saturatingSub(a, b uint64) uint64 {
+	if a < b {
+		return 0
+	}
+	return a - b
+}
+
+// subCounts returns what was counted between before and after, without zeros; nil if after is nil.
+func subCounts[K comparable](after, before map[K]uint64) map[K]uint64 {
+	if after == nil {
+		return nil
+	}
+	d := map[K]uint64{}
+	for k, n := range after {
+		if n = saturatingSub(n, before[k]); n > 0 {
+			d[k] = n
+		}
+	}
+	return d
+}
+
+// subList returns the counts of a list between before and after: key returns a value without its counts, and sub subtracts
+// those of an earlier value and reports whether the rest is to be kept. It is nil if after is nil.
+func subList[T any, K comparable](after, before []T, key func(T) K, sub func(*T, T) bool) []T {
+	if after == nil {
+		return nil
+	}
+	earlier := make(map[K]T, len(before))
+	for _, v := range before {
+		earlier[key(v)] = v
+	}
+	d := []T{}
+	for _, v := range after {
+		if sub(&v, earlier[key(v)]) {
+			d = append(d, v)
+		}
+	}
+	return d
+}
+
+// subAnswered is subCounts for what the host answered.
+func subAnswered(after, before map[nf.Family]Answered) map[nf.Family]Answered {
+	if after == nil {
+		return nil
+	}
+	d := map[nf.Family]Answered{}
+	for f, a := range after {
+		b := before[f]
+		if a = (Answered{saturatingSub(a.Input, b.Input), saturatingSub(a.Postrouting, b.Postrouting)}); a != (Answered{}) {
+			d[f] = a
+		}
+	}
+	return d
+}
+
+// Law is what the laws of a Tally speak of beside its counts.
+type Law struct {
+	Known  bool // the probes on both sides of conntrack were counted: Before, Behind and Output are so
+	Silent bool // the host itself sends nothing that conntrack sees
+	Free   int  // entries that fitted into the table at the start; -1: as many as the kernel gives
+	// Unreplied says that the entries of the filler are evicted and collected, too.
+	Unreplied bool
+	// Before and Behind count packets at conntrack/prerouting and mangle/prerouting, Output those at conntrack/output,
+	// IPv4 and IPv6 together.
+	Before, Behind, Output uint64
+	// BehindConntrack names those of Tally.Packets that lack what conntrack dropped in prerouting.
+	BehindConntrack []string
+}
+
+func (l Law) sub(before Tally) Law {
+	l.Before = saturatingSub(l.Before, before.Law.Before)
+	l.Behind = saturatingSub(l.Behind, before.Law.Behind)
+	l.Output = saturatingSub(l.Output, before.Law.Output)
+	if l.Free >= 0 {
+		l.Free = max(0, l.Free-before.Entries)
+	}
+	return l
+}
+
+// Check reports whether the counts obey the laws of a table of limited room for new flows, each of which is sent once,
+// to a silent host, the rest of the table being assured and long-lived. With before and behind the packets at
+// conntrack/prerouting and mangle/prerouting:
+//
+//	before = behind + dropped
+//	min(before, free) ≤ behind ≤ min(before, free + evicted + collected)
+//	entries ≤ min(before, free)
+//
+// The error says which law is broken, with its numbers. Where something that the laws presuppose is not so it says
+// what, and errors.Is(err, ErrLawNotApplicable) holds: the path is not counted, the host is not silent or sent
+// something all the same, the room is not known, packets were invalid or lost their entry at the confirmation, or not
+// every packet behind conntrack has made an entry of its own (it was repeated, untracked or dropped by a rule).
+//
+// The first law needs only the path and a host that sent nothing; if it is broken, Check says so whatever else lacks.
+func (t Tally) Check() error {
+	l := t.Law
+	for _, need := range []struct {
+		ok  bool
+		why string
+	}{
+		{l.Known, "the packets on both sides of conntrack were not counted"},
+		{l.Output == 0, fmt.Sprintf("conntrack saw %d packets of the host itself", l.Output)},
+		{t.InsertFailed == 0, fmt.Sprintf("%d packets lost their entry at the confirmation", t.InsertFailed)},
+	} {
+		if !need.ok {
+			return notApplicable(need.why)
+		}
+	}
+	if l.Before != l.Behind+t.Dropped {
+		return broken("before = behind + dropped", "%d ≠ %d + %d", l.Before, l.Behind, t.Dropped)
+	}
+
+	inTable := int64(l.Behind) - int64(t.Evicted) - int64(t.Collected)
+	for _, need := range []struct {
+		ok  bool
+		why string
+	}{
+		{l.Silent, "the host is not silent"},
+		{l.Free >= 0, "nobody said how many entries were free"},
+		{!l.Unreplied, "the filler itself may be evicted"},
+		{t.Invalid == 0, fmt.Sprintf("%d packets were invalid", t.Invalid)},
+		{inTable == int64(t.Entries), fmt.Sprintf("%d packets passed conntrack, %d entries were evicted and %d collected, and %d are there: not every packet made an entry of its own", l.Behind, t.Evicted, t.Collected, t.Entries)},
+	} {
+		if !need.ok {
+			return notApplicable(need.why)
+		}
+	}
+	fit := min(l.Before, uint64(l.Free))
+	if l.Behind < fit {
+		return broken("min(before, free) ≤ behind", "min(%d, %d) > %d", l.Before, l.Free, l.Behind)
+	}
+	if l.Behind > min(l.Before, uint64(l.Free)+t.Evicted+t.Collected) {
+		return broken("behind ≤ min(before, free + evicted + collected)", "%d > min(%d, %d + %d + %d)",
+			l.Behind, l.Before, l.Free, t.Evicted, t.Collected)
+	}
+	if t.Entries > int(fit) {
+		return broken("entries ≤ min(before, free)", "%d > min(%d, %d)", t.Entries, l.Before, l.Free)
+	}
+	return nil
+}
+
+func notApplicable(why string) error { return fmt.Errorf("%w: %s", ErrLawNotApplicable, why) }
+
+func broken(law, numbers string, args ...any) error {
+	return fmt.Errorf("law broken: %s: %s", law, fmt.Sprintf(numbers, args...))
+}
+
+// lawProbes are the standard probes that Law counts by.
+var lawProbes = struct{ before, behind, output nf.Probe }{nf.ConntrackPrerouting, nf.ManglePrerouting, nf.ConntrackOutput}
+
+// Diff returns how t differs from want, in the form of cmp.Diff with -want and +got, or "" where it does not.
+//
+// It compares up to the dice. With a full table the kernel sometimes evicts an entry for a new flow, or collects some
+// (see Tally.Evicted and Tally.Collected); how often is chance. Where t has more of both than want, the numbers of
+// want are first shifted to what follows from that: a packet may have got through for each such entry, so that there
+// is one drop less and one packet more at the probes behind conntrack, and the entry is gone from the table. So a test
+// can state the plain numbers and is never red by luck. If there is still a difference, its first lines say how want
+// was shifted.
+func (t Tally) Diff(want Tally) string {
+	shifted, why := t.loadDice(want)
+	got := t
+	got.Law, shifted.Law = Law{}, Law{}
+	diff := cmp.Diff(shifted, got, cmpopts.EquateEmpty())
+	if diff == "" || why == "" {
+		return diff
+	}
+	return why + "\n" + diff
+}
+
+// loadDice returns want shifted by what chance gave t beyond it, and what it did, "" for nothing.
+func (t Tally) loadDice(want Tally) (Tally, string) {
+	surplus := saturatingSub(t.Evicted+t.Collected, want.Evicted+want.Collected)
+	if surplus == 0 {
+		return want, ""
+	}
+	through := min(saturatingSub(want.Dropped, t.Dropped), surplus)
+
+	shifted := want
+	shifted.Evicted, shifted.Collected = t.Evicted, t.Collected
+	shifted.Dropped -= through
+	shifted.Entries += int(through) - int(surplus)
+	if t.Law.Unreplied { // the entries that left may be the filler's
+		shifted.Entries = min(max(t.Entries, shifted.Entries), want.Entries+int(through))
+	}
+	shifted.Packets = maps.Clone(want.Packets)
+	var probes []string
+	for _, name := range t.Law.BehindConntrack {
+		// Which way the packet took behind conntrack, and whether the probe's match means it, is not known.
+		more := min(saturatingSub(t.Packets[name], want.Packets[name]), through)
+		if _, ok := shifted.Packets[name]; ok && more > 0 {
+			shifted.Packets[name] += more
+			probes = append(probes, fmt.Sprintf("%s +%d", name, more))
+		}
+	}
+
+	var b strings.Builder
+	fmt.Fprintf(&b, "by chance %d more entries than wanted left the table (evicted %d, collected %d), so want was shifted:",
+		surplus, t.Evicted, t.Collected)
+	fmt.Fprintf(&b, " entries %+d, dropped %+d", shifted.Entries-want.Entries, -int(through))
+	for _, p := range probes {
+		fmt.Fprintf(&b, ", %s", p)
+	}
+	return shifted, b.String()
+}
+
+// What makes an observation incomplete. It is said rather than passed over: a count that may be short is no count.
+var (
+	// ErrLimitChanged says that nf_conntrack_max, which is one value for the whole host, is not what it was when the
+	// Observer was opened, so that the room in the table is not what the experiment was promised.
+	ErrLimitChanged = errors.New("the host's nf_conntrack_max was changed meanwhile")
+	// ErrEventsLost says that the kernel had more events than the receive buffer could hold.
+	ErrEventsLost = errors.New("conntrack events were lost")
+	// ErrFramesLost says that frames were there which are not among those that Frames gave.
+	ErrFramesLost = errors.New("frames were lost")
+	// ErrReasonsLost says that conntrack had more reasons to give than those that Reasons gave.
+	ErrReasonsLost = errors.New("reasons of conntrack were lost")
+	// ErrTraceLost says that traced packets met more rules than those that Trace gave.
+	ErrTraceLost = errors.New("steps of the trace were lost")
+	// ErrProbeLost says that the counter of a probe is gone, most likely with its table.
+	ErrProbeLost = errors.New("the counter of a probe is gone")
+	// ErrLawNotApplicable says that Tally.Check cannot tell: something that the laws presuppose is not so.
+	ErrLawNotApplicable = errors.New("law not applicable")
+)

@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // A full table drops new flows between the probes on both sides of conntrack.
@@ -49,7 +53,7 @@ func TestTallyOfTwoPhases(t *testing.T) {
 	x.sendSYNs(3, web)
 	before := x.tally()
 	x.sendSYNs(5, web.Nth(100))
-	x.send(inject.SYN(web6))
+	x.send(packet.SYN(web6))
 
 	want := observe.Tally{
 		Packets: map[string]uint64{"raw/prerouting": 5, "ip6/mangle/prerouting": 1},
@@ -65,9 +69,9 @@ func TestCollectedIsWhatLeftUnasked(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
 	over, reset, deleted := web.Nth(1), web.Nth(2), web.Nth(3)
-	x.send(inject.SYN(over), inject.SYN(reset), inject.SYN(deleted))
+	x.send(packet.SYN(over), packet.SYN(reset), packet.SYN(deleted))
 
-	x.send(inject.RST(reset))
+	x.send(packet.RST(reset))
 	for e, err := range x.o.Flows(t.Context(), nf.Filter{}) {
 		if err != nil {
 			t.Fatal(err)
@@ -102,7 +106,7 @@ func TestReplacedEntriesAreNotCollected(t *testing.T) {
 		t.Fatalf("want one entry in TIME_WAIT, got %q", got)
 	}
 
-	x.send(web.TCP(inject.TCP{Flags: inject.FlagSYN, Seq: 1_000_000}))
+	x.send(web.TCP(packet.TCP{Flags: packet.FlagSYN, Seq: 1_000_000}))
 
 	if diff := x.tally().Diff(observe.Tally{Entries: 1}); diff != "" {
 		t.Errorf("SYN in TIME_WAIT (-want +got):\n%s", diff)
@@ -193,5 +197,169 @@ func BenchmarkTally(b *testing.B) {
 		if _, err := x.o.Tally(b.Context()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A rule at ingress, which no hook comes before, is named as others are.
+func TestDropsAtIngressAreNamed(t *testing.T) {
+	t.Parallel()
+	for rule, want := range map[string]string{
+		"tcp dport 80 counter drop": "dropped by nft netdev u in: tcp dport 80 drop [packets 2 bytes 80]",
+		"tcp dport 80 drop":         "dropped by a rule, the only one there: nft netdev u in: tcp dport 80 drop",
+	} {
+		for _, priority := range []string{"-500", "0"} {
+			t.Run(rule+" at "+priority, func(t *testing.T) {
+				t.Parallel()
+				x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{
+					netnsenv.NFT("table netdev u { chain in { type filter hook ingress device tun0 priority " + priority + "; " + rule + "; }; }"),
+				}})
+				x.send(packet.SYN(web), packet.SYN(web.Nth(1)), web.UDP(nil))
+				p := x.path()
+				if diff := cmp.Diff([]string{want}, x.losses()); diff != "" || p.Arrived[nf.IPv4] != 3 {
+					t.Errorf("%d arrived (-want +got):\n%s", p.Arrived[nf.IPv4], diff)
+				}
+			})
+		}
+	}
+}
+
+// Fragments, and packets of both families that are sent on, are none that were lost before the hooks.
+func TestNothingIsLostBeforeTheHooks(t *testing.T) {
+	t.Parallel()
+	cfg := router()
+	cfg.Links[0].Prefixes = prefixes("198.18.0.1/24", "2001:db8::1/64")
+	x := open(t, cfg)
+	parts := web.UDP(make([]byte, 3000)).Fragments(1280)
+	x.sendBy("tun0", append(parts, packet.SYN(web), packet.SYN(web6))...)
+	p := x.path()
+	for _, l := range p.Losses() {
+		if l.Hook == nf.Ingress {
+			t.Error(l)
+		}
+	}
+	if diff := cmp.Diff(map[nf.Family]uint64{nf.IPv4: uint64(len(parts)) + 1, nf.IPv6: 1}, p.Arrived); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What a flowtable takes is not lost.
+func TestWhatAFlowtableTakesIsNotLost(t *testing.T) {
+	t.Parallel()
+	cfg := router()
+	cfg.Rules = []netnsenv.Ruleset{netnsenv.NFT(`table inet u {
+		flowtable f { hook ingress priority 0; devices = { tun0, tun1 }; }
+		chain on { type filter hook forward priority 0; ct state established flow add @f; }
+	}`)}
+	x := open(t, cfg)
+	x.talk(handshake...)
+	for range 5 {
+		x.talk(client(ack, 1001, 5001, 10))
+	}
+	p := x.path()
+	met := uint64(0)
+	for _, at := range p.Points {
+		if at.Probe == nf.DefragPrerouting {
+			met = at.Packets
+		}
+	}
+	if p.Arrived[nf.IPv4] != 8 || met == 8 {
+		t.Errorf("%d arrived, %d met a hook: the flowtable has taken none", p.Arrived[nf.IPv4], met)
+	}
+	if losses := x.losses(); len(losses) != 0 {
+		t.Errorf("lost: %v", losses)
+	}
+}
+
+// The host's own ICMP error about a packet without an entry is none that was lost.
+func TestErrorsOfTheHostAreNotLost(t *testing.T) {
+	t.Parallel()
+	cfg := router()
+	cfg.Silent = false
+	x := open(t, cfg)
+	x.talk(packet.SYN(web).With(packet.TTL(1)))
+	want := `
+ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → end 1
+                  1 of 1 lost behind end, before mangle/input or mangle/forward: time to live exceeded (IpInHdrErrors +1)
+     output       raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → security 1 → end 1
+     postrouting  mangle 1 → nat 1 → confirm 1 → confirmed 0
+                  1 without an entry, not lost: what the host says of packets that have none (ICMP errors, RSTs)
+`
+	if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), x.path().String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// resets are n flows that a RST ends at once, each of which makes an event.
+func (l lab) resets(n int) {
+	l.Helper()
+	pairs := func(yield func(packet.Packet) bool) {
+		for i := range n {
+			if f := web.Nth(i); !yield(packet.SYN(f)) || !yield(packet.RST(f)) {
+				return
+			}
+		}
+	}
+	if _, err := inject.New(l.env.Links()[0]).Send(l.Context(), pairs); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// Events that nobody read in time make no wrong number, but an error.
+func TestLostEventsAreAnError(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true, NoPath: true, NoFrames: true})
+	release := observe.HoldEvents(x.o)
+	x.resets(40000)
+	release()
+	if got, err := x.o.Tally(t.Context()); !errors.Is(err, observe.ErrEventsLost) {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// What fits into the smallest buffer is read without being asked for.
+func TestEventsAreReadMeanwhile(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true, NoPath: true}, func(c *observe.Config) { c.NoFrames = true })
+	for i := range 40 {
+		x.resets(100)
+		x.await("the events are read", func() bool { return observe.ReadEvents(x.o) == (i+1)*200 })
+	}
+	if diff := x.tally().Diff(observe.Tally{}); diff != "" {
+		t.Errorf("4,000 flows that a RST ended (-want +got):\n%s", diff)
+	}
+}
+
+// A table that is full of unanswered flows lets new ones in at the cost of those, and the filler stays out of sight.
+func TestTallyOfATableFullOfUnreplied(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{
+		Silent: true, Room: netnsenv.Free(0).Unreplied(),
+		Probes: []nf.Probe{nf.ConntrackPrerouting, nf.ManglePrerouting},
+	})
+	x.sendSYNs(100, web)
+
+	got := x.tally()
+	behind := got.Packets["mangle/prerouting"]
+	if behind+got.Dropped != 100 || got.Evicted < behind || behind == 0 {
+		t.Errorf("%v: want behind + dropped = 100, and an eviction for each that got through", got)
+	}
+	if n := len(x.flows(nf.Filter{})); n > got.Entries || got.Entries > int(behind) {
+		t.Errorf("%v, and %d flows", got, n)
+	}
+	if err := got.Check(); !errors.Is(err, observe.ErrLawNotApplicable) {
+		t.Errorf("check: %v", err)
+	}
+	plain := observe.Tally{
+		Packets: map[string]uint64{"conntrack/prerouting": 100, "mangle/prerouting": 0}, Dropped: 100,
+	}
+	if diff := got.Diff(plain); diff != "" {
+		t.Errorf("up to the dice (-want +got):\n%s", diff)
+	}
+}
+
+func BenchmarkDrain(b *testing.B) {
+	x := open(b, netnsenv.Config{})
+	for b.Loop() {
+		x.o.Drain()
 	}
 }

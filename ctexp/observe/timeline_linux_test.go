@@ -9,10 +9,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -40,11 +40,11 @@ func TestTimelineTellsWhatHappened(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Probes: []nf.Probe{nf.RawPrerouting, nf.ManglePrerouting}})
 	needs.Check(t, lastError(x.o.Reasons(t.Context())))
-	x.send(inject.SYN(web))
+	x.send(packet.SYN(web))
 	x.o.Mark(t.Context(), "a SYN")
-	x.send(web.TCP(inject.TCP{Flags: inject.FlagSYN | inject.FlagFIN}))
+	x.send(web.TCP(packet.TCP{Flags: packet.FlagSYN | packet.FlagFIN}))
 	x.o.Mark(t.Context(), "nonsense")
-	x.send(inject.RST(web))
+	x.send(packet.RST(web))
 	x.o.Mark(t.Context(), "a RST")
 
 	const flow = "src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=80 dport=10000"
@@ -74,7 +74,7 @@ func TestTimelineHasTheRulesThatPacketsMet(t *testing.T) {
 	x := open(t, netnsenv.Config{Silent: true, Trace: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(
 		"table ip u { chain in { type filter hook input priority 0; tcp dport 80 drop; }; }")}})
 	needs.Check(t, lastError(x.o.Trace(t.Context())))
-	x.send(inject.SYN(web), web.UDP(nil))
+	x.send(packet.SYN(web), web.UDP(nil))
 
 	want := []string{
 		"frame  #1 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0",
@@ -91,7 +91,7 @@ func TestTimelineHasTheRulesThatPacketsMet(t *testing.T) {
 func TestTimelineCountsUntilNow(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
-	x.send(inject.SYN(web))
+	x.send(packet.SYN(web))
 	if diff := cmp.Diff([]string{"count  entries +1"}, x.timeline(observe.KindCount)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -100,7 +100,7 @@ func TestTimelineCountsUntilNow(t *testing.T) {
 func TestTimelineSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true}, func(c *observe.Config) { c.NoFrames = true })
-	x.send(inject.SYN(web))
+	x.send(packet.SYN(web))
 	got, err := x.o.Timeline(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
@@ -23,7 +23,7 @@ var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func us(n int) time.Time { return start.Add(time.Duration(n) * time.Microsecond) }
 
 // seen returns a frame that was seen at a time.
-func seen(t time.Time, f Frame) Frame {
+func seen(t time.Time, f packet.Record) packet.Record {
 	f.Time = t
 	return f
 }
@@ -31,16 +31,16 @@ func seen(t time.Time, f Frame) Frame {
 // A host with a full table, told from all that there is: a packet that is INVALID, one that finds no room, an answer.
 func TestTimelineReadsAsAStory(t *testing.T) {
 	t.Parallel()
-	odd := visit.TCP(inject.TCP{Window: 1024})
-	frames := []Frame{
-		seen(us(1), frame("tun0", In, inject.SYN(visit))),
-		seen(us(41), frame("tun0", Out, inject.SYNACK(visit.Reverse()))),
-		seen(us(90), frame("tun0", In, odd)),
-		seen(us(130), frame("tun0", In, inject.SYN(visit.Nth(1)))),
+	odd := visit.TCP(packet.TCP{Window: 1024})
+	frames := []packet.Record{
+		seen(us(1), frame("tun0", packet.In, packet.SYN(visit))),
+		seen(us(41), frame("tun0", packet.Out, packet.SYNACK(visit.Reverse()))),
+		seen(us(90), frame("tun0", packet.In, odd)),
+		seen(us(130), frame("tun0", packet.In, packet.SYN(visit.Nth(1)))),
 	}
 	reasons := []Reason{
 		{Time: us(91), Link: "tun0", Packet: odd, Text: "invalid tcp flag combination", Proto: nf.TCP},
-		{Time: us(100), Link: "tun1", Packet: inject.ACK(visit), Text: "bad checksum", Proto: nf.TCP},
+		{Time: us(100), Link: "tun1", Packet: packet.ACK(visit), Text: "bad checksum", Proto: nf.TCP},
 	}
 	counted := func(raw, mangle uint64, entries int, dropped, invalid uint64) Tally {
 		return Tally{
@@ -56,7 +56,7 @@ func TestTimelineReadsAsAStory(t *testing.T) {
 		{time: us(200), counted: true, tally: counted(3, 2, 0, 1, 1)},
 		{time: us(210), counted: true, tally: counted(3, 2, 0, 1, 1)},
 	}
-	entry := nf.Entry{Orig: visit.Tuple(nf.TCP), Reply: inject.SYNACK(visit.Reverse()).Tuple(), State: nf.SynSent}
+	entry := nf.Entry{Orig: visit.Tuple(nf.TCP), Reply: packet.SYNACK(visit.Reverse()).Tuple(), State: nf.SynSent}
 	answered := entry
 	answered.State, answered.Status = nf.SynRecv, nf.SeenReply
 	events := []Event{
@@ -67,7 +67,7 @@ func TestTimelineReadsAsAStory(t *testing.T) {
 	}
 	steps := []Step{
 		{Time: us(90), Link: "tun0", Header: odd, Family: "ip", Table: "filter", Chain: "input", Kind: StepRule, Rule: "ct state invalid drop", Verdict: "drop"},
-		{Time: us(195), Packet: 1, Dir: Out, Header: inject.RST(visit.Reverse()), Family: "ip", Table: "filter", Chain: "output", Kind: StepPolicy, Verdict: "drop"},
+		{Time: us(195), Packet: 1, Dir: packet.Out, Header: packet.RST(visit.Reverse()), Family: "ip", Table: "filter", Chain: "output", Kind: StepPolicy, Verdict: "drop"},
 	}
 
 	together, rest := behindFrames(frameMoments(frames), reasonMoments(frames, reasons), stepMoments(frames, steps))
@@ -115,15 +115,15 @@ func TestMergeKeepsTheOrderOfEachList(t *testing.T) {
 // An event belongs to the last packet of its flow that came in before it, in either direction and on either side of a NAT.
 func TestEventsBelongToTheLastPacketThatCameIn(t *testing.T) {
 	t.Parallel()
-	back := inject.Flow{Src: server, Dst: netip.MustParseAddrPort("192.0.2.9:10003")} // to the address behind the NAT
-	entry := nf.Entry{Orig: visit.Tuple(nf.TCP), Reply: inject.SYNACK(back).Tuple()}
-	in := newIncoming([]Frame{
-		seen(us(10), frame("tun0", In, inject.SYN(visit))),
-		seen(us(20), frame("tun0", In, inject.SYN(visit.Nth(1)))),
-		seen(us(30), frame("tun1", In, inject.SYNACK(back))),
-		seen(us(31), frame("tun0", Out, inject.SYNACK(visit.Reverse()))),
-		seen(us(35), Frame{EtherType: header.EtherTypeARP}),
-		seen(us(40), frame("tun0", In, inject.RST(visit))),
+	back := packet.Flow{Src: server, Dst: netip.MustParseAddrPort("192.0.2.9:10003")} // to the address behind the NAT
+	entry := nf.Entry{Orig: visit.Tuple(nf.TCP), Reply: packet.SYNACK(back).Tuple()}
+	in := newIncoming([]packet.Record{
+		seen(us(10), frame("tun0", packet.In, packet.SYN(visit))),
+		seen(us(20), frame("tun0", packet.In, packet.SYN(visit.Nth(1)))),
+		seen(us(30), frame("tun1", packet.In, packet.SYNACK(back))),
+		seen(us(31), frame("tun0", packet.Out, packet.SYNACK(visit.Reverse()))),
+		seen(us(35), packet.Record{EtherType: header.EtherTypeARP}),
+		seen(us(40), frame("tun0", packet.In, packet.RST(visit))),
 	})
 	type event struct {
 		kind EventKind
@@ -171,9 +171,9 @@ func TestMarksAreBounded(t *testing.T) {
 }
 
 func BenchmarkTimeline(b *testing.B) {
-	var frames []Frame
+	var frames []packet.Record
 	for i := range 1000 {
-		frames = append(frames, seen(us(i), frame("tun0", In, inject.SYN(visit.Nth(i)))))
+		frames = append(frames, seen(us(i), frame("tun0", packet.In, packet.SYN(visit.Nth(i)))))
 	}
 	for b.Loop() {
 		together, rest := behindFrames(frameMoments(frames), reasonMoments(frames, nil))

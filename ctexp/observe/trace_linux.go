@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
@@ -70,7 +71,7 @@ func (o *Observer) traced(ctx context.Context) ([]Step, lostSteps, error) {
 	if err != nil {
 		return nil, lost, err
 	}
-	var frames []Frame
+	var frames []packet.Record
 	if o.capture != nil {
 		if err := o.capture.Drain(); err != nil {
 			return nil, lost, err

@@ -15,6 +15,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -42,8 +43,8 @@ func timeless(steps []observe.Step) []string {
 }
 
 // to returns the flow web to another port.
-func to(port string) inject.Flow {
-	return inject.Flow{Src: web.Src, Dst: addrPort("192.0.2.1:" + port)}
+func to(port string) packet.Flow {
+	return packet.Flow{Src: web.Src, Dst: addrPort("192.0.2.1:" + port)}
 }
 
 // Every rule that a packet met is there, in its order, and beside the frame that the packet came in or left with; what is
@@ -56,7 +57,7 @@ func TestTraceTellsTheRulesThatPacketsMet(t *testing.T) {
 	chain in { type filter hook input priority 0; tcp dport 80 jump web; tcp dport 81 reject; }
 	chain out { type filter hook output priority 0; ip protocol icmp accept; }
 }`)}})
-	x.send(inject.SYN(to("80")), inject.SYN(to("81")), inject.SYN(to("82")))
+	x.send(packet.SYN(to("80")), packet.SYN(to("81")), packet.SYN(to("82")))
 
 	steps, frames := x.steps(), x.captured()
 	want := []string{
@@ -98,7 +99,7 @@ func TestTraceTellsTheClass(t *testing.T) {
 	x := open(t, netnsenv.Config{Silent: true, Trace: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(`table inet u {
 	chain in { type filter hook input priority 0; }
 }`)}})
-	x.send(client(syn|fin, 1, 0, 0), inject.SYN(to("81")))
+	x.send(client(syn|fin, 1, 0, 0), packet.SYN(to("81")))
 	var got []nf.CTState
 	for _, s := range x.steps() {
 		got = append(got, s.State)
@@ -117,7 +118,7 @@ func TestTraceOfIPTables(t *testing.T) {
 	t.Parallel()
 	rules := []string{"-N WEB", "-A WEB -p tcp -m tcp --dport 80 -j DROP", "-A INPUT -p tcp -j WEB", "-P INPUT ACCEPT"}
 	x := open(t, netnsenv.Config{Silent: true, Trace: true, Rules: []netnsenv.Ruleset{netnsenv.IPTables(netnsenv.IPTablesNFT, rules...)}})
-	x.send(inject.SYN(to("80")), inject.SYN(to("81")))
+	x.send(packet.SYN(to("80")), packet.SYN(to("81")))
 	want := []string{
 		"#0 tun0 In  ip filter INPUT rule -p tcp -j WEB (verdict jump WEB)",
 		"#0 tun0 In  ip filter WEB rule -p tcp -m tcp --dport 80 -j DROP (verdict drop)",
@@ -162,7 +163,7 @@ func TestTraceThatTheUserAskedFor(t *testing.T) {
 			if got := x.steps(); len(got) != 0 {
 				t.Errorf("before any packet: %v", got)
 			}
-			x.send(inject.SYN(to("80")), inject.SYN(to("80")), inject.SYN(to("80")), inject.SYN(to("81")))
+			x.send(packet.SYN(to("80")), packet.SYN(to("80")), packet.SYN(to("80")), packet.SYN(to("81")))
 			var last []string
 			for _, s := range timeless(x.steps()) {
 				if strings.HasPrefix(s, "#2 ") {
@@ -185,12 +186,12 @@ func TestTraceOfAlikePacketsTellsThemApart(t *testing.T) {
 	chain pre { type filter hook prerouting priority -300; tcp dport 80 counter; }
 	chain in { type filter hook input priority 0; numgen inc mod 2 0 drop; }
 }`)}})
-	_, err := inject.New(x.env.Links()[0]).Send(t.Context(), func(yield func(inject.Packet) bool) {
+	_, err := inject.New(x.env.Links()[0]).Send(t.Context(), func(yield func(packet.Packet) bool) {
 		for i := range n {
 			if i%256 == 0 {
 				x.o.Drain()
 			}
-			if !yield(inject.SYN(to("80"))) {
+			if !yield(packet.SYN(to("80"))) {
 				return
 			}
 		}
@@ -229,7 +230,7 @@ func TestTraceOfATranslatedPacketAndOfIPv6(t *testing.T) {
 	chain in { type filter hook input priority 0; tcp dport 8080 drop; }
 }`)},
 	})
-	x.send(inject.SYN(web), inject.SYN(web6))
+	x.send(packet.SYN(web), packet.SYN(web6))
 	steps := x.steps()
 	want := []string{
 		"#0 tun0 In  inet u nat rule tcp dport 80 redirect to :8080 (verdict accept)",
@@ -251,12 +252,12 @@ func TestTraceOfATranslatedPacketAndOfIPv6(t *testing.T) {
 func TestTraceOfFragments(t *testing.T) {
 	t.Parallel()
 	whole := web.UDP(make([]byte, 64))
-	fragment := func(from, n int, more bool) inject.Packet {
+	fragment := func(from, n int, more bool) packet.Packet {
 		flags := layers.IPv4Flag(0)
 		if more {
 			flags = layers.IPv4MoreFragments
 		}
-		p, err := inject.Build(&layers.IPv4{
+		p, err := packet.Build(&layers.IPv4{
 			TTL: 64, Id: 7, Flags: flags, FragOffset: uint16(from / 8), Protocol: layers.IPProtocolUDP,
 			SrcIP: web.Src.Addr().AsSlice(), DstIP: web.Dst.Addr().AsSlice(),
 		}, gopacket.Payload(whole[20+from:20+from+n]))
@@ -305,7 +306,7 @@ func TestTraceThatCannotBeHad(t *testing.T) {
 	t.Run("nothing traces", func(t *testing.T) {
 		t.Parallel()
 		x := open(t, netnsenv.Config{Silent: true})
-		x.send(inject.SYN(web))
+		x.send(packet.SYN(web))
 		err := lastError(x.o.Trace(t.Context()))
 		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "netnsenv.Config.Trace") {
 			t.Errorf("got %v", err)
@@ -335,7 +336,7 @@ func BenchmarkTrace(b *testing.B) {
 	for _, trace := range []bool{false, true} {
 		b.Run(fmt.Sprint(trace), func(b *testing.B) {
 			x := open(b, netnsenv.Config{Silent: true, Trace: trace}, func(c *observe.Config) { c.NoFrames = true })
-			p := inject.SYN(web)
+			p := packet.SYN(web)
 			for i := 0; b.Loop(); i++ {
 				if i%256 == 0 {
 					x.o.Drain()

@@ -5,10 +5,10 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 func TestMain(m *testing.M) { ctexp.Main(m) }
@@ -27,21 +27,21 @@ table inet firewall {
 }
 `
 
-func flow(src, dst string) inject.Flow {
-	return inject.Flow{Src: netip.MustParseAddrPort(src), Dst: netip.MustParseAddrPort(dst)}
+func flow(src, dst string) packet.Flow {
+	return packet.Flow{Src: netip.MustParseAddrPort(src), Dst: netip.MustParseAddrPort(dst)}
 }
 
 func TestFirewallLetsInWhatItShould(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		packet inject.Packet
+		packet packet.Packet
 		passes bool
 	}{
-		"the web, from anywhere":       {inject.SYN(flow("198.18.0.2:4000", "192.0.2.1:443")), true},
-		"ssh, from the administrators": {inject.SYN(flow("198.18.7.9:4000", "192.0.2.1:22")), true},
-		"ssh, from anywhere":           {inject.SYN(flow("198.18.0.2:4000", "192.0.2.1:22")), false},
+		"the web, from anywhere":       {packet.SYN(flow("198.18.0.2:4000", "192.0.2.1:443")), true},
+		"ssh, from the administrators": {packet.SYN(flow("198.18.7.9:4000", "192.0.2.1:22")), true},
+		"ssh, from anywhere":           {packet.SYN(flow("198.18.0.2:4000", "192.0.2.1:22")), false},
 		"a datagram to the web's port": {flow("198.18.0.2:4000", "192.0.2.1:443").UDP(nil), false},
-		"all flags at once":            {flow("198.18.0.2:4000", "192.0.2.1:443").TCP(inject.TCP{Flags: 0x3f}), false},
+		"all flags at once":            {flow("198.18.0.2:4000", "192.0.2.1:443").TCP(packet.TCP{Flags: 0x3f}), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -51,7 +51,7 @@ func TestFirewallLetsInWhatItShould(t *testing.T) {
 				Probes: []nf.Probe{nf.FilterInput, nf.SecurityInput}, // before the rules and behind them
 			})
 
-			x.Inject(inject.Packets(tt.packet))
+			x.Inject(packet.Packets(tt.packet))
 
 			want := map[string]uint64{"filter/input": 1, "security/input": 0}
 			if tt.passes {
@@ -73,7 +73,7 @@ func TestFirewallCountsStrayACKs(t *testing.T) {
 		Sysctls: map[string]string{"net.netfilter.nf_conntrack_tcp_loose": "0"},
 	})
 
-	x.Inject(inject.ACKs(3, flow("198.18.0.2:4000", "192.0.2.1:443")))
+	x.Inject(packet.ACKs(3, flow("198.18.0.2:4000", "192.0.2.1:443")))
 
 	if diff := (x.Tally().Diff(observe.Tally{Packets: map[string]uint64{}, Invalid: 3})); diff != "" {
 		t.Errorf("3 stray ACKs (-want +got):\n%s", diff)

@@ -5,15 +5,15 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 func TestMain(m *testing.M) { ctexp.Main(m) } // enters a user namespace of its own
 
-var web = inject.Flow{
+var web = packet.Flow{
 	Src: netip.MustParseAddrPort("198.18.0.2:10000"),
 	Dst: netip.MustParseAddrPort("192.0.2.1:80"),
 }
@@ -27,7 +27,7 @@ func TestFullTableDropsNewFlows(t *testing.T) {
 		Probes: []nf.Probe{nf.RawPrerouting, nf.ManglePrerouting},
 	})
 
-	x.Inject(inject.SYNs(10, web))
+	x.Inject(packet.SYNs(10, web))
 
 	want := observe.Tally{
 		Packets: map[string]uint64{"raw/prerouting": 10, "mangle/prerouting": 7},

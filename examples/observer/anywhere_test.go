@@ -8,10 +8,10 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // A namespace that somebody else has made, a container's say, is observed by the same code, and nothing in it is changed.
@@ -25,7 +25,7 @@ func TestNamespaceOfOthersIsObserved(t *testing.T) {
 	o, err := observe.Open(t.Context(), place, observe.Config{})
 	ctexp.Require(t, "observe it", err)
 	defer o.Close()
-	x.Inject(inject.SYNs(3, web))
+	x.Inject(packet.SYNs(3, web))
 
 	n := 0
 	for e, err := range o.Flows(t.Context(), nf.Filter{Proto: nf.TCP}) {
@@ -45,7 +45,7 @@ func TestNamespaceOfOthersIsObserved(t *testing.T) {
 func TestReportIsWrittenOnRequest(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Silent: true})
-	x.Inject(inject.SYNs(3, web))
+	x.Inject(packet.SYNs(3, web))
 
 	dir := t.TempDir()
 	files, err := x.WriteReport(t.Context(), dir, "three-syns")

@@ -6,16 +6,16 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 func TestMain(m *testing.M) { ctexp.Main(m) }
 
 // web is a flow from a client to a server; flow is what conntrack calls it.
 var (
-	web = inject.Flow{
+	web = packet.Flow{
 		Src: netip.MustParseAddrPort("198.18.0.2:10000"),
 		Dst: netip.MustParseAddrPort("192.0.2.1:80"),
 	}
@@ -34,6 +34,6 @@ func router() netnsenv.Config {
 }
 
 // handshake opens a connection.
-func handshake() []inject.Packet {
-	return []inject.Packet{inject.SYN(web), inject.SYNACK(web.Reverse()), inject.ACK(web)}
+func handshake() []packet.Packet {
+	return []packet.Packet{packet.SYN(web), packet.SYNACK(web.Reverse()), packet.ACK(web)}
 }

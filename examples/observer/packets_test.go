@@ -7,10 +7,10 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // noWeb drops what comes to port 80.
@@ -21,7 +21,7 @@ func TestPathNamesWhatDroppedPackets(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(noWeb)}})
 
-	x.Inject(inject.Concat(inject.SYNs(3, web), inject.UDPs(7, web)))
+	x.Inject(packet.Concat(packet.SYNs(3, web), packet.UDPs(7, web)))
 
 	const want = "3 of 10 lost between filter/input and security/input: dropped by nft ip user in: tcp dport 80 drop [packets 3 bytes 120]"
 	if losses := x.Path().Losses(); len(losses) != 1 || losses[0].String() != want {
@@ -34,7 +34,7 @@ func TestTraceTellsTheRulesOfAPacket(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Silent: true, Trace: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(noWeb)}})
 
-	x.Inject(inject.Packets(inject.SYN(web), web.UDP(nil)))
+	x.Inject(packet.Packets(packet.SYN(web), web.UDP(nil)))
 
 	type step struct {
 		Packet        int
@@ -55,9 +55,9 @@ func TestReasonSaysWhyAPacketIsInvalid(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, router())
 
-	x.States(flow, inject.Packets(handshake()...))
-	far := web.TCP(inject.TCP{Flags: inject.FlagACK, Seq: 1 << 20, Ack: 2, Payload: []byte("far away")})
-	x.Inject(inject.Packets(far))
+	x.States(flow, packet.Packets(handshake()...))
+	far := web.TCP(packet.TCP{Flags: packet.FlagACK, Seq: 1 << 20, Ack: 2, Payload: []byte("far away")})
+	x.Inject(packet.Packets(far))
 
 	reasons := x.Reasons()
 	if len(reasons) != 1 || !strings.Contains(reasons[0].Text, "over the window of the receiver") || !bytes.Equal(reasons[0].Packet, far) {
@@ -70,14 +70,14 @@ func TestClosedPortIsAnsweredByARST(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{})
 
-	x.Inject(inject.Packets(inject.SYN(web)))
+	x.Inject(packet.Packets(packet.SYN(web)))
 
-	rst := observe.FrameMatch{Packet: nf.Match{Out: "tun0", Proto: nf.TCP, SrcPort: 80}, TCPFlags: "R."}
+	rst := packet.FrameMatch{Packet: nf.Match{Out: "tun0", Proto: nf.TCP, SrcPort: 80}, TCPFlags: "R."}
 	if !slices.ContainsFunc(x.Frames(), rst.Match) {
 		x.Errorf("there was no RST:\n%v", x.Frames())
 	}
 	var capture bytes.Buffer // for Wireshark, with a comment for each packet
-	if err := observe.WritePcapng(&capture, x.Frames(), func(f observe.Frame) string { return f.TCPFlags() }); err != nil {
+	if err := observe.WritePcapng(&capture, x.Frames(), func(f packet.Record) string { return f.TCPFlags() }); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(capture.Bytes(), []byte("tun0")) {
@@ -90,8 +90,8 @@ func TestTimelineTellsTheStoryOfAPacket(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Silent: true, Probes: []nf.Probe{nf.RawPrerouting}})
 
-	nonsense := web.TCP(inject.TCP{Flags: inject.FlagSYN | inject.FlagFIN, Seq: 1})
-	x.Inject(inject.Packets(nonsense, inject.SYN(web)))
+	nonsense := web.TCP(packet.TCP{Flags: packet.FlagSYN | packet.FlagFIN, Seq: 1})
+	x.Inject(packet.Packets(nonsense, packet.SYN(web)))
 
 	want := []string{
 		"frame  #1 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [FS], seq 1, win 65535, length 0",

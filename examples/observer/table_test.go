@@ -6,10 +6,10 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Whatever happens to the table is an event, in the kernel's order, and none is ever missing unseen.
@@ -17,7 +17,7 @@ func TestEveryChangeOfTheTableIsAnEvent(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Silent: true})
 
-	x.Inject(inject.Packets(inject.SYN(web), web.UDP(nil)))
+	x.Inject(packet.Packets(packet.SYN(web), web.UDP(nil)))
 	x.Flush(nf.Filter{Proto: nf.UDP})
 
 	const both = "src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=80 dport=10000"
@@ -36,7 +36,7 @@ func TestFlowIsEstablishedByTheLastACK(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, router())
 
-	states := x.States(flow, inject.Packets(handshake()...)) // after each packet
+	states := x.States(flow, packet.Packets(handshake()...)) // after each packet
 
 	if diff := ctexp.Diff([]string{"SYN_SENT [UNREPLIED]", "SYN_RECV", "ESTABLISHED [ASSURED]"}, states); diff != "" {
 		x.Errorf("after each packet (-want +got):\n%s", diff)
@@ -51,8 +51,8 @@ func TestRSTEndsAFlowThatIsNeverEstablished(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, router())
 
-	rst := web.Reverse().TCP(inject.TCP{Flags: inject.FlagRST | inject.FlagACK, Ack: 2})
-	states := x.States(flow, inject.Packets(inject.SYN(web), rst))
+	rst := web.Reverse().TCP(packet.TCP{Flags: packet.FlagRST | packet.FlagACK, Ack: 2})
+	states := x.States(flow, packet.Packets(packet.SYN(web), rst))
 
 	if slices.Contains(x.Life(flow), "UPDATE ESTABLISHED [ASSURED]") || slices.Contains(states, "ESTABLISHED [ASSURED]") {
 		x.Errorf("it was established: %q, %q", x.Life(flow), states)
@@ -67,8 +67,8 @@ func TestTableIsThatOfAText(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, router())
 
-	x.States(flow, inject.Packets(handshake()...))
-	x.Inject(inject.Packets(web.UDP(nil)))
+	x.States(flow, packet.Packets(handshake()...))
+	x.Inject(packet.Packets(web.UDP(nil)))
 
 	want, err := nf.ParseEntries(`
 tcp      6 431999 ESTABLISHED src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80 src=192.0.2.1 dst=198.18.0.2 sport=80 dport=10000 [ASSURED] mark=0 use=1
@@ -97,8 +97,8 @@ func TestStatsCountWhatIsInvalid(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Silent: true})
 
-	nothing := web.TCP(inject.TCP{}) // without a flag
-	x.Inject(inject.Packets(nothing, nothing))
+	nothing := web.TCP(packet.TCP{}) // without a flag
+	x.Inject(packet.Packets(nothing, nothing))
 
 	if diff := ctexp.Diff(observe.Stats{Invalid: 2}, x.Stats()); diff != "" {
 		x.Errorf("statistics (-want +got):\n%s", diff)
@@ -113,7 +113,7 @@ func TestRuleExpectsAFlow(t *testing.T) {
 	chain in { type filter hook input priority 0; tcp dport 80 ct expectation set "data"; }
 }`)}})
 
-	x.Inject(inject.Packets(inject.SYN(web)))
+	x.Inject(packet.Packets(packet.SYN(web)))
 
 	expected := x.Expectations()
 	if len(expected) != 1 || !strings.HasPrefix(expected[0].String(), "udp src=192.0.2.1 dst=198.18.0.2 sport=0 dport=5000 ") {

@@ -10,9 +10,9 @@ import (
 	"net/netip"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 func main() {
@@ -40,17 +40,17 @@ func resetWith(ctx context.Context, off uint32) error {
 	}
 	defer lab.Close()
 
-	c := inject.Flow{Src: netip.MustParseAddrPort("192.0.2.9:1000"), Dst: netip.MustParseAddrPort("198.51.100.9:80")}
+	c := packet.Flow{Src: netip.MustParseAddrPort("192.0.2.9:1000"), Dst: netip.MustParseAddrPort("198.51.100.9:80")}
 	for _, step := range []struct {
 		link   string
-		packet inject.Packet
+		packet packet.Packet
 	}{
-		{"client", inject.SYN(c)},
-		{"server", inject.SYNACK(c.Reverse())},
-		{"client", inject.ACK(c)},
-		{"client", c.TCP(inject.TCP{Flags: inject.FlagRST, Seq: 2 + off})},
+		{"client", packet.SYN(c)},
+		{"server", packet.SYNACK(c.Reverse())},
+		{"client", packet.ACK(c)},
+		{"client", c.TCP(packet.TCP{Flags: packet.FlagRST, Seq: 2 + off})},
 	} {
-		if _, err := lab.InjectBy(ctx, step.link, inject.Packets(step.packet)); err != nil {
+		if _, err := lab.InjectBy(ctx, step.link, packet.Packets(step.packet)); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,8 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/ctexp/peer"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/packetdrill/conntrack_ack_loss_stall.pkt: a peer to which the acknowledgements
@@ -22,7 +23,7 @@ func TestRetransmissionOfTheFirstSegmentIsNotInvalid(t *testing.T) {
 	socket, err := l.Accept()
 	ctexp.Require(t, "accept", err)
 
-	segment := inject.Segment{Payload: make([]byte, 1460)}
+	segment := peer.Segment{Payload: make([]byte, 1460)}
 	first := client.Send(segment)
 	read(t, socket, len(segment.Payload))
 	client.ExpectAck()
@@ -33,9 +34,9 @@ func TestRetransmissionOfTheFirstSegmentIsNotInvalid(t *testing.T) {
 		read(t, socket, 3*len(segment.Payload)) // with so much read at once the host does not put its acknowledgement off
 		client.ExpectAck()
 	}
-	x.Inject(inject.Packets(first))
+	x.Inject(packet.Packets(first))
 
-	client.Expect(inject.Segment{Flags: inject.FlagACK, Ack: new(uint32(1 + 46*1460))})
+	client.Expect(peer.Segment{Flags: packet.FlagACK, Ack: new(uint32(1 + 46*1460))})
 	if diff := ctexp.Diff(map[string]uint64{"invalid in": 0, "invalid out": 0}, x.Tally().Packets); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

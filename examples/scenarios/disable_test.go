@@ -6,9 +6,9 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/conntrack_resize.sh (test_conntrack_disable): when the last rule that uses
@@ -30,7 +30,7 @@ func TestWithoutARuleThatNeedsItNothingIsTracked(t *testing.T) {
 	// (net/netfilter/nft_ct.c, nft_ct_get_destroy).
 	here.Await("conntrack is gone", func() bool {
 		here.Flush()
-		here.Inject(inject.Packets(ping(0)))
+		here.Inject(packet.Packets(ping(0)))
 		return len(here.Flows()) == 0
 	})
 	here.Inject(pings(254))

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/conntrack_resize.sh (test_dump_all, check_dump): while a flood of pings makes
@@ -25,7 +25,7 @@ func TestCountDumpsAndProcfsAgree(t *testing.T) {
 		Sysctls: map[string]string{"net.netfilter.nf_conntrack_icmp_timeout": "3600"},
 	})
 	var made []nf.Entry
-	for p := range inject.UDPs(1000, flow(remote4, 10000, host4, 53)) {
+	for p := range packet.UDPs(1000, flow(remote4, 10000, host4, 53)) {
 		made = append(made, nf.Entry{
 			Orig: p.Tuple(), Reply: p.Tuple().Reverse(), Status: nf.Confirmed | nf.SeenReply | nf.Assured, Timeout: time.Hour,
 		})
@@ -36,7 +36,7 @@ func TestCountDumpsAndProcfsAgree(t *testing.T) {
 	var enough atomic.Bool
 	flooded := make(chan error, 1)
 	go func() {
-		_, err := x.Lab.Inject(t.Context(), func(yield func(inject.Packet) bool) {
+		_, err := x.Lab.Inject(t.Context(), func(yield func(packet.Packet) bool) {
 			for n := 0; !enough.Load() && yield(ping(n%1000)); n++ { // the table does not grow without end
 			}
 		})

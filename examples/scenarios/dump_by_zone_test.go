@@ -7,9 +7,9 @@ import (
 	"github.com/ti-mo/conntrack"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/conntrack_dump_flush.c: of two entries, IPv4 and IPv6, in each of four zones
@@ -21,7 +21,7 @@ func TestDumpAndFlushByZoneHitExactlyThatZone(t *testing.T) {
 	x := ctexp.New(t, netnsenv.Config{})
 	zones := []uint16{0, 123, 124, 125}
 	for _, zone := range zones {
-		for _, f := range []inject.Flow{flow(remote4, 12345, host4, 443), flow(remote6, 12345, host6, 443)} {
+		for _, f := range []packet.Flow{flow(remote4, 12345, host4, 443), flow(remote6, 12345, host6, 443)} {
 			orig := f.Tuple(nf.TCP)
 			ctexp.Require(t, "create an entry", x.Env.Table().Create(nf.Entry{
 				Orig: orig, Reply: orig.Reverse(), Zone: zone, State: nf.Established, Timeout: 20000 * time.Second,

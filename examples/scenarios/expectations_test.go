@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // ti-mo/conntrack, expect_integration_test.go ("No meaningful integration test possible until we can figure out how to
@@ -21,7 +21,7 @@ func TestExpectationsAreMadeFulfilledAndExpire(t *testing.T) {
 	}))
 	master, other := flow(client4, 42000, server4, 21), flow(client4.Next(), 42000, server4, 21)
 	data := flow(server4, 20, client4, 30000)
-	expected := func(f inject.Flow) string {
+	expected := func(f packet.Flow) string {
 		return fmt.Sprintf("tcp src=%v dst=%v sport=0 dport=30000 master %v", f.Dst.Addr(), f.Src.Addr(), f.Tuple(nf.TCP))
 	}
 	var got [][]string
@@ -33,11 +33,11 @@ func TestExpectationsAreMadeFulfilledAndExpire(t *testing.T) {
 		got = append(got, lines)
 	}
 
-	for _, f := range []inject.Flow{master, other} {
-		x.States(f.Tuple(nf.TCP), inject.Packets(inject.SYN(f), inject.SYNACK(f.Reverse()), inject.ACK(f)))
+	for _, f := range []packet.Flow{master, other} {
+		x.States(f.Tuple(nf.TCP), packet.Packets(packet.SYN(f), packet.SYNACK(f.Reverse()), packet.ACK(f)))
 	}
 	look()
-	x.InjectBy("server", inject.Packets(inject.SYN(data)))
+	x.InjectBy("server", packet.Packets(packet.SYN(data)))
 	look()
 	related := x.Flow(data.Tuple(nf.TCP))
 	x.Age(200 * time.Second)

@@ -4,9 +4,10 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/ctexp/peer"
 )
 
 // Open vSwitch, tests/system-traffic.at, "conntrack - IPv4 FTP Passive with DNAT", "… DNAT 2" and "… with reverse skew": the
@@ -30,18 +31,18 @@ func TestFTPThatGrowsOrShrinksKeepsItsNumbers(t *testing.T) {
 				netnsenv.Helper{Name: "ftp", Proto: nf.TCP, Match: nf.Match{DstPort: 21}},
 			))
 			client := x.TCP("client", flow(client4, 1000, addr(tt.known), 21))
-			server := x.TCP("server", inject.Flow{Src: flow(server4, 21, server4, 0).Src})
+			server := x.TCP("server", packet.Flow{Src: flow(server4, 21, server4, 0).Src})
 			x.Handshake(client, server)
 			greet(client, server)
 
 			server.Write([]byte(said))
-			client.Expect(inject.Segment{Payload: []byte(tt.heard)})
+			client.Expect(peer.Segment{Payload: []byte(tt.heard)})
 			client.Ack()
 			server.ExpectAck() // of all that it has said, in its own numbers
 			client.Write([]byte("LIST\r\n"))
-			server.Expect(inject.Segment{Payload: []byte("LIST\r\n")})
+			server.Expect(peer.Segment{Payload: []byte("LIST\r\n")})
 			server.Write([]byte("150 here\r\n"))
-			client.Expect(inject.Segment{Seq: new(uint32(1 + 11 + 13 + len(tt.heard))), Payload: []byte("150 here\r\n")})
+			client.Expect(peer.Segment{Seq: new(uint32(1 + 11 + 13 + len(tt.heard))), Payload: []byte("150 here\r\n")})
 
 			want := nf.DirSeqShift{Reply: nf.SeqShift{After: tt.shift}}
 			got := x.Flow(client.Flow().Tuple(nf.TCP)).SeqAdjust

@@ -5,9 +5,10 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/ctexp/peer"
 )
 
 // A conversation of FTP through a router that masquerades the client and hides the server, active and passive, IPv4 and
@@ -38,8 +39,8 @@ func TestFTPThroughNAT(t *testing.T) {
 			cfg.Probes = []nf.Probe{{Name: "related", Hook: nf.Forward, State: nf.StateRelated}}
 			x := ctexp.New(t, cfg)
 			port := func(a netip.Addr, p uint16) netip.AddrPort { return netip.AddrPortFrom(a, p) }
-			client := x.TCP("client", inject.Flow{Src: port(tt.client, 1000), Dst: port(tt.known, 21)})
-			server := x.TCP("server", inject.Flow{Src: port(tt.server, 21)})
+			client := x.TCP("client", packet.Flow{Src: port(tt.client, 1000), Dst: port(tt.known, 21)})
+			server := x.TCP("server", packet.Flow{Src: port(tt.server, 21)})
 			x.Handshake(client, server)
 			greet(client, server)
 
@@ -51,11 +52,11 @@ func TestFTPThroughNAT(t *testing.T) {
 				from, to, speaker, listener = to, from, listener, speaker
 			}
 			speaker.Write([]byte(tt.said))
-			listener.Expect(inject.Segment{Payload: []byte(tt.heard)})
+			listener.Expect(peer.Segment{Payload: []byte(tt.heard)})
 			listener.Ack()
 			speaker.ExpectAck()
 			expected := x.Expectations()
-			caller, called := x.TCP(from, data), x.TCP(to, inject.Flow{Src: translated.Dst})
+			caller, called := x.TCP(from, data), x.TCP(to, packet.Flow{Src: translated.Dst})
 			x.Handshake(caller, called)
 			caller.Write([]byte("data"))
 			called.Read(4)

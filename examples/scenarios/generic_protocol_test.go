@@ -8,8 +8,8 @@ import (
 	"golang.org/x/net/ipv4"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Open vSwitch, tests/system-traffic.at, "conntrack - generic IP protocol": an advertisement of VRRP, protocol 112, to the
@@ -29,8 +29,8 @@ func TestGenericProtocolHasEntryWithoutPorts(t *testing.T) {
 	}))
 
 	// Version 2, router 1, priority 100, one address.
-	x.Inject(inject.Packets(group.Raw(112, []byte{0x21, 1, 100, 1, 0, 1, 0xba, 0x52, 192, 168, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0}).
-		With(inject.TTL(255), inject.TOS(0xc0))))
+	x.Inject(packet.Packets(group.Raw(112, []byte{0x21, 1, 100, 1, 0, 1, 0xba, 0x52, 192, 168, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0}).
+		With(packet.TTL(255), packet.TOS(0xc0))))
 
 	orig := nf.Tuple{Proto: 112, Src: group.Src, Dst: group.Dst}
 	want := []nf.Entry{{Orig: orig, Reply: orig.Reverse(), Status: nf.Confirmed, Timeout: 600 * time.Second}}

@@ -4,9 +4,9 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/nft_conntrack_helper.sh: the helper for FTP attaches to flows to the port that
@@ -18,8 +18,8 @@ func TestHelperAttachesByRuleOnly(t *testing.T) {
 
 	want, got := map[string]string{}, map[string]string{}
 	for port, helper := range map[uint16]string{2121: "ftp", 21: ""} {
-		for _, f := range []inject.Flow{flow(client4, 1000, server4, port), flow(client6, 1000, server6, port)} {
-			client, server := x.TCP("client", f), x.TCP("server", inject.Flow{Src: f.Dst})
+		for _, f := range []packet.Flow{flow(client4, 1000, server4, port), flow(client6, 1000, server6, port)} {
+			client, server := x.TCP("client", f), x.TCP("server", packet.Flow{Src: f.Dst})
 			x.Handshake(client, server)
 			want[f.String()], got[f.String()] = helper, x.Flow(f.Tuple(nf.TCP)).Helper
 		}

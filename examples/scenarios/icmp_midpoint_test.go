@@ -7,9 +7,9 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Open vSwitch, tests/system-traffic.at, "conntrack - ICMP related 2": an error about a flow that nobody has seen is INVALID
@@ -36,9 +36,9 @@ func TestICMPErrorFromTheMiddleOfThePathIsRelated(t *testing.T) {
 			datagram := flow(tt.client, 41614, tt.server, 5555).UDP([]byte("hello"))
 			unknown := flow(tt.client, 4369, tt.server, 8738).UDP([]byte("hello"))
 
-			x.InjectBy("server", inject.Packets(inject.Unreachable(tt.middle, tt.code, unknown)))
-			x.InjectBy("client", inject.Packets(datagram))
-			x.InjectBy("server", inject.Packets(inject.Unreachable(tt.middle, tt.code, datagram)))
+			x.InjectBy("server", packet.Packets(packet.Unreachable(tt.middle, tt.code, unknown)))
+			x.InjectBy("client", packet.Packets(datagram))
+			x.InjectBy("server", packet.Packets(packet.Unreachable(tt.middle, tt.code, datagram)))
 
 			want := observe.Tally{Packets: map[string]uint64{"invalid": 1, "new": 1, "related": 1}, Entries: 1}
 			if diff := x.Tally().Diff(want); diff != "" {

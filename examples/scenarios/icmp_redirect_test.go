@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/conntrack_icmp_related.sh (redir4, redir6): the redirect that a router sends to
@@ -29,13 +29,13 @@ func TestRedirectIsRelated(t *testing.T) {
 		{"ip4:icmp", host4, addr("192.0.2.254"), addr("192.0.2.253"), remote4},
 		{"ip6:ipv6-icmp", host6, addr("fe80::254"), addr("fe80::253"), remote6},
 	} {
-		ping := inject.Echo(a.host, a.far, 7, 1, []byte("ping"))
+		ping := packet.Echo(a.host, a.far, 7, 1, []byte("ping"))
 		socket, err := x.Env.Dial(t.Context(), a.network, a.far.String())
 		ctexp.Require(t, "open a raw socket", err)
 		_, err = socket.Write(ping[len(ping)-12:]) // the header of ICMP and behind it
 		ctexp.Require(t, "ping", err)
-		sent := x.Expect(inject.Want{Out: "tun0", Src: netip.AddrPortFrom(a.host, 0), Dst: netip.AddrPortFrom(a.far, 0)})
-		x.Inject(inject.Packets(inject.Redirect(a.gateway, a.better, sent)))
+		sent := x.Expect(packet.Want{Out: "tun0", Src: netip.AddrPortFrom(a.host, 0), Dst: netip.AddrPortFrom(a.far, 0)})
+		x.Inject(packet.Packets(packet.Redirect(a.gateway, a.better, sent)))
 	}
 
 	want := map[string]uint64{"redirects": 1, "IPv6 redirects": 1, "others": 0}

@@ -9,8 +9,8 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Open vSwitch, tests/system-traffic.at, "conntrack - ICMP related": a port unreachable about a datagram that a socket of the
@@ -34,8 +34,8 @@ func TestICMPErrorCarriesTheMarkOfItsFlow(t *testing.T) {
 
 			_, err = socket.Write([]byte("a"))
 			ctexp.Require(t, "send", err)
-			sent := x.Expect(inject.Want{Proto: nf.UDP, Payload: []byte("a")})
-			x.Inject(inject.Packets(inject.Unreachable(tt.remote, tt.code, sent)))
+			sent := x.Expect(packet.Want{Proto: nf.UDP, Payload: []byte("a")})
+			x.Inject(packet.Packets(packet.Unreachable(tt.remote, tt.code, sent)))
 			_, err = socket.Read(make([]byte, 1))
 
 			want := map[string]uint64{"related": 1}

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/conntrack_icmp_related.sh: a client behind a masquerading router pings with
@@ -21,26 +21,26 @@ func TestFragmentationNeededCrossesAMasqueradingRouter(t *testing.T) {
 		{Name: "invalid", Hook: nf.Forward, State: nf.StateInvalid},
 	}
 	x := ctexp.New(t, cfg)
-	onTheWay := inject.TTL(63)
+	onTheWay := packet.TTL(63)
 
-	var want, got []inject.Arrival
+	var want, got []packet.Arrival
 	var sizes []int
 	for _, a := range []struct{ client, router, beyond, server netip.Addr }{
 		{client4, outer4, addr("198.51.100.10"), server4}, {client6, outer6, addr("2001:db8:2::10"), server6},
 	} {
-		ping := inject.Echo(a.client, a.server, 7, 1, make([]byte, 1300))
-		masked := ping.With(inject.Src(a.router), onTheWay)
-		tooBig := inject.PacketTooBig(a.beyond, 1280, masked)
+		ping := packet.Echo(a.client, a.server, 7, 1, make([]byte, 1300))
+		masked := ping.With(packet.Src(a.router), onTheWay)
+		tooBig := packet.PacketTooBig(a.beyond, 1280, masked)
 		for _, sent := range []struct {
 			link string
-			inject.Packet
+			packet.Packet
 		}{{"client", ping}, {"server", tooBig}} {
-			x.InjectBy(sent.link, inject.Packets(sent.Packet))
+			x.InjectBy(sent.link, packet.Packets(sent.Packet))
 			got = append(got, x.Received()...)
 		}
 		want = append(want,
-			inject.Arrival{Out: "server", Packet: masked},
-			inject.Arrival{Out: "client", Packet: inject.PacketTooBig(a.beyond, 1280, ping.With(onTheWay)).With(onTheWay)})
+			packet.Arrival{Out: "server", Packet: masked},
+			packet.Arrival{Out: "client", Packet: packet.PacketTooBig(a.beyond, 1280, ping.With(onTheWay)).With(onTheWay)})
 		sizes = append(sizes, len(tooBig))
 	}
 

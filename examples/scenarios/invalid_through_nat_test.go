@@ -5,9 +5,9 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/ctexp/peer"
 )
 
 // Kubernetes, test/e2e/network/conntrack.go, #74839: a segment of the endpoint that is out of the window is INVALID, so that
@@ -28,16 +28,16 @@ func TestNothingReachesTheClientUntranslated(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				x := ctexp.New(t, router(rules))
-				client := x.TCP("client", inject.Flow{Src: netip.AddrPortFrom(client4, 4000), Dst: service})
-				server := x.TCP("server", inject.Flow{Src: endpoint})
+				client := x.TCP("client", packet.Flow{Src: netip.AddrPortFrom(client4, 4000), Dst: service})
+				server := x.TCP("server", packet.Flow{Src: endpoint})
 
 				x.Handshake(client, server)
 				below, beyond := server.Next()-100000, server.Next()+200000
-				server.Send(inject.Segment{Seq: &below, Payload: []byte("boom!!!")})
-				server.Send(inject.Segment{Seq: &beyond, Payload: []byte("boom!!!")})
+				server.Send(peer.Segment{Seq: &below, Payload: []byte("boom!!!")})
+				server.Send(peer.Segment{Seq: &beyond, Payload: []byte("boom!!!")})
 
 				var got []netip.AddrPort
-				for _, f := range (observe.FrameMatch{Packet: nf.Match{Out: "client", Proto: nf.TCP}}).Select(x.Frames()) {
+				for _, f := range (packet.FrameMatch{Packet: nf.Match{Out: "client", Proto: nf.TCP}}).Select(x.Frames()) {
 					got = append(got, f.Tuple().Src)
 				}
 				want := []netip.AddrPort{service, service} // the SYN+ACK and what is below

@@ -7,9 +7,9 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/nft_nat.sh (test_local_dnat, test_local_dnat6): what the host itself sends to
@@ -24,7 +24,7 @@ func TestDNATOfTheHostsOwnTrafficUntilItsRulesAreFlushed(t *testing.T) {
 		t.Helper()
 		socket := dialing(t, x, "udp", netip.AddrPortFrom(to, 53))()
 		write(t, socket, "question")
-		p := x.UDP(link, inject.Flow{Src: netip.AddrPortFrom(peer, 53)})
+		p := x.UDP(link, packet.Flow{Src: netip.AddrPortFrom(peer, 53)})
 		p.Expect([]byte("question"))
 		p.Send([]byte("answer"))
 		if got := read(t, socket, len("answer")); got != "answer" {

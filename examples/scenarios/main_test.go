@@ -8,9 +8,9 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 func TestMain(m *testing.M) { ctexp.Main(m) }
@@ -28,8 +28,8 @@ var (
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 // flow is a flow from one address and port to another.
-func flow(src netip.Addr, sport uint16, dst netip.Addr, dport uint16) inject.Flow {
-	return inject.Flow{Src: netip.AddrPortFrom(src, sport), Dst: netip.AddrPortFrom(dst, dport)}
+func flow(src netip.Addr, sport uint16, dst netip.Addr, dport uint16) packet.Flow {
+	return packet.Flow{Src: netip.AddrPortFrom(src, sport), Dst: netip.AddrPortFrom(dst, dport)}
 }
 
 // host is a single host with a link to everywhere, IPv4 and IPv6.
@@ -58,11 +58,11 @@ func router(rules ...netnsenv.Ruleset) netnsenv.Config {
 }
 
 // ping is an echo request from far away to the host, one of 65536 that belong to different flows.
-func ping(n int) inject.Packet { return inject.Echo(remote4, host4, uint16(n), 1, nil) }
+func ping(n int) packet.Packet { return packet.Echo(remote4, host4, uint16(n), 1, nil) }
 
 // pings are n of them.
-func pings(n int) iter.Seq[inject.Packet] {
-	return func(yield func(inject.Packet) bool) {
+func pings(n int) iter.Seq[packet.Packet] {
+	return func(yield func(packet.Packet) bool) {
 		for i := range n {
 			if !yield(ping(i)) {
 				return

@@ -6,8 +6,8 @@ import (
 	"github.com/google/nftables/expr"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/nft_nat.sh (test_masquerade, test_masquerade6): behind a router that masquerades
@@ -19,22 +19,22 @@ func TestMasqueradingHidesTheClient(t *testing.T) {
 		t.Run("masquerade "+name, func(t *testing.T) {
 			t.Parallel()
 			x := ctexp.New(t, router(table(natAt(nf.Postrouting, when(oif("server"), rule{&masq})))))
-			var want, got []inject.Arrival
-			for _, end := range []struct{ client, router, server inject.Flow }{
+			var want, got []packet.Arrival
+			for _, end := range []struct{ client, router, server packet.Flow }{
 				{client: flow(client4, 1000, server4, 53), router: flow(outer4, 1000, server4, 53)},
 				{client: flow(client6, 1000, server6, 53), router: flow(outer6, 1000, server6, 53)},
 			} {
 				question, answer := end.client.UDP([]byte("question")), end.client.Reverse().UDP([]byte("answer"))
-				x.InjectBy("client", inject.Packets(question))
+				x.InjectBy("client", packet.Packets(question))
 				got = append(got, x.Received()...)
 				if masq != (expr.Masq{}) { // any port will do
 					end.router.Src = x.Flow(question.Tuple()).Reply.Dst
 				}
-				x.InjectBy("server", inject.Packets(end.router.Reverse().UDP([]byte("answer"))))
+				x.InjectBy("server", packet.Packets(end.router.Reverse().UDP([]byte("answer"))))
 				got = append(got, x.Received()...)
 				want = append(want,
-					inject.Arrival{Out: "server", Packet: end.router.UDP([]byte("question")).With(inject.TTL(63))},
-					inject.Arrival{Out: "client", Packet: answer.With(inject.TTL(63))})
+					packet.Arrival{Out: "server", Packet: end.router.UDP([]byte("question")).With(packet.TTL(63))},
+					packet.Arrival{Out: "client", Packet: answer.With(packet.TTL(63))})
 			}
 
 			if diff := ctexp.Diff(want, got); diff != "" {

@@ -8,9 +8,9 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // What the scenarios need of the language of nft, in the expressions of nftables.Conn, so that they need no program nft.
@@ -94,7 +94,7 @@ func dport(p nf.Proto, port uint16) rule {
 }
 
 // tcpFlags matches segments that have one of the flags.
-func tcpFlags(f inject.TCPFlags) rule {
+func tcpFlags(f packet.TCPFlags) rule {
 	return rule{
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{byte(f)}, Xor: []byte{0}},

@@ -7,8 +7,8 @@ import (
 	"github.com/google/nftables/expr"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/nft_nat.sh (test_port_shadow): behind a router that masquerades, a host sends
@@ -41,11 +41,11 @@ func TestFlowFromInsideShadowsAServiceOfTheRouter(t *testing.T) {
 			router := listenUDP(t, x, netip.AddrPortFrom(outer4, service).String())
 			fromInside, question := flow(client4, service, server4, high), flow(server4, high, outer4, service)
 
-			x.InjectBy("client", inject.Packets(fromInside.UDP([]byte("fake"))))
+			x.InjectBy("client", packet.Packets(fromInside.UDP([]byte("fake"))))
 			x.Received() // it went out, or not
-			x.InjectBy("server", inject.Packets(question.UDP([]byte("who is there?"))))
+			x.InjectBy("server", packet.Packets(question.UDP([]byte("who is there?"))))
 			if len(x.Received()) > 0 {
-				x.InjectBy("client", inject.Packets(fromInside.UDP([]byte("inside"))))
+				x.InjectBy("client", packet.Packets(fromInside.UDP([]byte("inside"))))
 			} else {
 				_, from, err := router.ReadFrom(make([]byte, 100))
 				ctexp.Require(t, "receive", err)
@@ -53,7 +53,7 @@ func TestFlowFromInsideShadowsAServiceOfTheRouter(t *testing.T) {
 				ctexp.Require(t, "answer", err)
 			}
 
-			x.Expect(inject.Want{Out: "server", Src: question.Dst, Dst: question.Src, Payload: []byte(tt.answerer)})
+			x.Expect(packet.Want{Out: "server", Src: question.Dst, Dst: question.Src, Payload: []byte(tt.answerer)})
 		})
 	}
 }

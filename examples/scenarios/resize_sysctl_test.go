@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/conntrack_resize.sh (check_sysctl_immutable): a namespace other than the first
@@ -66,6 +66,6 @@ func raise(t *testing.T, x *ctexp.Experiment, name string) string {
 }
 
 func makeEntry(x *ctexp.Experiment, port uint16) error {
-	orig := inject.SYN(flow(remote4, port, host4, 53)).Tuple()
+	orig := packet.SYN(flow(remote4, port, host4, 53)).Tuple()
 	return x.Env.Table().Create(nf.Entry{Orig: orig, Reply: orig.Reverse(), State: nf.Established, Timeout: time.Hour})
 }

@@ -6,10 +6,10 @@ import (
 	"github.com/google/nftables/expr"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/rpath.sh: the reverse-path filters of nftables and of both iptables match what
@@ -44,13 +44,13 @@ func TestReversePathFiltersTellMartians(t *testing.T) {
 				Silent: true,
 				Rules:  tt.rules,
 			})
-			regular4 := inject.Echo(addr("192.168.23.2"), addr("192.168.23.1"), 1, 1, nil)
-			regular6 := inject.Echo(addr("fec0:23::2"), addr("fec0:23::1"), 1, 1, nil)
-			martian4 := inject.Echo(addr("192.168.42.2"), addr("192.168.42.1"), 1, 1, nil)
-			martian6 := inject.Echo(addr("fec0:42::2"), addr("fec0:42::1"), 1, 1, nil)
+			regular4 := packet.Echo(addr("192.168.23.2"), addr("192.168.23.1"), 1, 1, nil)
+			regular6 := packet.Echo(addr("fec0:23::2"), addr("fec0:23::1"), 1, 1, nil)
+			martian4 := packet.Echo(addr("192.168.42.2"), addr("192.168.42.1"), 1, 1, nil)
+			martian6 := packet.Echo(addr("fec0:42::2"), addr("fec0:42::1"), 1, 1, nil)
 
-			x.InjectBy("near", inject.Concat(
-				inject.Repeat(3, regular4), inject.Repeat(3, regular6), inject.Repeat(2, martian4), inject.Repeat(2, martian6)))
+			x.InjectBy("near", packet.Concat(
+				packet.Repeat(3, regular4), packet.Repeat(3, regular6), packet.Repeat(2, martian4), packet.Repeat(2, martian6)))
 
 			var got []uint64
 			for _, r := range x.Rules() {

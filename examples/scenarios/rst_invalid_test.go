@@ -5,8 +5,9 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/ctexp/peer"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/packetdrill/conntrack_rst_invalid.pkt: RSTs that are not at the number which
@@ -22,28 +23,28 @@ func TestOnlyTheExactRSTCloses(t *testing.T) {
 	cfg := host(dropInvalid)
 	cfg.Probes = invalidProbes
 	x := ctexp.New(t, cfg)
-	server := x.TCP("tun0", inject.Flow{Src: netip.AddrPortFrom(remote4, 8080)})
+	server := x.TCP("tun0", packet.Flow{Src: netip.AddrPortFrom(remote4, 8080)})
 	server.MSS = 1460
 	dialed := dialing(t, x, "tcp", server.Flow().Src)
 	server.Accept()
 	socket := dialed()
 	for range 3 {
-		server.Send(inject.Segment{Flags: inject.FlagACK, Payload: make([]byte, 1000)})
+		server.Send(peer.Segment{Flags: packet.FlagACK, Payload: make([]byte, 1000)})
 	}
 	server.ExpectAck()
 	write(t, socket, string(make([]byte, 1000)))
-	server.Expect(inject.Segment{Payload: make([]byte, 1000)}) // and does not acknowledge it yet
+	server.Expect(peer.Segment{Payload: make([]byte, 1000)}) // and does not acknowledge it yet
 
 	connection := server.Flow().Tuple(nf.TCP)
 	var got []string
 	for _, seq := range []uint32{0, 1000000, 42, 4000} {
-		rst := server.Packet(inject.Segment{Flags: inject.FlagRST, Seq: &seq})
-		got = append(got, x.States(connection, inject.Packets(rst))...)
+		rst := server.Packet(peer.Segment{Flags: packet.FlagRST, Seq: &seq})
+		got = append(got, x.States(connection, packet.Packets(rst))...)
 	}
 	server.Ack()
 	for _, seq := range []uint32{3000, 3001} {
-		rst := server.Packet(inject.Segment{Flags: inject.FlagRST | inject.FlagACK, Seq: &seq})
-		got = append(got, x.States(connection, inject.Packets(rst))...)
+		rst := server.Packet(peer.Segment{Flags: packet.FlagRST | packet.FlagACK, Seq: &seq})
+		got = append(got, x.States(connection, packet.Packets(rst))...)
 	}
 
 	const open, closed = "ESTABLISHED [ASSURED]", "CLOSE [ASSURED]"

@@ -5,10 +5,9 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Kubernetes, test/e2e/network/conntrack.go, "should be able to preserve UDP traffic …", #105657 and #125467: a client that
@@ -35,16 +34,16 @@ func TestStaleUDPEntryIsABlackHoleUntilDeleted(t *testing.T) {
 			cfg := router(tt.before)
 			cfg.Links[1].Routes = prefixes("0.0.0.0/0")
 			x := ctexp.New(t, cfg)
-			call := inject.Flow{Src: netip.AddrPortFrom(client4, 12345), Dst: service}.UDP([]byte("hostname"))
+			call := packet.Flow{Src: netip.AddrPortFrom(client4, 12345), Dst: service}.UDP([]byte("hostname"))
 
-			x.InjectBy("client", inject.Packets(call))
+			x.InjectBy("client", packet.Packets(call))
 			x.Load(tt.after)
-			x.InjectBy("client", inject.Packets(call, call))
+			x.InjectBy("client", packet.Packets(call, call))
 			x.Flush(nf.Filter{Tuple: call.Tuple()})
-			x.InjectBy("client", inject.Packets(call))
+			x.InjectBy("client", packet.Packets(call))
 
 			var got []netip.AddrPort
-			for _, f := range (observe.FrameMatch{Packet: nf.Match{Out: "server", Proto: nf.UDP}}).Select(x.Frames()) {
+			for _, f := range (packet.FrameMatch{Packet: nf.Match{Out: "server", Proto: nf.UDP}}).Select(x.Frames()) {
 				got = append(got, f.Tuple().Dst)
 			}
 			want := []netip.AddrPort{tt.first, tt.first, tt.first, endpoint(21)}

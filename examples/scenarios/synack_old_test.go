@@ -5,8 +5,9 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/ctexp/peer"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/packetdrill/conntrack_synack_old.pkt: a SYN+ACK that belongs to an earlier
@@ -15,7 +16,7 @@ import (
 // so on 6.18 if it is further below: conntrack has taken its window from the old one.)
 func TestOldSYNACKLeavesTheEntryAsItWas(t *testing.T) {
 	t.Parallel()
-	for name, old := range map[string]inject.Segment{ // numbered from the right one
+	for name, old := range map[string]peer.Segment{ // numbered from the right one
 		"a window above": {Seq: new(uint32(60000)), Ack: new(uint32(643160523))},
 		"far below":      {Seq: new(uint32(3 << 30)), Ack: new(uint32(643160523))},
 	} {
@@ -24,16 +25,16 @@ func TestOldSYNACKLeavesTheEntryAsItWas(t *testing.T) {
 			cfg := host(dropInvalid)
 			cfg.Probes = invalidProbes
 			x := ctexp.New(t, cfg)
-			server := x.TCP("tun0", inject.Flow{Src: netip.AddrPortFrom(remote4, 8080)})
+			server := x.TCP("tun0", packet.Flow{Src: netip.AddrPortFrom(remote4, 8080)})
 			server.Scale, server.Timestamps = new(uint8(0)), true
 			dialed := dialing(t, x, "tcp", server.Flow().Src)
-			server.Expect(inject.Segment{Flags: inject.FlagSYN})
+			server.Expect(peer.Segment{Flags: packet.FlagSYN})
 
-			right := inject.Segment{Flags: inject.FlagSYN | inject.FlagACK}
+			right := peer.Segment{Flags: packet.FlagSYN | packet.FlagACK}
 			old.Flags = right.Flags
-			got := x.States(server.Flow().Tuple(nf.TCP), inject.Packets(server.Packet(old), server.Packet(right)))
+			got := x.States(server.Flow().Tuple(nf.TCP), packet.Packets(server.Packet(old), server.Packet(right)))
 			write(t, dialed(), "x")
-			server.Expect(inject.Segment{Payload: []byte("x")})
+			server.Expect(peer.Segment{Payload: []byte("x")})
 
 			if diff := ctexp.Diff([]string{"SYN_SENT [UNREPLIED]", "ESTABLISHED [ASSURED]"}, got); diff != "" {
 				t.Errorf("the entry after the old SYN+ACK and after the right one (-want +got):\n%s", diff)

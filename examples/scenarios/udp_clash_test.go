@@ -6,9 +6,9 @@ import (
 	"github.com/google/nftables/expr"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/conntrack_clash.sh: of two packets of one flow of UDP that are on their way
@@ -33,24 +33,24 @@ func TestClashOfTwoInsertsOfOneFlowIsResolved(t *testing.T) {
 			x := ctexp.New(t, cfg)
 			queue := hold(t, x, nf.Forward, iif("client"))
 
-			x.InjectBy("client", inject.Packets(question.UDP([]byte("one")), question.UDP([]byte("two"))))
+			x.InjectBy("client", packet.Packets(question.UDP([]byte("one")), question.UDP([]byte("two"))))
 			held := len(x.Flows())
 			queue.release(t, 2)
 			got := x.Received()
-			var answers []inject.Packet
+			var answers []packet.Packet
 			for _, port := range ports {
 				answers = append(answers, flow(server4, port, client4, 1000).UDP([]byte("answer")))
 			}
-			x.InjectBy("server", inject.Packets(answers...))
+			x.InjectBy("server", packet.Packets(answers...))
 			got = append(got, x.Received()...)
 
 			if held != 0 {
 				t.Errorf("%d entries before the release", held)
 			}
-			forwarded, answer := inject.TTL(63), question.Reverse().UDP([]byte("answer")).With(inject.TTL(63))
-			want := []inject.Arrival{
-				{Out: "server", Packet: question.UDP([]byte("one")).With(inject.DstPort(ports[0]), forwarded)},
-				{Out: "server", Packet: question.UDP([]byte("two")).With(inject.DstPort(ports[1]), forwarded)},
+			forwarded, answer := packet.TTL(63), question.Reverse().UDP([]byte("answer")).With(packet.TTL(63))
+			want := []packet.Arrival{
+				{Out: "server", Packet: question.UDP([]byte("one")).With(packet.DstPort(ports[0]), forwarded)},
+				{Out: "server", Packet: question.UDP([]byte("two")).With(packet.DstPort(ports[1]), forwarded)},
 				{Out: "client", Packet: answer},
 				{Out: "client", Packet: answer},
 			}

@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Open vSwitch, tests/system-traffic.at, "conntrack - new connections": UDP that goes in one direction alone stays NEW,
@@ -22,9 +22,9 @@ func TestUDPInOneDirectionIsNeverEstablished(t *testing.T) {
 	asked := flow(client4, 1, server4, 2).UDP(nil)
 	answer := flow(server4, 2, client4, 1).UDP(nil)
 
-	states := x.States(asked.Tuple(), inject.Packets(asked, asked, asked))
+	states := x.States(asked.Tuple(), packet.Packets(asked, asked, asked))
 	oneWay := x.Tally().Packets
-	states = append(states, x.States(asked.Tuple(), inject.Packets(answer, asked))...)
+	states = append(states, x.States(asked.Tuple(), packet.Packets(answer, asked))...)
 
 	type result struct {
 		States         []string

@@ -5,8 +5,9 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/ctexp/peer"
 )
 
 // gVisor, pkg/tcpip/stack/conntrack_test.go, TestWindowScaling: data is held against the window that the receiver has
@@ -24,19 +25,19 @@ func TestDataIsHeldAgainstTheScaledWindow(t *testing.T) {
 			t.Parallel()
 			x := ctexp.New(t, router(table(filterAt(nf.Forward, nf.PriorityFilter, when(state(nf.StateInvalid), drop())))))
 			client := x.TCP("client", flow(client4, 5555, server4, 6666))
-			server := x.TCP("server", inject.Flow{Src: client.Flow().Dst})
+			server := x.TCP("server", packet.Flow{Src: client.Flow().Dst})
 			client.ISN, client.Scale, server.Scale, server.Window = 1000000, &tt.syn, &tt.synack, 1000
 			x.Handshake(client, server)
-			server.Send(inject.Segment{}) // the first window that is scaled
+			server.Send(peer.Segment{}) // the first window that is scaled
 			window := uint32(1000) << tt.synack
 
 			inside, above, beyond := window, 2*window-1, 2*window // where a byte begins; the first one begins at 1
 			for _, seq := range []*uint32{&inside, &above, &beyond} {
-				client.Send(inject.Segment{Seq: seq, Payload: []byte{0}})
+				client.Send(peer.Segment{Seq: seq, Payload: []byte{0}})
 			}
 
-			server.Expect(inject.Segment{Seq: &inside})
-			server.Expect(inject.Segment{Seq: &above})
+			server.Expect(peer.Segment{Seq: &inside})
+			server.Expect(peer.Segment{Seq: &above})
 			server.ExpectNothing()
 			want := []string{
 				fmt.Sprintf("%d bytes more than expected", window),

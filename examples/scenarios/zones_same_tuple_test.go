@@ -6,10 +6,9 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/nft_nat_zones.sh: a hundred clients with one and the same address and port,
@@ -49,10 +48,10 @@ table inet raw {
 	same := flow(addr("10.1.0.3"), 10000, addr("10.3.0.99"), 5201)
 
 	for i := range clients {
-		x.InjectBy(fmt.Sprint("client", i+1), inject.Packets(inject.SYN(same)))
+		x.InjectBy(fmt.Sprint("client", i+1), packet.Packets(packet.SYN(same)))
 	}
-	for _, f := range (observe.FrameMatch{Packet: nf.Match{Out: "server"}}).Select(x.Frames()) {
-		x.InjectBy("server", inject.Packets(inject.SYNACK(inject.Flow{Src: f.Tuple().Dst, Dst: f.Tuple().Src})))
+	for _, f := range (packet.FrameMatch{Packet: nf.Match{Out: "server"}}).Select(x.Frames()) {
+		x.InjectBy("server", packet.Packets(packet.SYNACK(packet.Flow{Src: f.Tuple().Dst, Dst: f.Tuple().Src})))
 	}
 
 	type result struct {
@@ -66,8 +65,8 @@ table inet raw {
 		want.Marks[uint16(i+1)] = uint32(i + 1)
 	}
 	got := result{Answers: map[string]nf.Tuple{}, Marks: map[uint16]uint32{}}
-	for _, f := range (observe.FrameMatch{TCPFlags: "S."}).Select(x.Frames()) {
-		if f.Dir == observe.Out {
+	for _, f := range (packet.FrameMatch{TCPFlags: "S."}).Select(x.Frames()) {
+		if f.Dir == packet.Out {
 			got.Answers[f.Link] = f.Tuple()
 		}
 	}

@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 func askKernelLog(b *bench) fields {
@@ -19,7 +19,7 @@ func askKernelLog(b *bench) fields {
 	if log != nil {
 		b.must(readLog(log, nil)) // what is older is not ours
 	}
-	l.inject(inject.SYNs(b.packets, web))
+	l.inject(packet.SYNs(b.packets, web))
 	t := l.tally()
 	got := append(fields{{"dropped", int(t.Dropped)}}, dice(t)...)
 	if log == nil {

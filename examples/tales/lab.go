@@ -10,16 +10,16 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // The host under test and the world, as in the article.
 var (
 	host  = netip.MustParseAddr("192.0.2.1")
 	world = netip.MustParseAddr("198.18.0.2")
-	web   = inject.Flow{Src: netip.AddrPortFrom(world, 10000), Dst: netip.AddrPortFrom(host, 80)}
+	web   = packet.Flow{Src: netip.AddrPortFrom(world, 10000), Dst: netip.AddrPortFrom(host, 80)}
 )
 
 // lab is a ctexp.Lab with the rules that a row has in it.
@@ -31,7 +31,7 @@ type lab struct {
 	spoiled bool   // loading some has failed
 }
 
-func (l *lab) inject(packets iter.Seq[inject.Packet]) {
+func (l *lab) inject(packets iter.Seq[packet.Packet]) {
 	_, err := l.Inject(l.b.ctx, packets)
 	l.b.must(err)
 }
@@ -77,7 +77,7 @@ func (l *lab) captured() int {
 	n := 0
 	for f, err := range l.Observer.Frames(l.b.ctx) {
 		l.b.must(err)
-		if f.Dir == observe.In && inject.Packet(f.Packet).Tuple().Src.Addr() == world {
+		if f.Dir == packet.In && packet.Packet(f.Packet).Tuple().Src.Addr() == world {
 			n++
 		}
 	}
@@ -89,7 +89,7 @@ func (l *lab) synacks(from time.Time) map[uint16]layers.TCP {
 	seen := map[uint16]layers.TCP{}
 	for f, err := range l.Observer.Frames(l.b.ctx) {
 		l.b.must(err)
-		if f.Dir != observe.Out || f.Time.Before(from) {
+		if f.Dir != packet.Out || f.Time.Before(from) {
 			continue
 		}
 		tcp, ok := f.Decode().Layer(layers.LayerTypeTCP).(*layers.TCP)

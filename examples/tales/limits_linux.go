@@ -4,7 +4,7 @@ import (
 	"os"
 	"strconv"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // edgesOfTheLimit is asked by the root of a virtual machine: it writes the limit, which is the whole machine's, and
@@ -21,7 +21,7 @@ func edgesOfTheLimit(b *bench) fields {
 	l := b.open(cfg)
 	bounded := b.open(cfg)
 	zero := set(0)
-	l.inject(inject.SYNs(b.packets, web))
+	l.inject(packet.SYNs(b.packets, web))
 	got := fields{{"zero_means_none", zero == nil && l.tally().Entries == b.packets}}
 	if zero != nil {
 		got = append(got, field{"zero_refused", true}) // since 6.19 (2b749f257645)
@@ -31,7 +31,7 @@ func edgesOfTheLimit(b *bench) fields {
 	l = bounded
 	l.fill(2 * b.packets) // assured: a flow of which only the SYN is known might be evicted by chance
 	b.must(set(b.packets))
-	l.inject(inject.SYNs(b.packets, web))
+	l.inject(packet.SYNs(b.packets, web))
 	t := l.tally()
 	return append(got, field{"dropped_below_count", int(t.Dropped)}, field{"evicted", int(t.Evicted + t.Collected)},
 		field{"entries_below_count", t.Entries})

@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // askUnprivileged takes the word of the child that is an ordinary user, or is asked by one.
@@ -33,7 +33,7 @@ func asOrdinaryUser(b *bench) fields {
 	cfg.Silent = true
 	l := b.open(cfg)
 	writable := l.limitWritable()
-	l.inject(inject.SYNs(b.packets, web))
+	l.inject(packet.SYNs(b.packets, web))
 	after, err := hostLimit()
 	b.must(err)
 	return fields{

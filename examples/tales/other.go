@@ -9,9 +9,9 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // Elsewhere than on Linux the claims can be listed, and none can be asked.
@@ -50,9 +50,9 @@ func (l *lab) dropAtIngress() { l.b.must(errLinux) }
 
 func errno(err error) string { return err.Error() }
 
-func (l *lab) sendRaw(inject.Packet) error { return errLinux }
+func (l *lab) sendRaw(packet.Packet) error { return errLinux }
 
-func (l *lab) sendFrame(inject.Packet) error { return errLinux }
+func (l *lab) sendFrame(packet.Packet) error { return errLinux }
 
 func (l *lab) ping() error { return errLinux }
 

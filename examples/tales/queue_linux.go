@@ -10,8 +10,8 @@ import (
 	"github.com/ti-mo/netfilter"
 	"golang.org/x/sys/unix"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // askHeld sends SYNs into a queue that lets none of them go.
@@ -29,8 +29,8 @@ func askHeld(b *bench) fields {
 	const often = 64
 	held := 0
 	i := 0
-	l.inject(func(yield func(inject.Packet) bool) {
-		for p := range inject.SYNs(b.packets, web) {
+	l.inject(func(yield func(packet.Packet) bool) {
+		for p := range packet.SYNs(b.packets, web) {
 			if i++; i%often == 0 {
 				held += q.drain(b)
 			}

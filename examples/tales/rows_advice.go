@@ -4,8 +4,8 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // What the article advises against a flood, as rules.
@@ -26,7 +26,7 @@ var adviceRows = []row{
 			untracked := rule{at: manglePrerouting, state: nf.StateUntracked}
 			l := b.open(plain(), inbound, outbound, untracked)
 			b.listen(l)
-			l.inject(inject.SYNs(b.packets, web))
+			l.inject(packet.SYNs(b.packets, web))
 			t := l.tally()
 			return fields{
 				{"synacks", len(l.synacks(time.Time{}))}, {"entries", t.Entries}, {"untracked", l.counts()[untracked]},
@@ -46,7 +46,7 @@ var adviceRows = []row{
 		ask: func(b *bench) fields {
 			l := b.full(0, inbound)
 			b.listen(l)
-			l.inject(inject.SYNs(b.packets, web))
+			l.inject(packet.SYNs(b.packets, web))
 			t := l.tally()
 			return append(fields{
 				{"synacks", len(l.synacks(time.Time{}))}, {"input", input(t)}, {"dropped", int(t.Dropped)},
@@ -67,7 +67,7 @@ var adviceRows = []row{
 				rule{at: filterInput, proto: nf.TCP, dport: 80, burst: burst, then: accept},
 				rule{at: filterInput, proto: nf.TCP, dport: 80, then: drop})
 			b.listen(l)
-			l.inject(inject.SYNs(b.packets, web))
+			l.inject(packet.SYNs(b.packets, web))
 			t := l.tally()
 			return fields{
 				{"synacks", len(l.synacks(time.Time{}))}, {"entries", t.Entries}, {"mangle", l.counts()[atMangle]},
@@ -113,13 +113,13 @@ func askSynproxy(b *bench) fields {
 		rule{at: filterInput, state: nf.StateInvalid, then: drop})
 	b.set(l, tcpLoose, "0") // else the ACK would be a flow of its own
 	b.listen(l)
-	l.inject(inject.SYNs(b.packets, web))
+	l.inject(packet.SYNs(b.packets, web))
 	t := l.tally()
 	synacks := l.synacks(time.Time{})
 	got := fields{{"synacks", len(synacks)}, {"entries", t.Entries}}
 
 	cookie := synacks[web.Src.Port()].Seq
-	l.inject(inject.Packets(web.TCP(inject.TCP{Flags: inject.FlagACK, Seq: 2, Ack: cookie + 1})))
+	l.inject(packet.Packets(web.TCP(packet.TCP{Flags: packet.FlagACK, Seq: 2, Ack: cookie + 1})))
 	// The proxy now opens the connection to the listener by itself, over the loopback link.
 	awaited := ctexp.Await(b.ctx, func() (bool, error) { return l.states() == nf.Established.String(), nil })
 	if awaited != nil {
@@ -131,7 +131,7 @@ func askSynproxy(b *bench) fields {
 func askIngress(b *bench) fields {
 	l := b.open(plain(), script...)
 	l.dropAtIngress()
-	l.inject(inject.SYNs(b.packets, web))
+	l.inject(packet.SYNs(b.packets, web))
 	t := l.tally()
 	got := fields{{"captured", l.captured()}, {"raw", l.counts()[atRaw]}, {"entries", t.Entries}}
 	if b.backend != nftables {

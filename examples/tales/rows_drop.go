@@ -3,8 +3,8 @@ package main
 import (
 	"net/netip"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // dropRows are about what becomes of an entry when the packet that made it is dropped.
@@ -28,7 +28,7 @@ var dropRows = []row{
 func askDrops(b *bench) fields {
 	atNew := rule{at: manglePrerouting, state: nf.StateNew}
 	l := b.open(plain(), atNew, rule{at: filterInput, then: drop})
-	l.inject(inject.SYNs(b.packets, web))
+	l.inject(packet.SYNs(b.packets, web))
 	t := l.tally()
 	got := fields{{"entries", t.Entries}, {"new_at_mangle", l.counts()[atNew]}, {"input", input(t)}}
 
@@ -36,7 +36,7 @@ func askDrops(b *bench) fields {
 	through.Dst = netip.AddrPortFrom(netip.MustParseAddr("203.0.113.7"), 80)
 	for _, c := range []struct {
 		name string
-		flow inject.Flow
+		flow packet.Flow
 		at   place
 	}{
 		{"entries_mangle", web, manglePrerouting},
@@ -53,7 +53,7 @@ func askDrops(b *bench) fields {
 			rules = []rule{{at: c.at, then: drop}}
 		}
 		l := b.open(cfg, rules...)
-		l.inject(inject.SYNs(b.packets, c.flow))
+		l.inject(packet.SYNs(b.packets, c.flow))
 		got = append(got, field{c.name, l.tally().Entries})
 	}
 	return got

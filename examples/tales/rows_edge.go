@@ -10,8 +10,8 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // edgeRows are about the edges of "a full table drops new flows".
@@ -30,7 +30,7 @@ var edgeRows = []row{
 			b.must(b.early.lack)
 			b.notes = append(b.notes, b.early.notes...)
 			l := b.full(0, script...)
-			l.inject(inject.SYNs(b.packets, web))
+			l.inject(packet.SYNs(b.packets, web))
 			t := l.tally()
 			return append(b.early.got,
 				field{"assured_mangle", l.counts()[atMangle]}, field{"assured_dropped", int(t.Dropped)},
@@ -111,40 +111,40 @@ func askExisting(b *bench) fields {
 	b.listen(l)
 
 	// The last free entry is for a connection.
-	l.inject(inject.Packets(inject.SYN(web)))
+	l.inject(packet.Packets(packet.SYN(web)))
 	synack, ok := l.synacks(time.Time{})[web.Src.Port()]
 	if !ok {
 		b.must(errors.New("the listener did not answer a SYN"))
 	}
-	l.inject(inject.Packets(web.TCP(inject.TCP{Flags: inject.FlagACK, Seq: 2, Ack: synack.Seq + 1})))
+	l.inject(packet.Packets(web.TCP(packet.TCP{Flags: packet.FlagACK, Seq: 2, Ack: synack.Seq + 1})))
 
 	fresh := web.Nth(1000)
 	before := l.counts()
-	class := func(p inject.Packet) string {
-		l.inject(inject.Packets(p))
+	class := func(p packet.Packet) string {
+		l.inject(packet.Packets(p))
 		after := l.counts()
 		name := classAt(before, after, classes)
 		before = after
 		return name
 	}
 	got := fields{
-		{"data_on_existing", class(web.TCP(inject.TCP{
-			Flags: inject.FlagPSH | inject.FlagACK, Seq: 2, Ack: synack.Seq + 1, Payload: []byte("x"),
+		{"data_on_existing", class(web.TCP(packet.TCP{
+			Flags: packet.FlagPSH | packet.FlagACK, Seq: 2, Ack: synack.Seq + 1, Payload: []byte("x"),
 		}))},
-		{"icmp_error_for_existing", class(tooBig(web.Reverse().TCP(inject.TCP{
-			Flags: inject.FlagACK, Seq: synack.Seq + 1, Ack: 3,
+		{"icmp_error_for_existing", class(tooBig(web.Reverse().TCP(packet.TCP{
+			Flags: packet.FlagACK, Seq: synack.Seq + 1, Ack: 3,
 		})))},
-		{"new_syn", class(inject.SYN(fresh))},
+		{"new_syn", class(packet.SYN(fresh))},
 	}
 	t := l.tally()
 	return append(append(got, field{"dropped", int(t.Dropped)}), dice(t)...)
 }
 
 // tooBig is what a router on the way says about a packet of the host: that it had to be fragmented.
-func tooBig(p inject.Packet) inject.Packet {
+func tooBig(p packet.Packet) packet.Packet {
 	router := netip.MustParseAddr("198.18.0.1")
 	const quoted = 28
-	out, err := inject.Build(
+	out, err := packet.Build(
 		&layers.IPv4{TTL: 64, SrcIP: router.AsSlice(), DstIP: host.AsSlice()},
 		&layers.ICMPv4{
 			TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeFragmentationNeeded),

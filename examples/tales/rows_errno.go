@@ -4,7 +4,7 @@ import (
 	"net"
 	"net/netip"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // errnoRows are about what programs see of a full table.
@@ -31,7 +31,7 @@ var errnoRows = []row{
 			l := b.open(plain(), rule{at: filterOutput, then: drop})
 			return fields{
 				{"udp", errno(l.sendUDP("53"))}, {"icmp", errno(l.ping())},
-				{"raw", errno(l.sendRaw(inject.SYN(fromHost)))},
+				{"raw", errno(l.sendRaw(packet.SYN(fromHost)))},
 			}
 		},
 		expect: func(q question) expectations {
@@ -48,8 +48,8 @@ var errnoRows = []row{
 		ask: func(b *bench) fields {
 			l := b.full(0)
 			got := fields{
-				{"raw_socket", errno(l.sendRaw(inject.SYN(web)))}, {"icmp", errno(l.ping())},
-				{"packet_socket", errno(l.sendFrame(inject.SYN(fromHost)))},
+				{"raw_socket", errno(l.sendRaw(packet.SYN(web)))}, {"icmp", errno(l.ping())},
+				{"packet_socket", errno(l.sendFrame(packet.SYN(fromHost)))},
 			}
 			return append(got, dice(l.tally())...)
 		},
@@ -60,7 +60,7 @@ var errnoRows = []row{
 }
 
 // fromHost is a flow that the host itself begins.
-var fromHost = inject.Flow{Src: netip.AddrPortFrom(host, 20000), Dst: netip.AddrPortFrom(world, 80)}
+var fromHost = packet.Flow{Src: netip.AddrPortFrom(host, 20000), Dst: netip.AddrPortFrom(world, 80)}
 
 // sendUDP sends a datagram to a port of the world by a socket that is not connected.
 func (l *lab) sendUDP(port string) error {
@@ -81,7 +81,7 @@ func askUDP(b *bench) fields {
 	_, err = known.Write([]byte("X"))
 	b.must(err)
 	local := netip.MustParseAddrPort(known.LocalAddr().String())
-	l.inject(inject.Packets(inject.Flow{Src: netip.AddrPortFrom(world, 1053), Dst: local}.UDP([]byte("Y"))))
+	l.inject(packet.Packets(packet.Flow{Src: netip.AddrPortFrom(world, 1053), Dst: local}.UDP([]byte("Y"))))
 
 	fresh, err := l.Env.Dial(b.ctx, "udp4", world.String()+":53")
 	b.must(err)

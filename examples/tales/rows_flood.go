@@ -4,8 +4,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // floodRows are about a SYN flood at a port where somebody listens.
@@ -40,7 +40,7 @@ func askFlood(b *bench) fields {
 		l.Observer.Drain() // a frame that the kernel does not stamp yet counts as old as the last reading
 		b.must(l.Env.SetSysctl(syncookies, strconv.Itoa(cookies)))
 		listener := b.listen(l)
-		l.inject(inject.SYNs(b.packets, web))
+		l.inject(packet.SYNs(b.packets, web))
 		t := l.tally().Sub(before)
 		entries = append(entries, t.Entries)
 		dropped = append(dropped, int(t.Dropped))

@@ -6,8 +6,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 const tcpLoose = "net.netfilter.nf_conntrack_tcp_loose"
@@ -22,7 +22,7 @@ var modeRows = []row{
 		why:     "it may belong to a connection from before conntrack was on",
 		ask: func(b *bench) fields {
 			l := b.open(plain(), script...)
-			l.inject(inject.ACKs(b.packets, web))
+			l.inject(packet.ACKs(b.packets, web))
 			t := l.tally()
 			return fields{{"entries", t.Entries}, {"mangle", l.counts()[atMangle]}, {"state", l.states()}}
 		},
@@ -50,7 +50,7 @@ var modeRows = []row{
 			atInvalid := rule{at: manglePrerouting, state: nf.StateInvalid}
 			l := b.open(plain(), append(script[:len(script):len(script)], atInvalid)...)
 			b.set(l, tcpLoose, "0")
-			l.inject(inject.ACKs(b.packets, web))
+			l.inject(packet.ACKs(b.packets, web))
 			t, c := l.tally(), l.counts()
 			return fields{
 				{"entries", t.Entries}, {"raw", c[atRaw]}, {"mangle", c[atMangle]}, {"invalid", int(t.Invalid)},
@@ -91,7 +91,7 @@ var modeRows = []row{
 }
 
 func ackIntoFull(b *bench, l *lab) fields {
-	l.inject(inject.ACKs(b.packets, web))
+	l.inject(packet.ACKs(b.packets, web))
 	t, c := l.tally(), l.counts()
 	return append(fields{
 		{"entries", t.Entries}, {"raw", c[atRaw]}, {"mangle", c[atMangle]}, {"dropped", int(t.Dropped)},

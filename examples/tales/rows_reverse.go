@@ -1,8 +1,8 @@
 package main
 
 import (
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // reverseRows are about what the host's own answers do to the table.
@@ -15,9 +15,9 @@ var reverseRows = []row{
 		why:     "the RST to a SYN that nobody waits for destroys the entry at once",
 		ask: func(b *bench) fields {
 			silent := b.open(plain(), script...)
-			silent.inject(inject.SYNs(b.packets, web))
+			silent.inject(packet.SYNs(b.packets, web))
 			answering := b.openConfirmed(atRaw, atMangle)
-			answering.inject(inject.SYNs(b.packets, web))
+			answering.inject(packet.SYNs(b.packets, web))
 			t := answering.tally()
 			return fields{
 				{"entries_with_drop", silent.tally().Entries}, {"entries_without", t.Entries},
@@ -40,7 +40,7 @@ var reverseRows = []row{
 			var entries []int
 			for _, r := range []rule{late, noAnswers} {
 				l := b.open(plain(), atRaw, r)
-				l.inject(inject.SYNs(b.packets, web))
+				l.inject(packet.SYNs(b.packets, web))
 				entries = append(entries, l.tally().Entries)
 			}
 			return fields{{"entries_filter_drop", entries[0]}, {"entries_raw_drop", entries[1]}}

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // ruleRows are about counting with rules.
@@ -16,7 +16,7 @@ var ruleRows = []row{
 		why:     "what the rule counted arrived at the input hook behind it",
 		ask: func(b *bench) fields {
 			l := b.open(plain(), atMangle)
-			l.inject(inject.SYNs(b.packets, web))
+			l.inject(packet.SYNs(b.packets, web))
 			t := l.tally()
 			return fields{{"rule_packets", l.counts()[atMangle]}, {"input", input(t)}}
 		},
@@ -53,11 +53,11 @@ func askPolicies(b *bench) fields {
 	b.must(l.unload()) // now the chain is there, and empty
 	l.rules = nil
 
-	l.inject(inject.SYNs(b.packets, web))
+	l.inject(packet.SYNs(b.packets, web))
 	empty := l.policy(filterInput)
 	l.load(atInput)
 	before := l.policy(filterInput)
-	l.inject(inject.SYNs(b.packets, web))
+	l.inject(packet.SYNs(b.packets, web))
 	got := fields{{"empty_chain", empty}, {"with_rule", l.policy(filterInput) - before}}
 	if b.backend == iptablesLegacy {
 		b.note("once the table exists the policies of its chains count, with rules and without")
@@ -66,6 +66,6 @@ func askPolicies(b *bench) fields {
 	b.note("rules make no difference: the policy has a counter once it was set, even to what it is")
 	b.must(netnsenv.IPTables(netnsenv.IPTablesNFT, "-P INPUT ACCEPT").Load(b.ctx, l.Env))
 	before = l.policy(filterInput)
-	l.inject(inject.SYNs(b.packets, web))
+	l.inject(packet.SYNs(b.packets, web))
 	return append(got, field{"policy_set", l.policy(filterInput) - before})
 }

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"io/fs"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // The ids that the order of asking, and what is prepared outside, go by.
@@ -38,7 +38,7 @@ var tableRows = []row{
 		why:     "the article's script as it is, its rules set by other hands",
 		ask: func(b *bench) fields {
 			l := b.open(plain(), script...)
-			l.inject(inject.SYNs(b.packets, web))
+			l.inject(packet.SYNs(b.packets, web))
 			t, c := l.tally(), l.counts()
 			return fields{{"captured", l.captured()}, {"entries", t.Entries}, {"raw", c[atRaw]}, {"mangle", c[atMangle]}}
 		},
@@ -55,7 +55,7 @@ var tableRows = []row{
 		full:    true,
 		ask: func(b *bench) fields {
 			l := b.full(b.free, script...)
-			l.inject(inject.SYNs(b.packets, web))
+			l.inject(packet.SYNs(b.packets, web))
 			t, c := l.tally(), l.counts()
 			return append(fields{
 				{"captured", l.captured()}, {"raw", c[atRaw]}, {"mangle", c[atMangle]},
@@ -91,10 +91,10 @@ var tableRows = []row{
 			cfg := plain()
 			cfg.Conntrack = netnsenv.Off
 			l := b.open(cfg, atMangle, noAnswers)
-			l.inject(inject.SYNs(b.packets, web))
+			l.inject(packet.SYNs(b.packets, web))
 			without := l.tally()
 			l.load(atRaw)
-			l.inject(inject.SYNs(b.packets, web))
+			l.inject(packet.SYNs(b.packets, web))
 			return fields{{"without_rule", without.Entries}, {"with_rule", l.tally().Entries}}
 		},
 		expect: func(q question) expectations {
@@ -120,8 +120,8 @@ var tableRows = []row{
 
 func askPerNamespace(b *bench) fields {
 	a, other := b.full(b.free, script...), b.full(b.free, script...)
-	a.inject(inject.SYNs(b.packets, web))
-	other.inject(inject.SYNs(b.packets, web))
+	a.inject(packet.SYNs(b.packets, web))
+	other.inject(packet.SYNs(b.packets, web))
 	ta, tb := a.tally(), other.tally()
 	return append(fields{
 		{"entries_a", ta.Entries}, {"entries_b", tb.Entries},

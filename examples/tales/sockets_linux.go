@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // errno is how a system call ended: "ok", or the name of its error.
@@ -25,19 +25,19 @@ func errno(err error) string {
 }
 
 // sendRaw sends a packet with its IP header by a socket of IPPROTO_RAW.
-func (l *lab) sendRaw(p inject.Packet) error {
+func (l *lab) sendRaw(p packet.Packet) error {
 	return l.sendBy(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW, p, &unix.SockaddrInet4{Addr: p.Tuple().Dst.Addr().As4()})
 }
 
 // ping sends an echo request from the host to the world by a socket of ICMP.
 func (l *lab) ping() error {
-	p := inject.Echo(host, world, 1, 1, nil)
+	p := packet.Echo(host, world, 1, 1, nil)
 	const header = 20
 	return l.sendBy(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP, p[header:], &unix.SockaddrInet4{Addr: world.As4()})
 }
 
 // sendFrame sends a packet out of the first link by a packet socket, below all of netfilter.
-func (l *lab) sendFrame(p inject.Packet) error {
+func (l *lab) sendFrame(p packet.Packet) error {
 	var index int
 	l.b.must(l.Env.Do(func() error {
 		link, err := net.InterfaceByName(l.Env.Links()[0].Name())

@@ -3,9 +3,9 @@ package main
 import (
 	"errors"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // mostFillings bounds how often the table is filled again where the garbage collector has emptied it.
@@ -38,7 +38,7 @@ func floodUnreplied(b *bench) (got fields, ok bool) {
 	}
 	b.must(err)
 	defer l.Close() // its memory is not small
-	l.inject(inject.SYNs(b.packets, web))
+	l.inject(packet.SYNs(b.packets, web))
 	t := l.tally()
 	// In a full table each of them has either found nothing to evict, or evicted at least one entry.
 	if int(t.Evicted+t.Dropped) < b.packets {

@@ -4,8 +4,8 @@ import (
 	"net"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/examples/tales/internal/xdp"
 )
 
@@ -27,7 +27,7 @@ func dropByXDP(b *bench) fields {
 	b.atEnd(d.Close)
 
 	// Not by Inject, which waits until the packets have come to the ingress hook: XDP is before it.
-	for p := range inject.SYNs(b.packets, web) {
+	for p := range packet.SYNs(b.packets, web) {
 		_, err := link.Write(p)
 		b.must(err)
 	}

@@ -12,9 +12,9 @@ import (
 	"os"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 func main() {
@@ -28,7 +28,7 @@ func main() {
 }
 
 func run(ctx context.Context, file string, args []string) error {
-	packet, host, err := parse(args)
+	pkt, host, err := parse(args)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func run(ctx context.Context, file string, args []string) error {
 		return err
 	}
 	defer lab.Close()
-	if _, err := lab.Inject(ctx, inject.Packets(packet)); err != nil {
+	if _, err := lab.Inject(ctx, packet.Packets(pkt)); err != nil {
 		return err
 	}
 	tally, err := lab.Observer.Tally(ctx)
@@ -64,12 +64,12 @@ func run(ctx context.Context, file string, args []string) error {
 	if tally.Packets[behind.Name] == 1 {
 		verdict = "would pass"
 	}
-	fmt.Printf("%v\n%s\n%s\n", packet, verdict, lab.Report(ctx))
+	fmt.Printf("%v\n%s\n%s\n", pkt, verdict, lab.Report(ctx))
 	return nil
 }
 
 // parse turns the arguments into a packet and the address of the host that it goes to.
-func parse(args []string) (inject.Packet, netip.Addr, error) {
+func parse(args []string) (packet.Packet, netip.Addr, error) {
 	if len(args) != 3 {
 		return nil, netip.Addr{}, fmt.Errorf("want three arguments: tcp or udp, source and destination")
 	}
@@ -84,10 +84,10 @@ func parse(args []string) (inject.Packet, netip.Addr, error) {
 	if nf.FamilyOf(src.Addr()) != nf.FamilyOf(dst.Addr()) {
 		return nil, netip.Addr{}, fmt.Errorf("source and destination are of different families")
 	}
-	flow := inject.Flow{Src: src, Dst: dst}
+	flow := packet.Flow{Src: src, Dst: dst}
 	switch args[0] {
 	case "tcp":
-		return inject.SYN(flow), dst.Addr(), nil
+		return packet.SYN(flow), dst.Addr(), nil
 	case "udp":
 		return flow.UDP(nil), dst.Addr(), nil
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 func TestMain(m *testing.M) { ctexp.Main(m) }
@@ -27,7 +27,7 @@ func TestArgumentsBecomeAPacket(t *testing.T) {
 	}
 }
 
-func said(p inject.Packet, err error) string {
+func said(p packet.Packet, err error) string {
 	if err != nil {
 		return err.Error()
 	}

@@ -6,32 +6,32 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 const many = 100_000
 
 // flow returns one of many flows, half of them from one address.
-func flow(i int) inject.Flow {
+func flow(i int) packet.Flow {
 	addresses := [...]string{"198.18.0.2", "198.18.0.3"}
-	return inject.Flow{
+	return packet.Flow{
 		Src: netip.AddrPortFrom(netip.MustParseAddr(addresses[i%2]), uint16(1024+i/2)),
 		Dst: netip.MustParseAddrPort("192.0.2.1:80"),
 	}
 }
 
-func syns(yield func(inject.Packet) bool) {
+func syns(yield func(packet.Packet) bool) {
 	for i := range many {
-		if !yield(inject.SYN(flow(i))) {
+		if !yield(packet.SYN(flow(i))) {
 			return
 		}
 	}
@@ -135,8 +135,8 @@ func TestEventsOfManyPackets(t *testing.T) {
 }
 
 // every calls f after every n packets.
-func every(n int, packets iter.Seq[inject.Packet], f func()) iter.Seq[inject.Packet] {
-	return func(yield func(inject.Packet) bool) {
+func every(n int, packets iter.Seq[packet.Packet], f func()) iter.Seq[packet.Packet] {
+	return func(yield func(packet.Packet) bool) {
 		i := 0
 		for p := range packets {
 			if !yield(p) {

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
@@ -48,7 +48,7 @@ func TestAdjustedChecksumsAreRight(t *testing.T) {
 
 func TestHeaderSums(t *testing.T) {
 	t.Parallel()
-	p := []byte(inject.SYN(web).With(inject.IPOptions(inject.RouterAlert())))
+	p := []byte(packet.SYN(web).With(packet.IPOptions(packet.RouterAlert())))
 	right := binary.BigEndian.Uint16(p[header.HeaderSumAt:])
 	wrong := set(p, header.HeaderSumAt, 1, 2)
 	if !header.IsHeaderSumRight(p) || header.IsHeaderSumRight(wrong) || header.HeaderSum(wrong) != right || header.HeaderSum(p) != right {
@@ -66,11 +66,11 @@ func TestHeaderSums(t *testing.T) {
 // What gopacket writes into the packets of inject, or what their RFC has as an example, is right.
 func TestTransportSums(t *testing.T) {
 	t.Parallel()
-	for _, f := range []inject.Flow{web, web6} {
-		for _, p := range []inject.Packet{
-			inject.SYN(f), f.UDP([]byte("odd")), inject.Echo(f.Src.Addr(), f.Dst.Addr(), 1, 2, []byte("hello")),
-			f.SCTP(0, inject.SCTPInit(1, 100)), f.UDPLite(8, []byte("hello")), f.DCCP(inject.DCCP{Service: 1}),
-			f.GRE(inject.GRE{Checksum: true, Payload: inject.SYN(f)}),
+	for _, f := range []packet.Flow{web, web6} {
+		for _, p := range []packet.Packet{
+			packet.SYN(f), f.UDP([]byte("odd")), packet.Echo(f.Src.Addr(), f.Dst.Addr(), 1, 2, []byte("hello")),
+			f.SCTP(0, packet.SCTPInit(1, 100)), f.UDPLite(8, []byte("hello")), f.DCCP(packet.DCCP{Service: 1}),
+			f.GRE(packet.GRE{Checksum: true, Payload: packet.SYN(f)}),
 		} {
 			v := header.Parse(p)
 			l4 := v.Body(p)

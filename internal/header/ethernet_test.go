@@ -6,16 +6,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 func TestFramesAreReadBehindTheirTags(t *testing.T) {
 	t.Parallel()
 	mac := nf.MAC{2, 0, 0, 0, 0, 1}
-	plain := inject.SYN(web).Frame(mac, mac)
-	twice := set(inject.SYN(web6).Frame(mac, mac).VLAN(9).VLAN(5), 12, 0x88, 0xa8, 0xe0)
+	plain := packet.SYN(web).Frame(mac, mac)
+	twice := set(packet.SYN(web6).Frame(mac, mac).VLAN(9).VLAN(5), 12, 0x88, 0xa8, 0xe0)
 	old := set(plain.VLAN(5), 12, 0x91, 0x00)
 	got, want := map[string]string{}, map[string]string{}
 	for _, c := range []struct {
@@ -49,7 +49,7 @@ func TestFramesAreReadBehindTheirTags(t *testing.T) {
 // What is found lies in the frame, and each tag in front of the payload is counted.
 func FuzzParseFrame(f *testing.F) {
 	mac := nf.MAC{2, 0, 0, 0, 0, 1}
-	for _, frame := range []inject.Frame{inject.SYN(web).Frame(mac, mac), inject.SYN(web6).Frame(mac, mac).VLAN(9).VLAN(5)} {
+	for _, frame := range []packet.Frame{packet.SYN(web).Frame(mac, mac), packet.SYN(web6).Frame(mac, mac).VLAN(9).VLAN(5)} {
 		for n := range len(frame) + 1 {
 			f.Add([]byte(frame[:n]))
 		}

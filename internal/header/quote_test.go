@@ -7,8 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
-	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
@@ -34,27 +33,27 @@ func TestErrorsAndRedirectsQuote(t *testing.T) {
 
 func TestQuotedIsWhatIsThereOfThePacket(t *testing.T) {
 	t.Parallel()
-	syn, syn6 := inject.SYN(web), inject.SYN(web6)
-	unreachable := inject.Unreachable(web.Dst.Addr(), 1, syn)
-	redirect := inject.Redirect(netip.MustParseAddr("fe80::1"), netip.MustParseAddr("fe80::2"), syn6)
+	syn, syn6 := packet.SYN(web), packet.SYN(web6)
+	unreachable := packet.Unreachable(web.Dst.Addr(), 1, syn)
+	redirect := packet.Redirect(netip.MustParseAddr("fe80::1"), netip.MustParseAddr("fe80::2"), syn6)
 	quoted6 := syn6[:len(syn6)&^7]
-	for name, c := range map[string]struct{ packet, want inject.Packet }{
+	for name, c := range map[string]struct{ packet, want packet.Packet }{
 		"unreachable":           {unreachable, syn},
 		"with a trailer":        {append(slices.Clone(unreachable), "trailer"...), syn},
 		"cut":                   {unreachable[:50], syn[:22]},
-		"its header alone":      {unreachable[:28], inject.Packet{}},
+		"its header alone":      {unreachable[:28], packet.Packet{}},
 		"its header cut":        {unreachable[:27], nil},
-		"behind extensions":     {inject.TimeExceeded(web6.Dst.Addr(), syn6).With(inject.HopByHop()), syn6},
+		"behind extensions":     {packet.TimeExceeded(web6.Dst.Addr(), syn6).With(packet.HopByHop()), syn6},
 		"redirect":              {redirect, quoted6},
 		"redirect, cut":         {redirect[:100], quoted6[:12]},
 		"redirect, another one": {set(redirect, 80, 2), nil},
 		"redirect, none":        {redirect[:80], nil},
 		"redirect, no length":   {set(redirect, 81, 0), nil},
 		"redirect, one before": {
-			redirect.With(inject.Payload(slices.Concat(redirect[48:80], []byte{2, 1, 0, 0, 0, 0, 0, 0}, redirect[80:]))), quoted6,
+			redirect.With(packet.Payload(slices.Concat(redirect[48:80], []byte{2, 1, 0, 0, 0, 0, 0, 0}, redirect[80:]))), quoted6,
 		},
 		"a fragment": {unreachable.Fragment(8, 40, false), nil},
-		"echo":       {inject.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, syn), nil},
+		"echo":       {packet.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, syn), nil},
 		"TCP":        {syn, nil},
 		"nothing":    {nil, nil},
 	} {
@@ -67,29 +66,29 @@ func TestQuotedIsWhatIsThereOfThePacket(t *testing.T) {
 // Whoever asks what an ICMP message is about gets the same answer.
 func TestQuotedPacketIsTheSameForEveryReader(t *testing.T) {
 	t.Parallel()
-	reserved := inject.PacketTooBig(web6.Dst.Addr(), 1280, inject.SYN(web6)).With(inject.ICMPType(100, 0)) // RFC 4443, 2.1
-	m := inject.Remap{Addrs: map[netip.Prefix]netip.Prefix{
+	reserved := packet.PacketTooBig(web6.Dst.Addr(), 1280, packet.SYN(web6)).With(packet.ICMPType(100, 0)) // RFC 4443, 2.1
+	m := packet.Remap{Addrs: map[netip.Prefix]netip.Prefix{
 		netip.MustParsePrefix("2001:db8::/32"): netip.MustParsePrefix("2001:db9::/32"),
 		netip.MustParsePrefix("198.18.0.0/15"): netip.MustParsePrefix("10.2.0.0/15"),
 	}}
-	for name, p := range map[string]inject.Packet{
-		"redirect":         inject.Redirect(netip.MustParseAddr("fe80::1"), netip.MustParseAddr("fe80::2"), inject.SYN(web6)),
+	for name, p := range map[string]packet.Packet{
+		"redirect":         packet.Redirect(netip.MustParseAddr("fe80::1"), netip.MustParseAddr("fe80::2"), packet.SYN(web6)),
 		"type 100":         reserved,
-		"redirect of IPv4": inject.Redirect(web.Dst.Addr(), netip.MustParseAddr("192.0.2.9"), inject.SYN(web)),
-		"too big":          inject.PacketTooBig(web6.Dst.Addr(), 1280, inject.SYN(web6)),
+		"redirect of IPv4": packet.Redirect(web.Dst.Addr(), netip.MustParseAddr("192.0.2.9"), packet.SYN(web)),
+		"too big":          packet.PacketTooBig(web6.Dst.Addr(), 1280, packet.SYN(web6)),
 	} {
 		about := p.Quoted().Tuple()
 		if about.Src != web.Src && about.Src != web6.Src {
 			t.Errorf("%s: Quoted: %v", name, about)
 		}
-		if got := (observe.Frame{EtherType: header.EtherTypeOf(p), Packet: p}).About(); got != about {
+		if got := (packet.Record{EtherType: header.EtherTypeOf(p), Packet: p}).About(); got != about {
 			t.Errorf("%s: About: %v, Quoted: %v", name, got, about)
 		}
 		remapped := m.Apply(p)
 		if to, from := remapped.Tuple().Dst.Addr(), remapped.Quoted().Tuple().Src.Addr(); to != from || to == p.Tuple().Dst.Addr() {
 			t.Errorf("%s, remapped: it goes to %v, about a packet from %v", name, to, from)
 		}
-		if f := remapped.Fields(); !slices.Contains(f, inject.Field{Name: "checksum", Value: "right"}) {
+		if f := remapped.Fields(); !slices.Contains(f, packet.Field{Name: "checksum", Value: "right"}) {
 			t.Errorf("%s, remapped: %v", name, f)
 		}
 	}

@@ -13,33 +13,32 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
 // seeds are packets of each kind that has another way to its transport header.
-func seeds() []inject.Packet {
+func seeds() []packet.Packet {
 	src, dst, src6, dst6 := web.Src.Addr(), web.Dst.Addr(), web6.Src.Addr(), web6.Dst.Addr()
-	all := []inject.Packet{
-		inject.SYN(web), inject.SYN(web6), web.UDP([]byte("hello")), web6.UDP([]byte("hello")),
-		inject.Echo(src, dst, 7, 1, []byte("x")), inject.Echo(src6, dst6, 7, 1, []byte("x")),
-		inject.SYN(web).With(inject.IPOptions(inject.RouterAlert())),
-		inject.SYN(web6).With(inject.HopByHop(), inject.DestinationOptions(), inject.AH(1, 2, make([]byte, 12)...)),
-		inject.SYN(web6).With(inject.Routing(4, 0, append(make([]byte, 4), dst6.AsSlice()...)...)),
-		inject.Unreachable(dst, 3, inject.SYN(web)), inject.PacketTooBig(dst6, 1280, inject.SYN(web6)),
-		inject.Redirect(netip.MustParseAddr("fe80::1"), netip.MustParseAddr("fe80::2"), inject.SYN(web6)),
-		inject.Unreachable(dst, 3, inject.Unreachable(src, 3, inject.SYN(web))),
-		web.GRE(inject.GRE{Payload: inject.SYN(web)}), web.SCTP(0, inject.SCTPInit(1, 1)),
+	all := []packet.Packet{
+		packet.SYN(web), packet.SYN(web6), web.UDP([]byte("hello")), web6.UDP([]byte("hello")),
+		packet.Echo(src, dst, 7, 1, []byte("x")), packet.Echo(src6, dst6, 7, 1, []byte("x")),
+		packet.SYN(web).With(packet.IPOptions(packet.RouterAlert())),
+		packet.SYN(web6).With(packet.HopByHop(), packet.DestinationOptions(), packet.AH(1, 2, make([]byte, 12)...)),
+		packet.SYN(web6).With(packet.Routing(4, 0, append(make([]byte, 4), dst6.AsSlice()...)...)),
+		packet.Unreachable(dst, 3, packet.SYN(web)), packet.PacketTooBig(dst6, 1280, packet.SYN(web6)),
+		packet.Redirect(netip.MustParseAddr("fe80::1"), netip.MustParseAddr("fe80::2"), packet.SYN(web6)),
+		packet.Unreachable(dst, 3, packet.Unreachable(src, 3, packet.SYN(web))),
+		web.GRE(packet.GRE{Payload: packet.SYN(web)}), web.SCTP(0, packet.SCTPInit(1, 1)),
 	}
 	all = append(all, web6.UDP(make([]byte, 300)).Fragments(200)...)
 	return append(all, web.UDP(make([]byte, 300)).Fragments(200)...)
 }
 
 // mutate returns a packet like a seed, of which some bytes of the headers are others and which may be cut.
-func mutate(r *rand.Rand, seeds []inject.Packet) inject.Packet {
+func mutate(r *rand.Rand, seeds []packet.Packet) packet.Packet {
 	p := slices.Clone(seeds[r.IntN(len(seeds))])
 	for range r.IntN(4) {
 		p[r.IntN(min(len(p), 96))] = byte(r.UintN(256))
@@ -88,9 +87,9 @@ func FuzzView(f *testing.F) {
 }
 
 // agree reports whether all who read p read the same.
-func agree(t *testing.T, p inject.Packet) bool {
+func agree(t *testing.T, p packet.Packet) bool {
 	ok := true
-	for _, check := range []func(inject.Packet, header.View) string{
+	for _, check := range []func(packet.Packet, header.View) string{
 		consistent, asTuple, asQuoted, asChanged, asRemapped, asLine, asGopacket,
 	} {
 		if text := check(p, header.Parse(p)); text != "" {
@@ -102,7 +101,7 @@ func agree(t *testing.T, p inject.Packet) bool {
 }
 
 // consistent checks the View by itself.
-func consistent(p inject.Packet, v header.View) string {
+func consistent(p packet.Packet, v header.View) string {
 	at := v.Header
 	for e := range v.Extensions(p) {
 		if e.At != at || e.Length < 8 {
@@ -126,7 +125,7 @@ func consistent(p inject.Packet, v header.View) string {
 }
 
 // asTuple compares with nf.TupleOf.
-func asTuple(p inject.Packet, v header.View) string {
+func asTuple(p packet.Packet, v header.View) string {
 	got, ok := nf.TupleOf(p)
 	want := nf.Tuple{}
 	if v.HasHeader() {
@@ -140,20 +139,20 @@ func asTuple(p inject.Packet, v header.View) string {
 }
 
 // asQuoted compares Packet.Quoted and Frame.About with the View.
-func asQuoted(p inject.Packet, v header.View) string {
+func asQuoted(p packet.Packet, v header.View) string {
 	want := v.Quoted(p)
 	if !bytes.Equal(p.Quoted(), want) {
 		return fmt.Sprintf("Packet.Quoted: %x, the View has %x", []byte(p.Quoted()), want)
 	}
 	about, _ := nf.TupleOf(want)
-	if got := (observe.Frame{EtherType: header.EtherTypeOf(p), Packet: p}).About(); got != about {
+	if got := (packet.Record{EtherType: header.EtherTypeOf(p), Packet: p}).About(); got != about {
 		return fmt.Sprintf("Frame.About: %v, the View has %v", got, about)
 	}
 	return ""
 }
 
 // portsOf returns the ports of a packet if it has any.
-func portsOf(p inject.Packet, v header.View) (src, dst uint16, ok bool) {
+func portsOf(p packet.Packet, v header.View) (src, dst uint16, ok bool) {
 	l4 := v.Body(p)
 	if !nf.Proto(v.Proto).HasPorts() || len(l4) < 4 {
 		return 0, 0, false
@@ -163,7 +162,7 @@ func portsOf(p inject.Packet, v header.View) (src, dst uint16, ok bool) {
 
 // asChanged has With change a port. It takes packets whose header length is wrong, too, and sees behind the end if the length
 // is all that is wrong.
-func asChanged(p inject.Packet, v header.View) (text string) {
+func asChanged(p packet.Packet, v header.View) (text string) {
 	defer func() {
 		if r := recover(); r != nil && v.HasAddrs() {
 			text = fmt.Sprint("With: ", r)
@@ -179,7 +178,7 @@ func asChanged(p inject.Packet, v header.View) (text string) {
 		}
 		return ""
 	}
-	changed := p.With(inject.DstPort(dst ^ 1))
+	changed := p.With(packet.DstPort(dst ^ 1))
 	if _, got, ok := portsOf(changed, header.Parse(changed)); !ok || got != dst^1 || len(changed) != len(p) {
 		return fmt.Sprintf("With another port: %x", []byte(changed))
 	}
@@ -187,15 +186,15 @@ func asChanged(p inject.Packet, v header.View) (text string) {
 }
 
 // changes reports whether With can change a port of p.
-func changes(p inject.Packet) (ok bool) {
+func changes(p packet.Packet) (ok bool) {
 	defer func() { ok = recover() == nil }()
-	p.With(inject.DstPort(1))
+	p.With(packet.DstPort(1))
 	return true
 }
 
 // swap maps each address to the one with another first bit, and each of the ports.
-func swap(ports ...uint16) inject.Remap {
-	m := inject.Remap{Addrs: map[netip.Prefix]netip.Prefix{}, Ports: map[uint16]uint16{}}
+func swap(ports ...uint16) packet.Remap {
+	m := packet.Remap{Addrs: map[netip.Prefix]netip.Prefix{}, Ports: map[uint16]uint16{}}
 	for _, halves := range [][2]string{{"0.0.0.0/1", "128.0.0.0/1"}, {"::/1", "8000::/1"}} {
 		low, high := netip.MustParsePrefix(halves[0]), netip.MustParsePrefix(halves[1])
 		m.Addrs[low], m.Addrs[high] = high, low
@@ -217,7 +216,7 @@ func swapped(a netip.Addr) netip.Addr {
 }
 
 // asRemapped compares what a Remap changes with what the View has: in the packet, and in the one that it quotes.
-func asRemapped(p inject.Packet, v header.View) string {
+func asRemapped(p packet.Packet, v header.View) string {
 	src, _, hasPorts := portsOf(p, v)
 	got := swap(src).Apply(p)
 	if !v.HasHeader() {
@@ -240,7 +239,7 @@ func asRemapped(p inject.Packet, v header.View) string {
 }
 
 // asLine compares the line with the View: its addresses and ports, and whether it has a quoted packet.
-func asLine(p inject.Packet, v header.View) string {
+func asLine(p packet.Packet, v header.View) string {
 	line := pktline.Format(p)
 	if !v.HasAddrs() {
 		if strings.Contains(line, " > ") {
@@ -265,7 +264,7 @@ func asLine(p inject.Packet, v header.View) string {
 
 // asGopacket compares with what gopacket decodes reliably: the IPv4 header, and the extension headers of IPv6 up to the first
 // that it does not know.
-func asGopacket(p inject.Packet, v header.View) string {
+func asGopacket(p packet.Packet, v header.View) string {
 	if v.Version == 4 {
 		return asGopacket4(p, v)
 	}
@@ -311,7 +310,7 @@ func asGopacket(p inject.Packet, v header.View) string {
 	return extensionsAgree(p, v, got)
 }
 
-func extensionsAgree(p inject.Packet, v header.View, got []header.Extension) string {
+func extensionsAgree(p packet.Packet, v header.View, got []header.Extension) string {
 	want := slices.Collect(v.Extensions(p))
 	if len(got) > len(want) || !slices.Equal(got, want[:len(got)]) {
 		return fmt.Sprintf("gopacket: extension headers %+v, the View has %+v", got, want)
@@ -319,7 +318,7 @@ func extensionsAgree(p inject.Packet, v header.View, got []header.Extension) str
 	return ""
 }
 
-func asGopacket4(p inject.Packet, v header.View) string {
+func asGopacket4(p packet.Packet, v header.View) string {
 	var ip layers.IPv4
 	if ip.DecodeFromBytes(p, gopacket.NilDecodeFeedback) != nil || v.Length == 0 { // gopacket takes no length for all that there is
 		return ""

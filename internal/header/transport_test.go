@@ -6,32 +6,32 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 func TestDataIsBehindTheTransportHeader(t *testing.T) {
 	t.Parallel()
-	segment := web.TCP(inject.TCP{Seq: 1, Payload: []byte("hello")})
+	segment := web.TCP(packet.TCP{Seq: 1, Payload: []byte("hello")})
 	datagram := web6.UDP([]byte("hello"))
 	got, want := map[string]string{}, map[string]string{}
 	for _, c := range []struct {
 		name   string
-		packet inject.Packet
+		packet packet.Packet
 		want   string
 	}{
 		{"TCP", segment, `"hello"`},
-		{"TCP with options", segment.With(inject.Options(inject.MSS(1460))), `"hello"`},
-		{"TCP with less than a header", segment.With(inject.DataOffset(4)), "nil"},
-		{"TCP with more than there is", segment.With(inject.DataOffset(15)), "nil"},
+		{"TCP with options", segment.With(packet.Options(packet.MSS(1460))), `"hello"`},
+		{"TCP with less than a header", segment.With(packet.DataOffset(4)), "nil"},
+		{"TCP with more than there is", segment.With(packet.DataOffset(15)), "nil"},
 		{"TCP, cut", segment[:39], "nil"},
 		{"UDP", datagram, `"hello"`},
-		{"UDP that claims less", datagram.With(inject.UDPLength(10)), `"he"`},
-		{"UDP that claims more", datagram.With(inject.UDPLength(99)), `"hello"`},
-		{"UDP that claims no header", datagram.With(inject.UDPLength(7)), `"hello"`},
+		{"UDP that claims less", datagram.With(packet.UDPLength(10)), `"he"`},
+		{"UDP that claims more", datagram.With(packet.UDPLength(99)), `"hello"`},
+		{"UDP that claims no header", datagram.With(packet.UDPLength(7)), `"hello"`},
 		{"UDP, cut", datagram[:47], "nil"},
-		{"echo", inject.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 2, []byte("hello")), `"hello"`},
-		{"SCTP", web.SCTP(0, inject.SCTPInit(1, 100)), "nil"},
+		{"echo", packet.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 2, []byte("hello")), `"hello"`},
+		{"SCTP", web.SCTP(0, packet.SCTPInit(1, 100)), "nil"},
 		{"nothing behind it", web.UDP(nil), `""`},
 	} {
 		v := header.Parse(c.packet)
@@ -48,12 +48,12 @@ func TestDataIsBehindTheTransportHeader(t *testing.T) {
 
 func TestGREHasItsFieldsWhereItsBitsSay(t *testing.T) {
 	t.Parallel()
-	body := func(p inject.Packet) []byte { return header.Parse(p).Body(p) }
-	all := body(web.GRE(inject.GRE{Key: new(uint32(5)), Seq: new(uint32(6)), Checksum: true, Payload: inject.SYN(web6)}))
-	pptp := body(web.PPTP(inject.PPTP{CallID: 5, Seq: 1, Ack: new(uint32(2)), Payload: []byte("PPP")}))
+	body := func(p packet.Packet) []byte { return header.Parse(p).Body(p) }
+	all := body(web.GRE(packet.GRE{Key: new(uint32(5)), Seq: new(uint32(6)), Checksum: true, Payload: packet.SYN(web6)}))
+	pptp := body(web.PPTP(packet.PPTP{CallID: 5, Seq: 1, Ack: new(uint32(2)), Payload: []byte("PPP")}))
 	got := map[string]header.GRE{}
 	for name, b := range map[string][]byte{
-		"bare": body(web.GRE(inject.GRE{Payload: inject.SYN(web)})), "all": all, "cut": all[:14], "PPTP": pptp, "PPTP without its bits": set(pptp, 0, 0x80, 1),
+		"bare": body(web.GRE(packet.GRE{Payload: packet.SYN(web)})), "all": all, "cut": all[:14], "PPTP": pptp, "PPTP without its bits": set(pptp, 0, 0x80, 1),
 		"nothing": all[:3],
 	} {
 		got[name] = header.ParseGRE(b)

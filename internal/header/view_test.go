@@ -8,14 +8,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 var (
-	web  = inject.Flow{Src: netip.MustParseAddrPort("198.18.0.2:10000"), Dst: netip.MustParseAddrPort("192.0.2.1:80")}
-	web6 = inject.Flow{Src: netip.MustParseAddrPort("[2001:db8::2]:10000"), Dst: netip.MustParseAddrPort("[2001:db8::1]:80")}
+	web  = packet.Flow{Src: netip.MustParseAddrPort("198.18.0.2:10000"), Dst: netip.MustParseAddrPort("192.0.2.1:80")}
+	web6 = packet.Flow{Src: netip.MustParseAddrPort("[2001:db8::2]:10000"), Dst: netip.MustParseAddrPort("[2001:db8::1]:80")}
 )
 
 // set returns a copy of b with other bytes from a place on.
@@ -35,11 +35,11 @@ func TestViewSaysWhereAPacketHasWhat(t *testing.T) {
 		change(&v)
 		return v
 	}
-	options := []byte(web.UDP([]byte("hello")).With(inject.IPOptions(inject.RouterAlert())))
-	extended := []byte(web6.UDP([]byte("hello")).With(inject.DestinationOptions(), inject.HopByHop(), inject.AH(1, 2, make([]byte, 12)...)))
-	first := []byte(web6.UDP(make([]byte, 2000)).With(inject.HopByHop()).Fragment(0, 1024, true).With(inject.ID(7)))
+	options := []byte(web.UDP([]byte("hello")).With(packet.IPOptions(packet.RouterAlert())))
+	extended := []byte(web6.UDP([]byte("hello")).With(packet.DestinationOptions(), packet.HopByHop(), packet.AH(1, 2, make([]byte, 12)...)))
+	first := []byte(web6.UDP(make([]byte, 2000)).With(packet.HopByHop()).Fragment(0, 1024, true).With(packet.ID(7)))
 	later := []byte(web6.UDP(make([]byte, 2000)).Fragment(1024, 512, true))
-	later4 := []byte(web.UDP(make([]byte, 2000)).With(inject.ID(9)).Fragment(1024, 512, false))
+	later4 := []byte(web.UDP(make([]byte, 2000)).With(packet.ID(9)).Fragment(1024, 512, false))
 	for name, c := range map[string]struct {
 		packet []byte
 		want   header.View
@@ -96,7 +96,7 @@ func TestViewSaysWhereAPacketHasWhat(t *testing.T) {
 // A length that is known to be wrong changes where a packet ends, and nothing else.
 func TestParseAllGoesToTheEnd(t *testing.T) {
 	t.Parallel()
-	for _, p := range [][]byte{web.UDP([]byte("hello")), web6.UDP([]byte("hello")).With(inject.HopByHop(), inject.DestinationOptions())} {
+	for _, p := range [][]byte{web.UDP([]byte("hello")), web6.UDP([]byte("hello")).With(packet.HopByHop(), packet.DestinationOptions())} {
 		at := map[uint8]int{4: 2, 6: 4}[header.Version(p)]
 		want := header.Parse(p)
 		for _, length := range []byte{0, 9, 30, 255} {
@@ -115,7 +115,7 @@ func TestParseAllGoesToTheEnd(t *testing.T) {
 
 func TestExtensionsComeInTheirOrder(t *testing.T) {
 	t.Parallel()
-	p := web6.UDP(make([]byte, 64)).With(inject.DestinationOptions(1, 8, 0, 0, 0, 0, 0, 0, 0, 0), inject.HopByHop(), inject.AH(1, 2, make([]byte, 4)...))
+	p := web6.UDP(make([]byte, 64)).With(packet.DestinationOptions(1, 8, 0, 0, 0, 0, 0, 0, 0, 0), packet.HopByHop(), packet.AH(1, 2, make([]byte, 4)...))
 	f := p.Fragment(0, 48, true)
 	later := web6.UDP(make([]byte, 64)).Fragment(8, 48, true)
 	got := map[string][]header.Extension{}
@@ -136,8 +136,8 @@ func TestExtensionsComeInTheirOrder(t *testing.T) {
 
 func TestFieldsOfBothFamilies(t *testing.T) {
 	t.Parallel()
-	for _, f := range []inject.Flow{web, web6} {
-		p := f.UDP(nil).With(inject.TTL(7), inject.TOS(0xb8))
+	for _, f := range []packet.Flow{web, web6} {
+		p := f.UDP(nil).With(packet.TTL(7), packet.TOS(0xb8))
 		v := header.Parse(p)
 		src, dst := v.Src(p), v.Dst(p)
 		n := v.AddrSize()
@@ -167,8 +167,8 @@ func TestAFaultIsASentence(t *testing.T) {
 }
 
 func TestReadingAllocatesNothing(t *testing.T) {
-	p := []byte(inject.Unreachable(web6.Dst.Addr(), 1, inject.SYN(web6)).With(inject.HopByHop()))
-	frame := []byte(inject.Packet(p).Frame(nf.MAC{}, nf.MAC{}).VLAN(5))
+	p := []byte(packet.Unreachable(web6.Dst.Addr(), 1, packet.SYN(web6)).With(packet.HopByHop()))
+	frame := []byte(packet.Packet(p).Frame(nf.MAC{}, nf.MAC{}).VLAN(5))
 	n := testing.AllocsPerRun(100, func() {
 		v := header.Parse(p)
 		for e := range v.Extensions(p) {
@@ -185,7 +185,7 @@ func TestReadingAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	p := []byte(inject.SYN(web6).With(inject.HopByHop(), inject.DestinationOptions()))
+	p := []byte(packet.SYN(web6).With(packet.HopByHop(), packet.DestinationOptions()))
 	b.ReportAllocs()
 	for b.Loop() {
 		header.Parse(p)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ctexp/go-ctexp/internal/pcapfile"
+	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
 // Wherever a file is cut off, what was whole before is read, and then it is an error unless a packet ends there.
@@ -131,7 +131,7 @@ func TestMemoryDoesNotGrowWithTheFile(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		r, err := pcapfile.NewReader(file)
+		r, err := pcap.NewReader(file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,7 +185,7 @@ func (o iotestOneByte) Read(p []byte) (int, error) { return o.r.Read(p[:min(1, l
 
 func BenchmarkNext(b *testing.B) {
 	o := binary.LittleEndian
-	r, err := pcapfile.NewReader(&endless{
+	r, err := pcap.NewReader(&endless{
 		head: concat(section(o), iface(o, 101, 0, "tun0")), body: packet(o, 0, 1, len(ip4), ip4), times: 1 << 30,
 	})
 	if err != nil {

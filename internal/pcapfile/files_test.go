@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ctexp/go-ctexp/internal/pcapfile"
+	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
 // order is either order of bytes.
@@ -101,9 +101,9 @@ func packet(o order, link uint32, flags uint32, length int, data []byte) []byte 
 }
 
 // readAll returns copies of all packets up to the first error, which io.EOF is none of.
-func readAll(t testing.TB, r io.Reader) (all []pcapfile.Packet, err error) {
+func readAll(t testing.TB, r io.Reader) (all []pcap.Packet, err error) {
 	t.Helper()
-	from, err := pcapfile.NewReader(r)
+	from, err := pcap.NewReader(r)
 	if err != nil {
 		return nil, err
 	}

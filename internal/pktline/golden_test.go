@@ -11,7 +11,7 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
@@ -52,8 +52,8 @@ func lines(t *testing.T, file string, format func([]byte) string, samples ...sam
 }
 
 // build returns the packet of the layers, which are known to be good.
-func build(ls ...gopacket.SerializableLayer) inject.Packet {
-	p, err := inject.Build(ls...)
+func build(ls ...gopacket.SerializableLayer) packet.Packet {
+	p, err := packet.Build(ls...)
 	if err != nil {
 		panic(err)
 	}

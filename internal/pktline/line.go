@@ -6,6 +6,9 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
@@ -133,4 +136,153 @@ func protoName(p nf.Proto) string {
 		return "vrrp"
 	}
 	return fmt.Sprintf("ip-proto-%d", uint8(p))
+}
+
+// packet is what the network layer says about a packet.
+type packet struct {
+	header.View
+	name     string // "IP" or "IP6"
+	src, dst netip.Addr
+	proto    nf.Proto
+	body     []byte // behind the headers of the network layer; nil if it cannot be found
+	size     int    // of the body as the headers have it; more than len(body) where the packet was cut
+	frag     string // "(frag 7:1480@0+)": id, size, offset, more to come
+	words    string // of the extension headers of IPv6, each followed by a space
+	fault    string
+}
+
+// parse reads the headers of the network layer. Without addresses there is only the fault, and ok is false.
+func parse(b []byte) (h packet, ok bool) {
+	v := header.Parse(b)
+	h = packet{View: v, name: "IP", proto: nf.Proto(v.Proto), size: v.Size()}
+	if v.Version == 6 {
+		h.name = "IP6"
+	}
+	if v.HasAddrs() {
+		h.src, h.dst = v.Src(b), v.Dst(b)
+	}
+	switch v.Fault {
+	case header.Empty:
+		h.fault = "empty packet"
+	case header.BadVersion:
+		h.fault = fmt.Sprintf("IP version %d, %d bytes: % x", header.Version(b), len(b), b[:min(len(b), 16)])
+	case header.CutHeader:
+		h.fault = fmt.Sprintf("%s header cut after %d bytes", h.name, len(b))
+	case header.BadHeaderLength:
+		h.fault = fmt.Sprintf("bad header length %d", v.Header)
+	case header.CutOptions:
+		h.fault = fmt.Sprintf("header cut after %d of %d bytes", len(b), v.Header)
+	case header.BadLength:
+		h.fault = fmt.Sprintf("bad length %d", v.Length)
+	default:
+		h.parts(b)
+	}
+	return h, v.HasAddrs()
+}
+
+// parts reads what the headers of a packet say beside the addresses.
+func (h *packet) parts(b []byte) {
+	h.body = b[h.Transport:h.End:h.End]
+	for e := range h.Extensions(b) {
+		h.words += extensionWords[e.Proto]
+	}
+	switch {
+	case h.Fault == header.CutExtension:
+		h.fault = "extension header cut"
+	case h.Version == 4 && new(layers.IPv4).DecodeFromBytes(b, gopacket.NilDecodeFeedback) != nil:
+		h.fault = "bad IP options" // all else that gopacket finds fault with is a Fault
+	}
+	at := h.Header // of what fragments divide
+	switch {
+	case h.Fragment > 0:
+		at = h.Fragment + header.FragmentSize
+	case !h.IsFragment():
+		return
+	}
+	plus := ""
+	if h.More {
+		plus = "+"
+	}
+	h.frag = fmt.Sprintf("(frag %d:%d@%d%s)", h.FragID, h.size+h.Transport-at, h.FragOffset, plus)
+}
+
+// extensionWords are those of tcpdump. Of a fragment header the end of the line tells.
+var extensionWords = map[uint8]string{
+	header.ProtoHopByHop: "HBH ", header.ProtoRouting: "RT ", header.ProtoDestination: "DSTOPT ", header.ProtoAH: "AH ",
+}
+
+// addr returns the address in b, which has 4 or 16 bytes.
+func addr(b []byte) netip.Addr {
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+// FormatFrame returns one line about the Ethernet frame b:
+//
+//	02:00:00:00:00:02 > 02:00:00:00:00:01, vlan 5, IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], …
+func FormatFrame(b []byte) string {
+	if len(b) < header.EthernetSize {
+		return fmt.Sprintf("Ethernet header cut after %d bytes", len(b))
+	}
+	line := fmt.Sprintf("%v > %v, ", nf.MAC(b[6:]), nf.MAC(b))
+	f := header.ParseFrame(b)
+	for _, id := range f.VLANs(b) {
+		line += fmt.Sprintf("vlan %d, ", id)
+	}
+	if f.Cut {
+		return line + "vlan tag cut"
+	}
+	return line + FormatAs(f.EtherType, b[f.Payload:])
+}
+
+// FormatAs returns one line about b, which is what a frame of that EtherType carries.
+func FormatAs(typ uint16, b []byte) string {
+	switch {
+	case typ == header.EtherTypeIPv4 || typ == header.EtherTypeIPv6:
+		return Format(b)
+	case typ == header.EtherTypeARP:
+		return arp(b)
+	case typ < header.MinEtherType: // IEEE 802.3
+		return fmt.Sprintf("802.3, length %d", typ)
+	}
+	return fmt.Sprintf("ethertype 0x%04x, length %d", typ, len(b))
+}
+
+// arp knows Ethernet and IPv4 alone.
+func arp(b []byte) string {
+	if len(b) < 28 {
+		return fmt.Sprintf("ARP cut after %d bytes", len(b))
+	}
+	if binary.BigEndian.Uint32(b) != 1<<16|header.EtherTypeIPv4 || binary.BigEndian.Uint16(b[4:]) != 6<<8|4 {
+		return fmt.Sprintf("ARP of other kinds of addresses, length %d", len(b))
+	}
+	sender, target := addr(b[14:18]), addr(b[24:28])
+	switch op := binary.BigEndian.Uint16(b[6:]); op {
+	case 1:
+		return fmt.Sprintf("ARP, who has %v tell %v, length %d", target, sender, len(b))
+	case 2:
+		return fmt.Sprintf("ARP, %v is at %v, length %d", sender, nf.MAC(b[8:]), len(b))
+	default:
+		return fmt.Sprintf("ARP, operation %d, length %d", op, len(b))
+	}
+}
+
+// Decode returns the layers of the packet b, which begins at the network layer. It copies b and never panics: what
+// cannot be decoded stands in the result's ErrorLayer.
+func Decode(b []byte) gopacket.Packet {
+	first := gopacket.Decoder(gopacket.DecodeFunc(decodeUnknown))
+	switch header.Version(b) {
+	case 4:
+		first = layers.LayerTypeIPv4
+	case 6:
+		first = layers.LayerTypeIPv6
+	}
+	return gopacket.NewPacket(b, first, gopacket.Default)
+}
+
+func decodeUnknown(b []byte, _ gopacket.PacketBuilder) error {
+	if len(b) == 0 {
+		return fmt.Errorf("empty packet")
+	}
+	return fmt.Errorf("IP version %d is neither 4 nor 6", header.Version(b))
 }

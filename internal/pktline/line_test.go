@@ -5,9 +5,10 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/gopacket/layers"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
@@ -56,12 +57,12 @@ func seeds() [][]byte {
 		build(ip4(), syn), build(ip6(), syn), build(ip4(), udp(), bytes(5)), build(ip6(), udp(), bytes(5)),
 		build(ip4(), unreachable(), ip4(), udp()), build(ip6(), tooBig(), bytes(4), ip6(), udp()),
 		extended(), fragment4(8), fragment6(8),
-		flow.SCTP(0, inject.SCTPInit(1, 2), inject.SCTPData(1, 2, 3, []byte("hello"))),
-		flow.DCCP(inject.DCCP{Type: inject.DCCPResponse, Service: 42}), flow6.DCCP(inject.DCCP{Type: inject.DCCPReset}),
-		flow.GRE(inject.GRE{Key: new(uint32(5)), Payload: flow6.UDP(nil)}), flow.PPTP(inject.PPTP{Ack: new(uint32(5)), Payload: []byte("ppp")}),
-		inject.IGMP(flow.Src.Addr(), inject.IGMPv3Report, flow.Src.Addr()), flow.UDPLite(9, []byte("hello")),
-		flow6.UDP(nil).With(inject.HopByHop(), inject.Routing(4, 0, 0, 0, 0, 0), inject.AH(1, 2, 0, 0, 0, 0)),
-		inject.Redirect(flow6.Dst.Addr(), flow6.Dst.Addr(), flow6.UDP(nil)), flow.Raw(4, flow.UDP(nil)),
+		flow.SCTP(0, packet.SCTPInit(1, 2), packet.SCTPData(1, 2, 3, []byte("hello"))),
+		flow.DCCP(packet.DCCP{Type: packet.DCCPResponse, Service: 42}), flow6.DCCP(packet.DCCP{Type: packet.DCCPReset}),
+		flow.GRE(packet.GRE{Key: new(uint32(5)), Payload: flow6.UDP(nil)}), flow.PPTP(packet.PPTP{Ack: new(uint32(5)), Payload: []byte("ppp")}),
+		packet.IGMP(flow.Src.Addr(), packet.IGMPv3Report, flow.Src.Addr()), flow.UDPLite(9, []byte("hello")),
+		flow6.UDP(nil).With(packet.HopByHop(), packet.Routing(4, 0, 0, 0, 0, 0), packet.AH(1, 2, 0, 0, 0, 0)),
+		packet.Redirect(flow6.Dst.Addr(), flow6.Dst.Addr(), flow6.UDP(nil)), flow.Raw(4, flow.UDP(nil)),
 	}
 	all := [][]byte{nil, {0x40}, {0x50}}
 	for _, p := range whole {
@@ -78,4 +79,133 @@ func BenchmarkFormat(b *testing.B) {
 	for b.Loop() {
 		pktline.Format(p)
 	}
+}
+
+func TestFragmentsSayWhereTheyBelong(t *testing.T) {
+	t.Parallel()
+	golden(t, "fragment.golden",
+		sample{"the first one has ports", fragment4(0)},
+		sample{"a later one has none", fragment4(1480)},
+		sample{"the first one of IPv6", fragment6(0)},
+		sample{"a later one of IPv6", fragment6(1480)},
+	)
+}
+
+func TestExtensionHeadersArePassedOver(t *testing.T) {
+	t.Parallel()
+	p := extended()
+	golden(t, "extension.golden",
+		sample{"destination options, then UDP", p},
+		sample{"cut within the extension", p[:44]},
+		sample{"cut behind it", p[:48]},
+		sample{"an extension longer than the packet", set(p, 41, 200)},
+		sample{"no next header", build(func() *layers.IPv6 { h := ip6(); h.NextHeader = 59; return h }())},
+		sample{"hop-by-hop without a length is a jumbogram", set(set(p, 4, 0, 0), 6, 0)},
+	)
+}
+
+func TestBrokenHeadersAreNamed(t *testing.T) {
+	t.Parallel()
+	p4, p6 := build(ip4(), tcp()), build(ip6(), tcp())
+	opts := ip4()
+	opts.Options = []layers.IPv4Option{{OptionType: 7, OptionLength: 4, OptionData: []byte{0, 0}}}
+	golden(t, "broken.golden",
+		sample{"nothing", nil},
+		sample{"another version", set(p4, 0, 0x50)},
+		sample{"one byte", p4[:1]},
+		sample{"half an IPv4 header", p4[:10]},
+		sample{"half an IPv6 header", p6[:20]},
+		sample{"IPv4 header length below 20", set(p4, 0, 0x44)},
+		sample{"IPv4 header length beyond the packet", set(p4[:22], 0, 0x46)},
+		sample{"IPv4 length below the header", set(p4, 2, 0, 10)},
+		sample{"IPv4 length beyond the packet", set(p4, 2, 0, 60)},
+		sample{"IPv4 length below the packet", set(build(ip4(), udp(), bytes(5)), 2, 0, 30)},
+		sample{"IPv4 option of no length", set(build(opts, udp()), 21, 0)},
+		sample{"IPv6 length beyond the packet", set(p6, 4, 0, 60)},
+		sample{"IPv6 length of zero", set(p6, 4, 0, 0)},
+	)
+}
+
+// fragment4 returns an IPv4 fragment at the offset with more to come.
+func fragment4(offset int) []byte {
+	ip := ip4()
+	ip.Id, ip.Flags, ip.FragOffset = 7, layers.IPv4MoreFragments, uint16(offset/8)
+	return set(build(ip, udp(), bytes(1472)), 24, 2000>>8, 2000&0xff) // the datagram is longer than its fragment
+}
+
+// fragment6 returns an IPv6 fragment at the offset with more to come.
+func fragment6(offset int) []byte {
+	ip := ip6()
+	ip.NextHeader = layers.IPProtocolIPv6Fragment
+	header := bytes(8)
+	header[0], header[2], header[3], header[7] = byte(layers.IPProtocolUDP), byte(offset>>8), byte(offset)|1, 9
+	return build(ip, header, udp(), bytes(8))
+}
+
+// extended returns a UDP datagram behind destination options.
+func extended() []byte {
+	ip := ip6()
+	ip.NextHeader = layers.IPProtocolIPv6Destination
+	header := bytes(8)
+	header[0], header[2], header[3] = byte(layers.IPProtocolUDP), 1, 4 // PadN
+	return build(ip, header, udp(), bytes(5))
+}
+
+func TestDecodeEndsWithWhatItCouldNotRead(t *testing.T) {
+	t.Parallel()
+	p := build(ip4(), tcp())
+	got := map[string][]string{}
+	for name, b := range map[string][]byte{
+		"whole": p, "cut TCP": p[:30], "cut IP": p[:10], "nothing": nil, "another version": set(p, 0, 0x50),
+		"IPv6": build(ip6(), &layers.UDP{SrcPort: 10000, DstPort: 10001}, bytes(3)),
+	} {
+		d := pktline.Decode(b)
+		for _, l := range d.Layers() {
+			got[name] = append(got[name], l.LayerType().String())
+		}
+		if e := d.ErrorLayer(); e != nil {
+			got[name] = append(got[name], e.Error().Error())
+		}
+	}
+	want := map[string][]string{
+		"whole":           {"IPv4", "TCP"},
+		"cut TCP":         {"IPv4", "TCP", "DecodeFailure", "Invalid TCP header. Length 10 less than 20"},
+		"cut IP":          {"IPv4", "DecodeFailure", "Invalid ip4 header. Length 10 less than 20"},
+		"nothing":         {"DecodeFailure", "empty packet"},
+		"another version": {"DecodeFailure", "IP version 5 is neither 4 nor 6"},
+		"IPv6":            {"IPv6", "UDP", "Payload"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("layers (-want +got):\n%s", diff)
+	}
+}
+
+func TestDecodeCopies(t *testing.T) {
+	t.Parallel()
+	p := build(ip4(), udp(), bytes(5))
+	d := pktline.Decode(p)
+	want := append([]byte(nil), p...)
+
+	clear(p)
+
+	if diff := cmp.Diff(want, d.Data()); diff != "" {
+		t.Errorf("data after the packet was overwritten (-want +got):\n%s", diff)
+	}
+}
+
+// FuzzDecode checks that Decode returns, whatever comes, and that what it returns can be printed.
+func FuzzDecode(f *testing.F) {
+	for _, p := range seeds() {
+		f.Add(p)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := pktline.Decode(b)
+		for _, l := range d.Layers() {
+			l.LayerContents()
+			l.LayerPayload()
+		}
+		if len(b) == 0 && d.ErrorLayer() == nil {
+			t.Error("an empty packet has no error layer")
+		}
+	})
 }

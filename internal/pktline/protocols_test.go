@@ -7,17 +7,17 @@ import (
 	"testing"
 	"unicode"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
 var (
-	flow = inject.Flow{
+	flow = packet.Flow{
 		Src: netip.MustParseAddrPort("198.18.0.2:10000"),
 		Dst: netip.MustParseAddrPort("192.0.2.1:80"),
 	}
-	flow6 = inject.Flow{
+	flow6 = packet.Flow{
 		Src: netip.MustParseAddrPort("[2001:db8::2]:10000"),
 		Dst: netip.MustParseAddrPort("[2001:db8::1]:80"),
 	}
@@ -25,13 +25,13 @@ var (
 
 func TestSCTPShowsItsChunks(t *testing.T) {
 	t.Parallel()
-	p := flow.SCTP(1, inject.SCTPSack(7), inject.SCTPData(100, 1, 2, []byte("hello")))
+	p := flow.SCTP(1, packet.SCTPSack(7), packet.SCTPData(100, 1, 2, []byte("hello")))
 	golden(t, "sctp.golden",
 		sample{"two chunks", p},
-		sample{"an INIT", flow6.SCTP(0, inject.SCTPInit(1, 100))},
+		sample{"an INIT", flow6.SCTP(0, packet.SCTPInit(1, 100))},
 		sample{"none", flow.SCTP(1)},
-		sample{"of an unknown type", flow.SCTP(1, inject.SCTPChunk{Type: 200, Value: []byte{1}})},
-		sample{"a chunk without its fields", flow.SCTP(1, inject.SCTPChunk{Type: 1, Value: []byte{1}})},
+		sample{"of an unknown type", flow.SCTP(1, packet.SCTPChunk{Type: 200, Value: []byte{1}})},
+		sample{"a chunk without its fields", flow.SCTP(1, packet.SCTPChunk{Type: 1, Value: []byte{1}})},
 		sample{"a chunk that is cut", p[:len(p)-8]},
 		sample{"a chunk whose header is cut", p[:34]},
 		sample{"a chunk of no length", set(p, 34, 0, 3)},
@@ -41,10 +41,10 @@ func TestSCTPShowsItsChunks(t *testing.T) {
 
 func TestDCCPShowsItsNumbers(t *testing.T) {
 	t.Parallel()
-	p := flow.DCCP(inject.DCCP{Type: inject.DCCPReset, Seq: 1<<48 - 1, Ack: 5, ResetCode: 2})
+	p := flow.DCCP(packet.DCCP{Type: packet.DCCPReset, Seq: 1<<48 - 1, Ack: 5, ResetCode: 2})
 	golden(t, "dccp.golden",
-		sample{"a request", flow6.DCCP(inject.DCCP{Seq: 5, Service: 42})},
-		sample{"data", flow.DCCP(inject.DCCP{Type: inject.DCCPData, Seq: 5, Payload: []byte("hello")})},
+		sample{"a request", flow6.DCCP(packet.DCCP{Seq: 5, Service: 42})},
+		sample{"data", flow.DCCP(packet.DCCP{Type: packet.DCCPData, Seq: 5, Payload: []byte("hello")})},
 		sample{"a reset", p},
 		sample{"of an unknown type", set(p, 28, 15<<1|1)},
 		sample{"with short numbers", set(p, 28, 3<<1)},
@@ -59,18 +59,18 @@ func TestDCCPShowsItsNumbers(t *testing.T) {
 func TestGREShowsWhatItCarries(t *testing.T) {
 	t.Parallel()
 	inner := flow.Reverse().UDP([]byte("hello"))
-	p := flow.GRE(inject.GRE{Key: new(uint32(5)), Seq: new(uint32(6)), Checksum: true, Payload: inner})
+	p := flow.GRE(packet.GRE{Key: new(uint32(5)), Seq: new(uint32(6)), Checksum: true, Payload: inner})
 	deep := inner
 	for range 5 {
-		deep = flow.GRE(inject.GRE{Payload: deep})
+		deep = flow.GRE(packet.GRE{Payload: deep})
 	}
 	golden(t, "gre.golden",
 		sample{"with all fields", p},
-		sample{"IPv6 in it", flow.GRE(inject.GRE{Payload: flow6.UDP(nil)})},
-		sample{"nothing in it", flow.GRE(inject.GRE{})},
-		sample{"something else in it", flow.GRE(inject.GRE{Protocol: 0x6558, Payload: []byte("frame")})},
-		sample{"PPTP", flow.PPTP(inject.PPTP{CallID: 5, Seq: 1, Ack: new(uint32(2)), Payload: []byte("ppp")})},
-		sample{"PPTP, an acknowledgement", flow.PPTP(inject.PPTP{CallID: 5, Ack: new(uint32(2))})},
+		sample{"IPv6 in it", flow.GRE(packet.GRE{Payload: flow6.UDP(nil)})},
+		sample{"nothing in it", flow.GRE(packet.GRE{})},
+		sample{"something else in it", flow.GRE(packet.GRE{Protocol: 0x6558, Payload: []byte("frame")})},
+		sample{"PPTP", flow.PPTP(packet.PPTP{CallID: 5, Seq: 1, Ack: new(uint32(2)), Payload: []byte("ppp")})},
+		sample{"PPTP, an acknowledgement", flow.PPTP(packet.PPTP{CallID: 5, Ack: new(uint32(2))})},
 		sample{"many in each other", deep},
 		sample{"cut within the key", p[:30]},
 		sample{"a header beyond the end", flow.Raw(47, p[20:30])},
@@ -83,21 +83,21 @@ func TestOtherProtocolsHaveALine(t *testing.T) {
 	src, group := flow.Src.Addr(), netip.MustParseAddr("239.1.2.3")
 	lite := flow.UDPLite(10, []byte("hello"))
 	golden(t, "protocols.golden",
-		sample{"IGMP query", inject.IGMP(src, inject.IGMPQuery, netip.IPv4Unspecified())},
-		sample{"IGMP query of a group", inject.IGMP(src, inject.IGMPQuery, group)},
-		sample{"IGMP report", inject.IGMP(src, inject.IGMPReport, group)},
-		sample{"IGMP report of version 1", inject.IGMP(src, 0x12, group)},
-		sample{"IGMP report of version 3", inject.IGMP(src, inject.IGMPv3Report, group)},
-		sample{"IGMP leave", inject.IGMP(src, inject.IGMPLeave, group)},
-		sample{"IGMP of an unknown type", inject.IGMP(src, 0x99, group)},
-		sample{"IGMP, half a header", inject.IGMP(src, inject.IGMPLeave, group)[:28]},
+		sample{"IGMP query", packet.IGMP(src, packet.IGMPQuery, netip.IPv4Unspecified())},
+		sample{"IGMP query of a group", packet.IGMP(src, packet.IGMPQuery, group)},
+		sample{"IGMP report", packet.IGMP(src, packet.IGMPReport, group)},
+		sample{"IGMP report of version 1", packet.IGMP(src, 0x12, group)},
+		sample{"IGMP report of version 3", packet.IGMP(src, packet.IGMPv3Report, group)},
+		sample{"IGMP leave", packet.IGMP(src, packet.IGMPLeave, group)},
+		sample{"IGMP of an unknown type", packet.IGMP(src, 0x99, group)},
+		sample{"IGMP, half a header", packet.IGMP(src, packet.IGMPLeave, group)[:28]},
 		sample{"UDP-Lite", lite},
 		sample{"UDP-Lite, all covered", flow.UDPLite(0, []byte("hello"))},
-		sample{"UDP-Lite, too much covered", lite.With(inject.UDPLength(14))},
+		sample{"UDP-Lite, too much covered", lite.With(packet.UDPLength(14))},
 		sample{"UDP-Lite, half a header", lite[:24]},
-		sample{"extension headers", flow6.UDP(nil).With(inject.DestinationOptions(), inject.Routing(4, 0, 0, 0, 0, 0), inject.HopByHop(), inject.AH(1, 2, 0, 0, 0, 0))},
-		sample{"a redirect", inject.Redirect(flow6.Dst.Addr(), flow6.Dst.Addr(), flow6.UDP(make([]byte, 8)))},
-		sample{"a redirect that quotes nothing", inject.Redirect(flow6.Dst.Addr(), flow6.Dst.Addr(), flow6.UDP(nil))[:88]},
+		sample{"extension headers", flow6.UDP(nil).With(packet.DestinationOptions(), packet.Routing(4, 0, 0, 0, 0, 0), packet.HopByHop(), packet.AH(1, 2, 0, 0, 0, 0))},
+		sample{"a redirect", packet.Redirect(flow6.Dst.Addr(), flow6.Dst.Addr(), flow6.UDP(make([]byte, 8)))},
+		sample{"a redirect that quotes nothing", packet.Redirect(flow6.Dst.Addr(), flow6.Dst.Addr(), flow6.UDP(nil))[:88]},
 	)
 }
 
@@ -105,7 +105,7 @@ func TestFramesHaveALine(t *testing.T) {
 	t.Parallel()
 	a, b := nf.MAC{2, 0, 0, 0, 0, 1}, nf.MAC{2, 0, 0, 0, 0, 2}
 	whole := flow.UDP(nil).Frame(a, b)
-	request := inject.ARPRequest(a, flow.Src.Addr(), flow.Dst.Addr())
+	request := packet.ARPRequest(a, flow.Src.Addr(), flow.Dst.Addr())
 	typed := func(payload ...byte) []byte { return slices.Concat(b[:], a[:], payload) }
 	lines(t, "frame.golden", pktline.FormatFrame,
 		sample{"a packet", whole},
@@ -116,7 +116,7 @@ func TestFramesHaveALine(t *testing.T) {
 		sample{"a cut tag", whole.VLAN(5)[:15]},
 		sample{"a tag and nothing behind it", whole.VLAN(5)[:16]},
 		sample{"ARP request", request},
-		sample{"ARP reply", inject.ARPReply(b, flow.Dst.Addr(), a, flow.Src.Addr())},
+		sample{"ARP reply", packet.ARPReply(b, flow.Dst.Addr(), a, flow.Src.Addr())},
 		sample{"another operation of ARP", set(request, 21, 8)},
 		sample{"another kind of ARP", set(request, 15, 6)},
 		sample{"cut ARP", request[:40]},
@@ -131,9 +131,9 @@ func TestFramesHaveALine(t *testing.T) {
 // FuzzFormatFrame checks that whatever comes is one printable line.
 func FuzzFormatFrame(f *testing.F) {
 	mac := nf.MAC{2, 0, 0, 0, 0, 1}
-	for _, p := range []inject.Frame{
+	for _, p := range []packet.Frame{
 		flow.UDP(nil).Frame(mac, mac), flow6.UDP(nil).Frame(mac, mac).VLAN(5).VLAN(6),
-		inject.ARPRequest(mac, flow.Src.Addr(), flow.Dst.Addr()),
+		packet.ARPRequest(mac, flow.Src.Addr(), flow.Dst.Addr()),
 	} {
 		for n := range len(p) + 1 {
 			f.Add([]byte(p[:n]))

@@ -1,6 +1,12 @@
 package report
 
-import "time"
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
 
 // Version is the version of result.json that this package writes, and the only one it reads. It grows when a field
 // changes its meaning or leaves; new fields leave it as it is.
@@ -124,4 +130,150 @@ func (d Data) missing(part string) string {
 		}
 	}
 	return ""
+}
+
+// Frame is what went over a link, once.
+type Frame struct {
+	At   time.Duration `json:"at_ns"` // since Data.Time
+	Link string        `json:"link"`
+	Dir  string        `json:"dir"` // In or Out, as the host sees it
+	// Line is the packet in the manner of tcpdump: "IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, length 0".
+	Line string `json:"line"`
+	// State is what conntrack made of it: "NEW SYN_SENT [UNREPLIED]", "INVALID", "no entry"; empty: not known.
+	State   string   `json:"state,omitempty"`
+	Verdict string   `json:"verdict,omitempty"` // Dropped, Accepted, or empty: not known
+	Causes  []Cause  `json:"causes,omitempty"`  // why it was dropped: the one cause, or one of several
+	Reason  string   `json:"reason,omitempty"`  // in words, why it is invalid or was dropped
+	Steps   []string `json:"steps,omitempty"`   // the rules that it met with their verdicts, a line each
+}
+
+// The directions of a Frame and what becomes of it.
+const (
+	In  = "in"
+	Out = "out"
+
+	Dropped  = "dropped"
+	Accepted = "accepted"
+)
+
+// Comment returns verdict, state and reason, those that there are, with "; " between them: what stands beside the
+// packet in capture.pcapng.
+func (f Frame) Comment() string {
+	var s []string
+	for _, word := range []string{f.Verdict, f.State, f.Reason} {
+		if word != "" {
+			s = append(s, word)
+		}
+	}
+	return strings.Join(s, "; ")
+}
+
+// Moment is a line of the timeline.
+type Moment struct {
+	At   time.Duration `json:"at_ns"`
+	Kind string        `json:"kind"` // "frame", "event", "reason", "trace", "drop", "count"
+	// Frame is the number of the frame that it is or belongs to, as capture.pcapng counts: the first is 1. Zero: of none.
+	Frame int    `json:"frame,omitempty"`
+	Line  string `json:"line"`
+	Loss  bool   `json:"loss,omitempty"` // it tells of a packet that was lost
+}
+
+// Text is the line with the number of the frame before it; what belongs to one is set in, below it.
+func (m Moment) Text() string {
+	switch {
+	case m.Frame == 0:
+		return m.Line
+	case m.Kind == "frame":
+		return fmt.Sprintf("#%d %s", m.Frame, m.Line)
+	}
+	return "   " + m.Line
+}
+
+// Flow is an entry of the conntrack table.
+type Flow struct {
+	Line  string `json:"line"`            // the canonical form, which sorts and diffs
+	Proto string `json:"proto"`           // "tcp"
+	State string `json:"state,omitempty"` // "SYN_SENT"; empty unless the protocol is TCP
+	// Orig and Reply are the tuples in the words of conntrack -L: "src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80".
+	Orig    string   `json:"orig"`
+	Reply   string   `json:"reply"`
+	Status  string   `json:"status,omitempty"`    // the bits by the kernel's names: "SEEN_REPLY,ASSURED"
+	NAT     string   `json:"nat,omitempty"`       // what was translated, on which side
+	Timeout int64    `json:"timeout_s,omitempty"` // seconds, as of reading it
+	Mark    uint32   `json:"mark,omitempty"`
+	Zone    uint16   `json:"zone,omitempty"`
+	Helper  string   `json:"helper,omitempty"`
+	Labels  string   `json:"labels,omitempty"`
+	Packets [2]int64 `json:"packets,omitzero"` // original, reply; zero where they are not counted
+	Bytes   [2]int64 `json:"bytes,omitzero"`
+	Life    []string `json:"life,omitempty"` // its events: "NEW SYN_SENT", "UPDATE SYN_RECV", "DESTROY"
+}
+
+// Rule is a line of the ruleset with what it has counted.
+type Rule struct {
+	Backend string `json:"backend"` // "nft", "iptables-nft" or "iptables-legacy"
+	Family  string `json:"family"`  // "ip", "ip6", "inet"
+	Table   string `json:"table"`
+	Chain   string `json:"chain,omitempty"`
+	Kind    string `json:"kind"` // "rule", "policy" or "counter"
+	Text    string `json:"text"`
+	Counted bool   `json:"counted"` // false: Packets and Bytes say nothing
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
+
+// ends returns a tuple as people write it, "198.18.0.2:10000 → 192.0.2.1:80"; one that has more to it than addresses
+// and ports keeps the rest as it is.
+func ends(tuple string) string {
+	is := map[string]string{}
+	var rest []string
+	for _, word := range strings.Fields(tuple) {
+		k, v, ok := strings.Cut(word, "=")
+		switch {
+		case ok && is[k] == "" && (k == "src" || k == "dst" || k == "sport" || k == "dport"):
+			is[k] = v
+		default:
+			rest = append(rest, word)
+		}
+	}
+	if is["src"] == "" || is["dst"] == "" {
+		return tuple
+	}
+	s := join(is["src"], is["sport"]) + " → " + join(is["dst"], is["dport"])
+	return strings.Join(append([]string{s}, rest...), " ")
+}
+
+// join puts a port behind an address, if there is one.
+func join(addr, port string) string {
+	switch {
+	case port == "":
+		return addr
+	case strings.Contains(addr, ":"):
+		return "[" + addr + "]:" + port
+	}
+	return addr + ":" + port
+}
+
+// WriteJSON writes d as result.json, indented, with a line feed at the end. It fails only if w does.
+func (d Data) WriteJSON(w io.Writer) error {
+	d.Version = Version
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false) // an arrow in a law is no markup
+	e.SetIndent("", "  ")
+	if err := e.Encode(d); err != nil {
+		return fmt.Errorf("write result.json: %w", err)
+	}
+	return nil
+}
+
+// ReadJSON reads what WriteJSON wrote. A version other than Version is an error; fields that it does not know are not.
+func ReadJSON(r io.Reader) (Data, error) {
+	var d Data
+	if err := json.NewDecoder(r).Decode(&d); err != nil {
+		return Data{}, fmt.Errorf("read result.json: %w", err)
+	}
+	if d.Version != Version {
+		return Data{}, fmt.Errorf("read result.json: it is of version %d, and version %d is known here", d.Version, Version)
+	}
+	return d, nil
 }

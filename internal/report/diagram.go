@@ -211,3 +211,243 @@ func (p Path) spoken() string {
 	}
 	return strings.Join(s, ". ")
 }
+
+// The measures of the wide picture: a lane for each hook, its boxes from left to right.
+const (
+	wideW      = 1040
+	wideLeft   = 132 // where the boxes begin
+	wideBoxW   = 92
+	wideBoxH   = 50
+	wideSlot   = 114
+	wideTop    = 8
+	wideGap    = 30 // between lanes
+	wideDrop   = 22 // from a box to the text of what it lost
+	wideFamily = 30 // the line with the name of a family
+)
+
+func (d Data) wide() drawing {
+	busy, _ := d.Path.lanes()
+	g := drawing{Kind: "wide", W: wideW, Label: d.Path.spoken()}
+	y, family := wideTop, ""
+	for _, l := range busy {
+		if l.family != family && d.Path.families() > 1 {
+			g.write(0, y+16, "t-family", short(familyName(l.family), 60))
+			y += wideFamily
+		}
+		family = l.family
+		y = g.wideLane(d, l, busy, y) + wideGap
+	}
+	if n := d.Path.Silenced; n > 0 {
+		y = g.wideSilenced(n, y) + wideGap
+	}
+	g.H = max(y-wideGap+wideTop, 1)
+	return g
+}
+
+// wideLane draws the lane l with its top at y and returns where it ends.
+func (g *drawing) wideLane(d Data, l lane, all []lane, y int) int {
+	mid, most := y+wideBoxH/2, d.Path.most(l.family)
+	g.write(0, mid-1, "t-hook", short(l.hook, 14))
+	g.write(0, mid+15, "t-dim", short(d.whence(l.hook), 17))
+	g.Lines = append(g.Lines, line{wideLeft - 16, mid, wideLeft, mid, thickness(l.first(), most), bandClass(l.first())})
+	perRow := (wideW - wideLeft) / wideSlot // a path with more probes than the standard ones goes on below
+	for from := 0; from < len(l.points); from += perRow {
+		to := min(from+perRow, len(l.points))
+		row := lane{l.family, l.hook, l.points[from:to], l.losses[from:to]}
+		end := g.wideRow(d, row, most, y)
+		if to == len(l.points) {
+			x := wideLeft + (to-from)*wideSlot - wideSlot + wideBoxW
+			for i, s := range onward(l, all) {
+				g.write(x+10, mid+4+16*i, "t-dim", s)
+			}
+		}
+		y, mid = end+wideGap, end+wideGap+wideBoxH/2
+	}
+	return y - wideGap
+}
+
+// wideRow draws the boxes of a row and what they lost, and returns where that ends.
+func (g *drawing) wideRow(d Data, l lane, most uint64, y int) int {
+	mid := y + wideBoxH/2
+	for i, p := range l.points {
+		x := wideLeft + i*wideSlot
+		b := box{
+			X: x, Y: y, W: wideBoxW, H: wideBoxH, Point: p, Class: d.boxClass(p, l.losses[i]),
+			Stage: short(p.Stage(), 10), StageX: x + 9, StageY: y + 18,
+			Count: thousands(p.Packets), CountX: x + 9, CountY: y + 40, Anchor: "start",
+		}
+		if len(b.Count) > 7 {
+			b.Squeeze = wideBoxW - 16
+		}
+		g.Boxes = append(g.Boxes, b)
+		if i > 0 {
+			g.Lines = append(g.Lines, line{x - wideSlot + wideBoxW, mid, x, mid, thickness(p.Packets, most), bandClass(p.Packets)})
+		}
+	}
+	return g.wideLosses(l, most, y+wideBoxH)
+}
+
+// wideLosses hangs what was lost below the boxes, from the right to the left: what hangs further left goes deeper, unless
+// it fits before its right neighbour, so that no arrow crosses a text.
+func (g *drawing) wideLosses(l lane, most uint64, y int) int {
+	bottom, level, next := y, y, wideW // level: where the text of the right neighbour begins; next: its arrow
+	for i := len(l.points) - 1; i >= 0; i-- {
+		for k, loss := range l.losses[i] {
+			x := wideLeft + i*wideSlot + wideBoxW/2 - 24*k
+			left := x + 16
+			lines := lossText(loss, (next-10-left)*10/reasonWide)
+			top := level
+			switch {
+			case bottom == y: // the first
+				top = y
+			case next-10-left < 100 || len(lines) > 3:
+				lines, top = lossText(loss, (wideW-left)*10/reasonWide), bottom+8
+			}
+			class := lossClass(loss)
+			tip := top + wideDrop
+			g.Lines = append(g.Lines, line{x, y, x, tip - 8, thickness(loss.Lost, most), class})
+			g.Heads = append(g.Heads, head{fmt.Sprintf("%d,%d %d,%d %d,%d", x-10, tip-9, x+10, tip-9, x, tip+4), class})
+			for n, t := range lines {
+				t.X, t.Y = left, tip+2+n*reasonLines
+				g.Texts = append(g.Texts, t)
+			}
+			bottom = max(bottom, tip+4+(len(lines)-1)*reasonLines)
+			level, next = top, x-12
+		}
+	}
+	return bottom
+}
+
+// wideSilenced draws what the host would have said.
+func (g *drawing) wideSilenced(n uint64, y int) int {
+	mid := y + wideBoxH/2
+	g.write(0, mid-1, "t-hook", "output")
+	g.write(0, mid+15, "t-dim", "from the host")
+	b := box{
+		X: wideLeft, Y: y, W: wideBoxW, H: wideBoxH, Class: "quiet", Point: silenced(n),
+		Stage: "silenced", StageX: wideLeft + 9, StageY: y + 18,
+		Count: thousands(n), CountX: wideLeft + 9, CountY: y + 40, Anchor: "start",
+	}
+	if len(b.Count) > 7 {
+		b.Squeeze = wideBoxW - 16
+	}
+	g.Boxes = append(g.Boxes, b)
+	g.write(wideLeft+wideBoxW+14, mid+4, "t-dim", silencedWhy)
+	return y + wideBoxH
+}
+
+func bandClass(n uint64) string {
+	if n == 0 {
+		return "band none"
+	}
+	return "band"
+}
+
+func silenced(n uint64) Point { return Point{Name: "silenced/output", Hook: "output", Packets: n} }
+
+const silencedWhy = "the host's own answers, dropped before conntrack saw them"
+
+// The measures of the narrow picture: one column of boxes, what they lost to their right. It is drawn for a telephone
+// of 390 pixels and shown no larger.
+const (
+	narrowW    = 358
+	narrowBoxW = 150
+	narrowBoxH = 32
+	narrowGap  = 12 // between boxes
+	narrowHook = 30 // the line with the name of a hook
+	narrowText = narrowBoxW + 32
+)
+
+func (d Data) narrow() drawing {
+	busy, _ := d.Path.lanes()
+	g := drawing{Kind: "narrow", W: narrowW, Label: d.Path.spoken()}
+	y, family := 0, ""
+	for _, l := range busy {
+		if l.family != family && d.Path.families() > 1 {
+			g.write(0, y+18, "t-family", short(familyName(l.family), 32))
+			y += 26
+		}
+		family = l.family
+		y = g.narrowLane(d, l, busy, y) + 18
+	}
+	if n := d.Path.Silenced; n > 0 {
+		g.narrowHead("output", "from the host", y)
+		y += narrowHook
+		g.narrowBox(silenced(n), "quiet", y)
+		lines := wrap(silencedWhy, narrowColumns)
+		for i, s := range lines {
+			g.write(narrowText, y+15+i*reasonLines, "t-dim", s)
+		}
+		y += max(narrowBoxH, len(lines)*reasonLines) + 18
+	}
+	g.H = max(y-10, 1)
+	return g
+}
+
+// narrowColumns is how many columns there are beside a box.
+const narrowColumns = (narrowW - narrowText) * 10 / reasonWide
+
+func (g *drawing) narrowHead(hook, whence string, y int) {
+	g.write(0, y+18, "t-hook", short(hook, 16))
+	g.write(narrowBoxW+6, y+18, "t-dim", short(whence, narrowColumns+3))
+}
+
+func (g *drawing) narrowBox(p Point, class string, y int) {
+	b := box{
+		X: 1, Y: y, W: narrowBoxW, H: narrowBoxH, Point: p, Class: class,
+		Stage: short(p.Stage(), 9), StageX: 9, StageY: y + 21,
+		Count: thousands(p.Packets), CountX: narrowBoxW - 7, CountY: y + 22, Anchor: "end",
+	}
+	if room := narrowBoxW - 16 - columns(b.Stage)*8 - 6; len(b.Count)*9 > room {
+		b.Squeeze = room
+	}
+	g.Boxes = append(g.Boxes, b)
+}
+
+// narrowLane draws the lane l with its top at y and returns where it ends.
+func (g *drawing) narrowLane(d Data, l lane, all []lane, y int) int {
+	const mid = narrowBoxW / 2
+	most := d.Path.most(l.family)
+	g.narrowHead(l.hook, d.whence(l.hook), y)
+	y += narrowHook
+	for i, p := range l.points {
+		g.narrowBox(p, d.boxClass(p, l.losses[i]), y)
+		end := y + narrowBoxH
+		text := y + 15
+		for _, loss := range l.losses[i] {
+			text = g.narrowLoss(loss, most, y+narrowBoxH/2, text)
+			end = max(end, text-reasonLines-2)
+			text += 4
+		}
+		if i == len(l.points)-1 {
+			y = end
+			break
+		}
+		next := end + narrowGap
+		n := l.points[i+1].Packets
+		g.Lines = append(g.Lines, line{mid, y + narrowBoxH, mid, next, thickness(n, most), bandClass(n)})
+		y = next
+	}
+	for _, s := range onward(l, all) {
+		y += reasonLines + 2
+		g.write(9, y, "t-dim", s)
+	}
+	return y
+}
+
+// narrowLoss draws a loss to the right of the box whose middle is at mid, its text from the base line y on, and returns
+// the base line of what may follow.
+func (g *drawing) narrowLoss(l Loss, most uint64, mid, y int) int {
+	class := lossClass(l)
+	x := narrowBoxW + 1
+	if y <= mid { // the first of the box
+		g.Lines = append(g.Lines, line{x, mid, x + 14, mid, thickness(l.Lost, most), class})
+		g.Heads = append(g.Heads, head{fmt.Sprintf("%d,%d %d,%d %d,%d", x+13, mid-10, x+13, mid+10, x+26, mid), class})
+	}
+	for _, t := range lossText(l, narrowColumns) {
+		t.X, t.Y = narrowText, y
+		g.Texts = append(g.Texts, t)
+		y += reasonLines
+	}
+	return y
+}

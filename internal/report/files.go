@@ -1,12 +1,17 @@
 package report
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strings"
+	"unicode"
 )
 
 // File is a file beside the report that Data alone does not make, such as capture.pcapng, or that is better than what
@@ -114,4 +119,223 @@ func lines(text []string) func(io.Writer) error {
 		}
 		return nil
 	}
+}
+
+// longestStem is how long the name of a test may be in the name of a file: with the rest it fits into the 255 bytes of
+// most file systems.
+const longestStem = 160
+
+// Stem returns the name of a test as the names of files begin with: letters and digits of any script, "_", "." and "-" as they are, and
+// "-" for everything else. A name that is too long is cut and ends with a number made of the whole.
+func Stem(test string) string {
+	s := strings.Trim(strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' || r == '.' {
+			return r
+		}
+		return '-'
+	}, test), ".-")
+	if s == "" {
+		return "experiment"
+	}
+	if len(s) > longestStem {
+		h := fnv.New32a()
+		h.Write([]byte(test))
+		s = fmt.Sprintf("%s-%08x", strings.ToValidUTF8(s[:longestStem-9], ""), h.Sum32())
+	}
+	return s
+}
+
+// timelineText is the timeline, a line each, in the form of observe.Timeline's String: what is missing stands in brackets
+// at the end.
+func (d Data) timelineText() []string {
+	var out []string
+	for _, m := range d.Timeline {
+		out = append(out, fmt.Sprintf("%s %-6s %s", d.Time.Add(m.At).Format("15:04:05.000000"), oneLine(m.Kind), oneLine(m.Text())))
+	}
+	out = d.rest(out, d.Omitted.Timeline, PartTimeline)
+	for _, part := range []string{PartFrames, "reasons", "trace", "events", "drops", "counts"} {
+		if why := d.missing(part); why != "" {
+			out = append(out, fmt.Sprintf("(%s: %s)", part, oneLine(why)))
+		}
+	}
+	return out
+}
+
+// flowsText is the flows by their canonical lines, sorted, so that two of these files can be compared.
+func (d Data) flowsText() []string {
+	var out []string
+	for _, f := range d.Flows {
+		out = append(out, oneLine(f.Line))
+	}
+	slices.Sort(out)
+	return d.rest(out, d.Omitted.Flows, PartFlows)
+}
+
+// statsText is the tally, its laws, and the statistics of the kernel.
+func (d Data) statsText() []string {
+	out := []string{"# tally"}
+	for _, c := range d.Tally {
+		out = append(out, fmt.Sprintf("%-24s %d", oneLine(c.Name), c.N))
+	}
+	for _, l := range d.Laws {
+		s := fmt.Sprintf("%s: %s", oneLine(l.Law), oneLine(l.Verdict))
+		if l.Why != "" {
+			s += ": " + oneLine(l.Why)
+		}
+		out = append(out, s)
+	}
+	out = append(d.rest(out, 0, PartTally), "# kernel statistics since the start")
+	for _, c := range d.Stats {
+		out = append(out, fmt.Sprintf("%-24s %+d", oneLine(c.Name), c.N))
+	}
+	return d.rest(out, 0, PartStats)
+}
+
+// sysctlText is the sysctls as a difference.
+func (d Data) sysctlText() []string {
+	var out []string
+	for _, s := range d.Sysctls {
+		if s.Before != "" {
+			out = append(out, fmt.Sprintf("-%s = %s", oneLine(s.Name), oneLine(s.Before)))
+		}
+		if s.After != "" {
+			line := fmt.Sprintf("+%s = %s", oneLine(s.Name), oneLine(s.After))
+			if s.By != "" {
+				line += " # by " + oneLine(s.By)
+			}
+			out = append(out, line)
+		}
+	}
+	return d.rest(out, 0, PartSysctls)
+}
+
+// rulesText is the rules of nft, or those of iptables, with their counters; nothing where there are none.
+func (d Data) rulesText(nft bool) []string {
+	var out []string
+	for _, r := range d.Rules {
+		if (r.Backend == "nft") != nft {
+			continue
+		}
+		s := strings.TrimRight(fmt.Sprintf("%s %s %s %s", r.Backend, r.Family, r.Table, r.Chain), " ") + ": "
+		if r.Kind != "rule" {
+			s += r.Kind + " "
+		}
+		s += r.Text
+		if r.Counted {
+			s += fmt.Sprintf(" [packets %d bytes %d]", r.Packets, r.Bytes)
+		}
+		out = append(out, oneLine(s))
+	}
+	if out == nil {
+		return nil
+	}
+	return d.rest(out, d.Omitted.Rules, PartRules)
+}
+
+// rest says at the end of a list what is not in it.
+func (d Data) rest(out []string, more int, part string) []string {
+	if more > 0 {
+		out = append(out, fmt.Sprintf("# … and %d more", more))
+	}
+	if why := d.missing(part); why != "" {
+		out = append(out, "# "+oneLine(why))
+	}
+	return out
+}
+
+// oneLine makes one line of text that could be several.
+func oneLine(s string) string {
+	return strings.NewReplacer("\n", "␊", "\t", " ").Replace(visible(s))
+}
+
+// clean returns a copy of a plain value in which every string can be shown: control characters, which could hide what
+// stands beside them, and those that turn the direction of the text, have visible stand-ins.
+func clean[T any](v T) T {
+	scrub(reflect.ValueOf(&v).Elem())
+	return v
+}
+
+func scrub(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(visible(v.String()))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				scrub(v.Field(i))
+			}
+		}
+	case reflect.Slice: // of the copy, not of the caller's
+		if v.IsNil() {
+			return
+		}
+		own := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		reflect.Copy(own, v)
+		v.Set(own)
+		for i := range v.Len() {
+			scrub(v.Index(i))
+		}
+	}
+}
+
+// visible replaces what cannot be seen. Line feeds and tabs stay; the no-break spaces that cmp mixes into its diffs
+// become plain ones.
+func visible(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if strings.IndexFunc(s, odd) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case !odd(r):
+			b.WriteRune(r)
+		case r == '\u00a0':
+			b.WriteByte(' ')
+		case r < ' ':
+			b.WriteRune('\u2400' + r) // the pictures of the control characters
+		case r == 0x7f:
+			b.WriteRune('\u2421')
+		default:
+			fmt.Fprintf(&b, "<U+%04X>", r)
+		}
+	}
+	return b.String()
+}
+
+func odd(r rune) bool {
+	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u00a0' || r == '\u2028' || r == '\u2029')
+}
+
+// tidy returns d with its reasons said once: what is shown beside the name of a part, or of a verdict, does not begin with
+// it again. A law that is not applicable to a table without a limit is left out: nobody asked for it. The sysctls that the
+// experiment has set come before those that ctexp has.
+func (d Data) tidy() Data {
+	missing := make([]Missing, len(d.Missing))
+	for i, m := range d.Missing {
+		m.Why = strings.TrimPrefix(m.Why, m.Part+": ")
+		missing[i] = m
+	}
+	var laws []Law
+	for _, l := range d.Laws {
+		if l.Verdict == NotApplicable && !d.Room.Limited {
+			continue
+		}
+		for _, prefix := range []string{"law not applicable: ", "law broken: "} {
+			l.Why = strings.TrimPrefix(l.Why, prefix)
+		}
+		laws = append(laws, l)
+	}
+	d.Missing, d.Laws = missing, laws
+	d.Sysctls = slices.Clone(d.Sysctls)
+	slices.SortStableFunc(d.Sysctls, func(a, b Sysctl) int { return cmp.Compare(rank(a.By), rank(b.By)) })
+	return d
+}
+
+// rank puts what ctexp itself has set behind what the experiment has.
+func rank(setter string) int {
+	if setter == "ctexp" {
+		return 1
+	}
+	return 0
 }

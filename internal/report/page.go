@@ -1,6 +1,15 @@
 package report
 
-import "fmt"
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+)
 
 // Page is many claims, each with its verdict and, if there is one, the report of its experiment.
 type Page struct {
@@ -125,6 +134,388 @@ func (p Page) shares() []share {
 			out = append(out, share{v, n})
 			delete(count, v)
 		}
+	}
+	return out
+}
+
+//go:embed templates
+var templateFiles embed.FS
+
+// pages are the templates, parsed once.
+var pages = sync.OnceValues(func() (*template.Template, error) {
+	return template.New("").Funcs(template.FuncMap{
+		"thousands": thousands, "signed": signed, "packets": packets, "since": since, "took": took, "ends": ends,
+		"join": joinWords, "uint": func(n int) uint64 { return uint64(max(n, 0)) }, "class": class, "breaks": breaks, "pieces": pieces, "count": count,
+		"total": total, "extras": extras, "frames": func(d Data) uint64 { return uint64(len(d.Frames) + d.Omitted.Frames) },
+	}).ParseFS(templateFiles, "templates/*.tmpl")
+})
+
+// WriteHTML writes the report as one page that needs nothing else. It fails only if w does.
+func (d Data) WriteHTML(w io.Writer) error {
+	d = clean(d.tidy())
+	return write(w, "report", newView(d, ""))
+}
+
+// WriteHTML writes all claims as one page that needs nothing else. It fails only if w does.
+func (p Page) WriteHTML(w io.Writer) error {
+	p = clean(p)
+	v := pageView{Page: p, Shares: p.shares()}
+	for i, r := range p.Rows {
+		row := rowView{Row: r, Word: r.word(), Anchor: fmt.Sprintf("claim-%d", i+1), Pairs: r.pairs()}
+		for k, d := range r.Reports {
+			row.Views = append(row.Views, newView(d.tidy(), fmt.Sprintf("%s-%d-", row.Anchor, k+1)))
+		}
+		for k, d := range r.Runs {
+			row.Runs = append(row.Runs, newView(d.tidy(), fmt.Sprintf("%s-run-%d-", row.Anchor, k+1)))
+		}
+		v.Rows = append(v.Rows, row)
+	}
+	return write(w, "page", v)
+}
+
+// write makes the whole page before it writes any of it.
+func write(w io.Writer, name string, v any) error {
+	t, err := pages()
+	if err != nil {
+		panic("report: " + err.Error()) // the templates are ours
+	}
+	var b bytes.Buffer
+	if err := t.ExecuteTemplate(&b, name, v); err != nil {
+		return fmt.Errorf("draw the report: %w", err)
+	}
+	if _, err := w.Write(b.Bytes()); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+// pageView is a Page as the template wants it.
+type pageView struct {
+	Page
+	Shares []share
+	Rows   []rowView
+}
+
+type rowView struct {
+	Row
+	Word   string // the verdict
+	Anchor string
+	Pairs  []pair
+	Views  []view
+	Runs   []view
+}
+
+// The longest lists that a page shows; what goes beyond is in the files beside it.
+const (
+	mostFlows    = 100
+	mostRules    = 100
+	mostTimeline = 200
+)
+
+// view is Data as the template wants it.
+type view struct {
+	Data
+	ID          string // what the names of places in the page begin with
+	Head        headline
+	DiffText    []diffLine
+	Drawings    []drawing // the wide one and the narrow one; none without a path
+	Quiet       string    // the hooks that no packet met
+	Seq         sequence
+	Flows       []kept[Flow]
+	Rules       []kept[Rule]
+	Timeline    []kept[Moment]
+	Facts       []Count  // the statistics that are not zero
+	Zeros       string   // the names of those that are
+	Settings    []Sysctl // those that ctexp has not set
+	OwnSettings []Sysctl
+	Why         map[string]string
+	Other       []Missing
+}
+
+func newView(d Data, id string) view {
+	v := view{
+		Data: d, ID: id, Head: d.headline(), DiffText: diffLines(d.Diff), Seq: d.sequence(),
+		Flows:    keep(d.Flows, mostFlows, d.Omitted.Flows, func(Flow) bool { return false }),
+		Rules:    keep(d.Rules, mostRules, d.Omitted.Rules, func(r Rule) bool { return r.Packets > 0 }),
+		Timeline: keep(d.Timeline, mostTimeline, d.Omitted.Timeline, func(m Moment) bool { return m.Loss }),
+		Why:      map[string]string{},
+	}
+	busy, quiet := d.Path.lanes()
+	if len(busy) > 0 || d.Path.Silenced > 0 {
+		v.Drawings = []drawing{d.wide(), d.narrow()}
+	}
+	v.Quiet = hooks(quiet)
+	ours := len(d.Sysctls) // they come last
+	if i := slices.IndexFunc(d.Sysctls, func(s Sysctl) bool { return rank(s.By) > 0 }); i >= 0 {
+		ours = i
+	}
+	v.Settings, v.OwnSettings = d.Sysctls[:ours], d.Sysctls[ours:]
+	var zeros []string
+	for _, c := range d.Stats {
+		if c.N == 0 {
+			zeros = append(zeros, c.Name)
+		} else {
+			v.Facts = append(v.Facts, c)
+		}
+	}
+	v.Zeros = strings.Join(zeros, ", ")
+	for _, m := range d.Missing {
+		switch m.Part {
+		case PartPath, PartTally, PartFlows, PartRules, PartFrames, PartTimeline, PartStats, PartSysctls:
+			v.Why[m.Part] = m.Why
+		default:
+			v.Other = append(v.Other, m)
+		}
+	}
+	return v
+}
+
+// hooks names lanes: "IPv4: forward, output; IPv6: prerouting".
+func hooks(lanes []lane) string {
+	var families []string
+	names := map[string][]string{}
+	for _, l := range lanes {
+		if names[l.family] == nil {
+			families = append(families, l.family)
+		}
+		names[l.family] = append(names[l.family], l.hook)
+	}
+	var s []string
+	for _, f := range families {
+		s = append(s, fmt.Sprintf("%s %s", familyName(f), strings.Join(names[f], ", ")))
+	}
+	return strings.Join(s, "; ")
+}
+
+// Status is the word for what became of the test.
+func (v view) Status() string {
+	if v.Failed {
+		return "failed"
+	}
+	return "passed"
+}
+
+// Setting is the line below the name of the test.
+func (v view) Setting() []string {
+	var s []string
+	if v.Sent > 0 {
+		into := ""
+		if len(v.Links) == 1 {
+			into = " into " + v.Links[0].Name
+		}
+		s = append(s, packets(v.Sent)+into)
+	}
+	if v.Room.Limited {
+		s = append(s, fmt.Sprintf("room for %s", entries(v.Room.Free)))
+	}
+	if v.Kernel != "" {
+		s = append(s, "Linux "+v.Kernel)
+	}
+	if v.Took > 0 {
+		s = append(s, took(v.Took))
+	}
+	return s
+}
+
+func entries(n int) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return thousands(uint64(max(n, 0))) + " entries"
+}
+
+// diffLine is a line of the difference.
+type diffLine struct {
+	Class string // "del", "add" or empty
+	Text  string
+}
+
+// diffLines marks what a difference takes away and adds.
+func diffLines(diff string) []diffLine {
+	if strings.TrimSpace(diff) == "" {
+		return nil
+	}
+	var out []diffLine
+	for _, s := range strings.Split(strings.Trim(diff, "\n"), "\n") {
+		l := diffLine{Text: s}
+		switch {
+		case strings.HasPrefix(s, "-"):
+			l.Class = "del"
+		case strings.HasPrefix(s, "+"):
+			l.Class = "add"
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// joinWords puts sep between words.
+func joinWords(words []string, sep string) string { return strings.Join(words, sep) }
+
+// headline is the first thing one sees: what was lost, and if nothing was, what else is the matter.
+type headline struct {
+	Losses []lossLine // the worst first
+	More   int        // losses beyond those
+	Title  string     // instead of losses
+	Text   string
+}
+
+// lossLine is a loss as a sentence, with its numbers apart.
+type lossLine struct {
+	Loss
+	Family string // "IPv6", or empty if there is but one family
+	What   string // "lost in conntrack, prerouting"
+	Where  string // "met conntrack/prerouting, and not mangle/prerouting"
+	Share  string // of 100: what was lost
+	Rest   string
+}
+
+// mostHeadlines is how many losses are said at the top.
+const mostHeadlines = 3
+
+func (d Data) headline() headline {
+	losses := slices.Clone(d.Path.Losses)
+	slices.SortStableFunc(losses, func(a, b Loss) int {
+		if a.Unconfirmed != b.Unconfirmed {
+			if a.Unconfirmed {
+				return 1
+			}
+			return -1
+		}
+		return int(min(b.Lost, 1<<31)) - int(min(a.Lost, 1<<31))
+	})
+	var h headline
+	for i, l := range losses {
+		if i == mostHeadlines {
+			h.More = len(losses) - i
+			break
+		}
+		h.Losses = append(h.Losses, d.lossLine(l))
+	}
+	if len(losses) > 0 {
+		return h
+	}
+	busy, _ := d.Path.lanes()
+	switch why := d.missing(PartPath); {
+	case why != "":
+		h.Title, h.Text = "Where the packets went is not known", why
+	case len(d.Path.Points) == 0:
+		h.Title, h.Text = "Where the packets went was not counted", "The experiment had no probes on the path."
+	case len(busy) == 0:
+		h.Title, h.Text = "No packet met a probe", fmt.Sprintf("%s sent.", was(d.Sent))
+	default:
+		h.Title, h.Text = "No packet was lost on the path", fmt.Sprintf("%s sent.", was(d.Sent))
+	}
+	if d.Failed && d.Diff != "" {
+		h.Text = sentence(h.Text) + " The test wants something else: see the difference."
+	}
+	return h
+}
+
+// sentence ends a text as a sentence ends.
+func sentence(s string) string {
+	if strings.HasSuffix(s, ".") || s == "" {
+		return s
+	}
+	return s + "."
+}
+
+func was(n uint64) string {
+	if n == 1 {
+		return "1 packet was"
+	}
+	return packets(n) + " were"
+}
+
+func (d Data) lossLine(l Loss) lossLine {
+	from, to := l.place()
+	s := lossLine{Loss: l, Where: fmt.Sprintf("Met %s, and not %s.", from, to)}
+	if d.Path.families() > 1 {
+		s.Family = familyName(l.Family)
+	}
+	inside := len(l.From) == 1 && len(l.To) == 1 && d.Path.hookOf(l.To[0]) == l.Hook
+	switch {
+	case l.Hook == ingress:
+		s.What = "lost before the hooks"
+	case l.Unconfirmed:
+		s.What = "without an entry, " + l.Hook
+	case inside:
+		s.What = fmt.Sprintf("lost in %s, %s", stage(l.From[0]), l.Hook)
+	default:
+		hooks := []string{l.Hook}
+		for _, from := range l.From {
+			if h := d.Path.hookOf(from); h != "" && !slices.Contains(hooks, h) {
+				hooks = append(hooks, h)
+			}
+		}
+		s.What = "lost behind " + strings.Join(hooks, " and ")
+	}
+	lost := 100.0
+	if l.Of > 0 {
+		lost = 100 * min(1, float64(l.Lost)/float64(l.Of))
+	}
+	s.Share, s.Rest = fmt.Sprintf("%.2f", lost), fmt.Sprintf("%.2f", 100-lost)
+	return s
+}
+
+// hookOf returns the hook of a point.
+func (p Path) hookOf(point string) string {
+	for _, at := range p.Points {
+		if at.Name == point {
+			return at.Hook
+		}
+	}
+	return ""
+}
+
+// families counts the families of which packets were seen.
+func (p Path) families() int {
+	seen := map[string]bool{}
+	busy, _ := p.lanes()
+	for _, l := range busy {
+		seen[l.family] = true
+	}
+	return len(seen)
+}
+
+func familyName(f string) string {
+	switch f {
+	case "ipv4":
+		return "IPv4"
+	case "ipv6":
+		return "IPv6"
+	}
+	return f
+}
+
+// kept is an item of a list of which only some are shown, or, where Gap is not zero, so many that are not.
+type kept[T any] struct {
+	Item T
+	Gap  int
+}
+
+// keep returns at most about most items: the first ones, and of the others those that matter. What was left out in
+// between is counted, as is more, which was left out before.
+func keep[T any](items []T, most, more int, matters func(T) bool) []kept[T] {
+	first := len(items)
+	if first > most {
+		first = most * 2 / 3
+	}
+	var out []kept[T]
+	gap := 0
+	for i, item := range items {
+		if i >= first && (len(out) >= most || !matters(item)) {
+			gap++
+			continue
+		}
+		if gap > 0 {
+			out = append(out, kept[T]{Gap: gap})
+			gap = 0
+		}
+		out = append(out, kept[T]{Item: item})
+	}
+	if gap += more; gap > 0 {
+		out = append(out, kept[T]{Gap: gap})
 	}
 	return out
 }

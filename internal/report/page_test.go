@@ -1,51 +1,76 @@
-package report
+package report_test
 
 import (
+	"bytes"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/internal/report"
 )
 
-func TestWhatWasSaidAndMeasuredStandSideBySide(t *testing.T) {
-	t.Parallel()
-	r := Row{Said: []Field{{"speed", "2 Mpps"}, {"raw", "10"}, {"mangle", "10"}}, Got: []Field{{"raw", "10"}, {"mangle", "7"}, {"entries", "7"}}}
-	want := []pair{{"raw", "10", "10", false}, {"mangle", "10", "7", true}, {"entries", "", "7", false}, {"speed", "2 Mpps", "", false}}
-	if diff := cmp.Diff(want, r.pairs()); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
+var update = flag.Bool("update", false, "write the golden files anew")
 
-func TestVerdictsAreCountedInTheirOrder(t *testing.T) {
-	t.Parallel()
-	p := Page{Rows: []Row{{Verdict: "odd"}, {Verdict: "refuted"}, {Verdict: "confirmed"}, {Verdict: "confirmed", Error: "no"}, {}, {Verdict: "odd"}, {Verdict: "confirmed"}}}
-	want := []share{{"confirmed", 2}, {"refuted", 1}, {noAnswer, 2}, {"odd", 2}}
-	if diff := cmp.Diff(want, p.shares()); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
-func TestRunsAreSummedUpInALine(t *testing.T) {
-	t.Parallel()
-	run := func(points ...Point) view {
-		d := Data{Path: Path{Points: points}}
-		for i, p := range points[1:] {
-			if from := points[i]; from.Hook == p.Hook && from.Packets > p.Packets {
-				d.Path.Losses = append(d.Path.Losses, Loss{Family: p.Family, Hook: p.Hook, From: []string{from.Name}, To: []string{p.Name}, Lost: from.Packets - p.Packets, Of: from.Packets})
-			}
+// golden compares got with the file of that name in testdata.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
 		}
-		return newView(d, "")
 	}
-	at := func(hook, stage string, n uint64) Point { return Point{stage + "/" + hook, "ipv4", hook, 0, n} }
-	in := run(at("prerouting", "raw", 10), at("prerouting", "mangle", 7), at("output", "raw", 0))
-	out := run(at("prerouting", "raw", 1), at("output", "raw", 7), at("output", "nat", 5), at("postrouting", "nat", 5), at("postrouting", "end", 4))
-
-	got := []string{rowView{Runs: []view{in}}.Walk(), rowView{Runs: []view{in, out}}.Walk()}
-
-	want := []string{
-		"Where the packets went: 10 came in, 3 lost",
-		"Where the packets went: 11 came in, 3 lost; 7 of the host's own; 3 lost on the way out (2 pictures)",
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("%v (go test -update writes it)", err)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", file, diff)
+	}
+}
+
+// samples are the experiments that are drawn in testdata, which the test in the browser looks at as well.
+func samples() map[string]report.Data {
+	return map[string]report.Data{"full-table": fullTable(), "router": router(), "passed": passed(), "hostile": hostile(), "ingress": beforeHooks(), "nothing": {}}
+}
+
+func html(t *testing.T, d report.Data) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := d.WriteHTML(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestReportIsDrawnAsBefore(t *testing.T) {
+	t.Parallel()
+	for name, d := range samples() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			golden(t, name+".html", html(t, d))
+		})
+	}
+}
+
+func TestClaimsAreDrawnAsBefore(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	if err := claims().WriteHTML(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "claims.html", b.Bytes())
+}
+
+func BenchmarkReport(b *testing.B) {
+	d := router()
+	for b.Loop() {
+		if err := d.WriteHTML(io.Discard); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

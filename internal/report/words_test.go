@@ -53,3 +53,46 @@ func TestExtrasOfAFlow(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+func TestTextIsWrapped(t *testing.T) {
+	t.Parallel()
+	got := map[string][]string{}
+	for _, s := range []string{"", "  ", "dropped by a rule", "a word_that_is_longer than it", "日本語日本語"} {
+		got[s] = wrap(s, 10)
+	}
+	want := map[string][]string{
+		"": nil, "  ": nil, "dropped by a rule": {"dropped by", "a rule"},
+		"a word_that_is_longer than it": {"a", "word_that_", "is_longer", "than it"}, "日本語日本語": {"日本語日本", "語"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// FuzzWrap checks that lines are as short as asked for, and lose nothing but spaces.
+func FuzzWrap(f *testing.F) {
+	f.Add("conntrack table full (drop +3)", 12)
+	f.Add("日本 x", 1)
+	f.Fuzz(func(t *testing.T, s string, width int) {
+		s = strings.ToValidUTF8(s, "")
+		lines := wrap(s, width)
+		for _, l := range lines {
+			if n := columns(l); n > max(width, 2) {
+				t.Errorf("%q has %d columns of %d", l, n, width)
+			}
+		}
+		all := func(s string) string { return strings.Join(strings.Fields(s), "") }
+		if want, got := all(s), all(strings.Join(lines, "")); want != got {
+			t.Errorf("wrapped %q, got %q", want, got)
+		}
+	})
+}
+
+func TestNumbersHaveCommas(t *testing.T) {
+	t.Parallel()
+	got := []string{thousands(0), thousands(999), thousands(1000), thousands(1<<64 - 1), signed(0), signed(1234), signed(-1234), signed(-1 << 63), count(-1), count(10), packets(1), packets(2)}
+	want := []string{"0", "999", "1,000", "18,446,744,073,709,551,615", "0", "+1,234", "−1,234", "−9,223,372,036,854,775,808", "−1", "10", "1 packet", "2 packets"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/inject/xdpflood"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -19,8 +20,8 @@ func TestMain(m *testing.M) {
 
 // web and web6 are flows from outside to the host of open.
 var (
-	web  = inject.Flow{Src: netip.MustParseAddrPort("198.18.0.2:10000"), Dst: netip.MustParseAddrPort("192.0.2.1:80")}
-	web6 = inject.Flow{
+	web  = packet.Flow{Src: netip.MustParseAddrPort("198.18.0.2:10000"), Dst: netip.MustParseAddrPort("192.0.2.1:80")}
+	web6 = packet.Flow{
 		Src: netip.MustParseAddrPort("[2001:db8:0:1:ffff:ffff:ffff:fffe]:10000"), Dst: netip.MustParseAddrPort("[2001:db8::1]:80"),
 	}
 )

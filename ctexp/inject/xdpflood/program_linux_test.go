@@ -9,11 +9,12 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // came returns what came in by the first link while a flood was sent.
-func came(t *testing.T, env *netnsenv.Env, f inject.Flood) (packets []inject.Packet) {
+func came(t *testing.T, env *netnsenv.Env, f inject.Flood) (packets []packet.Packet) {
 	t.Helper()
 	o, err := observe.Open(t.Context(), env, observe.Config{Ring: 8 << 20, NoEvents: true})
 	needs.Check(t, err)
@@ -25,7 +26,7 @@ func came(t *testing.T, env *netnsenv.Env, f inject.Flood) (packets []inject.Pac
 		if err != nil {
 			t.Fatal(err)
 		}
-		if frame.Dir == observe.In && frame.Link == env.Links()[0].Name() {
+		if frame.Dir == packet.In && frame.Link == env.Links()[0].Name() {
 			packets = append(packets, frame.Packet)
 		}
 	}
@@ -33,7 +34,7 @@ func came(t *testing.T, env *netnsenv.Env, f inject.Flood) (packets []inject.Pac
 }
 
 // compare looks whether what came are the packets of the flood, in their order.
-func compare(t *testing.T, f inject.Flood, got []inject.Packet) {
+func compare(t *testing.T, f inject.Flood, got []packet.Packet) {
 	t.Helper()
 	if len(got) != f.N {
 		t.Fatalf("%d packets, want %d", len(got), f.N)
@@ -41,7 +42,7 @@ func compare(t *testing.T, f inject.Flood, got []inject.Packet) {
 	i := 0
 	for want := range f.Packets() {
 		if !slices.Equal(want, got[i]) {
-			t.Fatalf("packet %d (-want +got):\n%s", i, inject.Diff(want, got[i]))
+			t.Fatalf("packet %d (-want +got):\n%s", i, packet.Diff(want, got[i]))
 		}
 		i++
 	}
@@ -50,29 +51,29 @@ func compare(t *testing.T, f inject.Flood, got []inject.Packet) {
 // The kernel makes the same packets as a Flood by a socket has, byte for byte, whatever varies.
 func TestTheKernelMakesTheSamePackets(t *testing.T) {
 	t.Parallel()
-	id := inject.Echo(web.Src.Addr(), web.Dst.Addr(), 65_000, 1, []byte("odd"))
-	id6 := inject.Echo(web6.Src.Addr(), web6.Dst.Addr(), 0, 1, nil)
-	noSum := inject.Packet(web.UDP([]byte("odd"))).With(inject.Checksum(0))
+	id := packet.Echo(web.Src.Addr(), web.Dst.Addr(), 65_000, 1, []byte("odd"))
+	id6 := packet.Echo(web6.Src.Addr(), web6.Dst.Addr(), 0, 1, nil)
+	noSum := packet.Packet(web.UDP([]byte("odd"))).With(packet.Checksum(0))
 	random := []inject.Vary{
 		{Field: inject.VarySrcPort, Count: 50_000, Random: true, Seed: 7}, {Field: inject.VarySrc, Count: 1 << 20, Stride: 3, Random: true},
 	}
 	for name, f := range map[string]inject.Flood{
-		"nothing":              {Template: inject.SYN(web)},
-		"a port":               {Template: inject.SYN(web), Vary: []inject.Vary{ports(50_000)}},
-		"one value":            {Template: inject.SYN(web), Vary: []inject.Vary{ports(1)}},
+		"nothing":              {Template: packet.SYN(web)},
+		"a port":               {Template: packet.SYN(web), Vary: []inject.Vary{ports(50_000)}},
+		"one value":            {Template: packet.SYN(web), Vary: []inject.Vary{ports(1)}},
 		"ports and addresses":  {Template: web.UDP([]byte("odd")), Vary: []inject.Vary{ports(7), {Field: inject.VarySrc, Count: 5, Stride: 260}, {Field: inject.VaryDstPort, Count: 3, Stride: 10_000}, {Field: inject.VaryDst, Count: 2}}},
 		"in step":              {Template: web.UDP(nil), Vary: []inject.Vary{ports(7), {Field: inject.VaryDstPort, InStep: true, Stride: 9}}},
-		"at random":            {Template: inject.SYN(web), Vary: random},
-		"IPv6 at random":       {Template: inject.SYN(web6), Vary: []inject.Vary{{Field: inject.VarySrc, Count: 1 << 32, Random: true}}},
-		"IPv6 across a carry":  {Template: inject.SYN(web6), Vary: []inject.Vary{{Field: inject.VarySrc, Count: 9}, ports(3)}},
+		"at random":            {Template: packet.SYN(web), Vary: random},
+		"IPv6 at random":       {Template: packet.SYN(web6), Vary: []inject.Vary{{Field: inject.VarySrc, Count: 1 << 32, Random: true}}},
+		"IPv6 across a carry":  {Template: packet.SYN(web6), Vary: []inject.Vary{{Field: inject.VarySrc, Count: 9}, ports(3)}},
 		"a large stride":       {Template: web6.UDP([]byte("odd")), Vary: []inject.Vary{{Field: inject.VarySrc, Count: 3, Stride: 1 << 61}}},
 		"identifier":           {Template: id, Vary: []inject.Vary{{Field: inject.VaryID, Count: 500}, {Field: inject.VarySrc, Count: 3}}},
 		"identifier of ICMPv6": {Template: id6, Vary: []inject.Vary{{Field: inject.VaryID, Count: 65_536}, {Field: inject.VarySrc, Count: 3}}},
 		"no checksum":          {Template: noSum, Vary: []inject.Vary{ports(500)}},
-		"a wrong checksum":     {Template: inject.SYN(web).With(inject.Checksum(7)), Vary: []inject.Vary{ports(500)}},
+		"a wrong checksum":     {Template: packet.SYN(web).With(packet.Checksum(7)), Vary: []inject.Vary{ports(500)}},
 		"a checksum of zero":   {Template: web.UDP(nil), Vary: []inject.Vary{ports(50_000), {Field: inject.VaryDst, Count: 2}}, N: 65_000},
-		"a wrong header":       {Template: inject.SYN(web).With(inject.HeaderChecksum(7)), Vary: []inject.Vary{{Field: inject.VarySrc, Count: 50}}},
-		"SCTP as it is":        {Template: web.SCTP(0, inject.SCTPInit(1, 100))},
+		"a wrong header":       {Template: packet.SYN(web).With(packet.HeaderChecksum(7)), Vary: []inject.Vary{{Field: inject.VarySrc, Count: 50}}},
+		"SCTP as it is":        {Template: web.SCTP(0, packet.SCTPInit(1, 100))},
 		"a long packet":        {Template: web.UDP([]byte(fmt.Sprintf("%1471d", 7))), Vary: []inject.Vary{ports(500)}},
 	} {
 		t.Run(name, func(t *testing.T) {

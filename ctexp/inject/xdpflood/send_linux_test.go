@@ -19,6 +19,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -26,7 +27,7 @@ import (
 // Send returns.
 func TestAKernelTakesEachPacketThatItMakes(t *testing.T) {
 	t.Parallel()
-	for _, f := range []inject.Flow{web, web6} {
+	for _, f := range []packet.Flow{web, web6} {
 		t.Run(fmt.Sprint(f.Src.Addr()), func(t *testing.T) {
 			t.Parallel()
 			probes := []nf.Probe{{Name: "raw", Hook: nf.Prerouting, Priority: nf.PriorityRaw - 1}}
@@ -65,20 +66,20 @@ func TestOthersMaySendMeanwhile(t *testing.T) {
 	for i := range 2 {
 		floods.Go(func() {
 			f := web.Nth(20_000 + i*n)
-			done, err := xdpflood.Send(t.Context(), link, inject.Flood{Template: inject.SYN(f), N: n, Vary: []inject.Vary{ports(n)}})
+			done, err := xdpflood.Send(t.Context(), link, inject.Flood{Template: packet.SYN(f), N: n, Vary: []inject.Vary{ports(n)}})
 			if err != nil && !errors.Is(err, errors.ErrUnsupported) || err == nil && done.Sent != n {
 				t.Errorf("%v, %v", done, err)
 			}
 		})
 	}
-	if _, err := inject.New(link).Send(t.Context(), inject.SYNs(n, web)); err != nil {
+	if _, err := inject.New(link).Send(t.Context(), packet.SYNs(n, web)); err != nil {
 		t.Error(err)
 	}
 	if got, err := env.Table().Count(); got < n || err != nil {
 		t.Errorf("%d entries, %v; %d were sent one by one", got, err, n)
 	}
 	floods.Wait()
-	send(t, env, inject.Flood{Template: inject.SYN(web), N: 1})
+	send(t, env, inject.Flood{Template: packet.SYN(web), N: 1})
 	if got, err := env.Table().Count(); got != 3*n || err != nil {
 		t.Errorf("%d entries, %v; want %d", got, err, 3*n)
 	}
@@ -87,11 +88,11 @@ func TestOthersMaySendMeanwhile(t *testing.T) {
 func TestAFloodEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	env := open(t, netnsenv.Config{Silent: true})
-	send(t, env, inject.Flood{Template: inject.SYN(web), N: 1})
+	send(t, env, inject.Flood{Template: packet.SYN(web), N: 1})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
 	f := inject.Flood{
-		Template: inject.SYN(web), N: 50_000_000, Every: 1,
+		Template: packet.SYN(web), N: 50_000_000, Every: 1,
 		Progress: func(inject.FloodProgress) { cancel(enough) },
 	}
 	done, err := xdpflood.Send(ctx, env.Links()[0], f)
@@ -109,7 +110,7 @@ func TestAFloodKeepsItsRate(t *testing.T) {
 	env := open(t, netnsenv.Config{Silent: true})
 	var last inject.FloodProgress
 	f := inject.Flood{
-		Template: inject.SYN(web), Duration: 50 * time.Millisecond, Rate: 10_000,
+		Template: packet.SYN(web), Duration: 50 * time.Millisecond, Rate: 10_000,
 		Progress: func(p inject.FloodProgress) { last = p },
 	}
 	done := send(t, env, f)
@@ -127,7 +128,7 @@ func TestAFloodThatAProgramCannotSendSendsNothing(t *testing.T) {
 	env := open(t, netnsenv.Config{Silent: true, Links: []netnsenv.LinkConfig{
 		{Kind: netnsenv.Veth, MTU: 9000}, {Kind: netnsenv.Auto},
 	}})
-	syn := inject.SYN(web)
+	syn := packet.SYN(web)
 	for want, f := range map[string]inject.Flood{
 		"negative count -1":                        {Template: syn, N: -1},
 		"neither N nor Duration":                   {Template: syn},
@@ -136,10 +137,10 @@ func TestAFloodThatAProgramCannotSendSendsNothing(t *testing.T) {
 		"9001 bytes into an MTU of 9000":           {Template: web.UDP(make([]byte, 8973)), N: 1},
 		"2987 bytes: a live frame has room for 29": {Template: web.UDP(make([]byte, 2959)), N: 1},
 		"the checksum of SCTP": {
-			Template: web.SCTP(0, inject.SCTPInit(1, 100)), N: 1, Vary: []inject.Vary{ports(2)},
+			Template: web.SCTP(0, packet.SCTPInit(1, 100)), N: 1, Vary: []inject.Vary{ports(2)},
 		},
 		"vary[0] (source address): 4294967297 values at random": {
-			Template: inject.SYN(web6), N: 1, Vary: []inject.Vary{{Field: inject.VarySrc, Count: 1<<32 + 1, Random: true}},
+			Template: packet.SYN(web6), N: 1, Vary: []inject.Vary{{Field: inject.VarySrc, Count: 1<<32 + 1, Random: true}},
 		},
 	} {
 		link := env.Links()[0]
@@ -187,7 +188,7 @@ func TestSignalsDoNotChangeTheCount(t *testing.T) {
 	})
 	defer signals.Wait()
 	defer close(over)
-	done := send(t, env, inject.Flood{Template: inject.SYN(web), N: 30_000, Vary: []inject.Vary{ports(30_000)}})
+	done := send(t, env, inject.Flood{Template: packet.SYN(web), N: 30_000, Vary: []inject.Vary{ports(30_000)}})
 	if n, err := env.Table().Count(); done.Sent != 30_000 || done.Arrived != 30_000 || n != 30_000 || err != nil {
 		t.Errorf("%v, %d entries, %v", done, n, err)
 	}
@@ -206,7 +207,7 @@ func TestNoPacketIsLostToSteering(t *testing.T) {
 	}
 	needs.Check(t, err)
 	defer env.Close()
-	done := send(t, env, inject.Flood{Template: inject.SYN(web), N: 20_000, Vary: []inject.Vary{ports(20_000)}})
+	done := send(t, env, inject.Flood{Template: packet.SYN(web), N: 20_000, Vary: []inject.Vary{ports(20_000)}})
 	if done.Sent != 20_000 || done.Arrived != 20_000 {
 		t.Error(done)
 	}

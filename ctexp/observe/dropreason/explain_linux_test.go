@@ -9,10 +9,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/observe/dropreason"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -26,7 +26,7 @@ func TestSilencedPacketsAreLeftOut(t *testing.T) {
 	needs.Check(t, err)
 	defer w.Close()
 	lab.Observer.ExplainBy(w)
-	if _, err := lab.Inject(t.Context(), inject.Packets(inject.SYN(web), web.UDP(nil))); err != nil {
+	if _, err := lab.Inject(t.Context(), packet.Packets(packet.SYN(web), web.UDP(nil))); err != nil {
 		t.Fatal(err)
 	}
 	record, err := lab.Observer.Record(t.Context())
@@ -55,7 +55,7 @@ func TestObserverIsExplainedByTheKernel(t *testing.T) {
 	lab.Observer.ExplainBy(w)
 	martian := web
 	martian.Src = web.Dst // the host's own address, from outside
-	if _, err := lab.Inject(t.Context(), inject.Packets(inject.SYN(martian), web.UDP(nil))); err != nil {
+	if _, err := lab.Inject(t.Context(), packet.Packets(packet.SYN(martian), web.UDP(nil))); err != nil {
 		t.Fatal(err)
 	}
 

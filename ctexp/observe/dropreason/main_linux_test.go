@@ -10,6 +10,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe/dropreason"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -19,7 +20,7 @@ func TestMain(m *testing.M) {
 }
 
 // web is a flow from outside to the default host.
-var web = inject.Flow{
+var web = packet.Flow{
 	Src: netip.MustParseAddrPort("198.18.0.2:10000"),
 	Dst: netip.MustParseAddrPort("192.0.2.1:80"),
 }
@@ -49,9 +50,9 @@ func open(t testing.TB, cfg netnsenv.Config) lab {
 	return lab{t, env, w}
 }
 
-func (l lab) send(link string, packets ...inject.Packet) {
+func (l lab) send(link string, packets ...packet.Packet) {
 	l.Helper()
-	if _, err := inject.New(l.env.Link(link)).Send(l.Context(), inject.Packets(packets...)); err != nil {
+	if _, err := inject.New(l.env.Link(link)).Send(l.Context(), packet.Packets(packets...)); err != nil {
 		l.Fatal(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe/dropreason"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -21,8 +22,8 @@ func link(prefix string) netnsenv.LinkConfig {
 }
 
 // broken returns p with a byte changed.
-func broken(p inject.Packet, at int) inject.Packet {
-	p = append(inject.Packet(nil), p...)
+func broken(p packet.Packet, at int) packet.Packet {
+	p = append(packet.Packet(nil), p...)
 	p[at] ^= 0xff
 	return p
 }
@@ -40,16 +41,16 @@ func TestKernelNamesWhyItDropsAPacket(t *testing.T) {
 	for name, c := range map[string]struct {
 		cfg    netnsenv.Config
 		by     string
-		packet inject.Packet
+		packet packet.Packet
 		want   string
 	}{
-		"a port that nobody listens on, TCP": {netnsenv.Config{}, "tun0", inject.SYN(web), "NO_SOCKET"},
+		"a port that nobody listens on, TCP": {netnsenv.Config{}, "tun0", packet.SYN(web), "NO_SOCKET"},
 		"a port that nobody listens on, UDP": {netnsenv.Config{}, "tun0", web.UDP([]byte("x")), "NO_SOCKET"},
-		"a rule":                             {netnsenv.Config{Rules: []netnsenv.Ruleset{drop}}, "tun0", inject.SYN(web), "NETFILTER_DROP"},
-		"a source behind another link":       {netnsenv.Config{Links: two, Sysctls: strict}, "tun1", inject.SYN(spoofed), "IP_RPFILTER"},
-		"a checksum of IP":                   {netnsenv.Config{}, "tun0", broken(inject.SYN(web), 10), "IP_CSUM"},
-		"a checksum of TCP":                  {netnsenv.Config{}, "tun0", broken(inject.SYN(web), 36), "TCP_CSUM"},
-		"a packet for somebody else":         {netnsenv.Config{Links: two}, "tun0", inject.SYN(elsewhere), "IP_INADDRERRORS"},
+		"a rule":                             {netnsenv.Config{Rules: []netnsenv.Ruleset{drop}}, "tun0", packet.SYN(web), "NETFILTER_DROP"},
+		"a source behind another link":       {netnsenv.Config{Links: two, Sysctls: strict}, "tun1", packet.SYN(spoofed), "IP_RPFILTER"},
+		"a checksum of IP":                   {netnsenv.Config{}, "tun0", broken(packet.SYN(web), 10), "IP_CSUM"},
+		"a checksum of TCP":                  {netnsenv.Config{}, "tun0", broken(packet.SYN(web), 36), "TCP_CSUM"},
+		"a packet for somebody else":         {netnsenv.Config{Links: two}, "tun0", packet.SYN(elsewhere), "IP_INADDRERRORS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -65,7 +66,7 @@ func TestKernelNamesWhyItDropsAPacket(t *testing.T) {
 				if d.Function == "" && os.Getenv("CTEXP_REQUIRE") == "1" {
 					t.Errorf("%v: in which function?", d)
 				}
-				got = append(got, drop{d.Reason, d.Link, inject.Packet(d.Packet).String()})
+				got = append(got, drop{d.Reason, d.Link, packet.Packet(d.Packet).String()})
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -85,7 +86,7 @@ func TestOnlyWhatIsDroppedHereIsTold(t *testing.T) {
 	defer conn.Close()
 
 	x.send("tun0", web.UDP([]byte("hello")))
-	other.send("tun0", inject.SYN(web))
+	other.send("tun0", packet.SYN(web))
 
 	if got := x.drops(); len(got) != 0 {
 		t.Errorf("dropped: %v", got)
@@ -109,7 +110,7 @@ func TestDropsOfTheHostsOwnPackets(t *testing.T) {
 	_, _ = conn.Write([]byte("hello")) // "operation not permitted", says the kernel
 
 	got := x.drops()
-	if len(got) != 1 || got[0].Reason != "NETFILTER_DROP" || got[0].Link != "" || inject.Packet(got[0].Packet).Tuple().Dst.Port() != 53 {
+	if len(got) != 1 || got[0].Reason != "NETFILTER_DROP" || got[0].Link != "" || packet.Packet(got[0].Packet).Tuple().Dst.Port() != 53 {
 		t.Errorf("dropped: %v", got)
 	}
 }
@@ -117,7 +118,7 @@ func TestDropsOfTheHostsOwnPackets(t *testing.T) {
 func TestDropsOfIPv6(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{link("2001:db8::1/64")}})
-	p := inject.Flow{Src: netip.MustParseAddrPort("[2001:db8::2]:10000"), Dst: netip.MustParseAddrPort("[2001:db8::1]:53")}.UDP([]byte("x"))
+	p := packet.Flow{Src: netip.MustParseAddrPort("[2001:db8::2]:10000"), Dst: netip.MustParseAddrPort("[2001:db8::1]:53")}.UDP([]byte("x"))
 	x.send("tun0", p)
 	got := x.drops()
 	if len(got) != 1 || got[0].Reason != "NO_SOCKET" || string(got[0].Packet) != string(p) {
@@ -150,7 +151,7 @@ func TestLostDropsAreCounted(t *testing.T) {
 	defer w.Close()
 	release := dropreason.Hold(w)
 	const sent = 1000
-	if _, err := inject.New(env.Links()[0]).Send(t.Context(), inject.SYNs(sent, web)); err != nil {
+	if _, err := inject.New(env.Links()[0]).Send(t.Context(), packet.SYNs(sent, web)); err != nil {
 		t.Fatal(err)
 	}
 	release()
@@ -226,7 +227,7 @@ func BenchmarkDropped(b *testing.B) {
 			const packets = 10_000
 			in := inject.New(env.Links()[0])
 			for b.Loop() {
-				if _, err := in.Send(b.Context(), inject.SYNs(packets, web)); err != nil {
+				if _, err := in.Send(b.Context(), packet.SYNs(packets, web)); err != nil {
 					b.Fatal(err)
 				}
 			}

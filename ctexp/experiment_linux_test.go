@@ -1,0 +1,171 @@
+package ctexp_test
+
+import (
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/nftables"
+
+	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+)
+
+// Each of two experiments of a test says which one it is, and keeps files of its own names.
+func TestExperimentsOfOneTestAreToldApart(t *testing.T) {
+	t.Parallel()
+	fake := &fakeTB{name: "TestX"}
+	log := fake.run(func(f *fakeTB) {
+		ctexp.New(f, netnsenv.Config{Links: veth})
+		y := ctexp.New(f, netnsenv.Config{Links: veth})
+		y.Errorf("the second is wrong")
+	})
+	if fake.skipped {
+		t.Skip(log)
+	}
+	var got []string
+	for _, m := range regexp.MustCompile(`(?m)^(what happened in .*|--- artifacts: .*)$`).FindAllString(log, -1) {
+		got = append(got, regexp.MustCompile(`:\d+\)|: /.*/`).ReplaceAllString(m, "…"))
+	}
+	want := []string{
+		"what happened in experiment 2 of 2 (experiments_linux_test.go…: tun0 (veth) 192.0.2.1/24",
+		"--- artifacts…TestX.2.report.html",
+		"what happened in experiment 1 of 2 (experiments_linux_test.go…: tun0 (veth) 192.0.2.1/24",
+		"--- artifacts…TestX.report.html",
+	}
+	if diff := ctexp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	first, second := log[strings.Index(log, "experiment 1"):], log[:strings.Index(log, "experiment 1")]
+	if got := diffOf(t, second); !strings.HasPrefix(got, "experiment 2 of 2 (") || !strings.HasSuffix(got, "\n\nthe second is wrong") {
+		t.Errorf("the second says %q", got)
+	}
+	if got := diffOf(t, first); !strings.HasPrefix(got, "experiment 1 of 2 (") || strings.Contains(got, "wrong") {
+		t.Errorf("the first says %q", got)
+	}
+}
+
+// An experiment that comes when those before it are closed is the first again, as that of another test of the name is.
+func TestExperimentAfterOthersIsTheFirst(t *testing.T) {
+	t.Parallel()
+	fake := &fakeTB{name: "TestX"}
+	run := func() string {
+		fake.cleanups = nil
+		return fake.run(func(f *fakeTB) {
+			ctexp.New(f, netnsenv.Config{Links: veth})
+			f.Errorf("no")
+		})
+	}
+	run()
+	log := run()
+	if fake.skipped {
+		t.Skip(log)
+	}
+	if strings.Contains(log, "experiment") || strings.Count(log, "/TestX.report.html") != 2 {
+		t.Errorf("the log is\n%s", log)
+	}
+}
+
+// A test that panics leaves a report, although nobody has called it failed yet.
+func TestPanicLeavesAReport(t *testing.T) {
+	t.Parallel()
+	fake := &fakeTB{name: "TestX", panics: true}
+	log := fake.run(func(f *fakeTB) {
+		ctexp.New(f, netnsenv.Config{Links: veth, Silent: true}).Inject(packet.SYNs(1, web))
+		panic("so")
+	})
+	if fake.skipped {
+		t.Skip(log)
+	}
+	if fake.failed || !strings.Contains(log, "entries 1\n") || !strings.HasSuffix(log, "\npanic: so\n") {
+		t.Errorf("failed %v, and the log is\n%s", fake.failed, log)
+	}
+	if got, want := diffOf(t, log), "the test panicked: what with, go test says at the end of the log"; got != want {
+		t.Errorf("result.json has %q, want %q", got, want)
+	}
+}
+
+// One entry is asked for by either of its tuples; where there is none it is zero.
+func TestFlowIsTheEntryOfATuple(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{Links: veth, Silent: true})
+	flow := web.Tuple(nf.TCP)
+
+	before := x.Flow(flow)
+	x.Inject(packet.SYNs(1, web))
+
+	if before != (nf.Entry{}) {
+		t.Errorf("before there was one: %v", before)
+	}
+	if diff := ctexp.Diff(x.Flows()[0].String(), x.Flow(flow.Reverse()).String()); diff != "" {
+		t.Errorf("by its reply (-want +got):\n%s", diff)
+	}
+	if diff := ctexp.Diff(observe.Stats{}, x.Stats()); diff != "" {
+		t.Errorf("a new flow counts in no statistics (-want +got):\n%s", diff)
+	}
+	if expected := x.Expectations(); len(expected) != 0 {
+		t.Errorf("expected: %v", expected)
+	}
+}
+
+// Rules come and go while the experiment goes on.
+func TestRulesAreLoadedLater(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{Silent: true})
+	drop := func(c *nftables.Conn) error {
+		table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "later"})
+		policy := nftables.ChainPolicyDrop
+		c.AddChain(&nftables.Chain{
+			Table: table, Name: "in", Type: nftables.ChainTypeFilter, Policy: &policy,
+			Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter,
+		})
+		return nil
+	}
+	x.Load(netnsenv.NFTables(drop))
+	x.Inject(packet.SYNs(3, web))
+	x.Load(netnsenv.NFTables(func(c *nftables.Conn) error {
+		c.DelTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "later"})
+		return nil
+	}))
+	x.Inject(packet.SYNs(2, web))
+	if diff := x.Tally().Diff(observe.Tally{Entries: 2}); diff != "" {
+		t.Errorf("3 packets into a DROP, 2 behind it (-want +got):\n%s", diff)
+	}
+}
+
+// What is injected into one host shows in the other's table, path and capture when Inject returns.
+func TestBothHostsOfAWireAreObserved(t *testing.T) {
+	t.Parallel()
+	near := ctexp.New(t, netnsenv.Config{
+		Links:   []netnsenv.LinkConfig{{Prefixes: []netip.Prefix{netip.MustParsePrefix("198.18.0.1/24")}}},
+		Sysctls: map[string]string{"net.ipv4.ip_forward": "1"},
+	})
+	far := ctexp.New(t, netnsenv.Config{Links: []netnsenv.LinkConfig{}})
+	near.Join(far, netnsenv.Wire{
+		A: netnsenv.LinkConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.254/24")}},
+		B: netnsenv.LinkConfig{
+			Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")},
+			Routes:   []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")},
+		},
+	})
+
+	near.Inject(packet.Packets(packet.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil)))
+
+	for name, x := range map[string]*ctexp.Experiment{"near": near, "far": far} {
+		if flows := x.Flows(); len(flows) != 1 || flows[0].Brief() != "icmp" {
+			t.Errorf("%s: flows %v, want one with its answer seen", name, flows)
+		}
+	}
+	var links []string
+	for _, f := range far.Frames() {
+		links = append(links, f.Link+" "+f.Dir.String())
+	}
+	if !slices.Equal(links, []string{"wire0 In", "wire0 Out"}) {
+		t.Errorf("frames at the far host: %q", links)
+	}
+}

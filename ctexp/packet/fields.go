@@ -1,0 +1,496 @@
+package packet
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/gopacket/layers"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
+	"github.com/ctexp/go-ctexp/internal/pktline"
+)
+
+// Field is one field of a packet, in words.
+type Field struct{ Name, Value string }
+
+// Fields returns the fields of p in their order, those of the packet that an ICMP error quotes with names that begin
+// with "about ". A checksum is "right", or the number with the one that would be right, if all that it covers is there.
+func (p Packet) Fields() []Field {
+	var out []Field
+	for _, f := range fieldsOf("", p) {
+		out = append(out, Field{f.name, f.text()})
+	}
+	return out
+}
+
+// Diff compares two packets field by field: "" if they are equal, else a table of the fields that differ.
+func Diff(want, got Packet) string {
+	if bytes.Equal(want, got) {
+		return ""
+	}
+	return diffFields("", want, got).String()
+}
+
+// diffFields has a row for each field in which the packets differ. Those of a quoted packet, of which some may be missing,
+// have names that begin with a prefix.
+func diffFields(prefix string, want, got Packet) Table {
+	var t Table
+	w, g := fieldsOf(prefix, want), fieldsOf(prefix, got)
+	for _, f := range w {
+		i := slices.IndexFunc(g, func(o field) bool { return o.name == f.name })
+		switch {
+		case i < 0:
+			t.Add(f.name, f.text(), absent)
+			continue
+		case f.isBytes && g[i].isBytes && !bytes.Equal(f.bytes, g[i].bytes):
+			t.AddBytes(f.name, f.bytes, g[i].bytes)
+		case f.text() != g[i].text():
+			t.Add(f.name, f.text(), g[i].text())
+		}
+		g = slices.Delete(g, i, i+1)
+	}
+	for _, f := range g {
+		t.Add(f.name, absent, f.text())
+	}
+	if len(t) == 0 { // in what no field tells, such as padding
+		t.AddBytes(prefix+"bytes", want, got)
+	}
+	return t
+}
+
+// field is a Field whose value may be bytes.
+type field struct {
+	name, value string
+	bytes       []byte
+	isBytes     bool
+}
+
+func (f field) text() string {
+	if !f.isBytes {
+		return f.value
+	}
+	switch {
+	case len(f.bytes) == 0:
+		return "empty"
+	case isPrintable(f.bytes):
+		return fmt.Sprintf("%q", f.bytes)
+	}
+	return fmt.Sprintf("%x (%d bytes)", f.bytes, len(f.bytes))
+}
+
+func isPrintable(b []byte) bool {
+	return !bytes.ContainsFunc(b, func(r rune) bool { return r < ' ' && r != '\n' && r != '\r' && r != '\t' || r > '~' })
+}
+
+// fieldList collects fields, whose names begin with prefix.
+type fieldList struct {
+	prefix string
+	list   []field
+}
+
+func (l *fieldList) add(name, format string, args ...any) {
+	l.list = append(l.list, field{name: l.prefix + name, value: fmt.Sprintf(format, args...)})
+}
+
+func (l *fieldList) addBytes(name string, b []byte) {
+	l.list = append(l.list, field{name: l.prefix + name, bytes: b, isBytes: true})
+}
+
+func fieldsOf(prefix string, p Packet) []field {
+	l := &fieldList{prefix: prefix}
+	l.packet(p)
+	return l.list
+}
+
+func (l *fieldList) packet(p Packet) {
+	d, err := takeApart(p)
+	if err != nil {
+		l.addBytes("bytes", p)
+		return
+	}
+	if d.v6() {
+		l.network6(d, p)
+	} else {
+		l.network4(d, p)
+	}
+	if d.fault == header.NoFault {
+		l.transport(d)
+	} else {
+		l.addBytes("payload", d.l4)
+	}
+	if len(d.trailer) > 0 {
+		l.addBytes("trailer", d.trailer)
+	}
+}
+
+func (l *fieldList) network4(d *draft, p Packet) {
+	word := func(at int) uint16 { return binary.BigEndian.Uint16(p[at:]) }
+	l.add("version", "4")
+	l.add("ihl", "%d", p[0]&15)
+	l.add("tos", "%#02x", p[1])
+	l.length(d, p)
+	l.add("id", "%d", word(4))
+	var flags []string
+	for i, name := range []string{"reserved", "DF", "MF"} {
+		if p[6]&(0x80>>i) != 0 {
+			flags = append(flags, name)
+		}
+	}
+	l.add("fragment", "%s offset %d", "["+strings.Join(flags, " ")+"]", d.view.FragOffset)
+	l.add("ttl", "%d", p[d.view.TTLAt()])
+	l.add("protocol", "%s", protoText(d.proto))
+	if d.right.headerSum {
+		l.add("header checksum", "right")
+	} else {
+		l.add("header checksum", "%#04x, right is %#04x", word(header.HeaderSumAt), header.HeaderSum(p))
+	}
+	l.addrs(d)
+	if len(d.header) > 20 {
+		l.add("ip options", "%x", d.header[20:])
+	}
+}
+
+func (l *fieldList) network6(d *draft, p Packet) {
+	l.add("version", "6")
+	l.add("tos", "%#02x", d.view.TOS(p))
+	l.add("flow label", "%#05x", uint32(p[1]&15)<<16|uint32(binary.BigEndian.Uint16(p[2:])))
+	l.length(d, p)
+	l.add("ttl", "%d", p[d.view.TTLAt()])
+	l.add("protocol", "%s", protoText(d.proto))
+	l.addrs(d)
+	names := map[nf.Proto]string{
+		header.ProtoHopByHop: "hop-by-hop", header.ProtoRouting: "routing", header.ProtoDestination: "destination options", header.ProtoAH: "ah",
+	}
+	for _, e := range d.ext {
+		if e.proto == header.ProtoFragment {
+			f := binary.BigEndian.Uint16(e.bytes[2:])
+			l.add("fragment", "id %d offset %d more %v", binary.BigEndian.Uint32(e.bytes[4:]), f&0xfff8, f&1 != 0)
+			continue
+		}
+		l.add(names[e.proto], "%x", e.bytes[1:])
+	}
+}
+
+func (l *fieldList) addrs(d *draft) {
+	l.add("src", "%v", d.view.Src(d.header))
+	l.add("dst", "%v", d.view.Dst(d.header))
+}
+
+func (l *fieldList) length(d *draft, p Packet) {
+	if d.right.length {
+		l.add("length", "%d", d.view.Length)
+		return
+	}
+	l.add("length", "%d, there are %d", d.view.Length, len(p))
+}
+
+// transport adds the fields of the transport header and what is behind it.
+func (l *fieldList) transport(d *draft) {
+	b := d.l4
+	n := d.headerLength()
+	if n > len(b) && (d.proto != nf.TCP || len(b) < 20) {
+		l.addBytes("cut header", b)
+		return
+	}
+	if n > len(b) { // the header claims more options than there are bytes
+		n = 20
+	}
+	if d.proto.HasPorts() {
+		l.add("src port", "%d", binary.BigEndian.Uint16(b))
+		l.add("dst port", "%d", binary.BigEndian.Uint16(b[2:]))
+	}
+	switch d.proto {
+	case nf.TCP:
+		l.tcp(b)
+	case nf.UDP:
+		l.claim(d, "udp length", b)
+	case nf.UDPLite:
+		l.claim(d, "coverage", b)
+	case nf.ICMP, nf.ICMPv6:
+		l.icmp(d.proto, b)
+	case nf.SCTP:
+		l.sctp(b)
+	case nf.DCCP:
+		l.dccp(b)
+	case nf.GRE:
+		l.gre(b)
+	case header.ProtoIGMP:
+		l.add("igmp type", "%#02x", b[0])
+		l.add("max response", "%d", b[1])
+		group, _ := netip.AddrFromSlice(b[4:8])
+		l.add("group", "%v", group)
+	}
+	l.checksum(d)
+	if about := header.Quoted(uint8(d.proto), b); about != nil {
+		inner := &fieldList{prefix: l.prefix + "about "}
+		if len(l.prefix) < 100 { // an error about an error about … ends there
+			inner.packet(about)
+		}
+		l.list = append(l.list, inner.list...)
+		return
+	}
+	if d.proto != nf.SCTP {
+		l.addBytes("payload", b[n:])
+	}
+}
+
+func (l *fieldList) checksum(d *draft) {
+	field := d.sumField(d.l4)
+	if len(field) == 0 {
+		return
+	}
+	got, width := header.GetSum(field), 2*len(field)
+	switch {
+	case d.right.l4Sum:
+		l.add("checksum", "right")
+	case d.part || !d.right.length && l.prefix != "": // not all that it covers is there
+		l.add("checksum", "%#0*x, not whole", width, got)
+	case d.proto == nf.UDP && got == 0:
+		l.add("checksum", "none")
+	default:
+		l.add("checksum", "%#0*x, right is %#0*x", width, got, width, d.rightSum(d.l4))
+	}
+}
+
+// claim adds the length in a datagram's header.
+func (l *fieldList) claim(d *draft, name string, b []byte) {
+	n := binary.BigEndian.Uint16(b[4:])
+	if d.right.l4Length || d.part {
+		l.add(name, "%d", n)
+		return
+	}
+	l.add(name, "%d, there are %d", n, len(b))
+}
+
+func (l *fieldList) tcp(b []byte) {
+	l.add("seq", "%d", binary.BigEndian.Uint32(b[4:]))
+	l.add("ack", "%d", binary.BigEndian.Uint32(b[8:]))
+	l.add("data offset", "%d", b[12]>>4)
+	flags := TCPFlags(b[13]).String()
+	if b[12]&15 != 0 {
+		flags += fmt.Sprintf(" reserved %#x", b[12]&15)
+	}
+	l.add("flags", "[%s]", flags)
+	l.add("win", "%d", binary.BigEndian.Uint16(b[14:]))
+	l.add("urgent", "%d", binary.BigEndian.Uint16(b[18:]))
+	if n := max(20, int(b[12]>>4)*4); n > 20 && n <= len(b) {
+		l.add("options", "%s", pktline.Options(b[:n]))
+	}
+}
+
+func (l *fieldList) icmp(p nf.Proto, b []byte) {
+	l.add("type", "%d", b[0])
+	l.add("code", "%d", b[1])
+	if header.IsQuery(uint8(p), b[0]) {
+		l.add("id", "%d", binary.BigEndian.Uint16(b[4:]))
+		l.add("seq", "%d", binary.BigEndian.Uint16(b[6:]))
+		return
+	}
+	l.add("rest", "%#08x", binary.BigEndian.Uint32(b[4:]))
+}
+
+func (l *fieldList) sctp(b []byte) {
+	l.add("tag", "%d", binary.BigEndian.Uint32(b[4:]))
+	chunks := b[12:]
+	for i, text := range pktline.Chunks(chunks) {
+		l.add(fmt.Sprintf("chunk %d", i+1), "%s", text)
+	}
+	l.addBytes("chunks", chunks)
+}
+
+func (l *fieldList) dccp(b []byte) {
+	typ := DCCPType(b[8] >> 1 & 15)
+	l.add("type", "%v", typ)
+	l.add("data offset", "%d", b[4])
+	l.add("ccval", "%d", b[5]>>4)
+	l.add("cscov", "%d", b[5]&15)
+	n := max(12, int(b[4])*4)
+	if b[8]&1 == 0 || n < 16 {
+		l.add("seq", "%d", uint32(b[9])<<16|uint32(binary.BigEndian.Uint16(b[10:])))
+		l.addBytes("header", b[12:n])
+		return
+	}
+	l.add("seq", "%d", binary.BigEndian.Uint64(b[8:])&(1<<48-1))
+	at := 16
+	if typ != DCCPRequest && typ != DCCPData && n >= at+8 {
+		l.add("ack", "%d", binary.BigEndian.Uint64(b[at:])&(1<<48-1))
+		at += 8
+	}
+	if n >= at+4 {
+		switch typ {
+		case DCCPRequest, DCCPResponse:
+			l.add("service", "%d", binary.BigEndian.Uint32(b[at:]))
+			at += 4
+		case DCCPReset:
+			l.add("reset code", "%d", b[at])
+			at += 4
+		}
+	}
+	if at < n {
+		l.addBytes("options", b[at:n])
+	}
+}
+
+func (l *fieldList) gre(b []byte) {
+	g := header.ParseGRE(b)
+	l.add("gre version", "%d", g.Version)
+	l.add("gre flags", "%#04x", binary.BigEndian.Uint16(b)&^7)
+	l.add("gre protocol", "%#04x", g.Protocol)
+	for _, f := range []struct {
+		name string
+		at   int
+	}{{"key", g.Key}, {"seq", g.Seq}, {"ack", g.Ack}} {
+		if f.at > 0 {
+			l.add(f.name, "%d", binary.BigEndian.Uint32(b[f.at:]))
+		}
+	}
+}
+
+// table collects the rows of a comparison.
+type Table []Row
+
+// absent is what a packet has that does not have such a thing at all.
+const absent = "none"
+
+func (t *Table) Add(field, want, got string) {
+	*t = append(*t, Row{field, want, got, want != got})
+}
+
+// addIf adds a row for something that is there or not.
+func (t *Table) addIf(there bool, field, want, got string) {
+	if !there {
+		got = absent
+	}
+	t.Add(field, want, got)
+}
+
+// addNumber adds a row for a number that is asked for.
+func AddNumber[T uint8 | uint16 | uint32](t *Table, field string, want *T, got T, there bool) {
+	if want != nil {
+		t.addIf(there, field, fmt.Sprint(*want), fmt.Sprint(got))
+	}
+}
+
+// addEndpoint adds a row for an address, a port or both.
+func (t *Table) addEndpoint(field string, want, got netip.AddrPort) {
+	a := want.Addr().Unmap()
+	there := got.Addr().IsValid()
+	switch {
+	case a.IsValid() && want.Port() != 0:
+		t.addIf(there, field, netip.AddrPortFrom(a, want.Port()).String(), got.String())
+	case a.IsValid():
+		t.addIf(there, field, a.String(), got.Addr().String())
+	case want.Port() != 0:
+		t.addIf(there, field+" port", fmt.Sprint(want.Port()), fmt.Sprint(got.Port()))
+	}
+}
+
+// addOptions adds a row for each option that is asked for, with what there is of its kind.
+func (t *Table) AddOptions(prefix string, want, got []layers.TCPOption) {
+	for _, w := range want {
+		has := absent
+		for _, g := range got {
+			if g.OptionType != w.OptionType {
+				continue
+			}
+			has = pktline.Option(g)
+			if bytes.Equal(g.OptionData, w.OptionData) {
+				break
+			}
+		}
+		t.Add(prefix+"option", pktline.Option(w), has)
+	}
+}
+
+// addBytes adds a row that shows where two texts begin to differ.
+func (t *Table) AddBytes(field string, want, got []byte) {
+	w, g := clipped(want, got)
+	*t = append(*t, Row{field, w, g, !bytes.Equal(want, got)})
+}
+
+// clipped returns both texts, long ones without what they have in common at the front and without their tails. Where they
+// cannot be read they are in hexadecimal.
+func clipped(a, b []byte) (string, string) {
+	const before = 8
+	most, format := 48, "%q"
+	if !isText(a) || !isText(b) {
+		most, format = 24, "%x"
+	}
+	same := 0
+	for same < min(len(a), len(b)) && a[same] == b[same] {
+		same++
+	}
+	from := 0
+	if max(len(a), len(b)) > most {
+		from = max(0, min(same, len(a), len(b))-before)
+	}
+	clip := func(b []byte) string {
+		rest := b[from:]
+		text := fmt.Sprintf(format, rest[:min(len(rest), most)])
+		if from > 0 {
+			text = fmt.Sprintf("@%d …%s", from, text)
+		}
+		if len(rest) > most {
+			text += "…"
+		}
+		return strings.TrimSpace(fmt.Sprintf("%s (%d bytes)", text, len(b)))
+	}
+	return clip(a), clip(b)
+}
+
+// isText reports whether b is to be read as it stands.
+func isText(b []byte) bool {
+	return utf8.Valid(b) && !bytes.ContainsFunc(b, func(r rune) bool { return r < ' ' && !strings.ContainsRune("\r\n\t", r) })
+}
+
+func (d Dissected) isIP() bool { return d.Tuple.Src.Addr().IsValid() }
+
+func (d Dissected) protocol() string {
+	if !d.isIP() {
+		return absent
+	}
+	return d.Tuple.Proto.String()
+}
+
+// differing counts the rows that differ.
+func Differing(rows []Row) int {
+	n := 0
+	for _, r := range rows {
+		if r.Differs {
+			n++
+		}
+	}
+	return n
+}
+
+// String prints the rows as columns, marking those that differ; what was wanted alone if there was nothing.
+func (t Table) String() string {
+	nothing := !slices.ContainsFunc(t, func(r Row) bool { return r.Got != "" })
+	rows := append(Table{{Field: "", Want: "want", Got: "got"}}, t...)
+	var field, want int
+	for _, r := range rows {
+		field, want = max(field, utf8.RuneCountInString(r.Field)), max(want, utf8.RuneCountInString(r.Want))
+	}
+	var b strings.Builder
+	for _, r := range rows {
+		mark := " "
+		if r.Differs && !nothing {
+			mark = "≠"
+		}
+		if nothing {
+			r.Got = ""
+		}
+		line := fmt.Sprintf("%s %-*s | %-*s | %s", mark, field, r.Field, want, r.Want, r.Got)
+		if nothing {
+			line = strings.TrimRight(line, " |")
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,74 @@
+package packet_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+)
+
+// Every kind of packet, as its line and as its fields, without those that are the same in all.
+func TestEveryKindHasALineAndFields(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]packet.Flow{"ipv4": web, "ipv6": web6} {
+		var w strings.Builder
+		for _, k := range kinds(f) {
+			fmt.Fprintf(&w, "%s\n\t%v\n", k.name, k.packet)
+			for _, field := range k.packet.Fields() {
+				if slices.Contains(f.Raw(255, nil).Fields(), field) {
+					continue
+				}
+				fmt.Fprintf(&w, "\t\t%s: %s\n", field.Name, clipped(field.Value))
+			}
+		}
+		golden(t, name+".kinds.golden", w.String())
+	}
+}
+
+func clipped(s string) string {
+	if len(s) > 100 {
+		return s[:100] + "…"
+	}
+	return s
+}
+
+// NAT of an ICMP error changes what it quotes as well.
+func TestDiffLooksIntoWhatAnErrorQuotes(t *testing.T) {
+	t.Parallel()
+	router := netip.MustParseAddr("203.0.113.1")
+	want := packet.TimeExceeded(router, web.UDP([]byte("a text that is long enough to be shown in part and no more")))
+	got := packet.TimeExceeded(router, web.UDP([]byte("a text that is long enough to be shown in part and no less")).
+		With(packet.Src(netip.MustParseAddr("10.0.0.1")), packet.SrcPort(7)))
+	golden(t, "diff.golden", packet.Diff(want, got)+packet.Diff(packet.SYN(web), web6.UDP(nil))+packet.Diff(nil, packet.SYN(web)))
+}
+
+// No two packets that differ are the same to Diff, whatever the byte.
+func TestDiffMissesNoByte(t *testing.T) {
+	t.Parallel()
+	for _, k := range append(kinds(web), kinds(web6)...) {
+		if len(k.packet) > 200 {
+			continue
+		}
+		for i := range k.packet {
+			p := packet.Packet(bytes.Clone(k.packet))
+			p[i] ^= 1
+			if packet.Diff(k.packet, p) == "" || packet.Diff(p, k.packet) == "" {
+				t.Errorf("%s: byte %d makes no difference", k.name, i)
+			}
+		}
+		if diff := packet.Diff(k.packet, k.packet.With()); diff != "" {
+			t.Errorf("%s differs from its copy:\n%s", k.name, diff)
+		}
+	}
+}
+
+// A header that claims more options than there are bytes differs in that alone, and in what stands behind it.
+func TestDiffOfAWrongDataOffset(t *testing.T) {
+	t.Parallel()
+	syn := packet.SYN(web)
+	golden(t, "offset.golden", packet.Diff(syn, syn.With(packet.DataOffset(15))))
+}

@@ -1,0 +1,178 @@
+package packet
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
+)
+
+// Echo returns an echo request, of ICMP or of ICMPv6 as the addresses have it.
+func Echo(src, dst netip.Addr, id, seq uint16, payload []byte) Packet {
+	return ping{layers.ICMPv4TypeEchoRequest, layers.ICMPv6TypeEchoRequest, id, seq}.packet(src, dst, payload)
+}
+
+// EchoReply returns the answer to Echo(dst, src, id, seq, payload).
+func EchoReply(src, dst netip.Addr, id, seq uint16, payload []byte) Packet {
+	return ping{layers.ICMPv4TypeEchoReply, layers.ICMPv6TypeEchoReply, id, seq}.packet(src, dst, payload)
+}
+
+// ping is an echo message of either family.
+type ping struct {
+	type4, type6 uint8
+	id, seq      uint16
+}
+
+func (e ping) packet(src, dst netip.Addr, payload []byte) Packet {
+	if nf.FamilyOf(src) == nf.IPv6 {
+		return mustBuild(
+			network(src, dst, nf.ICMPv6),
+			&layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(e.type6, 0)},
+			&layers.ICMPv6Echo{Identifier: e.id, SeqNumber: e.seq},
+			gopacket.Payload(payload),
+		)
+	}
+	return mustBuild(
+		network(src, dst, nf.ICMP),
+		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(e.type4, 0), Id: e.id, Seq: e.seq},
+		gopacket.Payload(payload),
+	)
+}
+
+// The errors of ICMP and ICMPv6, by the family of the packet that they are about. They go from the address from, a
+// router's or the destination's, to the source of that packet and quote as much of it as Linux does: up to a length of
+// 576 bytes in all, in IPv6 1280 (net/ipv4/icmp.c, icmp_send; net/ipv6/icmp.c, icmp6_send). For less, cut it before:
+// about[:28]. They panic where about has no whole IP header or from is of the other family.
+
+// Unreachable returns an ICMP "destination unreachable" about a packet. The codes are those of the family:
+// layers.ICMPv4CodePort, layers.ICMPv6CodePortUnreachable and so on.
+func Unreachable(from netip.Addr, code uint8, about Packet) Packet {
+	return icmpError(from, about,
+		layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, code),
+		layers.CreateICMPv6TypeCode(layers.ICMPv6TypeDestinationUnreachable, code), 0)
+}
+
+// PacketTooBig returns an ICMP error about a packet that did not fit into mtu bytes: "fragmentation needed" in IPv4,
+// "packet too big" in IPv6.
+func PacketTooBig(from netip.Addr, mtu uint32, about Packet) Packet {
+	if about.Tuple().Family() == nf.IPv4 && mtu > MaxLength {
+		panic(fmt.Sprintf("packet: PacketTooBig: an MTU of %d in the 16 bits of IPv4", mtu))
+	}
+	return icmpError(from, about,
+		layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeFragmentationNeeded),
+		layers.CreateICMPv6TypeCode(layers.ICMPv6TypePacketTooBig, 0), mtu)
+}
+
+// TimeExceeded returns an ICMP error about a packet whose hops were used up in transit, as traceroute sees it.
+func TimeExceeded(from netip.Addr, about Packet) Packet {
+	return icmpError(from, about,
+		layers.CreateICMPv4TypeCode(layers.ICMPv4TypeTimeExceeded, layers.ICMPv4CodeTTLExceeded),
+		layers.CreateICMPv6TypeCode(layers.ICMPv6TypeTimeExceeded, layers.ICMPv6CodeHopLimitExceeded), 0)
+}
+
+// ParameterProblem returns an ICMP error about a packet with an erroneous field at the offset pointer.
+func ParameterProblem(from netip.Addr, pointer uint8, about Packet) Packet {
+	word := uint32(pointer)
+	if about.Tuple().Family() == nf.IPv4 {
+		word <<= 24
+	}
+	return icmpError(from, about,
+		layers.CreateICMPv4TypeCode(layers.ICMPv4TypeParameterProblem, 0),
+		layers.CreateICMPv6TypeCode(layers.ICMPv6TypeParameterProblem, layers.ICMPv6CodeErroneousHeaderField), word)
+}
+
+// Redirect returns the message of a router that there is a better one for where a packet goes to: gateway. In IPv6
+// hosts take it only from a link-local address.
+func Redirect(from, gateway netip.Addr, about Packet) Packet {
+	from, gateway = from.Unmap(), gateway.Unmap()
+	if nf.FamilyOf(gateway) != about.Tuple().Family() {
+		panic(fmt.Sprintf("packet: Redirect to %v about %v", gateway, about))
+	}
+	if gateway.Is4() {
+		word := gateway.As4()
+		return icmpError(from, about, layers.CreateICMPv4TypeCode(layers.ICMPv4TypeRedirect, layers.ICMPv4CodeHost), 0,
+			binary.BigEndian.Uint32(word[:]))
+	}
+	dst := about.Tuple().Dst.Addr()
+	body := append(append(make([]byte, 4), gateway.AsSlice()...), dst.AsSlice()...) // RFC 4861, 4.5
+	quoted := about[:min(len(about), maxICMPv6-40-40-8)&^7]                         // whole words of eight, as ndisc_send_redirect cuts it
+	option := append(make([]byte, 8), quoted...)
+	option[0], option[1] = 4, byte(len(option)/8) // redirected header
+	p := mustBuild(
+		network(from, about.Tuple().Src.Addr(), nf.ICMPv6),
+		&layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(layers.ICMPv6TypeRedirect, 0)},
+		gopacket.Payload(append(body, option...)),
+	)
+	return p.With(TTL(255))
+}
+
+const (
+	maxICMPv4 = 576  // what every host takes (RFC 1122, 3.3.2)
+	maxICMPv6 = 1280 // what every link takes (RFC 8200, 5)
+)
+
+// icmpError returns the error with what its type makes of the second word of the header.
+func icmpError(from netip.Addr, about Packet, type4 layers.ICMPv4TypeCode, type6 layers.ICMPv6TypeCode, word uint32) Packet {
+	t := about.Tuple()
+	to := t.Src.Addr()
+	if !to.IsValid() {
+		panic(fmt.Sprintf("packet: an ICMP error about %v", about))
+	}
+	if t.Family() == nf.IPv6 {
+		body := append(binary.BigEndian.AppendUint32(nil, word), about[:min(len(about), maxICMPv6-40-8)]...)
+		return mustBuild(network(from, to, nf.ICMPv6), &layers.ICMPv6{TypeCode: type6}, gopacket.Payload(body))
+	}
+	return mustBuild(
+		network(from, to, nf.ICMP),
+		&layers.ICMPv4{TypeCode: type4, Id: uint16(word >> 16), Seq: uint16(word)},
+		gopacket.Payload(about[:min(len(about), maxICMPv4-20-8)]),
+	)
+}
+
+// Quoted returns what the ICMP error or redirect p quotes of the packet that it is about; nil where p is no such message, or
+// a cut one. It is mostly only the beginning of that packet, so that its header claims more.
+func (p Packet) Quoted() Packet { return slices.Clone(header.Parse(p).Quoted(p)) }
+
+// IGMPType is the type of an IGMP message.
+type IGMPType uint8
+
+// The messages: a query and the answers to it of version 2 (RFC 2236), and the report of version 3 (RFC 9776).
+const (
+	IGMPQuery    IGMPType = 0x11
+	IGMPReport   IGMPType = 0x16
+	IGMPLeave    IGMPType = 0x17
+	IGMPv3Report IGMPType = 0x22
+)
+
+// IGMP returns a message of src about a group, to where such a message goes: a query to the group or, if that is
+// 0.0.0.0, to all hosts, a report to the group, a leave to all routers, a report of version 3 (which joins the group) to
+// the routers that know it. It has TTL 1 and the router alert option.
+func IGMP(src netip.Addr, t IGMPType, group netip.Addr) Packet {
+	group = group.Unmap()
+	if !src.Unmap().Is4() || !group.Is4() {
+		panic(fmt.Sprintf("packet: IGMP from %v about %v: it is of IPv4; IPv6 has ICMPv6 for that", src, group))
+	}
+	dst := group
+	b := append([]byte{byte(t), 0, 0, 0}, group.AsSlice()...)
+	switch t {
+	case IGMPQuery:
+		b[1] = 100 // tenths of a second
+		if group.IsUnspecified() {
+			dst = netip.AddrFrom4([4]byte{224, 0, 0, 1})
+		}
+	case IGMPLeave:
+		dst = netip.AddrFrom4([4]byte{224, 0, 0, 2})
+	case IGMPv3Report:
+		dst = netip.AddrFrom4([4]byte{224, 0, 0, 22})
+		const toExclude = 4 // of no source: a join
+		b = append([]byte{byte(t), 0, 0, 0, 0, 0, 0, 1, toExclude, 0, 0, 0}, group.AsSlice()...)
+	}
+	f := Flow{netip.AddrPortFrom(src, 0), netip.AddrPortFrom(dst, 0)}
+	return f.raw(header.ProtoIGMP, b).With(TTL(1), TOS(0xc0), IPOptions(RouterAlert()))
+}

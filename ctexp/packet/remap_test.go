@@ -1,0 +1,185 @@
+package packet_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+)
+
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+// everywhere maps the networks of web and web6, and back.
+var everywhere = map[netip.Prefix]netip.Prefix{
+	prefix("198.18.0.0/15"): prefix("10.254.0.0/15"), prefix("10.254.0.0/15"): prefix("198.18.0.0/15"),
+	prefix("2001:db8::/33"): prefix("fd00:1:8000::/33"), prefix("fd00:1:8000::/33"): prefix("2001:db8::/33"),
+}
+
+func ExampleRemap_Apply() {
+	m := packet.Remap{
+		Addrs: map[netip.Prefix]netip.Prefix{netip.MustParsePrefix("198.18.0.0/24"): netip.MustParsePrefix("10.1.2.0/24")},
+		Ports: map[uint16]uint16{80: 8080},
+	}
+	fmt.Println(m.Apply(packet.SYN(web)))
+	// Output: IP 10.1.2.2.10000 > 192.0.2.1.8080: Flags [S], seq 1, win 65535, length 0
+}
+
+// Each kind of packet, remapped, is the same as one that was changed field by field.
+func TestARemapIsAChangeOfAllThatItNames(t *testing.T) {
+	t.Parallel()
+	src4, dst4 := netip.MustParseAddr("10.7.0.2"), netip.MustParseAddr("10.9.2.1")
+	m := packet.Remap{
+		Addrs: map[netip.Prefix]netip.Prefix{
+			prefix("198.18.0.0/16"): prefix("10.7.0.0/16"), prefix("192.0.2.1/32"): prefix("10.9.2.1/32"),
+			netip.PrefixFrom(web6.Src.Addr(), 128): prefix("fd00::7/128"), netip.PrefixFrom(web6.Dst.Addr(), 128): prefix("fd00::9/128"),
+		},
+		Ports: map[uint16]uint16{web.Src.Port(): 7, web.Dst.Port(): 9},
+	}
+	for _, f := range []packet.Flow{web, web6} {
+		src, dst := src4, dst4
+		if f == web6 {
+			src, dst = netip.MustParseAddr("fd00::7"), netip.MustParseAddr("fd00::9")
+		}
+		for _, k := range kinds(f) {
+			want := k.packet.With(packet.Src(src))
+			if k.packet.Tuple().Dst.Addr() == f.Dst.Addr() {
+				want = want.With(packet.Dst(dst))
+			}
+			if k.packet.Tuple().Proto.HasPorts() {
+				want = want.With(packet.SrcPort(7), packet.DstPort(9))
+			}
+			got := m.Apply(k.packet)
+			if about := k.packet.Quoted(); about != nil {
+				own := k.packet[:len(k.packet)-len(about)]
+				body := own[map[packet.Flow]int{web: 20 + 8, web6: 40 + 8}[f]:] // what a redirect has in front of the packet
+				want = want.With(packet.Payload(append(slices.Clone(body), m.Apply(about)...)))
+			}
+			if diff := packet.Diff(want, got); diff != "" {
+				t.Errorf("%s over %v:\n%s", k.name, f, diff)
+			}
+		}
+	}
+}
+
+// What an ICMP error quotes is of the other direction, and cut off somewhere.
+func TestARemapReachesWhatAnICMPErrorQuotes(t *testing.T) {
+	t.Parallel()
+	m := packet.Remap{Addrs: everywhere, Ports: map[uint16]uint16{web.Src.Port(): 7}}
+	for _, f := range []packet.Flow{web, web6} {
+		p := packet.Unreachable(f.Dst.Addr(), 1, f.TCP(packet.TCP{Seq: 1, Payload: make([]byte, 2000)}))
+		got := m.Apply(p)
+		if err := checkSums(got); err != nil {
+			t.Error(err)
+		}
+		about := got.Quoted().Tuple()
+		if about.Src.Addr() == f.Src.Addr() || about.Src.Port() != 7 {
+			t.Errorf("%v quotes %v", got, about)
+		}
+	}
+}
+
+func TestTheLongestPrefixDecides(t *testing.T) {
+	t.Parallel()
+	m := packet.Remap{Addrs: map[netip.Prefix]netip.Prefix{
+		prefix("0.0.0.0/0"): prefix("0.0.0.0/0"), prefix("198.18.0.0/15"): prefix("10.2.0.0/15"),
+		prefix("198.18.0.0/24"): prefix("10.9.9.0/24"), prefix("198.19.7.7/21"): prefix("10.8.255.255/21"),
+	}}
+	got := []string{}
+	for _, src := range []string{"198.18.0.2", "198.18.1.2", "198.19.5.6", "198.20.0.1"} {
+		f := packet.Flow{Src: netip.AddrPortFrom(netip.MustParseAddr(src), 1), Dst: web.Dst}
+		got = append(got, m.Apply(f.UDP(nil)).Tuple().Src.Addr().String())
+	}
+	want := []string{"10.9.9.2", "10.2.1.2", "10.8.253.6", "198.20.0.1"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("sources (-want +got):\n%s", diff)
+	}
+}
+
+func TestFragmentsAreRemappedLikeTheWhole(t *testing.T) {
+	t.Parallel()
+	m := packet.Remap{Addrs: everywhere, Ports: map[uint16]uint16{web.Src.Port(): 7}}
+	for _, f := range []packet.Flow{web, web6} {
+		p := f.UDP(bytes.Repeat([]byte("odd"), 701))
+		var got []packet.Packet
+		for _, fragment := range p.Fragments(1280) {
+			got = append(got, m.Apply(fragment))
+		}
+		whole := reassemble(got)
+		if err := checkSums(whole); err != nil {
+			t.Errorf("%v: %v", whole, err)
+		}
+		if diff := packet.Diff(m.Apply(defragmentable(p)), whole); diff != "" {
+			t.Errorf("whole again:\n%s", diff)
+		}
+	}
+}
+
+func TestAWrongRemapIsNamed(t *testing.T) {
+	t.Parallel()
+	got := map[string]string{}
+	for name, pair := range map[string][2]netip.Prefix{
+		"nothing":  {prefix("192.0.2.0/24"), netip.Prefix{}},
+		"lengths":  {prefix("192.0.2.0/24"), prefix("10.0.0.0/8")},
+		"families": {prefix("192.0.2.0/24"), prefix("fd00::/24")},
+		"mapped":   {prefix("::ffff:192.0.2.0/120"), prefix("192.0.2.0/24")},
+	} {
+		m := packet.Remap{Addrs: map[netip.Prefix]netip.Prefix{pair[0]: pair[1]}}
+		got[name] = panicOf(func() { m.Apply(packet.SYN(web)) })
+	}
+	want := map[string]string{
+		"nothing":  "packet: remap 192.0.2.0/24 to invalid Prefix: want addresses and a length, such as 192.0.2.0/24",
+		"lengths":  "packet: remap 192.0.2.0/24 to 10.0.0.0/8: they are not of one length",
+		"families": "packet: remap 192.0.2.0/24 to fd00::/24: one is IPv4, one IPv6",
+		"mapped":   "packet: remap ::ffff:192.0.2.0/120 to 192.0.2.0/24: want IPv4 written as such",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("panics (-want +got):\n%s", diff)
+	}
+}
+
+// Whatever bytes there are can be remapped, and a packet that is whole and right stays so.
+func FuzzRemap(f *testing.F) {
+	for _, flow := range []packet.Flow{web, web6} {
+		for _, k := range kinds(flow) {
+			f.Add([]byte(k.packet), uint16(8080))
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte, port uint16) {
+		p := packet.Packet(b)
+		was := p.Tuple()
+		ports := map[uint16]uint16{was.Src.Port(): port}
+		got := packet.Remap{Addrs: everywhere, Ports: ports}.Apply(p)
+		if len(got) != len(p) {
+			t.Fatalf("%d bytes became %d", len(p), len(got))
+		}
+		if now := got.Tuple(); was.Proto.HasPorts() && was.Src.Port() != 0 && now.Src.Port() != port {
+			t.Errorf("%v became %v", was, now)
+		}
+		if was.Proto == nf.TCP && len(p) > 0 && isWhole(p) && checkSums(p) == nil && checkSums(got) != nil {
+			t.Errorf("%x became %x: %v", []byte(p), []byte(got), checkSums(got))
+		}
+	})
+}
+
+// isWhole reports whether checkSums knows such packets.
+func isWhole(p packet.Packet) bool {
+	if p[0]>>4 == 4 {
+		return len(p) >= 40 && p[0]&15 >= 5 && int(p[0]&15)*4+20 <= len(p) && p[6]&0x3f == 0 && p[7] == 0
+	}
+	return len(p) >= 60 && p[6] == byte(nf.TCP)
+}
+
+func BenchmarkRemap(b *testing.B) {
+	m := packet.Remap{Addrs: everywhere, Ports: map[uint16]uint16{80: 8080}}
+	p := packet.SYN(web)
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Apply(p)
+	}
+}

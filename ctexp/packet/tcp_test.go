@@ -1,0 +1,54 @@
+package packet_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+)
+
+func ExampleFlow_TCP() {
+	fmt.Println(web.TCP(packet.TCP{
+		Flags:   packet.FlagPSH | packet.FlagACK,
+		Seq:     2,
+		Ack:     2,
+		Payload: []byte("hello"),
+	}))
+	// Output: IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [P.], seq 2:7, ack 2, win 65535, length 5
+}
+
+func TestTheSegmentsFollowEachOther(t *testing.T) {
+	t.Parallel()
+	got := []string{}
+	for p := range packet.Packets(packet.SYN(web), packet.SYNACK(web.Reverse()), packet.ACK(web), packet.FIN(web), packet.RST(web)) {
+		got = append(got, p.String())
+	}
+	want := []string{
+		"IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0",
+		"IP 192.0.2.1.80 > 198.18.0.2.10000: Flags [S.], seq 1, ack 2, win 65535, length 0",
+		"IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [.], seq 2, ack 2, win 65535, length 0",
+		"IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [F.], seq 2, ack 2, win 65535, length 0",
+		"IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [R], seq 2, win 65535, length 0",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("segments (-want +got):\n%s", diff)
+	}
+}
+
+func ExampleTCPFlags() {
+	f := packet.FlagSYN | packet.FlagACK
+	fmt.Println(f, f.Contains(packet.FlagACK), f.Contains(packet.FlagACK|packet.FlagFIN))
+	// Output: S. true false
+}
+
+func TestFlagsAreTheBitsOfTheHeader(t *testing.T) {
+	t.Parallel()
+	for bits := range 256 {
+		p := web.TCP(packet.TCP{Flags: packet.TCPFlags(bits)})
+		if got := p[33]; int(got) != bits {
+			t.Errorf("flags %v are %#x in the header", packet.TCPFlags(bits), got)
+		}
+	}
+}

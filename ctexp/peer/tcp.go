@@ -1,0 +1,428 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/netip"
+	"slices"
+
+	"github.com/google/gopacket/layers"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+)
+
+// Sender is what a scripted peer sends by. *Injector is one.
+type Sender interface {
+	Send(ctx context.Context, packets iter.Seq[packet.Packet]) (int, error)
+}
+
+// TCPPeer is an end of a TCP connection that a test plays: a client, a server, or one that does neither right. It keeps
+// the numbers, the timestamps and what was negotiated from what really came; it never sends by itself.
+//
+// Its fields are set before the first segment; what is zero is not offered. It is for one goroutine.
+type TCPPeer struct {
+	ISN        uint32 // its first sequence number; 0 means 1,000,000, of one that knows no destination yet 5,000,000
+	Window     uint16 // as the header has it; 0 means 65535, for a closed one see Segment.Window
+	MSS        uint16
+	Scale      *uint8 // of the windows that it announces
+	SACK       bool
+	Timestamps bool
+
+	by    Sender
+	out   string
+	inbox *Inbox
+	flow  packet.Flow
+	isn   uint32 // if ISN says nothing
+
+	next  uint32   // the number of what it sends next, relative
+	acked uint32   // up to here the other end has acknowledged, relative
+	last  *Segment // the last that takes sequence numbers
+	clock uint32   // of its timestamps
+
+	heard    bool // the other end's SYN, and with it its first number
+	learnt   TCPLearnt
+	window   uint32 // that the other end has announced, in bytes
+	expected uint32 // the number of what comes next, relative
+	beyond   []span // what came behind a gap
+	closed   bool   // the other end's FIN has come
+	finished bool   // its own was sent
+	recent   uint32 // the last timestamp that came
+	rest     []byte // of what Read was not asked for
+}
+
+// TCPLearnt is what a TCPPeer has learnt from the other end.
+type TCPLearnt struct {
+	ISN        uint32
+	MSS        uint16 // 0: not said
+	Scale      uint8
+	HasScale   bool
+	SACK       bool
+	Timestamps bool
+	Window     uint16 // of its last segment, as the header has it
+}
+
+// NewTCP returns a peer that sends by a Sender, and reads from the inbox what leaves by the link of that name. The source
+// of flow is its own address. A server may leave the destination zero: it is whoever sends the first segment, as that
+// looks where it arrives.
+func NewTCP(by Sender, link string, inbox *Inbox, flow packet.Flow) *TCPPeer {
+	if by == nil || inbox == nil {
+		panic("peer: NewTCP without Sender or Inbox")
+	}
+	p := &TCPPeer{by: by, out: link, inbox: inbox, flow: checkedFlow("NewTCP", flow), isn: 1_000_000}
+	if !p.flow.Dst.Addr().IsValid() { // so that nobody takes the numbers of one side for those of the other
+		p.isn = 5_000_000
+	}
+	return p
+}
+
+// checkedFlow panics if a peer cannot live at the flow's source.
+func checkedFlow(who string, f packet.Flow) packet.Flow {
+	f.Src, f.Dst = unmapped(f.Src), unmapped(f.Dst)
+	switch {
+	case !f.Src.Addr().IsValid() || f.Src.Port() == 0:
+		panic(fmt.Sprintf("peer: %s: %v is no source: want address and port", who, f.Src))
+	case f.Dst.Addr().IsValid() && f.Dst.Addr().Is4() != f.Src.Addr().Is4():
+		panic(fmt.Sprintf("peer: %s: %v: one is IPv4, one IPv6", who, f))
+	}
+	return f
+}
+
+func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// Flow returns the flow of what the peer sends, its destination as learnt.
+func (p *TCPPeer) Flow() packet.Flow { return p.flow }
+
+// Learnt returns what is known of the other end.
+func (p *TCPPeer) Learnt() TCPLearnt { return p.learnt }
+
+// Next returns the number of what the peer sends next, relative to its first.
+func (p *TCPPeer) Next() uint32 { return p.next }
+
+// Expected returns the number of what the peer awaits next, relative to the other end's first.
+func (p *TCPPeer) Expected() uint32 { return p.expected }
+
+// Reuse makes the peer forget the connection, so that the next one goes over the same addresses and ports. Its numbers
+// begin beyond all that the old one could have used.
+func (p *TCPPeer) Reuse() {
+	const beyond = 1 << 20
+	fresh := TCPPeer{
+		ISN: p.first() + p.next + beyond, Window: p.Window, MSS: p.MSS, Scale: p.Scale, SACK: p.SACK, Timestamps: p.Timestamps,
+		by: p.by, out: p.out, inbox: p.inbox, flow: p.flow, clock: p.clock + 1,
+	}
+	*p = fresh
+}
+
+// first returns the peer's first sequence number.
+func (p *TCPPeer) first() uint32 {
+	if p.ISN == 0 {
+		return p.isn
+	}
+	return p.ISN
+}
+
+// Packet returns what Send would send, and sends nothing: for a test that wants to damage it, to keep it for later, or to
+// inject it by hand. The peer does not count it.
+func (p *TCPPeer) Packet(s Segment) packet.Packet {
+	flags := s.flags()
+	seg := packet.TCP{Flags: flags, Seq: p.first() + p.next, Window: p.Window, Options: s.Options, Payload: s.Payload}
+	if s.Seq != nil {
+		seg.Seq = p.first() + *s.Seq
+	}
+	switch {
+	case s.Ack != nil:
+		seg.Ack = p.learnt.ISN + *s.Ack
+	case flags.Contains(packet.FlagACK):
+		seg.Ack = p.learnt.ISN + p.expected
+	}
+	if s.Options == nil {
+		seg.Options = p.options(flags)
+	}
+	if s.Window != nil {
+		seg.Window = *s.Window
+	}
+	pkt := p.flow.TCP(seg)
+	if s.Window != nil && *s.Window == 0 {
+		return pkt.With(packet.Window(0))
+	}
+	return pkt
+}
+
+// options returns what belongs into a segment: offers into a SYN, of which the answer has only what was offered to it.
+func (p *TCPPeer) options(f packet.TCPFlags) []layers.TCPOption {
+	var out []layers.TCPOption
+	if f.Contains(packet.FlagSYN) {
+		answer := f.Contains(packet.FlagACK) && p.heard
+		if p.MSS != 0 {
+			out = append(out, packet.MSS(p.MSS))
+		}
+		if p.SACK && (!answer || p.learnt.SACK) {
+			out = append(out, packet.SACKPermitted())
+		}
+		if p.Timestamps && (!answer || p.learnt.Timestamps) {
+			out = append(out, p.timestamps(answer))
+		}
+		if p.Scale != nil && (!answer || p.learnt.HasScale) {
+			out = append(out, packet.WindowScale(*p.Scale))
+		}
+		return out
+	}
+	if p.Timestamps && p.learnt.Timestamps && !f.Contains(packet.FlagRST) {
+		out = append(out, packet.NOP(), packet.NOP(), p.timestamps(f.Contains(packet.FlagACK)))
+	}
+	return out
+}
+
+func (p *TCPPeer) timestamps(echo bool) layers.TCPOption {
+	const base = 1_000_000
+	if !echo {
+		return packet.Timestamps(base+p.clock, 0)
+	}
+	return packet.Timestamps(base+p.clock, p.recent)
+}
+
+// mine reports whether a packet is of the peer's flow.
+func (p *TCPPeer) mine(a packet.Arrival, d packet.Dissected) bool {
+	return a.Out == p.out && d.Tcp != nil && isAnswer(p.flow, d.Tuple)
+}
+
+// isAnswer reports whether a packet comes from where f leads to. What f leaves open is any.
+func isAnswer(f packet.Flow, t nf.Tuple) bool {
+	return t.Dst == f.Src &&
+		(!f.Dst.Addr().IsValid() || f.Dst.Addr() == t.Src.Addr()) &&
+		(f.Dst.Port() == 0 || f.Dst.Port() == t.Src.Port())
+}
+
+// Send sends a segment and returns it. What begins at the peer's next number moves that number on; what begins elsewhere,
+// such as an old segment or one out of the window, does not.
+func (p *TCPPeer) Send(ctx context.Context, s Segment) (packet.Packet, error) {
+	if !p.flow.Dst.Addr().IsValid() || p.flow.Dst.Port() == 0 {
+		return nil, fmt.Errorf("send from %v: nobody has come yet to send to", p.flow.Src)
+	}
+	pkt := p.Packet(s)
+	p.clock++
+	out := []packet.Packet{pkt}
+	if s.As != nil {
+		out = s.As(slices.Clone(pkt))
+	}
+	if s.Seq == nil || *s.Seq == p.next {
+		if n := s.space(); n > 0 {
+			again := s
+			again.Seq, again.Flags, again.As = new(p.next), s.flags(), nil
+			p.last = &again
+			p.next += n
+			p.finished = p.finished || again.Flags.Contains(packet.FlagFIN)
+		}
+	}
+	_, err := p.by.Send(ctx, packet.Packets(out...))
+	return pkt, err
+}
+
+// Write sends data, in segments of at most the size that the other end has named, and waits for nothing.
+func (p *TCPPeer) Write(ctx context.Context, data []byte) error {
+	const unnamed = 536 // RFC 9293, 3.7.1; it is less than IPv6 would allow
+	size := int(p.learnt.MSS)
+	if size == 0 {
+		size = unnamed
+	}
+	if p.Timestamps && p.learnt.Timestamps {
+		size -= 12
+	}
+	for part := range slices.Chunk(data, max(size, 1)) {
+		if _, err := p.Send(ctx, Segment{Payload: part}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Ack acknowledges all that was taken so far.
+func (p *TCPPeer) Ack(ctx context.Context) error { return p.send(ctx, Segment{}) }
+
+// Fin closes the peer's direction; the other one stays open.
+func (p *TCPPeer) Fin(ctx context.Context) error {
+	return p.send(ctx, Segment{Flags: packet.FlagFIN | packet.FlagACK})
+}
+
+// Retransmit sends the last segment again that had data, SYN or FIN, with the acknowledgement and the timestamps of now.
+func (p *TCPPeer) Retransmit(ctx context.Context) error {
+	if p.last == nil {
+		return errors.New("retransmit: nothing was sent yet")
+	}
+	return p.send(ctx, *p.last)
+}
+
+// ResetKind says where a reset stands in the other end's window.
+type ResetKind uint8
+
+// The kinds of reset, by their sequence number: the next one, which closes; one in the middle of the window; one far
+// beyond it.
+const (
+	ResetExact ResetKind = iota
+	ResetInWindow
+	ResetOutOfWindow
+)
+
+// String returns "exact", "in window", "out of window".
+func (k ResetKind) String() string {
+	switch k {
+	case ResetExact:
+		return "exact"
+	case ResetInWindow:
+		return "in window"
+	case ResetOutOfWindow:
+		return "out of window"
+	}
+	return fmt.Sprintf("ResetKind(%d)", uint8(k))
+}
+
+// Reset sends an RST.
+func (p *TCPPeer) Reset(ctx context.Context, kind ResetKind) error {
+	seq := p.next
+	switch kind {
+	default:
+		panic(fmt.Sprintf("peer: Reset: there is no %v", kind))
+	case ResetExact:
+	case ResetInWindow:
+		if p.window < 2 {
+			return fmt.Errorf("reset: the window of the other end is %d: nothing is inside", p.window)
+		}
+		seq += p.window / 2
+	case ResetOutOfWindow:
+		seq += 2*p.window + 1<<16
+	}
+	return p.send(ctx, Segment{Flags: packet.FlagRST, Seq: &seq})
+}
+
+// scale returns how the windows of the other end are to be read.
+func (p *TCPPeer) scale() uint8 {
+	if p.Scale == nil || !p.learnt.HasScale {
+		return 0
+	}
+	return min(p.learnt.Scale, 14) // RFC 7323, 2.3
+}
+
+func (p *TCPPeer) send(ctx context.Context, s Segment) error {
+	_, err := p.Send(ctx, s)
+	return err
+}
+
+// isNew fails if the peer has begun a connection.
+func (p *TCPPeer) isNew() error {
+	switch {
+	case p.heard && p.next > 0:
+		return fmt.Errorf("%v is already connected; Reuse begins anew", p.flow)
+	case p.heard:
+		return fmt.Errorf("%v has already taken a SYN; Reuse begins anew", p.flow)
+	case p.next > 0:
+		return fmt.Errorf("%v has already sent a SYN; Reuse begins anew", p.flow)
+	}
+	return nil
+}
+
+// Connect opens a connection: SYN, the SYN+ACK is expected, ACK. A peer that has had one needs Reuse before, here and where
+// else a connection is opened.
+func (p *TCPPeer) Connect(ctx context.Context) error {
+	if err := p.isNew(); err != nil {
+		return err
+	}
+	if err := p.send(ctx, Segment{Flags: packet.FlagSYN}); err != nil {
+		return err
+	}
+	if _, err := p.Expect(ctx, Segment{Flags: packet.FlagSYN | packet.FlagACK, Ack: new(p.next)}); err != nil {
+		return err
+	}
+	return p.Ack(ctx)
+}
+
+// Accept lets somebody connect: a SYN is expected, SYN+ACK, the ACK is expected. The peer's flow is then as that of who
+// came looks here, behind any NAT.
+func (p *TCPPeer) Accept(ctx context.Context) error {
+	if err := p.isNew(); err != nil {
+		return err
+	}
+	if _, err := p.Expect(ctx, Segment{Flags: packet.FlagSYN}); err != nil {
+		return err
+	}
+	if err := p.send(ctx, Segment{Flags: packet.FlagSYN | packet.FlagACK}); err != nil {
+		return err
+	}
+	return p.ExpectAck(ctx)
+}
+
+// SimultaneousOpen expects a SYN and answers with one of its own that acknowledges nothing, as if both had been under way
+// at once; then the SYN+ACK is expected, ACK.
+func (p *TCPPeer) SimultaneousOpen(ctx context.Context) error {
+	if err := p.isNew(); err != nil {
+		return err
+	}
+	if _, err := p.Expect(ctx, Segment{Flags: packet.FlagSYN}); err != nil {
+		return err
+	}
+	if err := p.send(ctx, Segment{Flags: packet.FlagSYN}); err != nil {
+		return err
+	}
+	again := Segment{Flags: packet.FlagSYN | packet.FlagACK, Seq: new(uint32(0)), Ack: new(p.next)}
+	if _, err := p.Expect(ctx, again); err != nil {
+		return err
+	}
+	return p.Ack(ctx)
+}
+
+// Close closes the connection: FIN, and unless that of the other end was taken before it is expected and acknowledged; the
+// peer's own is expected to be acknowledged. That takes another end that answers by itself, such as a socket of the host or a
+// script in another goroutine: for two peers in one there is Teardown.
+func (p *TCPPeer) Close(ctx context.Context) error {
+	if err := p.Fin(ctx); err != nil {
+		return err
+	}
+	if !p.closed {
+		if _, err := p.Expect(ctx, Segment{Flags: packet.FlagFIN | packet.FlagACK}); err != nil {
+			return err
+		}
+		if err := p.Ack(ctx); err != nil {
+			return err
+		}
+	}
+	return p.ExpectAck(ctx)
+}
+
+// Read returns the next n bytes that come, in segments of whatever size, and acknowledges each of these; with n < 0 all until
+// the other end closes its direction.
+func (p *TCPPeer) Read(ctx context.Context, n int) ([]byte, error) {
+	for n < 0 && !p.closed || len(p.rest) < n {
+		if p.closed {
+			return p.rest, fmt.Errorf("read: %d of %d bytes, then the other end has closed", len(p.rest), n)
+		}
+		before := p.expected
+		pkt, err := p.Expect(ctx, Segment{})
+		if err != nil && n > 0 {
+			err = fmt.Errorf("read: %d of %d bytes, then: %w", len(p.rest), n, err)
+		}
+		if err != nil {
+			return p.rest, err
+		}
+		d := packet.Dissect(pkt)
+		s := p.relative(*d.Tcp)
+		switch {
+		case s.Flags.Contains(packet.FlagRST):
+			return p.rest, fmt.Errorf("read: %d bytes, then a reset: %v", len(p.rest), pkt)
+		case isAfter(s.Seq, before) && space(s.Flags, len(d.Data)) > 0:
+			return p.rest, fmt.Errorf("read: %d bytes, then a gap of %d", len(p.rest), s.Seq-before)
+		case p.expected == before:
+			continue // an acknowledgement
+		}
+		p.rest = append(p.rest, d.Data[min(int(before-s.Seq), len(d.Data)):]...)
+		if err := p.Ack(ctx); err != nil {
+			return p.rest, err
+		}
+	}
+	if n < 0 {
+		n = len(p.rest)
+	}
+	out := slices.Clone(p.rest[:n])
+	p.rest = p.rest[n:]
+	return out, nil
+}

@@ -1,0 +1,317 @@
+package peer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/ctexp/peer"
+)
+
+// says lets the server of a cable send segments, whatever they are.
+func (c cable) says(t *testing.T, segments ...peer.Segment) {
+	t.Helper()
+	for _, s := range segments {
+		_, err := c.server.Send(t.Context(), s)
+		must(t, err)
+	}
+}
+
+func data(seq uint32, payload string) peer.Segment {
+	return peer.Segment{Seq: &seq, Payload: []byte(payload)}
+}
+
+// Expect passes over what says nothing new, and over nothing else.
+func TestExpectPassesOverWhatSaysNothingNew(t *testing.T) {
+	t.Parallel()
+	bare := peer.Segment{Flags: ack}
+	one := data(1, "one")
+	for name, c := range map[string]struct {
+		before []peer.Segment // taken
+		then   []peer.Segment
+		want   peer.Segment
+		met    bool
+	}{
+		"the next":                  {nil, []peer.Segment{one}, one, true},
+		"behind acknowledgements":   {nil, []peer.Segment{bare, bare, one}, one, true},
+		"behind a repeated one":     {[]peer.Segment{one}, []peer.Segment{one, data(4, "two")}, peer.Segment{Flags: psh | ack}, true},
+		"behind a repeated SYN+ACK": {nil, []peer.Segment{{Flags: syn | ack, Seq: new(uint32)}, one}, peer.Segment{}, true},
+		"with a repeated one":       {[]peer.Segment{one}, []peer.Segment{data(1, "onetwo")}, peer.Segment{Payload: []byte("two")}, true},
+		"a repeated one by its Seq": {[]peer.Segment{one}, []peer.Segment{one}, one, true},
+		"a repeated one by chance":  {[]peer.Segment{one}, []peer.Segment{one}, peer.Segment{Payload: []byte("one")}, false},
+		"an acknowledgement":        {nil, []peer.Segment{bare, one}, peer.Segment{Payload: []byte{}}, true},
+		"of the right number":       {nil, []peer.Segment{bare, {Flags: ack, Ack: new(uint32(9))}}, peer.Segment{Ack: new(uint32(9))}, true},
+		"PSH or not":                {nil, []peer.Segment{{Flags: ack, Payload: []byte("x")}}, peer.Segment{Flags: psh | ack}, true},
+		"behind other data":         {nil, []peer.Segment{one, data(4, "two")}, peer.Segment{Payload: []byte("two")}, false},
+		"behind a reset":            {nil, []peer.Segment{{Flags: rst}, one}, one, false},
+		"behind a FIN":              {nil, []peer.Segment{{Flags: fin | ack}, bare}, peer.Segment{Flags: ack}, false},
+		"other flags":               {nil, []peer.Segment{{Flags: fin | ack}}, peer.Segment{Flags: fin}, false},
+		"the SYN of another time":   {nil, []peer.Segment{{Flags: syn, Seq: new(^uint32(99))}, one}, one, false},
+		"a wrong checksum": {nil, []peer.Segment{{Payload: []byte("one"), As: func(p packet.Packet) []packet.Packet {
+			return []packet.Packet{p.With(packet.Checksum(1))}
+		}}}, one, false},
+		"out of order, twice": {
+			[]peer.Segment{data(4, "two"), one}, []peer.Segment{data(4, "two"), data(7, "three")}, peer.Segment{Payload: []byte("three")}, true,
+		},
+		"behind a gap, twice": {
+			[]peer.Segment{data(4, "two")}, []peer.Segment{data(4, "two"), one}, peer.Segment{Payload: []byte("one")}, true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := opened(t)
+			for _, s := range c.before {
+				w.says(t, s)
+				_, err := w.client.Expect(t.Context(), s)
+				must(t, err)
+			}
+			w.says(t, c.then...)
+			_, err := w.client.Expect(over(t), c.want)
+			if (err == nil) != c.met {
+				t.Errorf("got %v, want it met: %v", err, c.met)
+			}
+		})
+	}
+}
+
+// A segment that should not be ends an expectation at once, and tells of it in relative numbers.
+func TestAnUnexpectedSegmentFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := opened(t)
+	other := web.Nth(1).Reverse().UDP([]byte("another flow"))
+	w.tun0.sends(other)
+	w.says(t, peer.Segment{}, data(1, "one"), data(1, "one"), peer.Segment{Flags: rst | ack})
+	_, err := w.client.Expect(t.Context(), peer.Segment{Payload: []byte("one")})
+	must(t, err)
+	_, err = w.client.Expect(t.Context(), peer.Segment{
+		Flags: psh | ack, Seq: new(uint32(4)), Ack: new(uint32(1)), Payload: []byte("two"),
+	})
+	if !errors.As(err, new(*peer.UnmetError)) {
+		t.Fatalf("got %v", err)
+	}
+	golden(t, "unexpected.golden", err.Error()+"\n")
+}
+
+// ExpectAck is met by any segment that acknowledges; one with data stays for the next expectation.
+func TestExpectAckLeavesData(t *testing.T) {
+	t.Parallel()
+	w := opened(t)
+	must(t, w.client.Write(t.Context(), []byte("12345")))
+	w.says(t, peer.Segment{Ack: new(uint32(3))}, peer.Segment{Ack: new(uint32(6)), Payload: []byte("reply")})
+	must(t, w.client.ExpectAck(over(t)))
+	_, err := w.client.Expect(over(t), peer.Segment{Payload: []byte("reply")})
+	must(t, err)
+
+	must(t, w.client.Write(t.Context(), []byte("more")))
+	w.says(t, peer.Segment{Flags: rst | ack})
+	if err := w.client.ExpectAck(t.Context()); err == nil || !strings.Contains(err.Error(), "no acknowledgement of 10") {
+		t.Errorf("a reset acknowledges: %v", err)
+	}
+}
+
+// What timers send again is nothing; an acknowledgement is something.
+func TestExpectNothingCountsWhatIsNew(t *testing.T) {
+	t.Parallel()
+	w := opened(t)
+	w.says(t, data(1, "one"))
+	_, err := w.client.Expect(t.Context(), peer.Segment{})
+	w.says(t, data(1, "one"))
+	must(t, err, w.client.ExpectNothing(t.Context()))
+	w.says(t, peer.Segment{})
+	if err := w.client.ExpectNothing(t.Context()); err == nil {
+		t.Error("an acknowledgement is nothing")
+	}
+}
+
+// Read puts the stream together, whatever its segments.
+func TestReadIsAStream(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := opened(t)
+	last := data(7, "g")
+	last.Flags = fin | ack
+	w.says(t, data(1, "ab"), peer.Segment{}, data(1, "ab"), data(2, "bcd"), data(5, "ef"), last)
+	first, err := w.client.Read(ctx, 3)
+	must(t, err)
+	rest, err := w.client.Read(ctx, -1)
+	must(t, err)
+	if got := string(first) + "|" + string(rest); got != "abc|defg" {
+		t.Errorf("got %q", got)
+	}
+	if got := w.client.Expected(); got != 9 {
+		t.Errorf("%d is expected next", got)
+	}
+	if _, err := w.client.Read(ctx, 1); err == nil || !strings.Contains(err.Error(), "has closed") {
+		t.Errorf("behind the end: %v", err)
+	}
+}
+
+func TestReadDoesNotReadOverAGapOrAReset(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		then peer.Segment
+		want string
+	}{
+		"gap":   {data(5, "ef"), "1 bytes, then a gap of 3"},
+		"reset": {peer.Segment{Flags: rst}, "1 bytes, then a reset"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := opened(t)
+			w.says(t, data(1, "a"), c.then)
+			if got, err := w.client.Read(t.Context(), 2); err == nil || !strings.Contains(err.Error(), c.want) || string(got) != "a" {
+				t.Errorf("got %q, %v, want %q", got, err, c.want)
+			}
+		})
+	}
+}
+
+// A Read that is not met says how far it came; what the peer itself has sent is not near to what it waits for.
+func TestReadSaysHowFarItCame(t *testing.T) {
+	t.Parallel()
+	w := opened(t)
+	w.says(t, data(1, "abc"))
+	w.inbox.Patience = time.Millisecond
+	_, err := w.client.Read(t.Context(), 5)
+	if err == nil || !strings.HasPrefix(err.Error(), "read: 3 of 5 bytes, then: no such segment") || strings.Contains(err.Error(), "nearest") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Write cuts data to the size that the other end has named, options included.
+func TestWriteCutsToTheSegmentSize(t *testing.T) {
+	t.Parallel()
+	w := newCable()
+	w.server.MSS, w.server.Timestamps, w.client.Timestamps = 112, true, true
+	must(t, peer.Handshake(t.Context(), w.client, w.server))
+	long := bytes.Repeat([]byte("x"), 250)
+	must(t, w.client.Write(t.Context(), long))
+	for _, n := range []int{100, 100, 50} {
+		_, err := w.server.Expect(t.Context(), peer.Segment{Payload: long[:n]})
+		must(t, err)
+	}
+}
+
+// Whatever comes, a peer survives it.
+func FuzzTCPPeer(f *testing.F) {
+	flow := web.Reverse()
+	for _, p := range []packet.Packet{
+		packet.SYNACK(flow), packet.RST(flow), flow.TCP(packet.TCP{Flags: ack, Seq: 1, Ack: 2, Payload: []byte("x")}),
+		flow.TCP(packet.TCP{Flags: fin | syn | ack, Options: synOptions}),
+	} {
+		f.Add([]byte(p), []byte(p))
+	}
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+		defer cancel()
+		<-ctx.Done()
+		h := &host{name: "tun0"}
+		inbox := peer.NewInbox(h)
+		p := peer.NewTCP(inject.New(h), "tun0", inbox, web)
+		for range 2 {
+			h.sends(a, b)
+			_, _ = p.Expect(ctx, peer.Segment{})
+			_ = p.ExpectAck(ctx)
+			_, _ = p.Read(ctx, -1)
+			_ = p.ExpectNothing(t.Context())
+			_, _ = p.Expect(ctx, peer.Segment{Flags: 1, Seq: new(uint32), Ack: new(uint32), Options: synOptions, Payload: []byte{}})
+			_, _ = inbox.Received(t.Context())
+		}
+	})
+}
+
+// Two peers in one goroutine close from whatever they have begun.
+func TestTeardownClosesTwoPeers(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]func(t *testing.T, first, second *peer.TCPPeer){
+		"nothing":    func(*testing.T, *peer.TCPPeer, *peer.TCPPeer) {},
+		"the first":  func(t *testing.T, first, _ *peer.TCPPeer) { must(t, first.Fin(t.Context())) },
+		"the second": func(t *testing.T, _, second *peer.TCPPeer) { must(t, second.Fin(t.Context())) },
+		"both": func(t *testing.T, first, second *peer.TCPPeer) {
+			must(t, first.Fin(t.Context()), second.Fin(t.Context()))
+		},
+		"half, and was taken": func(t *testing.T, first, second *peer.TCPPeer) {
+			must(t, second.Fin(t.Context()))
+			_, err := first.Expect(t.Context(), peer.Segment{Flags: fin | ack})
+			must(t, err, first.Ack(t.Context()), second.ExpectAck(t.Context()))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := opened(t)
+			before(t, w.client, w.server)
+			must(t, peer.Teardown(t.Context(), w.client, w.server), w.inbox.ExpectNothing(t.Context()))
+			got := [4]uint32{w.client.Next(), w.client.Expected(), w.server.Next(), w.server.Expected()}
+			if want := [4]uint32{2, 2, 2, 2}; got != want {
+				t.Errorf("the ends are at %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// Data that nobody has read is not closed over.
+func TestTeardownSaysWhereItFails(t *testing.T) {
+	t.Parallel()
+	w := opened(t)
+	must(t, w.client.Write(t.Context(), []byte("unread")))
+	err := peer.Teardown(t.Context(), w.client, w.server)
+	if err == nil || !strings.HasPrefix(err.Error(), "step 2 of 5, the second expects [F.]: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A peer that has had a connection needs Reuse before it has another.
+func TestAConnectionIsOpenedOnce(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := opened(t)
+	half := newCable()
+	_, err := half.client.Send(ctx, peer.Segment{Flags: syn})
+	must(t, err)
+	_, err = half.server.Expect(ctx, peer.Segment{Flags: syn})
+	must(t, err)
+	for name, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"Connect":           {w.client.Connect(ctx), w.client.Flow().String() + " is already connected; Reuse begins anew"},
+		"Accept":            {w.server.Accept(ctx), "is already connected; Reuse begins anew"},
+		"SimultaneousOpen":  {w.client.SimultaneousOpen(ctx), "is already connected; Reuse begins anew"},
+		"Handshake":         {peer.Handshake(ctx, w.client, newCable().server), "is already connected; Reuse begins anew"},
+		"of the server":     {peer.Handshake(ctx, newCable().client, w.server), "is already connected; Reuse begins anew"},
+		"its SYN was sent":  {half.client.Connect(ctx), "has already sent a SYN; Reuse begins anew"},
+		"its SYN was taken": {half.server.Accept(ctx), "has already taken a SYN; Reuse begins anew"},
+	} {
+		if c.err == nil || !strings.Contains(c.err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %s", name, c.err, c.want)
+		}
+	}
+}
+
+func TestPairsAndResetsRefuseWhatMakesNoSense(t *testing.T) {
+	t.Parallel()
+	w := newCable()
+	for name, f := range map[string]func(){
+		"handshake": func() { peer.Handshake(t.Context(), w.client, nil) },
+		"teardown":  func() { peer.Teardown(t.Context(), nil, w.server) },
+		"reset":     func() { w.client.Reset(t.Context(), 9) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if r, ok := recover().(string); !ok || !strings.HasPrefix(r, "peer: ") {
+					t.Errorf("got %v", r)
+				}
+			}()
+			f()
+		})
+	}
+	kinds := []string{peer.ResetExact.String(), peer.ResetInWindow.String(), peer.ResetOutOfWindow.String(), peer.ResetKind(9).String()}
+	if got := strings.Join(kinds, ", "); got != "exact, in window, out of window, ResetKind(9)" {
+		t.Errorf("got %s", got)
+	}
+}

@@ -1,0 +1,354 @@
+package ctexp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+)
+
+// Inject sends packets by the first link of the Env and returns how many were sent, when the kernel is done with all of them.
+func (l *Lab) Inject(ctx context.Context, packets iter.Seq[packet.Packet]) (int, error) {
+	link, err := l.firstLink()
+	if err != nil {
+		return 0, fmt.Errorf("ctexp: inject: %w", err)
+	}
+	return l.inject(ctx, link, packets)
+}
+
+// InjectBy is Inject by the link of that name.
+func (l *Lab) InjectBy(ctx context.Context, link string, packets iter.Seq[packet.Packet]) (int, error) {
+	to, err := l.linkNamed(link)
+	if err != nil {
+		return 0, fmt.Errorf("ctexp: inject: %w", err)
+	}
+	return l.inject(ctx, to, packets)
+}
+
+// InjectFrames is InjectBy for whole frames of Ethernet, which only veth links take: elsewhere the error is an *nf.UnsupportedError.
+// What the host sends as frames (addresses, tags, ARP) the Observer has, see Experiment.InjectFrames.
+func (l *Lab) InjectFrames(ctx context.Context, link string, frames iter.Seq[packet.Frame]) (int, error) {
+	to, err := l.linkNamed(link)
+	if err != nil {
+		return 0, fmt.Errorf("ctexp: inject: %w", err)
+	}
+	return send(ctx, l, to, frames, inject.New(to).SendFrames)
+}
+
+func (l *Lab) inject(ctx context.Context, link *netnsenv.Link, packets iter.Seq[packet.Packet]) (int, error) {
+	return send(ctx, l, link, packets, inject.New(link).Send)
+}
+
+// firstLink returns the link by which packets go unless another is named.
+func (l *Lab) firstLink() (*netnsenv.Link, error) {
+	links := l.Env.Links()
+	if len(links) == 0 {
+		return nil, errors.New("the Env has no link")
+	}
+	return links[0], nil
+}
+
+func (l *Lab) linkNamed(name string) (*netnsenv.Link, error) {
+	link := l.Env.Link(name)
+	if link == nil {
+		return nil, l.noLink(name)
+	}
+	return link, nil
+}
+
+// noLink says why there is no link of that name, and which there are.
+func (l *Lab) noLink(name string) error {
+	var names []string
+	for _, link := range l.Env.Links() {
+		names = append(names, link.Name())
+	}
+	links := "it has none"
+	if len(names) > 0 {
+		links = "there are " + strings.Join(names, ", ")
+	}
+	if l.Env.Do(func() error { _, err := net.InterfaceByName(name); return err }) == nil {
+		return fmt.Errorf("%s is a wire, or another interface that nothing is injected by; of links %s", name, links)
+	}
+	return fmt.Errorf("the Env has no link %q; %s", name, links)
+}
+
+// send lets Observer and Inbox take what they have seen once in a while, so that no buffer of the kernel runs over; behind
+// each of the first packets, so that what the Observer hears of them has its place among them in the Timeline.
+func send[T any](ctx context.Context, l *Lab, link *netnsenv.Link, seq iter.Seq[T],
+	by func(context.Context, iter.Seq[T]) (int, error)) (int, error) {
+	const often = 64 // by default the buffers of an ordinary user hold 300 events or frames, of which a packet may make several
+	if seq == nil {
+		return 0, errors.New("ctexp: inject: the sequence is nil")
+	}
+	var lost error // of what the host has sent meanwhile
+	sent, err := by(ctx, func(yield func(T) bool) {
+		n := 0
+		for p := range seq {
+			if n++; n > 1 && n <= often || n%often == 0 {
+				l.Observer.Drain()
+				if lost == nil {
+					lost = l.Inbox.Drain()
+				}
+			}
+			if !yield(p) {
+				return
+			}
+		}
+	})
+	l.sent.Add(uint64(sent))
+	l.Observer.Mark(ctx, fmt.Sprintf("%s by %s", packets(sent), link.Name()))
+	return sent, errors.Join(err, lost)
+}
+
+// packets returns "1 packet", "2 packets".
+func packets(n int) string {
+	if n == 1 {
+		return "1 packet"
+	}
+	return fmt.Sprintf("%d packets", n)
+}
+
+// Inject sends packets by the first link. When it returns the kernel is done with all of them.
+func (x *Experiment) Inject(packets iter.Seq[packet.Packet]) {
+	x.t.Helper()
+	x.do("Inject", func(ctx context.Context) error {
+		_, err := x.Lab.Inject(ctx, packets)
+		return err
+	})
+}
+
+// InjectBy sends packets by the link of that name. When it returns the kernel is done with all of them.
+func (x *Experiment) InjectBy(link string, packets iter.Seq[packet.Packet]) {
+	x.t.Helper()
+	x.do("InjectBy", func(ctx context.Context) error {
+		_, err := x.Lab.InjectBy(ctx, link, packets)
+		return err
+	})
+}
+
+// InjectFrames sends whole frames of Ethernet by the link of that name, which is a veth; the test skips where it is none.
+//
+// Expect sees packets alone. Frames that the host sends, with their addresses and tags, and ARP, are among x.Frames():
+//
+//	answer := packet.FrameMatch{Packet: nf.Match{Out: "eth0"}, EtherType: 0x0806, DstMAC: neighbour}
+//	got := answer.Select(x.Frames())
+func (x *Experiment) InjectFrames(link string, frames iter.Seq[packet.Frame]) {
+	x.t.Helper()
+	x.do("InjectFrames", func(ctx context.Context) error {
+		_, err := x.Lab.InjectFrames(ctx, link, frames)
+		return err
+	})
+}
+
+// Flood sends a flood by the first link of the Env and returns what was sent and what has arrived, when the kernel is done with
+// all of it.
+//
+// The Observer goes on recording, and takes what the kernel has for it so often that nothing is lost of a flood of any
+// speed. But it keeps no more than 100,000 frames and 250,000 events: what comes behind them is counted, and Frames and Events
+// end in ErrFramesLost and ErrEventsLost. All else, Tally, Flows, Path, does not mind. A larger flood, and one that is to be
+// fast, goes into an Env with NoFrames and NoEvents, or with limits of its own: see Watch.
+func (l *Lab) Flood(ctx context.Context, f inject.Flood) (inject.Flooded, error) {
+	link, err := l.firstLink()
+	if err != nil {
+		return inject.Flooded{}, fmt.Errorf("ctexp: flood: %w", err)
+	}
+	return l.flood(ctx, link, f)
+}
+
+// FloodBy is Flood by the link of that name.
+func (l *Lab) FloodBy(ctx context.Context, link string, f inject.Flood) (inject.Flooded, error) {
+	to, err := l.linkNamed(link)
+	if err != nil {
+		return inject.Flooded{}, fmt.Errorf("ctexp: flood: %w", err)
+	}
+	return l.flood(ctx, to, f)
+}
+
+func (l *Lab) flood(ctx context.Context, link *netnsenv.Link, f inject.Flood) (inject.Flooded, error) {
+	done, err := f.Send(ctx, drained{link, l.Observer.Drain, max(leastDrained, mostDrained/max(1, f.Queues))})
+	l.sent.Add(uint64(done.Sent))
+	l.Observer.Mark(ctx, fmt.Sprintf("flood of %s by %s", packets(done.Sent), link.Name()))
+	return done, err
+}
+
+// drained is a link at whose packets the Observer takes what it has seen, lest a buffer of the kernel run over: those of an
+// ordinary user hold some 300 frames or events, of which a packet may make several.
+type drained struct {
+	*netnsenv.Link
+	drain func()
+	every int // packets of each queue
+}
+
+const mostDrained, leastDrained = 64, 8
+
+// WriteBatch writes packets and drains behind every few of them.
+func (d drained) WriteBatch(packets [][]byte) (n int, err error) {
+	for n < len(packets) && err == nil {
+		var written int
+		written, err = d.Link.WriteBatch(packets[n:min(len(packets), n+d.every)])
+		n += written
+		d.drain()
+	}
+	return n, err
+}
+
+// Flood sends a flood by the first link and returns what was sent and what has arrived; see Lab.Flood.
+func (x *Experiment) Flood(f inject.Flood) inject.Flooded {
+	x.t.Helper()
+	return ask1(x, "Flood", x.Lab.Flood, f)
+}
+
+// FloodBy is Flood by the link of that name.
+func (x *Experiment) FloodBy(link string, f inject.Flood) inject.Flooded {
+	x.t.Helper()
+	return ask(x, "FloodBy", func(ctx context.Context) (inject.Flooded, error) { return x.Lab.FloodBy(ctx, link, f) })
+}
+
+// Replay sends a recording, packet.ReadRecording(file) or what was made of it, by the links of the Env and returns what came of
+// its packets, when the kernel is done with all of them.
+//
+// Unless the Replay has a rule of its own (By), only what came in where it was recorded is sent: left out is what the
+// recording host sent itself (DirOut) and, where the recording knows no directions, what has an address of the Env's host as its
+// source. A packet goes by the link whose name is that of the recorded one, or else by the link that its source is behind, going
+// by the prefixes and routes of the links, or else by the first.
+func (l *Lab) Replay(ctx context.Context, recording iter.Seq2[packet.Recorded, error], r inject.Replay) (inject.Replayed, error) {
+	if recording == nil {
+		return inject.Replayed{}, errors.New("ctexp: replay: the sequence is nil")
+	}
+	var links []inject.Link
+	for _, link := range l.Env.Links() {
+		links = append(links, link)
+	}
+	if r.By == nil {
+		r.By = l.linkOfRecorded
+	}
+	done, err := r.Send(ctx, l.draining(recording), links...)
+	l.sent.Add(uint64(done.Sent))
+	l.Observer.Mark(ctx, fmt.Sprintf("%s of a recording", packets(done.Sent)))
+	return done, err
+}
+
+// linkOfRecorded is the rule for a Replay that has none.
+func (l *Lab) linkOfRecorded(r packet.Recorded) string {
+	if r.Dir == packet.RecordedOut || r.Dir == packet.RecordedUnknown && l.isOwn(r.Packet) {
+		return ""
+	}
+	if l.Env.Link(r.Link) != nil {
+		return r.Link
+	}
+	return l.linkOf(r.Packet)
+}
+
+// isOwn reports whether the source of a packet is an address of the Env's host.
+func (l *Lab) isOwn(p packet.Packet) bool {
+	src := p.Tuple().Src.Addr()
+	for _, link := range l.Env.Links() {
+		for _, prefix := range link.Prefixes() {
+			if prefix.Addr() == src {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// draining lets the Observer take what it has seen once in a while.
+func (l *Lab) draining(recording iter.Seq2[packet.Recorded, error]) iter.Seq2[packet.Recorded, error] {
+	return func(yield func(packet.Recorded, error) bool) {
+		n := 0
+		for r, err := range recording {
+			if !yield(r, err) {
+				return
+			}
+			if n++; n <= mostDrained || n%mostDrained == 0 {
+				l.Observer.Drain()
+			}
+		}
+	}
+}
+
+// Replay sends a recording by the links; see Lab.Replay.
+func (x *Experiment) Replay(recording iter.Seq2[packet.Recorded, error], r inject.Replay) inject.Replayed {
+	x.t.Helper()
+	return ask(x, "Replay", func(ctx context.Context) (inject.Replayed, error) { return x.Lab.Replay(ctx, recording, r) })
+}
+
+// States injects packets one by one and returns how the entry of a flow is after each of them, as nf.Entry.Brief says it:
+//
+//	[]string{"SYN_SENT [UNREPLIED]", "SYN_RECV", "ESTABLISHED [ASSURED]"}
+//
+// "none" says that there is no entry. The flow is named by a tuple of either direction, in zone 0. Each packet comes by
+// the link that its source is behind, going by the prefixes and routes of the links, or else by the first one.
+func (l *Lab) States(ctx context.Context, flow nf.Tuple, packets iter.Seq[packet.Packet]) ([]string, error) {
+	var states []string
+	for p := range packets {
+		if _, err := l.InjectBy(ctx, l.linkOf(p), packet.Packets(p)); err != nil {
+			return states, numbered(err, len(states)+1)
+		}
+		e, err := l.Observer.Get(ctx, flow, 0)
+		switch {
+		case err == nil:
+			states = append(states, e.Brief())
+		case errors.Is(err, fs.ErrNotExist):
+			states = append(states, "none")
+		default:
+			return states, fmt.Errorf("state after packet %d: %w", len(states)+1, err)
+		}
+	}
+	return states, nil
+}
+
+// numbered gives a packet that could not be sent its number among those that were sent one by one.
+func numbered(err error, n int) error {
+	var failed *inject.SendError
+	if errors.As(err, &failed) {
+		failed.Number = n
+		return err
+	}
+	return fmt.Errorf("packet %d: %w", n, err)
+}
+
+// linkOf returns the name of the link that the source of a packet is behind.
+func (l *Lab) linkOf(p packet.Packet) string {
+	links := l.Env.Config().Links
+	if len(links) == 0 {
+		return ""
+	}
+	best, name := -1, links[0].Name
+	for _, link := range links {
+		if bits := behind(link, p.Tuple().Src.Addr()); bits > best {
+			best, name = bits, link.Name
+		}
+	}
+	return name
+}
+
+// behind returns the length of the longest prefix by which an address is behind a link, or -1.
+func behind(link netnsenv.LinkConfig, a netip.Addr) int {
+	best := -1
+	for _, prefixes := range [][]netip.Prefix{link.Prefixes, link.Routes} {
+		for _, p := range prefixes {
+			if p.Masked().Contains(a) {
+				best = max(best, p.Bits())
+			}
+		}
+	}
+	return best
+}
+
+// States injects packets one by one and returns how the entry of a flow is after each of them; see Lab.States.
+func (x *Experiment) States(flow nf.Tuple, packets iter.Seq[packet.Packet]) []string {
+	x.t.Helper()
+	return ask(x, "States", func(ctx context.Context) ([]string, error) {
+		return x.Lab.States(ctx, flow, packets)
+	})
+}

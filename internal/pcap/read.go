@@ -1,0 +1,521 @@
+package pcap
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
+)
+
+// Packet is one packet of a file.
+type Packet struct {
+	Time      time.Time // zero where the file has none
+	Link      string    // name of the interface, "#0" where it has a number alone, "" where the file knows of one only
+	Dir       Dir
+	Src, Dst  nf.MAC // zero where the link layer has none
+	VLAN      uint16 // the outermost tag's id; zero without
+	Tags      []byte // all tags, from the outermost, four bytes each; like Data there until the next packet is read
+	EtherType uint16 // what Data is; zero: nothing that has an EtherType
+	Data      []byte // begins at the network layer, and is there until the next packet is read
+	Length    int    // of Data when it was on the wire; more than there is if the recording cut it
+}
+
+// Dir is the direction of a packet as the host that recorded it saw it.
+type Dir uint8
+
+// The directions.
+const (
+	Unknown Dir = iota
+	In
+	Out
+)
+
+// maxPacket is the most that a recorded packet may have, as for libpcap (MAXIMUM_SNAPLEN).
+const maxPacket = 262144
+
+// record is a packet with its link layer.
+type record struct {
+	time     time.Time
+	link     string
+	linkType layers.LinkType
+	dir      Dir
+	data     []byte
+	length   int
+}
+
+// Reader reads one file.
+type Reader struct {
+	next func() (record, error)
+	n    int
+	err  error
+}
+
+const (
+	magicSection = 0x0a0d0d0a // the same in both orders
+	magicGzip    = 0x1f8b
+)
+
+// NewReader begins to read a file, whose format it recognises. What r has behind the end of the last packet that was read
+// may be read as well.
+func NewReader(r io.Reader) (*Reader, error) {
+	b := bufio.NewReaderSize(r, 64<<10)
+	magic, err := b.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	open, err := format(magic)
+	if err != nil {
+		return nil, err
+	}
+	next, err := open(b)
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{next: next}, nil
+}
+
+// format recognises a file by its first four bytes.
+func format(magic []byte) (func(*bufio.Reader) (func() (record, error), error), error) {
+	if len(magic) < 4 {
+		return nil, errTruncated
+	}
+	switch binary.BigEndian.Uint32(magic) {
+	case 0xa1b2c3d4, 0xd4c3b2a1, 0xa1b23c4d, 0x4d3cb2a1: // microseconds and nanoseconds, in both orders
+		return nextOfPcap, nil
+	case magicSection:
+		return nextOfPcapng, nil
+	}
+	if binary.BigEndian.Uint16(magic) == magicGzip {
+		return nil, errors.New("it is compressed: read it through a gzip.Reader")
+	}
+	return nil, fmt.Errorf("it is neither pcap nor pcapng: it begins with %x", magic)
+}
+
+// Next returns the next packet, or io.EOF behind the last one. After an error there is nothing more to read.
+func (r *Reader) Next() (Packet, error) {
+	if r.err != nil {
+		return Packet{}, r.err
+	}
+	rec, err := r.next()
+	if err == nil {
+		r.n++
+		var p Packet
+		if p, err = rec.packet(); err == nil {
+			return p, nil
+		}
+	}
+	r.err = err
+	return Packet{}, err
+}
+
+// Number returns how many packets were read: the number of the last one, if they are counted from 1 as Wireshark does.
+func (r *Reader) Number() int { return r.n }
+
+// nextOfPcap reads the header of a pcap file and returns what reads its packets.
+func nextOfPcap(b *bufio.Reader) (func() (record, error), error) {
+	r, err := pcapgo.NewReader(b)
+	if err != nil {
+		return nil, truncated(err)
+	}
+	r.SetSnaplen(min(r.Snaplen(), maxPacket))
+	return func() (record, error) {
+		data, ci, err := r.ZeroCopyReadPacketData()
+		if errors.Is(err, io.EOF) && ci.CaptureLength > 0 {
+			err = io.ErrUnexpectedEOF // right behind the packet's header
+		}
+		if err != nil {
+			return record{}, truncated(err)
+		}
+		return record{time: ci.Timestamp, linkType: r.LinkType(), data: data, length: ci.Length}, nil
+	}, nil
+}
+
+// errTruncated is not io.ErrUnexpectedEOF itself, which pcapgo takes for the end of the file where a block begins.
+var errTruncated = fmt.Errorf("the file is truncated: %w", io.ErrUnexpectedEOF)
+
+// truncated says of a file that ends too early that it does.
+func truncated(err error) error {
+	if err == io.ErrUnexpectedEOF {
+		return errTruncated
+	}
+	return err
+}
+
+// nextOfPcapng reads the first section's header of a pcapng file and returns what reads its packets.
+func nextOfPcapng(b *bufio.Reader) (func() (record, error), error) {
+	from := &blocks{r: b}
+	r, err := pcapgo.NewNgReader(from, pcapgo.NgReaderOptions{WantMixedLinkType: true})
+	if err != nil {
+		return nil, truncated(err)
+	}
+	return func() (record, error) {
+		from.packet = false
+		data, ci, options, err := r.ZeroCopyReadPacketDataWithOptions()
+		if err != nil {
+			return record{}, truncated(err)
+		}
+		link, err := r.Interface(ci.InterfaceIndex)
+		if err != nil {
+			return record{}, err
+		}
+		if link.Name == "" {
+			link.Name = fmt.Sprintf("#%d", ci.InterfaceIndex)
+		}
+		linkType, _ := ci.AncillaryData[0].(layers.LinkType)
+		return record{
+			time: ci.Timestamp, link: link.Name, linkType: linkType, dir: direction(options.Flags, from.big),
+			data: data, length: ci.Length,
+		}, nil
+	}, nil
+}
+
+// direction returns what the flags of a packet say. pcapgo takes them for little-endian in any file, and keeps the high half
+// of the word as errors of the link layer: where the file is big-endian the direction is in there.
+func direction(flags *pcapgo.NgEpbFlags, big bool) Dir {
+	if flags == nil {
+		return Unknown
+	}
+	bits := flags.Direction
+	if big {
+		bits = flags.LinkLayerErr >> 24 & pcapgo.NgEpbFlagDirectionMask
+	}
+	switch bits {
+	case pcapgo.NgEpbFlagDirectionInbound:
+		return In
+	case pcapgo.NgEpbFlagDirectionOutbound:
+		return Out
+	}
+	return Unknown
+}
+
+// blocks hands the blocks of a pcapng file to pcapgo, which takes their lengths on trust: it passes on only those that are
+// whole and whose contents fit into them, of the types that are of use, and none behind a packet until that was asked for.
+type blocks struct {
+	r          *bufio.Reader
+	big        bool // the order of the present section
+	interfaces int  // of the present section
+	snap       uint32
+	packet     bool // a block with a packet was handed on
+	memory     bytes.Buffer
+	rest       []byte // what of a block is not handed on yet
+}
+
+// The types of blocks (draft-ietf-opsawg-pcapng, 11.1) …
+const (
+	interfaceBlock = 1
+	oldPacketBlock = 2
+	simplePacket   = 3
+	enhancedPacket = 6
+)
+
+// … and how long they may be: what is more is garbage.
+const (
+	minBlock      = 12
+	maxBlock      = 1 << 20
+	maxInterfaces = 1 << 16
+)
+
+// Read implements io.Reader. It returns bytes of one block only.
+func (b *blocks) Read(p []byte) (int, error) {
+	for len(b.rest) == 0 {
+		if b.packet {
+			return 0, errors.New("block: it ends before its contents do") // not what pcapgo expects of a block that fits
+		}
+		if err := b.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// next reads a block, and lets b.rest empty if it is of no use.
+func (b *blocks) next() error {
+	var head [minBlock]byte
+	if _, err := io.ReadFull(b.r, head[:]); err != nil {
+		return truncated(err) // io.EOF stays what it is
+	}
+	typ := b.order().Uint32(head[:])
+	if typ == magicSection {
+		if err := b.section(head[8:]); err != nil {
+			return err
+		}
+	}
+	length := b.order().Uint32(head[4:])
+	if length < minBlock || length%4 != 0 {
+		return fmt.Errorf("block of type %#x: length %d", typ, length)
+	}
+	switch typ {
+	case magicSection, interfaceBlock, oldPacketBlock, simplePacket, enhancedPacket:
+	default:
+		return b.skip(head, typ, length)
+	}
+	if length > maxBlock {
+		return fmt.Errorf("block of type %#x: length %d", typ, length)
+	}
+	b.memory.Reset()
+	b.memory.Write(head[:])
+	if _, err := io.CopyN(&b.memory, b.r, int64(length-minBlock)); err != nil {
+		return atEnd(err)
+	}
+	block := b.memory.Bytes()
+	if again := b.order().Uint32(block[length-4:]); again != length {
+		return fmt.Errorf("block of type %#x: length %d at its front, %d at its end", typ, length, again)
+	}
+	if err := b.check(typ, block[8:length-4]); err != nil {
+		return fmt.Errorf("block of type %#x: %w", typ, err)
+	}
+	b.rest = block
+	return nil
+}
+
+// skip reads a block of no use.
+func (b *blocks) skip(head [minBlock]byte, typ, length uint32) error {
+	end := [4]byte(head[8:])
+	if length > minBlock {
+		if _, err := b.r.Discard(int(length - minBlock - 4)); err != nil {
+			return atEnd(err)
+		}
+		if _, err := io.ReadFull(b.r, end[:]); err != nil {
+			return atEnd(truncated(err))
+		}
+	}
+	if again := b.order().Uint32(end[:]); again != length {
+		return fmt.Errorf("block of type %#x: length %d at its front, %d at its end", typ, length, again)
+	}
+	return nil
+}
+
+// atEnd is the error of a file that ends within a block.
+func atEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errTruncated
+	}
+	return err
+}
+
+func (b *blocks) order() binary.ByteOrder {
+	if b.big {
+		return binary.BigEndian
+	}
+	return binary.LittleEndian
+}
+
+// section begins a section, whose order its magic number tells.
+func (b *blocks) section(magic []byte) error {
+	switch uint32(0x1a2b3c4d) {
+	case binary.BigEndian.Uint32(magic):
+		b.big = true
+	case binary.LittleEndian.Uint32(magic):
+		b.big = false
+	default:
+		return fmt.Errorf("section header: byte-order magic %x", magic)
+	}
+	b.interfaces, b.snap = 0, 0
+	return nil
+}
+
+// check looks whether what a block says that it has fits into it; body is what is between its two lengths.
+func (b *blocks) check(typ uint32, body []byte) error {
+	fixed := map[uint32]int{magicSection: 16, interfaceBlock: 8, oldPacketBlock: 20, simplePacket: 4, enhancedPacket: 20}[typ]
+	if len(body) < fixed {
+		return fmt.Errorf("%d bytes, less than %d", len(body), fixed)
+	}
+	options := body[fixed:]
+	switch typ {
+	case interfaceBlock:
+		if b.interfaces++; b.interfaces > maxInterfaces {
+			return fmt.Errorf("more than %d interfaces", maxInterfaces)
+		}
+		if b.interfaces == 1 {
+			b.snap = b.order().Uint32(body[4:])
+		}
+	case simplePacket:
+		b.packet = true
+		captured := b.order().Uint32(body)
+		if b.snap != 0 {
+			captured = min(captured, b.snap)
+		}
+		return fits(captured, options)
+	case oldPacketBlock, enhancedPacket:
+		b.packet = true
+		captured, length := b.order().Uint32(body[12:]), b.order().Uint32(body[16:])
+		if captured > length {
+			return fmt.Errorf("%d bytes were recorded of %d", captured, length)
+		}
+		if err := fits(captured, options); err != nil {
+			return err
+		}
+		options = options[(captured+3)&^3:]
+		if typ == oldPacketBlock {
+			return nil // pcapgo passes its options over
+		}
+	}
+	return b.checkOptions(options)
+}
+
+// fits looks whether a packet of n bytes, padded to words, is there.
+func fits(n uint32, b []byte) error {
+	if n > maxPacket || int(n+3)&^3 > len(b) {
+		return fmt.Errorf("a packet of %d bytes in %d", n, len(b))
+	}
+	return nil
+}
+
+// checkOptions looks whether a list of options ends where its block does, or before.
+func (b *blocks) checkOptions(options []byte) error {
+	for len(options) > 0 {
+		if len(options) < 4 {
+			return errors.New("half an option at its end")
+		}
+		code, n := b.order().Uint16(options), int(b.order().Uint16(options[2:]))
+		if code == 0 {
+			return nil
+		}
+		if n = (n + 3) &^ 3; n > len(options)-4 {
+			return fmt.Errorf("an option of %d bytes in %d", n, len(options)-4)
+		}
+		options = options[4+n:]
+	}
+	return nil
+}
+
+const arphrdNetlink = 824 // include/uapi/linux/if_arp.h
+
+// packet takes the link layer away.
+func (r record) packet() (Packet, error) {
+	p := Packet{Time: r.time, Link: r.link, Dir: r.dir, Data: r.data, Length: r.length}
+	padded := false // to the least length of a frame
+	switch r.linkType {
+	case layers.LinkTypeEthernet:
+		padded = true
+		p.ethernet()
+	case layers.LinkTypeLinuxSLL:
+		padded = true
+		p.cooked()
+	case layers.LinkTypeLinuxSLL2:
+		padded = true
+		p.cooked2()
+	case layers.LinkTypeNull, layers.LinkTypeLoop:
+		if p.take(4) != nil {
+			p.byVersion()
+		}
+	case layers.LinkTypeRaw, 12, 14: // DLT_RAW is 12, on OpenBSD 14; in files it should be 101
+		p.byVersion()
+	case layers.LinkTypeIPv4:
+		p.EtherType = header.EtherTypeIPv4
+	case layers.LinkTypeIPv6:
+		p.EtherType = header.EtherTypeIPv6
+	default:
+		return Packet{}, fmt.Errorf("link type %d (%v) is none of those that are known", uint16(r.linkType), r.linkType)
+	}
+	if padded {
+		p.unpad()
+	}
+	return p, nil
+}
+
+// take takes n bytes from the front, or all and returns nil if there are not so many.
+func (p *Packet) take(n int) []byte {
+	if len(p.Data) < n {
+		p.Length -= len(p.Data)
+		p.Data = nil
+		return nil
+	}
+	b := p.Data[:n]
+	p.Data = p.Data[n:]
+	p.Length -= n
+	return b
+}
+
+func (p *Packet) ethernet() {
+	h := p.take(header.EthernetSize)
+	if h == nil {
+		return
+	}
+	p.Dst, p.Src = nf.MAC(h), nf.MAC(h[6:])
+	p.protocol(header.OuterType(h))
+}
+
+// protocol sets the EtherType to what is behind the tags of virtual networks.
+func (p *Packet) protocol(t uint16) {
+	f := header.ParseTags(t, p.Data)
+	if tags := p.take(f.Payload); len(tags) > 0 {
+		p.VLAN = header.VLAN(tags)
+		p.Tags = append(binary.BigEndian.AppendUint16(nil, t), tags[:len(tags)-2]...)
+	}
+	if f.Cut {
+		p.Length -= len(p.Data)
+		p.Data = nil
+	} else if f.EtherType >= header.MinEtherType {
+		p.EtherType = f.EtherType
+	}
+}
+
+// cooked reads the header of LINKTYPE_LINUX_SLL.
+func (p *Packet) cooked() {
+	h := p.take(16)
+	if h == nil {
+		return
+	}
+	p.cookedBy(binary.BigEndian.Uint16(h), binary.BigEndian.Uint16(h[4:]), h[6:])
+	if binary.BigEndian.Uint16(h[2:]) != arphrdNetlink {
+		p.protocol(binary.BigEndian.Uint16(h[14:]))
+	}
+}
+
+// cooked2 reads the header of LINKTYPE_LINUX_SLL2.
+func (p *Packet) cooked2() {
+	h := p.take(20)
+	if h == nil {
+		return
+	}
+	p.Link = fmt.Sprintf("#%d", binary.BigEndian.Uint32(h[4:]))
+	p.cookedBy(uint16(h[10]), uint16(h[11]), h[12:])
+	if binary.BigEndian.Uint16(h[8:]) != arphrdNetlink {
+		p.protocol(binary.BigEndian.Uint16(h))
+	}
+}
+
+// cookedBy notes who sent a cooked packet: the host itself, or who has that address.
+func (p *Packet) cookedBy(typ, length uint16, address []byte) {
+	if p.Dir == Unknown {
+		p.Dir = In
+		if typ == 4 { // PACKET_OUTGOING
+			p.Dir = Out
+		}
+	}
+	if length == uint16(len(p.Src)) {
+		p.Src = nf.MAC(address)
+	}
+}
+
+// byVersion tells IPv4 and IPv6 apart by their first bits.
+func (p *Packet) byVersion() {
+	if v := header.Version(p.Data); v == 4 || v == 6 {
+		p.EtherType = header.EtherTypeOf(p.Data)
+	}
+}
+
+// unpad takes away what stands behind an IP packet in a frame. A length that is less than a header's says nothing: it is zero
+// where a network card was to cut a large packet into segments, and where the packet is a jumbogram.
+func (p *Packet) unpad() {
+	v := header.Parse(p.Data)
+	if !v.HasAddrs() || p.EtherType != header.EtherTypeOf(p.Data) || v.Length < header.IPv4Size || v.Length == header.IPv6Size && v.Version == 6 {
+		return
+	}
+	if v.Length < p.Length {
+		p.Length = v.Length
+		p.Data = p.Data[:min(v.Length, len(p.Data))]
+	}
+}

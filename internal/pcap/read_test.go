@@ -1,0 +1,164 @@
+package pcap_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/pcap"
+)
+
+func TestPcapIsReadInBothOrdersAndResolutions(t *testing.T) {
+	t.Parallel()
+	for name, o := range orders {
+		for magic, want := range map[uint32]time.Time{
+			0xa1b2c3d4: at,
+			0xa1b23c4d: time.Unix(at.Unix(), 123_456).UTC(),
+		} {
+			file := concat(pcapFile(o, magic, 262144, 101), pcapPacket(o, 123_456, 21, ip4), pcapPacket(o, 123_456, 41, ip6[:40]))
+			got, err := readAll(t, bytes.NewReader(file))
+			if diff := cmp.Diff([]pcap.Packet{
+				{Time: want, EtherType: 0x0800, Data: ip4, Length: 21},
+				{Time: want, EtherType: 0x86dd, Data: ip6[:40], Length: 41},
+			}, got); diff != "" || err != nil {
+				t.Errorf("%s-endian, magic %x: %v (-want +got):\n%s", name, magic, err, diff)
+			}
+		}
+	}
+}
+
+// A file may have several interfaces of different kinds, and several sections in different orders.
+func TestPcapngIsReadWithItsInterfacesAndDirections(t *testing.T) {
+	t.Parallel()
+	frame := concat([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}, ip4)
+	var file []byte
+	var want []pcap.Packet
+	for _, name := range []string{"little", "big", "little"} {
+		o := orders[name]
+		simple := append(o.AppendUint32(nil, 21), ip4...)
+		file = concat(file,
+			section(o), iface(o, 101, 0, "tun0"), block(o, 4, nil), iface(o, 1, 262144, ""),
+			packet(o, 0, 1, 21, ip4), packet(o, 1, 2, 35, frame), packet(o, 0, 0, 41, ip6),
+			block(o, 5, make([]byte, 24)), block(o, 3, simple), block(o, 0x0bad, []byte("whatever")))
+		want = append(want,
+			pcap.Packet{Time: at, Link: "tun0", Dir: pcap.In, EtherType: 0x0800, Data: ip4, Length: 21},
+			pcap.Packet{
+				Time: at, Link: "#1", Dir: pcap.Out, EtherType: 0x0800, Data: ip4, Length: 21,
+				Dst: nf.MAC{2, 0, 0, 0, 0, 1}, Src: nf.MAC{2, 0, 0, 0, 0, 2},
+			},
+			pcap.Packet{Time: at, Link: "tun0", EtherType: 0x86dd, Data: ip6, Length: 41},
+			pcap.Packet{Link: "tun0", EtherType: 0x0800, Data: ip4, Length: 21})
+	}
+
+	got, err := readAll(t, bytes.NewReader(file))
+
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestFilesWithoutPacketsAreRead(t *testing.T) {
+	t.Parallel()
+	for name, o := range orders {
+		for kind, file := range map[string][]byte{"pcap": pcapFile(o, 0xa1b2c3d4, 0, 1), "pcapng": section(o)} {
+			if got, err := readAll(t, bytes.NewReader(file)); err != nil || len(got) != 0 {
+				t.Errorf("%s, %s-endian: %v, %v", kind, name, got, err)
+			}
+		}
+	}
+}
+
+// What stands in front of a packet, for each type of link.
+func TestTheLinkLayerIsTakenAway(t *testing.T) {
+	t.Parallel()
+	to, from := []byte{2, 0, 0, 0, 0, 1}, []byte{2, 0, 0, 0, 0, 2}
+	macs := concat(to, from)
+	cooked := func(typ byte, address []byte, protocol ...byte) []byte {
+		return concat([]byte{0, typ, 0, 1, 0, byte(len(address))}, address, make([]byte, 8-len(address)), protocol)
+	}
+	cooked2 := func(typ byte, protocol ...byte) []byte {
+		return concat(protocol, []byte{0, 0, 0, 0, 0, 7, 0, 1, typ, 6}, from, []byte{0, 0})
+	}
+	withMACs := func(p pcap.Packet) pcap.Packet {
+		p.Dst, p.Src = nf.MAC(to), nf.MAC(from)
+		return p
+	}
+	four := pcap.Packet{EtherType: 0x0800, Data: ip4, Length: len(ip4)}
+	six := pcap.Packet{EtherType: 0x86dd, Data: ip6, Length: len(ip6)}
+	fromTo := func(p pcap.Packet, d pcap.Dir, link string, mac []byte) pcap.Packet {
+		p.Dir, p.Link = d, link
+		if mac != nil {
+			p.Src = nf.MAC(mac)
+		}
+		return p
+	}
+	vlan := withMACs(six)
+	vlan.VLAN, vlan.Tags = 5, []byte{0x81, 0, 0x20, 5}
+	twice := withMACs(six)
+	twice.VLAN, twice.Tags = 5, []byte{0x88, 0xa8, 0, 5, 0x81, 0, 0, 9}
+	for name, c := range map[string]struct {
+		linkType uint32
+		data     []byte
+		want     pcap.Packet
+	}{
+		"raw":                {101, ip4, four},
+		"raw, 12":            {12, ip6, six},
+		"raw, 14":            {14, ip6, six},
+		"raw, neither":       {101, []byte("\x15xyz"), pcap.Packet{Data: []byte("\x15xyz"), Length: 4}},
+		"raw, empty":         {101, nil, pcap.Packet{}},
+		"IPv4":               {228, ip4, four},
+		"IPv6":               {229, ip6, six},
+		"Ethernet":           {1, concat(macs, []byte{8, 0}, ip4), withMACs(four)},
+		"Ethernet, with FCS": {0x9400_0001, concat(macs, []byte{8, 0}, ip4, []byte("0123")), withMACs(four)},
+		"Ethernet, padded":   {1, concat(macs, []byte{0x86, 0xdd}, ip6, make([]byte, 5)), withMACs(six)},
+		"VLAN":               {1, concat(macs, []byte{0x81, 0, 0x20, 5, 0x86, 0xdd}, ip6), vlan},
+		"VLAN in VLAN":       {1, concat(macs, []byte{0x88, 0xa8, 0, 5, 0x81, 0, 0, 9, 0x86, 0xdd}, ip6), twice},
+		"ARP":                {1, concat(macs, []byte{8, 6}, []byte("arp")), withMACs(pcap.Packet{EtherType: 0x0806, Data: []byte("arp"), Length: 3})},
+		"IEEE 802.3":         {1, concat(macs, []byte{0, 3}, []byte("llc")), withMACs(pcap.Packet{Data: []byte("llc"), Length: 3})},
+		"half a frame":       {1, to, pcap.Packet{}},
+		"half a tag":         {1, concat(macs, []byte{0x81, 0, 0}), withMACs(pcap.Packet{})},
+		"cooked, in":         {113, concat(cooked(0, from, 8, 0), ip4), fromTo(four, pcap.In, "", from)},
+		"cooked, out":        {113, concat(cooked(4, nil, 0x86, 0xdd), ip6), fromTo(six, pcap.Out, "", nil)},
+		"cooked, VLAN":       {113, concat(cooked(4, nil, 0x81, 0, 0, 5, 0x86, 0xdd), ip6), pcap.Packet{Dir: pcap.Out, VLAN: 5, Tags: []byte{0x81, 0, 0, 5}, EtherType: 0x86dd, Data: ip6, Length: len(ip6)}},
+		"cooked 2, in":       {276, concat(cooked2(1, 8, 0), ip4), fromTo(four, pcap.In, "#7", from)},
+		"cooked 2, out":      {276, concat(cooked2(4, 8, 0), ip4), fromTo(four, pcap.Out, "#7", from)},
+		"loopback":           {0, concat([]byte{2, 0, 0, 0}, ip4), four},
+		"loopback, OpenBSD":  {108, concat([]byte{0, 0, 0, 24}, ip6), six},
+	} {
+		o := binary.LittleEndian
+		file := concat(pcapFile(o, 0xa1b2c3d4, 262144, c.linkType), pcapPacket(o, 123_456, len(c.data), c.data))
+		got, err := readAll(t, bytes.NewReader(file))
+		c.want.Time = at
+		if diff := cmp.Diff([]pcap.Packet{c.want}, got, cmp.Comparer(bytes.Equal)); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
+		}
+	}
+}
+
+// What the recording cut away, it cut from the packet.
+func TestAPacketThatWasCutHasItsLength(t *testing.T) {
+	t.Parallel()
+	o := binary.LittleEndian
+	frame := concat(make([]byte, 12), []byte{8, 0}, ip4)
+	file := concat(pcapFile(o, 0xa1b2c3d4, 20, 1), pcapPacket(o, 0, 60, frame[:24]))
+
+	got, err := readAll(t, bytes.NewReader(file))
+
+	if err != nil || len(got) != 1 || len(got[0].Data) != 10 || got[0].Length != 46 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestAnUnknownLinkTypeIsNamed(t *testing.T) {
+	t.Parallel()
+	o := binary.LittleEndian
+	_, err := readAll(t, bytes.NewReader(concat(pcapFile(o, 0xa1b2c3d4, 20, 147), pcapPacket(o, 0, 1, []byte("x")))))
+	if err == nil || !strings.Contains(err.Error(), "link type 147") {
+		t.Errorf("got %v", err)
+	}
+}

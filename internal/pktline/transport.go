@@ -1,0 +1,294 @@
+package pktline
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"github.com/ctexp/go-ctexp/internal/header"
+)
+
+// Flags returns the lowest eight flag bits of a TCP header as tcpdump writes them: "S", "S.", "F.", "none".
+func Flags(bits uint8) string {
+	if bits == 0 {
+		return "none"
+	}
+	var s []byte
+	for i := range 8 {
+		if bits&(1<<i) != 0 {
+			s = append(s, "FSRP.UEW"[i])
+		}
+	}
+	return string(s)
+}
+
+func (h packet) tcp() string {
+	var t layers.TCP
+	err := t.DecodeFromBytes(h.body, gopacket.NilDecodeFeedback)
+	offset := int(t.DataOffset) * 4
+	switch {
+	case len(h.body) < 20: // what an ICMP error quotes
+		if len(h.body) >= 8 {
+			return fmt.Sprintf("tcp, seq %d", binary.BigEndian.Uint32(h.body[4:]))
+		}
+		return "tcp"
+	case offset < 20 || offset > h.size:
+		return fmt.Sprintf("tcp, bad header length %d, length %d", offset, h.size)
+	}
+	var w strings.Builder
+	length := h.size - offset
+	flags := Flags(h.body[13])
+	if t.NS {
+		flags = strings.TrimPrefix(flags, "none") + "e"
+	}
+	fmt.Fprintf(&w, "Flags [%s], seq %d", flags, t.Seq)
+	if length > 0 {
+		fmt.Fprintf(&w, ":%d", t.Seq+uint32(length))
+	}
+	if t.ACK {
+		fmt.Fprintf(&w, ", ack %d", t.Ack)
+	}
+	fmt.Fprintf(&w, ", win %d", t.Window)
+	if t.URG {
+		fmt.Fprintf(&w, ", urg %d", t.Urgent)
+	}
+	if offset > 20 {
+		fmt.Fprintf(&w, ", options [%s]", tcpOptions(t.Options, err != nil))
+	}
+	fmt.Fprintf(&w, ", length %d", length)
+	return w.String()
+}
+
+// Options lists the options of a TCP header as tcpdump does: "mss 1460,nop,wscale 7".
+func Options(header []byte) string {
+	var t layers.TCP
+	err := t.DecodeFromBytes(header, gopacket.NilDecodeFeedback)
+	return tcpOptions(t.Options, err != nil)
+}
+
+// tcpOptions lists the options, followed by "bad" if the one behind them, or the last of them, makes no sense.
+func tcpOptions(opts []layers.TCPOption, bad bool) string {
+	var s []string
+	for i, o := range opts {
+		if bad && i == len(opts)-1 {
+			break
+		}
+		s = append(s, tcpOption(o))
+	}
+	if bad {
+		s = append(s, "bad")
+	}
+	return strings.Join(s, ",")
+}
+
+// Option prints an option of a TCP header as tcpdump does: "mss 1460".
+func Option(o layers.TCPOption) string { return tcpOption(o) }
+
+func tcpOption(o layers.TCPOption) string {
+	u32 := binary.BigEndian.Uint32
+	d := o.OptionData
+	switch {
+	case o.OptionType == layers.TCPOptionKindEndList:
+		return "eol"
+	case o.OptionType == layers.TCPOptionKindNop:
+		return "nop"
+	case o.OptionType == layers.TCPOptionKindMSS && len(d) == 2:
+		return fmt.Sprintf("mss %d", binary.BigEndian.Uint16(d))
+	case o.OptionType == layers.TCPOptionKindWindowScale && len(d) == 1:
+		return fmt.Sprintf("wscale %d", d[0])
+	case o.OptionType == layers.TCPOptionKindSACKPermitted && len(d) == 0:
+		return "sackOK"
+	case o.OptionType == layers.TCPOptionKindTimestamps && len(d) == 8:
+		return fmt.Sprintf("TS val %d ecr %d", u32(d), u32(d[4:]))
+	case o.OptionType == layers.TCPOptionKindSACK && len(d)%8 == 0:
+		s := fmt.Sprintf("sack %d ", len(d)/8)
+		for ; len(d) > 0; d = d[8:] {
+			s += fmt.Sprintf("{%d:%d}", u32(d), u32(d[4:]))
+		}
+		return s
+	}
+	return fmt.Sprintf("unknown-%d 0x%x", uint8(o.OptionType), d)
+}
+
+func (h packet) udp() string {
+	var u layers.UDP
+	err := u.DecodeFromBytes(h.body, gopacket.NilDecodeFeedback)
+	switch {
+	case len(h.body) < 8:
+		return "UDP"
+	case u.Length == 0 && h.size > math.MaxUint16: // a jumbogram has no length of its own
+		return fmt.Sprintf("UDP, length %d", h.size-8)
+	case err != nil || u.Length == 0 || h.frag == "" && int(u.Length) > h.size:
+		return fmt.Sprintf("UDP, bad length %d", u.Length)
+	}
+	return fmt.Sprintf("UDP, length %d", u.Length-8)
+}
+
+func (h packet) udplite() string {
+	if len(h.body) < 8 {
+		return "UDP-Lite"
+	}
+	coverage := int(binary.BigEndian.Uint16(h.body[4:]))
+	switch {
+	case coverage == 0:
+		return fmt.Sprintf("UDP-Lite, length %d", h.size-8)
+	case coverage < 8 || h.frag == "" && coverage > h.size:
+		return fmt.Sprintf("UDP-Lite, bad coverage %d, length %d", coverage, h.size-8)
+	}
+	return fmt.Sprintf("UDP-Lite, coverage %d, length %d", coverage, h.size-8)
+}
+
+// sctp lists the chunks, with the fields by which one tells what they are for.
+func (h packet) sctp() string {
+	if len(h.body) < 12 {
+		return "sctp"
+	}
+	var w strings.Builder
+	fmt.Fprintf(&w, "sctp tag %d", binary.BigEndian.Uint32(h.body[4:]))
+	for _, c := range Chunks(h.body[12:]) {
+		w.WriteString(" " + c)
+	}
+	fmt.Fprintf(&w, ", length %d", h.size)
+	return w.String()
+}
+
+// Chunks returns the chunks of an SCTP packet, one text each: "[INIT tag 1, tsn 100]".
+func Chunks(b []byte) []string {
+	var out []string
+	for len(b) > 0 {
+		if len(b) < 4 {
+			return append(out, "[cut]")
+		}
+		length := int(binary.BigEndian.Uint16(b[2:]))
+		if length < 4 {
+			return append(out, fmt.Sprintf("[%s bad length %d]", chunkName(b[0]), length))
+		}
+		value := b[4:min(len(b), length)]
+		text := chunkName(b[0]) + chunkFields(b[0], value)
+		if length > len(b) {
+			return append(out, "["+text+" cut]")
+		}
+		out = append(out, "["+text+"]")
+		b = b[min(len(b), (length+3)&^3):]
+	}
+	return out
+}
+
+func chunkFields(typ byte, v []byte) string {
+	word := func(i int) uint32 { return binary.BigEndian.Uint32(v[4*i:]) }
+	switch {
+	case typ == 0 && len(v) >= 12:
+		return fmt.Sprintf(" tsn %d, stream %d, seq %d, %d bytes", word(0), word(1)>>16, word(1)&0xffff, len(v)-12)
+	case (typ == 1 || typ == 2) && len(v) >= 16:
+		return fmt.Sprintf(" tag %d, tsn %d", word(0), word(3))
+	case (typ == 3 || typ == 7) && len(v) >= 4:
+		return fmt.Sprintf(" tsn %d", word(0))
+	}
+	return ""
+}
+
+func chunkName(typ byte) string {
+	names := [...]string{
+		"DATA", "INIT", "INIT ACK", "SACK", "HB REQ", "HB ACK", "ABORT", "SHUTDOWN", "SHUTDOWN ACK", "OP ERR",
+		"COOKIE ECHO", "COOKIE ACK", 14: "SHUTDOWN COMPLETE",
+	}
+	if int(typ) < len(names) && names[typ] != "" {
+		return names[typ]
+	}
+	return fmt.Sprintf("chunk-%d", typ)
+}
+
+func (h packet) dccp() string {
+	b := h.body
+	if len(b) < 12 {
+		return "dccp"
+	}
+	typ, size := b[8]>>1&15, int(b[4])*4
+	line := DCCPType(typ)
+	long, at := b[8]&1 == 1, 12 // sequence numbers of 48 or 24 bits, of which the first is in front of at
+	if long {
+		at = 16
+	}
+	if len(b) < at || size < at || size > h.size {
+		return fmt.Sprintf("%s, header cut or bad, length %d", line, h.size)
+	}
+	line += fmt.Sprintf(", seq %d", number(b[9:at], long))
+	if hasAck := typ != 0 && typ != 2; hasAck {
+		n := 4
+		if long {
+			n = 8
+		}
+		if len(b) >= at+n {
+			line += fmt.Sprintf(", ack %d", number(b[at:at+n], long))
+		}
+		at += n
+	}
+	if len(b) >= at+4 {
+		switch typ {
+		case 0, 1:
+			line += fmt.Sprintf(", service %d", binary.BigEndian.Uint32(b[at:]))
+		case 7:
+			line += fmt.Sprintf(", code %d", b[at])
+		}
+	}
+	return fmt.Sprintf("%s, length %d", line, h.size-size)
+}
+
+// number returns the last 48 or 24 bits of b.
+func number(b []byte, long bool) uint64 {
+	n := 3
+	if long {
+		n = 6
+	}
+	var out uint64
+	for _, c := range b[len(b)-n:] {
+		out = out<<8 | uint64(c)
+	}
+	return out
+}
+
+// DCCPType returns the name of a type of DCCP packet as tcpdump has it: "DCCP-Request".
+func DCCPType(t uint8) string {
+	names := [...]string{
+		"Request", "Response", "Data", "Ack", "DataAck", "CloseReq", "Close", "Reset", "Sync", "SyncAck",
+	}
+	if int(t) < len(names) {
+		return "DCCP-" + names[t]
+	}
+	return fmt.Sprintf("DCCP-%d", t)
+}
+
+// gre shows the header and, within version 0, the packet that it carries.
+func (h packet) gre(in nesting) string {
+	b := h.body
+	if len(b) < 4 {
+		return "gre"
+	}
+	g := header.ParseGRE(b)
+	var w strings.Builder
+	fmt.Fprintf(&w, "GREv%d", g.Version)
+	field := func(at int, format string) {
+		if at > 0 {
+			fmt.Fprintf(&w, format, binary.BigEndian.Uint32(b[at:]))
+		}
+	}
+	if g.Version == 1 && g.Key > 0 { // the length of the payload, and the call
+		fmt.Fprintf(&w, ", call %d", binary.BigEndian.Uint16(b[g.Key+2:]))
+	} else {
+		field(g.Key, ", key %#x")
+	}
+	field(g.Seq, ", seq %d")
+	field(g.Ack, ", ack %d")
+	if g.Length > h.size {
+		w.WriteString(", header cut")
+	}
+	fmt.Fprintf(&w, ", proto %#04x, length %d", g.Protocol, h.size)
+	if ip := g.Protocol == header.EtherTypeIPv4 || g.Protocol == header.EtherTypeIPv6; ip && g.Version == 0 && g.Length < len(b) {
+		w.WriteString(": " + inner(b[g.Length:], in))
+	}
+	return w.String()
+}
