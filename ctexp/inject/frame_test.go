@@ -50,9 +50,9 @@ func TestImpossibleFramesPanic(t *testing.T) {
 		panicOf(func() { inject.New(&link{}).SendFrames(context.Background(), nil) }),
 	}
 	want := []string{
-		"inject: VLAN 4096 on " + packet.SYN(web).Frame(mac, mac).String(),
-		"inject: VLAN 1 on Ethernet header cut after 1 bytes",
-		"inject: ARP between 198.18.0.2 and 2001:db8::1: it is for IPv4",
+		"packet: VLAN 4096 on " + packet.SYN(web).Frame(mac, mac).String(),
+		"packet: VLAN 1 on Ethernet header cut after 1 bytes",
+		"packet: ARP between 198.18.0.2 and 2001:db8::1: it is for IPv4",
 		"inject: SendFrames of a nil sequence",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -119,9 +119,9 @@ func TestFrameMatchThatMeansNothingPanics(t *testing.T) {
 	t.Parallel()
 	for want, m := range map[string]FrameMatch{
 		"packet: no frame both comes in by tun0 and leaves by tun1":                 {Packet: nf.Match{In: "tun0", Out: "tun1"}},
-		`observe: TCP flags "SA": want some of "FSRP.UEW", each once, or "none"`:     {TCPFlags: "SA"},
-		`observe: TCP flags "SS": want some of "FSRP.UEW", each once, or "none"`:     {TCPFlags: "SS"},
-		`observe: TCP flags "S none": want some of "FSRP.UEW", each once, or "none"`: {TCPFlags: "S none"},
+		`packet: TCP flags "SA": want some of "FSRP.UEW", each once, or "none"`:     {TCPFlags: "SA"},
+		`packet: TCP flags "SS": want some of "FSRP.UEW", each once, or "none"`:     {TCPFlags: "SS"},
+		`packet: TCP flags "S none": want some of "FSRP.UEW", each once, or "none"`: {TCPFlags: "S none"},
 	} {
 		func() {
 			defer func() {

@@ -197,8 +197,8 @@ func TestWrongCallsPanicInTheNameOfThePackage(t *testing.T) {
 		"payload too large":  "packet: build packet: layer 0 (IPv4): length of 65564 bytes is more than 65535",
 		"IPv6 payload, too":  "packet: build packet: layer 0 (IPv6): payload of 65544 bytes is longer than 65535",
 		"echo too large":     "packet: build packet: layer 0 (IPv4): length of 65564 bytes is more than 65535",
-		"nil link":           "packet: New of a nil Link",
-		"nil sequence":       "packet: Send of a nil sequence",
+		"nil link":           "inject: New of a nil Link",
+		"nil sequence":       "inject: Send of a nil sequence",
 		"nil within another": "packet: Concat of a nil sequence",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -2,7 +2,10 @@ package packet
 
 import (
 	"bytes"
+	"flag"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +34,19 @@ func TestFramePrintsOneLine(t *testing.T) {
 		b.WriteString(f.String() + "\n")
 		_ = f.Decode().String()
 	}
-	golden(t, "frames.txt", b.String())
+	path := filepath.Join("testdata", "frames.txt")
+	if u := flag.Lookup("update"); u != nil && u.Value.String() == "true" {
+		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), b.String()); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
 }
 
 func FuzzFrame(f *testing.F) {

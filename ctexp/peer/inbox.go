@@ -99,7 +99,7 @@ func (b *Inbox) drain() error {
 				return fmt.Errorf("read from %s: %w", l.Name(), err)
 			}
 			b.count++
-			b.unread = append(b.unread, numbered{packet.Arrival{l.Name(), p}, b.count})
+			b.unread = append(b.unread, numbered{packet.Arrival{Out: l.Name(), Packet: p}, b.count})
 			if len(b.unread) == 2*mostUnread { // so that each is moved but once
 				b.unread = slices.Delete(b.unread, 0, mostUnread)
 				b.lost += mostUnread

@@ -342,7 +342,8 @@ func (s Segment) compare(d packet.Dissected, got packet.SegmentIn) []packet.Row 
 	var t packet.Table
 	if s.Flags != 0 {
 		t = append(t, packet.Row{
-			"flags", fmt.Sprintf("[%v]", s.Flags), fmt.Sprintf("[%v]", got.Flags), (s.Flags^got.Flags)&^packet.FlagPSH != 0,
+			Field: "flags", Want: fmt.Sprintf("[%v]", s.Flags), Got: fmt.Sprintf("[%v]", got.Flags),
+			Differs: (s.Flags^got.Flags)&^packet.FlagPSH != 0,
 		})
 	}
 	packet.AddNumber(&t, "seq", s.Seq, got.Seq, true)

@@ -1,4 +1,4 @@
-package pcapfile_test
+package pcap_test
 
 import (
 	"bytes"

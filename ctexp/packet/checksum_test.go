@@ -1,4 +1,4 @@
-package inject_test
+package packet_test
 
 import (
 	"encoding/binary"
