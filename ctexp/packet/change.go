@@ -28,6 +28,9 @@ type Change struct {
 // What is to be wrong comes last, wherever it stands among the changes: first Version, IHL, TotalLength and the like, then
 // Checksum and HeaderChecksum, then Truncate. So a wrong length has a right checksum over it.
 //
+// The packet ends where its header claims, as it does for the kernel, unless a right checksum over all bytes says that the
+// length alone is wrong. An IPv4 header whose length makes no sense has 20 bytes.
+//
 // It panics where p has no whole IPv4 or IPv6 header.
 func (p Packet) With(changes ...Change) Packet {
 	d := mustTakeApart("With", p)

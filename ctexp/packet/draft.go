@@ -53,7 +53,7 @@ func takeApart(p Packet) (*draft, error) {
 	d.right.headerSum = v.Version == 4 && header.IsHeaderSumRight(p)
 	d.take(p, header.ParseAll(p))
 	// A right checksum over all that there is says that the length alone is wrong.
-	if v.End < len(p) && v.Fault != header.BadLength && !d.sumIsRight() {
+	if v.End < len(p) && !d.sumIsRight() {
 		d.take(p, v)
 		d.right.length = d.sumIsRight() // else who knows
 	}

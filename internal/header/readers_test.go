@@ -160,8 +160,8 @@ func portsOf(p packet.Packet, v header.View) (src, dst uint16, ok bool) {
 	return binary.BigEndian.Uint16(l4), binary.BigEndian.Uint16(l4[2:]), true
 }
 
-// asChanged has With change a port. It takes packets whose header length is wrong, too, and sees behind the end if the length
-// is all that is wrong.
+// asChanged has With change a port. Two things are other than elsewhere, since With is there to repair packets, too: it takes
+// an IPv4 header whose length is wrong, and looks behind the end of a packet whose length alone is wrong.
 func asChanged(p packet.Packet, v header.View) (text string) {
 	defer func() {
 		if r := recover(); r != nil && v.HasAddrs() {
@@ -173,7 +173,7 @@ func asChanged(p packet.Packet, v header.View) (text string) {
 	}
 	_, dst, ok := portsOf(p, v)
 	if !ok {
-		if v.End == len(p) && changes(p) {
+		if changes(p) && !onlyLengthIsWrong(p, v) {
 			return "With changes a port that is not there"
 		}
 		return ""
@@ -183,6 +183,14 @@ func asChanged(p packet.Packet, v header.View) (text string) {
 		return fmt.Sprintf("With another port: %x", []byte(changed))
 	}
 	return ""
+}
+
+// onlyLengthIsWrong reports whether the checksum is right if the packet goes on to the end of the bytes.
+func onlyLengthIsWrong(p packet.Packet, v header.View) bool {
+	all := header.ParseAll(p)
+	l4 := all.Body(p)
+	at, size := header.SumField(all.Proto, l4)
+	return v.End < len(p) && size > 0 && header.IsSum(l4[at:at+size], header.TransportSum(all.Proto, all.AddrBytes(p), l4))
 }
 
 // changes reports whether With can change a port of p.

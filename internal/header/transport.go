@@ -33,12 +33,12 @@ func Data(proto uint8, l4 []byte) []byte {
 	return l4[size:end:end]
 }
 
-// GRE says where a GRE header has the fields that are not always there; 0 where it has none, or is cut.
+// GRE says what a GRE header has. The zero GRE is a header of less than 4 bytes.
 type GRE struct {
-	Version       uint8
+	Version       uint8  // 0, or 1 for PPTP
 	Protocol      uint16 // the EtherType of what it carries
-	Key, Seq, Ack int
-	Length        int // of the header; more than there is if it is cut, and 0 if it has not even 4 bytes
+	Key, Seq, Ack int    // where these fields are, of four bytes each; 0: there is none, or it is cut
+	Length        int    // of the header as it claims; more than there is if it is cut
 }
 
 // ParseGRE reads the GRE header that b begins with (RFC 2784, RFC 2890). In version 1 the key is the length of the payload

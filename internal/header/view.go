@@ -39,7 +39,8 @@ const (
 	FragmentSize = 8
 )
 
-// Fault is the reason why a packet has no transport header to be read. The order is that of HasHeader and HasAddrs.
+// Fault is the reason why a packet has no transport header that can be read. The constants stand in the order of how much is
+// known of the packet, which HasHeader and HasAddrs go by.
 type Fault uint8
 
 const (
@@ -72,20 +73,22 @@ func (f Fault) String() string {
 	}[f]
 }
 
-// View says where a packet has what. All places are offsets into the packet.
+// View says where a packet has what. All places are offsets into the packet. Without addresses (HasAddrs) it has nothing but
+// the Fault, and with a CutHeader the Version.
 type View struct {
-	// Version is 4 or 6; other versions are a Fault. Where even that is all that is there (CutHeader, BadVersion, Empty),
-	// what is below Fault is zero, and so is the Version unless it is one.
+	// Version is 4 or 6.
 	Version uint8
-	Fault   Fault
-	// Proto is the protocol behind all headers of the network layer.
+	// Fault is the reason why there is no transport header.
+	Fault Fault
+	// Proto is the protocol behind all headers of the network layer. With a CutExtension it is the number of that header.
 	Proto uint8
-	// More says that other fragments follow it, FragOffset where it belongs, in bytes.
-	More       bool
+	// More reports that other fragments follow this one.
+	More bool
+	// FragOffset is the offset of a fragment in bytes.
 	FragOffset int
-	// FragID is the identification of IPv4, or that of the first fragment header of IPv6, which begins at Fragment; that is
-	// 0 where there is none.
-	FragID   uint32
+	// FragID is the identification of IPv4, or that of the first fragment header of IPv6.
+	FragID uint32
+	// Fragment is where the first fragment header of IPv6 begins; 0 without.
 	Fragment int
 	// Header is the length of the network header as that claims it, without the extension headers of IPv6.
 	Header int

@@ -189,8 +189,8 @@ func (h *packet) parts(b []byte) {
 	switch {
 	case h.Fault == header.CutExtension:
 		h.fault = "extension header cut"
-	case h.Version == 4 && new(layers.IPv4).DecodeFromBytes(b, gopacket.NilDecodeFeedback) != nil:
-		h.fault = "bad IP options" // all else that gopacket finds fault with is a Fault
+	case h.Version == 4 && h.Header > header.IPv4Size && new(layers.IPv4).DecodeFromBytes(b, gopacket.NilDecodeFeedback) != nil:
+		h.fault = "bad IP options" // what else gopacket finds fault with is a Fault
 	}
 	at := h.Header // of what fragments divide
 	switch {
