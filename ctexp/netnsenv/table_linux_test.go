@@ -1,15 +1,22 @@
 package netnsenv_test
 
 import (
+	"context"
 	"errors"
+	"iter"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 func entry(port uint16) nf.Entry {
@@ -55,6 +62,146 @@ func TestTableIsWrittenAndRead(t *testing.T) {
 	}
 }
 
+// observer opens an Observer of an Env.
+func observer(t testing.TB, e *netnsenv.Env) *observe.Observer {
+	t.Helper()
+	o, err := observe.Open(t.Context(), e, observe.Config{NoFrames: true})
+	needs.Check(t, err)
+	t.Cleanup(func() { _ = o.Close() })
+	return o
+}
+
+// writable are entries that have all that can be written.
+func writable() map[string]nf.Entry {
+	with := func(change func(*nf.Entry)) nf.Entry {
+		e := entry(1)
+		change(&e)
+		return e
+	}
+	other := func(p nf.Proto, src, dst string) nf.Entry {
+		t := nf.Tuple{Proto: p, Src: addrPort(src), Dst: addrPort(dst)}
+		if p == nf.ICMP {
+			t.ICMP = nf.ICMPTuple{Type: 8, ID: 5}
+		}
+		return nf.Entry{Orig: t, Reply: t.Reverse(), Timeout: 90 * time.Second}
+	}
+	return map[string]nf.Entry{
+		"plain":                     entry(1),
+		"with a mark":               with(func(e *nf.Entry) { e.Mark = 77 }),
+		"with labels":               with(func(e *nf.Entry) { e.Labels = "0102" }),
+		"with a helper":             with(func(e *nf.Entry) { e.Helper = "ftp" }),
+		"assured":                   with(func(e *nf.Entry) { e.Status = nf.Confirmed | nf.SeenReply | nf.Assured }),
+		"with a fixed timeout":      with(func(e *nf.Entry) { e.Status = nf.Confirmed | nf.FixedTimeout }),
+		"with part of a second":     with(func(e *nf.Entry) { e.Timeout = 89*time.Second + 1 }),
+		"in a zone":                 with(func(e *nf.Entry) { e.Zone = 7 }),
+		"in a zone by its original": with(func(e *nf.Entry) { e.Zone, e.ZoneDir = 7, nf.Original }),
+		"in a zone by its reply":    with(func(e *nf.Entry) { e.Zone, e.ZoneDir = 7, nf.Reply }),
+		"translated":                with(func(e *nf.Entry) { e.Reply.Src = addrPort("192.0.2.9:8080") }),
+		"UDP over IPv6":             other(nf.UDP, "[2001:db8::2]:5000", "[2001:db8::1]:53"),
+		"ICMP":                      other(nf.ICMP, "198.18.0.2:0", "192.0.2.1:0"),
+		"GRE":                       other(nf.GRE, "198.18.0.2:5", "192.0.2.1:6"),
+		"without ports":             other(99, "198.18.0.2:0", "192.0.2.1:0"),
+	}
+}
+
+// Create goes through ti-mo/conntrack, CreateAll does not: both make the same entries, and those that were asked for.
+func TestCreateAndCreateAllMakeTheSame(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	o := observer(t, e)
+	made := func(create func() error) (entries []nf.Entry, refused error) {
+		if err := create(); err != nil {
+			return nil, unwrapAll(err) // a kernel without the helper, say
+		}
+		for got, err := range o.Flows(t.Context(), nf.Filter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got.ID, got.Start = 0, time.Time{}
+			got.Timeout = got.Timeout.Round(30 * time.Second)
+			entries = append(entries, got)
+		}
+		if n, err := e.Table().Flush(t.Context(), nf.Filter{}); n != 1 || err != nil {
+			t.Fatalf("%d entries deleted, %v", n, err)
+		}
+		return entries, nil
+	}
+	for name, want := range writable() {
+		one, err := made(func() error { return e.Table().Create(want) })
+		bulk, bulkErr := made(func() error {
+			_, err := e.Table().CreateAll(t.Context(), func(yield func(nf.Entry) bool) { yield(want) }, nil)
+			return err
+		})
+		if diff := cmp.Diff(one, bulk, cmp.Comparer(func(a, b nf.Entry) bool { return a == b })); diff != "" || err != bulkErr {
+			t.Errorf("%s: %v and %v (-Create +CreateAll):\n%s", name, err, bulkErr, diff)
+		}
+		if err != nil {
+			continue
+		}
+		want.Labels = one[0].Labels // a namespace without rules about labels keeps none
+		want.Timeout = want.Timeout.Round(30 * time.Second)
+		want.Status |= nf.Confirmed | one[0].Status&(nf.Helper|nf.SrcNATDone|nf.DstNATDone)
+		if one[0] != want {
+			t.Errorf("%s: made %+v\nwant %+v", name, one[0], want)
+		}
+	}
+}
+
+// An entry with another id is not the one that was meant.
+func TestDeleteByID(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	if err := e.Table().Create(entry(1)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := observer(t, e).Get(t.Context(), entry(1).Orig, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	another := got
+	another.ID++
+	if err := e.Table().Delete(another); !errors.Is(err, unix.ENOENT) || count(t, e) != 1 {
+		t.Errorf("with another id: %v, %d entries", err, count(t, e))
+	}
+	if err := e.Table().Delete(got); err != nil || count(t, e) != 0 {
+		t.Errorf("with its id: %v, %d entries", err, count(t, e))
+	}
+}
+
+// What an update does not name stays: with the state of TCP also the scales of the windows.
+func TestUpdateLeavesTheRest(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	l, err := e.Listen(t.Context(), "tcp", ":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	send(t, e, packet.SYN(web).With(packet.Options(packet.MSS(1460), packet.WindowScale(7))))
+	o := observer(t, e)
+	before, err := o.Get(t.Context(), web.Tuple(nf.TCP), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before.TCP.Orig.Scale != 7 || before.TCP.Reply.Scale == 0 {
+		t.Fatalf("the handshake has left the scales %+v", before.TCP)
+	}
+	change := nf.Entry{Orig: before.Orig, Reply: before.Reply, State: nf.Established}
+	if err := e.Table().Update(change); err != nil {
+		t.Fatal(err)
+	}
+	change.State, change.Mark, change.Timeout = nf.TCPNone, 9, 10*time.Minute
+	if err := e.Table().Update(change); err != nil {
+		t.Fatal(err)
+	}
+	got, err := o.Get(t.Context(), before.Orig, 0)
+	want := before
+	want.State, want.Mark, want.Timeout = nf.Established, 9, got.Timeout
+	if got != want || got.Timeout < 9*time.Minute || err != nil {
+		t.Errorf("%v: got %+v\nwant %+v", err, got, want)
+	}
+}
+
 func TestFillersZoneIsRefused(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
@@ -63,4 +210,78 @@ func TestFillersZoneIsRefused(t *testing.T) {
 	if err := e.Table().Create(en); err == nil {
 		t.Error("an entry in the filler's zone was created")
 	}
+	if n, err := e.Table().CreateAll(t.Context(), func(yield func(nf.Entry) bool) { _ = yield(entry(2)) && yield(en) }, nil); n != 1 || err == nil {
+		t.Errorf("an entry, and one in the filler's zone: %d created, %v", n, err)
+	}
+}
+
+// entries are n that differ in their source port, from 1 on.
+func entries(n int) iter.Seq[nf.Entry] {
+	return func(yield func(nf.Entry) bool) {
+		for i := range n {
+			if !yield(entry(uint16(1 + i))) {
+				return
+			}
+		}
+	}
+}
+
+// Many entries come and go in batches, between which there is a pause.
+func TestManyEntriesAreCreatedAndFlushed(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Room: netnsenv.Free(1000)})
+	pauses := 0
+	pause := func() { pauses++ }
+	if n, err := e.Table().CreateAll(t.Context(), entries(1000), pause); n != 1000 || err != nil || pauses != 8 {
+		t.Errorf("create: %d, %v, with %d pauses; want 1000 with 8", n, err, pauses)
+	}
+	if n := count(t, e); n != 1000 {
+		t.Errorf("%d entries are there", n)
+	}
+	if n, err := e.Table().FlushWith(t.Context(), nf.Filter{}, pause); n != 1000 || err != nil || pauses != 16 {
+		t.Errorf("flush: %d, %v, with %d pauses in all; want 1000 with 16", n, err, pauses)
+	}
+	if n := count(t, e); n != 0 {
+		t.Errorf("%d entries are left", n)
+	}
+}
+
+// The first entry that is refused is named, and what is counted is what was created.
+func TestCreateAllNamesWhatIsRefused(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	if err := e.Table().Create(entry(3)); err != nil {
+		t.Fatal(err)
+	}
+	n, err := e.Table().CreateAll(t.Context(), entries(300), nil)
+	if n != 127 || !errors.Is(err, unix.EEXIST) || !strings.Contains(err.Error(), "sport=3 ") {
+		t.Errorf("%d, %v; want 127 and the entry with source port 3", n, err)
+	}
+	if got := count(t, e); got != 128 {
+		t.Errorf("%d entries are there", got)
+	}
+}
+
+func TestBulkEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	n, err := e.Table().CreateAll(ctx, entries(1000), cancel)
+	if n != 128 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%d, %v; want the first 128", n, err)
+	}
+}
+
+func BenchmarkCreateAllAndFlush(b *testing.B) {
+	const n = 10000
+	e := open(b, netnsenv.Config{})
+	for b.Loop() {
+		if _, err := e.Table().CreateAll(b.Context(), entries(n), nil); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := e.Table().Flush(b.Context(), nf.Filter{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "entries/s")
 }

@@ -202,33 +202,34 @@ func send(fd int, b []byte) error {
 
 // receive reads the answers of exchange, up to that to the request with the latest sequence number.
 func (c *Conn) receive(fd int, first uint32, answer func(h MessageHeader, body []byte, at int) error, refused func(i int, err unix.Errno) error) (failed error) {
+	keep := func(err error) {
+		if failed == nil {
+			failed = err
+		}
+	}
 	for done := false; !done; {
 		n, err := c.read(fd)
 		if err == nil {
-			err = Messages(c.buf[:n], func(h MessageHeader, body []byte, at int) (err error) {
+			err = Messages(c.buf[:n], func(h MessageHeader, body []byte, at int) error {
 				i := int(int32(h.Sequence - first))
 				switch {
 				case i < 0 || done: // the rest of an answer that an earlier error left behind, or no answer at all
 				case h.Type == msgError, h.Type == msgDone:
 					done = h.Sequence == c.seq
-					err = errorOf(body)
+					err := errorOf(body)
 					if no, ok := err.(unix.Errno); ok {
 						err = refused(i, no)
 					}
+					keep(err)
 				case failed == nil:
-					err = answer(h, body, at)
-				}
-				if failed == nil {
-					failed = err
+					keep(answer(h, body, at))
 				}
 				return nil
 			})
 		}
-		if err != nil && failed == nil {
-			failed = err
-		}
 		if err != nil {
-			break
+			keep(err)
+			return failed
 		}
 	}
 	return failed

@@ -17,17 +17,17 @@ const (
 // The types of messages: in the upper byte the subsystem (include/uapi/linux/netfilter/nfnetlink.h, NFNL_SUBSYS_*), in the
 // lower one the message.
 const (
-	msgEntryNew         = 1<<8 | 0 // CTNETLINK, IPCTNL_MSG_CT_NEW: also of an update
+	msgEntryNew         = 1 << 8 // CTNETLINK, IPCTNL_MSG_CT_NEW: also of an update
 	msgEntryGet         = 1<<8 | 1
 	msgEntryDelete      = 1<<8 | 2
 	msgStats            = 1<<8 | 4 // IPCTNL_MSG_CT_GET_STATS_CPU
 	msgEntryDying       = 1<<8 | 6 // IPCTNL_MSG_CT_GET_DYING
 	msgEntryUnconfirmed = 1<<8 | 7 // IPCTNL_MSG_CT_GET_UNCONFIRMED
-	msgExpectNew        = 2<<8 | 0 // CTNETLINK_EXP, IPCTNL_MSG_EXP_NEW
+	msgExpectNew        = 2 << 8   // CTNETLINK_EXP, IPCTNL_MSG_EXP_NEW
 	msgExpectGet        = 2<<8 | 1
 	msgExpectDelete     = 2<<8 | 2
 	msgExpectStats      = 2<<8 | 3   // IPCTNL_MSG_EXP_GET_STATS_CPU
-	msgLogPacket        = 4<<8 | 0   // ULOG, NFULNL_MSG_PACKET
+	msgLogPacket        = 4 << 8     // ULOG, NFULNL_MSG_PACKET
 	msgLogConfig        = 4<<8 | 1   // NFULNL_MSG_CONFIG
 	msgTrace            = 10<<8 | 17 // NFTABLES, NFT_MSG_TRACE
 
@@ -46,7 +46,7 @@ const (
 
 // Where the fields of struct nlmsghdr are.
 const (
-	lengthOffset, typeOffset, flagsOffset, seqOffset, portOffset = 0, 4, 6, 8, 12
+	typeOffset, flagsOffset, seqOffset, portOffset = 4, 6, 8, 12
 )
 
 // MessageHeader is what the header of a netlink message says (struct nlmsghdr).
