@@ -200,7 +200,7 @@ func (l *Lab) outcome(ctx context.Context, p packet.Packet, k look) (o Outcome, 
 		return o, err
 	}
 	for _, a := range out {
-		s := Sent{Link: a.Out, Packet: a.Packet, Passed: isPassed(p, a.Packet)}
+		s := Sent{Link: a.Link, Packet: a.Packet, Passed: isPassed(p, a.Packet)}
 		s.compare = compared(a.Packet, s.Passed)
 		o.Out = append(o.Out, s)
 	}

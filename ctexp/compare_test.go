@@ -30,7 +30,7 @@ func TestDiffTakesAddresses(t *testing.T) {
 func TestDiffShowsTheFieldsOfPackets(t *testing.T) {
 	t.Parallel()
 	p := packet.SYN(web)
-	want, got := []packet.Arrival{{Out: "tun1", Packet: p}}, []packet.Arrival{{Out: "tun1", Packet: p.With(packet.TTL(63))}}
+	want, got := []packet.Record{p.On("tun1", packet.Out)}, []packet.Record{p.With(packet.TTL(63)).On("tun1", packet.Out)}
 	if diff := ctexp.Diff(want, got); !strings.Contains(diff, `"ttl"`) || !strings.Contains(diff, `"63"`) {
 		t.Errorf("got %s", diff)
 	}

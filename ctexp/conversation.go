@@ -12,12 +12,12 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/peer"
 )
 
-// TCP is an peer.TCPPeer for a test: what it cannot do, or what is not as it expects, fails the test, with a table of
+// TCP is an peer.TCP for a test: what it cannot do, or what is not as it expects, fails the test, with a table of
 // what was wanted and what there was, and with every packet that came.
 //
-// What the methods do says peer.TCPPeer.
+// What the methods do says peer.TCP.
 type TCP struct {
-	*peer.TCPPeer
+	*peer.TCP
 	end
 }
 
@@ -28,7 +28,7 @@ type TCP struct {
 //	server := x.TCP("tun1", packet.Flow{Src: outside})
 func (x *Experiment) TCP(link string, f packet.Flow) *TCP {
 	x.t.Helper()
-	peer := ask(x, "TCP", func(context.Context) (*peer.TCPPeer, error) { return x.Lab.TCP(link, f) })
+	peer := ask(x, "TCP", func(context.Context) (*peer.TCP, error) { return x.Lab.TCP(link, f) })
 	return &TCP{peer, end{x, fmt.Sprintf("TCP at %v", f.Src)}}
 }
 
@@ -38,7 +38,7 @@ func (x *Experiment) Handshake(client, server *TCP) {
 	if client == nil || server == nil {
 		panic("ctexp: Handshake of a nil TCP")
 	}
-	x.do("Handshake", func(ctx context.Context) error { return peer.Handshake(ctx, client.TCPPeer, server.TCPPeer) })
+	x.do("Handshake", func(ctx context.Context) error { return peer.Handshake(ctx, client.TCP, server.TCP) })
 }
 
 // Teardown closes a connection between two ends, first the direction of the first one; see peer.Teardown.
@@ -47,136 +47,136 @@ func (x *Experiment) Teardown(first, second *TCP) {
 	if first == nil || second == nil {
 		panic("ctexp: Teardown of a nil TCP")
 	}
-	x.do("Teardown", func(ctx context.Context) error { return peer.Teardown(ctx, first.TCPPeer, second.TCPPeer) })
+	x.do("Teardown", func(ctx context.Context) error { return peer.Teardown(ctx, first.TCP, second.TCP) })
 }
 
-// Connect opens a connection; see peer.TCPPeer.Connect.
-func (c *TCP) Connect() { c.x.t.Helper(); c.do("Connect", c.TCPPeer.Connect) }
+// Connect opens a connection; see peer.TCP.Connect.
+func (c *TCP) Connect() { c.x.t.Helper(); c.do("Connect", c.TCP.Connect) }
 
-// Accept waits for a connection and accepts it; see peer.TCPPeer.Accept.
-func (c *TCP) Accept() { c.x.t.Helper(); c.do("Accept", c.TCPPeer.Accept) }
+// Accept waits for a connection and accepts it; see peer.TCP.Accept.
+func (c *TCP) Accept() { c.x.t.Helper(); c.do("Accept", c.TCP.Accept) }
 
 // AcceptDial has a socket of the host dial this end, accepts the connection and returns the socket; see Lab.AcceptDial.
 func (c *TCP) AcceptDial() net.Conn {
 	c.x.t.Helper()
-	return ask1(c.x, c.who+": AcceptDial", c.x.Lab.AcceptDial, c.TCPPeer)
+	return ask1(c.x, c.who+": AcceptDial", c.x.Lab.AcceptDial, c.TCP)
 }
 
-// SimultaneousOpen opens a connection from both ends; see peer.TCPPeer.SimultaneousOpen.
+// SimultaneousOpen opens a connection from both ends; see peer.TCP.SimultaneousOpen.
 func (c *TCP) SimultaneousOpen() {
 	c.x.t.Helper()
-	c.do("SimultaneousOpen", c.TCPPeer.SimultaneousOpen)
+	c.do("SimultaneousOpen", c.TCP.SimultaneousOpen)
 }
 
-// Send sends a segment and returns it; see peer.TCPPeer.Send.
+// Send sends a segment and returns it; see peer.TCP.Send.
 func (c *TCP) Send(s peer.Segment) packet.Packet {
 	c.x.t.Helper()
-	return ask1(c.x, c.who+": Send", c.TCPPeer.Send, s)
+	return ask1(c.x, c.who+": Send", c.TCP.Send, s)
 }
 
-// Expect takes the next segment, which must be as s says; see peer.TCPPeer.Expect.
+// Expect takes the next segment, which must be as s says; see peer.TCP.Expect.
 func (c *TCP) Expect(s peer.Segment) packet.Packet {
 	c.x.t.Helper()
-	return ask1(c.x, c.who+": Expect", c.TCPPeer.Expect, s)
+	return ask1(c.x, c.who+": Expect", c.TCP.Expect, s)
 }
 
-// ExpectAck waits until all that was sent is acknowledged; see peer.TCPPeer.ExpectAck.
-func (c *TCP) ExpectAck() { c.x.t.Helper(); c.do("ExpectAck", c.TCPPeer.ExpectAck) }
+// ExpectAck waits until all that was sent is acknowledged; see peer.TCP.ExpectAck.
+func (c *TCP) ExpectAck() { c.x.t.Helper(); c.do("ExpectAck", c.TCP.ExpectAck) }
 
-// ExpectNothing fails the test if there is an unread segment; see peer.TCPPeer.ExpectNothing.
-func (c *TCP) ExpectNothing() { c.x.t.Helper(); c.do("ExpectNothing", c.TCPPeer.ExpectNothing) }
+// ExpectNothing fails the test if there is an unread segment; see peer.TCP.ExpectNothing.
+func (c *TCP) ExpectNothing() { c.x.t.Helper(); c.do("ExpectNothing", c.TCP.ExpectNothing) }
 
-// Write sends data and waits for nothing; see peer.TCPPeer.Write.
-func (c *TCP) Write(data []byte) { c.x.t.Helper(); do1(c.x, c.who+": Write", c.TCPPeer.Write, data) }
+// Write sends data and waits for nothing; see peer.TCP.Write.
+func (c *TCP) Write(data []byte) { c.x.t.Helper(); do1(c.x, c.who+": Write", c.TCP.Write, data) }
 
-// Read returns the next n bytes, with n < 0 all until the other end closes; see peer.TCPPeer.Read.
-func (c *TCP) Read(n int) []byte { c.x.t.Helper(); return ask1(c.x, c.who+": Read", c.TCPPeer.Read, n) }
+// Read returns the next n bytes, with n < 0 all until the other end closes; see peer.TCP.Read.
+func (c *TCP) Read(n int) []byte { c.x.t.Helper(); return ask1(c.x, c.who+": Read", c.TCP.Read, n) }
 
-// Ack acknowledges all that was taken; see peer.TCPPeer.Ack.
-func (c *TCP) Ack() { c.x.t.Helper(); c.do("Ack", c.TCPPeer.Ack) }
+// Ack acknowledges all that was taken; see peer.TCP.Ack.
+func (c *TCP) Ack() { c.x.t.Helper(); c.do("Ack", c.TCP.Ack) }
 
-// Fin closes this direction; see peer.TCPPeer.Fin.
-func (c *TCP) Fin() { c.x.t.Helper(); c.do("Fin", c.TCPPeer.Fin) }
+// Fin closes this direction; see peer.TCP.Fin.
+func (c *TCP) Fin() { c.x.t.Helper(); c.do("Fin", c.TCP.Fin) }
 
-// Close closes both directions, with another end that answers by itself; see peer.TCPPeer.Close and, for two scripts, Teardown.
-func (c *TCP) Close() { c.x.t.Helper(); c.do("Close", c.TCPPeer.Close) }
+// Close closes both directions, with another end that answers by itself; see peer.TCP.Close and, for two scripts, Teardown.
+func (c *TCP) Close() { c.x.t.Helper(); c.do("Close", c.TCP.Close) }
 
-// Retransmit sends the last segment again that had data, SYN or FIN; see peer.TCPPeer.Retransmit.
-func (c *TCP) Retransmit() { c.x.t.Helper(); c.do("Retransmit", c.TCPPeer.Retransmit) }
+// Retransmit sends the last segment again that had data, SYN or FIN; see peer.TCP.Retransmit.
+func (c *TCP) Retransmit() { c.x.t.Helper(); c.do("Retransmit", c.TCP.Retransmit) }
 
-// Reset sends an RST; see peer.TCPPeer.Reset.
+// Reset sends an RST; see peer.TCP.Reset.
 func (c *TCP) Reset(kind peer.ResetKind) {
 	c.x.t.Helper()
-	do1(c.x, c.who+": Reset", c.TCPPeer.Reset, kind)
+	do1(c.x, c.who+": Reset", c.TCP.Reset, kind)
 }
 
-// UDP is an peer.UDPPeer for a test, as TCP is an peer.TCPPeer.
+// UDP is an peer.UDP for a test, as TCP is an peer.TCP.
 type UDP struct {
-	*peer.UDPPeer
+	*peer.UDP
 	end
 }
 
 // UDP returns an end of a conversation over UDP behind a link. A server leaves the destination of the flow zero.
 func (x *Experiment) UDP(link string, f packet.Flow) *UDP {
 	x.t.Helper()
-	peer := ask(x, "UDP", func(context.Context) (*peer.UDPPeer, error) { return x.Lab.UDP(link, f) })
+	peer := ask(x, "UDP", func(context.Context) (*peer.UDP, error) { return x.Lab.UDP(link, f) })
 	return &UDP{peer, end{x, fmt.Sprintf("UDP at %v", f.Src)}}
 }
 
 // Send sends a datagram and returns it.
 func (u *UDP) Send(payload []byte) packet.Packet {
 	u.x.t.Helper()
-	return ask1(u.x, u.who+": Send", u.UDPPeer.Send, payload)
+	return ask1(u.x, u.who+": Send", u.UDP.Send, payload)
 }
 
-// Expect takes the next datagram, which must have that payload (nil: any); see peer.UDPPeer.Expect.
+// Expect takes the next datagram, which must have that payload (nil: any); see peer.UDP.Expect.
 func (u *UDP) Expect(payload []byte) packet.Packet {
 	u.x.t.Helper()
-	return ask1(u.x, u.who+": Expect", u.UDPPeer.Expect, payload)
+	return ask1(u.x, u.who+": Expect", u.UDP.Expect, payload)
 }
 
 // ExpectNothing fails the test if there is an unread datagram.
-func (u *UDP) ExpectNothing() { u.x.t.Helper(); u.do("ExpectNothing", u.UDPPeer.ExpectNothing) }
+func (u *UDP) ExpectNothing() { u.x.t.Helper(); u.do("ExpectNothing", u.UDP.ExpectNothing) }
 
-// Echo is an peer.EchoPeer for a test, as TCP is an peer.TCPPeer.
+// Echo is an peer.Echo for a test, as TCP is an peer.TCP.
 type Echo struct {
-	*peer.EchoPeer
+	*peer.Echo
 	end
 }
 
 // Echo returns an end of a conversation over ICMP echo behind a link. One that only answers leaves dst zero.
 func (x *Experiment) Echo(link string, src, dst netip.Addr) *Echo {
 	x.t.Helper()
-	peer := ask(x, "Echo", func(context.Context) (*peer.EchoPeer, error) { return x.Lab.Echo(link, src, dst) })
+	peer := ask(x, "Echo", func(context.Context) (*peer.Echo, error) { return x.Lab.Echo(link, src, dst) })
 	return &Echo{peer, end{x, fmt.Sprintf("echo at %v", src)}}
 }
 
 // Ping sends an echo request and returns it.
 func (e *Echo) Ping(payload []byte) packet.Packet {
 	e.x.t.Helper()
-	return ask1(e.x, e.who+": Ping", e.EchoPeer.Ping, payload)
+	return ask1(e.x, e.who+": Ping", e.Echo.Ping, payload)
 }
 
 // ExpectReply takes the next echo message, which must answer the last request with that payload (nil: any).
 func (e *Echo) ExpectReply(payload []byte) packet.Packet {
 	e.x.t.Helper()
-	return ask1(e.x, e.who+": ExpectReply", e.EchoPeer.ExpectReply, payload)
+	return ask1(e.x, e.who+": ExpectReply", e.Echo.ExpectReply, payload)
 }
 
 // ExpectRequest takes the next echo message, which must be a request with that payload (nil: any).
 func (e *Echo) ExpectRequest(payload []byte) packet.Packet {
 	e.x.t.Helper()
-	return ask1(e.x, e.who+": ExpectRequest", e.EchoPeer.ExpectRequest, payload)
+	return ask1(e.x, e.who+": ExpectRequest", e.Echo.ExpectRequest, payload)
 }
 
 // Reply answers the last request that was taken, and returns the answer.
 func (e *Echo) Reply() packet.Packet {
 	e.x.t.Helper()
-	return ask(e.x, e.who+": Reply", e.EchoPeer.Reply)
+	return ask(e.x, e.who+": Reply", e.Echo.Reply)
 }
 
 // ExpectNothing fails the test if there is an unread echo message.
-func (e *Echo) ExpectNothing() { e.x.t.Helper(); e.do("ExpectNothing", e.EchoPeer.ExpectNothing) }
+func (e *Echo) ExpectNothing() { e.x.t.Helper(); e.do("ExpectNothing", e.Echo.ExpectNothing) }
 
 // end is an end of a conversation in an Experiment, with the name that failures have.
 type end struct {
@@ -190,7 +190,7 @@ func (e end) do(what string, f func(context.Context) error) {
 }
 
 // TCP returns an end of a TCP connection behind a link, which a program plays; see peer.NewTCP.
-func (l *Lab) TCP(link string, f packet.Flow) (*peer.TCPPeer, error) {
+func (l *Lab) TCP(link string, f packet.Flow) (*peer.TCP, error) {
 	by, err := l.by(link)
 	if err != nil {
 		return nil, err
@@ -199,7 +199,7 @@ func (l *Lab) TCP(link string, f packet.Flow) (*peer.TCPPeer, error) {
 }
 
 // UDP returns an end of a conversation over UDP behind a link, which a program plays; see peer.NewUDP.
-func (l *Lab) UDP(link string, f packet.Flow) (*peer.UDPPeer, error) {
+func (l *Lab) UDP(link string, f packet.Flow) (*peer.UDP, error) {
 	by, err := l.by(link)
 	if err != nil {
 		return nil, err
@@ -208,7 +208,7 @@ func (l *Lab) UDP(link string, f packet.Flow) (*peer.UDPPeer, error) {
 }
 
 // Echo returns an end of a conversation over ICMP echo behind a link, which a program plays; see peer.NewEcho.
-func (l *Lab) Echo(link string, src, dst netip.Addr) (*peer.EchoPeer, error) {
+func (l *Lab) Echo(link string, src, dst netip.Addr) (*peer.Echo, error) {
 	by, err := l.by(link)
 	if err != nil {
 		return nil, err
@@ -218,9 +218,9 @@ func (l *Lab) Echo(link string, src, dst netip.Addr) (*peer.EchoPeer, error) {
 
 // AcceptDial has a socket of the host under test dial the peer's own address, lets it connect, and returns it. It is closed
 // with the Env. Where the socket fails, the error says why.
-func (l *Lab) AcceptDial(ctx context.Context, p *peer.TCPPeer) (net.Conn, error) {
+func (l *Lab) AcceptDial(ctx context.Context, p *peer.TCP) (net.Conn, error) {
 	if p == nil {
-		panic("ctexp: AcceptDial of a nil TCPPeer")
+		panic("ctexp: AcceptDial of a nil TCP")
 	}
 	dialing, cancelDial := context.WithCancel(ctx)
 	defer cancelDial()
@@ -275,7 +275,7 @@ func (b byLink) Send(ctx context.Context, packets iter.Seq[packet.Packet]) (int,
 // Expect takes the first packet that the host has sent, that nobody has taken yet and that w means, whatever came before
 // it. It waits for what sockets and timers of the host send, until the test's deadline, 10 s at most; see Inbox.Patience.
 // If none comes the test fails, with what was wanted, the nearest packet and every packet that came.
-func (x *Experiment) Expect(w packet.Want) (p packet.Packet) {
+func (x *Experiment) Expect(w packet.Match) (p packet.Packet) {
 	x.t.Helper()
 	x.do("Expect", func(ctx context.Context) error {
 		a, err := x.Inbox.Expect(ctx, w)
@@ -287,14 +287,14 @@ func (x *Experiment) Expect(w packet.Want) (p packet.Packet) {
 
 // ExpectNothing fails the test if the host has sent a packet that one of wants means, whatever its checksums are, and that
 // nobody has taken; without wants, if it has sent any. It does not wait.
-func (x *Experiment) ExpectNothing(wants ...packet.Want) {
+func (x *Experiment) ExpectNothing(wants ...packet.Match) {
 	x.t.Helper()
 	x.do("ExpectNothing", func(ctx context.Context) error { return x.Inbox.ExpectNothing(ctx, wants...) })
 }
 
 // Received takes all packets that the host has sent and that nobody has taken yet, those of each link in their order, one
 // link after the other. It does not wait.
-func (x *Experiment) Received() []packet.Arrival {
+func (x *Experiment) Received() []packet.Record {
 	x.t.Helper()
 	return ask(x, "Received", x.Inbox.Received)
 }

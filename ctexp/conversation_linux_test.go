@@ -97,7 +97,7 @@ func TestRouterBetweenDatagrams(t *testing.T) {
 	}
 
 	x.Echo("tun0", inside.Addr(), netip.MustParseAddr("203.0.113.1")).Ping(nil) // the router itself
-	x.Expect(packet.Want{Out: "tun0", ICMPType: new(uint8(0)), ICMPID: new(uint16(1)), Dst: netip.AddrPortFrom(inside.Addr(), 0)})
+	x.Expect(packet.Match{Out: "tun0", ICMPType: new(uint8(0)), ICMPID: new(uint16(1)), Dst: netip.AddrPortFrom(inside.Addr(), 0)})
 	x.ExpectNothing()
 }
 
@@ -107,13 +107,13 @@ func TestRouterTranslatesWhatAnErrorQuotes(t *testing.T) {
 	x := ctexp.New(t, natRouter())
 	client := x.UDP("tun0", packet.Flow{Src: inside, Dst: outside})
 	asked := client.Send(make([]byte, 1000))
-	sent := x.Expect(packet.Want{Out: "tun1", Exactly: asked.With(packet.Src(netip.MustParseAddr("203.0.113.1")), packet.TTL(63))})
+	sent := x.Expect(packet.Match{Out: "tun1", Exactly: asked.With(packet.Src(netip.MustParseAddr("203.0.113.1")), packet.TTL(63))})
 
 	beyond := netip.MustParseAddr("203.0.113.254")
 	x.InjectBy("tun1", packet.Packets(packet.PacketTooBig(beyond, 576, sent)))
-	x.Expect(packet.Want{
+	x.Expect(packet.Match{
 		Out: "tun0", Src: netip.AddrPortFrom(beyond, 0), Dst: netip.AddrPortFrom(inside.Addr(), 0), MTU: new(uint32(576)),
-		About: &packet.Want{Src: inside, Dst: outside, Payload: sent[28:]},
+		About: &packet.Match{Src: inside, Dst: outside, Payload: sent[28:]},
 	})
 	x.ExpectNothing()
 }
@@ -177,12 +177,12 @@ func TestLostPacketsAreNotNothing(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			rst := packet.Want{Flags: packet.FlagRST}
+			rst := packet.Match{Flags: packet.FlagRST}
 			if err := x.Inbox.ExpectNothing(t.Context(), rst); err == nil || !strings.Contains(err.Error(), "nobody read them in time") {
 				t.Errorf("got %v", err)
 			}
 			x.ExpectNothing(rst) // it was said once
-			x.Expect(packet.Want{Proto: nf.UDP})
+			x.Expect(packet.Match{Proto: nf.UDP})
 		})
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/peer"
@@ -69,7 +68,7 @@ func Watch(ctx context.Context, env *netnsenv.Env, cfg observe.Config) (*Lab, er
 
 // emptyInbox returns an Inbox without what was left unread before.
 func emptyInbox(ctx context.Context, env *netnsenv.Env) (*peer.Inbox, error) {
-	var links []inject.Link
+	var links []peer.Link
 	for _, l := range env.Links() {
 		links = append(links, l)
 	}

@@ -17,10 +17,8 @@ import (
 
 // in is a frame that came in by tun0.
 func in(p packet.Packet) packet.Record {
-	f := packet.Record{Time: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), Link: "tun0", Packet: p, EtherType: 0x0800}
-	if p[0]>>4 == 6 {
-		f.EtherType = 0x86dd
-	}
+	f := p.On("tun0", packet.In)
+	f.Time = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	return f
 }
 

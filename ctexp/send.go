@@ -139,7 +139,7 @@ func (x *Experiment) InjectBy(link string, packets iter.Seq[packet.Packet]) {
 //
 // Expect sees packets alone. Frames that the host sends, with their addresses and tags, and ARP, are among x.Frames():
 //
-//	answer := packet.FrameMatch{Packet: nf.Match{Out: "eth0"}, EtherType: 0x0806, DstMAC: neighbour}
+//	answer := packet.Match{Out: "eth0", EtherType: packet.EtherTypeARP, DstMAC: neighbour}
 //	got := answer.Select(x.Frames())
 func (x *Experiment) InjectFrames(link string, frames iter.Seq[packet.Frame]) {
 	x.t.Helper()
@@ -213,14 +213,15 @@ func (x *Experiment) FloodBy(link string, f inject.Flood) inject.Flooded {
 	return ask(x, "FloodBy", func(ctx context.Context) (inject.Flooded, error) { return x.Lab.FloodBy(ctx, link, f) })
 }
 
-// Replay sends a recording, packet.ReadRecording(file) or what was made of it, by the links of the Env and returns what came of
-// its packets, when the kernel is done with all of them.
+// Replay sends a recording by the links of the Env and returns what came of its packets, when the kernel is done with all of
+// them. The recording is a file (packet.ReadRecording), what another Experiment has captured (packet.Records(x.Frames()...)),
+// or what was made of either.
 //
 // Unless the Replay has a rule of its own (By), only what came in where it was recorded is sent: left out is what the
-// recording host sent itself (DirOut) and, where the recording knows no directions, what has an address of the Env's host as its
+// recording host sent itself (packet.Out) and, where the recording knows no directions, what has an address of the Env's host as its
 // source. A packet goes by the link whose name is that of the recorded one, or else by the link that its source is behind, going
 // by the prefixes and routes of the links, or else by the first.
-func (l *Lab) Replay(ctx context.Context, recording iter.Seq2[packet.Recorded, error], r inject.Replay) (inject.Replayed, error) {
+func (l *Lab) Replay(ctx context.Context, recording iter.Seq2[packet.Record, error], r inject.Replay) (inject.Replayed, error) {
 	if recording == nil {
 		return inject.Replayed{}, errors.New("ctexp: replay: the sequence is nil")
 	}
@@ -238,8 +239,8 @@ func (l *Lab) Replay(ctx context.Context, recording iter.Seq2[packet.Recorded, e
 }
 
 // linkOfRecorded is the rule for a Replay that has none.
-func (l *Lab) linkOfRecorded(r packet.Recorded) string {
-	if r.Dir == packet.RecordedOut || r.Dir == packet.RecordedUnknown && l.isOwn(r.Packet) {
+func (l *Lab) linkOfRecorded(r packet.Record) string {
+	if r.Dir == packet.Out || r.Dir == packet.DirUnknown && l.isOwn(r.Packet) {
 		return ""
 	}
 	if l.Env.Link(r.Link) != nil {
@@ -262,8 +263,8 @@ func (l *Lab) isOwn(p packet.Packet) bool {
 }
 
 // draining lets the Observer take what it has seen once in a while.
-func (l *Lab) draining(recording iter.Seq2[packet.Recorded, error]) iter.Seq2[packet.Recorded, error] {
-	return func(yield func(packet.Recorded, error) bool) {
+func (l *Lab) draining(recording iter.Seq2[packet.Record, error]) iter.Seq2[packet.Record, error] {
+	return func(yield func(packet.Record, error) bool) {
 		n := 0
 		for r, err := range recording {
 			if !yield(r, err) {
@@ -277,7 +278,7 @@ func (l *Lab) draining(recording iter.Seq2[packet.Recorded, error]) iter.Seq2[pa
 }
 
 // Replay sends a recording by the links; see Lab.Replay.
-func (x *Experiment) Replay(recording iter.Seq2[packet.Recorded, error], r inject.Replay) inject.Replayed {
+func (x *Experiment) Replay(recording iter.Seq2[packet.Record, error], r inject.Replay) inject.Replayed {
 	x.t.Helper()
 	return ask(x, "Replay", func(ctx context.Context) (inject.Replayed, error) { return x.Lab.Replay(ctx, recording, r) })
 }

@@ -217,16 +217,47 @@ func TestARecordingOfElsewhereIsMappedIntoTheEnv(t *testing.T) {
 func TestAReplayLeavesOutWhatTheHostItselfSends(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{})
-	packets := []packet.Packet{packet.SYN(web), packet.RST(web.Reverse())}
-	got := x.Replay(func(yield func(packet.Recorded, error) bool) {
-		for i, p := range packets {
-			if !yield(packet.Recorded{Number: i + 1, EtherType: 0x0800, Packet: p, Length: len(p)}, nil) {
-				return
-			}
-		}
-	}, inject.Replay{})
+	got := x.Replay(packet.Records(packet.SYN(web).On("", 0), packet.RST(web.Reverse()).On("", 0)), inject.Replay{})
 	if got.Sent != 1 || got.LeftOut != 1 {
 		t.Errorf("got %v", got)
+	}
+}
+
+// What one Experiment has captured is replayed in another as it is: the router sees the same conversation and has the same flows.
+func TestFramesAreReplayedIntoAnotherExperiment(t *testing.T) {
+	t.Parallel()
+	recorded := ctexp.New(t, router)
+	recorded.Handshake(recorded.TCP("tun0", web), recorded.TCP("tun1", packet.Flow{Src: web.Dst}))
+	recorded.Inject(packet.Packets(web.Nth(1).UDP([]byte("question"))))
+	frames := recorded.Frames()
+	x := ctexp.New(t, router)
+
+	got := x.Replay(packet.Records(frames...), inject.Replay{})
+
+	if want := "8 packets read: 4 sent (tun0 3, tun1 1), 4 left out"; got.String() != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	flows := func(x *ctexp.Experiment) (out []string) {
+		for _, e := range x.Flows() {
+			out = append(out, fmt.Sprint(e.Orig, e.Reply, e.Brief()))
+		}
+		slices.Sort(out)
+		return out
+	}
+	if diff := ctexp.Diff(flows(recorded), flows(x)); diff != "" || len(flows(x)) != 2 {
+		t.Errorf("flows (-recorded +replayed):\n%s", diff)
+	}
+	seen := func(frames []packet.Record) (out []string) {
+		for i, r := range frames {
+			if r.Number != i+1 {
+				t.Errorf("frame %d has the number %d", i+1, r.Number)
+			}
+			out = append(out, r.Line())
+		}
+		return out
+	}
+	if diff := ctexp.Diff(seen(frames), seen(x.Frames())); diff != "" {
+		t.Errorf("frames (-recorded +replayed):\n%s", diff)
 	}
 }
 

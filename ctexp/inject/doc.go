@@ -29,14 +29,14 @@
 // Many packets are an iter.Seq[Packet], such as SYNs(10, web), which an Injector sends by a Link. When Send returns,
 // the host under test is done with them.
 //
-// What the host sends back an Inbox has: Expect takes what a Want means, ExpectNothing says that there is none. TCPPeer,
-// UDPPeer and EchoPeer are ends of a conversation that are played step by step:
+// What the host sends back an Inbox has: Expect takes what a Want means, ExpectNothing says that there is none. TCP,
+// UDP and Echo are ends of a conversation that are played step by step:
 //
 //	inbox := inject.NewInbox(links...)
 //	client := inject.NewTCP(inject.New(links[0]), "tun0", inbox, web)
 //	err := client.Connect(ctx)
 //	…
-//	got, err := client.Expect(ctx, inject.Segment{Payload: []byte("hello")}) // an *UnmetError tells what came instead
+//	got, err := client.Expect(ctx, inject.Segment{Payload: []byte("hello")}) // an *ExpectationError tells what came instead
 //
 // A recording in the format pcap or pcapng is read packet by packet by ReadRecording and sent by Replay: what came in where
 // it was recorded, or what a rule chooses, by as many links as there are, under other addresses and ports if need be (Remap),

@@ -59,7 +59,7 @@ var clientMAC = nf.MAC{2, 0, 0, 0, 0, 1}
 func ends(f packet.Flow) (src, dst netip.Addr) { return f.Src.Addr(), f.Dst.Addr() }
 
 // recording returns a pcapng file of packets, one in a millisecond.
-func recording(t testing.TB, links []string, packets ...pcap.Record) []byte {
+func recording(t testing.TB, links []string, packets ...pcap.Packet) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w, err := pcap.NewWriter(&b, pcap.File{Links: links})
@@ -67,6 +67,12 @@ func recording(t testing.TB, links []string, packets ...pcap.Record) []byte {
 		t.Fatal(err)
 	}
 	for i, p := range packets {
+		if p.Link == "" {
+			p.Link = links[0]
+		}
+		if p.Dir == pcap.Unknown {
+			p.Dir = pcap.In
+		}
 		p.Time = began.Add(time.Duration(i) * time.Millisecond)
 		if err := w.Write(p); err != nil {
 			t.Fatal(err)
@@ -142,10 +148,10 @@ type kind struct {
 
 func segments(f packet.Flow) []kind {
 	const data = packet.FlagPSH | packet.FlagACK
-	options := []layers.TCPOption{
+	options := []packet.TCPOption{
 		packet.MSS(1460), packet.SACKPermitted(), packet.Timestamps(1000, 0), packet.NOP(), packet.WindowScale(7),
 	}
-	sack := []layers.TCPOption{packet.NOP(), packet.NOP(), packet.SACK([2]uint32{10, 20}, [2]uint32{30, 40})}
+	sack := []packet.TCPOption{packet.NOP(), packet.NOP(), packet.SACK([2]uint32{10, 20}, [2]uint32{30, 40})}
 	return []kind{
 		{"tcp syn", f.TCP(packet.TCP{Flags: packet.FlagSYN, Seq: 1, Options: options})},
 		{"tcp syn+ack", packet.SYNACK(f)},

@@ -7,12 +7,10 @@ import (
 	"iter"
 	"maps"
 	"math"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
@@ -22,9 +20,9 @@ type Replay struct {
 	// Remap changes addresses and ports.
 	Remap packet.Remap
 	// By returns the name of the link by which a packet goes in, "" if it is to be left out; Ways is a table that does. It is
-	// asked with the packet as it will be sent, remapped. Nil: what the recording host sent itself (DirOut) is left out, and
+	// asked with the packet as it will be sent, remapped. Nil: what the recording host sent itself (packet.Out) is left out, and
 	// everything else goes by the link whose name is that of the recorded one, or else by the first.
-	By func(packet.Recorded) string
+	By func(packet.Record) string
 	// Pace is how much faster than it was recorded it is sent: 1 at the recorded pace, 2 in half of the time. Zero: as fast
 	// as possible. A packet without a time, or with an earlier one than the packet before it, is sent at once.
 	Pace float64
@@ -81,11 +79,11 @@ func counted(n int, what string) string {
 
 // Send sends a recording by the links, in its order: before a packet goes by another link than the one before it, the host
 // under test is done with that, which makes each change of the link some 40 µs dearer, on veth 150; when Send returns, with all
-// of them. The recording is ReadRecording's, or what was made of it.
+// of them. The recording is that of packet.ReadRecording, captured frames (packet.Records), or what was made of either.
 //
 // What cannot be sent ends it: an error in the recording, a packet that was cut, is larger than the link's MTU, or whose
 // link is not there. The error tells the packet's number; what was before it has been sent and is final.
-func (r Replay) Send(ctx context.Context, recording iter.Seq2[packet.Recorded, error], links ...Link) (Replayed, error) {
+func (r Replay) Send(ctx context.Context, recording iter.Seq2[packet.Record, error], links ...Link) (Replayed, error) {
 	if recording == nil {
 		panic("inject: Replay of a nil sequence")
 	}
@@ -135,7 +133,7 @@ func (r Replay) begin(links []Link) (*replaying, error) {
 // replaying is a Replay on its way.
 type replaying struct {
 	Replay
-	remap packet.Remapper
+	remap func(packet.Packet) packet.Packet
 	links map[string]*Injector
 	first string
 	last  *Injector // the link of the packet before
@@ -144,8 +142,8 @@ type replaying struct {
 }
 
 // byName is the rule where there is none.
-func (s *replaying) byName(r packet.Recorded) string {
-	if r.Dir == packet.RecordedOut {
+func (s *replaying) byName(r packet.Record) string {
+	if r.Dir == packet.Out {
 		return ""
 	}
 	if s.links[r.Link] != nil {
@@ -155,18 +153,15 @@ func (s *replaying) byName(r packet.Recorded) string {
 }
 
 // packet sends a packet, or counts why it does not.
-func (s *replaying) packet(ctx context.Context, r packet.Recorded) error {
+func (s *replaying) packet(ctx context.Context, r packet.Record) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !r.IsIP() {
+	if r.Family() == 0 {
 		s.done.NotIP++
 		return nil
 	}
-	if !s.remap.None() || s.FixChecksums {
-		r.Packet = slices.Clone(r.Packet) // it is the sequence's
-	}
-	s.remap.Rewrite(r.Packet)
+	r.Packet = s.remap(r.Packet)
 	name := s.By(r)
 	if name == "" {
 		s.done.LeftOut++
@@ -177,13 +172,13 @@ func (s *replaying) packet(ctx context.Context, r packet.Recorded) error {
 		return fmt.Errorf("there is no link %q; there are %s", name, strings.Join(slices.Sorted(maps.Keys(s.links)), ", "))
 	}
 	if s.Untag {
-		r.Tags = nil
+		r.Ethernet = nil
 	}
-	if len(r.Tags) > 0 && to.ethernet() == nil {
+	if isTagged(r) && to.ethernet() == nil {
 		s.done.Tagged++
 		return nil
 	}
-	if r.Cut() {
+	if r.IsCut() {
 		if s.SkipCut {
 			s.done.Cut++
 			return nil
@@ -192,12 +187,13 @@ func (s *replaying) packet(ctx context.Context, r packet.Recorded) error {
 			len(r.Packet), r.Length)
 	}
 	if s.FixChecksums {
+		r.Packet = slices.Clone(r.Packet) // it is the sequence's
 		header.FixSums(r.Packet)
 	}
 	return s.send(ctx, to, name, r)
 }
 
-func (s *replaying) send(ctx context.Context, to *Injector, name string, r packet.Recorded) error {
+func (s *replaying) send(ctx context.Context, to *Injector, name string, r packet.Record) error {
 	if s.last != nil && s.last != to {
 		if err := s.last.fence(ctx); err != nil {
 			return fmt.Errorf("before it: %w", err)
@@ -216,14 +212,17 @@ func (s *replaying) send(ctx context.Context, to *Injector, name string, r packe
 }
 
 // writeRecorded sends a packet with its tags, between the addresses that packets without any have.
-func (i *Injector) writeRecorded(r packet.Recorded) error {
-	if len(r.Tags) == 0 {
+func (i *Injector) writeRecorded(r packet.Record) error {
+	if !isTagged(r) {
 		return i.writeOne(r.Packet, i.link.MTU())
 	}
 	link := i.ethernet()
-	f := packet.EthernetFrame(link.PeerHardwareAddr(), link.HardwareAddr(), r.EtherType, r.Packet)
-	return writeFrame(link, slices.Insert(f, 12, r.Tags...))
+	dst, src := link.HardwareAddr(), link.PeerHardwareAddr()
+	return writeFrame(link, packet.Frame(slices.Concat(dst[:], src[:], r.Ethernet[len(dst)+len(src):], r.Packet)))
 }
+
+// isTagged reports whether a packet has tags of VLANs.
+func isTagged(r packet.Record) bool { return len(r.VLANs()) > 0 }
 
 // end makes what was sent final.
 func (s *replaying) end(ctx context.Context, err error) (Replayed, error) {
@@ -281,37 +280,31 @@ func (c *paceClock) stop() {
 // Way says by which link some of the packets of a recording go in: those for which all holds that it says. A field that is
 // zero says nothing.
 type Way struct {
-	From     string             // the link at which it was recorded, as Recorded.Link has it
-	Dir      packet.RecordedDir // the direction in which it was recorded
-	SrcMAC   nf.MAC             // the sender in the link layer
-	VLAN     uint16             // sent as well, or with Replay.Untag not
-	Src, Dst netip.Prefix       // what the addresses are in, as they will be sent
-	To       string             // the link by which it goes in; "" leaves it out
+	// From is the link at which a packet was recorded, as Record.Link has it.
+	From string
+	// Dir is the direction in which it was recorded.
+	Dir packet.Dir
+	// Match means the packet as it will be sent.
+	Match packet.Match
+	// To is the link by which it goes in; "" leaves it out.
+	To string
 }
 
 // Ways is a table of ways, of which the first that fits a packet decides. Packets that none fits are left out. Both
 // directions of a recording, split to the two links of a router:
 //
 //	inject.Replay{By: inject.Ways{
-//		{Src: netip.MustParsePrefix("198.18.0.0/24"), To: "tun0"},
+//		{Match: packet.Match{SrcNet: netip.MustParsePrefix("198.18.0.0/24")}, To: "tun0"},
 //		{To: "tun1"},
 //	}.Link}
 type Ways []Way
 
 // Link returns the name of the link by which a packet goes in; "" if none. It is a rule for Replay.By.
-func (w Ways) Link(r packet.Recorded) string {
-	t := r.Packet.Tuple()
-	src, dst := t.Src.Addr(), t.Dst.Addr()
+func (w Ways) Link(r packet.Record) string {
 	for _, way := range w {
-		if way.From != "" && way.From != r.Link ||
-			way.Dir != packet.RecordedUnknown && way.Dir != r.Dir ||
-			way.SrcMAC != (nf.MAC{}) && way.SrcMAC != r.Src ||
-			way.VLAN != 0 && way.VLAN != r.VLAN ||
-			way.Src.IsValid() && !way.Src.Contains(src) ||
-			way.Dst.IsValid() && !way.Dst.Contains(dst) {
-			continue
+		if (way.From == "" || way.From == r.Link) && (way.Dir == packet.DirUnknown || way.Dir == r.Dir) && way.Match.Match(r) {
+			return way.To
 		}
-		return way.To
 	}
 	return ""
 }

@@ -13,8 +13,8 @@ import (
 // BenchmarkReplay tells the cost of a packet that is read from a recording and sent: by one link, and in turn by both links
 // of a router, where the host has to be done with each packet before the next one.
 func BenchmarkReplay(b *testing.B) {
-	there, back := pcap.Record{Data: web.UDP(nil)}, pcap.Record{Link: 1, Data: web.Reverse().UDP(nil)}
-	for name, packets := range map[string][2]pcap.Record{"one link": {there, there}, "in turn": {there, back}} {
+	there, back := pcap.Packet{Data: web.UDP(nil)}, pcap.Packet{Link: "tun1", Data: web.Reverse().UDP(nil)}
+	for name, packets := range map[string][2]pcap.Packet{"one link": {there, there}, "in turn": {there, back}} {
 		for _, kind := range []netnsenv.LinkKind{netnsenv.Auto, netnsenv.Veth} {
 			b.Run(name+"/"+kind.String(), func(b *testing.B) {
 				env := open(b, netnsenv.Config{

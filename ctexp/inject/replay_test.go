@@ -47,7 +47,7 @@ func twoLinks() (*linkLog, *logged, *logged) {
 	return w, &logged{name: "tun0", log: w}, &logged{name: "tun1", log: w}
 }
 
-func readFile(file []byte) iter.Seq2[packet.Recorded, error] {
+func readFile(file []byte) iter.Seq2[packet.Record, error] {
 	return packet.ReadRecording(bytes.NewReader(file))
 }
 
@@ -56,9 +56,9 @@ func TestAReplaySendsWhatCameInByItsLink(t *testing.T) {
 	t.Parallel()
 	syn, answer := packet.SYN(web), packet.SYNACK(web.Reverse())
 	file := recording(t, []string{"tun0", "tun1", "eth7"},
-		pcap.Record{Data: syn}, pcap.Record{Link: 1, Out: true, Data: syn},
-		pcap.Record{Link: 1, Data: answer}, pcap.Record{Data: answer, Out: true},
-		pcap.Record{Link: 2, Data: packet.ACK(web)}, pcap.Record{Data: []byte{1}})
+		pcap.Packet{Data: syn}, pcap.Packet{Link: "tun1", Dir: pcap.Out, Data: syn},
+		pcap.Packet{Link: "tun1", Data: answer}, pcap.Packet{Data: answer, Dir: pcap.Out},
+		pcap.Packet{Link: "eth7", Data: packet.ACK(web)}, pcap.Packet{Data: []byte{1}})
 	log, tun0, tun1 := twoLinks()
 
 	got, err := inject.Replay{}.Send(t.Context(), readFile(file), tun0, tun1)
@@ -85,20 +85,20 @@ func TestWaysSplitARecording(t *testing.T) {
 		packet.SYN(web).Frame(clientMAC, serverMAC), packet.SYNACK(web.Reverse()).Frame(serverMAC, clientMAC),
 		packet.ACK(web).Frame(clientMAC, serverMAC).VLAN(7))
 	flagged := recording(t, []string{"eth0", "eth1"},
-		pcap.Record{Data: packet.SYN(web)}, pcap.Record{Out: true, Data: packet.SYNACK(web.Reverse())},
-		pcap.Record{Link: 1, Data: packet.ACK(web)})
+		pcap.Packet{Data: packet.SYN(web)}, pcap.Packet{Dir: pcap.Out, Data: packet.SYNACK(web.Reverse())},
+		pcap.Packet{Link: "eth1", Data: packet.ACK(web)})
 	for name, c := range map[string]struct {
 		file []byte
 		ways inject.Ways
 		want string
 	}{
-		"MAC":         {frames, inject.Ways{{SrcMAC: clientMAC, To: "tun0"}, {To: "tun1"}}, "010"},
-		"VLAN":        {frames, inject.Ways{{VLAN: 7, To: "tun1"}, {To: "tun0"}}, "001"},
-		"source":      {frames, inject.Ways{{Src: prefix("198.18.0.0/24"), To: "tun1"}, {To: "tun0"}}, "101"},
-		"destination": {flagged, inject.Ways{{Dst: prefix("198.18.0.0/24"), To: "tun1"}, {To: "tun0"}}, "010"},
-		"direction":   {flagged, inject.Ways{{Dir: packet.RecordedOut, To: "tun1"}, {Dir: packet.RecordedIn, To: "tun0"}}, "010"},
+		"MAC":         {frames, inject.Ways{{Match: packet.Match{SrcMAC: clientMAC}, To: "tun0"}, {To: "tun1"}}, "010"},
+		"VLAN":        {frames, inject.Ways{{Match: packet.Match{VLAN: 7}, To: "tun1"}, {To: "tun0"}}, "001"},
+		"source":      {frames, inject.Ways{{Match: packet.Match{SrcNet: prefix("198.18.0.0/24")}, To: "tun1"}, {To: "tun0"}}, "101"},
+		"destination": {flagged, inject.Ways{{Match: packet.Match{DstNet: prefix("198.18.0.0/24")}, To: "tun1"}, {To: "tun0"}}, "010"},
+		"direction":   {flagged, inject.Ways{{Dir: packet.Out, To: "tun1"}, {Dir: packet.In, To: "tun0"}}, "010"},
 		"link":        {flagged, inject.Ways{{From: "eth1", To: "tun1"}, {To: "tun0"}}, "001"},
-		"left out":    {flagged, inject.Ways{{From: "eth1", To: "tun1"}, {Dir: packet.RecordedOut}}, "1"},
+		"left out":    {flagged, inject.Ways{{From: "eth1", To: "tun1"}, {Dir: packet.Out}}, "1"},
 		"none":        {flagged, nil, ""},
 	} {
 		log, tun0, tun1 := twoLinks()
@@ -126,7 +126,7 @@ func TestAReplaySendsTags(t *testing.T) {
 	eth0 := &ether{}
 
 	onTun, err := inject.Replay{}.Send(t.Context(), readFile(file), tun0)
-	ways := inject.Ways{{VLAN: 7, To: "fake0"}, {To: "tun0"}}
+	ways := inject.Ways{{Match: packet.Match{VLAN: 7}, To: "fake0"}, {To: "tun0"}}
 	onVeth, err2 := inject.Replay{By: ways.Link}.Send(t.Context(), readFile(file), eth0, tun0)
 
 	got := fmt.Sprintln(onTun, err) + fmt.Sprintln(onVeth, err2) + fmt.Sprintln(eth0.frames, log.lines)
@@ -143,12 +143,12 @@ func TestAReplaySendsTags(t *testing.T) {
 func TestAReplayRemapsBeforeItSplits(t *testing.T) {
 	t.Parallel()
 	log, tun0, tun1 := twoLinks()
-	syn := packet.Recorded{Number: 1, EtherType: 0x0800, Packet: packet.SYN(web), Length: 40}
+	syn := packet.Record{Number: 1, EtherType: 0x0800, Packet: packet.SYN(web), Length: 40}
 	r := inject.Replay{
 		Remap: packet.Remap{Addrs: map[netip.Prefix]netip.Prefix{prefix("198.18.0.0/24"): prefix("10.0.0.0/24")}},
-		By:    inject.Ways{{Src: prefix("10.0.0.0/8"), To: "tun1"}}.Link,
+		By:    inject.Ways{{Match: packet.Match{SrcNet: prefix("10.0.0.0/8")}, To: "tun1"}}.Link,
 	}
-	_, err := r.Send(t.Context(), func(yield func(packet.Recorded, error) bool) { yield(syn, nil) }, tun0, tun1)
+	_, err := r.Send(t.Context(), func(yield func(packet.Record, error) bool) { yield(syn, nil) }, tun0, tun1)
 	want := []string{"tun1 " + packet.SYN(web).With(packet.Src(netip.MustParseAddr("10.0.0.2"))).String(), "tun1 fence"}
 	if diff := cmp.Diff(want, log.lines); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -160,8 +160,8 @@ func TestAReplayRemapsBeforeItSplits(t *testing.T) {
 
 func TestAReplayEndsAtTheFirstFault(t *testing.T) {
 	t.Parallel()
-	large := pcap.Record{Data: web.UDP(make([]byte, 1473))}
-	good := pcap.Record{Data: packet.SYN(web)}
+	large := pcap.Packet{Data: web.UDP(make([]byte, 1473))}
+	good := pcap.Packet{Data: packet.SYN(web)}
 	file := recording(t, []string{"tun0"}, good, good, large, good)
 	whole := recording(t, []string{"tun0"}, good, good)
 	cut := ethernet(t, 60, packet.SYN(web).Frame(clientMAC, serverMAC), web.UDP(make([]byte, 100)).Frame(clientMAC, serverMAC))
@@ -177,7 +177,7 @@ func TestAReplayEndsAtTheFirstFault(t *testing.T) {
 		"too large": {file, inject.Replay{}, nil, 2, syscall.EMSGSIZE, "replay: packet 3: to tun0: 1501 bytes into an MTU of 1500: message too long"},
 		"truncated": {whole[:len(whole)-1], inject.Replay{}, nil, 1, nil, "replay: recording: packet 2: the file is truncated: unexpected EOF"},
 		"no such link": {
-			whole, inject.Replay{By: func(packet.Recorded) string { return "tun9" }}, nil, 0, nil,
+			whole, inject.Replay{By: func(packet.Record) string { return "tun9" }}, nil, 0, nil,
 			`replay: packet 1: there is no link "tun9"; there are tun0`,
 		},
 		"cut": {
@@ -209,7 +209,7 @@ func TestAReplayEndsAtTheFirstFault(t *testing.T) {
 func TestChecksumsAreMadeRight(t *testing.T) {
 	t.Parallel()
 	for _, f := range []packet.Flow{web, web6} {
-		var all []pcap.Record
+		var all []pcap.Packet
 		var want []packet.Packet
 		for _, k := range kinds(f) {
 			bad := k.packet
@@ -220,7 +220,7 @@ func TestChecksumsAreMadeRight(t *testing.T) {
 				bad = bad.With(packet.HeaderChecksum(0xbad))
 			}
 			want = append(want, k.packet)
-			all = append(all, pcap.Record{Data: bad})
+			all = append(all, pcap.Packet{Data: bad})
 		}
 		l := &link{}
 		if _, err := (inject.Replay{FixChecksums: true}).Send(t.Context(), readFile(recording(t, []string{"fake0"}, all...)), l); err != nil {
@@ -246,9 +246,9 @@ func TestAReplayKeepsTheRecordedPace(t *testing.T) {
 				got[n] = time.Since(start)
 				return len(b), nil
 			}}
-			seq := func(yield func(packet.Recorded, error) bool) {
+			seq := func(yield func(packet.Record, error) bool) {
 				for i, at := range []time.Duration{0, 20 * time.Millisecond, -time.Hour} {
-					if !yield(packet.Recorded{Number: i + 1, Time: began.Add(at), EtherType: 0x0800, Packet: packet.SYN(web), Length: 40}, nil) {
+					if !yield(packet.Record{Number: i + 1, Time: began.Add(at), EtherType: 0x0800, Packet: packet.SYN(web), Length: 40}, nil) {
 						return
 					}
 				}
@@ -266,9 +266,9 @@ func TestAReplayEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		l := &link{fence: func(ctx context.Context) error { return ctx.Err() }}
-		seq := func(yield func(packet.Recorded, error) bool) {
+		seq := func(yield func(packet.Record, error) bool) {
 			for i := range 100 {
-				r := packet.Recorded{Number: i + 1, Time: began.Add(time.Duration(i) * time.Hour), EtherType: 0x0800, Packet: packet.SYN(web), Length: 40}
+				r := packet.Record{Number: i + 1, Time: began.Add(time.Duration(i) * time.Hour), EtherType: 0x0800, Packet: packet.SYN(web), Length: 40}
 				if !yield(r, nil) {
 					return
 				}

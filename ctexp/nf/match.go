@@ -6,39 +6,17 @@ import (
 	"strings"
 )
 
-// Match says which packets are meant. Every field that is not zero must agree; the zero Match is every packet.
+// Match says which packets a Probe counts: what a rule compares. Every field that is not zero must agree; the zero Match is
+// every packet. Packets that were seen are compared by packet.Match.
 type Match struct {
-	In, Out string // names of the interfaces that the packet came in by and leaves by
-	Proto   Proto
-	Src     netip.Prefix
-	Dst     netip.Prefix
-	SrcPort uint16 // for protocols with ports; needs Proto
-	DstPort uint16
-}
-
-// Packet reports whether m means the packet b, which begins at the network layer. The interfaces are not looked at.
-// Of a fragment that is not the first the ports are unknown and agree with none.
-func (m Match) Packet(b []byte) bool {
-	h, ok := TupleOf(b)
-	if !ok {
-		return m.withoutLinks() == Match{}
-	}
-	if m.Proto != 0 && m.Proto != h.Proto ||
-		m.Src.IsValid() && !m.Src.Contains(h.Src.Addr()) ||
-		m.Dst.IsValid() && !m.Dst.Contains(h.Dst.Addr()) {
-		return false
-	}
-	if m.SrcPort == 0 && m.DstPort == 0 {
-		return true
-	}
-	return h.Proto.HasPorts() &&
-		(m.SrcPort == 0 || m.SrcPort == h.Src.Port()) &&
-		(m.DstPort == 0 || m.DstPort == h.Dst.Port())
-}
-
-func (m Match) withoutLinks() Match {
-	m.In, m.Out = "", ""
-	return m
+	// In and Out are the names of the interfaces that the packet came in by and leaves by.
+	In, Out string
+	// Proto is the protocol behind the network header.
+	Proto Proto
+	// Src and Dst are what the addresses are in.
+	Src, Dst netip.Prefix
+	// SrcPort and DstPort are those of a protocol with ports. They need Proto.
+	SrcPort, DstPort uint16
 }
 
 // String prints m in the words of nft: "iifname tun0 ip saddr 198.18.0.0/16 tcp dport 80".

@@ -51,17 +51,17 @@ func (l lostFrames) String() string {
 const framelogPiece = 64 << 10
 
 // add keeps a copy of f.
-func (l *framelog) add(f packet.Record, cut bool) {
+func (l *framelog) add(f packet.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.frames) >= l.limit {
 		l.lost.beyond++
 		return
 	}
-	if cut {
+	if f.IsCut() {
 		l.lost.cut++
 	}
-	f.Ethernet, f.Packet = l.keep(f.Ethernet), l.keep(f.Packet)
+	f.Number, f.Ethernet, f.Packet = len(l.frames)+1, l.keep(f.Ethernet), l.keep(f.Packet)
 	l.frames = append(l.frames, f)
 }
 
@@ -147,7 +147,7 @@ type rawFrame struct {
 	bytes     []byte // from the header of the link layer on
 	network   int    // where the packet begins in them
 	vlanTag
-	cut bool // there was more of the packet
+	missing int // bytes at the end of the packet, as far as that is known
 }
 
 // vlanTag is the outermost tag of a VLAN, which the kernel keeps beside the frame.
@@ -244,7 +244,7 @@ func parseFrame(block []byte, at int) (rawFrame, error) {
 		network:   network - begin,
 		vlanTag: tagOf(binary.NativeEndian.Uint32(b[frameStatus:]),
 			binary.NativeEndian.Uint16(b[frameTPID:]), uint16(binary.NativeEndian.Uint32(b[frameTCI:]))),
-		cut: binary.NativeEndian.Uint32(b[frameLen:]) > n,
+		missing: int(max(n, binary.NativeEndian.Uint32(b[frameLen:])) - n),
 	}, nil
 }
 
@@ -258,10 +258,8 @@ func parseFrame(block []byte, at int) (rawFrame, error) {
 // same for all links because libpcap, and tcpdump with it, refuses files where it is not.
 func WritePcapng(w io.Writer, frames []packet.Record, comment func(packet.Record) string) error {
 	var file pcap.File
-	links := map[string]int{}
 	for _, f := range frames {
-		if _, ok := links[f.Link]; !ok {
-			links[f.Link] = len(file.Links)
+		if !slices.Contains(file.Links, f.Link) {
 			file.Links = append(file.Links, f.Link)
 		}
 	}
@@ -271,7 +269,9 @@ func WritePcapng(w io.Writer, frames []packet.Record, comment func(packet.Record
 		return fmt.Errorf("frames: %w", err)
 	}
 	for _, f := range frames {
-		p := pcap.Record{Time: f.Time, Link: links[f.Link], Out: f.Dir == packet.Out, EtherType: f.EtherType, Ethernet: f.Ethernet, Data: f.Packet}
+		p := pcap.Packet{
+			Time: f.Time, Link: f.Link, Dir: pcap.Dir(f.Dir), EtherType: f.EtherType, Ethernet: f.Ethernet, Data: f.Packet, Length: f.Length,
+		}
 		if comment != nil {
 			p.Comment = comment(f)
 		}
@@ -292,7 +292,7 @@ func layerOf(frames []packet.Record) pcap.Layer {
 		if len(f.Ethernet) < header.EthernetSize {
 			without++
 		}
-		ip = ip && f.Ip() != nil
+		ip = ip && f.IsIP()
 	}
 	switch {
 	case without == 0 && len(frames) > 0:

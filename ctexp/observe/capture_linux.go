@@ -107,10 +107,14 @@ func (c *capture) receive(fd int, _ bool) error {
 		for i := range n {
 			from, control := b.From(i), b.Control(i)
 			network, tag := auxdata(control)
-			c.add(fd, rawFrame{
-				time: c.times.of(timestamp(control), now), bytes: b.Payload(i), network: network, vlanTag: tag, cut: b.IsCut(i),
+			f := rawFrame{
+				time: c.times.of(timestamp(control), now), bytes: b.Payload(i), network: network, vlanTag: tag,
 				link: from.Ifindex, protocol: networkOrder(from.Protocol), hardware: from.Hatype, direction: from.Pkttype,
-			})
+			}
+			if b.IsCut(i) {
+				f.missing = 1 // or more
+			}
+			c.add(fd, f)
 		}
 	}
 }
@@ -136,7 +140,11 @@ func (c *capture) add(fd int, f rawFrame) {
 		dir = packet.Out
 	}
 	ethernet, typ, pkt := f.parts()
-	c.log.add(packet.Record{Time: f.time, Link: link, Dir: dir, EtherType: typ, Packet: pkt, Ethernet: ethernet}, f.cut)
+	r := packet.Record{Time: f.time, Link: link, Dir: dir, EtherType: typ, Packet: pkt, Ethernet: ethernet}
+	if f.missing > 0 {
+		r.Length = len(pkt) + f.missing
+	}
+	c.log.add(r)
 }
 
 // auxdata returns where in a frame its packet begins, and the tag that is kept beside it (net/packet/af_packet.c,

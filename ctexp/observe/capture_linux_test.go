@@ -68,7 +68,7 @@ func TestFramesHaveTheirEthernet(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			reply := packet.FrameMatch{Packet: nf.Match{Out: "eth0"}, EtherType: 0x0806, SrcMAC: host, DstMAC: neighbour}
+			reply := packet.Match{Out: "eth0", EtherType: packet.EtherTypeARP, SrcMAC: host, DstMAC: neighbour}
 			if n := len(reply.Select(collect(t, x.o.Frames(t.Context())))); n != 1 {
 				t.Errorf("%d frames are %v, want 1", n, reply)
 			}
@@ -153,7 +153,7 @@ func shown(frames []packet.Record, header int, comment func(packet.Record) strin
 	var lines []string
 	for i, f := range frames {
 		lines = append(lines, fmt.Sprintf("%d|%d.%09d|%s|0x%08x|%d|%s",
-			i+1, f.Time.Unix(), f.Time.Nanosecond(), f.Link, 1+uint8(f.Dir), header+len(f.Packet), comment(f)))
+			i+1, f.Time.Unix(), f.Time.Nanosecond(), f.Link, uint8(f.Dir), header+len(f.Packet), comment(f)))
 	}
 	return lines
 }
@@ -164,7 +164,7 @@ func TestPcapngOfAnyFrameIsReadByTshark(t *testing.T) {
 	at := time.Unix(1_700_000_000, 1)
 	arp := []byte{0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 192, 0, 2, 9}
 	frames := []packet.Record{
-		{Time: at, Link: "veth0", EtherType: 0x0806, Packet: arp},
+		{Time: at, Link: "veth0", Dir: packet.In, EtherType: 0x0806, Packet: arp},
 		{Time: at.Add(999_999_999), Link: "tun0", Dir: packet.Out, EtherType: 0x0800, Packet: []byte{
 			0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, 17, 0xb0, 0xad, 192, 0, 2, 1, 198, 18, 0, 2, 0, 80, 0x27, 0x10, 0, 8, 0, 0,
 		}},
@@ -326,7 +326,7 @@ func TestFramesDecode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]byte(p), f.Packet); diff != "" {
+		if diff := cmp.Diff(p, f.Packet); diff != "" {
 			t.Errorf("bytes (-want +got):\n%s", diff)
 		}
 		udp, ok := f.Decode().TransportLayer().(*layers.UDP)

@@ -17,15 +17,15 @@ func TestFramelogKeepsCopiesUpToItsLimit(t *testing.T) {
 	t.Parallel()
 	l := framelog{limit: 2}
 	pkt := []byte("one")
-	l.add(packet.Record{Link: "a", Packet: pkt}, false)
+	l.add(packet.Record{Link: "a", Packet: pkt})
 	copy(pkt, "two")
-	l.add(packet.Record{Link: "b", Packet: pkt}, true)
+	l.add(packet.Record{Link: "b", Packet: pkt, Length: 4})
 	early, _ := l.snapshot()
-	l.add(packet.Record{Link: "c", Packet: pkt}, false)
+	l.add(packet.Record{Link: "c", Packet: pkt})
 	l.dropped(4)
 
 	got, lost := l.snapshot()
-	want := []packet.Record{{Link: "a", Packet: []byte("one")}, {Link: "b", Packet: []byte("two")}}
+	want := []packet.Record{{Number: 1, Link: "a", Packet: []byte("one")}, {Number: 2, Link: "b", Packet: []byte("two"), Length: 4}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -47,7 +47,7 @@ func TestFramelogTakesPacketsOfAnySize(t *testing.T) {
 		for j := range f.Packet {
 			f.Packet[j] = byte(i)
 		}
-		l.add(f, false)
+		l.add(f)
 		want = append(want, f)
 	}
 	got, _ := l.snapshot()

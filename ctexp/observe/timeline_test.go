@@ -66,7 +66,7 @@ func TestTimelineReadsAsAStory(t *testing.T) {
 		{Time: us(185), Kind: EventLost},
 	}
 	steps := []Step{
-		{Time: us(90), Link: "tun0", Header: odd, Family: "ip", Table: "filter", Chain: "input", Kind: StepRule, Rule: "ct state invalid drop", Verdict: "drop"},
+		{Time: us(90), Link: "tun0", Dir: packet.In, Header: odd, Family: "ip", Table: "filter", Chain: "input", Kind: StepRule, Rule: "ct state invalid drop", Verdict: "drop"},
 		{Time: us(195), Packet: 1, Dir: packet.Out, Header: packet.RST(visit.Reverse()), Family: "ip", Table: "filter", Chain: "output", Kind: StepPolicy, Verdict: "drop"},
 	}
 

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/google/gopacket/layers"
-
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
@@ -122,14 +120,14 @@ func DontFragment(on bool) Change {
 }
 
 // IPOptions replaces the options of the IPv4 header, at most 40 bytes; padding and their lengths are filled in.
-func IPOptions(opts ...layers.IPv4Option) Change {
+func IPOptions(opts ...IPOption) Change {
 	return Change{"IPOptions", func(d *draft) {
 		if d.v6() {
 			d.fail("IPv6 has extension headers instead: HopByHop, DestinationOptions")
 		}
 		var b []byte
 		for _, o := range opts {
-			b = appendOption(b, o.OptionType, o.OptionData)
+			b = appendOption(b, o.Kind, o.Data)
 		}
 		b = d.padOptions(b)
 		d.header = append(d.header[:20:20], b...)
@@ -157,10 +155,16 @@ func (d *draft) padOptions(b []byte) []byte {
 	return b
 }
 
-// RouterAlert is the option of IPv4 by which routers look at packets that are not for them (RFC 2113).
-func RouterAlert() layers.IPv4Option {
-	return layers.IPv4Option{OptionType: 148, OptionLength: 4, OptionData: []byte{0, 0}}
+// IPOption is an option of IPv4, for the change IPOptions. Lengths and padding are filled in.
+type IPOption struct {
+	// Kind is its first byte (include/uapi/linux/ip.h, IPOPT_RA and others). 0 and 1 have neither a length nor data.
+	Kind uint8
+	// Data is what stands behind its length.
+	Data []byte
 }
+
+// RouterAlert is the option of IPv4 by which routers look at packets that are not for them (RFC 2113).
+func RouterAlert() IPOption { return IPOption{148, []byte{0, 0}} }
 
 // SrcPort sets the source port of TCP, UDP, UDP-Lite, SCTP or DCCP.
 func SrcPort(n uint16) Change { return Change{"SrcPort", func(d *draft) { d.setPort(0, n) }} }
@@ -213,12 +217,12 @@ func Urgent(n uint16) Change {
 }
 
 // Options replaces the options of TCP, at most 40 bytes; padding and their lengths are filled in.
-func Options(opts ...layers.TCPOption) Change {
+func Options(opts ...TCPOption) Change {
 	return Change{"Options", func(d *draft) {
 		d.ofTCP(0, 20)
 		var b []byte
 		for _, o := range opts {
-			b = appendOption(b, byte(o.OptionType), o.OptionData)
+			b = appendOption(b, o.Kind, o.Data)
 		}
 		b = d.padOptions(b)
 		payload := d.l4[min(d.headerLength(), len(d.l4)):]

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
@@ -64,7 +63,7 @@ func TestEachChangeChangesItsField(t *testing.T) {
 		set(&s)
 		return web6.TCP(s)
 	}
-	options := []layers.TCPOption{packet.MSS(1460), packet.WindowScale(7)}
+	options := []packet.TCPOption{packet.MSS(1460), packet.WindowScale(7)}
 	src, dst := ends(web)
 	for name, c := range map[string]struct {
 		from   packet.Packet
@@ -181,7 +180,7 @@ func TestImpossibleChangesPanic(t *testing.T) {
 		"no number":              func() packet.Packet { return web.UDP(nil).With(packet.Seq(1)) },
 		"another family":         func() packet.Packet { return syn.With(packet.Src(web6.Src.Addr())) },
 		"no address":             func() packet.Packet { return syn6.With(packet.Dst(netip.Addr{})) },
-		"too many options":       func() packet.Packet { return syn.With(packet.Options(make([]layers.TCPOption, 41)...)) },
+		"too many options":       func() packet.Packet { return syn.With(packet.Options(make([]packet.TCPOption, 41)...)) },
 		"an ID without fragment": func() packet.Packet { return syn6.With(packet.ID(1)) },
 		"a large ID":             func() packet.Packet { return syn.With(packet.ID(65536)) },
 		"hop-by-hop of IPv4":     func() packet.Packet { return syn.With(packet.HopByHop()) },

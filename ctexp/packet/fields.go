@@ -7,9 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"unicode/utf8"
-
-	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
@@ -39,8 +36,8 @@ func Diff(want, got Packet) string {
 
 // diffFields has a row for each field in which the packets differ. Those of a quoted packet, of which some may be missing,
 // have names that begin with a prefix.
-func diffFields(prefix string, want, got Packet) Table {
-	var t Table
+func diffFields(prefix string, want, got Packet) Rows {
+	var t Rows
 	w, g := fieldsOf(prefix, want), fieldsOf(prefix, got)
 	for _, f := range w {
 		i := slices.IndexFunc(g, func(o field) bool { return o.name == f.name })
@@ -49,7 +46,7 @@ func diffFields(prefix string, want, got Packet) Table {
 			t.Add(f.name, f.text(), absent)
 			continue
 		case f.isBytes && g[i].isBytes && !bytes.Equal(f.bytes, g[i].bytes):
-			t.AddBytes(f.name, f.bytes, g[i].bytes)
+			t.addBytes(f.name, f.bytes, g[i].bytes)
 		case f.text() != g[i].text():
 			t.Add(f.name, f.text(), g[i].text())
 		}
@@ -59,7 +56,7 @@ func diffFields(prefix string, want, got Packet) Table {
 		t.Add(f.name, absent, f.text())
 	}
 	if len(t) == 0 { // in what no field tells, such as padding
-		t.AddBytes(prefix+"bytes", want, got)
+		t.addBytes(prefix+"bytes", want, got)
 	}
 	return t
 }
@@ -350,147 +347,4 @@ func (l *fieldList) gre(b []byte) {
 			l.add(f.name, "%d", binary.BigEndian.Uint32(b[f.at:]))
 		}
 	}
-}
-
-// table collects the rows of a comparison.
-type Table []Row
-
-// absent is what a packet has that does not have such a thing at all.
-const absent = "none"
-
-func (t *Table) Add(field, want, got string) {
-	*t = append(*t, Row{field, want, got, want != got})
-}
-
-// addIf adds a row for something that is there or not.
-func (t *Table) addIf(there bool, field, want, got string) {
-	if !there {
-		got = absent
-	}
-	t.Add(field, want, got)
-}
-
-// addNumber adds a row for a number that is asked for.
-func AddNumber[T uint8 | uint16 | uint32](t *Table, field string, want *T, got T, there bool) {
-	if want != nil {
-		t.addIf(there, field, fmt.Sprint(*want), fmt.Sprint(got))
-	}
-}
-
-// addEndpoint adds a row for an address, a port or both.
-func (t *Table) addEndpoint(field string, want, got netip.AddrPort) {
-	a := want.Addr().Unmap()
-	there := got.Addr().IsValid()
-	switch {
-	case a.IsValid() && want.Port() != 0:
-		t.addIf(there, field, netip.AddrPortFrom(a, want.Port()).String(), got.String())
-	case a.IsValid():
-		t.addIf(there, field, a.String(), got.Addr().String())
-	case want.Port() != 0:
-		t.addIf(there, field+" port", fmt.Sprint(want.Port()), fmt.Sprint(got.Port()))
-	}
-}
-
-// addOptions adds a row for each option that is asked for, with what there is of its kind.
-func (t *Table) AddOptions(prefix string, want, got []layers.TCPOption) {
-	for _, w := range want {
-		has := absent
-		for _, g := range got {
-			if g.OptionType != w.OptionType {
-				continue
-			}
-			has = pktline.Option(g)
-			if bytes.Equal(g.OptionData, w.OptionData) {
-				break
-			}
-		}
-		t.Add(prefix+"option", pktline.Option(w), has)
-	}
-}
-
-// addBytes adds a row that shows where two texts begin to differ.
-func (t *Table) AddBytes(field string, want, got []byte) {
-	w, g := clipped(want, got)
-	*t = append(*t, Row{field, w, g, !bytes.Equal(want, got)})
-}
-
-// clipped returns both texts, long ones without what they have in common at the front and without their tails. Where they
-// cannot be read they are in hexadecimal.
-func clipped(a, b []byte) (string, string) {
-	const before = 8
-	most, format := 48, "%q"
-	if !isText(a) || !isText(b) {
-		most, format = 24, "%x"
-	}
-	same := 0
-	for same < min(len(a), len(b)) && a[same] == b[same] {
-		same++
-	}
-	from := 0
-	if max(len(a), len(b)) > most {
-		from = max(0, min(same, len(a), len(b))-before)
-	}
-	clip := func(b []byte) string {
-		rest := b[from:]
-		text := fmt.Sprintf(format, rest[:min(len(rest), most)])
-		if from > 0 {
-			text = fmt.Sprintf("@%d …%s", from, text)
-		}
-		if len(rest) > most {
-			text += "…"
-		}
-		return strings.TrimSpace(fmt.Sprintf("%s (%d bytes)", text, len(b)))
-	}
-	return clip(a), clip(b)
-}
-
-// isText reports whether b is to be read as it stands.
-func isText(b []byte) bool {
-	return utf8.Valid(b) && !bytes.ContainsFunc(b, func(r rune) bool { return r < ' ' && !strings.ContainsRune("\r\n\t", r) })
-}
-
-func (d Dissected) isIP() bool { return d.Tuple.Src.Addr().IsValid() }
-
-func (d Dissected) protocol() string {
-	if !d.isIP() {
-		return absent
-	}
-	return d.Tuple.Proto.String()
-}
-
-// differing counts the rows that differ.
-func Differing(rows []Row) int {
-	n := 0
-	for _, r := range rows {
-		if r.Differs {
-			n++
-		}
-	}
-	return n
-}
-
-// String prints the rows as columns, marking those that differ; what was wanted alone if there was nothing.
-func (t Table) String() string {
-	nothing := !slices.ContainsFunc(t, func(r Row) bool { return r.Got != "" })
-	rows := append(Table{{Field: "", Want: "want", Got: "got"}}, t...)
-	var field, want int
-	for _, r := range rows {
-		field, want = max(field, utf8.RuneCountInString(r.Field)), max(want, utf8.RuneCountInString(r.Want))
-	}
-	var b strings.Builder
-	for _, r := range rows {
-		mark := " "
-		if r.Differs && !nothing {
-			mark = "≠"
-		}
-		if nothing {
-			r.Got = ""
-		}
-		line := fmt.Sprintf("%s %-*s | %-*s | %s", mark, field, r.Field, want, r.Want, r.Got)
-		if nothing {
-			line = strings.TrimRight(line, " |")
-		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
-	}
-	return b.String()
 }

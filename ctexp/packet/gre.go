@@ -8,22 +8,24 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// GRE is what a packet of GRE version 0 has beside its addresses (RFC 2784, 2890). A nil key, sequence number is not
-// there.
+// GRE is what a packet of GRE version 0 has beside its addresses (RFC 2784, 2890).
 type GRE struct {
-	// Protocol is what the payload is; zero means IPv4 or IPv6, as the payload begins.
-	Protocol layers.EthernetType
+	// Protocol is the EtherType of the payload; zero means IPv4 or IPv6, as the payload begins.
+	Protocol uint16
+	// Key and Seq are the key and the sequence number; nil: none.
 	Key, Seq *uint32
+	// Checksum says that there is one.
 	Checksum bool
-	Payload  []byte
+	// Payload is what stands behind the header.
+	Payload []byte
 }
 
 // GRE returns the packet m between f's addresses. Its ports are not used.
 func (f Flow) GRE(m GRE) Packet {
 	if m.Protocol == 0 {
-		m.Protocol = layers.EthernetType(header.EtherTypeOf(m.Payload))
+		m.Protocol = header.EtherTypeOf(m.Payload)
 	}
-	h := &layers.GRE{Protocol: m.Protocol, ChecksumPresent: m.Checksum}
+	h := &layers.GRE{Protocol: layers.EthernetType(m.Protocol), ChecksumPresent: m.Checksum}
 	if m.Key != nil {
 		h.KeyPresent, h.Key = true, *m.Key
 	}
@@ -38,8 +40,10 @@ type PPTP struct {
 	// CallID is the call of the side that the packet goes to.
 	CallID uint16
 	// Seq is written where there is a payload; a packet without is an acknowledgement.
-	Seq     uint32
-	Ack     *uint32 // nil: none
+	Seq uint32
+	// Ack is what is acknowledged; nil: nothing.
+	Ack *uint32
+	// Payload is a frame of PPP.
 	Payload []byte
 }
 

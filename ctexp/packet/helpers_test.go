@@ -76,6 +76,6 @@ func open(t testing.TB, c netnsenv.Config) *netnsenv.Env {
 	return env
 }
 
-func readFile(file []byte) iter.Seq2[packet.Recorded, error] {
+func readFile(file []byte) iter.Seq2[packet.Record, error] {
 	return packet.ReadRecording(bytes.NewReader(file))
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
@@ -51,7 +50,7 @@ func (e ping) packet(src, dst netip.Addr, payload []byte) Packet {
 // about[:28]. They panic where about has no whole IP header or from is of the other family.
 
 // Unreachable returns an ICMP "destination unreachable" about a packet. The codes are those of the family:
-// layers.ICMPv4CodePort, layers.ICMPv6CodePortUnreachable and so on.
+// 3 is an unreachable port of IPv4, 4 one of IPv6.
 func Unreachable(from netip.Addr, code uint8, about Packet) Packet {
 	return icmpError(from, about,
 		layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, code),
@@ -134,10 +133,6 @@ func icmpError(from netip.Addr, about Packet, type4 layers.ICMPv4TypeCode, type6
 		gopacket.Payload(about[:min(len(about), maxICMPv4-20-8)]),
 	)
 }
-
-// Quoted returns what the ICMP error or redirect p quotes of the packet that it is about; nil where p is no such message, or
-// a cut one. It is mostly only the beginning of that packet, so that its header claims more.
-func (p Packet) Quoted() Packet { return slices.Clone(header.Parse(p).Quoted(p)) }
 
 // IGMPType is the type of an IGMP message.
 type IGMPType uint8

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/google/gopacket/layers"
-
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
@@ -33,10 +31,10 @@ func kinds(f packet.Flow) []kind {
 
 func segments(f packet.Flow) []kind {
 	const data = packet.FlagPSH | packet.FlagACK
-	options := []layers.TCPOption{
+	options := []packet.TCPOption{
 		packet.MSS(1460), packet.SACKPermitted(), packet.Timestamps(1000, 0), packet.NOP(), packet.WindowScale(7),
 	}
-	sack := []layers.TCPOption{packet.NOP(), packet.NOP(), packet.SACK([2]uint32{10, 20}, [2]uint32{30, 40})}
+	sack := []packet.TCPOption{packet.NOP(), packet.NOP(), packet.SACK([2]uint32{10, 20}, [2]uint32{30, 40})}
 	return []kind{
 		{"tcp syn", f.TCP(packet.TCP{Flags: packet.FlagSYN, Seq: 1, Options: options})},
 		{"tcp syn+ack", packet.SYNACK(f)},

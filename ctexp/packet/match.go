@@ -3,170 +3,277 @@ package packet
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
-
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
+	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Want says what a packet should be like that the host under test sends. A field that is zero or nil says nothing, so
-// that the zero Want is any packet with right checksums:
+// Match says which packets are meant. A field that is zero or nil asks for nothing, so that the zero Match is any packet.
+// The same Match selects captured frames and says what the host under test is expected to send:
 //
-//	packet.Want{Out: "tun1", Proto: nf.TCP, Flags: packet.FlagSYN, Window: new(uint16(1000))}
-//	packet.Want{Out: "tun1", Exactly: sent.With(packet.Src(router), packet.TTL(63))}
-type Want struct {
-	// Out is the name of the link that it leaves by. Where there is no such link an Inbox says so at once.
-	Out   string
+//	synack := packet.Match{Out: "tun0", Proto: nf.TCP, Flags: packet.FlagSYN | packet.FlagACK}
+//	synack.Select(x.Frames())
+//	x.Expect(synack)
+//
+// Fields of IP are compared with packets that are IP by EtherType and version, as they went over the link: before or behind any NAT.
+// Of a fragment that is not the first the ports are unknown and equal none.
+//
+// Checksums are not compared: a host sees its own packets before they are complete, since the link fills the checksums in. An
+// expectation, which sees packets behind the link, refuses one whose checksums are wrong, unless it is given by Exactly;
+// see AnyChecksum.
+type Match struct {
+	// In and Out are the name of a link and the direction in one: what came in by it, or what left by it. A record does
+	// either, so that Match panics where both are set. An expectation can only have Out; where there is no such link an Inbox
+	// says so at once.
+	In, Out string
+	// EtherType is what the frame carries: EtherTypeARP.
+	EtherType uint16
+	// SrcMAC and DstMAC are the addresses of Ethernet: link.HardwareAddr().
+	SrcMAC, DstMAC nf.MAC
+	// VLAN is the id of the outermost tag. That there is none is plain Go: len(r.VLANs()) == 0.
+	VLAN uint16
+
+	// Proto is the protocol behind the network header and its extension headers.
 	Proto nf.Proto
 	// Src and Dst: an invalid address is any, and so is port 0. netip.AddrPortFrom(netip.Addr{}, 80) is any address.
 	Src, Dst netip.AddrPort
+	// SrcNet and DstNet are what the addresses are in.
+	SrcNet, DstNet netip.Prefix
+	// Tuple is the tuple of the packet; of an ICMP message it has type, code and identifier.
+	Tuple nf.Tuple
 	// TTL and TOS are, in IPv6, the hop limit and the traffic class.
 	TTL, TOS *uint8
 
 	// Flags are those of TCP, these and no others.
 	Flags TCPFlags
-	// Seq, Ack and Window as they stand in the TCP header.
+	// FlagsMask has the flags that are compared; zero: all, if there are Flags. With a mask of 0xff and without Flags a segment
+	// has none.
+	FlagsMask TCPFlags
+	// Seq and Ack are numbers of TCP as its header has them. Only segments with FlagACK have an Ack.
 	Seq, Ack *uint32
-	Window   *uint16
+	// Window is that of TCP as its header has it, not scaled.
+	Window *uint16
 	// Options are options of TCP that are there with this data, beside others.
-	Options []layers.TCPOption
+	Options []TCPOption
 
-	// ICMPType and ICMPCode are those of ICMP and ICMPv6, which number differently; Proto tells them apart. ICMPID is the
-	// identifier of a query, such as an echo.
+	// ICMPType and ICMPCode are those of ICMP and ICMPv6, which number differently; Proto tells them apart.
 	ICMPType, ICMPCode *uint8
-	ICMPID             *uint16
-	// MTU is what an ICMP error says that fits, Gateway where a redirect leads to.
-	MTU     *uint32
+	// ICMPID is the identifier of a query, such as an echo.
+	ICMPID *uint16
+	// MTU is what an ICMP error says that fits.
+	MTU *uint32
+	// Gateway is where a redirect leads to.
 	Gateway netip.Addr
-	// About is the packet that an ICMP error quotes. Its end may be missing, also of Payload and Exactly, and its checksums are
-	// not looked at. It has no Out.
-	About *Want
+	// About is the packet that an ICMP error or redirect quotes. Its end may be missing, also of Payload and Exactly. It has
+	// no link and nothing of Ethernet: Match panics if it asks for that.
+	About *Match
 
-	// Payload is all that stands behind the header of TCP, UDP or ICMP (8 bytes). Nil is any, []byte{} is none.
+	// Payload is all of Packet.Data. Nil is any, []byte{} is none.
 	Payload []byte
+	// Contains stands somewhere in Packet.Data.
+	Contains string
 	// Exactly is the packet byte for byte, as it was sent and then translated, say: sent.With(Src(router), TTL(63)).
 	Exactly Packet
-	// AnyChecksum takes packets with a wrong checksum, too. What is not to come at all (Inbox.ExpectNothing) is not to come
-	// with a wrong one either, whatever AnyChecksum says.
+	// AnyChecksum has an expectation take packets with a wrong checksum, too. What is not to come at all (Inbox.ExpectNothing)
+	// is not to come with a wrong one either, whatever AnyChecksum says.
 	AnyChecksum bool
 	// Is says what is wrong with a packet that is not meant; nil if nothing.
 	Is func(Packet) error
 }
 
-// Arrival is a packet that the host under test has sent, and the name of the link that it left by.
-type Arrival struct {
-	Out    string
-	Packet Packet
-}
+// Match reports whether m means the packet r.
+func (m Match) Match(r Record) bool { return m.Compare(r).Differing() == 0 }
 
-// String returns "tun0: IP 192.0.2.1.80 > 198.18.0.2.10000: Flags [S.], …".
-func (a Arrival) String() string { return a.Out + ": " + a.Packet.String() }
-
-// Match reports whether p is such a packet. Out is not looked at.
-func (w Want) Match(p Packet) bool {
-	w.Out = ""
-	return Differing(w.Compare(Arrival{Packet: p})) == 0
-}
-
-// Row is one thing that was wanted, and what there was instead.
-type Row struct {
-	Field, Want, Got string
-	Differs          bool
-}
-
-// Compare returns a row for each thing that w asks for, in the order of the fields of Want.
-func (w Want) Compare(a Arrival) []Row {
-	var t Table
-	if w.Out != "" {
-		t.Add("out", w.Out, a.Out)
+// Select returns the records that m means, in their order.
+func (m Match) Select(rs []Record) []Record {
+	var meant []Record
+	for _, r := range rs {
+		if m.Match(r) {
+			meant = append(meant, r)
+		}
 	}
-	w.compare(&t, "", a.Packet)
+	return meant
+}
+
+// Compare returns a row for each thing that m asks for.
+func (m Match) Compare(r Record) Rows {
+	m.check(false)
+	var t Rows
+	m.compare(&t, "", r)
 	return t
 }
 
-func (w Want) compare(t *Table, prefix string, p Packet) {
-	d := Dissect(p)
-	w.compareNetwork(t, prefix, d)
-	w.compareTCP(t, prefix, d)
-	w.compareICMP(t, prefix, d)
-	if w.Payload != nil {
-		payload := w.Payload
-		if prefix != "" { // what is quoted may be cut
-			payload = payload[:min(len(payload), len(d.Data))]
-		}
-		t.AddBytes(prefix+"payload", payload, d.Data)
+// check panics if m can mean no packet by a slip of the programmer: "no such packet" would always hold.
+func (m Match) check(quoted bool) {
+	switch {
+	case m.In != "" && m.Out != "":
+		panic(fmt.Sprintf("packet: no packet both comes in by %s and leaves by %s", m.In, m.Out))
+	case quoted && (m.In != "" || m.Out != "" || m.EtherType != 0 || m.VLAN != 0 || m.SrcMAC != nf.MAC{} || m.DstMAC != nf.MAC{}):
+		panic("packet: Match.About asks for a link or a header of Ethernet: what an ICMP error quotes has none")
 	}
-	if w.About != nil {
-		if quoted := d.Quote; quoted != nil {
-			about := *w.About
-			about.AnyChecksum = true
-			about.compare(t, prefix+"about ", quoted)
+	if m.About != nil {
+		m.About.check(true)
+	}
+}
+
+func (m Match) compare(t *Rows, prefix string, r Record) {
+	p := r.ip()
+	m.compareLink(t, r)
+	m.compareNetwork(t, prefix, p)
+	m.compareTCP(t, prefix, p)
+	m.compareICMP(t, prefix, p)
+	data := p.Data()
+	if m.Payload != nil {
+		payload := m.Payload
+		if prefix != "" { // what is quoted may be cut
+			payload = payload[:min(len(payload), len(data))]
+		}
+		t.addBytes(prefix+"payload", payload, data)
+	}
+	if m.Contains != "" {
+		want, got := fmt.Sprintf("%q", m.Contains), ""
+		if bytes.Contains(data, []byte(m.Contains)) {
+			got = want
+		} else {
+			_, got = clipped(nil, data)
+		}
+		t.Add(prefix+"contains", want, got)
+	}
+	if m.About != nil {
+		if quoted := p.quoted(); quoted != nil {
+			m.About.compare(t, prefix+"about ", quoted.On("", DirUnknown))
 		} else {
 			t.Add(prefix+"about", "a packet", absent)
 		}
 	}
-	w.compareExactly(t, prefix, p)
-	if !w.AnyChecksum && w.Exactly == nil && d.Fault != nil {
-		t.Add(prefix+"checksum", "right", d.Fault.Error())
-	}
-	if w.Is != nil {
-		if err := w.Is(p); err != nil {
+	m.compareExactly(t, prefix, r.Packet)
+	if m.Is != nil {
+		if err := m.Is(r.Packet); err != nil {
 			t.Add(prefix+"is", "as it should be", err.Error())
 		}
 	}
 }
 
-func (w Want) compareNetwork(t *Table, prefix string, d Dissected) {
-	if w.Proto != 0 {
-		t.Add(prefix+"proto", w.Proto.String(), d.protocol())
+// compareLink compares what is not the packet's.
+func (m Match) compareLink(t *Rows, r Record) {
+	link := func(field, want string, d Dir) {
+		if want != "" && r.Dir != d {
+			t.addIf(r.Dir != DirUnknown, field, want, fmt.Sprintf("%s %v", r.Link, r.Dir))
+		} else if want != "" {
+			t.Add(field, want, r.Link)
+		}
 	}
-	t.addEndpoint(prefix+"src", w.Src, d.Tuple.Src)
-	t.addEndpoint(prefix+"dst", w.Dst, d.Tuple.Dst)
-	AddNumber(t, prefix+"ttl", w.TTL, d.ttl, d.isIP())
-	AddNumber(t, prefix+"tos", w.TOS, d.tos, d.isIP())
+	link("in", m.In, In)
+	link("out", m.Out, Out)
+	if m.EtherType != 0 {
+		t.Add("ether type", fmt.Sprintf("%#04x", m.EtherType), fmt.Sprintf("%#04x", r.EtherType))
+	}
+	if m.SrcMAC != (nf.MAC{}) {
+		t.Add("src mac", m.SrcMAC.String(), r.SrcMAC().String())
+	}
+	if m.DstMAC != (nf.MAC{}) {
+		t.Add("dst mac", m.DstMAC.String(), r.DstMAC().String())
+	}
+	if m.VLAN != 0 {
+		got := absent
+		if tags := r.VLANs(); len(tags) > 0 {
+			got = fmt.Sprint(tags[0])
+		}
+		t.Add("vlan", fmt.Sprint(m.VLAN), got)
+	}
 }
 
-func (w Want) compareTCP(t *Table, prefix string, d Dissected) {
-	got, ok := SegmentIn{}, d.Tcp != nil
-	if ok {
-		got = *d.Tcp
+func (m Match) compareNetwork(t *Rows, prefix string, p Packet) {
+	v, tuple := header.Parse(p), p.Tuple()
+	there := tuple.Src.Addr().IsValid()
+	if m.Proto != 0 {
+		t.addIf(there, prefix+"proto", m.Proto.String(), tuple.Proto.String())
 	}
-	if w.Flags != 0 {
-		t.addIf(ok, prefix+"flags", "["+w.Flags.String()+"]", "["+got.Flags.String()+"]")
+	t.addEndpoint(prefix+"src", m.Src, tuple.Src)
+	t.addEndpoint(prefix+"dst", m.Dst, tuple.Dst)
+	t.addPrefix(prefix+"src", m.SrcNet, tuple.Src.Addr())
+	t.addPrefix(prefix+"dst", m.DstNet, tuple.Dst.Addr())
+	if m.Tuple != (nf.Tuple{}) {
+		text := func(t nf.Tuple) string { return fmt.Sprintf("%v %v", t.Proto, t) }
+		t.addIf(there, prefix+"tuple", text(m.Tuple), text(tuple))
+		(*t)[len(*t)-1].Differs = m.Tuple != tuple
 	}
-	AddNumber(t, prefix+"seq", w.Seq, got.Seq, ok)
-	AddNumber(t, prefix+"ack", w.Ack, got.Ack, ok)
-	AddNumber(t, prefix+"win", w.Window, got.Window, ok)
-	t.AddOptions(prefix, w.Options, got.Options)
+	var ttl, tos uint8
+	if there {
+		ttl, tos = p[v.TTLAt()], v.TOS(p)
+	}
+	addNumber(t, prefix+"ttl", m.TTL, ttl, there)
+	addNumber(t, prefix+"tos", m.TOS, tos, there)
 }
 
-func (w Want) compareICMP(t *Table, prefix string, d Dissected) {
-	got, there := d.Tuple.ICMP, d.Icmp != nil
-	AddNumber(t, prefix+"icmp type", w.ICMPType, got.Type, there)
-	AddNumber(t, prefix+"icmp code", w.ICMPCode, got.Code, there)
-	AddNumber(t, prefix+"icmp id", w.ICMPID, got.ID, there && header.IsQuery(uint8(d.Tuple.Proto), got.Type))
-	mtu, ok := d.mtu()
-	AddNumber(t, prefix+"mtu", w.MTU, mtu, ok)
-	if w.Gateway.IsValid() {
-		gateway, ok := d.gateway()
-		t.addIf(ok, prefix+"gateway", w.Gateway.String(), gateway.String())
+func (m Match) compareTCP(t *Rows, prefix string, p Packet) {
+	got, there := p.TCP()
+	if mask := m.FlagsMask; m.Flags|mask != 0 {
+		if mask == 0 {
+			mask = 0xff
+		}
+		t.addIf(there, prefix+"flags", "["+m.Flags.String()+"]", "["+got.Flags.String()+"]")
+		(*t)[len(*t)-1].Differs = !there || (got.Flags^m.Flags)&mask != 0
 	}
+	addNumber(t, prefix+"seq", m.Seq, got.Seq, there)
+	addNumber(t, prefix+"ack", m.Ack, got.Ack, got.Flags.Contains(FlagACK))
+	addNumber(t, prefix+"win", m.Window, got.Window, there)
+	t.addOptions(prefix, m.Options, got.Options)
+}
+
+func (m Match) compareICMP(t *Rows, prefix string, p Packet) {
+	tuple, v := p.Tuple(), header.Parse(p)
+	proto, got := uint8(tuple.Proto), tuple.ICMP
+	message := v.Body(p)
+	there := tuple.Proto.IsICMP() && len(message) >= header.ICMPSize
+	addNumber(t, prefix+"icmp type", m.ICMPType, got.Type, there)
+	addNumber(t, prefix+"icmp code", m.ICMPCode, got.Code, there)
+	addNumber(t, prefix+"icmp id", m.ICMPID, got.ID, there && header.IsQuery(proto, got.Type))
+	if m.MTU != nil {
+		mtu, ok := mtuOf(tuple, message)
+		addNumber(t, prefix+"mtu", m.MTU, mtu, ok)
+	}
+	if m.Gateway.IsValid() {
+		gateway, ok := gatewayOf(tuple, message)
+		t.addIf(ok, prefix+"gateway", m.Gateway.String(), gateway.String())
+	}
+}
+
+// mtuOf returns what an ICMP error says that fits: fragmentation needed, packet too big.
+func mtuOf(t nf.Tuple, message []byte) (uint32, bool) {
+	switch {
+	case len(message) < header.ICMPSize:
+	case t.Proto == nf.ICMP && t.ICMP.Type == 3 && t.ICMP.Code == 4:
+		return uint32(binary.BigEndian.Uint16(message[6:])), true
+	case t.Proto == nf.ICMPv6 && t.ICMP.Type == 2:
+		return binary.BigEndian.Uint32(message[4:]), true
+	}
+	return 0, false
+}
+
+// gatewayOf returns where a redirect leads to.
+func gatewayOf(t nf.Tuple, message []byte) (netip.Addr, bool) {
+	switch {
+	case t.Proto == nf.ICMP && t.ICMP.Type == 5 && len(message) >= header.ICMPSize:
+		return netip.AddrFrom4([4]byte(message[4:])), true
+	case t.Proto == nf.ICMPv6 && t.ICMP.Type == 137 && len(message) >= 40: // RFC 4861, 4.5
+		return netip.AddrFrom16([16]byte(message[8:])), true
+	}
+	return netip.Addr{}, false
 }
 
 // compareExactly compares all bytes; of what is quoted as many as there are, and not fewer than RFC 792 wants.
-func (w Want) compareExactly(t *Table, prefix string, p Packet) {
+func (m Match) compareExactly(t *Rows, prefix string, p Packet) {
 	const least = 20 + 8
-	want := w.Exactly
+	want := m.Exactly
 	if prefix != "" && len(p) >= min(least, len(want)) {
 		want = want[:min(len(want), len(p))]
 	}
 	switch {
-	case w.Exactly == nil:
+	case m.Exactly == nil:
 	case bytes.Equal(want, p):
 		t.Add(prefix+"packet", "exactly that", "exactly that")
 	default:
@@ -174,14 +281,14 @@ func (w Want) compareExactly(t *Table, prefix string, p Packet) {
 	}
 }
 
-// rows returns what w asks for, where there is no packet to compare with it.
-func (w Want) Rows() []Row {
-	about, exactly, is := w.About, w.Exactly, w.Is
-	w.About, w.Exactly, w.Is = nil, nil, nil
-	rows := w.Compare(Arrival{})
+// Wanted returns the rows of what m asks for, where there is no packet to compare with it: Got is empty.
+func (m Match) Wanted() Rows {
+	about, exactly, is := m.About, m.Exactly, m.Is
+	m.About, m.Exactly, m.Is = nil, nil, nil
+	rows := m.Compare(Record{})
 	if about != nil {
 		rows = append(rows, Row{Field: "about", Want: "a packet"})
-		for _, r := range about.Rows() {
+		for _, r := range about.Wanted() {
 			r.Field = "about " + r.Field
 			rows = append(rows, r)
 		}
@@ -198,136 +305,14 @@ func (w Want) Rows() []Row {
 	return rows
 }
 
-// asksICMP reports whether w can only mean messages of ICMP of a certain kind.
-func (w Want) AsksICMP() bool { return w.ICMPType != nil || w.ICMPCode != nil || w.ICMPID != nil }
-
-// dissected is what expectations look at of a packet. What is not there is zero, and has says so.
-type Dissected struct {
-	Tuple nf.Tuple
-	ttl   uint8
-	tos   uint8
-	Tcp   *SegmentIn // nil: no TCP header
-	Icmp  []byte     // nil: no ICMP header
-	Data  []byte     // behind the transport header; nil where there is none
-	Quote Packet     // what an ICMP error quotes; nil: it is none
-	Fault error      // a checksum that is wrong
-}
-
-// segmentIn is a TCP header that came in.
-type SegmentIn struct {
-	Flags    TCPFlags
-	Seq, Ack uint32
-	Window   uint16
-	Options  []layers.TCPOption
-}
-
-// dissect never panics, whatever p is.
-func Dissect(p Packet) Dissected {
-	d := Dissected{Tuple: p.Tuple()}
-	draft, err := takeApart(p)
-	if err != nil {
-		return d
+// String prints what m asks for, "out tun0, proto tcp, src port 80, flags [S.]", or "any packet".
+func (m Match) String() string {
+	var s []string
+	for _, r := range m.Wanted() {
+		s = append(s, r.Field+" "+r.Want)
 	}
-	d.ttl, d.tos = p[draft.view.TTLAt()], draft.view.TOS(p)
-	d.Fault = draft.sumFault()
-	if draft.fault != header.NoFault { // no transport header
-		return d
+	if len(s) == 0 {
+		return "any packet"
 	}
-	l4, proto := draft.l4, draft.proto
-	d.Data = header.Data(uint8(proto), l4)
-	switch {
-	case proto == nf.TCP && len(l4) >= header.TCPSize:
-		if d.Data != nil {
-			d.Tcp = dissectTCP(l4)
-		}
-	case proto.IsICMP() && len(l4) >= header.ICMPSize:
-		d.Icmp, d.Quote = l4[:header.ICMPSize], header.Quoted(uint8(proto), l4)
-	case d.Data == nil: // of no other protocol is it known what its header is
-		d.Data = l4
-	}
-	return d
-}
-
-func dissectTCP(b []byte) *SegmentIn {
-	var t layers.TCP
-	_ = t.DecodeFromBytes(b, gopacket.NilDecodeFeedback) // an option that makes no sense is the last then
-	return &SegmentIn{
-		Flags: TCPFlags(b[13]),
-		Seq:   binary.BigEndian.Uint32(b[4:]), Ack: binary.BigEndian.Uint32(b[8:]), Window: binary.BigEndian.Uint16(b[14:]),
-		Options: t.Options,
-	}
-}
-
-// option returns the data of the first option of that kind.
-func (s *SegmentIn) Option(kind layers.TCPOptionKind, length int) ([]byte, bool) {
-	for _, o := range s.Options {
-		if o.OptionType == kind && len(o.OptionData) == length {
-			return o.OptionData, true
-		}
-	}
-	return nil, false
-}
-
-// timestamps returns the two clocks of the timestamp option.
-func (s *SegmentIn) Timestamps() (val, ecr uint32, ok bool) {
-	b, ok := s.Option(layers.TCPOptionKindTimestamps, 8)
-	if !ok {
-		return 0, 0, false
-	}
-	return binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:]), true
-}
-
-// sumFault says which checksum of the packet is wrong. That of a fragment cannot be told.
-func (d *draft) sumFault() error {
-	if !d.v6() && !d.right.headerSum {
-		return errors.New("wrong in the IPv4 header")
-	}
-	field := d.sumField(d.l4)
-	if d.part || d.fault != header.NoFault || len(field) == 0 || d.right.l4Sum {
-		return nil
-	}
-	got, want := header.GetSum(field), d.rightSum(d.l4)
-	if d.proto == nf.UDP && got == 0 && !d.v6() {
-		return nil // RFC 768: there is none
-	}
-	return fmt.Errorf("%#x is wrong for %v, %#x right", got, d.proto, want)
-}
-
-// mtu returns what an ICMP error says that fits: fragmentation needed, packet too big.
-func (d Dissected) mtu() (uint32, bool) {
-	switch {
-	case d.Icmp == nil:
-	case d.Tuple.Proto == nf.ICMP && d.Icmp[0] == 3 && d.Icmp[1] == 4:
-		return uint32(binary.BigEndian.Uint16(d.Icmp[6:])), true
-	case d.Tuple.Proto == nf.ICMPv6 && d.Icmp[0] == 2:
-		return binary.BigEndian.Uint32(d.Icmp[4:]), true
-	}
-	return 0, false
-}
-
-// gateway returns where a redirect leads to.
-func (d Dissected) gateway() (netip.Addr, bool) {
-	switch {
-	case d.Icmp == nil:
-	case d.Tuple.Proto == nf.ICMP && d.Icmp[0] == 5:
-		return netip.AddrFrom4([4]byte(d.Icmp[4:])), true
-	case d.Tuple.Proto == nf.ICMPv6 && d.Icmp[0] == 137 && len(d.Data) >= 32:
-		return netip.AddrFrom16([16]byte(d.Data)), true
-	}
-	return netip.Addr{}, false
-}
-
-// isHard reports whether an ICMP error says that the packet that it quotes has not arrived, and that another like it would not
-// either: not that it was too big, or that there is a better way.
-func (d Dissected) IsHard() bool {
-	if d.Quote == nil {
-		return false
-	}
-	switch typ, code := d.Icmp[0], d.Icmp[1]; d.Tuple.Proto {
-	case nf.ICMP:
-		return typ == 3 && code != 4 || typ == 11 || typ == 12
-	case nf.ICMPv6:
-		return typ == 1 || typ == 3 || typ == 4
-	}
-	return false
+	return strings.Join(s, ", ")
 }

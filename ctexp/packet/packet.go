@@ -2,6 +2,7 @@ package packet
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -30,6 +31,46 @@ func (p Packet) String() string { return pktline.Format(p) }
 func (p Packet) Tuple() nf.Tuple {
 	t, _ := nf.TupleOf(p)
 	return t
+}
+
+// Data returns what p carries behind the header of TCP, UDP or ICMP, options of TCP passed over; nil where that is cut. Of
+// other protocols it is all behind the headers of the network layer. The bytes are those of p.
+func (p Packet) Data() []byte {
+	v := header.Parse(p)
+	b := v.Body(p)
+	switch v.Proto {
+	case header.ProtoTCP, header.ProtoUDP, header.ProtoICMP, header.ProtoICMPv6:
+		return header.Data(v.Proto, b)
+	}
+	return b
+}
+
+// Quoted returns what the ICMP error or redirect p quotes of the packet that it is about; nil where p is no such message, or
+// a cut one. It is mostly only the beginning of that packet, so that its header claims more.
+func (p Packet) Quoted() Packet { return slices.Clone(p.quoted()) }
+
+// quoted is Quoted in place.
+func (p Packet) quoted() Packet { return header.Parse(p).Quoted(p) }
+
+// ChecksumError says which checksum of p is wrong; nil if none. That of a fragment's transport header cannot be told, and in
+// UDP over IPv4 there may be none.
+func (p Packet) ChecksumError() error {
+	d, err := takeApart(p)
+	if err != nil {
+		return nil
+	}
+	if !d.v6() && !d.right.headerSum {
+		return errors.New("wrong in the IPv4 header")
+	}
+	field := d.sumField(d.l4)
+	if d.part || d.fault != header.NoFault || len(field) == 0 || d.right.l4Sum {
+		return nil
+	}
+	got, want := header.GetSum(field), d.rightSum(d.l4)
+	if d.proto == nf.UDP && got == 0 && !d.v6() {
+		return nil // RFC 768: there is none
+	}
+	return fmt.Errorf("%#x is wrong for %v, %#x right", got, d.proto, want)
 }
 
 // Decode returns the layers of p, which is copied. It never panics: what cannot be decoded stands in the result's
@@ -181,10 +222,10 @@ type Frame []byte
 // Frame returns p in a frame from one address of Ethernet to another. The type is that of p's IP version, IPv4 where it
 // has none.
 func (p Packet) Frame(src, dst nf.MAC) Frame {
-	return EthernetFrame(src, dst, header.EtherTypeOf(p), p)
+	return ethernetFrame(src, dst, header.EtherTypeOf(p), p)
 }
 
-func EthernetFrame(src, dst nf.MAC, typ uint16, payload []byte) Frame {
+func ethernetFrame(src, dst nf.MAC, typ uint16, payload []byte) Frame {
 	f := make(Frame, 0, header.EthernetSize+len(payload))
 	f = append(append(f, dst[:]...), src[:]...)
 	f = binary.BigEndian.AppendUint16(f, typ)
@@ -218,12 +259,12 @@ func (f Frame) String() string { return pktline.FormatFrame(f) }
 // ARPRequest returns the frame by which the owner of an Ethernet and an IPv4 address asks everybody who has another one.
 func ARPRequest(srcMAC nf.MAC, src, who netip.Addr) Frame {
 	broadcast := nf.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
-	return EthernetFrame(srcMAC, broadcast, header.EtherTypeARP, arp(1, srcMAC, src, nf.MAC{}, who))
+	return ethernetFrame(srcMAC, broadcast, header.EtherTypeARP, arp(1, srcMAC, src, nf.MAC{}, who))
 }
 
 // ARPReply returns the answer by which the owner of an Ethernet and an IPv4 address tells them to another.
 func ARPReply(srcMAC nf.MAC, src netip.Addr, dstMAC nf.MAC, dst netip.Addr) Frame {
-	return EthernetFrame(srcMAC, dstMAC, header.EtherTypeARP, arp(2, srcMAC, src, dstMAC, dst))
+	return ethernetFrame(srcMAC, dstMAC, header.EtherTypeARP, arp(2, srcMAC, src, dstMAC, dst))
 }
 
 // arp returns the body of a message (RFC 826) between Ethernet and IPv4.

@@ -25,7 +25,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // Every constructor's packet has right checksums, and its bytes and its line are those of the golden file.
 func TestPacketsAreTheSameBytesEachTime(t *testing.T) {
 	t.Parallel()
-	mss := []layers.TCPOption{{OptionType: layers.TCPOptionKindMSS, OptionData: []byte{5, 180}}}
+	mss := []packet.TCPOption{{Kind: packet.OptionMSS, Data: []byte{5, 180}}}
 	ping := func(f packet.Flow, build func(src, dst netip.Addr, id, seq uint16, payload []byte) packet.Packet) packet.Packet {
 		return build(f.Src.Addr(), f.Dst.Addr(), 1, 2, []byte("ping!"))
 	}

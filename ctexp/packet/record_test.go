@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
@@ -22,6 +24,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
@@ -33,18 +36,120 @@ func ExampleReadRecording() {
 	}
 	defer file.Close()
 	for r, err := range packet.ReadRecording(file) {
-		fmt.Println(r, err)
+		fmt.Println(r.Number, r.Line(), err)
 	}
 	// Output:
-	// 1 tun0 In IP 198.18.0.2 > 192.0.2.1: ICMP echo request, id 1, seq 1, length 8 <nil>
+	// 1 tun0 In  IP 198.18.0.2 > 192.0.2.1: ICMP echo request, id 1, seq 1, length 8 <nil>
 	// 2 tun0 Out IP 192.0.2.1 > 198.18.0.2: ICMP echo reply, id 1, seq 1, length 8 <nil>
+}
+
+func TestARecordPrintsOneLine(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
+	udp := []byte{
+		0x45, 0, 0, 29, 0, 0, 0x40, 0, 64, 17, 0, 0, 198, 18, 0, 2, 192, 0, 2, 1,
+		0x27, 0x10, 0, 53, 0, 9, 0, 0, 'x',
+	}
+	var b strings.Builder
+	for _, f := range []packet.Record{
+		{Time: at, Link: "tun0", Dir: packet.In, EtherType: header.EtherTypeIPv4, Packet: udp},
+		{Time: at, Link: "tun0", Dir: packet.Out, EtherType: header.EtherTypeIPv4, Packet: udp[:10]},
+		{Time: at, Link: "veth0", Dir: packet.Out, EtherType: header.EtherTypeARP, Packet: append([]byte{0, 1, 8, 0, 6, 4, 0, 1}, make([]byte, 20)...)},
+		{Time: at, Link: "veth0", Dir: packet.In, EtherType: 0x88cc, Packet: make([]byte, 60)},
+	} {
+		b.WriteString(f.String() + "\n")
+		_ = f.Decode().String()
+	}
+	golden(t, "frames.txt", b.String())
+}
+
+func FuzzRecord(f *testing.F) {
+	f.Add(uint16(header.EtherTypeIPv4), []byte{0x45})
+	f.Add(uint16(header.EtherTypeARP), []byte{0, 1})
+	f.Fuzz(func(t *testing.T, etherType uint16, b []byte) {
+		frame := packet.Record{Link: "tun0", EtherType: etherType, Packet: b}
+		if strings.Contains(frame.String(), "\n") {
+			t.Errorf("more than one line: %q", frame.String())
+		}
+		_ = frame.Decode().Layers()
+	})
+}
+
+// parts is what a record tells of its packet.
+type parts struct {
+	Tuple, About nf.Tuple
+	TCPFlags     string
+	Data         string
+}
+
+func TestRecordsTellWhatTheyCarry(t *testing.T) {
+	t.Parallel()
+	tcp := web.TCP(packet.TCP{Flags: packet.FlagPSH | packet.FlagACK, Payload: []byte("GET /")})
+	udp := web.UDP([]byte("hello"))
+	forward := nf.Tuple{Proto: nf.TCP, Src: web.Src, Dst: web.Dst}
+	datagram := nf.Tuple{Proto: nf.UDP, Src: web.Src, Dst: web.Dst}
+	port := netip.AddrPortFrom
+	for name, c := range map[string]struct {
+		frame packet.Record
+		want  parts
+	}{
+		"TCP":            {tcp.On("tun0", packet.In), parts{Tuple: forward, TCPFlags: "P.", Data: "GET /"}},
+		"TCP header cut": {tcp[:39].On("tun0", packet.In), parts{Tuple: forward}},
+		"TCP header longer than the packet": {
+			set(tcp, 32, 0xf0).On("tun0", packet.In), parts{Tuple: forward, TCPFlags: "P."},
+		},
+		"UDP":                      {udp.On("tun0", packet.In), parts{Tuple: datagram, Data: "hello"}},
+		"UDP with less in it":      {set(udp, 24, 0, 10).On("tun0", packet.In), parts{Tuple: datagram, Data: "he"}},
+		"UDP that claims too much": {set(udp, 24, 1, 0).On("tun0", packet.In), parts{Tuple: datagram, Data: "hello"}},
+		"ICMP error": {packet.Unreachable(web.Dst.Addr(), 3, udp[:28]).On("tun0", packet.Out), parts{
+			Tuple: nf.Tuple{Proto: nf.ICMP, Src: port(web.Dst.Addr(), 0), Dst: port(web.Src.Addr(), 0), ICMP: nf.ICMPTuple{Type: 3, Code: 3}},
+			About: datagram, Data: string(udp[:28]),
+		}},
+		"ICMP query": {packet.Echo(web.Src.Addr(), web.Dst.Addr(), 7, 1, tcp).On("tun0", packet.In), parts{
+			Tuple: nf.Tuple{Proto: nf.ICMP, Src: port(web.Src.Addr(), 0), Dst: port(web.Dst.Addr(), 0), ICMP: nf.ICMPTuple{Type: 8, ID: 7}},
+			Data:  string(tcp),
+		}},
+		"ARP":                    {packet.Record{EtherType: header.EtherTypeARP, Packet: make([]byte, 28)}, parts{}},
+		"ARP that looks like IP": {packet.Record{EtherType: header.EtherTypeARP, Packet: tcp}, parts{}},
+		"IPv6 that is IPv4":      {packet.Record{EtherType: header.EtherTypeIPv6, Packet: tcp}, parts{}},
+		"nothing":                {packet.Record{EtherType: header.EtherTypeIPv4}, parts{}},
+	} {
+		f := c.frame
+		got := parts{f.Tuple(), f.About(), f.TCPFlags(), string(f.Data())}
+		if diff := cmp.Diff(c.want, got, cmpopts.EquateComparable(nf.Tuple{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// set returns a copy of p with other bytes at the offset.
+func set(p packet.Packet, offset int, b ...byte) packet.Packet {
+	p = bytes.Clone(p)
+	copy(p[offset:], b)
+	return p
+}
+
+func FuzzRecordParts(f *testing.F) {
+	f.Add(uint16(header.EtherTypeIPv4), []byte(packet.Unreachable(web.Dst.Addr(), 3, web.UDP(nil))))
+	f.Add(uint16(header.EtherTypeIPv6), []byte{0x60})
+	f.Fuzz(func(t *testing.T, etherType uint16, b []byte) {
+		frame := packet.Record{EtherType: etherType, Packet: b}
+		if n := len(frame.Data()); n > len(b) {
+			t.Errorf("%d bytes of data in %d", n, len(b))
+		}
+		if frame.TCPFlags() != "" && frame.Tuple().Proto != nf.TCP {
+			t.Errorf("TCP flags in %v", frame.Tuple().Proto)
+		}
+		frame.About()
+		_ = packet.Match{Flags: packet.FlagSYN, Contains: "x"}.Match(frame)
+	})
 }
 
 // began is when the first packet of a test's recording was seen.
 var began = time.Unix(1_700_000_000, 0).UTC()
 
 // recording returns a pcapng file of packets, one in a millisecond.
-func recording(t testing.TB, links []string, packets ...pcap.Record) []byte {
+func recording(t testing.TB, links []string, packets ...pcap.Packet) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w, err := pcap.NewWriter(&b, pcap.File{Links: links})
@@ -52,6 +157,12 @@ func recording(t testing.TB, links []string, packets ...pcap.Record) []byte {
 		t.Fatal(err)
 	}
 	for i, p := range packets {
+		if p.Link == "" {
+			p.Link = links[0]
+		}
+		if p.Dir == pcap.Unknown {
+			p.Dir = pcap.In
+		}
 		p.Time = began.Add(time.Duration(i) * time.Millisecond)
 		if err := w.Write(p); err != nil {
 			t.Fatal(err)
@@ -87,7 +198,7 @@ var (
 )
 
 // collect goes through a recording and returns what is before the error.
-func collect(seq iter.Seq2[packet.Recorded, error]) (all []packet.Recorded, err error) {
+func collect(seq iter.Seq2[packet.Record, error]) (all []packet.Record, err error) {
 	for r, err := range seq {
 		if err != nil {
 			return all, err
@@ -100,14 +211,14 @@ func collect(seq iter.Seq2[packet.Recorded, error]) (all []packet.Recorded, err 
 func TestRecordedPacketsHaveLinkDirectionAndTime(t *testing.T) {
 	t.Parallel()
 	syn, answer := packet.SYN(web), packet.SYNACK(web6)
-	file := recording(t, []string{"tun0", "tun1"}, pcap.Record{Data: syn}, pcap.Record{Link: 1, Out: true, Data: answer})
+	file := recording(t, []string{"tun0", "tun1"}, pcap.Packet{Data: syn}, pcap.Packet{Link: "tun1", Dir: pcap.Out, Data: answer})
 
 	got, err := collect(packet.ReadRecording(bytes.NewReader(file)))
 
-	want := []packet.Recorded{
-		{Number: 1, Time: began, Link: "tun0", Dir: packet.RecordedIn, EtherType: 0x0800, Packet: syn, Length: 40},
+	want := []packet.Record{
+		{Number: 1, Time: began, Link: "tun0", Dir: packet.In, EtherType: 0x0800, Packet: syn, Length: 40},
 		{
-			Number: 2, Time: began.Add(time.Millisecond), Link: "tun1", Dir: packet.RecordedOut, EtherType: 0x86dd,
+			Number: 2, Time: began.Add(time.Millisecond), Link: "tun1", Dir: packet.Out, EtherType: 0x86dd,
 			Packet: answer, Length: 60,
 		},
 	}
@@ -121,25 +232,25 @@ func TestRecordedFramesHaveAddressesAndLine(t *testing.T) {
 	tagged := append(packet.SYN(web).Frame(clientMAC, serverMAC).VLAN(7), make([]byte, 6)...)
 	arp := slices.Concat(serverMAC[:], clientMAC[:], []byte{8, 6, 'a', 'r', 'p'})
 	got, err := collect(packet.ReadRecording(bytes.NewReader(ethernet(t, 1500, tagged, arp))))
-	want := []packet.Recorded{
+	want := []packet.Record{
 		{
-			Number: 1, Time: began, Src: clientMAC, Dst: serverMAC, VLAN: 7, Tags: []byte{0x81, 0, 0, 7}, EtherType: 0x0800,
-			Packet: packet.SYN(web), Length: 40,
+			Number: 1, Time: began, EtherType: 0x0800, Packet: packet.SYN(web), Length: 40,
+			Ethernet: slices.Concat(serverMAC[:], clientMAC[:], []byte{0x81, 0, 0, 7, 8, 0}),
 		},
-		{Number: 2, Time: began, Src: clientMAC, Dst: serverMAC, EtherType: 0x0806, Packet: packet.Packet("arp"), Length: 3},
+		{Number: 2, Time: began, EtherType: 0x0806, Packet: packet.Packet("arp"), Length: 3, Ethernet: slices.Concat(serverMAC[:], clientMAC[:], []byte{8, 6})},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Fatalf("%v (-want +got):\n%s", err, diff)
 	}
-	lines := fmt.Sprintf("%v\n%v", got[0], got[1])
-	if want := fmt.Sprintf("1 vlan 7, %v\n2 ethertype 0x0806, length 3", packet.SYN(web)); lines != want {
+	lines := fmt.Sprintf("%v\n%v %v %v", got[0], got[1], got[0].SrcMAC(), got[0].DstMAC())
+	if want := fmt.Sprintf("22:13:20.000000 vlan 7, %v\n22:13:20.000000 ARP cut after 3 bytes %v %v", packet.SYN(web), clientMAC, serverMAC); lines != want {
 		t.Errorf("lines %q, want %q", lines, want)
 	}
 }
 
 func TestARecordingIsReadUpToItsFault(t *testing.T) {
 	t.Parallel()
-	file := recording(t, []string{"tun0"}, pcap.Record{Data: packet.SYN(web)}, pcap.Record{Data: packet.ACK(web)})
+	file := recording(t, []string{"tun0"}, pcap.Packet{Data: packet.SYN(web)}, pcap.Packet{Data: packet.ACK(web)})
 	for name, c := range map[string]struct {
 		file []byte
 		n    int
@@ -159,7 +270,7 @@ func TestARecordingIsReadUpToItsFault(t *testing.T) {
 
 func TestARecordingIsGoneThroughOnce(t *testing.T) {
 	t.Parallel()
-	seq := readFile(recording(t, []string{"tun0"}, pcap.Record{Data: packet.SYN(web)}))
+	seq := readFile(recording(t, []string{"tun0"}, pcap.Packet{Data: packet.SYN(web)}))
 	_, _ = collect(seq)
 	got, err := collect(seq)
 	if want := "recording: it was gone through already, which can be done once"; len(got) != 0 || err == nil || err.Error() != want {
@@ -170,7 +281,7 @@ func TestARecordingIsGoneThroughOnce(t *testing.T) {
 func TestAFailingReaderIsAnError(t *testing.T) {
 	t.Parallel()
 	why := errors.New("disk on fire")
-	file := recording(t, []string{"tun0"}, pcap.Record{Data: packet.SYN(web)})
+	file := recording(t, []string{"tun0"}, pcap.Packet{Data: packet.SYN(web)})
 	got, err := collect(packet.ReadRecording(io.MultiReader(bytes.NewReader(file), failing{why})))
 	if len(got) != 1 || !errors.Is(err, why) {
 		t.Errorf("%d packets, %v", len(got), err)
@@ -205,13 +316,13 @@ func (a *again) Read(p []byte) (int, error) {
 // A recording that is larger than memory is replayed: what is in use does not grow while half a gigabyte goes through. Not in
 // parallel: it looks at all that is in use.
 func TestAReplayHoldsOnePacketAtATime(t *testing.T) {
-	big := pcap.Record{Data: web.UDP(make([]byte, 65_507))}
+	big := pcap.Packet{Data: web.UDP(make([]byte, 65_507))}
 	one, two := recording(t, []string{"tun0"}, big), recording(t, []string{"tun0"}, big, big)
 	const packets = 1 << 13 // half a gigabyte
 	var used, most uint64
 	n := 0
-	watch := func(seq iter.Seq2[packet.Recorded, error]) iter.Seq2[packet.Recorded, error] {
-		return func(yield func(packet.Recorded, error) bool) {
+	watch := func(seq iter.Seq2[packet.Record, error]) iter.Seq2[packet.Record, error] {
+		return func(yield func(packet.Record, error) bool) {
 			for r, err := range seq {
 				if n++; n%(packets/8) == 0 {
 					var m runtime.MemStats
@@ -243,7 +354,7 @@ func (*wide) MTU() int { return 65535 }
 
 // Whatever a recording has in it, to read and to remap it ends, and no packet grows by that.
 func FuzzReadRecording(f *testing.F) {
-	f.Add(recording(f, []string{"tun0", "tun1"}, pcap.Record{Data: packet.SYN(web)}, pcap.Record{Link: 1, Out: true, Data: web6.UDP(nil)}))
+	f.Add(recording(f, []string{"tun0", "tun1"}, pcap.Packet{Data: packet.SYN(web)}, pcap.Packet{Link: "tun1", Dir: pcap.Out, Data: web6.UDP(nil)}))
 	f.Add(ethernet(f, 60, packet.SYN(web).Frame(clientMAC, serverMAC), packet.SYN(web6).Frame(clientMAC, serverMAC).VLAN(1)))
 	m := packet.Remap{Addrs: everywhere, Ports: map[uint16]uint16{80: 8080}}
 	f.Fuzz(func(t *testing.T, file []byte) {
@@ -259,7 +370,7 @@ func FuzzReadRecording(f *testing.F) {
 }
 
 func BenchmarkReadRecording(b *testing.B) {
-	p := pcap.Record{Data: packet.SYN(web)}
+	p := pcap.Packet{Data: packet.SYN(web)}
 	one, two := recording(b, []string{"tun0"}, p), recording(b, []string{"tun0"}, p, p)
 	b.SetBytes(int64(binary.Size(packet.SYN(web))))
 	b.ReportAllocs()

@@ -27,48 +27,51 @@ type Remap struct {
 // What is not mapped: addresses in IPv6 routing headers and IPv4 options, those that a redirect names beside the packet that
 // it quotes, addresses in payloads, and packets within tunnels. Apply panics if a prefix has no counterpart of its family and length.
 func (m Remap) Apply(p Packet) Packet {
-	c, err := m.Compile()
+	apply, err := m.Compile()
 	if err != nil {
 		panic("packet: " + err.Error())
 	}
-	p = slices.Clone(p)
-	c.Rewrite(p)
-	return p
+	return apply(p)
 }
 
-// remap is a Remap that was found to be right.
-type Remapper struct {
+// Compile returns Apply for many packets: what is wrong with m is an error once, and the zero Remap copies nothing.
+func (m Remap) Compile() (apply func(Packet) Packet, err error) {
+	c := remapper{ports: m.Ports}
+	for _, from := range slices.SortedFunc(maps.Keys(m.Addrs), netip.Prefix.Compare) {
+		to := m.Addrs[from]
+		switch {
+		case !from.IsValid() || !to.IsValid():
+			return nil, fmt.Errorf("remap %v to %v: want addresses and a length, such as 192.0.2.0/24", from, to)
+		case from.Addr().Is4In6() || to.Addr().Is4In6():
+			return nil, fmt.Errorf("remap %v to %v: want IPv4 written as such", from, to)
+		case from.Addr().Is4() != to.Addr().Is4():
+			return nil, fmt.Errorf("remap %v to %v: one is IPv4, one IPv6", from, to)
+		case from.Bits() != to.Bits():
+			return nil, fmt.Errorf("remap %v to %v: they are not of one length", from, to)
+		}
+		c.addrs = append(c.addrs, mapping{from.Masked(), to.Masked()})
+	}
+	slices.SortStableFunc(c.addrs, func(a, b mapping) int { return cmp.Compare(b.from.Bits(), a.from.Bits()) })
+	if len(c.addrs) == 0 && len(c.ports) == 0 {
+		return func(p Packet) Packet { return p }, nil
+	}
+	return func(p Packet) Packet {
+		p = slices.Clone(p)
+		c.rewrite(p)
+		return p
+	}, nil
+}
+
+// remapper is a Remap that was checked.
+type remapper struct {
 	addrs []mapping // longest first
 	ports map[uint16]uint16
 }
 
 type mapping struct{ from, to netip.Prefix }
 
-func (m Remap) Compile() (Remapper, error) {
-	c := Remapper{ports: m.Ports}
-	for _, from := range slices.SortedFunc(maps.Keys(m.Addrs), netip.Prefix.Compare) {
-		to := m.Addrs[from]
-		switch {
-		case !from.IsValid() || !to.IsValid():
-			return c, fmt.Errorf("remap %v to %v: want addresses and a length, such as 192.0.2.0/24", from, to)
-		case from.Addr().Is4In6() || to.Addr().Is4In6():
-			return c, fmt.Errorf("remap %v to %v: want IPv4 written as such", from, to)
-		case from.Addr().Is4() != to.Addr().Is4():
-			return c, fmt.Errorf("remap %v to %v: one is IPv4, one IPv6", from, to)
-		case from.Bits() != to.Bits():
-			return c, fmt.Errorf("remap %v to %v: they are not of one length", from, to)
-		}
-		c.addrs = append(c.addrs, mapping{from.Masked(), to.Masked()})
-	}
-	slices.SortStableFunc(c.addrs, func(a, b mapping) int { return cmp.Compare(b.from.Bits(), a.from.Bits()) })
-	return c, nil
-}
-
-// none reports whether it changes nothing.
-func (c Remapper) None() bool { return len(c.addrs) == 0 && len(c.ports) == 0 }
-
 // rewrite maps what is in p.
-func (c Remapper) Rewrite(p []byte) {
+func (c remapper) rewrite(p []byte) {
 	pl, ok := header.NewRewriter(p)
 	if !ok {
 		return
@@ -89,13 +92,13 @@ func (c Remapper) Rewrite(p []byte) {
 	}
 	if quoted := pl.Quoted(p); quoted != nil {
 		before := header.Sum(quoted)
-		c.Rewrite(quoted)
+		c.rewrite(quoted)
 		pl.Adjust(p, header.Delta(before, header.Sum(quoted)))
 	}
 }
 
 // addr maps one address, which is a piece of p.
-func (c Remapper) addr(pl *header.Rewriter, p, b []byte) {
+func (c remapper) addr(pl *header.Rewriter, p, b []byte) {
 	a, _ := netip.AddrFromSlice(b)
 	for _, m := range c.addrs {
 		if !m.from.Contains(a) {

@@ -7,18 +7,24 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
 // TCP is what a TCP segment has beside its ports.
 type TCP struct {
-	Flags    TCPFlags
-	Seq, Ack uint32 // written as they are, Ack also without FlagACK
-	// Window is the window as the header has it, not scaled. Zero means 65535: for a closed window there is
+	// Flags are the control bits.
+	Flags TCPFlags
+	// Seq and Ack are written as they are, Ack also without FlagACK.
+	Seq, Ack uint32
+	// Window is the window as the header has it, not scaled. Flow.TCP takes zero for 65535: for a closed window there is
 	// With(Window(0)).
-	Window  uint16
-	Urgent  uint16             // the urgent pointer, written as it is, also without FlagURG
-	Options []layers.TCPOption // at most 40 bytes; padding and their lengths are filled in
+	Window uint16
+	// Urgent is the urgent pointer, written as it is, also without FlagURG.
+	Urgent uint16
+	// Options have at most 40 bytes; padding and their lengths are filled in.
+	Options []TCPOption
+	// Payload is what stands behind the header.
 	Payload []byte
 }
 
@@ -28,16 +34,57 @@ func (f Flow) TCP(seg TCP) Packet {
 		seg.Window = 65535
 	}
 	has := seg.Flags.Contains
+	var options []layers.TCPOption
+	for _, o := range seg.Options {
+		options = append(options, layers.TCPOption{
+			OptionType: layers.TCPOptionKind(o.Kind), OptionLength: uint8(2 + len(o.Data)), OptionData: o.Data,
+		})
+	}
 	return mustBuild(
 		network(f.Src.Addr(), f.Dst.Addr(), nf.TCP),
 		&layers.TCP{
 			SrcPort: layers.TCPPort(f.Src.Port()), DstPort: layers.TCPPort(f.Dst.Port()),
-			Seq: seg.Seq, Ack: seg.Ack, Window: seg.Window, Urgent: seg.Urgent, Options: seg.Options,
+			Seq: seg.Seq, Ack: seg.Ack, Window: seg.Window, Urgent: seg.Urgent, Options: options,
 			FIN: has(FlagFIN), SYN: has(FlagSYN), RST: has(FlagRST), PSH: has(FlagPSH),
 			ACK: has(FlagACK), URG: has(FlagURG), ECE: has(FlagECE), CWR: has(FlagCWR),
 		},
 		gopacket.Payload(seg.Payload),
 	)
+}
+
+// TCP returns what the TCP header of p has, and what is behind it; false where there is no whole header of 20 bytes. Options
+// end where one makes no sense. Where the header claims more bytes than there are, Payload is nil. Bytes are those of p.
+func (p Packet) TCP() (TCP, bool) {
+	v := header.Parse(p)
+	b := v.Body(p)
+	if v.Proto != header.ProtoTCP || len(b) < header.TCPSize {
+		return TCP{}, false
+	}
+	seg := TCP{
+		Flags: TCPFlags(b[13]), Seq: binary.BigEndian.Uint32(b[4:]), Ack: binary.BigEndian.Uint32(b[8:]),
+		Window: binary.BigEndian.Uint16(b[14:]), Urgent: binary.BigEndian.Uint16(b[18:]), Payload: header.Data(v.Proto, b),
+	}
+	if n := int(b[12]>>4) * 4; n > header.TCPSize && n <= len(b) {
+		seg.Options = tcpOptions(b[header.TCPSize:n])
+	}
+	return seg, true
+}
+
+// tcpOptions reads the options of a header up to the end of their list.
+func tcpOptions(b []byte) (out []TCPOption) {
+	for len(b) > 0 && b[0] != OptionEnd {
+		o, n := TCPOption{Kind: b[0]}, 1
+		if o.Kind != OptionNOP {
+			if len(b) < 2 || b[1] < 2 || int(b[1]) > len(b) {
+				break
+			}
+			if n = int(b[1]); n > 2 {
+				o.Data = b[2:n:n]
+			}
+		}
+		out, b = append(out, o), b[n:]
+	}
+	return out
 }
 
 // The segments of a connection without data in which both ends begin at sequence number 1: SYN(f),
@@ -80,42 +127,50 @@ func (f TCPFlags) Contains(want TCPFlags) bool { return f&want == want }
 // String returns the flags as tcpdump writes them: "S", "S.", "F.", and "none" for none.
 func (f TCPFlags) String() string { return pktline.Flags(uint8(f)) }
 
+// TCPOption is an option of TCP, for TCP.Options and the change Options. Lengths and padding are filled in.
+type TCPOption struct {
+	// Kind is its number (include/net/tcp.h, TCPOPT_MSS and others). 0 and 1 have neither a length nor data.
+	Kind uint8
+	// Data is what stands behind its length.
+	Data []byte
+}
+
+// Kinds of options that this package makes, and the end of their list (include/net/tcp.h).
+const (
+	OptionEnd           = 0
+	OptionNOP           = 1
+	OptionMSS           = 2
+	OptionWindowScale   = 3
+	OptionSACKPermitted = 4
+	OptionSACK          = 5
+	OptionTimestamps    = 8
+)
+
 // MSS is the TCP option of the maximum segment size, which belongs into a SYN.
-//
-// TCP options are for TCP.Options and the change Options. Whatever has no function here can be written as a
-// layers.TCPOption; lengths and padding are filled in.
-func MSS(n uint16) layers.TCPOption {
-	return tcpOption(layers.TCPOptionKindMSS, binary.BigEndian.AppendUint16(nil, n))
+func MSS(n uint16) TCPOption {
+	return TCPOption{OptionMSS, binary.BigEndian.AppendUint16(nil, n)}
 }
 
 // WindowScale is the TCP option of the number of bits by which later windows are shifted, which belongs into a SYN.
-func WindowScale(shift uint8) layers.TCPOption {
-	return tcpOption(layers.TCPOptionKindWindowScale, []byte{shift})
-}
+func WindowScale(shift uint8) TCPOption { return TCPOption{OptionWindowScale, []byte{shift}} }
 
 // SACKPermitted is the TCP option that offers to understand SACK, which belongs into a SYN.
-func SACKPermitted() layers.TCPOption { return tcpOption(layers.TCPOptionKindSACKPermitted, nil) }
+func SACKPermitted() TCPOption { return TCPOption{Kind: OptionSACKPermitted} }
 
 // SACK is the TCP option that acknowledges blocks, each from its first sequence number up to, and without, its last.
-func SACK(blocks ...[2]uint32) layers.TCPOption {
+func SACK(blocks ...[2]uint32) TCPOption {
 	var b []byte
 	for _, block := range blocks {
 		b = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(b, block[0]), block[1])
 	}
-	return tcpOption(layers.TCPOptionKindSACK, b)
+	return TCPOption{OptionSACK, b}
 }
 
 // Timestamps is the TCP option of the sender's clock and the last one that it heard from the other side.
-func Timestamps(val, ecr uint32) layers.TCPOption {
+func Timestamps(val, ecr uint32) TCPOption {
 	b := binary.BigEndian.AppendUint32(nil, val)
-	return tcpOption(layers.TCPOptionKindTimestamps, binary.BigEndian.AppendUint32(b, ecr))
+	return TCPOption{OptionTimestamps, binary.BigEndian.AppendUint32(b, ecr)}
 }
 
 // NOP is the TCP option of one byte that means nothing and aligns the next.
-func NOP() layers.TCPOption {
-	return layers.TCPOption{OptionType: layers.TCPOptionKindNop, OptionLength: 1}
-}
-
-func tcpOption(kind layers.TCPOptionKind, data []byte) layers.TCPOption {
-	return layers.TCPOption{OptionType: kind, OptionLength: uint8(2 + len(data)), OptionData: data}
-}
+func NOP() TCPOption { return TCPOption{Kind: OptionNOP} }

@@ -3,6 +3,7 @@ package peer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -94,7 +95,7 @@ func TestExpectLeavesTheOthersUnread(t *testing.T) {
 	h.sends(one, two, three)
 	var got []packet.Packet
 	for _, payload := range []string{"2", "1"} {
-		a, err := inbox.Expect(over(t), packet.Want{Payload: []byte(payload)})
+		a, err := inbox.Expect(over(t), packet.Match{Payload: []byte(payload)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +120,7 @@ func TestExpectWaits(t *testing.T) {
 	inbox := peer.NewInbox(h, other)
 	h.sends(packet.ACK(web))
 	var once sync.Once
-	want := packet.Want{Is: func(p packet.Packet) error {
+	want := packet.Match{Is: func(p packet.Packet) error {
 		once.Do(func() { other.sends(packet.SYN(web)) }) // while the first one is looked at
 		if p.Tuple() != web.Tuple(nf.TCP) || len(p) == 0 {
 			return errors.New("something else")
@@ -127,7 +128,7 @@ func TestExpectWaits(t *testing.T) {
 		return nil
 	}, Flags: packet.FlagSYN}
 	a, err := inbox.Expect(t.Context(), want)
-	if err != nil || a.Out != "tun1" {
+	if err != nil || a.Link != "tun1" {
 		t.Errorf("got %v, %v", a, err)
 	}
 }
@@ -137,12 +138,12 @@ func TestExpectNothingComesAfterTheFence(t *testing.T) {
 	t.Parallel()
 	h := &host{name: "tun0", late: func() []packet.Packet { return []packet.Packet{packet.RST(web)} }}
 	inbox := peer.NewInbox(h)
-	err := inbox.ExpectNothing(t.Context(), packet.Want{Flags: packet.FlagRST})
+	err := inbox.ExpectNothing(t.Context(), packet.Match{Flags: packet.FlagRST})
 	want := "nothing was expected: something came\nwhat came (✓ taken, = nothing new, ✗ not expected):\n  ✗ tun0: " + packet.RST(web).String()
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
-	if err := inbox.ExpectNothing(t.Context(), packet.Want{Flags: packet.FlagSYN}); err != nil {
+	if err := inbox.ExpectNothing(t.Context(), packet.Match{Flags: packet.FlagSYN}); err != nil {
 		t.Errorf("another packet: %v", err)
 	}
 }
@@ -153,19 +154,19 @@ func TestUnmetExpectationsExplainThemselves(t *testing.T) {
 	h := &host{name: "tun0"}
 	inbox := peer.NewInbox(h)
 	h.sends(packet.SYN(web), packet.RST(web.Reverse()), packet.SYNACK(web.Reverse()))
-	if _, err := inbox.Expect(t.Context(), packet.Want{Flags: packet.FlagSYN}); err != nil {
+	if _, err := inbox.Expect(t.Context(), packet.Match{Flags: packet.FlagSYN}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := inbox.Expect(over(t), packet.Want{
-		Out: "tun0", Src: web.Dst, Dst: web.Src, Flags: packet.FlagSYN | packet.FlagACK, Ack: new(uint32(7)), Options: []layers.TCPOption{packet.MSS(1460)},
+	_, err := inbox.Expect(over(t), packet.Match{
+		Out: "tun0", Src: web.Dst, Dst: web.Src, Flags: packet.FlagSYN | packet.FlagACK, Ack: new(uint32(7)), Options: []packet.TCPOption{packet.MSS(1460)},
 	})
-	var unmet *peer.UnmetError
+	var unmet *peer.ExpectationError
 	if !errors.As(err, &unmet) || !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
 	golden(t, "unmet.golden", err.Error()+"\n")
 
-	_, err = peer.NewInbox(&host{name: "tun1"}).Expect(over(t), packet.Want{})
+	_, err = peer.NewInbox(&host{name: "tun1"}).Expect(over(t), packet.Match{})
 	if want := "no such packet: context canceled\nno packet came at all"; err == nil || err.Error() != want {
 		t.Errorf("of nothing: got %v\nwant %s", err, want)
 	}
@@ -177,9 +178,9 @@ func TestUnmetExpectationsSayWhatWasWanted(t *testing.T) {
 	inbox := peer.NewInbox(&host{name: "tun1"})
 	inbox.Patience = time.Millisecond
 	var text strings.Builder
-	for _, w := range []packet.Want{
+	for _, w := range []packet.Match{
 		{Out: "tun1", Proto: nf.UDP, Dst: web.Dst, TTL: new(uint8(63)), Payload: []byte("hello")},
-		{ICMPType: new(uint8(11)), About: &packet.Want{Exactly: packet.SYN(web)}, Is: func(packet.Packet) error { return nil }},
+		{ICMPType: new(uint8(11)), About: &packet.Match{Exactly: packet.SYN(web)}, Is: func(packet.Packet) error { return nil }},
 	} {
 		_, err := inbox.Expect(t.Context(), w)
 		text.WriteString(err.Error() + "\n")
@@ -187,12 +188,36 @@ func TestUnmetExpectationsSayWhatWasWanted(t *testing.T) {
 	golden(t, "nothing.golden", text.String())
 }
 
+// An expectation looks at the checksums of what is meant, unless it is told not to, or knows every byte.
+func TestExpectationsLookAtChecksums(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		packet packet.Packet
+		match  packet.Match
+		want   string
+	}{
+		"wrong":             {packet.SYN(web).With(packet.Checksum(1)), packet.Match{Flags: packet.FlagSYN}, "≠ checksum | right | 0x1 is wrong for tcp, 0x"},
+		"header":            {packet.SYN(web).With(packet.HeaderChecksum(1)), packet.Match{}, "≠ checksum | right | wrong in the IPv4 header"},
+		"any":               {packet.SYN(web).With(packet.Checksum(1)), packet.Match{AnyChecksum: true}, "<nil>"},
+		"any in the header": {packet.SYN(web).With(packet.HeaderChecksum(1)), packet.Match{AnyChecksum: true}, "<nil>"},
+		"exactly":           {packet.SYN(web).With(packet.Checksum(1)), packet.Match{Exactly: packet.SYN(web).With(packet.Checksum(1))}, "<nil>"},
+		"none":              {web.UDP(nil).With(packet.Checksum(0)), packet.Match{}, "<nil>"},
+		"quoted":            {packet.TimeExceeded(web.Dst.Addr(), packet.SYN(web).With(packet.Checksum(1))), packet.Match{About: &packet.Match{Src: web.Src}}, "<nil>"},
+	} {
+		h := &host{name: "tun0"}
+		h.sends(c.packet)
+		if _, err := peer.NewInbox(h).Expect(over(t), c.match); !strings.Contains(fmt.Sprint(err), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+}
+
 // What is not to come is not to come with a wrong checksum either.
 func TestExpectNothingLooksAtNoChecksum(t *testing.T) {
 	t.Parallel()
 	h := &host{name: "tun0"}
 	h.sends(packet.SYN(web).With(packet.Checksum(7)))
-	if err := peer.NewInbox(h).ExpectNothing(t.Context(), packet.Want{Out: "tun0", Proto: nf.TCP}); err == nil {
+	if err := peer.NewInbox(h).ExpectNothing(t.Context(), packet.Match{Out: "tun0", Proto: nf.TCP}); err == nil {
 		t.Error("a SYN with a wrong checksum is nothing")
 	}
 }
@@ -202,22 +227,23 @@ func TestWantsOfUnknownLinksFail(t *testing.T) {
 	t.Parallel()
 	inbox := peer.NewInbox(&host{name: "tun0"}, &host{name: "tun1"})
 	by := inject.New(&link{})
-	end := func(f func(p *peer.TCPPeer) error) error { return f(peer.NewTCP(by, "tun9", inbox, web)) }
-	_, expect := inbox.Expect(t.Context(), packet.Want{Out: "tun9"})
+	end := func(f func(p *peer.TCP) error) error { return f(peer.NewTCP(by, "tun9", inbox, web)) }
+	_, expect := inbox.Expect(t.Context(), packet.Match{Out: "tun9"})
 	_, next := peer.NewUDP(by, "tun9", inbox, web).Expect(t.Context(), nil)
-	one := peer.NewInbox(&host{name: "tun0"}).ExpectNothing(t.Context(), packet.Want{Out: "tun9"})
+	one := peer.NewInbox(&host{name: "tun0"}).ExpectNothing(t.Context(), packet.Match{Out: "tun9"})
 	const unknown = `no link "tun9"; there are tun0, tun1`
 	for name, c := range map[string]struct {
 		err  error
 		want string
 	}{
 		"Expect":                {expect, unknown},
-		"ExpectNothing":         {inbox.ExpectNothing(t.Context(), packet.Want{Out: "tun0"}, packet.Want{Out: "tun9"}), unknown},
+		"ExpectNothing":         {inbox.ExpectNothing(t.Context(), packet.Match{Out: "tun0"}, packet.Match{Out: "tun9"}), unknown},
 		"one link":              {one, `no link "tun9"; there is tun0`},
-		"no link at all":        {peer.NewInbox().ExpectNothing(t.Context(), packet.Want{Out: "tun9"}), `no link "tun9": there is none`},
-		"About":                 {inbox.ExpectNothing(t.Context(), packet.Want{About: &packet.Want{About: &packet.Want{Out: "tun0"}}}), `Want.About.Out is "tun0"`},
-		"a segment":             {end(func(p *peer.TCPPeer) error { _, err := p.Expect(t.Context(), peer.Segment{}); return err }), unknown},
-		"no segment":            {end(func(p *peer.TCPPeer) error { return p.ExpectNothing(t.Context()) }), unknown},
+		"no link at all":        {peer.NewInbox().ExpectNothing(t.Context(), packet.Match{Out: "tun9"}), `no link "tun9": there is none`},
+		"In":                    {inbox.ExpectNothing(t.Context(), packet.Match{In: "tun0"}), `Match.In is "tun0"`},
+		"About":                 {inbox.ExpectNothing(t.Context(), packet.Match{About: &packet.Match{About: &packet.Match{Out: "tun0"}}}), `Match.About.Out is "tun0"`},
+		"a segment":             {end(func(p *peer.TCP) error { _, err := p.Expect(t.Context(), peer.Segment{}); return err }), unknown},
+		"no segment":            {end(func(p *peer.TCP) error { return p.ExpectNothing(t.Context()) }), unknown},
 		"a datagram":            {next, unknown},
 		"no datagram":           {peer.NewUDP(by, "tun9", inbox, web).ExpectNothing(t.Context()), unknown},
 		"no message of an echo": {peer.NewEcho(by, "tun9", inbox, web.Src.Addr(), web.Dst.Addr()).ExpectNothing(t.Context()), unknown},
@@ -244,10 +270,10 @@ func TestNoiseIsOnlySeenByWhoeverAsksForIt(t *testing.T) {
 	if err := inbox.ExpectNothing(t.Context()); err != nil {
 		t.Errorf("ExpectNothing: %v", err)
 	}
-	if _, err := inbox.Expect(over(t), packet.Want{}); err == nil {
+	if _, err := inbox.Expect(over(t), packet.Match{}); err == nil {
 		t.Error("Expect of any packet took it")
 	}
-	if _, err := inbox.Expect(over(t), packet.Want{ICMPType: new(uint8(143))}); err != nil {
+	if _, err := inbox.Expect(over(t), packet.Match{ICMPType: new(uint8(143))}); err != nil {
 		t.Errorf("Expect of a report: %v", err)
 	}
 	if got, err := inbox.Received(t.Context()); len(got) > 0 || err != nil {
@@ -261,7 +287,7 @@ func TestTooManyUnreadPacketsAreAnError(t *testing.T) {
 	h := &host{name: "tun0"}
 	inbox := peer.NewInbox(h)
 	h.sends(slices.Repeat([]packet.Packet{packet.SYN(web)}, 2*16384)...)
-	_, err := inbox.Expect(t.Context(), packet.Want{})
+	_, err := inbox.Expect(t.Context(), packet.Match{})
 	if want := "16384 packets that nobody took are lost"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %q", err, want)
 	}
@@ -276,7 +302,7 @@ func TestManyMayExpectAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			if _, err := inbox.Expect(t.Context(), packet.Want{Src: web.Nth(i).Src}); err != nil {
+			if _, err := inbox.Expect(t.Context(), packet.Match{Src: web.Nth(i).Src}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -310,14 +336,14 @@ func TestAnInboxReadsAnyLink(t *testing.T) {
 	t.Parallel()
 	h := &host{name: "tun0"}
 	h.sends(packet.SYN(web))
-	if a, err := peer.NewInbox(&slow{host: h}).Expect(t.Context(), packet.Want{}); a.String() != "tun0: "+packet.SYN(web).String() || err != nil {
+	if a, err := peer.NewInbox(&slow{host: h}).Expect(t.Context(), packet.Match{}); a.String() != "tun0 Out "+packet.SYN(web).String() || err != nil {
 		t.Errorf("got %v, %v", a, err)
 	}
 }
 
 func TestALinkThatFailsEndsAnExpectation(t *testing.T) {
 	t.Parallel()
-	_, err := peer.NewInbox(&link{}).Expect(t.Context(), packet.Want{})
+	_, err := peer.NewInbox(&link{}).Expect(t.Context(), packet.Match{})
 	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "fake0") {
 		t.Errorf("got %v", err)
 	}
@@ -328,7 +354,7 @@ func TestPatienceEndsAnExpectation(t *testing.T) {
 	t.Parallel()
 	inbox := peer.NewInbox(&host{name: "tun0"})
 	inbox.Patience = time.Millisecond
-	_, err := inbox.Expect(t.Context(), packet.Want{})
+	_, err := inbox.Expect(t.Context(), packet.Match{})
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "none within 1ms (Inbox.Patience)") {
 		t.Errorf("got %v", err)
 	}

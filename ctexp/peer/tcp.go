@@ -4,31 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"net/netip"
 	"slices"
-
-	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// Sender is what a scripted peer sends by. *Injector is one.
-type Sender interface {
-	Send(ctx context.Context, packets iter.Seq[packet.Packet]) (int, error)
-}
-
-// TCPPeer is an end of a TCP connection that a test plays: a client, a server, or one that does neither right. It keeps
+// TCP is an end of a TCP connection that a test plays: a client, a server, or one that does neither right. It keeps
 // the numbers, the timestamps and what was negotiated from what really came; it never sends by itself.
 //
 // Its fields are set before the first segment; what is zero is not offered. It is for one goroutine.
-type TCPPeer struct {
-	ISN        uint32 // its first sequence number; 0 means 1,000,000, of one that knows no destination yet 5,000,000
-	Window     uint16 // as the header has it; 0 means 65535, for a closed one see Segment.Window
-	MSS        uint16
-	Scale      *uint8 // of the windows that it announces
-	SACK       bool
+type TCP struct {
+	// ISN is its first sequence number; 0 means 1,000,000, of one that knows no destination yet 5,000,000.
+	ISN uint32
+	// Window is as the header has it; 0 means 65535, for a closed one see Segment.Window.
+	Window uint16
+	// MSS is the maximum segment size that its SYN names; 0: none.
+	MSS uint16
+	// Scale is that of the windows that it announces; nil: none.
+	Scale *uint8
+	// SACK says that its SYN permits selective acknowledgements.
+	SACK bool
+	// Timestamps says that its SYN offers time stamps.
 	Timestamps bool
 
 	by    Sender
@@ -43,7 +41,7 @@ type TCPPeer struct {
 	clock uint32   // of its timestamps
 
 	heard    bool // the other end's SYN, and with it its first number
-	learnt   TCPLearnt
+	learnt   Learnt
 	window   uint32 // that the other end has announced, in bytes
 	expected uint32 // the number of what comes next, relative
 	beyond   []span // what came behind a gap
@@ -53,26 +51,33 @@ type TCPPeer struct {
 	rest     []byte // of what Read was not asked for
 }
 
-// TCPLearnt is what a TCPPeer has learnt from the other end.
-type TCPLearnt struct {
-	ISN        uint32
-	MSS        uint16 // 0: not said
-	Scale      uint8
-	HasScale   bool
-	SACK       bool
+// Learnt is what a TCP has learnt from the other end.
+type Learnt struct {
+	// ISN is its first sequence number.
+	ISN uint32
+	// MSS is the maximum segment size that its SYN named; 0: none.
+	MSS uint16
+	// Scale is that of the windows that it announces, if it HasScale.
+	Scale uint8
+	// HasScale reports that its SYN had the option.
+	HasScale bool
+	// SACK reports that its SYN permitted selective acknowledgements.
+	SACK bool
+	// Timestamps reports that its SYN had the option.
 	Timestamps bool
-	Window     uint16 // of its last segment, as the header has it
+	// Window is that of its last segment, as the header has it.
+	Window uint16
 }
 
 // NewTCP returns a peer that sends by a Sender, and reads from the inbox what leaves by the link of that name. The source
-// of flow is its own address. A server may leave the destination zero: it is whoever sends the first segment, as that
+// of flow is its own address. A server may leave the destination zero: it is the source of the first segment, as that
 // looks where it arrives.
-func NewTCP(by Sender, link string, inbox *Inbox, flow packet.Flow) *TCPPeer {
+func NewTCP(by Sender, link string, inbox *Inbox, flow packet.Flow) *TCP {
 	if by == nil || inbox == nil {
 		panic("peer: NewTCP without Sender or Inbox")
 	}
-	p := &TCPPeer{by: by, out: link, inbox: inbox, flow: checkedFlow("NewTCP", flow), isn: 1_000_000}
-	if !p.flow.Dst.Addr().IsValid() { // so that nobody takes the numbers of one side for those of the other
+	p := &TCP{by: by, out: link, inbox: inbox, flow: checkedFlow("NewTCP", flow), isn: 1_000_000}
+	if !p.flow.Dst.Addr().IsValid() { // so that the numbers of the two sides differ
 		p.isn = 5_000_000
 	}
 	return p
@@ -93,22 +98,22 @@ func checkedFlow(who string, f packet.Flow) packet.Flow {
 func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
 // Flow returns the flow of what the peer sends, its destination as learnt.
-func (p *TCPPeer) Flow() packet.Flow { return p.flow }
+func (p *TCP) Flow() packet.Flow { return p.flow }
 
 // Learnt returns what is known of the other end.
-func (p *TCPPeer) Learnt() TCPLearnt { return p.learnt }
+func (p *TCP) Learnt() Learnt { return p.learnt }
 
 // Next returns the number of what the peer sends next, relative to its first.
-func (p *TCPPeer) Next() uint32 { return p.next }
+func (p *TCP) Next() uint32 { return p.next }
 
 // Expected returns the number of what the peer awaits next, relative to the other end's first.
-func (p *TCPPeer) Expected() uint32 { return p.expected }
+func (p *TCP) Expected() uint32 { return p.expected }
 
 // Reuse makes the peer forget the connection, so that the next one goes over the same addresses and ports. Its numbers
 // begin beyond all that the old one could have used.
-func (p *TCPPeer) Reuse() {
+func (p *TCP) Reuse() {
 	const beyond = 1 << 20
-	fresh := TCPPeer{
+	fresh := TCP{
 		ISN: p.first() + p.next + beyond, Window: p.Window, MSS: p.MSS, Scale: p.Scale, SACK: p.SACK, Timestamps: p.Timestamps,
 		by: p.by, out: p.out, inbox: p.inbox, flow: p.flow, clock: p.clock + 1,
 	}
@@ -116,7 +121,7 @@ func (p *TCPPeer) Reuse() {
 }
 
 // first returns the peer's first sequence number.
-func (p *TCPPeer) first() uint32 {
+func (p *TCP) first() uint32 {
 	if p.ISN == 0 {
 		return p.isn
 	}
@@ -125,7 +130,7 @@ func (p *TCPPeer) first() uint32 {
 
 // Packet returns what Send would send, and sends nothing: for a test that wants to damage it, to keep it for later, or to
 // inject it by hand. The peer does not count it.
-func (p *TCPPeer) Packet(s Segment) packet.Packet {
+func (p *TCP) Packet(s Segment) packet.Packet {
 	flags := s.flags()
 	seg := packet.TCP{Flags: flags, Seq: p.first() + p.next, Window: p.Window, Options: s.Options, Payload: s.Payload}
 	if s.Seq != nil {
@@ -151,8 +156,8 @@ func (p *TCPPeer) Packet(s Segment) packet.Packet {
 }
 
 // options returns what belongs into a segment: offers into a SYN, of which the answer has only what was offered to it.
-func (p *TCPPeer) options(f packet.TCPFlags) []layers.TCPOption {
-	var out []layers.TCPOption
+func (p *TCP) options(f packet.TCPFlags) []packet.TCPOption {
+	var out []packet.TCPOption
 	if f.Contains(packet.FlagSYN) {
 		answer := f.Contains(packet.FlagACK) && p.heard
 		if p.MSS != 0 {
@@ -175,7 +180,7 @@ func (p *TCPPeer) options(f packet.TCPFlags) []layers.TCPOption {
 	return out
 }
 
-func (p *TCPPeer) timestamps(echo bool) layers.TCPOption {
+func (p *TCP) timestamps(echo bool) packet.TCPOption {
 	const base = 1_000_000
 	if !echo {
 		return packet.Timestamps(base+p.clock, 0)
@@ -183,9 +188,13 @@ func (p *TCPPeer) timestamps(echo bool) layers.TCPOption {
 	return packet.Timestamps(base+p.clock, p.recent)
 }
 
-// mine reports whether a packet is of the peer's flow.
-func (p *TCPPeer) mine(a packet.Arrival, d packet.Dissected) bool {
-	return a.Out == p.out && d.Tcp != nil && isAnswer(p.flow, d.Tuple)
+// segment returns the segment in a packet of the peer's flow; false if it is none, or one whose header claims too much.
+func (p *TCP) segment(r packet.Record) (seg packet.TCP, ok bool) {
+	if r.Link != p.out || !isAnswer(p.flow, r.Packet.Tuple()) {
+		return seg, false
+	}
+	seg, ok = r.Packet.TCP()
+	return seg, ok && seg.Payload != nil
 }
 
 // isAnswer reports whether a packet comes from where f leads to. What f leaves open is any.
@@ -197,9 +206,9 @@ func isAnswer(f packet.Flow, t nf.Tuple) bool {
 
 // Send sends a segment and returns it. What begins at the peer's next number moves that number on; what begins elsewhere,
 // such as an old segment or one out of the window, does not.
-func (p *TCPPeer) Send(ctx context.Context, s Segment) (packet.Packet, error) {
+func (p *TCP) Send(ctx context.Context, s Segment) (packet.Packet, error) {
 	if !p.flow.Dst.Addr().IsValid() || p.flow.Dst.Port() == 0 {
-		return nil, fmt.Errorf("send from %v: nobody has come yet to send to", p.flow.Src)
+		return nil, fmt.Errorf("send from %v: the destination is not known yet", p.flow.Src)
 	}
 	pkt := p.Packet(s)
 	p.clock++
@@ -221,7 +230,7 @@ func (p *TCPPeer) Send(ctx context.Context, s Segment) (packet.Packet, error) {
 }
 
 // Write sends data, in segments of at most the size that the other end has named, and waits for nothing.
-func (p *TCPPeer) Write(ctx context.Context, data []byte) error {
+func (p *TCP) Write(ctx context.Context, data []byte) error {
 	const unnamed = 536 // RFC 9293, 3.7.1; it is less than IPv6 would allow
 	size := int(p.learnt.MSS)
 	if size == 0 {
@@ -239,15 +248,15 @@ func (p *TCPPeer) Write(ctx context.Context, data []byte) error {
 }
 
 // Ack acknowledges all that was taken so far.
-func (p *TCPPeer) Ack(ctx context.Context) error { return p.send(ctx, Segment{}) }
+func (p *TCP) Ack(ctx context.Context) error { return p.send(ctx, Segment{}) }
 
 // Fin closes the peer's direction; the other one stays open.
-func (p *TCPPeer) Fin(ctx context.Context) error {
+func (p *TCP) Fin(ctx context.Context) error {
 	return p.send(ctx, Segment{Flags: packet.FlagFIN | packet.FlagACK})
 }
 
 // Retransmit sends the last segment again that had data, SYN or FIN, with the acknowledgement and the timestamps of now.
-func (p *TCPPeer) Retransmit(ctx context.Context) error {
+func (p *TCP) Retransmit(ctx context.Context) error {
 	if p.last == nil {
 		return errors.New("retransmit: nothing was sent yet")
 	}
@@ -279,7 +288,7 @@ func (k ResetKind) String() string {
 }
 
 // Reset sends an RST.
-func (p *TCPPeer) Reset(ctx context.Context, kind ResetKind) error {
+func (p *TCP) Reset(ctx context.Context, kind ResetKind) error {
 	seq := p.next
 	switch kind {
 	default:
@@ -297,20 +306,20 @@ func (p *TCPPeer) Reset(ctx context.Context, kind ResetKind) error {
 }
 
 // scale returns how the windows of the other end are to be read.
-func (p *TCPPeer) scale() uint8 {
+func (p *TCP) scale() uint8 {
 	if p.Scale == nil || !p.learnt.HasScale {
 		return 0
 	}
 	return min(p.learnt.Scale, 14) // RFC 7323, 2.3
 }
 
-func (p *TCPPeer) send(ctx context.Context, s Segment) error {
+func (p *TCP) send(ctx context.Context, s Segment) error {
 	_, err := p.Send(ctx, s)
 	return err
 }
 
 // isNew fails if the peer has begun a connection.
-func (p *TCPPeer) isNew() error {
+func (p *TCP) isNew() error {
 	switch {
 	case p.heard && p.next > 0:
 		return fmt.Errorf("%v is already connected; Reuse begins anew", p.flow)
@@ -324,7 +333,7 @@ func (p *TCPPeer) isNew() error {
 
 // Connect opens a connection: SYN, the SYN+ACK is expected, ACK. A peer that has had one needs Reuse before, here and where
 // else a connection is opened.
-func (p *TCPPeer) Connect(ctx context.Context) error {
+func (p *TCP) Connect(ctx context.Context) error {
 	if err := p.isNew(); err != nil {
 		return err
 	}
@@ -337,9 +346,9 @@ func (p *TCPPeer) Connect(ctx context.Context) error {
 	return p.Ack(ctx)
 }
 
-// Accept lets somebody connect: a SYN is expected, SYN+ACK, the ACK is expected. The peer's flow is then as that of who
-// came looks here, behind any NAT.
-func (p *TCPPeer) Accept(ctx context.Context) error {
+// Accept lets another end connect: a SYN is expected, SYN+ACK, the ACK is expected. The peer's flow then has the source
+// that came, as it looks here, behind any NAT.
+func (p *TCP) Accept(ctx context.Context) error {
 	if err := p.isNew(); err != nil {
 		return err
 	}
@@ -354,7 +363,7 @@ func (p *TCPPeer) Accept(ctx context.Context) error {
 
 // SimultaneousOpen expects a SYN and answers with one of its own that acknowledges nothing, as if both had been under way
 // at once; then the SYN+ACK is expected, ACK.
-func (p *TCPPeer) SimultaneousOpen(ctx context.Context) error {
+func (p *TCP) SimultaneousOpen(ctx context.Context) error {
 	if err := p.isNew(); err != nil {
 		return err
 	}
@@ -374,7 +383,7 @@ func (p *TCPPeer) SimultaneousOpen(ctx context.Context) error {
 // Close closes the connection: FIN, and unless that of the other end was taken before it is expected and acknowledged; the
 // peer's own is expected to be acknowledged. That takes another end that answers by itself, such as a socket of the host or a
 // script in another goroutine: for two peers in one there is Teardown.
-func (p *TCPPeer) Close(ctx context.Context) error {
+func (p *TCP) Close(ctx context.Context) error {
 	if err := p.Fin(ctx); err != nil {
 		return err
 	}
@@ -391,7 +400,7 @@ func (p *TCPPeer) Close(ctx context.Context) error {
 
 // Read returns the next n bytes that come, in segments of whatever size, and acknowledges each of these; with n < 0 all until
 // the other end closes its direction.
-func (p *TCPPeer) Read(ctx context.Context, n int) ([]byte, error) {
+func (p *TCP) Read(ctx context.Context, n int) ([]byte, error) {
 	for n < 0 && !p.closed || len(p.rest) < n {
 		if p.closed {
 			return p.rest, fmt.Errorf("read: %d of %d bytes, then the other end has closed", len(p.rest), n)
@@ -404,17 +413,17 @@ func (p *TCPPeer) Read(ctx context.Context, n int) ([]byte, error) {
 		if err != nil {
 			return p.rest, err
 		}
-		d := packet.Dissect(pkt)
-		s := p.relative(*d.Tcp)
+		seg, _ := pkt.TCP()
+		s := p.relative(seg)
 		switch {
 		case s.Flags.Contains(packet.FlagRST):
 			return p.rest, fmt.Errorf("read: %d bytes, then a reset: %v", len(p.rest), pkt)
-		case isAfter(s.Seq, before) && space(s.Flags, len(d.Data)) > 0:
+		case isAfter(s.Seq, before) && space(s.Flags, len(s.Payload)) > 0:
 			return p.rest, fmt.Errorf("read: %d bytes, then a gap of %d", len(p.rest), s.Seq-before)
 		case p.expected == before:
 			continue // an acknowledgement
 		}
-		p.rest = append(p.rest, d.Data[min(int(before-s.Seq), len(d.Data)):]...)
+		p.rest = append(p.rest, s.Payload[min(int(before-s.Seq), len(s.Payload)):]...)
 		if err := p.Ack(ctx); err != nil {
 			return p.rest, err
 		}

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
@@ -23,11 +22,11 @@ const (
 	psh = packet.FlagPSH
 )
 
-var synOptions = []layers.TCPOption{packet.MSS(1460), packet.SACKPermitted(), packet.Timestamps(1, 0), packet.WindowScale(200)}
+var synOptions = []packet.TCPOption{packet.MSS(1460), packet.SACKPermitted(), packet.Timestamps(1, 0), packet.WindowScale(200)}
 
 // cable is two links that are one: what is written to either is read from the other.
 type cable struct {
-	client, server *peer.TCPPeer
+	client, server *peer.TCP
 	tun0, tun1     *host
 	inbox          *peer.Inbox
 }
@@ -86,19 +85,19 @@ func TestTwoPeersOpenTalkAndClose(t *testing.T) {
 func TestPeersNegotiate(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		server  func(p *peer.TCPPeer)
+		server  func(p *peer.TCP)
 		answer  string
 		data    string
-		learned peer.TCPLearnt
+		learned peer.Learnt
 	}{
-		"nothing": {func(*peer.TCPPeer) {}, "", "", peer.TCPLearnt{}},
+		"nothing": {func(*peer.TCP) {}, "", "", peer.Learnt{}},
 		"all": {
-			func(p *peer.TCPPeer) { p.MSS, p.SACK, p.Timestamps, p.Scale = 900, true, true, new(uint8(3)) },
+			func(p *peer.TCP) { p.MSS, p.SACK, p.Timestamps, p.Scale = 900, true, true, new(uint8(3)) },
 			"options [mss 900,sackOK,TS val 1000000 ecr 1000000,wscale 3,eol]", "options [nop,nop,TS val 1000002 ecr 1000000]",
-			peer.TCPLearnt{MSS: 900, SACK: true, Timestamps: true, HasScale: true, Scale: 3},
+			peer.Learnt{MSS: 900, SACK: true, Timestamps: true, HasScale: true, Scale: 3},
 		},
 		"only one": {
-			func(p *peer.TCPPeer) { p.SACK = true }, "options [sackOK,eol]", "", peer.TCPLearnt{SACK: true},
+			func(p *peer.TCP) { p.SACK = true }, "options [sackOK,eol]", "", peer.Learnt{SACK: true},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -251,7 +250,7 @@ func TestSimultaneousOpenAsTheOtherSideSeesIt(t *testing.T) {
 
 func TestAServerCannotSpeakFirst(t *testing.T) {
 	t.Parallel()
-	if err := newCable().server.Ack(t.Context()); err == nil || !strings.Contains(err.Error(), "nobody has come") {
+	if err := newCable().server.Ack(t.Context()); err == nil || !strings.Contains(err.Error(), "the destination is not known yet") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -91,7 +91,7 @@ func TestAnUnexpectedSegmentFailsAtOnce(t *testing.T) {
 	_, err = w.client.Expect(t.Context(), peer.Segment{
 		Flags: psh | ack, Seq: new(uint32(4)), Ack: new(uint32(1)), Payload: []byte("two"),
 	})
-	if !errors.As(err, new(*peer.UnmetError)) {
+	if !errors.As(err, new(*peer.ExpectationError)) {
 		t.Fatalf("got %v", err)
 	}
 	golden(t, "unexpected.golden", err.Error()+"\n")
@@ -228,14 +228,14 @@ func FuzzTCPPeer(f *testing.F) {
 // Two peers in one goroutine close from whatever they have begun.
 func TestTeardownClosesTwoPeers(t *testing.T) {
 	t.Parallel()
-	for name, before := range map[string]func(t *testing.T, first, second *peer.TCPPeer){
-		"nothing":    func(*testing.T, *peer.TCPPeer, *peer.TCPPeer) {},
-		"the first":  func(t *testing.T, first, _ *peer.TCPPeer) { must(t, first.Fin(t.Context())) },
-		"the second": func(t *testing.T, _, second *peer.TCPPeer) { must(t, second.Fin(t.Context())) },
-		"both": func(t *testing.T, first, second *peer.TCPPeer) {
+	for name, before := range map[string]func(t *testing.T, first, second *peer.TCP){
+		"nothing":    func(*testing.T, *peer.TCP, *peer.TCP) {},
+		"the first":  func(t *testing.T, first, _ *peer.TCP) { must(t, first.Fin(t.Context())) },
+		"the second": func(t *testing.T, _, second *peer.TCP) { must(t, second.Fin(t.Context())) },
+		"both": func(t *testing.T, first, second *peer.TCP) {
 			must(t, first.Fin(t.Context()), second.Fin(t.Context()))
 		},
-		"half, and was taken": func(t *testing.T, first, second *peer.TCPPeer) {
+		"half, and was taken": func(t *testing.T, first, second *peer.TCP) {
 			must(t, second.Fin(t.Context()))
 			_, err := first.Expect(t.Context(), peer.Segment{Flags: fin | ack})
 			must(t, err, first.Ack(t.Context()), second.ExpectAck(t.Context()))

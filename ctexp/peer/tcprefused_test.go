@@ -60,7 +60,7 @@ func TestAnICMPErrorIsNoneWhereTheAnswerIsThere(t *testing.T) {
 	if err := w.client.ExpectAck(over(t)); err == nil || strings.Contains(err.Error(), "an ICMP error") {
 		t.Errorf("the old error: %v", err)
 	}
-	_, err = w.inbox.Expect(t.Context(), packet.Want{ICMPType: new(uint8(11))})
+	_, err = w.inbox.Expect(t.Context(), packet.Match{ICMPType: new(uint8(11))})
 	must(t, err)
 }
 

@@ -2,6 +2,7 @@ package observer
 
 import (
 	"bytes"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -72,7 +73,7 @@ func TestClosedPortIsAnsweredByARST(t *testing.T) {
 
 	x.Inject(packet.Packets(packet.SYN(web)))
 
-	rst := packet.FrameMatch{Packet: nf.Match{Out: "tun0", Proto: nf.TCP, SrcPort: 80}, TCPFlags: "R."}
+	rst := packet.Match{Out: "tun0", Proto: nf.TCP, Src: netip.AddrPortFrom(netip.Addr{}, 80), Flags: packet.FlagRST | packet.FlagACK}
 	if !slices.ContainsFunc(x.Frames(), rst.Match) {
 		x.Errorf("there was no RST:\n%v", x.Frames())
 	}

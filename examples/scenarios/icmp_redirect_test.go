@@ -34,7 +34,7 @@ func TestRedirectIsRelated(t *testing.T) {
 		ctexp.Require(t, "open a raw socket", err)
 		_, err = socket.Write(ping[len(ping)-12:]) // the header of ICMP and behind it
 		ctexp.Require(t, "ping", err)
-		sent := x.Expect(packet.Want{Out: "tun0", Src: netip.AddrPortFrom(a.host, 0), Dst: netip.AddrPortFrom(a.far, 0)})
+		sent := x.Expect(packet.Match{Out: "tun0", Src: netip.AddrPortFrom(a.host, 0), Dst: netip.AddrPortFrom(a.far, 0)})
 		x.Inject(packet.Packets(packet.Redirect(a.gateway, a.better, sent)))
 	}
 

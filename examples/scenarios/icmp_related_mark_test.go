@@ -34,7 +34,7 @@ func TestICMPErrorCarriesTheMarkOfItsFlow(t *testing.T) {
 
 			_, err = socket.Write([]byte("a"))
 			ctexp.Require(t, "send", err)
-			sent := x.Expect(packet.Want{Proto: nf.UDP, Payload: []byte("a")})
+			sent := x.Expect(packet.Match{Proto: nf.UDP, Payload: []byte("a")})
 			x.Inject(packet.Packets(packet.Unreachable(tt.remote, tt.code, sent)))
 			_, err = socket.Read(make([]byte, 1))
 

@@ -23,7 +23,7 @@ func TestFragmentationNeededCrossesAMasqueradingRouter(t *testing.T) {
 	x := ctexp.New(t, cfg)
 	onTheWay := packet.TTL(63)
 
-	var want, got []packet.Arrival
+	var want, got []packet.Record
 	var sizes []int
 	for _, a := range []struct{ client, router, beyond, server netip.Addr }{
 		{client4, outer4, addr("198.51.100.10"), server4}, {client6, outer6, addr("2001:db8:2::10"), server6},
@@ -39,8 +39,8 @@ func TestFragmentationNeededCrossesAMasqueradingRouter(t *testing.T) {
 			got = append(got, x.Received()...)
 		}
 		want = append(want,
-			packet.Arrival{Out: "server", Packet: masked},
-			packet.Arrival{Out: "client", Packet: packet.PacketTooBig(a.beyond, 1280, ping.With(onTheWay)).With(onTheWay)})
+			masked.On("server", packet.Out),
+			packet.PacketTooBig(a.beyond, 1280, ping.With(onTheWay)).With(onTheWay).On("client", packet.Out))
 		sizes = append(sizes, len(tooBig))
 	}
 

@@ -37,7 +37,7 @@ func TestNothingReachesTheClientUntranslated(t *testing.T) {
 				server.Send(peer.Segment{Seq: &beyond, Payload: []byte("boom!!!")})
 
 				var got []netip.AddrPort
-				for _, f := range (packet.FrameMatch{Packet: nf.Match{Out: "client", Proto: nf.TCP}}).Select(x.Frames()) {
+				for _, f := range (packet.Match{Out: "client", Proto: nf.TCP}).Select(x.Frames()) {
 					got = append(got, f.Tuple().Src)
 				}
 				want := []netip.AddrPort{service, service} // the SYN+ACK and what is below

@@ -19,7 +19,7 @@ func TestMasqueradingHidesTheClient(t *testing.T) {
 		t.Run("masquerade "+name, func(t *testing.T) {
 			t.Parallel()
 			x := ctexp.New(t, router(table(natAt(nf.Postrouting, when(oif("server"), rule{&masq})))))
-			var want, got []packet.Arrival
+			var want, got []packet.Record
 			for _, end := range []struct{ client, router, server packet.Flow }{
 				{client: flow(client4, 1000, server4, 53), router: flow(outer4, 1000, server4, 53)},
 				{client: flow(client6, 1000, server6, 53), router: flow(outer6, 1000, server6, 53)},
@@ -33,8 +33,8 @@ func TestMasqueradingHidesTheClient(t *testing.T) {
 				x.InjectBy("server", packet.Packets(end.router.Reverse().UDP([]byte("answer"))))
 				got = append(got, x.Received()...)
 				want = append(want,
-					packet.Arrival{Out: "server", Packet: end.router.UDP([]byte("question")).With(packet.TTL(63))},
-					packet.Arrival{Out: "client", Packet: answer.With(packet.TTL(63))})
+					end.router.UDP([]byte("question")).With(packet.TTL(63)).On("server", packet.Out),
+					answer.With(packet.TTL(63)).On("client", packet.Out))
 			}
 
 			if diff := ctexp.Diff(want, got); diff != "" {

@@ -53,7 +53,7 @@ func TestFlowFromInsideShadowsAServiceOfTheRouter(t *testing.T) {
 				ctexp.Require(t, "answer", err)
 			}
 
-			x.Expect(packet.Want{Out: "server", Src: question.Dst, Dst: question.Src, Payload: []byte(tt.answerer)})
+			x.Expect(packet.Match{Out: "server", Src: question.Dst, Dst: question.Src, Payload: []byte(tt.answerer)})
 		})
 	}
 }

@@ -43,7 +43,7 @@ func TestStaleUDPEntryIsABlackHoleUntilDeleted(t *testing.T) {
 			x.InjectBy("client", packet.Packets(call))
 
 			var got []netip.AddrPort
-			for _, f := range (packet.FrameMatch{Packet: nf.Match{Out: "server", Proto: nf.UDP}}).Select(x.Frames()) {
+			for _, f := range (packet.Match{Out: "server", Proto: nf.UDP}).Select(x.Frames()) {
 				got = append(got, f.Tuple().Dst)
 			}
 			want := []netip.AddrPort{tt.first, tt.first, tt.first, endpoint(21)}

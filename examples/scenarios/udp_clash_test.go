@@ -48,11 +48,11 @@ func TestClashOfTwoInsertsOfOneFlowIsResolved(t *testing.T) {
 				t.Errorf("%d entries before the release", held)
 			}
 			forwarded, answer := packet.TTL(63), question.Reverse().UDP([]byte("answer")).With(packet.TTL(63))
-			want := []packet.Arrival{
-				{Out: "server", Packet: question.UDP([]byte("one")).With(packet.DstPort(ports[0]), forwarded)},
-				{Out: "server", Packet: question.UDP([]byte("two")).With(packet.DstPort(ports[1]), forwarded)},
-				{Out: "client", Packet: answer},
-				{Out: "client", Packet: answer},
+			want := []packet.Record{
+				question.UDP([]byte("one")).With(packet.DstPort(ports[0]), forwarded).On("server", packet.Out),
+				question.UDP([]byte("two")).With(packet.DstPort(ports[1]), forwarded).On("server", packet.Out),
+				answer.On("client", packet.Out),
+				answer.On("client", packet.Out),
 			}
 			if diff := ctexp.Diff(want, got); diff != "" {
 				t.Errorf("what left (-want +got):\n%s", diff)

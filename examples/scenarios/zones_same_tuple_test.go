@@ -50,7 +50,7 @@ table inet raw {
 	for i := range clients {
 		x.InjectBy(fmt.Sprint("client", i+1), packet.Packets(packet.SYN(same)))
 	}
-	for _, f := range (packet.FrameMatch{Packet: nf.Match{Out: "server"}}).Select(x.Frames()) {
+	for _, f := range (packet.Match{Out: "server"}).Select(x.Frames()) {
 		x.InjectBy("server", packet.Packets(packet.SYNACK(packet.Flow{Src: f.Tuple().Dst, Dst: f.Tuple().Src})))
 	}
 
@@ -65,7 +65,7 @@ table inet raw {
 		want.Marks[uint16(i+1)] = uint32(i + 1)
 	}
 	got := result{Answers: map[string]nf.Tuple{}, Marks: map[uint16]uint32{}}
-	for _, f := range (packet.FrameMatch{TCPFlags: "S."}).Select(x.Frames()) {
+	for _, f := range (packet.Match{Flags: packet.FlagSYN | packet.FlagACK}).Select(x.Frames()) {
 		if f.Dir == packet.Out {
 			got.Answers[f.Link] = f.Tuple()
 		}

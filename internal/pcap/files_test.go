@@ -116,7 +116,7 @@ func readAll(t testing.TB, r io.Reader) (all []pcap.Packet, err error) {
 		if err != nil {
 			return all, err
 		}
-		p.Data = append([]byte(nil), p.Data...)
+		p.Data, p.Ethernet = append([]byte(nil), p.Data...), append([]byte(nil), p.Ethernet...)
 		all = append(all, p)
 	}
 }

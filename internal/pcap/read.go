@@ -16,17 +16,27 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Packet is one packet of a file.
+// Packet is one packet of a file, as it is read and as it is written.
 type Packet struct {
-	Time      time.Time // zero where the file has none
-	Link      string    // name of the interface, "#0" where it has a number alone, "" where the file knows of one only
-	Dir       Dir
-	Src, Dst  nf.MAC // zero where the link layer has none
-	VLAN      uint16 // the outermost tag's id; zero without
-	Tags      []byte // all tags, from the outermost, four bytes each; like Data there until the next packet is read
-	EtherType uint16 // what Data is; zero: nothing that has an EtherType
-	Data      []byte // begins at the network layer, and is there until the next packet is read
-	Length    int    // of Data when it was on the wire; more than there is if the recording cut it
+	// Time is zero where the file has none. Before 1970, as the zero Time is, it is written as the beginning of 1970.
+	Time time.Time
+	// Link is the name of the interface: "#0" where it has a number alone, "" where the file knows of one only. A Writer
+	// takes those that its File has.
+	Link string
+	// Dir is not written where it is Unknown, unless the layer of the file is Cooked.
+	Dir Dir
+	// EtherType is what Data is; zero: nothing that has an EtherType.
+	EtherType uint16
+	// Ethernet is the header of Ethernet with its tags; nil where the link layer has none. Of that a cooked packet notes the
+	// sender's address and the tags: the other address is zero. Like Data it is there until the next packet is read.
+	Ethernet []byte
+	// Data begins at the network layer, and is there until the next packet is read.
+	Data []byte
+	// Length is that of Data when it was on the wire; more than there is if the recording cut it. A Writer takes less, such
+	// as zero, for the length of Data.
+	Length int
+	// Comment is written, and not read. Empty: none.
+	Comment string
 }
 
 // Dir is the direction of a packet as the host that recorded it saw it.
@@ -439,65 +449,64 @@ func (p *Packet) take(n int) []byte {
 }
 
 func (p *Packet) ethernet() {
-	h := p.take(header.EthernetSize)
-	if h == nil {
-		return
+	frame := p.Data
+	if h := p.take(header.EthernetSize); h != nil {
+		tags := p.protocol(header.OuterType(h))
+		p.Ethernet = frame[:header.EthernetSize+len(tags)]
 	}
-	p.Dst, p.Src = nf.MAC(h), nf.MAC(h[6:])
-	p.protocol(header.OuterType(h))
 }
 
-// protocol sets the EtherType to what is behind the tags of virtual networks.
-func (p *Packet) protocol(t uint16) {
+// protocol sets the EtherType to what is behind the tags of virtual networks, which it takes away and returns, each behind
+// the type in front of it.
+func (p *Packet) protocol(t uint16) (tags []byte) {
 	f := header.ParseTags(t, p.Data)
-	if tags := p.take(f.Payload); len(tags) > 0 {
-		p.VLAN = header.VLAN(tags)
-		p.Tags = append(binary.BigEndian.AppendUint16(nil, t), tags[:len(tags)-2]...)
-	}
+	tags = p.take(f.Payload)
 	if f.Cut {
 		p.Length -= len(p.Data)
 		p.Data = nil
 	} else if f.EtherType >= header.MinEtherType {
 		p.EtherType = f.EtherType
 	}
+	return tags
 }
 
 // cooked reads the header of LINKTYPE_LINUX_SLL.
 func (p *Packet) cooked() {
-	h := p.take(16)
-	if h == nil {
-		return
-	}
-	p.cookedBy(binary.BigEndian.Uint16(h), binary.BigEndian.Uint16(h[4:]), h[6:])
-	if binary.BigEndian.Uint16(h[2:]) != arphrdNetlink {
-		p.protocol(binary.BigEndian.Uint16(h[14:]))
+	if h := p.take(16); h != nil {
+		word := func(at int) uint16 { return binary.BigEndian.Uint16(h[at:]) }
+		p.cookedFields(word(0), word(2), h[6:6+min(8, word(4))], word(14))
 	}
 }
 
 // cooked2 reads the header of LINKTYPE_LINUX_SLL2.
 func (p *Packet) cooked2() {
-	h := p.take(20)
-	if h == nil {
-		return
-	}
-	p.Link = fmt.Sprintf("#%d", binary.BigEndian.Uint32(h[4:]))
-	p.cookedBy(uint16(h[10]), uint16(h[11]), h[12:])
-	if binary.BigEndian.Uint16(h[8:]) != arphrdNetlink {
-		p.protocol(binary.BigEndian.Uint16(h))
+	if h := p.take(20); h != nil {
+		p.Link = fmt.Sprintf("#%d", binary.BigEndian.Uint32(h[4:]))
+		p.cookedFields(uint16(h[10]), binary.BigEndian.Uint16(h[8:]), h[12:12+min(8, h[11])], binary.BigEndian.Uint16(h))
 	}
 }
 
-// cookedBy notes who sent a cooked packet: the host itself, or who has that address.
-func (p *Packet) cookedBy(typ, length uint16, address []byte) {
+// cookedFields notes what the header of a cooked packet says: the type of the packet (PACKET_OUTGOING and others), the kind
+// of the link, the sender's address, and the protocol.
+func (p *Packet) cookedFields(typ, kind uint16, sender []byte, protocol uint16) {
 	if p.Dir == Unknown {
 		p.Dir = In
-		if typ == 4 { // PACKET_OUTGOING
+		if typ == sllByUs {
 			p.Dir = Out
 		}
 	}
-	if length == uint16(len(p.Src)) {
-		p.Src = nf.MAC(address)
+	var tags []byte
+	if kind != arphrdNetlink {
+		tags = p.protocol(protocol)
 	}
+	var src nf.MAC
+	if len(sender) == len(src) {
+		src = nf.MAC(sender)
+	} else if len(tags) == 0 {
+		return
+	}
+	p.Ethernet = append(make([]byte, len(src), header.EthernetSize+len(tags)), src[:]...)
+	p.Ethernet = append(binary.BigEndian.AppendUint16(p.Ethernet, protocol), tags...)
 }
 
 // byVersion tells IPv4 and IPv6 apart by their first bits.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
@@ -49,7 +48,7 @@ func TestPcapngIsReadWithItsInterfacesAndDirections(t *testing.T) {
 			pcap.Packet{Time: at, Link: "tun0", Dir: pcap.In, EtherType: 0x0800, Data: ip4, Length: 21},
 			pcap.Packet{
 				Time: at, Link: "#1", Dir: pcap.Out, EtherType: 0x0800, Data: ip4, Length: 21,
-				Dst: nf.MAC{2, 0, 0, 0, 0, 1}, Src: nf.MAC{2, 0, 0, 0, 0, 2},
+				Ethernet: frame[:14],
 			},
 			pcap.Packet{Time: at, Link: "tun0", EtherType: 0x86dd, Data: ip6, Length: 41},
 			pcap.Packet{Link: "tun0", EtherType: 0x0800, Data: ip4, Length: 21})
@@ -84,8 +83,8 @@ func TestTheLinkLayerIsTakenAway(t *testing.T) {
 	cooked2 := func(typ byte, protocol ...byte) []byte {
 		return concat(protocol, []byte{0, 0, 0, 0, 0, 7, 0, 1, typ, 6}, from, []byte{0, 0})
 	}
-	withMACs := func(p pcap.Packet) pcap.Packet {
-		p.Dst, p.Src = nf.MAC(to), nf.MAC(from)
+	framed := func(p pcap.Packet, types ...byte) pcap.Packet {
+		p.Ethernet = concat(macs, types)
 		return p
 	}
 	four := pcap.Packet{EtherType: 0x0800, Data: ip4, Length: len(ip4)}
@@ -93,14 +92,10 @@ func TestTheLinkLayerIsTakenAway(t *testing.T) {
 	fromTo := func(p pcap.Packet, d pcap.Dir, link string, mac []byte) pcap.Packet {
 		p.Dir, p.Link = d, link
 		if mac != nil {
-			p.Src = nf.MAC(mac)
+			p.Ethernet = concat(make([]byte, 6), mac, []byte{8, 0})
 		}
 		return p
 	}
-	vlan := withMACs(six)
-	vlan.VLAN, vlan.Tags = 5, []byte{0x81, 0, 0x20, 5}
-	twice := withMACs(six)
-	twice.VLAN, twice.Tags = 5, []byte{0x88, 0xa8, 0, 5, 0x81, 0, 0, 9}
 	for name, c := range map[string]struct {
 		linkType uint32
 		data     []byte
@@ -113,18 +108,18 @@ func TestTheLinkLayerIsTakenAway(t *testing.T) {
 		"raw, empty":         {101, nil, pcap.Packet{}},
 		"IPv4":               {228, ip4, four},
 		"IPv6":               {229, ip6, six},
-		"Ethernet":           {1, concat(macs, []byte{8, 0}, ip4), withMACs(four)},
-		"Ethernet, with FCS": {0x9400_0001, concat(macs, []byte{8, 0}, ip4, []byte("0123")), withMACs(four)},
-		"Ethernet, padded":   {1, concat(macs, []byte{0x86, 0xdd}, ip6, make([]byte, 5)), withMACs(six)},
-		"VLAN":               {1, concat(macs, []byte{0x81, 0, 0x20, 5, 0x86, 0xdd}, ip6), vlan},
-		"VLAN in VLAN":       {1, concat(macs, []byte{0x88, 0xa8, 0, 5, 0x81, 0, 0, 9, 0x86, 0xdd}, ip6), twice},
-		"ARP":                {1, concat(macs, []byte{8, 6}, []byte("arp")), withMACs(pcap.Packet{EtherType: 0x0806, Data: []byte("arp"), Length: 3})},
-		"IEEE 802.3":         {1, concat(macs, []byte{0, 3}, []byte("llc")), withMACs(pcap.Packet{Data: []byte("llc"), Length: 3})},
+		"Ethernet":           {1, concat(macs, []byte{8, 0}, ip4), framed(four, 8, 0)},
+		"Ethernet, with FCS": {0x9400_0001, concat(macs, []byte{8, 0}, ip4, []byte("0123")), framed(four, 8, 0)},
+		"Ethernet, padded":   {1, concat(macs, []byte{0x86, 0xdd}, ip6, make([]byte, 5)), framed(six, 0x86, 0xdd)},
+		"VLAN":               {1, concat(macs, []byte{0x81, 0, 0x20, 5, 0x86, 0xdd}, ip6), framed(six, 0x81, 0, 0x20, 5, 0x86, 0xdd)},
+		"VLAN in VLAN":       {1, concat(macs, []byte{0x88, 0xa8, 0, 5, 0x81, 0, 0, 9, 0x86, 0xdd}, ip6), framed(six, 0x88, 0xa8, 0, 5, 0x81, 0, 0, 9, 0x86, 0xdd)},
+		"ARP":                {1, concat(macs, []byte{8, 6}, []byte("arp")), framed(pcap.Packet{EtherType: 0x0806, Data: []byte("arp"), Length: 3}, 8, 6)},
+		"IEEE 802.3":         {1, concat(macs, []byte{0, 3}, []byte("llc")), framed(pcap.Packet{Data: []byte("llc"), Length: 3}, 0, 3)},
 		"half a frame":       {1, to, pcap.Packet{}},
-		"half a tag":         {1, concat(macs, []byte{0x81, 0, 0}), withMACs(pcap.Packet{})},
+		"half a tag":         {1, concat(macs, []byte{0x81, 0, 0}), framed(pcap.Packet{}, 0x81, 0)},
 		"cooked, in":         {113, concat(cooked(0, from, 8, 0), ip4), fromTo(four, pcap.In, "", from)},
 		"cooked, out":        {113, concat(cooked(4, nil, 0x86, 0xdd), ip6), fromTo(six, pcap.Out, "", nil)},
-		"cooked, VLAN":       {113, concat(cooked(4, nil, 0x81, 0, 0, 5, 0x86, 0xdd), ip6), pcap.Packet{Dir: pcap.Out, VLAN: 5, Tags: []byte{0x81, 0, 0, 5}, EtherType: 0x86dd, Data: ip6, Length: len(ip6)}},
+		"cooked, VLAN":       {113, concat(cooked(4, nil, 0x81, 0, 0, 5, 0x86, 0xdd), ip6), pcap.Packet{Dir: pcap.Out, Ethernet: concat(make([]byte, 12), []byte{0x81, 0, 0, 5, 0x86, 0xdd}), EtherType: 0x86dd, Data: ip6, Length: len(ip6)}},
 		"cooked 2, in":       {276, concat(cooked2(1, 8, 0), ip4), fromTo(four, pcap.In, "#7", from)},
 		"cooked 2, out":      {276, concat(cooked2(4, 8, 0), ip4), fromTo(four, pcap.Out, "#7", from)},
 		"loopback":           {0, concat([]byte{2, 0, 0, 0}, ip4), four},

@@ -13,17 +13,6 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 )
 
-// Packet is a packet that went over a link.
-type Record struct {
-	Time      time.Time // before 1970, as the zero Time is: shown as the beginning of 1970
-	Link      int       // index of the link among those of the File
-	Out       bool      // the host sent it
-	EtherType uint16    // what Data is
-	Ethernet  []byte    // the header of Ethernet with its tags; nil: none is known
-	Data      []byte    // begins at the network layer
-	Comment   string    // empty: none
-}
-
 // File describes a file as a whole.
 type File struct {
 	Links []string // the names of the interfaces that packets go over; without any the file can only stay empty
@@ -48,13 +37,14 @@ const (
 // Writer writes one file. It is not for several goroutines.
 type Writer struct {
 	ng     *pcapgo.NgWriter
-	file   File
+	layer  Layer
+	links  map[string]int // the numbers of the File's
 	n      int
 	memory []byte // for one packet
 }
 
 // NewWriter begins a file.
-func NewWriter(w io.Writer, f File) (*Writer, error) {
+func NewWriter(to io.Writer, f File) (*Writer, error) {
 	link := pcapgo.NgInterface{LinkType: layers.LinkTypeRaw}
 	switch f.Layer {
 	case Ethernet:
@@ -65,7 +55,7 @@ func NewWriter(w io.Writer, f File) (*Writer, error) {
 	if len(f.Links) > 0 { // else there is one without a name, which the library writes in any case
 		link.Name = text(f.Links[0])
 	}
-	ng, err := pcapgo.NewNgWriterInterface(w, link, pcapgo.NgWriterOptions{
+	ng, err := pcapgo.NewNgWriterInterface(to, link, pcapgo.NgWriterOptions{
 		SectionInfo: pcapgo.NgSectionInfo{Application: "ctexp"},
 	})
 	for i := 1; i < len(f.Links) && err == nil; i++ {
@@ -75,17 +65,22 @@ func NewWriter(w io.Writer, f File) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write pcapng: %w", err)
 	}
-	return &Writer{ng: ng, file: f}, nil
+	w := &Writer{ng: ng, layer: f.Layer, links: map[string]int{}}
+	for i, name := range f.Links {
+		w.links[name] = i
+	}
+	return w, nil
 }
 
 // Write appends a packet. It panics if there is no such link.
-func (w *Writer) Write(p Record) error {
-	if p.Link < 0 || p.Link >= len(w.file.Links) {
-		panic(fmt.Sprintf("pcapng: a packet of link %d, and there are %d", p.Link, len(w.file.Links)))
+func (w *Writer) Write(p Packet) error {
+	link, ok := w.links[p.Link]
+	if !ok {
+		panic(fmt.Sprintf("pcap: a packet of link %q, which the file does not have", p.Link))
 	}
 	w.n++
 	data := p.Data
-	switch w.file.Layer {
+	switch w.layer {
 	case Ethernet:
 		w.memory = append(append(w.memory[:0], p.Ethernet...), p.Data...)
 		data = w.memory
@@ -97,16 +92,18 @@ func (w *Writer) Write(p Record) error {
 	if epoch := time.Unix(0, 0); at.Before(epoch) {
 		at = epoch
 	}
-	flags := pcapgo.NgEpbFlags{Direction: pcapgo.NgEpbFlagDirectionInbound}
-	if p.Out {
-		flags.Direction = pcapgo.NgEpbFlagDirectionOutbound
+	var options pcapgo.NgPacketOptions
+	switch p.Dir {
+	case In:
+		options.Flags = &pcapgo.NgEpbFlags{Direction: pcapgo.NgEpbFlagDirectionInbound}
+	case Out:
+		options.Flags = &pcapgo.NgEpbFlags{Direction: pcapgo.NgEpbFlagDirectionOutbound}
 	}
-	options := pcapgo.NgPacketOptions{Flags: &flags}
 	if p.Comment != "" {
 		options.Comments = []string{text(p.Comment)}
 	}
 	err := w.ng.WritePacketWithOptions(gopacket.CaptureInfo{
-		Timestamp: at, CaptureLength: len(data), Length: len(data), InterfaceIndex: p.Link,
+		Timestamp: at, CaptureLength: len(data), Length: len(data) + max(0, p.Length-len(p.Data)), InterfaceIndex: link,
 	}, data, options)
 	if err != nil {
 		return fmt.Errorf("write pcapng: packet %d: %w", w.n, err)
@@ -122,7 +119,7 @@ func (w *Writer) Flush() error {
 	return nil
 }
 
-// The numbers of LINKTYPE_LINUX_SLL (https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL.html).
+// What LINKTYPE_LINUX_SLL has in its fields (https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL.html).
 const (
 	sllToUs = 0
 	sllByUs = 4
@@ -133,9 +130,9 @@ const (
 
 // cookedHeader appends the header of a cooked packet to b: the direction, the sender's address of Ethernet where it is
 // known, and what the packet is. Tags of VLANs stand where libpcap puts them, from the last field of the header on.
-func cookedHeader(b []byte, p Record) []byte {
+func cookedHeader(b []byte, p Packet) []byte {
 	direction := uint16(sllToUs)
-	if p.Out {
+	if p.Dir == Out {
 		direction = sllByUs
 	}
 	b = binary.BigEndian.AppendUint16(b, direction)

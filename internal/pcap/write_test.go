@@ -23,11 +23,11 @@ var ip = []byte{0x45, 0, 0, 21, 0, 0, 0x40, 0, 64, 253, 0, 0, 198, 18, 0, 2, 192
 type got struct {
 	Links   []string
 	Type    layers.LinkType
-	Packets []pcap.Record // without EtherType
+	Packets []pcap.Packet // without EtherType
 }
 
 // write makes a file and reads it with another program's eyes.
-func write(t testing.TB, f pcap.File, packets ...pcap.Record) got {
+func write(t testing.TB, f pcap.File, packets ...pcap.Packet) got {
 	t.Helper()
 	var b bytes.Buffer
 	w, err := pcap.NewWriter(&b, f)
@@ -35,6 +35,9 @@ func write(t testing.TB, f pcap.File, packets ...pcap.Record) got {
 		t.Fatal(err)
 	}
 	for _, p := range packets {
+		if p.Link == "" && len(f.Links) > 0 {
+			p.Link = f.Links[0]
+		}
 		if err := w.Write(p); err != nil {
 			t.Fatal(err)
 		}
@@ -55,10 +58,16 @@ func write(t testing.TB, f pcap.File, packets ...pcap.Record) got {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.Packets = append(g.Packets, pcap.Record{
-			Time: ci.Timestamp, Link: ci.InterfaceIndex, Data: data, Comment: strings.Join(options.Comments, "|"),
-			Out: options.Flags.Direction == pcapgo.NgEpbFlagDirectionOutbound,
-		})
+		p := pcap.Packet{
+			Time: ci.Timestamp, Link: f.Links[ci.InterfaceIndex], Data: data, Comment: strings.Join(options.Comments, "|"),
+		}
+		if ci.Length > len(data) {
+			p.Length = ci.Length
+		}
+		if options.Flags != nil {
+			p.Dir = pcap.Dir(options.Flags.Direction) // 1 inbound, 2 outbound
+		}
+		g.Packets = append(g.Packets, p)
 	}
 	for i := range r.NInterfaces() {
 		link, err := r.Interface(i)
@@ -73,10 +82,11 @@ func write(t testing.TB, f pcap.File, packets ...pcap.Record) got {
 func TestPacketsAreReadAsTheyWereWritten(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(1_700_000_000, 123_456_789).UTC()
-	packets := []pcap.Record{
-		{Time: at, Link: 1, Data: ip, Comment: "accepted\nESTABLISHED"},
-		{Time: at.Add(1), Link: 0, Out: true, Data: ip},
-		{Time: time.Unix(0, 0).UTC(), Data: nil, Comment: strings.Repeat("ü", 1000)},
+	packets := []pcap.Packet{
+		{Time: at, Link: "tun1", Dir: pcap.In, Data: ip, Comment: "accepted\nESTABLISHED"},
+		{Time: at.Add(1), Link: "tun0", Dir: pcap.Out, Data: ip},
+		{Time: at.Add(2), Link: "tun0", Data: ip, Length: 40},
+		{Time: time.Unix(0, 0).UTC(), Link: "tun0", Data: nil, Comment: strings.Repeat("ü", 1000)},
 	}
 	want := got{Links: []string{"tun0", "tun1"}, Type: layers.LinkTypeRaw, Packets: packets}
 	if diff := cmp.Diff(want, write(t, pcap.File{Links: want.Links}, packets...), cmp.Comparer(bytes.Equal)); diff != "" {
@@ -87,9 +97,9 @@ func TestPacketsAreReadAsTheyWereWritten(t *testing.T) {
 func TestCookedPacketsSayWhatTheyAre(t *testing.T) {
 	t.Parallel()
 	file := write(t, pcap.File{Links: []string{"veth0"}, Layer: pcap.Cooked},
-		pcap.Record{EtherType: 0x0806, Data: []byte("arp")},
-		pcap.Record{EtherType: 0x0800, Data: ip, Out: true},
-		pcap.Record{Ethernet: []byte{1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 0x81, 0, 0, 7, 0x08, 0}, Data: ip})
+		pcap.Packet{EtherType: 0x0806, Data: []byte("arp")},
+		pcap.Packet{EtherType: 0x0800, Data: ip, Dir: pcap.Out},
+		pcap.Packet{Ethernet: []byte{1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 0x81, 0, 0, 7, 0x08, 0}, Data: ip})
 	want := [][]byte{
 		append([]byte{0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x08, 0x06}, "arp"...),
 		append([]byte{0, 4, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x08, 0x00}, ip...),
@@ -110,7 +120,7 @@ func TestFileWithoutPacketsCanBeRead(t *testing.T) {
 
 func TestTimeBeforeTheEpochIsTheEpoch(t *testing.T) {
 	t.Parallel()
-	at := write(t, pcap.File{Links: []string{"tun0"}}, pcap.Record{}).Packets[0].Time
+	at := write(t, pcap.File{Links: []string{"tun0"}}, pcap.Packet{}).Packets[0].Time
 	if !at.Equal(time.Unix(0, 0)) {
 		t.Errorf("got %v", at)
 	}
@@ -118,7 +128,7 @@ func TestTimeBeforeTheEpochIsTheEpoch(t *testing.T) {
 
 func TestCommentThatIsTooLongIsCut(t *testing.T) {
 	t.Parallel()
-	comment := write(t, pcap.File{Links: []string{"tun0"}}, pcap.Record{Comment: strings.Repeat("ä", 40_000)}).Packets[0].Comment
+	comment := write(t, pcap.File{Links: []string{"tun0"}}, pcap.Packet{Comment: strings.Repeat("ä", 40_000)}).Packets[0].Comment
 	if len(comment) > 65535 || len(comment) < 65530 || !utf8.ValidString(comment) || !strings.HasSuffix(comment, "ä…") {
 		t.Errorf("%d bytes, ends in %q", len(comment), comment[max(0, len(comment)-10):])
 	}
@@ -131,11 +141,11 @@ func TestPacketOfNoLinkPanics(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		if got := recover(); got != "pcapng: a packet of link 1, and there are 1" {
+		if got := recover(); got != `pcap: a packet of link "tun1", which the file does not have` {
 			t.Errorf("panic: %v", got)
 		}
 	}()
-	_ = w.Write(pcap.Record{Link: 1})
+	_ = w.Write(pcap.Packet{Link: "tun1"})
 }
 
 // full is a disk that has room for so many bytes.
@@ -156,7 +166,7 @@ func TestFullDiskIsAnError(t *testing.T) {
 	room := full(10_000)
 	w, err := pcap.NewWriter(&room, pcap.File{Links: []string{"tun0"}})
 	for i := 0; i < 1000 && err == nil; i++ {
-		err = w.Write(pcap.Record{Data: ip})
+		err = w.Write(pcap.Packet{Link: "tun0", Data: ip})
 	}
 	if !errors.Is(err, errFull) || !strings.HasPrefix(err.Error(), "write pcapng: packet ") {
 		t.Errorf("got %v", err)
@@ -174,8 +184,8 @@ func FuzzPacket(f *testing.F) {
 		if len(data) > 60_000 { // what no packet has
 			t.Skip()
 		}
-		p := pcap.Record{Time: time.Unix(0, at), Data: data, Comment: comment}
-		last := pcap.Record{Time: time.Unix(1, 2).UTC(), Data: ip, Comment: "last"}
+		p := pcap.Packet{Time: time.Unix(0, at), Data: data, Comment: comment}
+		last := pcap.Packet{Time: time.Unix(1, 2).UTC(), Data: ip, Comment: "last"}
 		layer := pcap.Raw
 		if cooked {
 			layer = pcap.Cooked
@@ -198,7 +208,7 @@ func BenchmarkWrite(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	p := pcap.Record{Time: time.Unix(1, 2), Data: ip, Comment: "accepted, ESTABLISHED"}
+	p := pcap.Packet{Time: time.Unix(1, 2), Link: "tun0", Data: ip, Comment: "accepted, ESTABLISHED"}
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := w.Write(p); err != nil {

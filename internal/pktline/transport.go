@@ -77,7 +77,7 @@ func tcpOptions(opts []layers.TCPOption, bad bool) string {
 		if bad && i == len(opts)-1 {
 			break
 		}
-		s = append(s, tcpOption(o))
+		s = append(s, Option(uint8(o.OptionType), o.OptionData))
 	}
 	if bad {
 		s = append(s, "bad")
@@ -86,32 +86,29 @@ func tcpOptions(opts []layers.TCPOption, bad bool) string {
 }
 
 // Option prints an option of a TCP header as tcpdump does: "mss 1460".
-func Option(o layers.TCPOption) string { return tcpOption(o) }
-
-func tcpOption(o layers.TCPOption) string {
+func Option(kind uint8, d []byte) string {
 	u32 := binary.BigEndian.Uint32
-	d := o.OptionData
-	switch {
-	case o.OptionType == layers.TCPOptionKindEndList:
+	switch kind := layers.TCPOptionKind(kind); {
+	case kind == layers.TCPOptionKindEndList:
 		return "eol"
-	case o.OptionType == layers.TCPOptionKindNop:
+	case kind == layers.TCPOptionKindNop:
 		return "nop"
-	case o.OptionType == layers.TCPOptionKindMSS && len(d) == 2:
+	case kind == layers.TCPOptionKindMSS && len(d) == 2:
 		return fmt.Sprintf("mss %d", binary.BigEndian.Uint16(d))
-	case o.OptionType == layers.TCPOptionKindWindowScale && len(d) == 1:
+	case kind == layers.TCPOptionKindWindowScale && len(d) == 1:
 		return fmt.Sprintf("wscale %d", d[0])
-	case o.OptionType == layers.TCPOptionKindSACKPermitted && len(d) == 0:
+	case kind == layers.TCPOptionKindSACKPermitted && len(d) == 0:
 		return "sackOK"
-	case o.OptionType == layers.TCPOptionKindTimestamps && len(d) == 8:
+	case kind == layers.TCPOptionKindTimestamps && len(d) == 8:
 		return fmt.Sprintf("TS val %d ecr %d", u32(d), u32(d[4:]))
-	case o.OptionType == layers.TCPOptionKindSACK && len(d)%8 == 0:
+	case kind == layers.TCPOptionKindSACK && len(d)%8 == 0:
 		s := fmt.Sprintf("sack %d ", len(d)/8)
 		for ; len(d) > 0; d = d[8:] {
 			s += fmt.Sprintf("{%d:%d}", u32(d), u32(d[4:]))
 		}
 		return s
 	}
-	return fmt.Sprintf("unknown-%d 0x%x", uint8(o.OptionType), d)
+	return fmt.Sprintf("unknown-%d 0x%x", kind, d)
 }
 
 func (h packet) udp() string {

@@ -1,0 +1,434 @@
+package peer
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/header"
+)
+
+// Segment is a TCP segment as scripts write it, to be sent by a TCP or expected by it. Its numbers are relative to
+// the first of each side, as in packetdrill: the SYN is 0, the first byte of data 1. A nil number is, in what is sent,
+// the right one, and in what is expected any.
+type Segment struct {
+	// Flags: zero sends ACK, with data PSH and ACK, and expects any. Else these and no others, except that PSH, which
+	// means nothing to a receiver, is not compared.
+	Flags packet.TCPFlags
+	// Seq counts from the sender's first number, Ack from the receiver's.
+	Seq, Ack *uint32
+	// Window is as the header has it, not scaled.
+	Window *uint16
+	// Options: nil sends what belongs there by what was negotiated, else exactly these go out. Those that are expected
+	// are there with this data, beside others.
+	Options []packet.TCPOption
+	// Payload: nil expects any, []byte{} none.
+	Payload []byte
+	// As makes of the segment what is sent instead: fragments of it, a damaged one, two of it, nothing. The peer counts
+	// it as sent in any case. It is not for what is expected.
+	As func(packet.Packet) []packet.Packet
+}
+
+// flags returns those to be sent.
+func (s Segment) flags() packet.TCPFlags {
+	switch {
+	case s.Flags != 0:
+		return s.Flags
+	case len(s.Payload) > 0:
+		return packet.FlagPSH | packet.FlagACK
+	}
+	return packet.FlagACK
+}
+
+// space returns how many sequence numbers the segment takes.
+func (s Segment) space() uint32 { return space(s.flags(), len(s.Payload)) }
+
+func space(f packet.TCPFlags, payload int) uint32 {
+	n := uint32(payload)
+	if f.Contains(packet.FlagSYN) {
+		n++
+	}
+	if f.Contains(packet.FlagFIN) {
+		n++
+	}
+	return n
+}
+
+// match returns the Match of what s asks for, of a segment whose numbers are relative.
+func (s Segment) match() packet.Match {
+	m := packet.Match{Flags: s.Flags, Seq: s.Seq, Ack: s.Ack, Window: s.Window, Options: s.Options, Payload: s.Payload}
+	if s.Flags != 0 {
+		m.FlagsMask = ^packet.FlagPSH
+	}
+	return m
+}
+
+// Expect takes the next segment of the peer's flow, which must be as s says, and waits for it until ctx ends.
+//
+// It passes over what says nothing new: segments whose data, SYN and FIN were all taken before, as a timer of the host
+// sends them, unless s names their Seq; and acknowledgements without anything else, which later ones include. Any other
+// segment that is not as s says ends it at once, and so does an ICMP error about what the peer has sent and the other end has
+// not acknowledged, unless the segment is there already: unreachable, time exceeded, parameter problem. Both stay unread. Other
+// flows are not looked at.
+func (p *TCP) Expect(ctx context.Context, s Segment) (packet.Packet, error) {
+	return p.expect(ctx, s, nil)
+}
+
+// expect is Expect of a segment of another peer, if from is not nil: it ends if that peer cannot go on.
+func (p *TCP) expect(ctx context.Context, s Segment, from *TCP) (packet.Packet, error) {
+	if err := p.inbox.checkLink(p.out); err != nil {
+		return nil, err
+	}
+	r, h, err := p.inbox.await(ctx, func(r packet.Record) verdict {
+		seg, mine := p.segment(r)
+		switch {
+		case p.isRefused(r), from != nil && (from.isRefused(r) || from.isReset(r)):
+			return giveUp
+		case !mine:
+			return leave
+		}
+		repeated := p.isRepeated(p.relative(seg))
+		switch fits := p.compare(s, r, seg).Differing() == 0; {
+		case fits && (!repeated || s.Seq != nil):
+			p.take(r, seg)
+			return take
+		case (repeated || isBare(seg)) && r.Packet.ChecksumError() == nil:
+			p.learn(seg)
+			return skip
+		}
+		return refuse
+	})
+	if err != nil {
+		return nil, h.failure(fmt.Sprintf("no such segment to %v", p.flow.Src), err, p.expectation(s))
+	}
+	return r.Packet, nil
+}
+
+// ExpectAck waits until all that the peer has sent is acknowledged, by any segment of its flow. One with data, SYN or
+// FIN stays unread.
+func (p *TCP) ExpectAck(ctx context.Context) error {
+	done := func() bool { return !isAfter(p.next, p.acked) }
+	if done() {
+		return nil
+	}
+	if err := p.inbox.checkLink(p.out); err != nil {
+		return err
+	}
+	_, h, err := p.inbox.await(ctx, func(r packet.Record) verdict {
+		seg, mine := p.segment(r)
+		switch {
+		case p.isRefused(r):
+			return giveUp
+		case !mine:
+			return leave
+		}
+		got, bare := p.relative(seg), isBare(seg)
+		switch {
+		case got.Flags.Contains(packet.FlagRST) || r.Packet.ChecksumError() != nil:
+			return refuse
+		case bare:
+			p.learn(seg)
+		case got.Flags.Contains(packet.FlagACK) && isAfter(got.Ack, p.acked):
+			p.acked = got.Ack
+		}
+		switch {
+		case done() && bare:
+			return take
+		case done():
+			return found
+		case bare:
+			return skip
+		}
+		return leave
+	})
+	if err != nil {
+		return h.failure(fmt.Sprintf("no acknowledgement of %d to %v", p.next, p.flow.Src), err, p.expectation(Segment{Ack: new(p.next)}))
+	}
+	return nil
+}
+
+// isRefused reports whether a packet is an ICMP error about what the peer has sent and the other end has not acknowledged: that
+// will not arrive.
+func (p *TCP) isRefused(r packet.Record) bool {
+	if r.Link != p.out || !isFinal(r.Packet) {
+		return false
+	}
+	t, seq, ok := quotedTCP(r.Packet.Quoted())
+	if !ok || t.Src != p.flow.Src || t.Dst != p.flow.Dst {
+		return false
+	}
+	seq -= p.first()
+	return !isAfter(p.acked, seq) && !isAfter(seq, p.next)
+}
+
+// isReset reports whether a packet is a reset that ends what the peer has begun.
+func (p *TCP) isReset(r packet.Record) bool {
+	seg, mine := p.segment(r)
+	return mine && seg.Flags.Contains(packet.FlagRST) && (!seg.Flags.Contains(packet.FlagACK) || seg.Ack-p.first() == p.next)
+}
+
+// quotedTCP returns the flow and the sequence number of a quoted segment, of which 8 bytes are enough (RFC 792).
+func quotedTCP(quote packet.Packet) (nf.Tuple, uint32, bool) {
+	v := header.Parse(quote)
+	l4 := v.Body(quote)
+	if v.Proto != header.ProtoTCP || len(l4) < 8 {
+		return nf.Tuple{}, 0, false
+	}
+	return quote.Tuple(), binary.BigEndian.Uint32(l4[4:]), true
+}
+
+// expectation returns what s expects, for the error.
+func (p *TCP) expectation(s Segment) expectation {
+	m := s.match()
+	m.Out, m.Proto, m.Src, m.Dst = p.out, nf.TCP, p.flow.Dst, p.flow.Src
+	elsewhere := m
+	elsewhere.Seq, elsewhere.Ack = nil, nil // the numbers of another flow are relative to others
+	return expectation{
+		compare: func(r packet.Record) packet.Rows {
+			if seg, mine := p.segment(r); mine {
+				return p.compare(s, r, seg)
+			}
+			return nil
+		},
+		elsewhere: func(r packet.Record) packet.Rows {
+			if r.Packet.Tuple().Src == p.flow.Src { // what the peer itself has sent
+				return nil
+			}
+			return elsewhere.Compare(r)
+		},
+		wanted:  m.Wanted(),
+		line:    p.line,
+		numbers: fmt.Sprintf("; numbers of %v relative", p.flow.Src),
+	}
+}
+
+// ExpectNothing fails if a segment of the peer's flow is unread, when the host is done with all that was sent to it. Segments
+// without anything new, as timers send them, do not count; acknowledgements do.
+func (p *TCP) ExpectNothing(ctx context.Context) error {
+	if err := p.inbox.checkLink(p.out); err != nil {
+		return err
+	}
+	return p.inbox.expectNone(ctx, fmt.Sprintf("no segment to %v was expected", p.flow.Src), func(r packet.Record) bool {
+		seg, mine := p.segment(r)
+		return mine && !p.isRepeated(p.relative(seg))
+	})
+}
+
+// compare compares a segment with s. Unless s names a number, only what is new of it counts: a timer that sends what was
+// taken before may send more along with it (net/ipv4/tcp_output.c, tcp_retrans_try_collapse).
+func (p *TCP) compare(s Segment, r packet.Record, seg packet.TCP) packet.Rows {
+	got := p.relative(seg)
+	if old := p.expected - got.Seq; s.Seq == nil && p.heard && !isAfter(0, got.Seq) && isAfter(p.expected, got.Seq) && old < uint32(len(got.Payload)) {
+		got.Seq, got.Payload = p.expected, got.Payload[old:]
+	}
+	relative := r
+	relative.Packet = r.Packet.With(packet.Seq(got.Seq), packet.Ack(got.Ack), packet.Payload(got.Payload))
+	rows := s.match().Compare(relative)
+	addChecksum(&rows, r.Packet)
+	return rows
+}
+
+// relative returns a segment that came with its numbers relative to the first ones.
+func (p *TCP) relative(s packet.TCP) packet.TCP {
+	switch {
+	case p.heard:
+		s.Seq -= p.learnt.ISN
+	case s.Flags.Contains(packet.FlagSYN):
+		s.Seq = 0
+	}
+	if s.Flags.Contains(packet.FlagACK) {
+		s.Ack -= p.first()
+	}
+	return s
+}
+
+// isRepeated reports whether a segment, whose numbers are relative, takes sequence numbers, all of which have been taken before.
+// A SYN of another connection does not.
+func (p *TCP) isRepeated(s packet.TCP) bool {
+	n := space(s.Flags, len(s.Payload))
+	if n == 0 || s.Flags.Contains(packet.FlagRST) || !p.heard || isAfter(0, s.Seq) || s.Flags.Contains(packet.FlagSYN) && s.Seq != 0 {
+		return false
+	}
+	return !isAfter(s.Seq+n, p.expected) || slices.ContainsFunc(p.beyond, func(b span) bool {
+		return !isAfter(b.from, s.Seq) && !isAfter(s.Seq+n, b.to)
+	})
+}
+
+// isBare reports whether a segment is an acknowledgement and nothing else.
+func isBare(s packet.TCP) bool {
+	return s.Flags.Contains(packet.FlagACK) && !s.Flags.Contains(packet.FlagRST) && space(s.Flags, len(s.Payload)) == 0
+}
+
+// take learns from a segment, and counts its sequence numbers as received.
+func (p *TCP) take(r packet.Record, seg packet.TCP) {
+	p.flow.Dst = r.Packet.Tuple().Src
+	p.learn(seg)
+	s := p.relative(seg)
+	n := space(s.Flags, len(s.Payload))
+	if n == 0 || s.Flags.Contains(packet.FlagRST) {
+		return
+	}
+	p.closed = p.closed || s.Flags.Contains(packet.FlagFIN)
+	p.beyond = append(p.beyond, span{s.Seq, s.Seq + n})
+	for moved := true; moved; {
+		moved = false
+		p.beyond = slices.DeleteFunc(p.beyond, func(b span) bool {
+			if isAfter(b.from, p.expected) {
+				return false
+			}
+			if isAfter(b.to, p.expected) {
+				p.expected, moved = b.to, true
+			}
+			return true
+		})
+	}
+}
+
+// learn keeps what a segment says of the connection.
+func (p *TCP) learn(s packet.TCP) {
+	if s.Flags.Contains(packet.FlagSYN) && !p.heard {
+		p.heard = true
+		p.learnt = learntFrom(s)
+	}
+	p.learnt.Window, p.window = s.Window, uint32(s.Window)
+	if !s.Flags.Contains(packet.FlagSYN) { // RFC 7323, 2.2: the window of a SYN is never scaled
+		p.window <<= p.scale()
+	}
+	if s.Flags.Contains(packet.FlagACK) && isAfter(s.Ack-p.first(), p.acked) {
+		p.acked = s.Ack - p.first()
+	}
+	if clocks, ok := option(s, packet.OptionTimestamps, 8); ok {
+		if val := binary.BigEndian.Uint32(clocks); s.Flags.Contains(packet.FlagSYN) || isAfter(val, p.recent) {
+			p.recent = val
+		}
+	}
+}
+
+// learntFrom reads what a SYN offers.
+func learntFrom(s packet.TCP) Learnt {
+	l := Learnt{ISN: s.Seq}
+	if b, ok := option(s, packet.OptionMSS, 2); ok {
+		l.MSS = binary.BigEndian.Uint16(b)
+	}
+	if b, ok := option(s, packet.OptionWindowScale, 1); ok {
+		l.Scale, l.HasScale = b[0], true
+	}
+	_, l.SACK = option(s, packet.OptionSACKPermitted, 0)
+	_, l.Timestamps = option(s, packet.OptionTimestamps, 8)
+	return l
+}
+
+// option returns the data of the first option of that kind and length.
+func option(s packet.TCP, kind uint8, length int) ([]byte, bool) {
+	for _, o := range s.Options {
+		if o.Kind == kind && len(o.Data) == length {
+			return o.Data, true
+		}
+	}
+	return nil, false
+}
+
+// line prints a packet, one of the peer's flow with relative numbers: what comes to it, and what it has sent and the host has
+// forwarded.
+func (p *TCP) line(r packet.Record) string {
+	seg, isTCP := r.Packet.TCP()
+	t := r.Packet.Tuple()
+	if _, mine := p.segment(r); mine {
+		s := p.relative(seg)
+		r.Packet = r.Packet.With(packet.Seq(s.Seq), packet.Ack(s.Ack))
+	} else if isTCP && t.Src == p.flow.Src && t.Dst == p.flow.Dst {
+		if seg.Flags.Contains(packet.FlagACK) {
+			seg.Ack -= p.learnt.ISN
+		}
+		r.Packet = r.Packet.With(packet.Seq(seg.Seq-p.first()), packet.Ack(seg.Ack))
+	}
+	return line(r)
+}
+
+// isAfter reports whether sequence number a is later than b.
+func isAfter(a, b uint32) bool { return int32(a-b) > 0 }
+
+// span is a range of sequence numbers, without its end.
+type span struct{ from, to uint32 }
+
+// pairStep is what one of two peers does.
+type pairStep struct {
+	who  *TCP
+	from *TCP   // has sent what is expected; nil: it is sent by who
+	name string // of who
+	what Segment
+}
+
+// Handshake opens a connection between two peers, with a router between them: the six steps of both, in their order. The error
+// says which of them failed. What ends the other peer's part, a reset or an ICMP error as for TCP.Expect, ends it at once.
+func Handshake(ctx context.Context, client, server *TCP) error {
+	if client == nil || server == nil {
+		panic("peer: Handshake of a nil TCP")
+	}
+	for _, p := range []*TCP{client, server} {
+		if err := p.isNew(); err != nil {
+			return err
+		}
+	}
+	return play(ctx, []pairStep{
+		{client, nil, "client", Segment{Flags: packet.FlagSYN}},
+		{server, client, "server", Segment{Flags: packet.FlagSYN}},
+		{server, nil, "server", Segment{Flags: packet.FlagSYN | packet.FlagACK}},
+		{client, server, "client", Segment{Flags: packet.FlagSYN | packet.FlagACK, Ack: new(uint32(1))}},
+		{client, nil, "client", Segment{Flags: packet.FlagACK}},
+		{server, client, "server", Segment{Flags: packet.FlagACK, Ack: new(uint32(1))}},
+	})
+}
+
+// Teardown closes a connection between two peers, with a router between them: the FIN of the first, that of the second, and
+// what acknowledges them. What either has sent or taken of this before is left out, as after a half close.
+func Teardown(ctx context.Context, first, second *TCP) error {
+	if first == nil || second == nil {
+		panic("peer: Teardown of a nil TCP")
+	}
+	fin, ack := Segment{Flags: packet.FlagFIN | packet.FlagACK}, Segment{Flags: packet.FlagACK}
+	var steps []pairStep
+	add := func(left bool, s pairStep) {
+		if left {
+			steps = append(steps, s)
+		}
+	}
+	add(!first.finished, pairStep{first, nil, "first", fin})
+	add(!second.closed, pairStep{second, first, "second", fin})
+	if second.finished {
+		steps = append(steps, pairStep{second, nil, "second", ack})
+	} else {
+		steps = append(steps, pairStep{second, nil, "second", fin})
+	}
+	if !first.closed {
+		steps = append(steps, pairStep{first, second, "first", fin}, pairStep{first, nil, "first", ack})
+	}
+	if err := play(ctx, steps); err != nil {
+		return err
+	}
+	for _, p := range []*TCP{first, second} {
+		if err := p.ExpectAck(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func play(ctx context.Context, steps []pairStep) error {
+	for i, s := range steps {
+		verb, err := "expects", error(nil)
+		if s.from == nil {
+			verb = "sends"
+			_, err = s.who.Send(ctx, s.what)
+		} else {
+			_, err = s.who.expect(ctx, s.what, s.from)
+		}
+		if err != nil {
+			return fmt.Errorf("step %d of %d, the %s %s [%v]: %w", i+1, len(steps), s.name, verb, s.what.Flags, err)
+		}
+	}
+	return nil
+}
