@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
@@ -21,7 +20,7 @@ func TestFramesAreInjected(t *testing.T) {
 	link := x.Env.Links()[0]
 	who, neighbour := link.PeerHardwareAddr(), netip.MustParseAddr("192.0.2.2")
 
-	x.InjectFrames(link.Name(), inject.Frames(packet.ARPRequest(who, neighbour, web.Dst.Addr())))
+	x.InjectFrames(link.Name(), packet.Frames(packet.ARPRequest(who, neighbour, web.Dst.Addr())))
 
 	want := []string{
 		"In  ARP, who has 192.0.2.1 tell 192.0.2.2, length 28",
@@ -44,7 +43,7 @@ func TestFramesNeedEthernet(t *testing.T) {
 	ctexp.Require(t, "open a tun", err)
 	defer lab.Close()
 
-	_, err = lab.InjectFrames(t.Context(), "tun0", inject.Frames(packet.SYN(web).Frame(nf.MAC{}, nf.MAC{})))
+	_, err = lab.InjectFrames(t.Context(), "tun0", packet.Frames(packet.SYN(web).Frame(nf.MAC{}, nf.MAC{})))
 
 	if !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("frames to a tun: %v, want an error that answers to errors.ErrUnsupported", err)
@@ -80,7 +79,7 @@ func TestWhatCannotBeInjectedSaysWhy(t *testing.T) {
 	say("version", by("tun0", syn, five))
 	say("no link", by("eth9", syn))
 	say("wire", by("wire0", syn))
-	_, err := x.InjectFrames(t.Context(), "eth0", inject.Frames(packet.Frame{1, 2, 3}))
+	_, err := x.InjectFrames(t.Context(), "eth0", packet.Frames(packet.Frame{1, 2, 3}))
 	say("frame", err)
 	_, err = x.States(t.Context(), web.Tuple(nf.TCP), packet.Packets(syn, five))
 	say("states", err)

@@ -166,7 +166,7 @@ func TestARecordingKeepsItsTags(t *testing.T) {
 	frame := func(i int) packet.Frame {
 		return web.Nth(i).UDP(nil).Frame(link.PeerHardwareAddr(), link.HardwareAddr())
 	}
-	x.InjectFrames("eth0", inject.Frames(frame(0), frame(1).VLAN(7), frame(2).VLAN(0), frame(3).VLAN(8).VLAN(7)))
+	x.InjectFrames("eth0", packet.Frames(frame(0), frame(1).VLAN(7), frame(2).VLAN(0), frame(3).VLAN(8).VLAN(7)))
 
 	got := y.Replay(packet.ReadRecording(recorded(t, x)), inject.Replay{})
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/flood"
 )
 
 // Flood sends many packets that differ in some fields, as fast as the host under test takes them or at a given rate. N or
@@ -38,17 +39,20 @@ type Flood struct {
 	// Queues is how many goroutines send at the same time; with more than one the packets arrive in about their order only.
 	// Zero: one.
 	Queues int
-	// Progress is told what was sent, every so often and once in the end, by the goroutine that called Send.
+	// Progress is called with what was sent, every so often and once in the end, by the goroutine that called Send.
 	Progress func(FloodProgress)
-	// Every is how often; zero: every second.
+	// Every is how often Progress is called; zero: every second.
 	Every time.Duration
 }
 
 // FloodProgress is how far a Flood has come.
 type FloodProgress struct {
-	Sent int           // packets
-	Of   int           // the Flood's N
-	Took time.Duration // since it began
+	// Sent counts packets.
+	Sent int
+	// Of is the Flood's N.
+	Of int
+	// Took is the time since the Flood began.
+	Took time.Duration
 }
 
 // String returns "25000 of 100000 packets in 12ms".
@@ -62,9 +66,12 @@ func (p FloodProgress) String() string {
 
 // Flooded is what came of a Flood.
 type Flooded struct {
-	Sent    int           // packets that were written to the link
-	Arrived int           // packets that the host has begun with, as its ingress hook has counted; of others that send meanwhile, too
-	Took    time.Duration // from the first to when the host was done with the last
+	// Sent counts packets that were written to the link.
+	Sent int
+	// Arrived counts packets that the host has begun with, as its ingress hook has counted; of others that send meanwhile, too.
+	Arrived int
+	// Took is the time from the first packet to when the host was done with the last.
+	Took time.Duration
 }
 
 // String returns "100000 packets sent, 100000 arrived, 45ms, 2222222/s".
@@ -110,10 +117,7 @@ func (f Flood) check() error {
 // Packets returns the packets of the Flood in their order, N of them. It panics where Send would return an error, and if N
 // is zero.
 func (f Flood) Packets() iter.Seq[packet.Packet] {
-	m, err := newMint(f.Template, f.Vary)
-	if err == nil {
-		err = f.check()
-	}
+	m, err := f.template()
 	if err == nil && f.N == 0 {
 		err = errors.New("no N says how many")
 	}
@@ -123,7 +127,7 @@ func (f Flood) Packets() iter.Seq[packet.Packet] {
 	return func(yield func(packet.Packet) bool) {
 		for i := range f.N {
 			p := make(packet.Packet, len(f.Template))
-			m.strike(p, uint64(i))
+			m.write(p, uint64(i))
 			if !yield(p) {
 				return
 			}
@@ -148,10 +152,7 @@ func (f Flood) Send(ctx context.Context, link Link) (Flooded, error) {
 }
 
 func (f Flood) send(ctx context.Context, link Link) (done Flooded, err error) {
-	m, err := newMint(f.Template, f.Vary)
-	if err == nil {
-		err = f.check()
-	}
+	m, err := f.template()
 	if mtu := link.MTU(); err == nil && len(f.Template) > mtu {
 		err = fmt.Errorf("%d bytes into an MTU of %d: %w", len(f.Template), mtu, syscall.EMSGSIZE)
 	}
@@ -165,14 +166,14 @@ func (f Flood) send(ctx context.Context, link Link) (done Flooded, err error) {
 	if err != nil {
 		return done, err
 	}
-	plan := newPlan(f)
-	sendErr := f.flood(ctx, link, m, plan)
-	done.Sent = int(plan.sent.Load())
+	s := &flooding{Flood: f, template: m, plan: flood.NewPlan(f.N, f.Duration, f.Rate, leastPause)}
+	sendErr := s.run(ctx, link)
+	done.Sent = int(s.sent.Load())
 	if sendErr != nil {
 		sendErr = fmt.Errorf("after %s: %w", counted(done.Sent, "packet"), sendErr)
 	}
-	fenceErr := New(link).fence(ctx)
-	done.Took = time.Since(plan.start)
+	fenceErr := flood.Fence(ctx, link)
+	done.Took = time.Since(s.plan.Start())
 	done.Arrived = done.Sent
 	if counts {
 		now, err := arrived64(link)
@@ -181,7 +182,7 @@ func (f Flood) send(ctx context.Context, link Link) (done Flooded, err error) {
 		}
 		done.Arrived = int(now - before)
 	}
-	f.tell(plan)
+	s.tell()
 	return done, errors.Join(sendErr, fenceErr)
 }
 
@@ -196,77 +197,27 @@ func arrived(link Link) (n uint64, counts bool, err error) {
 
 func arrived64(link Link) (uint64, error) { return link.(countingLink).Arrived() }
 
-// plan says which packets of a Flood are to be sent, and when.
-type plan struct {
-	start    time.Time
-	n        uint64        // packets; the largest number: no limit
-	duration time.Duration // 0: no limit
-	rate     float64       // packets per second; 0: no limit
-
-	mu   sync.Mutex
-	next uint64
-
-	sent atomic.Uint64
+// flooding is a Flood on its way.
+type flooding struct {
+	Flood
+	template *template
+	plan     *flood.Plan
+	sent     atomic.Uint64
 }
 
 const (
 	floodBatch = 64                     // packets at a time, at most
-	leastPause = 200 * time.Microsecond // what a timer can keep, so that high rates come in bursts
+	leastPause = 200 * time.Microsecond // what a timer can keep
 )
 
-func newPlan(f Flood) *plan {
-	p := &plan{start: time.Now(), n: uint64(f.N), duration: f.Duration, rate: f.Rate}
-	if f.N == 0 {
-		p.n = math.MaxUint64
-	}
-	return p
-}
-
-// claim returns which packets are to be sent now: n of them, at most floodBatch, the first of which has number from. Where
-// there are none it returns how long to wait, and 0 when all is over.
-func (p *plan) claim() (from, n uint64, wait time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	left := p.n - p.next
-	if left == 0 {
-		return 0, 0, 0
-	}
-	n = min(left, floodBatch)
-	if p.duration == 0 && p.rate == 0 {
-		return p.take(n)
-	}
-	took := time.Since(p.start)
-	if p.duration > 0 && took >= p.duration {
-		return 0, 0, 0
-	}
-	if p.rate == 0 {
-		return p.take(n)
-	}
-	if due := took.Seconds() * p.rate; float64(p.next) <= due { // packet i is due after i/rate
-		return p.take(min(n, uint64(due)-p.next+1))
-	}
-	wait = time.Duration(float64(p.next)/p.rate*float64(time.Second)) - took + 1
-	if p.duration > 0 {
-		wait = min(wait, p.duration-took)
-	}
-	return 0, 0, max(wait, leastPause)
-}
-
-func (p *plan) take(n uint64) (from, count uint64, wait time.Duration) {
-	from = p.next
-	p.next += n
-	return from, n, 0
-}
-
-// flood sends by as many goroutines as there are queues, and tells what they have done meanwhile.
-func (f Flood) flood(ctx context.Context, link Link, m *mint, p *plan) error {
+// run sends by as many goroutines as there are queues, and reports progress meanwhile.
+func (s *flooding) run(ctx context.Context, link Link) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var queues sync.WaitGroup
-	for range max(1, f.Queues) {
+	for range max(1, s.Queues) {
 		queues.Go(func() {
-			q := newQueue(link, m, p)
-			if err := q.run(ctx); err != nil {
+			if err := newQueue(link, s).run(ctx); err != nil {
 				cancel(err)
 			}
 		})
@@ -276,17 +227,17 @@ func (f Flood) flood(ctx context.Context, link Link, m *mint, p *plan) error {
 		queues.Wait()
 		close(done)
 	}()
-	f.tellUntil(done, p)
+	s.tellUntil(done)
 	return context.Cause(ctx)
 }
 
 // tellUntil calls Progress every so often until done is closed.
-func (f Flood) tellUntil(done <-chan struct{}, p *plan) {
-	if f.Progress == nil {
+func (s *flooding) tellUntil(done <-chan struct{}) {
+	if s.Progress == nil {
 		<-done
 		return
 	}
-	every := f.Every
+	every := s.Every
 	if every == 0 {
 		every = time.Second
 	}
@@ -297,32 +248,30 @@ func (f Flood) tellUntil(done <-chan struct{}, p *plan) {
 		case <-done:
 			return
 		case <-tick.C:
-			f.tell(p)
+			s.tell()
 		}
 	}
 }
 
-func (f Flood) tell(p *plan) {
-	if f.Progress != nil {
-		f.Progress(FloodProgress{Sent: int(p.sent.Load()), Of: f.N, Took: time.Since(p.start)})
+func (s *flooding) tell() {
+	if s.Progress != nil {
+		s.Progress(FloodProgress{Sent: int(s.sent.Load()), Of: s.N, Took: time.Since(s.plan.Start())})
 	}
 }
 
 // queue is one of the goroutines that send a Flood, with memory for one batch.
 type queue struct {
+	*flooding
 	write   func(packets [][]byte) (int, error)
-	mint    *mint
-	plan    *plan
 	packets [][]byte
-	timer   *time.Timer
 }
 
-func newQueue(link Link, m *mint, p *plan) *queue {
-	q := &queue{write: oneByOne(link), mint: m, plan: p, packets: make([][]byte, floodBatch)}
+func newQueue(link Link, s *flooding) *queue {
+	q := &queue{flooding: s, write: oneByOne(link), packets: make([][]byte, floodBatch)}
 	if b, ok := link.(batchLink); ok {
 		q.write = b.WriteBatch
 	}
-	size := len(m.template)
+	size := len(s.Template)
 	memory := make([]byte, size*floodBatch)
 	for i := range q.packets {
 		q.packets[i], memory = memory[:size:size], memory[size:]
@@ -345,20 +294,20 @@ func oneByOne(link Link) func([][]byte) (int, error) {
 // run sends what the plan gives it until that is over or ctx is.
 func (q *queue) run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		from, n, wait := q.plan.claim()
+		from, n, wait := q.plan.Claim(floodBatch)
 		if n == 0 {
 			if wait == 0 {
 				return nil
 			}
-			q.pause(ctx, wait)
+			flood.Pause(ctx, wait)
 			continue
 		}
 		for i := range n {
-			q.mint.strike(q.packets[i], from+i)
+			q.template.write(q.packets[i], from+uint64(i))
 		}
 		sent, err := q.write(q.packets[:n])
-		q.plan.sent.Add(uint64(sent))
-		if err == nil && uint64(sent) < n {
+		q.sent.Add(uint64(sent))
+		if err == nil && sent < n {
 			err = io.ErrShortWrite
 		}
 		if err != nil {
@@ -366,17 +315,4 @@ func (q *queue) run(ctx context.Context) error {
 		}
 	}
 	return nil // the caller knows the cause
-}
-
-func (q *queue) pause(ctx context.Context, d time.Duration) {
-	if q.timer == nil {
-		q.timer = time.NewTimer(d)
-	} else {
-		q.timer.Reset(d)
-	}
-	select {
-	case <-q.timer.C:
-	case <-ctx.Done():
-		q.timer.Stop()
-	}
 }

@@ -62,7 +62,7 @@ func TestImpossibleFramesPanic(t *testing.T) {
 
 func TestALinkWithoutEthernetRefusesFrames(t *testing.T) {
 	t.Parallel()
-	n, err := inject.New(&link{}).SendFrames(t.Context(), inject.Frames(packet.Frame{}))
+	n, err := inject.New(&link{}).SendFrames(t.Context(), packet.Frames(packet.Frame{}))
 
 	want := "0 send frames to fake0: needs a veth link: the link has no Ethernet (LinkConfig.Kind: netnsenv.Veth)"
 	if diff := cmp.Diff(want, fmt.Sprint(n, " ", err)); diff != "" || !errors.Is(err, errors.ErrUnsupported) {
@@ -95,7 +95,7 @@ func TestSendFramesStopsAtTheFirstFailureAndFences(t *testing.T) {
 	e := &ether{}
 	fs := slices.Repeat([]packet.Frame{make(packet.Frame, 14)}, 4)
 
-	n, err := inject.New(e).SendFrames(t.Context(), inject.Frames(fs...))
+	n, err := inject.New(e).SendFrames(t.Context(), packet.Frames(fs...))
 
 	got := fmt.Sprint(n, " ", err, " ", e.frames, " ", len(e.fences))
 	want := fmt.Sprint(2, " send frame 3 to fake0: enough ", fs[:2], " ", 1)
@@ -114,7 +114,7 @@ func TestFramesThatDoNotFitAreNotSent(t *testing.T) {
 		"nothing": nil, "cut": {1, 2, 3}, "full": full, "full in a VLAN": full.VLAN(1), "full in two": full.VLAN(1).VLAN(2),
 		"large": large, "large in a VLAN": large.VLAN(1), "cut tag": append(full[:12:12], 0x81, 0, 1),
 	} {
-		_, err := inject.New(&ether{}).SendFrames(t.Context(), inject.Frames(f))
+		_, err := inject.New(&ether{}).SendFrames(t.Context(), packet.Frames(f))
 		if failed := (*inject.SendError)(nil); errors.As(err, &failed) {
 			err = failed.Err
 		}

@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"slices"
 	"syscall"
-	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/flood"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
@@ -41,7 +40,7 @@ func (i *Injector) Send(ctx context.Context, seq iter.Seq[packet.Packet]) (n int
 		panic("inject: Send of a nil sequence")
 	}
 	n, err = i.write(ctx, seq)
-	if ferr := i.fence(ctx); ferr != nil {
+	if ferr := flood.Fence(ctx, i.link); ferr != nil {
 		err = errors.Join(err, fmt.Errorf("send %d packets: %w", n, ferr))
 	}
 	return n, err
@@ -82,19 +81,6 @@ func (i *Injector) writeOne(p packet.Packet, mtu int) error {
 	return err
 }
 
-// grace is how long the fence may still take when ctx has ended before it: the caller wants to know what came of the
-// packets that were sent.
-const grace = time.Second
-
-func (i *Injector) fence(ctx context.Context) error {
-	if ctx.Err() != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), grace)
-		defer cancel()
-	}
-	return i.link.Fence(ctx)
-}
-
 // Link is what an Injector writes to: one link of a host under test, seen from outside. *netnsenv.Link is one.
 // Its methods may be called by several goroutines at once.
 type Link interface {
@@ -102,14 +88,10 @@ type Link interface {
 	Name() string
 	// MTU returns the largest packet that fits, in bytes from the network layer.
 	MTU() int
-	// L2 reports whether the host sees frames of Ethernet. Packets are written and read without that header in any case.
+	// L2 reports whether the host sees frames of Ethernet. Packets are written without that header in any case.
 	L2() bool
-	// Read returns the next packet that left by the link, from the network layer on.
-	Read(b []byte) (int, error)
 	// Write hands one packet, from the network layer on, to the host. It does not keep b.
 	Write(b []byte) (int, error)
-	// SetReadDeadline bounds Read as in package net.
-	SetReadDeadline(t time.Time) error
 	// Fence returns when the host is done with every packet that was written before, so that counters, table and
 	// capture are final. Packets that were lost before the host began with them are an error.
 	Fence(ctx context.Context) error
@@ -117,10 +99,14 @@ type Link interface {
 
 // SendError is what became of a packet or frame that could not be sent. What was before it in its sequence was sent.
 type SendError struct {
-	What   string // "packet" or "frame"
-	Number int    // in its sequence, counted from 1
-	Link   string // name of the link
-	Err    error
+	// What is "packet" or "frame".
+	What string
+	// Number is that in its sequence, counted from 1.
+	Number int
+	// Link is the name of the link.
+	Link string
+	// Err is why.
+	Err error
 }
 
 // Error returns "send packet 3 to tun0: …".
@@ -136,9 +122,9 @@ type FrameLink interface {
 	Link
 	// WriteFrame hands one frame, from the Ethernet header on, to the host. It does not keep b.
 	WriteFrame(b []byte) (int, error)
-	// HardwareAddr returns the address of Ethernet that the host has on the link, PeerHardwareAddr the one that packets come
-	// from that are written without a header.
+	// HardwareAddr returns the address of Ethernet that the host has on the link.
 	HardwareAddr() nf.MAC
+	// PeerHardwareAddr returns the address that packets come from that are written without a header.
 	PeerHardwareAddr() nf.MAC
 }
 
@@ -148,17 +134,6 @@ func (i *Injector) ethernet() FrameLink {
 		return link
 	}
 	return nil
-}
-
-// Frames returns copies of the frames in their order.
-func Frames(fs ...packet.Frame) iter.Seq[packet.Frame] {
-	return func(yield func(packet.Frame) bool) {
-		for _, f := range fs {
-			if !yield(slices.Clone(f)) {
-				return
-			}
-		}
-	}
 }
 
 // SendFrames is Send for whole frames of Ethernet. What a frame carries behind its header and tags must fit into the link's
@@ -176,7 +151,7 @@ func (i *Injector) SendFrames(ctx context.Context, seq iter.Seq[packet.Frame]) (
 		})
 	}
 	n, err = writeFrames(ctx, link, seq)
-	if ferr := i.fence(ctx); ferr != nil {
+	if ferr := flood.Fence(ctx, i.link); ferr != nil {
 		err = errors.Join(err, fmt.Errorf("send %d frames: %w", n, ferr))
 	}
 	return n, err

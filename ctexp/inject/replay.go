@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/flood"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
@@ -39,13 +40,20 @@ type Replay struct {
 
 // Replayed is what came of a Replay.
 type Replayed struct {
-	Read    int            // packets of the recording
-	Sent    int            // packets that were sent
-	ByLink  map[string]int // Sent, by the name of the link
-	LeftOut int            // packets that no link was chosen for
-	NotIP   int            // packets that are neither IPv4 nor IPv6, which are not sent
-	Cut     int            // packets left out by SkipCut
-	Tagged  int            // packets left out as they have a tag and their link no Ethernet; Untag sends them
+	// Read counts the packets of the recording.
+	Read int
+	// Sent counts those that were sent.
+	Sent int
+	// ByLink is Sent by the name of the link.
+	ByLink map[string]int
+	// LeftOut counts packets that no link was chosen for.
+	LeftOut int
+	// NotIP counts packets that are neither IPv4 nor IPv6, which are not sent.
+	NotIP int
+	// Cut counts packets left out by SkipCut.
+	Cut int
+	// Tagged counts packets left out as they have a tag and their link no Ethernet; Untag sends them.
+	Tagged int
 }
 
 // String returns "9 packets read: 5 sent (tun0 3, tun1 2), 2 left out, 1 not IP, 1 cut".
@@ -195,7 +203,7 @@ func (s *replaying) packet(ctx context.Context, r packet.Record) error {
 
 func (s *replaying) send(ctx context.Context, to *Injector, name string, r packet.Record) error {
 	if s.last != nil && s.last != to {
-		if err := s.last.fence(ctx); err != nil {
+		if err := flood.Fence(ctx, s.last.link); err != nil {
 			return fmt.Errorf("before it: %w", err)
 		}
 	}
@@ -227,7 +235,7 @@ func isTagged(r packet.Record) bool { return len(r.VLANs()) > 0 }
 // end makes what was sent final.
 func (s *replaying) end(ctx context.Context, err error) (Replayed, error) {
 	if s.last != nil {
-		err = errors.Join(err, s.last.fence(ctx))
+		err = errors.Join(err, flood.Fence(ctx, s.last.link))
 	}
 	if err != nil {
 		err = fmt.Errorf("replay: %w", err)

@@ -13,153 +13,143 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// mint makes the packets of a Flood, each from its number alone, so that it does not matter who makes which. It takes no
-// memory.
-type mint struct {
-	template packet.Packet
-	places   header.Rewriter
-	fields   []minted
-	// The complements of the template's checksums, plus those of the words that vary: what RFC 1624, equation 3, adds the new
-	// words to.
-	header, transport uint32
-	sctp              bool
+// template makes the packets of a Flood, each from its number alone, so that any goroutine may make any. It takes no memory.
+type template struct {
+	Recipe
+	rw   header.Rewriter
+	sctp bool
 }
 
-// minted is a field that varies.
-type minted struct {
-	at, size    int
-	first       [2]uint64
-	stride      uint64
-	count       uint64
-	period      uint64 // it changes every so many packets
-	random      bool
-	seed        uint64
-	inHeader    bool // the checksum of the IPv4 header covers it
-	inTransport bool // that of the transport header does
-}
-
-// newMint looks whether all values of all fields are there.
-func newMint(template packet.Packet, rules []Vary) (*mint, error) {
-	pl, ok := header.NewRewriter(template)
-	if !ok {
-		return nil, fmt.Errorf("the template of %d bytes is no packet: it has no whole IPv4 or IPv6 header", len(template))
+// template returns what makes the packets of f, or what is wrong with f: it checks all values of all fields.
+func (f Flood) template() (*template, error) {
+	if err := f.check(); err != nil {
+		return nil, err
 	}
-	m := &mint{template: slices.Clone(template), places: pl, sctp: pl.Proto == header.ProtoSCTP && pl.SumSize == 4 && !pl.IsFragment()}
+	rw, ok := header.NewRewriter(f.Template)
+	if !ok {
+		return nil, fmt.Errorf("the template of %d bytes is no packet: it has no whole IPv4 or IPv6 header", len(f.Template))
+	}
+	t := &template{
+		Recipe: Recipe{Template: slices.Clone(f.Template)}, rw: rw,
+		sctp: rw.Proto == header.ProtoSCTP && rw.SumSize == 4 && !rw.IsFragment(),
+	}
 	period := uint64(1) // of the rule before
 	next := uint64(1)   // of the rule behind it
 	var before Vary
-	for i, v := range rules {
+	for i, v := range f.Vary {
 		if !v.InStep && !v.Random {
 			period = next
 		}
 		v, err := v.inStepWith(before)
-		f := minted{}
+		var field RecipeField
 		if err == nil {
-			f, err = m.field(v, period)
+			field, err = t.field(v, period)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("vary[%d] (%v): %w", i, v.Field, err)
 		}
 		if !v.InStep && !v.Random {
-			over, n := bits.Mul64(period, f.count)
+			over, n := bits.Mul64(period, field.Count)
 			if next = n; over != 0 {
 				next = 1<<64 - 1 // never
 			}
 		}
-		m.fields, before = append(m.fields, f), v
+		t.Fields, before = append(t.Fields, field), v
 	}
-	m.takeAway()
-	return m, nil
+	if len(t.Fields) > 0 {
+		t.sums()
+	}
+	return t, nil
 }
 
-func (m *mint) field(v Vary, period uint64) (minted, error) {
-	at, size, err := v.Field.find(m.template, &m.places)
+// field returns the next field, which varies as v says and keeps each of its values for so many packets.
+func (t *template) field(v Vary, period uint64) (RecipeField, error) {
+	at, size, err := v.Field.find(t.Template, &t.rw)
 	if err != nil {
-		return minted{}, err
+		return RecipeField{}, err
 	}
-	for _, f := range m.fields {
-		if f.at == at {
-			return minted{}, errors.New("another rule has it already")
+	for _, f := range t.Fields {
+		if f.At == at {
+			return RecipeField{}, errors.New("another rule has it already")
 		}
 	}
 	isAddr := v.Field == VarySrc || v.Field == VaryDst
-	f := minted{
-		at: at, size: size, stride: uint64(max(1, v.Stride)), count: uint64(v.Count), period: period, random: v.Random, seed: v.Seed,
-		inHeader: isAddr && m.places.Version == 4, inTransport: !isAddr || m.places.SumCoversAddrs,
+	f := RecipeField{
+		At: at, Size: size, Stride: uint64(max(1, v.Stride)), Count: uint64(v.Count), Period: period,
+		InHeader: isAddr && t.rw.Version == 4, InTransport: !isAddr || t.rw.SumCoversAddrs,
 	}
-	b := m.template[at : at+size]
+	if v.Random {
+		f.Random, f.Seed = true, mix(v.Seed+uint64(len(t.Fields))) // rules with the same seed draw other numbers
+	}
+	b := t.Template[at : at+size]
 	switch size {
 	case 2:
-		f.first[1] = uint64(binary.BigEndian.Uint16(b))
+		f.First[1] = uint64(binary.BigEndian.Uint16(b))
 	case 4:
-		f.first[1] = uint64(binary.BigEndian.Uint32(b))
+		f.First[1] = uint64(binary.BigEndian.Uint32(b))
 	default:
-		f.first = [2]uint64{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
+		f.First = [2]uint64{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
 	}
-	return f, v.check(f.first, size)
+	return f, v.check(f.First, size)
 }
 
-// takeAway takes what varies out of the checksums.
-func (m *mint) takeAway() {
-	pl, p := &m.places, m.template
-	if pl.Version == 4 {
-		m.header = uint32(^binary.BigEndian.Uint16(p[header.HeaderSumAt:]))
+// sums sets what the checksums begin with: the complements of the template's, plus those of the words that vary. To that RFC
+// 1624, equation 3, adds the new words.
+func (t *template) sums() {
+	p := t.Template
+	if t.rw.Version == 4 {
+		t.Header = RecipeSum{At: header.HeaderSumAt, Base: uint32(^binary.BigEndian.Uint16(p[header.HeaderSumAt:]))}
 	}
-	if pl.SumSize == 2 {
-		m.transport = uint32(^binary.BigEndian.Uint16(p[pl.SumAt:]))
-		if pl.SumOptional && m.transport == 0xffff { // there is none, and there will be none
-			pl.SumSize = 0
+	if t.rw.SumSize == 2 {
+		// A checksum of zero may say that there is none, and then there will be none.
+		if was := binary.BigEndian.Uint16(p[t.rw.SumAt:]); was != 0 || !t.rw.SumOptional {
+			t.Transport = RecipeSum{At: t.rw.SumAt, Base: uint32(^was), NoZero: header.NonZero(t.rw.Proto, 0) != 0}
 		}
 	}
-	for _, f := range m.fields {
-		old := uint32(^header.Sum(p[f.at : f.at+f.size]))
-		if f.inHeader {
-			m.header += old
+	for _, f := range t.Fields {
+		old := uint32(^header.Sum(p[f.At : f.At+f.Size]))
+		if f.InHeader && t.Header.At > 0 {
+			t.Header.Base += old
 		}
-		if f.inTransport {
-			m.transport += old
+		if f.InTransport && t.Transport.At > 0 {
+			t.Transport.Base += old
 		}
 	}
 }
 
-// strike writes packet number i to p, which is as long as the template.
-func (m *mint) strike(p []byte, i uint64) {
-	copy(p, m.template)
-	headerSum, transportSum := m.header, m.transport
-	for k := range m.fields {
-		f := &m.fields[k]
-		sum := f.write(p, i, uint64(k))
-		if f.inHeader {
+// write writes packet number i to p, which is as long as the template.
+func (t *template) write(p []byte, i uint64) {
+	copy(p, t.Template)
+	headerSum, transportSum := t.Header.Base, t.Transport.Base
+	for k := range t.Fields {
+		f := &t.Fields[k]
+		sum := f.write(p, i)
+		if f.InHeader {
 			headerSum += sum
 		}
-		if f.inTransport {
+		if f.InTransport {
 			transportSum += sum
 		}
 	}
-	if len(m.fields) == 0 {
-		return
+	if t.Header.At > 0 {
+		binary.BigEndian.PutUint16(p[t.Header.At:], header.Adjust(0xffff, headerSum))
 	}
-	pl := &m.places
-	if pl.Version == 4 {
-		binary.BigEndian.PutUint16(p[header.HeaderSumAt:], header.Adjust(0xffff, headerSum))
-	}
-	switch {
-	case m.sctp:
-		header.SetTransportSum(pl.Proto, nil, pl.Body(p))
-	case pl.SumSize == 2:
-		binary.BigEndian.PutUint16(p[pl.SumAt:], header.NonZero(pl.Proto, header.Adjust(0xffff, transportSum)))
+	if t.Transport.At > 0 {
+		binary.BigEndian.PutUint16(p[t.Transport.At:], header.NonZero(t.rw.Proto, header.Adjust(0xffff, transportSum)))
+	} else if t.sctp && len(t.Fields) > 0 {
+		header.SetTransportSum(t.rw.Proto, nil, t.rw.Body(p))
 	}
 }
 
-// write writes the field of packet i and returns the sum of its words. k tells the rules apart that have one seed.
-func (f *minted) write(p []byte, i, k uint64) uint32 {
-	index := i / f.period % f.count
-	if f.random {
-		index, _ = bits.Mul64(mix(mix(f.seed+k)+i), f.count)
+// write writes the field of packet i and returns the sum of its words.
+func (f *RecipeField) write(p []byte, i uint64) uint32 {
+	index := i / f.Period % f.Count
+	if f.Random {
+		index, _ = bits.Mul64(mix(f.Seed+i), f.Count)
 	}
-	lo, carry := bits.Add64(f.first[1], index*f.stride, 0)
-	b := p[f.at : f.at+f.size]
-	switch f.size {
+	lo, carry := bits.Add64(f.First[1], index*f.Stride, 0)
+	b := p[f.At : f.At+f.Size]
+	switch f.Size {
 	case 2:
 		binary.BigEndian.PutUint16(b, uint16(lo))
 		return uint32(lo)
@@ -167,7 +157,7 @@ func (f *minted) write(p []byte, i, k uint64) uint32 {
 		binary.BigEndian.PutUint32(b, uint32(lo))
 		return uint32(lo)>>16 + uint32(lo)&0xffff
 	}
-	hi := f.first[0] + carry
+	hi := f.First[0] + carry
 	binary.BigEndian.PutUint64(b, hi)
 	binary.BigEndian.PutUint64(b[8:], lo)
 	return words(hi) + words(lo)
@@ -187,74 +177,59 @@ func mix(v uint64) uint64 {
 // Recipe is what the packets of a Flood are made by, for those who make them elsewhere than Send does: xdpflood has the
 // kernel do it. Packet number i is the Template with each of Fields written over it, then the checksums.
 type Recipe struct {
+	// Template is a copy of the Flood's.
 	Template packet.Packet
-	Fields   []RecipeField
+	// Fields are what varies, in the order of the Flood's rules.
+	Fields []RecipeField
 	// Header is the checksum of the IPv4 header, Transport that of the transport header.
 	Header, Transport RecipeSum
 }
 
-// RecipeField is a field that varies: Size bytes, 2, 4 or 16, at offset At, in network order. Its value in packet i is
-// First + index*Stride, where index is i/Period%Count.
+// RecipeField is a field that varies. Its value in packet i is First + index*Stride, where index is i/Period%Count.
 type RecipeField struct {
-	At, Size              int
-	First                 [2]uint64 // the upper half of 16 bytes, then the lower one or all
+	// At and Size are its offset and its length, 2, 4 or 16 bytes, in network order.
+	At, Size int
+	// First is its value in the template: the upper half of 16 bytes, then the lower one or all.
+	First [2]uint64
+	// Stride is how far values are apart, Count how many there are, and Period for how many packets each of them stays.
 	Stride, Count, Period uint64
 	// Random: instead, index is the upper half of Count times m(Seed+i), where m is the finalizer of SplitMix64.
 	Random bool
-	Seed   uint64
-	// Which of the checksums covers the field.
+	// Seed is that of the rule, mixed with the place of the rule.
+	Seed uint64
+	// InHeader and InTransport say which of the checksums covers the field.
 	InHeader, InTransport bool
 }
 
-// RecipeSum is a checksum of 16 bits at offset At: the complement of the sum of Base and the words of all fields that it covers,
-// in ones' complement. The zero RecipeSum says that there is none to write.
+// RecipeSum is a checksum of 16 bits: the complement of the sum of Base and the words of all fields that it covers, in ones'
+// complement. The zero RecipeSum says that there is none to write.
 type RecipeSum struct {
-	At     int
-	Base   uint32
-	NoZero bool // zero is written as all ones
+	// At is its offset.
+	At int
+	// Base is what the sum begins with.
+	Base uint32
+	// NoZero says that zero is written as all ones.
+	NoZero bool
 }
 
 // Recipe returns what the packets are made by. What is wrong with the Flood is an error, as it is for Send, and so is SCTP
 // with fields that vary, whose checksum is no sum.
 func (f Flood) Recipe() (Recipe, error) {
-	m, err := newMint(f.Template, f.Vary)
-	if err == nil {
-		err = f.check()
-	}
-	if err == nil && m.sctp && len(m.fields) > 0 {
+	t, err := f.template()
+	if err == nil && t.sctp && len(t.Fields) > 0 {
 		err = errors.New("the checksum of SCTP, which is no sum")
 	}
 	if err != nil {
 		return Recipe{}, err
 	}
-	r := Recipe{Template: m.template}
-	for k, v := range m.fields {
-		f := RecipeField{
-			At: v.at, Size: v.size, First: v.first, Stride: v.stride, Count: v.count, Period: v.period,
-			InHeader: v.inHeader, InTransport: v.inTransport,
-		}
-		if v.random {
-			f.Random, f.Seed = true, mix(v.seed+uint64(k))
-		}
-		r.Fields = append(r.Fields, f)
-	}
-	if len(m.fields) == 0 {
-		return r, nil
-	}
-	pl := &m.places
-	if pl.Version == 4 {
-		r.Header = RecipeSum{At: header.HeaderSumAt, Base: m.header}
-	}
-	if pl.SumSize == 2 {
-		r.Transport = RecipeSum{At: pl.SumAt, Base: m.transport, NoZero: header.NonZero(pl.Proto, 0) != 0}
-	}
-	return r, nil
+	return t.Recipe, nil
 }
 
 // Vary has one field of the packets of a Flood take several values: Count of them, Stride apart, from the template's own
 // upwards. The first rule changes its field with each packet; the next one its own whenever that has gone round, and so on: all
 // combinations come, and then come again.
 type Vary struct {
+	// Field is the field that varies.
 	Field VaryField
 	// Count is how many values there are.
 	Count int
@@ -265,7 +240,8 @@ type Vary struct {
 	// Random draws a value for each packet, the same one in each run with the same Seed, instead of going through them in
 	// order. Values may come twice and others not at all.
 	Random bool
-	Seed   uint64
+	// Seed is what the random numbers depend on.
+	Seed uint64
 }
 
 // VaryField is a field that a Flood may vary.

@@ -50,7 +50,7 @@ func TestTheFenceCountsFramesOfAllKinds(t *testing.T) {
 		typed(0x81, 0, 1), typed(0x81, 0, 0, 5, 8), typed(0x81, 0, 0, 5, 8, 0, 1), typed(0x88, 0xa8, 0, 5, 8, 0, 1), // cut
 		packet.Packet(neighbour.UDP(make([]byte, 1472))).Frame(peer, host).VLAN(5),
 	}
-	n, err := inject.New(l).SendFrames(t.Context(), inject.Frames(fs...))
+	n, err := inject.New(l).SendFrames(t.Context(), packet.Frames(fs...))
 	if n != len(fs) || err != nil {
 		t.Fatalf("SendFrames = %d, %v, want %d, nil", n, err, len(fs))
 	}
@@ -141,7 +141,7 @@ func TestATunHasNoFrames(t *testing.T) {
 	l := env.Links()[0]
 	_, werr := l.WriteFrame(make([]byte, 60))
 	_, rerr := l.ReadFrame(make([]byte, 60))
-	_, serr := inject.New(l).SendFrames(t.Context(), inject.Frames(make(packet.Frame, 60)))
+	_, serr := inject.New(l).SendFrames(t.Context(), packet.Frames(make(packet.Frame, 60)))
 	for what, err := range map[string]error{"WriteFrame": werr, "ReadFrame": rerr, "SendFrames": serr} {
 		if !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%s: %v, want that it is unsupported", what, err)
@@ -178,7 +178,7 @@ func TestReadFrameHasADeadline(t *testing.T) {
 
 func sendFrames(t testing.TB, l *netnsenv.Link, fs ...packet.Frame) {
 	t.Helper()
-	if _, err := inject.New(l).SendFrames(t.Context(), inject.Frames(fs...)); err != nil {
+	if _, err := inject.New(l).SendFrames(t.Context(), packet.Frames(fs...)); err != nil {
 		t.Fatal(err)
 	}
 }

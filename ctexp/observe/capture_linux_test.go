@@ -36,7 +36,7 @@ func ethernet(t testing.TB, changes ...func(*observe.Config)) lab {
 	link := x.env.Links()[0]
 	syn := packet.SYN(web).Frame(neighbour, link.HardwareAddr())
 	ask := packet.ARPRequest(neighbour, web.Dst.Addr().Next(), web.Dst.Addr())
-	if _, err := inject.New(link).SendFrames(t.Context(), inject.Frames(ask, syn, syn.VLAN(7), syn.VLAN(9).VLAN(7))); err != nil {
+	if _, err := inject.New(link).SendFrames(t.Context(), packet.Frames(ask, syn, syn.VLAN(7), syn.VLAN(9).VLAN(7))); err != nil {
 		t.Fatal(err)
 	}
 	return x

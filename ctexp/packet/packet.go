@@ -251,6 +251,17 @@ func (f Frame) Packet() Packet {
 	return slices.Clone(Packet(f[h.Payload:]))
 }
 
+// Frames returns copies of the frames in their order.
+func Frames(fs ...Frame) iter.Seq[Frame] {
+	return func(yield func(Frame) bool) {
+		for _, f := range fs {
+			if !yield(slices.Clone(f)) {
+				return
+			}
+		}
+	}
+}
+
 // String returns one line in the manner of tcpdump -e:
 //
 //	02:00:00:00:00:02 > 02:00:00:00:00:01, vlan 5, IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, …

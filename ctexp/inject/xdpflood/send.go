@@ -2,24 +2,21 @@ package xdpflood
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"syscall"
-	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // Link is what Send floods the host by. *netnsenv.Link is one.
 type Link interface {
 	inject.Link
-	// HardwareAddr returns the address of the host on the link, and PeerHardwareAddr that of who sends.
+	// HardwareAddr returns the address of the host on the link.
 	HardwareAddr() nf.MAC
+	// PeerHardwareAddr returns the address that packets come from.
 	PeerHardwareAddr() nf.MAC
 	// WriteBy has write hand at most so many frames to the interface with that index, on a thread in its namespace, and
 	// counts them for Fence.
@@ -77,74 +74,4 @@ func check(link Link, f inject.Flood) (inject.Recipe, error) {
 		return r, errNoEthernet
 	}
 	return r, nil
-}
-
-// frame returns the template as a frame.
-func frame(link Link, template packet.Packet) []byte {
-	dst, src := link.HardwareAddr(), link.PeerHardwareAddr()
-	b := append(append([]byte(nil), dst[:]...), src[:]...)
-	b = binary.BigEndian.AppendUint16(b, header.EtherTypeOf(template))
-	return append(b, template...)
-}
-
-// plan says how many packets are to be sent now.
-type plan struct {
-	start    time.Time
-	next     uint64        // number of the next packet
-	n        uint64        // packets; the largest number: no limit
-	duration time.Duration // 0: no limit
-	rate     float64       // packets per second; 0: no limit
-}
-
-const (
-	mostAtATime = 1024             // packets of a flood that time ends, lest it lasts too long
-	leastPause  = time.Millisecond // so that a rate comes in bursts, which cost less than single packets
-)
-
-func newPlan(f inject.Flood) plan {
-	p := plan{start: time.Now(), n: uint64(f.N), duration: f.Duration, rate: f.Rate}
-	if f.N == 0 {
-		p.n = math.MaxUint64
-	}
-	return p
-}
-
-// due returns how many packets are to be sent at once, at most so many.
-func (p *plan) due(most int) int {
-	n := min(p.n-p.next, uint64(most))
-	took := time.Since(p.start)
-	if p.duration > 0 {
-		if took >= p.duration {
-			return 0
-		}
-		n = min(n, mostAtATime)
-	}
-	if p.rate > 0 { // packet i is due after i/rate
-		if due := took.Seconds() * p.rate; float64(p.next) <= due {
-			n = min(n, uint64(due)-p.next+1)
-		} else {
-			n = 0
-		}
-	}
-	return int(n)
-}
-
-// wait returns how long to wait for the next packet, and whether there is none.
-func (p *plan) wait() (wait time.Duration, over bool) {
-	took := time.Since(p.start)
-	if p.next == p.n || p.duration > 0 && took >= p.duration {
-		return 0, true
-	}
-	if p.rate == 0 {
-		return 0, false
-	}
-	wait = time.Duration(float64(p.next)/p.rate*float64(time.Second)) - took + 1
-	if wait <= 0 {
-		return 0, false
-	}
-	wait = max(wait, leastPause)
-	if p.duration > 0 {
-		wait = min(wait, p.duration-took)
-	}
-	return wait, false
 }

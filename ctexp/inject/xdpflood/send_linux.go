@@ -14,21 +14,29 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/flood"
 	"github.com/ctexp/go-ctexp/internal/nsthread"
 )
 
-// flood is a Flood that is being sent.
-type flood struct {
+// flooding is a Flood on its way.
+type flooding struct {
 	inject.Flood
 	link  Link
-	frame []byte
+	frame packet.Frame
 	state *ebpf.Map
 	prog  *ebpf.Program
 	spare *spare
 
-	plan plan
-	told time.Time // when Progress was
+	plan *flood.Plan
+	sent int
+	told time.Time // when Progress was called
 }
+
+const (
+	mostAtATime = 1024             // packets of a flood that time ends, so that it ends in time
+	leastPause  = time.Millisecond // so that a rate comes in bursts, which cost less than single packets
+)
 
 func send(ctx context.Context, link Link, f inject.Flood) (done inject.Flooded, err error) {
 	r, err := check(link, f)
@@ -38,7 +46,7 @@ func send(ctx context.Context, link Link, f inject.Flood) (done inject.Flooded, 
 	if err != nil {
 		return done, err
 	}
-	l := &flood{Flood: f, link: link, frame: frame(link, r.Template)}
+	l := &flooding{Flood: f, link: link, frame: r.Template.Frame(link.PeerHardwareAddr(), link.HardwareAddr())}
 	defer func() { err = errors.Join(err, l.close()) }()
 	if err := l.open(r); err != nil {
 		return done, unsupported(err)
@@ -47,17 +55,17 @@ func send(ctx context.Context, link Link, f inject.Flood) (done inject.Flooded, 
 	if err != nil {
 		return done, err
 	}
-	l.plan = newPlan(f)
+	l.plan = flood.NewPlan(f.N, f.Duration, f.Rate, leastPause)
 	sendErr := l.run(ctx)
-	done.Sent = int(l.plan.next)
+	done.Sent = l.sent
 	if sendErr != nil {
 		if done.Sent == 0 {
 			sendErr = unsupported(sendErr)
 		}
 		sendErr = fmt.Errorf("after %d packets: %w", done.Sent, sendErr)
 	}
-	fenceErr := fence(ctx, link)
-	done.Took = time.Since(l.plan.start)
+	fenceErr := flood.Fence(ctx, link)
+	done.Took = time.Since(l.plan.Start())
 	now, err := link.Arrived()
 	if err == nil {
 		done.Arrived = int(now - before)
@@ -80,7 +88,7 @@ func unsupported(err error) error {
 	return &nf.UnsupportedError{Need: "BPF", Hint: hint, Err: err}
 }
 
-func (l *flood) open(r inject.Recipe) (err error) {
+func (l *flooding) open(r inject.Recipe) (err error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return fmt.Errorf("lift the limit of locked memory: %w", err)
 	}
@@ -95,7 +103,7 @@ func (l *flood) open(r inject.Recipe) (err error) {
 	return err
 }
 
-func (l *flood) close() error {
+func (l *flooding) close() error {
 	var errs []error
 	if l.spare != nil {
 		errs = append(errs, l.spare.close())
@@ -110,20 +118,28 @@ func (l *flood) close() error {
 }
 
 // run sends what the plan gives until that is over or ctx is.
-func (l *flood) run(ctx context.Context) error {
-	l.told = l.plan.start
+func (l *flooding) run(ctx context.Context) error {
+	l.told = l.plan.Start()
 	for ctx.Err() == nil {
-		wait, over := l.plan.wait()
-		if over {
-			return nil
-		}
-		if wait > 0 {
-			pause(ctx, wait)
-			continue
-		}
-		_, err := l.link.WriteBy(func(ifindex, most int) (int, error) { return l.frames(ifindex, l.plan.due(most)) })
-		if err != nil {
+		var n int
+		var wait time.Duration
+		_, err := l.link.WriteBy(func(ifindex, most int) (int, error) {
+			if l.Duration > 0 {
+				most = min(most, mostAtATime)
+			}
+			var first uint64
+			if first, n, wait = l.plan.Claim(most); n == 0 {
+				return 0, nil
+			}
+			return l.frames(ifindex, first, n)
+		})
+		switch {
+		case err != nil:
 			return err
+		case n == 0 && wait == 0:
+			return nil
+		case n == 0:
+			flood.Pause(ctx, wait)
 		}
 		if time.Since(l.told) >= l.every() {
 			l.tell()
@@ -138,13 +154,9 @@ type xdpMD struct {
 	_, DataEnd, _, IngressIfindex, _, _ uint32 // where the data begin and end, the interface and its queue
 }
 
-// frames has the kernel make the next n frames and returns how many it has made. A signal ends a run, and the library begins it
-// anew: what counts is what the program has counted.
-func (l *flood) frames(ifindex, n int) (int, error) {
-	first := l.plan.next
-	if n == 0 { // it has become too late
-		return 0, nil
-	}
+// frames has the kernel make n frames, from the one with the number first, and returns how many it has made. A signal ends a run,
+// and the library begins it anew: what counts is what the program has counted.
+func (l *flooding) frames(ifindex int, first uint64, n int) (int, error) {
 	if err := l.state.Put(uint32(0), [2]uint64{first, first + uint64(n)}); err != nil {
 		return 0, fmt.Errorf("write a BPF map: %w", err)
 	}
@@ -156,42 +168,25 @@ func (l *flood) frames(ifindex, n int) (int, error) {
 	if err := l.state.Lookup(uint32(0), &state); err != nil {
 		return 0, errors.Join(runErr, fmt.Errorf("read a BPF map: %w", err))
 	}
-	l.plan.next = state[0]
+	made := int(state[0] - first)
+	l.sent += made
+	l.plan.Unclaim(n - made)
 	if runErr != nil {
-		return int(state[0] - first), fmt.Errorf("have the kernel make frames: %w", runErr)
+		return made, fmt.Errorf("have the kernel make frames: %w", runErr)
 	}
-	return int(state[0] - first), nil
+	return made, nil
 }
 
-// fence waits until the host is done, a little while also if ctx is over: the caller wants to know what came of it.
-func fence(ctx context.Context, link Link) error {
-	if ctx.Err() != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-	}
-	return link.Fence(ctx)
-}
-
-func (l *flood) every() time.Duration {
+func (l *flooding) every() time.Duration {
 	if l.Every == 0 {
 		return time.Second
 	}
 	return l.Every
 }
 
-func (l *flood) tell() {
+func (l *flooding) tell() {
 	if l.Progress != nil {
-		l.Progress(inject.FloodProgress{Sent: int(l.plan.next), Of: l.N, Took: time.Since(l.plan.start)})
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+		l.Progress(inject.FloodProgress{Sent: l.sent, Of: l.N, Took: time.Since(l.plan.Start())})
 	}
 }
 
