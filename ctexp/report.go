@@ -13,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/report"
+	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
 // How many lines of each list a report shows, so that the whole of it fits on a screen: about 40 lines. What does not is
@@ -164,10 +165,10 @@ type look struct {
 	flowsErr  error
 	rules     []observe.Rule
 	rulesErr  error
-	record    observe.Record // its Missing says what it lacks
-	recordErr error          // what of it was lost
-	texts     []rulesetText  // of the rules
-	textErrs  []error
+	record    observe.Record    // its Missing says what it lacks
+	recordErr error             // what of it was lost
+	listings  []ruleset.Listing // of the rules
+	listErrs  []error
 }
 
 // look asks the Observer for what fates are worked out from. The record comes last, so that what conntrack is asked for is
@@ -184,9 +185,12 @@ func (l *Lab) look(ctx context.Context) (k look) {
 func (l *Lab) lookAtAll(ctx context.Context) look {
 	stats, statsErr := l.Observer.Stats(ctx)
 	rules, rulesErr := l.Observer.Rules(ctx)
-	texts, textErrs := l.rulesetTexts(ctx, rules)
+	listings, listErrs := ruleset.Listings(rules, func(name string, args ...string) ([]byte, error) {
+		return l.Env.Command(ctx, name, args...).Output()
+	})
 	k := l.look(ctx)
-	k.stats, k.statsErr, k.rules, k.rulesErr, k.texts, k.textErrs = stats, statsErr, rules, rulesErr, texts, textErrs
+	k.rules, k.rulesErr, k.listings, k.listErrs = rules, rulesErr, listings, listErrs
+	k.stats, k.statsErr = stats, statsErr
 	return k
 }
 

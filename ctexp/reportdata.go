@@ -143,7 +143,7 @@ func (c *collector) lives() func(nf.Entry) []string {
 }
 
 func (c *collector) rules() {
-	c.missing(report.PartRules, errors.Join(append(c.textErrs, c.rulesErr)...))
+	c.missing(report.PartRules, errors.Join(append(c.listErrs, c.rulesErr)...))
 	for _, r := range c.look.rules {
 		c.d.Rules = append(c.d.Rules, report.RuleOf(r))
 	}
