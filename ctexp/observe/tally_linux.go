@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"strings"
 	"syscall"
 
@@ -39,14 +40,16 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 	}
 	st := now.stats.Sub(o.start.stats)
 	t := Tally{
-		Packets:      make(map[string]uint64, len(o.cfg.Probes)),
-		Entries:      now.entries - o.start.entries,
-		Dropped:      st.Drop,
-		Evicted:      st.EarlyDrop,
-		Collected:    saturatingSub(now.destroyed-o.start.destroyed, st.EarlyDrop),
-		Invalid:      st.Invalid,
-		InsertFailed: st.InsertFailed,
-		Law:          Law{Silent: o.cfg.Silent, Free: o.cfg.Free, Unreplied: o.cfg.Unreplied},
+		Packets:   make(map[string]uint64, len(o.cfg.Probes)),
+		Entries:   now.entries - o.start.entries,
+		Collected: saturatingSub(now.destroyed-o.start.destroyed, st.EarlyDrop),
+		Law:       Law{Silent: o.cfg.Silent, Free: o.cfg.Free, Unreplied: o.cfg.Unreplied},
+	}
+	stats := maps.Collect(st.All())
+	for _, c := range t.counts() {
+		if c.stat != "" {
+			*c.n = stats[c.stat]
+		}
 	}
 	if o.cfg.Filler == 0 {
 		t.Law.Free = -1
