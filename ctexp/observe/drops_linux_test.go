@@ -51,6 +51,14 @@ func TestPathNamesTheRuleThatDropped(t *testing.T) {
 			netnsenv.NFT("table ip u { chain b { tcp dport 80 counter drop; }; chain a { goto b; }; chain in { type filter hook input priority 0; jump a; }; }"), false,
 			"dropped by nft ip u b: tcp dport 80 counter drop [packets 3 bytes 120]",
 		},
+		"in a verdict map": {
+			netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; counter tcp dport vmap { 80 : drop, 81 : accept }; }; }"), false,
+			"dropped by a rule, the only one there: nft ip u in: counter tcp dport vmap { 80 : drop, 81 : accept } [packets 3 bytes 120]",
+		},
+		"in a named verdict map": {
+			netnsenv.NFT("table ip u { map m { type inet_service : verdict; elements = { 80 : drop }; }; chain in { type filter hook input priority 0; tcp dport vmap @m; }; }"), false,
+			"dropped by a rule, the only one there: nft ip u in: tcp dport vmap @m",
+		},
 		"by a verdict map": {
 			netnsenv.NFT("table ip u { chain b { counter drop; }; chain in { type filter hook input priority 0; tcp dport vmap { 80 : jump b }; }; }"), false,
 			"dropped by nft ip u b: counter drop [packets 3 bytes 120]",

@@ -158,7 +158,7 @@ func (p Path) byRule(from, to nf.Probe) []Cause {
 		switch c.Certain = c.Packets > 0; {
 		case c.Certain:
 			certain = append(certain, c)
-		case !d.Rule.Counted:
+		case d.mayHave():
 			maybe = append(maybe, c)
 		}
 	}
@@ -324,6 +324,7 @@ func (p Path) saidOf(f nf.Family, kind CauseKind) (said []Said, others uint64) {
 type Drop struct {
 	Rule     Rule
 	Verdict  string // how it drops them: "drop", "reject", or the target of an iptables such as "DROP"
+	ByMap    bool   // Verdict is one of those of a verdict map: what Rule has counted need not have been dropped
 	Hook     nf.Hook
 	Priority int32  // of the base chain which the rule is in or is reached from
 	Traced   uint64 // how many traced packets it dropped
@@ -337,13 +338,16 @@ func (d Drop) String() string {
 	return d.Rule.String()
 }
 
-// dropped is the number of packets that it has dropped or at least has seen.
+// dropped is the number of packets that it is known to have dropped: those that were traced, or counted by the rule.
 func (d Drop) dropped() uint64 {
-	if d.Traced > 0 {
+	if d.Traced > 0 || d.ByMap {
 		return d.Traced
 	}
 	return d.Rule.Packets
 }
+
+// mayHave reports whether it may have dropped packets without its counter telling so.
+func (d Drop) mayHave() bool { return !d.Rule.Counted || d.ByMap && d.Rule.Packets > 0 }
 
 // key is d without its counts.
 func (d Drop) key() Drop {

@@ -84,7 +84,8 @@ type rule struct {
 	handle       uint64
 	exprs        []expression
 	comment      string
-	line         nf.Rule // what is shown of it
+	mapped       []verdict // what the verdict maps lead to that it looks up
+	line         nf.Rule   // what is shown of it
 }
 
 // decodeRule decodes the payload of an NFT_MSG_NEWRULE message.

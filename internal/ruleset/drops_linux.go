@@ -10,8 +10,10 @@ import (
 
 // Drop is a rule, or a policy, that drops packets, at one of the places from which it is reached.
 type Drop struct {
-	Rule     nf.Rule
-	Verdict  string // "drop", "reject", or the target of an iptables such as "DROP"
+	Rule    nf.Rule
+	Verdict string // "drop", "reject", or the target of an iptables such as "DROP"
+	// ByMap says that Verdict is one of those of a verdict map: what the rule has counted need not have been dropped.
+	ByMap    bool
 	Hook     nf.Hook
 	Priority int32 // of the base chain which the rule is in or is reached from
 }
@@ -31,10 +33,10 @@ func (t *table) drops() []Drop {
 	for _, c := range t.chains {
 		jumps[c.name] = nil
 		for _, r := range c.rules {
-			verdict, to := r.ends()
+			verdict, byMap, to := r.ends()
 			jumps[c.name] = append(jumps[c.name], to...)
 			if verdict != "" {
-				found = append(found, Drop{Rule: r.line, Verdict: verdict})
+				found = append(found, Drop{Rule: r.line, Verdict: verdict, ByMap: byMap})
 			}
 		}
 		if !c.base {
@@ -55,8 +57,9 @@ func (t *table) drops() []Drop {
 	return placed(found, bases, jumps)
 }
 
-// ends returns the verdict by which a rule may drop a packet, or "", and to which chains it may lead.
-func (r rule) ends() (drops string, to []string) {
+// ends returns the verdict by which a rule may drop a packet, or "", whether that is one of a verdict map, and to which chains
+// the rule may lead.
+func (r rule) ends() (drops string, byMap bool, to []string) {
 	for _, e := range r.exprs {
 		switch e.name {
 		case "immediate":
@@ -74,12 +77,23 @@ func (r rule) ends() (drops string, to []string) {
 				drops = name
 			}
 		case "lookup":
-			if _, isMap := e.attrs[unix.NFTA_LOOKUP_DREG]; isMap && e.u32(unix.NFTA_LOOKUP_DREG) == unix.NFT_REG_VERDICT {
-				to = append(to, anywhere)
+			if e.looksUpVerdict() {
+				to = append(to, anywhere) // the elements of a map may have changed since
 			}
 		}
 	}
-	return drops, to
+	for _, v := range r.mapped {
+		if drops == "" && v.drops() {
+			drops, byMap = "drop", true
+		}
+	}
+	return drops, byMap, to
+}
+
+// looksUpVerdict reports whether an expression looks up a verdict map.
+func (e expression) looksUpVerdict() bool {
+	_, isMap := e.attrs[unix.NFTA_LOOKUP_DREG]
+	return e.name == "lookup" && isMap && e.u32(unix.NFTA_LOOKUP_DREG) == unix.NFT_REG_VERDICT
 }
 
 // iptablesDropTargets are the targets of iptables behind which a packet is gone.

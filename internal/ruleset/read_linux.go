@@ -121,6 +121,11 @@ func (t *table) read(ctx context.Context, ns Namespace, conn Conn, texts *listin
 					break
 				}
 			}
+			for _, e := range r.exprs {
+				if e.looksUpVerdict() {
+					r.mapped = append(r.mapped, sets.verdicts(e.text(unix.NFTA_LOOKUP_SET))...)
+				}
+			}
 			text, ok := "", false
 			if lines != nil {
 				r.line.Backend, text, ok = string(nf.IPTablesNFT), lines[i].Text, true
@@ -346,7 +351,29 @@ func (a *anonymousSets) get(name string) *set {
 		}
 	}
 	s := a.sets[name]
-	if s == nil || s.flags&unix.NFT_SET_ANONYMOUS == 0 || s.elements != nil {
+	if s == nil || s.flags&unix.NFT_SET_ANONYMOUS == 0 {
+		return s
+	}
+	return a.fill(name, s)
+}
+
+// verdicts returns what the elements of a verdict map lead to.
+func (a *anonymousSets) verdicts(name string) (all []verdict) {
+	s := a.get(name)
+	if s == nil {
+		return nil
+	}
+	for _, e := range a.fill(name, s).elements {
+		if e.isVerdict {
+			all = append(all, e.verdict)
+		}
+	}
+	return all
+}
+
+// fill reads the elements of a set, unless they were read.
+func (a *anonymousSets) fill(name string, s *set) *set {
+	if s.elements != nil {
 		return s
 	}
 	answers, _ := dump(a.conn, unix.NFT_MSG_GETSETELEM, a.table.family,
