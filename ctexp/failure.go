@@ -20,6 +20,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 	"github.com/ctexp/go-ctexp/internal/report"
+	"github.com/ctexp/go-ctexp/internal/ruleset"
 	"github.com/ctexp/go-ctexp/internal/userns"
 )
 
@@ -90,7 +91,7 @@ func (l *Lab) WriteReport(ctx context.Context, dir, name string) ([]string, erro
 }
 
 func writeReport(dir string, d report.Data, k look) ([]string, error) {
-	files, err := report.WriteFiles(dir, d, append(rulesetFiles(k.texts), report.File{
+	files, err := report.WriteFiles(dir, d, append(listingFiles(k.listings), report.File{
 		Name: report.NameCapture,
 		Write: func(w io.Writer) error {
 			next := 0 // the comments are asked for in the order of the frames
@@ -107,6 +108,26 @@ func writeReport(dir string, d report.Data, k look) ([]string, error) {
 		return files, fmt.Errorf("ctexp: write the report: %w", err)
 	}
 	return files, nil
+}
+
+// listingFiles makes a file of the listings of nft, and one of those of iptables.
+func listingFiles(listings []ruleset.Listing) []report.File {
+	var files []report.File
+	for _, name := range []string{report.NameNFT, report.NameIPTables} {
+		var all strings.Builder
+		for _, l := range listings {
+			if (l.Program == "nft") == (name == report.NameNFT) {
+				all.WriteString(l.Text)
+			}
+		}
+		if all.Len() > 0 {
+			files = append(files, report.File{Name: name, Write: func(w io.Writer) error {
+				_, err := io.WriteString(w, all.String())
+				return err
+			}})
+		}
+	}
+	return files
 }
 
 // keepArtifacts writes the report of a failed test where it is found again: into the test's artifact folder if it has one

@@ -22,6 +22,23 @@ func in(p packet.Packet) packet.Record {
 	return f
 }
 
+// fatesOf returns fates of frames of which nothing is known.
+func fatesOf(frames ...packet.Record) (fates []Fate) {
+	for _, f := range frames {
+		fates = append(fates, Fate{Frame: f})
+	}
+	return fates
+}
+
+// dataOf returns the frames of a report.
+func dataOf(fates []Fate) report.Data {
+	d := report.Data{Time: fates[0].Frame.Time}
+	for _, f := range fates {
+		d.Frames = append(d.Frames, reportFrame(f, d.Time))
+	}
+	return d
+}
+
 // Frames that differ in a port of one side and in nothing else are one line; others, and those with another fate, are not.
 func TestFramesAreFoldedByTheirPorts(t *testing.T) {
 	t.Parallel()
@@ -43,15 +60,15 @@ func TestFramesAreFoldedByTheirPorts(t *testing.T) {
 	for i := range 2 {
 		frames = append(frames, in(packet.Echo(netip.AddrFrom4([4]byte{198, 18, 0, byte(2 + i)}), web.Dst.Addr(), 1, 1, nil)))
 	}
-	known := make([]report.Frame, len(frames))
-	known[3].Verdict, known[3].Reason = report.Dropped, "conntrack table full"
-	known[6].State = "INVALID"
+	fates := fatesOf(frames...)
+	fates[3].Lost, fates[3].Causes = true, []observe.Cause{{Kind: observe.CauseTableFull}}
+	fates[6].State, fates[6].Invalid = "INVALID", true
 
-	got, rest := frameLines(frames, known)
+	got, rest := frameLines(dataOf(fates))
 
 	const at, syn = "12:00:00.000000 tun0 In  ", ": Flags [S], seq 1, win 65535, length 0"
 	want := []string{
-		at + "IP 198.18.0.2.10000 … 10003 > 192.0.2.1.80" + syn + " ×3",
+		at + "IP 198.18.0.2.10000, 10001, 10003 > 192.0.2.1.80" + syn + " ×3",
 		at + "IP 198.18.0.2.10004 > 192.0.2.1.80" + syn + " (dropped: conntrack table full)",
 		at + "IP 198.18.0.3.10004 > 192.0.2.1.80–81" + syn + " ×2",
 		at + "IP 198.18.0.3.10005 > 192.0.2.1.81" + syn + " (INVALID)",
@@ -68,20 +85,16 @@ func TestFramesAreFoldedByTheirPorts(t *testing.T) {
 // What does not fit is counted, by frames and not by lines. A single line more is shown.
 func TestFramesThatDoNotFitAreCounted(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[int]string{mostFrameLines + 1: "", mostFrameLines + 2: "4 more, 2 of them dropped"} {
-		var frames []packet.Record
-		var known []report.Frame
+	for n, want := range map[int]string{maxFrameLines + 1: "", maxFrameLines + 2: "4 more, 2 of them dropped"} {
+		var fates []Fate
 		for i := range n {
 			f := packet.Flow{Src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, 0, byte(i)}), 1), Dst: netip.MustParseAddrPort("192.0.2.1:80")}
-			frames = append(frames, slices.Repeat([]packet.Record{in(packet.SYN(f))}, 2)...)
-			verdict := ""
-			if i == mostFrameLines {
-				verdict = report.Dropped
-			}
-			known = append(known, report.Frame{Verdict: verdict}, report.Frame{Verdict: verdict})
+			twice := fatesOf(slices.Repeat([]packet.Record{in(packet.SYN(f))}, 2)...)
+			twice[0].Lost, twice[1].Lost = i == maxFrameLines, i == maxFrameLines
+			fates = append(fates, twice...)
 		}
-		got, rest := frameLines(frames, known)
-		if shown := min(n, mostFrameLines+1) - min(1, len(want)); len(got) != shown || rest != want {
+		got, rest := frameLines(dataOf(fates))
+		if shown := min(n, maxFrameLines+1) - min(1, len(want)); len(got) != shown || rest != want {
 			t.Errorf("of %d lines %d are shown, and then %q, want %d and %q", n, len(got), rest, shown, want)
 		}
 	}

@@ -39,7 +39,7 @@ func TestFatesStandBesideThePackets(t *testing.T) {
 	six := packet.Flow{Src: netip.MustParseAddrPort("[2001:db8::2]:1000"), Dst: netip.MustParseAddrPort("[2001:db8::1]:80")}
 	syn, udp, far := packet.SYN(web), web.UDP(nil), packet.SYN(packet.Flow{Src: web.Src, Dst: netip.MustParseAddrPort("203.0.113.1:80")})
 	reply := packet.EchoReply(web.Src.Addr(), web.Dst.Addr(), 7, 1, nil)
-	const byRule = "dropped; no entry; dropped by nft inet u in: tcp dport 80 drop [packets %d bytes %d]"
+	const byRule = "dropped; no entry; dropped by nft inet u in: tcp dport 80 counter drop [packets %d bytes %d]"
 	drop := netnsenv.NFT("table inet u { chain in { type filter hook input priority 0; tcp dport 80 counter drop; }; }")
 	for name, c := range map[string]struct {
 		rules   []netnsenv.Ruleset
@@ -47,16 +47,16 @@ func TestFatesStandBesideThePackets(t *testing.T) {
 		want    []string
 	}{
 		"all of them":            {[]netnsenv.Ruleset{drop}, []packet.Packet{syn, packet.SYN(web.Nth(1))}, []string{fmt.Sprintf(byRule, 2, 80), fmt.Sprintf(byRule, 2, 80)}},
-		"all of a family":        {[]netnsenv.Ruleset{netnsenv.NFT("table ip6 u { chain in { type filter hook input priority 0; tcp dport 80 counter drop; }; }")}, []packet.Packet{packet.SYN(six), syn}, []string{"dropped; no entry; dropped by nft ip6 u in: tcp dport 80 drop [packets 1 bytes 60]", "NEW SYN_SENT"}},
+		"all of a family":        {[]netnsenv.Ruleset{netnsenv.NFT("table ip6 u { chain in { type filter hook input priority 0; tcp dport 80 counter drop; }; }")}, []packet.Packet{packet.SYN(six), syn}, []string{"dropped; no entry; dropped by nft ip6 u in: tcp dport 80 counter drop [packets 1 bytes 60]", "NEW SYN_SENT"}},
 		"those without an entry": {[]netnsenv.Ruleset{drop}, []packet.Packet{syn, udp, reply}, []string{fmt.Sprintf(byRule, 1, 40), "NEW", "INVALID; the kernel gives no reason"}},
 		"of a known flow":        {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; udp length 9 drop; }; }")}, []packet.Packet{udp, web.UDP([]byte("x"))}, []string{"NEW", "of a known flow"}},
 		"untracked ones":         {[]netnsenv.Ruleset{drop, netnsenv.NFT("table ip v { chain pre { type filter hook prerouting priority raw; udp dport 80 notrack; }; }")}, []packet.Packet{syn, udp}, []string{"no entry", "no entry"}},
 		"two causes":             {[]netnsenv.Ruleset{drop}, []packet.Packet{syn, far, udp}, []string{"dropped; no entry; at one of 2 places: see the path", "dropped; no entry; at one of 2 places: see the path", "NEW"}},
 		"headers":                {[]netnsenv.Ruleset{drop}, []packet.Packet{udp.With(packet.HeaderChecksum(7)), udp.With(packet.Truncate(26)), syn, udp}, []string{"dropped; a bad checksum of the IP header", "dropped; fewer bytes than the IP header says", fmt.Sprintf(byRule, 1, 40), "NEW"}},
-		"invalid and dropped":    {[]netnsenv.Ruleset{drop}, []packet.Packet{web.TCP(packet.TCP{Flags: packet.FlagRST})}, []string{"dropped; INVALID; invalid new; dropped by nft inet u in: tcp dport 80 drop [packets 1 bytes 40]"}},
-		"invalid, by a rule":     {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; ct state invalid counter drop; }; }")}, []packet.Packet{reply, udp}, []string{"dropped; INVALID; the kernel gives no reason; dropped by nft ip u in: ct state invalid drop [packets 1 bytes 28]", "NEW"}},
+		"invalid and dropped":    {[]netnsenv.Ruleset{drop}, []packet.Packet{web.TCP(packet.TCP{Flags: packet.FlagRST})}, []string{"dropped; INVALID; invalid new; dropped by nft inet u in: tcp dport 80 counter drop [packets 1 bytes 40]"}},
+		"invalid, by a rule":     {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; ct state invalid counter drop; }; }")}, []packet.Packet{reply, udp}, []string{"dropped; INVALID; the kernel gives no reason; dropped by nft ip u in: ct state invalid counter drop [packets 1 bytes 28]", "NEW"}},
 		"invalid, untracked":     {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain pre { type filter hook prerouting priority raw; udp dport 80 notrack; }; chain in { type filter hook input priority 0; ct state invalid drop; }; }")}, []packet.Packet{reply, udp}, []string{"INVALID; the kernel gives no reason", "no entry"}},
-		"at ingress":             {[]netnsenv.Ruleset{netnsenv.NFT("table netdev u { chain in { type filter hook ingress device tun0 priority 0; tcp dport 80 counter drop; }; }")}, []packet.Packet{syn, udp}, []string{"dropped; no entry; dropped by nft netdev u in: tcp dport 80 drop [packets 1 bytes 40]", "NEW"}},
+		"at ingress":             {[]netnsenv.Ruleset{netnsenv.NFT("table netdev u { chain in { type filter hook ingress device tun0 priority 0; tcp dport 80 counter drop; }; }")}, []packet.Packet{syn, udp}, []string{"dropped; no entry; dropped by nft netdev u in: tcp dport 80 counter drop [packets 1 bytes 40]", "NEW"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -3,14 +3,18 @@ package ctexp
 import (
 	"errors"
 	"iter"
+	"net/netip"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/pktline"
 	"github.com/ctexp/go-ctexp/internal/report"
 )
 
@@ -89,12 +93,13 @@ func (c *collector) flows() {
 	c.missing(report.PartFlows, c.look.flowsErr)
 	life := c.lives()
 	for i, e := range c.look.flows {
-		if i == mostFlows {
+		if i == maxFlows {
 			c.d.Omitted.Flows = len(c.look.flows) - i
 			break
 		}
 		f := report.Flow{
 			Line: e.String(), Proto: e.Orig.Proto.String(), Orig: e.Orig.String(), Reply: e.Reply.String(),
+			OrigEnds: report.Ends(e.Orig), ReplyEnds: report.Ends(e.Reply),
 			Status: e.Status.String(), Timeout: int64(e.Timeout.Seconds()), Mark: e.Mark, Zone: e.Zone,
 			Helper: e.Helper, Labels: e.Labels, NAT: e.NAT().String(),
 			Packets: [2]int64{int64(e.Packets.Orig), int64(e.Packets.Reply)},
@@ -143,7 +148,7 @@ func (c *collector) lives() func(nf.Entry) []string {
 }
 
 func (c *collector) rules() {
-	c.missing(report.PartRules, errors.Join(append(c.textErrs, c.rulesErr)...))
+	c.missing(report.PartRules, errors.Join(append(c.listErrs, c.rulesErr)...))
 	for _, r := range c.look.rules {
 		c.d.Rules = append(c.d.Rules, report.RuleOf(r))
 	}
@@ -151,9 +156,9 @@ func (c *collector) rules() {
 
 // How much of the long lists a report keeps.
 const (
-	mostFlows   = 2000
-	mostFrames  = 5000
-	mostMoments = 20000
+	maxFlows   = 2000
+	maxFrames  = 5000
+	maxMoments = 20000
 )
 
 // kernel returns the release of the running kernel.
@@ -188,28 +193,46 @@ func (c *collector) frames() {
 	}
 	c.moments(r.Timeline())
 	for i, f := range c.fates {
-		if i == mostFrames {
-			c.d.Omitted.Frames = len(c.fates) - i
-			break
+		if i < maxFrames {
+			c.d.Frames = append(c.d.Frames, reportFrame(f, c.d.Time))
+			continue
 		}
-		_, line, _ := strings.Cut(f.Frame.String(), f.Frame.Dir.String())
-		out := report.Frame{
-			At: f.Frame.Time.Sub(c.d.Time), Link: f.Frame.Link, Dir: strings.ToLower(f.Frame.Dir.String()),
-			Line: strings.TrimSpace(line), State: f.State, Causes: report.CausesOf(f.Causes), Reason: f.Why(),
-		}
+		c.d.Omitted.Frames++
 		if f.Lost {
-			out.Verdict = report.Dropped
+			c.d.Omitted.Dropped++
 		}
-		for _, s := range f.Steps {
-			out.Steps = append(out.Steps, s.String())
-		}
-		c.d.Frames = append(c.d.Frames, out)
 	}
+}
+
+// reportFrame returns a fate as a report has it, with times since opened.
+func reportFrame(f Fate, opened time.Time) report.Frame {
+	_, line, _ := strings.Cut(f.Frame.String(), f.Frame.Dir.String())
+	out := report.Frame{
+		At: f.Frame.Time.Sub(opened), Link: f.Frame.Link, Dir: report.In, Line: strings.TrimSpace(line),
+		State: f.State, Invalid: f.Invalid, Causes: report.CausesOf(f.Causes), Reason: f.Why(),
+	}
+	if f.Frame.Dir == packet.Out {
+		out.Dir = report.Out
+	}
+	if t := f.Frame.Tuple(); t != (nf.Tuple{}) {
+		out.Src, out.Dst = netip.AddrPortFrom(t.Src.Addr(), 0), netip.AddrPortFrom(t.Dst.Addr(), 0)
+		if t.Proto.HasPorts() {
+			out.Src, out.Dst = t.Src, t.Dst
+		}
+	}
+	out.What, out.Detail = pktline.Words(f.Frame.EtherType, f.Frame.Packet)
+	if f.Lost {
+		out.Verdict = report.Dropped
+	}
+	for _, s := range f.Steps {
+		out.Steps = append(out.Steps, s.String())
+	}
+	return out
 }
 
 func (c *collector) moments(t observe.Timeline) {
 	for i, m := range t.Moments {
-		if i == mostMoments {
+		if i == maxMoments {
 			c.d.Omitted.Timeline = len(t.Moments) - i
 			break
 		}

@@ -55,6 +55,23 @@ const (
 	ack = packet.FlagACK
 )
 
+// A FIN closes one direction: the socket reads to the end, and what it sends then still arrives.
+func TestFinClosesOneDirection(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{})
+	c, s := connected(t, x)
+	c.Fin()
+	if got, err := io.ReadAll(s); err != nil || len(got) != 0 {
+		t.Errorf("the socket has read %q, %v", got, err)
+	}
+	if _, err := io.WriteString(s, "still open"); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Read(len("still open")); string(got) != "still open" {
+		t.Errorf("behind the FIN came %q", got)
+	}
+}
+
 // What was acknowledged before is acknowledged again.
 func TestARetransmissionIsAcknowledgedAgain(t *testing.T) {
 	t.Parallel()

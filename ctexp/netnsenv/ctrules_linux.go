@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
 // Load implements Ruleset.
@@ -58,11 +59,20 @@ func (h Helper) Load(_ context.Context, e *Env) error {
 	err := h.load(e)
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		err = h.missing(err)
+		err = h.unknown(err)
 	case err == nil:
 		return nil
 	}
 	return fmt.Errorf("helper %q: %w", h.Name, err)
+}
+
+// unknown says what it means that the kernel does not know the helper: no kernel has it, or this one does not.
+func (h Helper) unknown(cause error) error {
+	modules, err := ruleset.HelperModules(h.Name, h.Proto, h.Family)
+	if err != nil {
+		return fmt.Errorf("%w (%w)", err, cause)
+	}
+	return &nf.UnsupportedError{Need: "helper " + h.Name, Hint: "sudo modprobe -a nft_ct " + modules, Err: cause}
 }
 
 func (h Helper) load(e *Env) error {

@@ -165,13 +165,10 @@ func (l *Link) ReadNow([]byte) (int, error) { return 0, errLinux }
 func (l *Link) Lost() (uint64, error) { return 0, errLinux }
 
 // Load implements Ruleset.
-func (t nftText) Load(context.Context, *Env) error { return errLinux }
+func (t rulesText) Load(context.Context, *Env) error { return errLinux }
 
 // Load implements Ruleset.
-func (s saveText) Load(context.Context, *Env) error { return errLinux }
-
-// Load implements Ruleset.
-func (s singleCommands) Load(context.Context, *Env) error { return errLinux }
+func (t singleCommands) Load(context.Context, *Env) error { return errLinux }
 
 // Load says that this is no Linux.
 func (p TimeoutPolicy) Load(context.Context, *Env) error { return errLinux }

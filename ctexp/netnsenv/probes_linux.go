@@ -427,7 +427,8 @@ func (e *Env) loadNFLog() error {
 			return err
 		}
 		defer conn.Close()
-		return conn.UnbindLog(0)
+		_ = conn.Do(nfnl.AppendLogUnbind(nil, 0))
+		return nil
 	})
 }
 

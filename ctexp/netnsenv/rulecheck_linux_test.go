@@ -163,3 +163,27 @@ func TestFailedCommandsLeaveNothing(t *testing.T) {
 		}))
 	}
 }
+
+// A word of nft in the place of a name is one problem: what follows it is no other one.
+func TestWordsOfNftAreNoNames(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	got := problemsOf(t, e, netnsenv.NFT("table inet t {\n\tchain fwd {\n\t\ttype filter hook forward priority filter; policy accept;\n\t\tct state new counter\n\t}\n}\n"))
+	want := "2: \"fwd\" is a word of the language of nft and cannot be a name: chain fwd {\n"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+// A name that no link can have is what rules name that are to match no packet.
+func TestNamesThatNoLinkCanHaveMayBeMissing(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	never := netnsenv.NFT("table inet fw {\n\tchain input {\n\t\ttype filter hook input priority filter; policy accept;\n\t\tiifname \"/never/\" drop\n\t}\n}\n")
+	for name, r := range map[string]netnsenv.Ruleset{"any": netnsenv.MissingLinks(never), "by name": netnsenv.MissingLinks(never, "/never/")} {
+		if err := r.Load(t.Context(), e); err != nil {
+			needs.Check(t, skipOnly(err))
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

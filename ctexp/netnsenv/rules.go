@@ -2,9 +2,10 @@ package netnsenv
 
 import (
 	"context"
-	"strings"
+	"slices"
 
-	"github.com/ctexp/go-ctexp/internal/xtables"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
 // Ruleset is something that puts rules into an Env. The package's own are NFT, IPTablesSave, IPTables and, on Linux,
@@ -15,23 +16,31 @@ type Ruleset interface {
 }
 
 // Variant is one of the two iptables, by the name of its binary.
-type Variant = xtables.Variant
+type Variant = nf.Variant
 
 // The variants of iptables. Legacy rules live in tables of their own (ip_tables), NFT rules in nftables.
 const (
-	IPTablesLegacy = xtables.Legacy
-	IPTablesNFT    = xtables.NFT
+	IPTablesLegacy = nf.IPTablesLegacy
+	IPTablesNFT    = nf.IPTablesNFT
 )
 
-// NFT is a text as nft -f takes it. It needs the program nft.
-func NFT(text string) Ruleset { return nftText{text: text} }
+// RulesError says what is wrong with a text of rules, all of it that can be told.
+type RulesError = nf.RulesError
 
-// IPTablesSave is a text as iptables-save prints it, for IPv4; IP6TablesSave is its twin. Tables that it does not name stay as they are.
-func IPTablesSave(v Variant, text string) Ruleset { return saveText{variant: v, text: text} }
+// RuleProblem is one thing that is wrong with a line of a text of rules.
+type RuleProblem = nf.RuleProblem
+
+// NFT is a text as nft -f takes it. It needs the program nft.
+func NFT(text string) Ruleset { return rulesText{ruleset.Text{Program: "nft", Text: text}} }
+
+// IPTablesSave is a text as iptables-save prints it, for IPv4. Tables that it does not name stay as they are.
+func IPTablesSave(v Variant, text string) Ruleset {
+	return rulesText{ruleset.Text{Program: string(v), Family: nf.IPv4, Text: text}}
+}
 
 // IP6TablesSave is a text as ip6tables-save prints it.
 func IP6TablesSave(v Variant, text string) Ruleset {
-	return saveText{variant: v, ipv6: true, text: text}
+	return rulesText{ruleset.Text{Program: string(v), Family: nf.IPv6, Text: text}}
 }
 
 // IPTables is a list of single commands, each the arguments of one call of iptables in a line, for IPv4:
@@ -44,38 +53,38 @@ func IP6TablesSave(v Variant, text string) Ruleset {
 // names them all, and nothing is left of the others: what they added is gone, what they deleted is back in its place, and
 // policies are as they were.
 func IPTables(v Variant, commands ...string) Ruleset {
-	return singleCommands{variant: v, commands: commands}
+	return singleCommands{ruleset.Text{Program: string(v), Family: nf.IPv4, Commands: commands}}
 }
 
 // IP6Tables is IPTables for IPv6.
 func IP6Tables(v Variant, commands ...string) Ruleset {
-	return singleCommands{variant: v, ipv6: true, commands: commands}
+	return singleCommands{ruleset.Text{Program: string(v), Family: nf.IPv6, Commands: commands}}
 }
 
-type nftText struct {
-	text    string
-	mayLack []string // links, see MissingLinks
-}
+// rulesText is a whole text for a program, singleCommands one command after another.
+type (
+	rulesText      struct{ ruleset.Text }
+	singleCommands struct{ ruleset.Text }
+)
 
-type saveText struct {
-	variant Variant
-	ipv6    bool
-	text    string
-	mayLack []string
-}
-
-type singleCommands struct {
-	variant  Variant
-	ipv6     bool
-	commands []string
-	mayLack  []string
-}
-
-// line returns the n-th line of text, from 1, or "".
-func line(text string, n int) string {
-	lines := strings.Split(text, "\n")
-	if n < 1 || n > len(lines) {
-		return ""
+// MissingLinks returns r with the allowance to name these links, which the Env need not have; without names any. A rule
+// for a link that is not there never matches, so that without this it is an error:
+//
+//	netnsenv.MissingLinks(netnsenv.IPTablesSave(v, production), "docker0", "br-*")
+//
+// Wildcards (eth+ of iptables, "eth*" of nft) are no error in any case, nor is what Go code says. What nft or the kernel
+// refuse by themselves, such as iif or the devices of a flowtable, this does not make them take.
+func MissingLinks(r Ruleset, names ...string) Ruleset {
+	if len(names) == 0 {
+		names = []string{"*"}
 	}
-	return lines[n-1]
+	switch r := r.(type) {
+	case rulesText:
+		r.MayLack = append(slices.Clone(r.MayLack), names...)
+		return r
+	case singleCommands:
+		r.MayLack = append(slices.Clone(r.MayLack), names...)
+		return r
+	}
+	return r
 }

@@ -2,6 +2,7 @@ package netnsenv_test
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -9,7 +10,9 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 
+	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -37,6 +40,31 @@ COMMIT
 			sendSYNs(t, e, 3)
 			if n := count(t, e); n != 0 {
 				t.Errorf("%d entries after 3 SYNs that input drops", n)
+			}
+		})
+	}
+}
+
+// The rules of ip6tables are those of IPv6 alone.
+func TestIP6TablesAreForIPv6(t *testing.T) {
+	t.Parallel()
+	for _, v := range []netnsenv.Variant{netnsenv.IPTablesLegacy, netnsenv.IPTablesNFT} {
+		t.Run(string(v), func(t *testing.T) {
+			t.Parallel()
+			e := open(t, netnsenv.Config{
+				Links:  []netnsenv.LinkConfig{{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8::1/64")}}},
+				Silent: true, Rules: []netnsenv.Ruleset{netnsenv.IP6Tables(v, "-A INPUT -j DROP")},
+			})
+			six := packet.Flow{Src: netip.MustParseAddrPort("[2001:db8::2]:1000"), Dst: netip.MustParseAddrPort("[2001:db8::1]:80")}
+			if _, err := inject.New(e.Links()[0]).Send(t.Context(), packet.SYNs(2, six)); err != nil {
+				t.Fatal(err)
+			}
+			if n := count(t, e); n != 0 {
+				t.Errorf("%d entries after two SYNs of IPv6 that input drops", n)
+			}
+			sendSYNs(t, e, 3)
+			if n := count(t, e); n != 3 {
+				t.Errorf("%d entries after 3 SYNs of IPv4", n)
 			}
 		})
 	}

@@ -172,7 +172,7 @@ func BenchmarkTableEvents(b *testing.B) {
 		perSecond(b, queued, "events")
 	})
 	b.Run("nfnl", func(b *testing.B) {
-		var conn *nfnl.Conn
+		var conn nfnl.Listener
 		must(b, e.Do(func() (err error) {
 			conn, err = nfnl.Listen(1<<20, nil, unix.NFNLGRP_CONNTRACK_NEW)
 			return err
@@ -181,7 +181,7 @@ func BenchmarkTableEvents(b *testing.B) {
 		pump, err := conn.Pump("events", func(fd int, _ bool) error {
 			return nfnl.ReadAll(fd, func() { b.Error("events were lost") }, func(m *mmsg.Buffer, n int) error {
 				for i := range n {
-					if _, err := nfnl.DecodeEvent(nfnl.New, m.Payload(i)); err != nil {
+					if _, _, _, err := nfnl.DecodeEvent(nfnl.EventBody(m.Payload(i))); err != nil {
 						return err
 					}
 				}

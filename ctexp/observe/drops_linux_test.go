@@ -29,11 +29,11 @@ func TestPathNamesTheRuleThatDropped(t *testing.T) {
 	}{
 		"counted": {
 			netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; tcp dport 80 counter drop; tcp dport 443 counter drop; }; }"), false,
-			"dropped by nft ip u in: tcp dport 80 drop [packets 3 bytes 120]",
+			"dropped by nft ip u in: tcp dport 80 counter drop [packets 3 bytes 120]",
 		},
 		"with a comment": {
 			netnsenv.NFT(`table inet u { chain in { type filter hook input priority 0; tcp dport 80 counter reject comment "no web"; }; }`), false,
-			"dropped by nft inet u in: no web [packets 3 bytes 120]",
+			`dropped by nft inet u in: tcp dport 80 counter reject comment "no web" [packets 3 bytes 120]`,
 		},
 		"not counted": {
 			netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; tcp dport 80 drop; }; }"), false,
@@ -49,11 +49,19 @@ func TestPathNamesTheRuleThatDropped(t *testing.T) {
 		},
 		"by jumps": {
 			netnsenv.NFT("table ip u { chain b { tcp dport 80 counter drop; }; chain a { goto b; }; chain in { type filter hook input priority 0; jump a; }; }"), false,
-			"dropped by nft ip u b: tcp dport 80 drop [packets 3 bytes 120]",
+			"dropped by nft ip u b: tcp dport 80 counter drop [packets 3 bytes 120]",
+		},
+		"in a verdict map": {
+			netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; counter tcp dport vmap { 80 : drop, 81 : accept }; }; }"), false,
+			"dropped by a rule, the only one there: nft ip u in: counter tcp dport vmap { 80 : drop, 81 : accept } [packets 3 bytes 120]",
+		},
+		"in a named verdict map": {
+			netnsenv.NFT("table ip u { map m { type inet_service : verdict; elements = { 80 : drop }; }; chain in { type filter hook input priority 0; tcp dport vmap @m; }; }"), false,
+			"dropped by a rule, the only one there: nft ip u in: tcp dport vmap @m",
 		},
 		"by a verdict map": {
 			netnsenv.NFT("table ip u { chain b { counter drop; }; chain in { type filter hook input priority 0; tcp dport vmap { 80 : jump b }; }; }"), false,
-			"dropped by nft ip u b: drop [packets 3 bytes 120]",
+			"dropped by nft ip u b: counter drop [packets 3 bytes 120]",
 		},
 		"of another family, at another place": {
 			netnsenv.NFT("table ip6 u { chain in { type filter hook input priority 0; drop; }; }\ntable ip u { chain in { type filter hook input priority 0; tcp dport 80 drop; }; chain out { type filter hook output priority 0; drop; }; }"), false,
@@ -101,7 +109,7 @@ func TestDropsOfASecondPhase(t *testing.T) {
 	before := x.path()
 	x.sendSYNs(2, web)
 	losses := x.path().Sub(before).Losses()
-	if want := "dropped by nft ip u in: tcp dport 80 drop [packets 2 bytes 80]"; len(losses) != 1 || losses[0].Why() != want {
+	if want := "dropped by nft ip u in: tcp dport 80 counter drop [packets 2 bytes 80]"; len(losses) != 1 || losses[0].Why() != want {
 		t.Errorf("got %v, want %s", losses, want)
 	}
 }

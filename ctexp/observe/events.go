@@ -185,15 +185,22 @@ func (d *eventDecoder) decode(msg []byte, read time.Time) (e Event, ok bool, err
 	if kind == 0 || err != nil {
 		return Event{}, false, err
 	}
-	m, err := nfnl.DecodeEvent(kind, msg)
+	e = Event{Time: read, Kind: EventKind(kind), Asked: asked != 0}
+	body, at := nfnl.EventBody(msg)
+	var unknown *nfnl.UnknownError
+	if e.Kind.IsExpect() {
+		e.Expect, unknown, err = nfnl.DecodeWholeExpectation(body, at)
+	} else {
+		var when time.Time
+		if e.Entry, when, unknown, err = nfnl.DecodeEvent(body, at); !when.IsZero() {
+			e.Time = when
+		}
+	}
 	if err != nil {
-		return Event{}, false, fmt.Errorf("decode event %v: %w", EventKind(kind), err)
+		return Event{}, false, fmt.Errorf("decode event %v: %w", e.Kind, err)
 	}
-	if m.Time.IsZero() {
-		m.Time = read
-	}
-	d.unknown = cmp.Or(d.unknown, m.Unknown)
-	return Event{Time: m.Time, Kind: EventKind(kind), Entry: m.Entry, Expect: m.Expect, Asked: asked != 0}, true, nil
+	d.unknown = cmp.Or(d.unknown, unknown)
+	return e, true, nil
 }
 
 // err returns what was unknown as an error.

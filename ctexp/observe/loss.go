@@ -151,14 +151,14 @@ func certainFirst(a, b Cause) int {
 func (p Path) byRule(from, to nf.Probe) []Cause {
 	var certain, maybe []Cause
 	for _, d := range p.Drops {
-		if d.Hook != from.Hook || d.Priority < from.Priority || d.Priority > to.Priority || !d.Rule.meets(from.Family) {
+		if d.Hook != from.Hook || d.Priority < from.Priority || d.Priority > to.Priority || !meets(d.Rule, from.Family) {
 			continue
 		}
 		c := Cause{Kind: CauseRule, Rule: d.Rule, Packets: d.dropped(), Traced: d.Traced > 0}
 		switch c.Certain = c.Packets > 0; {
 		case c.Certain:
 			certain = append(certain, c)
-		case !d.Rule.Counted:
+		case d.mayHave():
 			maybe = append(maybe, c)
 		}
 	}
@@ -179,7 +179,7 @@ func (p Path) byRule(from, to nf.Probe) []Cause {
 }
 
 // meets reports whether a rule meets packets of a family.
-func (r Rule) meets(f nf.Family) bool {
+func meets(r Rule, f nf.Family) bool {
 	switch r.Family {
 	case "ip":
 		return f == nf.IPv4
@@ -322,12 +322,12 @@ func (p Path) saidOf(f nf.Family, kind CauseKind) (said []Said, others uint64) {
 
 // Drop is a rule, or a policy, that drops packets, at one of the places from which it is reached.
 type Drop struct {
-	Rule Rule
-	Hook nf.Hook
-	// Priority is that of the base chain which the rule is in or is reached from.
-	Priority int32
-	// Traced counts the traced packets that it dropped.
-	Traced uint64
+	Rule     Rule
+	Verdict  string // how it drops them: "drop", "reject", or the target of an iptables such as "DROP"
+	ByMap    bool   // Verdict is one of those of a verdict map: what Rule has counted need not have been dropped
+	Hook     nf.Hook
+	Priority int32  // of the base chain which the rule is in or is reached from
+	Traced   uint64 // how many traced packets it dropped
 }
 
 // String prints the rule, and how many traced packets it dropped.
@@ -338,13 +338,16 @@ func (d Drop) String() string {
 	return d.Rule.String()
 }
 
-// dropped is the number of packets that it has dropped or at least has seen.
+// dropped is the number of packets that it is known to have dropped: those that were traced, or counted by the rule.
 func (d Drop) dropped() uint64 {
-	if d.Traced > 0 {
+	if d.Traced > 0 || d.ByMap {
 		return d.Traced
 	}
 	return d.Rule.Packets
 }
+
+// mayHave reports whether it may have dropped packets without its counter telling so.
+func (d Drop) mayHave() bool { return !d.Rule.Counted || d.ByMap && d.Rule.Packets > 0 }
 
 // key is d without its counts.
 func (d Drop) key() Drop {

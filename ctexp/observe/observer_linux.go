@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -29,8 +28,6 @@ type Observer struct {
 	mu     sync.RWMutex // held for reading by whoever uses what follows, for writing by Close
 	closed bool
 
-	nftMu     sync.Mutex // a connection answers one question at a time
-	nft       *nftables.Conn
 	table     *nfnl.Conn
 	entries   sysctl
 	limit     sysctl
@@ -88,9 +85,6 @@ func (o *Observer) dial() (err error) {
 	if o.limit, err = openSysctl("nf_conntrack_max"); err != nil {
 		return err
 	}
-	if o.nft, err = nftables.New(nftables.AsLasting()); err != nil {
-		return fmt.Errorf("open nftables connection: %w", err)
-	}
 	if o.table, err = nfnl.Dial(); err != nil {
 		return err
 	}
@@ -139,14 +133,10 @@ func (o *Observer) Close() error {
 	o.entries.close()
 	o.limit.close()
 	o.mib.close()
-	var errs []error
 	if o.table != nil {
-		errs = append(errs, o.table.Close())
+		return o.table.Close()
 	}
-	if o.nft != nil {
-		errs = append(errs, o.nft.CloseLasting())
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // use returns what undoes it, after which Close may go on; or an error if the Observer is closed or ctx is done.

@@ -21,7 +21,7 @@ import (
 // reasonWatch keeps what conntrack says about packets.
 type reasonWatch struct {
 	*mmsg.Pump
-	conn  *nfnl.Conn       // that the Pump empties
+	conn  nfnl.Listener    // that the Pump empties
 	links map[int32]string // with the Pump locked
 	log   reasonlog
 }

@@ -57,17 +57,17 @@ func TestRulesOfNFTables(t *testing.T) {
 	x.send(web.UDP(nil), web.Reverse().UDP(nil))
 
 	want := []string{
-		"nft inet fw dns: (everything) [packets 0 bytes 0]",
-		"nft inet fw in: ct state invalid drop [packets 0 bytes 0]",
+		"nft inet fw dns: counter [packets 0 bytes 0]",
+		"nft inet fw in: ct state invalid counter drop [packets 0 bytes 0]",
 		`nft inet fw in: tcp dport 80 counter name "http"`,
-		"nft inet fw in: the web [packets 3 bytes 120]",
-		"nft inet fw in: ip saddr 198.18.0.0/15 udp dport @__set0 jump dns [packets 0 bytes 0]",
-		"nft inet fw in: (socket) 0x01 accept [packets 0 bytes 0]",
-		"nft inet fw in: meta nfproto ipv6 icmpv6 type 128 limit rate 5/second accept [packets 0 bytes 0]",
+		`nft inet fw in: tcp dport 80 counter accept comment "the web" [packets 3 bytes 120]`,
+		"nft inet fw in: ip saddr 198.18.0.0/15 udp dport { 53, 5353 } counter jump dns [packets 0 bytes 0]",
+		"nft inet fw in: socket transparent 1 counter accept [packets 0 bytes 0]",
+		"nft inet fw in: icmpv6 type echo-request limit rate 5/second counter accept [packets 0 bytes 0]",
 		"nft inet fw in: policy drop",
 		"nft inet fw: counter http [packets 3 bytes 120]",
-		`nft ip nat pre: iifname "tun0" tcp dport 8080 dnat to 192.0.2.1:80 [packets 0 bytes 0]`,
-		"nft ip nat pre: ct mark set 0x2a",
+		`nft ip nat pre: iifname "tun0" tcp dport 8080 counter dnat to 192.0.2.1:80 [packets 0 bytes 0]`,
+		"nft ip nat pre: ct mark set 0x0000002a",
 	}
 	if diff := cmp.Diff(want, x.rules()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -87,10 +87,10 @@ func TestRulesOfADirection(t *testing.T) {
 	}
 }`)}})
 	want := []string{
-		"nft inet raw pre: ct original zone set iifname map @__map0",
+		`nft inet raw pre: ct original zone set iifname map { "tun0" : 1 }`,
 		"nft inet raw pre: ct reply zone set 2",
-		"nft inet raw pre: meta l4proto tcp ct original proto-dst 80 [packets 0 bytes 0]",
-		"nft inet raw pre: ct zone 1 ct direction 0 accept",
+		"nft inet raw pre: meta l4proto tcp ct original proto-dst 80 counter [packets 0 bytes 0]",
+		"nft inet raw pre: ct zone 1 ct direction original accept",
 	}
 	if diff := cmp.Diff(want, x.rules()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

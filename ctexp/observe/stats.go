@@ -37,10 +37,10 @@ type Stats struct {
 // counts returns the counts by their names in conntrack -S and /proc/net/stat/nf_conntrack, in the order of both.
 func (s *Stats) counts() []namedCount {
 	return []namedCount{
-		{"found", &s.Found}, {"invalid", &s.Invalid}, {"insert", &s.Insert}, {"insert_failed", &s.InsertFailed},
-		{"drop", &s.Drop}, {"early_drop", &s.EarlyDrop}, {"error", &s.Error}, {"search_restart", &s.SearchRestart},
-		{"clash_resolve", &s.ClashResolve}, {"chaintoolong", &s.ChainTooLong},
-		{"expect_new", &s.ExpectNew}, {"expect_create", &s.ExpectCreate}, {"expect_delete", &s.ExpectDelete},
+		{"found", "found", &s.Found}, {"invalid", "invalid", &s.Invalid}, {"insert", "insert", &s.Insert}, {"insert_failed", "insert_failed", &s.InsertFailed},
+		{"drop", "drop", &s.Drop}, {"early_drop", "early_drop", &s.EarlyDrop}, {"error", "error", &s.Error}, {"search_restart", "search_restart", &s.SearchRestart},
+		{"clash_resolve", "clash_resolve", &s.ClashResolve}, {"chaintoolong", "chaintoolong", &s.ChainTooLong},
+		{"expect_new", "expect_new", &s.ExpectNew}, {"expect_create", "expect_create", &s.ExpectCreate}, {"expect_delete", "expect_delete", &s.ExpectDelete},
 	}
 }
 

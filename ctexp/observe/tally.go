@@ -64,11 +64,12 @@ func (t Tally) String() string {
 	return strings.Join(s, ", ")
 }
 
-// counts returns the counts beside packets and entries by their names: the one list of them.
+// counts returns the counts beside packets and entries: the one list of them, by which they are read, subtracted, printed
+// and reported.
 func (t *Tally) counts() []namedCount {
 	return []namedCount{
-		{"dropped", &t.Dropped}, {"evicted", &t.Evicted}, {"collected", &t.Collected},
-		{"invalid", &t.Invalid}, {"insert_failed", &t.InsertFailed},
+		{"dropped", "drop", &t.Dropped}, {"evicted", "early_drop", &t.Evicted}, {"collected", "", &t.Collected},
+		{"invalid", "invalid", &t.Invalid}, {"insert_failed", "insert_failed", &t.InsertFailed},
 	}
 }
 
@@ -91,9 +92,10 @@ func (t Tally) All() iter.Seq2[string, int64] {
 	}
 }
 
-// namedCount is a count with the name that it is printed by.
+// namedCount is a count with the name by which it is printed.
 type namedCount struct {
 	name string
+	stat string // the name of the Stats that it is; empty if it is none of them
 	n    *uint64
 }
 

@@ -5,15 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"strings"
 	"syscall"
 
-	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
+	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
 // Tally returns what was counted since the Observer was opened.
@@ -39,14 +40,16 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 	}
 	st := now.stats.Sub(o.start.stats)
 	t := Tally{
-		Packets:      make(map[string]uint64, len(o.cfg.Probes)),
-		Entries:      now.entries - o.start.entries,
-		Dropped:      st.Drop,
-		Evicted:      st.EarlyDrop,
-		Collected:    saturatingSub(now.destroyed-o.start.destroyed, st.EarlyDrop),
-		Invalid:      st.Invalid,
-		InsertFailed: st.InsertFailed,
-		Law:          Law{Silent: o.cfg.Silent, Free: o.cfg.Free, Unreplied: o.cfg.Unreplied},
+		Packets:   make(map[string]uint64, len(o.cfg.Probes)),
+		Entries:   now.entries - o.start.entries,
+		Collected: saturatingSub(now.destroyed-o.start.destroyed, st.EarlyDrop),
+		Law:       Law{Silent: o.cfg.Silent, Free: o.cfg.Free, Unreplied: o.cfg.Unreplied},
+	}
+	stats := maps.Collect(st.All())
+	for _, c := range t.counts() {
+		if c.stat != "" {
+			*c.n = stats[c.stat]
+		}
 	}
 	if o.cfg.Filler == 0 {
 		t.Law.Free = -1
@@ -102,18 +105,18 @@ func (o *Observer) readArrived() (map[nf.Family]uint64, error) {
 	if len(o.cfg.Path) == 0 {
 		return nil, nil
 	}
-	counters, err := readCounters(o.table, nftables.TableFamilyNetdev, ours.Table)
+	counters, err := ruleset.Counters(o.table, unix.NFPROTO_NETDEV, ours.Table)
 	if err != nil {
 		return nil, err
 	}
 	var arrived map[nf.Family]uint64
 	for _, c := range counters {
 		for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
-			if strings.HasPrefix(c.name, fmt.Sprintf("%s%v/", ours.Arrived, f)) {
+			if strings.HasPrefix(c.Name, fmt.Sprintf("%s%v/", ours.Arrived, f)) {
 				if arrived == nil {
 					arrived = map[nf.Family]uint64{}
 				}
-				arrived[f] += c.packets
+				arrived[f] += c.Packets
 			}
 		}
 	}
@@ -148,23 +151,11 @@ func (o *Observer) passed(now snapshot) map[nf.Family]uint64 {
 // elsewhere reports whether packets can pass the hooks by: with a flowtable of the user's, or on a link that is a port of
 // another.
 func (o *Observer) elsewhere() (bool, error) {
-	tables, err := o.nftTables()
-	if err != nil {
-		return false, err
-	}
-	for _, t := range tables {
-		o.nftMu.Lock()
-		flowtables, err := o.nft.ListFlowtables(t.Table)
-		o.nftMu.Unlock()
-		if err != nil {
-			return false, fmt.Errorf("list flowtables of %s: %w", t.Name, err)
-		}
-		if len(flowtables) > 0 {
-			return true, nil
-		}
+	if has, err := ruleset.HasFlowtables(o.table); has || err != nil {
+		return has, err
 	}
 	ports := false
-	err = o.ns.Do(func() (err error) {
+	err := o.ns.Do(func() (err error) {
 		ports, err = hasPorts()
 		return err
 	})

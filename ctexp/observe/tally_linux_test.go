@@ -204,7 +204,7 @@ func BenchmarkTally(b *testing.B) {
 func TestDropsAtIngressAreNamed(t *testing.T) {
 	t.Parallel()
 	for rule, want := range map[string]string{
-		"tcp dport 80 counter drop": "dropped by nft netdev u in: tcp dport 80 drop [packets 2 bytes 80]",
+		"tcp dport 80 counter drop": "dropped by nft netdev u in: tcp dport 80 counter drop [packets 2 bytes 80]",
 		"tcp dport 80 drop":         "dropped by a rule, the only one there: nft netdev u in: tcp dport 80 drop",
 	} {
 		for _, priority := range []string{"-500", "0"} {

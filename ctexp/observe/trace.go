@@ -13,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
+	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
 // Step is what became of a traced packet at one of the user's rules of nftables, or at the end of a chain. Rules of
@@ -301,7 +302,7 @@ func makeSteps(kept []tracedAt, frames []packet.Record, link func(int32) string,
 		}
 		s := Step{
 			Time: m.time, Packet: p.n,
-			Family: familyNames[m.Family], Table: m.Table, Chain: m.Chain,
+			Family: ruleset.FamilyName(m.Family), Table: m.Table, Chain: m.Chain,
 			Handle: m.Handle, Verdict: nfnl.VerdictName(m.Verdict, m.To), State: p.state, Status: p.status,
 		}
 		switch m.Type {
@@ -331,9 +332,6 @@ func makeSteps(kept []tracedAt, frames []packet.Record, link func(int32) string,
 	}
 	return steps
 }
-
-// familyNames has the names of the families of nftables (include/uapi/linux/netfilter.h, NFPROTO_*).
-var familyNames = map[uint8]string{1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 // StepsOf tells which steps belong to which frame: of[i] has those of the packet that came in with frames[i], or, of the
 // host's own packets, left with it. Of several frames that are alike the time decides, which the steps have from their

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -12,7 +11,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
-	"github.com/ctexp/go-ctexp/internal/ours"
+	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
 // traceWatch keeps what the kernel tells of traced packets.
@@ -67,7 +66,7 @@ func (o *Observer) traced(ctx context.Context) ([]Step, lostSteps, error) {
 	if !heard && lost == (lostSteps{}) {
 		return nil, lost, o.checkTraced(ctx)
 	}
-	texts, err := o.stepTexts(ctx, kept)
+	rules, err := o.tracedRules(ctx, kept)
 	if err != nil {
 		return nil, lost, err
 	}
@@ -78,7 +77,20 @@ func (o *Observer) traced(ctx context.Context) ([]Step, lostSteps, error) {
 		}
 		frames, _ = o.capture.log.snapshot()
 	}
-	return makeSteps(kept, frames, o.trace.link, func(m traced) string { return texts[ruleOf(m)] }), lost, nil
+	return makeSteps(kept, frames, o.trace.link, func(m traced) string { return rules.Text(m.Family, m.Table, m.Handle) }), lost, nil
+}
+
+// tracedRules reads the tables that messages are about.
+func (o *Observer) tracedRules(ctx context.Context, kept []tracedAt) (ruleset.Ruleset, error) {
+	type table struct {
+		family uint8
+		name   string
+	}
+	met := map[table]bool{}
+	for _, m := range kept {
+		met[table{m.Family, m.Table}] = true
+	}
+	return ruleset.ReadTables(ctx, o.ns, o.table, func(family uint8, name string) bool { return met[table{family, name}] })
 }
 
 // link returns the name of a link; "" for none.
@@ -99,25 +111,13 @@ func (w *traceWatch) link(index int32) (name string) {
 
 // checkTraced returns an nf.UnsupportedError if nothing has packets traced.
 func (o *Observer) checkTraced(ctx context.Context) error {
-	o.nftMu.Lock()
-	chains, err := o.nft.ListChains()
-	o.nftMu.Unlock()
-	if err != nil {
-		return fmt.Errorf("list nftables chains: %w", err)
-	}
-	for _, c := range chains {
-		if c.Table.Name == ours.Table && strings.HasPrefix(c.Name, ours.TracePrefix) {
-			return nil
-		}
-	}
-	rules, err := o.readRules(ctx)
-	if err != nil {
+	traced, err := ruleset.IsTraced(o.table)
+	if traced || err != nil {
 		return err
 	}
-	for _, r := range rules {
-		if strings.Contains(r.Text, "nftrace set") || strings.Contains(r.Text, "TRACE") {
-			return nil
-		}
+	rules, err := ruleset.Read(ctx, o.ns, o.table)
+	if rules.Traces() || err != nil {
+		return err
 	}
 	return &nf.UnsupportedError{Need: "nftrace", Hint: "nothing in the namespace has packets traced: netnsenv.Config.Trace does, and the rule meta nftrace set 1"}
 }

@@ -61,10 +61,10 @@ func TestTraceTellsTheRulesThatPacketsMet(t *testing.T) {
 
 	steps, frames := x.steps(), x.captured()
 	want := []string{
-		"#0 tun0 In  ip u pre rule tcp dport 80 (verdict continue)",
+		"#0 tun0 In  ip u pre rule tcp dport 80 counter (verdict continue)",
 		"#0 tun0 In  ip u pre policy accept",
 		"#0 tun0 In  ip u in rule tcp dport 80 jump web (verdict jump web)",
-		"#0 tun0 In  ip u web rule ct state new (verdict continue)",
+		"#0 tun0 In  ip u web rule ct state new counter (verdict continue)",
 		"#0 tun0 In  ip u web rule tcp dport 80 drop (verdict drop)",
 		"#1 tun0 In  ip u pre policy accept",
 		"#2 tun0 Out ip u out rule ip protocol icmp accept (verdict accept)",

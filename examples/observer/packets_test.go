@@ -24,7 +24,7 @@ func TestPathNamesWhatDroppedPackets(t *testing.T) {
 
 	x.Inject(packet.Concat(packet.SYNs(3, web), packet.UDPs(7, web)))
 
-	const want = "3 of 10 lost between filter/input and security/input: dropped by nft ip user in: tcp dport 80 drop [packets 3 bytes 120]"
+	const want = "3 of 10 lost between filter/input and security/input: dropped by nft ip user in: tcp dport 80 counter drop [packets 3 bytes 120]"
 	if losses := x.Path().Losses(); len(losses) != 1 || losses[0].String() != want {
 		x.Errorf("losses %v, want\n%s\n%v", losses, want, x.Path())
 	}
@@ -41,7 +41,7 @@ func TestTraceTellsTheRulesOfAPacket(t *testing.T) {
 		Packet        int
 		Rule, Verdict string
 	}
-	want := []step{{0, "tcp dport 80 drop", "drop"}, {1, "", "accept"}} // the policy has no text
+	want := []step{{0, "tcp dport 80 counter drop", "drop"}, {1, "", "accept"}} // the policy has no text
 	var got []step
 	for _, s := range x.Trace() {
 		got = append(got, step{s.Packet, s.Rule, s.Verdict})

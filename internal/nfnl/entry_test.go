@@ -77,11 +77,10 @@ func wholeEntry() []byte {
 
 func TestAllThatTheKernelTellsIsDecoded(t *testing.T) {
 	t.Parallel()
-	event, err := nfnl.DecodeEvent(nfnl.New, append(make([]byte, nfnl.HeaderSize), wholeEntry()...))
+	got, when, _, err := nfnl.DecodeEvent(wholeEntry(), 16)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, when := event.Entry, event.Time
 	tcp := tupleOf(nf.TCP, "198.18.0.2:10000", "192.0.2.1:80")
 	want := nf.Entry{
 		Orig: tcp, Reply: tcp.Reverse(), Status: nf.Confirmed | nf.Assured | nf.SeenReply, State: nf.Established,

@@ -8,7 +8,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// EventKind is what an Event tells (include/uapi/linux/netfilter/nfnetlink_compat.h, NF_NETLINK_CONNTRACK_NEW and so on).
+// EventKind is what an event tells (include/uapi/linux/netfilter/nfnetlink_compat.h, NF_NETLINK_CONNTRACK_NEW and so on).
 type EventKind uint8
 
 // The kinds of events; zero is none.
@@ -19,15 +19,6 @@ const (
 	ExpectNew                          // an expectation was made
 	ExpectDestroy                      // an expectation is gone
 )
-
-// Event is one thing that happened to the conntrack table.
-type Event struct {
-	Kind    EventKind
-	Time    time.Time      // when it happened, where the kernel tells (since 6.14), else zero
-	Entry   nf.Entry       // of the first three kinds
-	Expect  nf.Expectation // of the others
-	Unknown *UnknownError  // the first unknown attribute that was passed over; nil if there is none
-}
 
 // KindOf returns the kind of the event that a message is, headers included, from its header alone. asked is the netlink port
 // of the socket whose request has caused the event, or zero. Of other messages the kind is zero.
@@ -55,21 +46,14 @@ func KindOf(msg []byte) (kind EventKind, asked uint32, err error) {
 	return kind, binary.NativeEndian.Uint32(msg[portOffset:]), nil
 }
 
-// EventBody returns the body of an event for DecodeEntry and DecodeEnd, and where it lies.
+// EventBody returns the body of an event, and where it lies: that of an expectation is for DecodeWholeExpectation, others are
+// for DecodeEvent, DecodeEntry and DecodeEnd.
 func EventBody(msg []byte) (body []byte, at int) { return msg[HeaderSize:], HeaderSize }
 
-// DecodeEvent decodes the body of an event of a kind, see KindOf.
-func DecodeEvent(kind EventKind, msg []byte) (Event, error) {
-	e := Event{Kind: kind}
-	body, at := EventBody(msg)
-	var err error
-	switch kind {
-	case ExpectNew, ExpectDestroy:
-		e.Expect, e.Unknown, err = DecodeWholeExpectation(body, at)
-	default:
-		var d entryDecoder
-		err = d.decode(body, at)
-		e.Entry, e.Time, e.Unknown = d.e, d.when, d.first
-	}
-	return e, err
+// DecodeEvent is DecodeWhole of an event of an entry. It also returns when the event happened, where the kernel tells (since
+// 6.14), else zero.
+func DecodeEvent(body []byte, at int) (e nf.Entry, when time.Time, unknown *UnknownError, err error) {
+	var d entryDecoder
+	err = d.decode(body, at)
+	return d.e, d.when, d.first, err
 }

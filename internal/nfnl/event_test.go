@@ -62,15 +62,11 @@ func TestEventsAreToldByTheirHeader(t *testing.T) {
 func TestDecodeEvent(t *testing.T) {
 	t.Parallel()
 	tuple := tupleMessage(1, client, server, 6, 7, 80)
-	e, err := nfnl.DecodeEvent(nfnl.Destroy, event(ctDelete, 0, 0, tuple, attr(27, u64(1_000_000_000)), attr(99)))
-	if err != nil || !e.Time.Equal(time.Unix(1, 0)) || e.Entry.Orig != tupleOf(nf.TCP, "198.18.0.2:7", "192.0.2.1:80") || e.Unknown == nil {
-		t.Errorf("got %+v, %v", e, err)
+	e, when, unknown, err := nfnl.DecodeEvent(nfnl.EventBody(event(ctDelete, 0, 0, tuple, attr(27, u64(1_000_000_000)), attr(99))))
+	if err != nil || !when.Equal(time.Unix(1, 0)) || e.Orig != tupleOf(nf.TCP, "198.18.0.2:7", "192.0.2.1:80") || unknown == nil {
+		t.Errorf("got %+v at %v, %v, %v", e, when, unknown, err)
 	}
-	e, err = nfnl.DecodeEvent(nfnl.ExpectNew, event(expNew, create, 0, tupleMessage(2, client, server, 6, 0, 99), attr(6, []byte("ftp\x00"))))
-	if err != nil || !e.Time.IsZero() || e.Expect.Helper != "ftp" || e.Expect.Tuple != tupleOf(nf.TCP, "198.18.0.2:0", "192.0.2.1:99") || e.Unknown != nil {
-		t.Errorf("got %+v, %v", e, err)
-	}
-	if _, err := nfnl.DecodeEvent(nfnl.New, event(ctNew, 0, 0, attr(8, u8(1)))); err == nil || !strings.Contains(err.Error(), "type 8, value at offset 24: 1 bytes, want 4") {
+	if _, _, _, err := nfnl.DecodeEvent(nfnl.EventBody(event(ctNew, 0, 0, attr(8, u8(1))))); err == nil || !strings.Contains(err.Error(), "type 8, value at offset 24: 1 bytes, want 4") {
 		t.Errorf("a short mark: %v", err)
 	}
 }
@@ -85,7 +81,12 @@ func FuzzDecodeEvent(f *testing.F) {
 		if kind == 0 || err != nil {
 			return
 		}
-		if _, err := nfnl.DecodeEvent(kind, b); err != nil && !strings.Contains(err.Error(), "offset") {
+		if kind == nfnl.ExpectNew || kind == nfnl.ExpectDestroy {
+			_, _, err = nfnl.DecodeWholeExpectation(nfnl.EventBody(b))
+		} else {
+			_, _, _, err = nfnl.DecodeEvent(nfnl.EventBody(b))
+		}
+		if err != nil && !strings.Contains(err.Error(), "offset") {
 			t.Errorf("%x: %v", b, err)
 		}
 	})
@@ -96,9 +97,9 @@ func BenchmarkDecodeEvent(b *testing.B) {
 		attr(4|nested, attr(1|nested, attr(1, u8(1)))))
 	b.ReportAllocs()
 	for b.Loop() {
-		kind, _, err := nfnl.KindOf(msg)
+		_, _, err := nfnl.KindOf(msg)
 		if err == nil {
-			_, err = nfnl.DecodeEvent(kind, msg)
+			_, _, _, err = nfnl.DecodeEvent(nfnl.EventBody(msg))
 		}
 		if err != nil {
 			b.Fatal(err)

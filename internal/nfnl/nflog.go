@@ -103,8 +103,8 @@ func appendLogBind(b []byte, group uint16) []byte {
 	return end(appendU16(b, logConfigFlags, logFlagSeq), start)
 }
 
-// appendLogUnbind appends the request to be the reader of a group no longer.
-func appendLogUnbind(b []byte, group uint16) []byte {
+// AppendLogUnbind appends the request to be the reader of a group no longer.
+func AppendLogUnbind(b []byte, group uint16) []byte {
 	b, start := beginLogConfig(b, group)
 	return end(appendU8(b, logConfigCommand, logUnbind), start)
 }

@@ -45,12 +45,15 @@ func format(b []byte, in nesting) string {
 	if !ok {
 		return h.fault
 	}
+	return fmt.Sprintf("%s %s > %s: %s", h.name, h.endpoint(h.src, 0), h.endpoint(h.dst, 2), h.text(in))
+}
+
+// text is what stands behind the addresses.
+func (h packet) text(in nesting) string {
 	var w strings.Builder
-	fmt.Fprintf(&w, "%s %s > %s: ", h.name, h.endpoint(h.src, 0), h.endpoint(h.dst, 2))
 	switch {
 	case h.body == nil:
-		w.WriteString(h.fault)
-		return w.String()
+		return h.fault
 	case h.Fault != header.NoFault:
 		w.WriteString(h.words + protoName(h.proto))
 	default:
@@ -66,6 +69,44 @@ func format(b []byte, in nesting) string {
 		fmt.Fprintf(&w, ", %d bytes missing", missing)
 	}
 	return w.String()
+}
+
+// Words divides what a line says of a packet of that EtherType behind its addresses: what it is, "SYN+ACK", "UDP", "ICMP echo
+// request", and the rest, "seq 1, win 65535, length 0". A packet without addresses is all in what.
+func Words(typ uint16, b []byte) (what, rest string) {
+	if typ != header.EtherTypeIPv4 && typ != header.EtherTypeIPv6 {
+		return FormatAs(typ, b), ""
+	}
+	h, ok := parse(b)
+	if !ok {
+		return h.fault, ""
+	}
+	text, prefix := h.text(nesting{}), ""
+	if of, ok := strings.CutPrefix(text, "ICMP6, "); ok {
+		prefix, text = "ICMP6 ", of
+	}
+	what, rest, _ = strings.Cut(text, ", ")
+	if before, about, ok := strings.Cut(text, " for ("); ok && len(before) < len(what) {
+		what, rest = before, "for ("+about
+	}
+	if h.isTCP() {
+		what = flagNames(h.body[13])
+	}
+	return prefix + what, rest
+}
+
+// flagNames spells the flags of TCP out: "SYN+ACK".
+func flagNames(bits uint8) string {
+	var s []string
+	for i, name := range [...]string{"FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"} {
+		if bits&(1<<i) != 0 {
+			s = append(s, name)
+		}
+	}
+	if s == nil {
+		return "TCP without flags"
+	}
+	return strings.Join(s, "+")
 }
 
 // endpoint returns the address and, where the packet has ports, the one at the offset of its transport header.

@@ -1,6 +1,7 @@
 package pktline_test
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"unicode"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
@@ -208,4 +210,34 @@ func FuzzDecode(f *testing.F) {
 			t.Error("an empty packet has no error layer")
 		}
 	})
+}
+
+// What a packet is, and the rest of its line.
+func TestWords(t *testing.T) {
+	t.Parallel()
+	web := packet.Flow{Src: netip.MustParseAddrPort("198.18.0.2:10000"), Dst: netip.MustParseAddrPort("192.0.2.1:80")}
+	web6 := packet.Flow{Src: netip.MustParseAddrPort("[2001:db8::2]:10000"), Dst: netip.MustParseAddrPort("[2001:db8::1]:80")}
+	got := map[string]string{}
+	for _, p := range []packet.Packet{
+		packet.SYN(web), packet.SYN(web).With(packet.Flags(0)), packet.SYNACK(web6), web6.UDP([]byte("hello")),
+		packet.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 2, nil), packet.Unreachable(web.Dst.Addr(), 3, web.UDP(nil)),
+		packet.TimeExceeded(web6.Dst.Addr(), packet.SYN(web6)), packet.SYN(web)[:10], nil,
+	} {
+		what, rest := pktline.Words(header.EtherTypeOf(p), p)
+		got[what] = rest
+	}
+	want := map[string]string{
+		"SYN":                            "seq 1, win 65535, length 0",
+		"TCP without flags":              "seq 1, win 65535, length 0",
+		"SYN+ACK":                        "seq 1, ack 2, win 65535, length 0",
+		"UDP":                            "length 5",
+		"ICMP echo request":              "id 1, seq 2, length 8",
+		"ICMP port unreachable":          "for (IP 198.18.0.2.10000 > 192.0.2.1.80: UDP, length 0), length 36",
+		"ICMP6 time exceeded in transit": "for (IP6 2001:db8::2.10000 > 2001:db8::1.80: Flags [S], seq 1, win 65535, length 0), length 68",
+		"IP header cut after 10 bytes":   "",
+		"empty packet":                   "",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }

@@ -26,6 +26,15 @@ func Flags(bits uint8) string {
 	return string(s)
 }
 
+// isTCP reports whether there is a TCP header of a possible length, of which the line tells.
+func (h packet) isTCP() bool {
+	if h.proto != header.ProtoTCP || h.Fault != header.NoFault || len(h.body) < header.TCPSize {
+		return false
+	}
+	offset := int(h.body[12]>>4) * 4
+	return offset >= header.TCPSize && offset <= h.size
+}
+
 func (h packet) tcp() string {
 	var t layers.TCP
 	err := t.DecodeFromBytes(h.body, gopacket.NilDecodeFeedback)

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 // Version is the version of result.json that this package writes, and the only one it reads. It grows when a field
@@ -119,6 +122,7 @@ type Omitted struct {
 	Flows    int `json:"flows,omitempty"`
 	Rules    int `json:"rules,omitempty"`
 	Frames   int `json:"frames,omitempty"`
+	Dropped  int `json:"dropped,omitempty"` // of Frames
 	Timeline int `json:"timeline,omitempty"`
 }
 
@@ -139,8 +143,15 @@ type Frame struct {
 	Dir  string        `json:"dir"` // In or Out, as the host sees it
 	// Line is the packet in the manner of tcpdump: "IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, length 0".
 	Line string `json:"line"`
+	// Src and Dst are the addresses, with ports where the protocol has them; zero if the packet is not IP.
+	Src netip.AddrPort `json:"src,omitzero"`
+	Dst netip.AddrPort `json:"dst,omitzero"`
+	// What is the packet in a word or two, "SYN+ACK", and Detail the rest of the line: "seq 1, win 65535, length 0".
+	What   string `json:"what,omitempty"`
+	Detail string `json:"detail,omitempty"`
 	// State is what conntrack made of it: "NEW SYN_SENT [UNREPLIED]", "INVALID", "no entry"; empty: not known.
 	State   string   `json:"state,omitempty"`
+	Invalid bool     `json:"invalid,omitempty"` // conntrack called it INVALID
 	Verdict string   `json:"verdict,omitempty"` // Dropped, Accepted, or empty: not known
 	Causes  []Cause  `json:"causes,omitempty"`  // why it was dropped: the one cause, or one of several
 	Reason  string   `json:"reason,omitempty"`  // in words, why it is invalid or was dropped
@@ -155,6 +166,14 @@ const (
 	Dropped  = "dropped"
 	Accepted = "accepted"
 )
+
+// Direction returns "In" or "Out".
+func (f Frame) Direction() string {
+	if f.Dir == Out {
+		return "Out"
+	}
+	return "In"
+}
 
 // Comment returns verdict, state and reason, those that there are, with "; " between them: what stands beside the
 // packet in capture.pcapng.
@@ -195,18 +214,21 @@ type Flow struct {
 	Proto string `json:"proto"`           // "tcp"
 	State string `json:"state,omitempty"` // "SYN_SENT"; empty unless the protocol is TCP
 	// Orig and Reply are the tuples in the words of conntrack -L: "src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80".
-	Orig    string   `json:"orig"`
-	Reply   string   `json:"reply"`
-	Status  string   `json:"status,omitempty"`    // the bits by the kernel's names: "SEEN_REPLY,ASSURED"
-	NAT     string   `json:"nat,omitempty"`       // what was translated, on which side
-	Timeout int64    `json:"timeout_s,omitempty"` // seconds, as of reading it
-	Mark    uint32   `json:"mark,omitempty"`
-	Zone    uint16   `json:"zone,omitempty"`
-	Helper  string   `json:"helper,omitempty"`
-	Labels  string   `json:"labels,omitempty"`
-	Packets [2]int64 `json:"packets,omitzero"` // original, reply; zero where they are not counted
-	Bytes   [2]int64 `json:"bytes,omitzero"`
-	Life    []string `json:"life,omitempty"` // its events: "NEW SYN_SENT", "UPDATE SYN_RECV", "DESTROY"
+	Orig  string `json:"orig"`
+	Reply string `json:"reply"`
+	// OrigEnds and ReplyEnds are the tuples as people write them; see Ends.
+	OrigEnds  string   `json:"orig_ends,omitempty"`
+	ReplyEnds string   `json:"reply_ends,omitempty"`
+	Status    string   `json:"status,omitempty"`    // the bits by the kernel's names: "SEEN_REPLY,ASSURED"
+	NAT       string   `json:"nat,omitempty"`       // what was translated, on which side
+	Timeout   int64    `json:"timeout_s,omitempty"` // seconds, as of reading it
+	Mark      uint32   `json:"mark,omitempty"`
+	Zone      uint16   `json:"zone,omitempty"`
+	Helper    string   `json:"helper,omitempty"`
+	Labels    string   `json:"labels,omitempty"`
+	Packets   [2]int64 `json:"packets,omitzero"` // original, reply; zero where they are not counted
+	Bytes     [2]int64 `json:"bytes,omitzero"`
+	Life      []string `json:"life,omitempty"` // its events: "NEW SYN_SENT", "UPDATE SYN_RECV", "DESTROY"
 }
 
 // Rule is a line of the ruleset with what it has counted.
@@ -222,25 +244,23 @@ type Rule struct {
 	Bytes   uint64 `json:"bytes"`
 }
 
-// ends returns a tuple as people write it, "198.18.0.2:10000 → 192.0.2.1:80"; one that has more to it than addresses
-// and ports keeps the rest as it is.
-func ends(tuple string) string {
-	is := map[string]string{}
-	var rest []string
-	for _, word := range strings.Fields(tuple) {
-		k, v, ok := strings.Cut(word, "=")
-		switch {
-		case ok && is[k] == "" && (k == "src" || k == "dst" || k == "sport" || k == "dport"):
-			is[k] = v
-		default:
-			rest = append(rest, word)
+// Ends returns a tuple as people write it: "198.18.0.2:10000 → 192.0.2.1:80"; of ICMP the type, the code and the identifier
+// stand behind the addresses.
+func Ends(t nf.Tuple) string {
+	end := func(a netip.AddrPort) string {
+		if !t.Proto.HasPorts() {
+			return a.Addr().String()
 		}
+		return a.String()
 	}
-	if is["src"] == "" || is["dst"] == "" {
-		return tuple
+	s := end(t.Src) + " → " + end(t.Dst)
+	switch {
+	case t.Proto.IsICMP():
+		s += fmt.Sprintf(" type=%d code=%d id=%d", t.ICMP.Type, t.ICMP.Code, t.ICMP.ID)
+	case t.Proto == nf.GRE:
+		s += fmt.Sprintf(" srckey=%#x dstkey=%#x", t.Src.Port(), t.Dst.Port())
 	}
-	s := join(is["src"], is["sport"]) + " → " + join(is["dst"], is["dport"])
-	return strings.Join(append([]string{s}, rest...), " ")
+	return s
 }
 
 // join puts a port behind an address, if there is one.

@@ -144,7 +144,7 @@ var templateFiles embed.FS
 // pages are the templates, parsed once.
 var pages = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("").Funcs(template.FuncMap{
-		"thousands": thousands, "signed": signed, "packets": packets, "since": since, "took": took, "ends": ends,
+		"thousands": thousands, "signed": signed, "packets": packets, "since": since, "took": took,
 		"join": joinWords, "uint": func(n int) uint64 { return uint64(max(n, 0)) }, "class": class, "breaks": breaks, "pieces": pieces, "count": count,
 		"total": total, "extras": extras, "frames": func(d Data) uint64 { return uint64(len(d.Frames) + d.Omitted.Frames) },
 	}).ParseFS(templateFiles, "templates/*.tmpl")

@@ -2,6 +2,10 @@ package report_test
 
 import (
 	"fmt"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ctexp/go-ctexp/internal/report"
@@ -56,15 +60,17 @@ func fullTable() report.Data {
 	}
 	for i := range 10 {
 		at := time.Duration(9*i) * us
-		f := report.Frame{At: at, Link: "tun0", Dir: report.In, Line: fmt.Sprintf("IP 198.18.0.2.%d > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0", 10000+i)}
+		f := line(report.Frame{At: at, Link: "tun0", Dir: report.In}, fmt.Sprintf("IP 198.18.0.2.%d > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0", 10000+i))
 		m := report.Moment{At: at, Kind: "frame", Frame: i + 1, Line: "tun0 In  " + f.Line}
 		if i < 7 {
 			f.State, f.Verdict = "NEW SYN_SENT [UNREPLIED]", report.Accepted
 			flow := fmt.Sprintf("tcp SYN_SENT src=198.18.0.2 dst=192.0.2.1 sport=%d dport=80 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=80 dport=%d", 10000+i, 10000+i)
 			d.Flows = append(d.Flows, report.Flow{
 				Line: flow, Proto: "tcp", State: "SYN_SENT", Status: "CONFIRMED", Timeout: 120, Life: []string{"NEW SYN_SENT"},
-				Orig:  fmt.Sprintf("src=198.18.0.2 dst=192.0.2.1 sport=%d dport=80", 10000+i),
-				Reply: fmt.Sprintf("src=192.0.2.1 dst=198.18.0.2 sport=80 dport=%d", 10000+i),
+				Orig:      fmt.Sprintf("src=198.18.0.2 dst=192.0.2.1 sport=%d dport=80", 10000+i),
+				Reply:     fmt.Sprintf("src=192.0.2.1 dst=198.18.0.2 sport=80 dport=%d", 10000+i),
+				OrigEnds:  fmt.Sprintf("198.18.0.2:%d → 192.0.2.1:80", 10000+i),
+				ReplyEnds: fmt.Sprintf("192.0.2.1:80 → 198.18.0.2:%d", 10000+i),
 			})
 			d.Timeline = append(d.Timeline, m, report.Moment{At: at + 3*us, Kind: "event", Frame: i + 1, Line: "NEW " + flow})
 		} else {
@@ -104,6 +110,27 @@ func standard(family string, packets map[string][]uint64) []report.Point {
 		}
 	}
 	return out
+}
+
+// line gives a frame the line of a packet, and what it says in fields.
+func line(f report.Frame, line string) report.Frame {
+	f.Line, f.What = line, line
+	m := regexp.MustCompile(`^IP6? (\S+) > (\S+): (?:Flags \[(\S+)\]|([^,]*))(?:, (.*))?$`).FindStringSubmatch(line)
+	if m == nil {
+		return f
+	}
+	end := func(s string) netip.AddrPort {
+		if a, err := netip.ParseAddr(s); err == nil {
+			return netip.AddrPortFrom(a, 0)
+		}
+		i := strings.LastIndexByte(s, '.')
+		port, _ := strconv.Atoi(s[i+1:])
+		a, _ := netip.ParseAddr(s[:i])
+		return netip.AddrPortFrom(a, uint16(port))
+	}
+	flags := map[string]string{"S": "SYN", "S.": "SYN+ACK", "P.": "PSH+ACK", "R": "RST"}
+	f.Src, f.Dst, f.What, f.Detail = end(m[1]), end(m[2]), flags[m[3]]+m[4], m[5]
+	return f
 }
 
 // losses returns what neighbours within a hook differ by.
@@ -169,7 +196,10 @@ func router() report.Data {
 		{"tun0", report.Out, "IP6 2001:db8::1 > 2001:db8:f::2: ICMP6, port unreachable for (IP6 2001:db8:f::2.10000 > 2001:db8::1.80: Flags [S], seq 1, win 65535, length 0), length 88", "RELATED", "", ""},
 	}
 	for i, c := range conversation {
-		f := report.Frame{At: time.Duration(i*i) * 137 * us, Link: c.link, Dir: c.dir, Line: c.line, State: c.state, Verdict: c.verdict, Reason: c.reason}
+		f := line(report.Frame{At: time.Duration(i*i) * 137 * us, Link: c.link, Dir: c.dir, State: c.state, Verdict: c.verdict, Reason: c.reason}, c.line)
+		if i == 8 { // an ICMP error says what it is, and about what
+			f.What, f.Detail = "ICMP6 port unreachable", "for (IP6 2001:db8:f::2.10000 > 2001:db8::1.80: Flags [S], seq 1, win 65535, length 0), length 88"
+		}
 		if c.verdict == report.Dropped {
 			f.Steps = []string{"ip fw prerouting: ct state invalid counter drop → drop", "ip fw prerouting: policy accept"}
 		}
@@ -180,13 +210,14 @@ func router() report.Data {
 		}
 	}
 	for i := range 80 {
-		d.Frames = append(d.Frames, report.Frame{At: time.Duration(20+i) * ms, Link: "tun0", Dir: report.In, Line: fmt.Sprintf("IP 198.18.0.2.%d > 203.0.113.7.%d: UDP, length 1", 20000+i, 53+i), State: "NEW"})
+		d.Frames = append(d.Frames, line(report.Frame{At: time.Duration(20+i) * ms, Link: "tun0", Dir: report.In, State: "NEW"}, fmt.Sprintf("IP 198.18.0.2.%d > 203.0.113.7.%d: UDP, length 1", 20000+i, 53+i)))
 	}
 	d.Flows = []report.Flow{
 		{Line: "…", Proto: "tcp", State: "ESTABLISHED", Status: "SEEN_REPLY,ASSURED,CONFIRMED,SRC_NAT,SRC_NAT_DONE,DST_NAT_DONE", Timeout: 431999, Mark: 7, Zone: 2, Packets: [2]int64{3, 1}, Bytes: [2]int64{140, 44},
-			Orig: "src=198.18.0.2 dst=203.0.113.7 sport=10000 dport=80", Reply: "src=203.0.113.7 dst=192.0.2.1 sport=80 dport=10000", NAT: "src 198.18.0.2:10000 to 192.0.2.1:10000",
+			Orig: "src=198.18.0.2 dst=203.0.113.7 sport=10000 dport=80", Reply: "src=203.0.113.7 dst=192.0.2.1 sport=80 dport=10000", OrigEnds: "198.18.0.2:10000 → 203.0.113.7:80", ReplyEnds: "203.0.113.7:80 → 192.0.2.1:10000", NAT: "src 198.18.0.2:10000 to 192.0.2.1:10000",
 			Life: []string{"NEW SYN_SENT", "UPDATE SYN_RECV", "UPDATE ESTABLISHED [ASSURED]"}},
-		{Line: "…", Proto: "icmpv6", Orig: "src=2001:db8:f::2 dst=2001:db8::1 type=128 code=0 id=7", Reply: "src=2001:db8::1 dst=2001:db8:f::2 type=129 code=0 id=7", Status: "CONFIRMED", Timeout: 30},
+		{Line: "…", Proto: "icmpv6", Orig: "src=2001:db8:f::2 dst=2001:db8::1 type=128 code=0 id=7", Reply: "src=2001:db8::1 dst=2001:db8:f::2 type=129 code=0 id=7", Status: "CONFIRMED", Timeout: 30,
+			OrigEnds: "2001:db8:f::2 → 2001:db8::1 type=128 code=0 id=7", ReplyEnds: "2001:db8::1 → 2001:db8:f::2 type=129 code=0 id=7"},
 	}
 	return d
 }
@@ -198,7 +229,7 @@ func passed() report.Data {
 		Links: []report.Link{{Name: "veth0", Kind: "veth", MTU: 1500}},
 		Path:  report.Path{Points: standard("ipv4", map[string][]uint64{"prerouting": {1, 1, 1, 1, 1, 1, 1}, "input": {1, 1, 1, 1, 1, 1}})},
 		Frames: []report.Frame{
-			{At: 5 * us, Link: "veth0", Dir: report.In, Line: "IP 198.18.0.2.10000 > 192.0.2.1.53: UDP, length 12", State: "NEW [UNREPLIED]", Verdict: report.Accepted},
+			line(report.Frame{At: 5 * us, Link: "veth0", Dir: report.In, State: "NEW [UNREPLIED]", Verdict: report.Accepted}, "IP 198.18.0.2.10000 > 192.0.2.1.53: UDP, length 12"),
 		},
 	}
 }
@@ -216,13 +247,13 @@ func hostile() report.Data {
 		Links: []report.Link{{Name: markup, Kind: long, Addrs: []string{markup}}}, Versions: []report.Software{{Name: markup, Version: long}},
 		Tally: []report.Count{{Name: markup, N: -1 << 63}, {Name: long, N: 1<<63 - 1}}, Stats: []report.Count{{Name: markup, N: -5}, {Name: long}},
 		Laws: []report.Law{{Law: markup, Verdict: markup, Why: long}}, Sysctls: []report.Sysctl{{Name: markup, Before: long, After: markup}},
-		Flows:   []report.Flow{{Line: markup, Proto: markup, State: long, Orig: "src=" + markup + " dst=" + long, Reply: markup, Status: markup, Life: []string{markup, long}, NAT: markup, Helper: markup}},
+		Flows:   []report.Flow{{Line: markup, Proto: markup, State: long, Orig: "src=" + markup + " dst=" + long, Reply: markup, OrigEnds: markup + long, ReplyEnds: markup, Status: markup, Life: []string{markup, long}, NAT: markup, Helper: markup}},
 		Rules:   []report.Rule{{Backend: markup, Family: markup, Table: markup, Chain: markup, Kind: markup, Text: long, Counted: true, Packets: most, Bytes: most}},
 		Missing: []report.Missing{{Part: markup, Why: long}, {Part: report.PartFrames, Why: markup}}, Artifacts: []string{markup, "javascript:alert(4)"},
 		Timeline: []report.Moment{{At: 1 << 62, Kind: markup, Line: long, Loss: true}, {At: -5, Kind: "frame", Line: markup}},
 		Frames: []report.Frame{
-			{Link: markup, Dir: markup, Line: markup, State: markup, Verdict: report.Dropped, Reason: long, Steps: []string{markup, long}},
-			{Link: long, Dir: report.In, Line: "IP 1.2.3.4.5 > 6.7.8.9.10: " + long, State: long},
+			{Link: markup, Dir: markup, Line: markup, What: markup, Detail: long, State: markup, Verdict: report.Dropped, Reason: long, Steps: []string{markup, long}},
+			line(report.Frame{Link: long, Dir: report.In, State: long}, "IP 1.2.3.4.5 > 6.7.8.9.10: "+long),
 		},
 		Path: report.Path{Silenced: most, Points: []report.Point{
 			{Name: markup, Family: markup, Hook: markup, Packets: most}, {Name: long + "/x", Family: markup, Hook: markup, Packets: 12345678},

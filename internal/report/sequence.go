@@ -2,11 +2,10 @@ package report
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
+
+	"github.com/ctexp/go-ctexp/ctexp/observe"
 )
 
 // sequence is the picture of the packets between the outside of each link and the host. Time goes down.
@@ -15,17 +14,12 @@ type sequence struct {
 	Messages  []kept[message]
 }
 
-// message is an arrow: a frame, or several that differ in a port and nothing else.
+// message is an arrow: neighbouring frames of one Fold.
 type message struct {
-	At       time.Duration
-	Gap      int    // which gap between lifelines it crosses, from 1
-	Wide     int    // how many gaps
-	Toward   string // "right" or "left"
-	words    words
-	Frame    Frame
-	Times    int
-	srcPorts []string
-	dstPorts []string
+	Fold
+	Gap    int    // which gap between lifelines it crosses, from 1
+	Wide   int    // how many gaps
+	Toward string // "right" or "left"
 }
 
 // mostMessages is how many arrows are drawn.
@@ -66,9 +60,8 @@ func (d Data) sequence() sequence {
 	var all []message
 	for _, f := range d.Frames {
 		learn(f.Link)
-		m := newMessage(f, place[f.Link])
-		if n := len(all); n == 0 || !all[n-1].add(m) {
-			all = append(all, m)
+		if n := len(all); n == 0 || !all[n-1].Add(f) {
+			all = append(all, newMessage(f, place[f.Link]))
 		}
 	}
 	s.Messages = keep(all, mostMessages, 0, message.Lost)
@@ -76,142 +69,114 @@ func (d Data) sequence() sequence {
 }
 
 func newMessage(f Frame, outside int) message {
-	w := split(f.Line)
-	m := message{At: f.At, words: w, Frame: f, Times: 1, srcPorts: []string{w.SrcPort}, dstPorts: []string{w.DstPort}}
-	m.Gap, m.Wide = min(outside, host)+1, max(outside, host)-min(outside, host)
-	m.Toward = "left"
+	m := message{Fold: NewFold(f), Gap: min(outside, host) + 1, Wide: max(outside, host) - min(outside, host), Toward: "left"}
 	if (f.Dir == In) == (outside < host) {
 		m.Toward = "right"
 	}
 	return m
 }
 
-// add takes a later message into m if they differ in a port of one side and in nothing else, and reports whether it did.
-func (m *message) add(next message) bool {
-	a, b := m.words, next.words
-	a.SrcPort, a.DstPort, b.SrcPort, b.DstPort = "", "", "", ""
-	same := a == b && m.Gap == next.Gap && m.Wide == next.Wide && m.Toward == next.Toward && m.Frame.State == next.Frame.State &&
-		m.Frame.Verdict == next.Frame.Verdict && m.Frame.Reason == next.Frame.Reason && slices.Equal(m.Frame.Steps, next.Frame.Steps)
-	sameSrc := constant(m.srcPorts, next.words.SrcPort)
-	sameDst := constant(m.dstPorts, next.words.DstPort)
-	if !same || !sameSrc && !sameDst || len(m.srcPorts) > 1 && !sameDst || len(m.dstPorts) > 1 && !sameSrc {
+// Lost reports whether the packet went no further than the host.
+func (m message) Lost() bool { return m.Verdict == Dropped }
+
+// Ends are the endpoints in the direction of the packet: "198.18.0.2:10000–10006 → 192.0.2.1:80".
+func (m message) Ends() string {
+	if !m.Src.IsValid() {
+		return ""
+	}
+	return join(m.Src.Addr().String(), ports(m.SrcPorts)) + " → " + join(m.Dst.Addr().String(), ports(m.DstPorts))
+}
+
+// Fold is a frame, or neighbouring frames that differ in a port of one side and in nothing else.
+type Fold struct {
+	Frame              // the first one
+	Times              int
+	SrcPorts, DstPorts []uint16 // the ports of each frame of the side in which they differ, else one
+}
+
+// NewFold returns a Fold of one frame.
+func NewFold(f Frame) Fold {
+	return Fold{Frame: f, Times: 1, SrcPorts: []uint16{f.Src.Port()}, DstPorts: []uint16{f.Dst.Port()}}
+}
+
+// Add takes the next frame into the Fold if it differs in no more than a port, and reports whether it did.
+func (f *Fold) Add(next Frame) bool {
+	same := f.Link == next.Link && f.Dir == next.Dir && f.Src.Addr() == next.Src.Addr() && f.Dst.Addr() == next.Dst.Addr() &&
+		f.What == next.What && f.Detail == next.Detail && f.State == next.State && f.Verdict == next.Verdict &&
+		f.Reason == next.Reason && slices.Equal(f.Steps, next.Steps) && (f.Src.IsValid() || f.Line == next.Line)
+	sameSrc := slices.Equal(f.SrcPorts, []uint16{next.Src.Port()})
+	sameDst := slices.Equal(f.DstPorts, []uint16{next.Dst.Port()})
+	if !same || !sameSrc && !sameDst || len(f.SrcPorts) > 1 && !sameDst || len(f.DstPorts) > 1 && !sameSrc ||
+		f.Times > 1 && sameSrc != sameDst && len(f.SrcPorts) == 1 && len(f.DstPorts) == 1 {
 		return false
 	}
-	m.Times++
+	f.Times++
 	if !sameSrc {
-		m.srcPorts = append(m.srcPorts, next.words.SrcPort)
+		f.SrcPorts = append(f.SrcPorts, next.Src.Port())
 	}
 	if !sameDst {
-		m.dstPorts = append(m.dstPorts, next.words.DstPort)
+		f.DstPorts = append(f.DstPorts, next.Dst.Port())
 	}
 	return true
 }
 
-func constant(ports []string, port string) bool { return len(ports) == 1 && ports[0] == port }
+// String prints the line of the frame with the ports of all of them, how many they are and what became of them:
+// "IP 198.18.0.2.10000–10006 > 192.0.2.1.80: Flags [S], …, length 0 ×7 (dropped: conntrack table full)".
+func (f Fold) String() string {
+	s := f.Line
+	if f.Times > 1 && f.Src.IsValid() && (len(f.SrcPorts) > 1 || len(f.DstPorts) > 1) {
+		was := f.ends(f.SrcPorts[:1], f.DstPorts[:1])
+		s = strings.Replace(s, was, f.ends(f.SrcPorts, f.DstPorts), 1)
+	}
+	if f.Times > 1 {
+		s += fmt.Sprintf(" ×%d", f.Times)
+	}
+	switch {
+	case f.Verdict == Dropped && f.Reason == "":
+		s += " (dropped)"
+	case f.Verdict == Dropped && len(f.Causes) == 1 && f.Causes[0].Kind == string(observe.CauseRule): // the reason says so
+		s += " (" + f.Reason + ")"
+	case f.Verdict == Dropped:
+		s += " (dropped: " + f.Reason + ")"
+	case f.Invalid:
+		s += " (" + f.State + ")"
+	}
+	return s
+}
 
-// Lost reports whether the packet went no further than the host.
-func (m message) Lost() bool { return m.Frame.Verdict == Dropped }
+// ends are the endpoints as a line has them: "198.18.0.2.10000 > 192.0.2.1.80".
+func (f Fold) ends(src, dst []uint16) string {
+	return fmt.Sprintf("%v.%s > %v.%s", f.Src.Addr(), ports(src), f.Dst.Addr(), ports(dst))
+}
 
-// What is the word on the arrow.
-func (m message) What() string { return m.words.What }
-
-// Detail is the rest of the line.
-func (m message) Detail() string { return m.words.Detail }
-
-// Ends are the endpoints in the direction of the packet: "198.18.0.2:10000–10006 → 192.0.2.1:80".
-func (m message) Ends() string {
-	if m.words.Src == "" {
+// ports prints ports: "10000–10006" if they follow each other, else the first few; "" if there is none.
+func ports(list []uint16) string {
+	const max = 3
+	last := list[len(list)-1]
+	switch {
+	case len(list) == 1 && last == 0:
 		return ""
+	case len(list) == 1:
+		return fmt.Sprint(last)
+	case consecutive(list):
+		return fmt.Sprintf("%d–%d", list[0], last)
 	}
-	return join(m.words.Src, ports(m.srcPorts)) + " → " + join(m.words.Dst, ports(m.dstPorts))
+	var s []string
+	for _, p := range list[:min(max, len(list))] {
+		s = append(s, fmt.Sprint(p))
+	}
+	if len(list) > max {
+		return fmt.Sprintf("%s … %d", strings.Join(s, ", "), last)
+	}
+	return strings.Join(s, ", ")
 }
 
-// ports prints a list of ports: "10000–10006" if they follow each other, else the first few.
-func ports(list []string) string {
-	if len(list) == 1 {
-		return list[0]
-	}
-	if run(list) {
-		return list[0] + "–" + list[len(list)-1]
-	}
-	const most = 3
-	if len(list) > most {
-		return fmt.Sprintf("%s … %s", strings.Join(list[:most], ", "), list[len(list)-1])
-	}
-	return strings.Join(list, ", ")
-}
-
-// run reports whether each port is the one after the last.
-func run(list []string) bool {
-	first, err := strconv.Atoi(list[0])
+// consecutive reports whether each port is the one after the last.
+func consecutive(list []uint16) bool {
 	for i, p := range list {
-		if n, e := strconv.Atoi(p); err != nil || e != nil || n != first+i {
+		if int(p) != int(list[0])+i {
 			return false
 		}
 	}
 	return true
-}
-
-// words is the line of a packet taken apart.
-type words struct {
-	Src, Dst         string // addresses
-	SrcPort, DstPort string // empty without ports
-	What             string // "SYN+ACK", "UDP", "ICMP echo request"
-	Detail           string // the rest: "seq 1, win 65535, length 0"
-}
-
-var packetLine = regexp.MustCompile(`^IP6? ([0-9a-fA-F.:]+) > ([0-9a-fA-F.:]+): (.*)$`)
-
-// split takes the line of a packet apart, as tcpdump and this module print it. Of a line that reads otherwise all is in
-// What.
-func split(line string) words {
-	m := packetLine.FindStringSubmatch(line)
-	if m == nil {
-		return words{What: line}
-	}
-	var w words
-	w.Src, w.SrcPort = endpoint(m[1])
-	w.Dst, w.DstPort = endpoint(m[2])
-	w.What, w.Detail = kind(m[3])
-	if flags, ok := strings.CutPrefix(w.What, "Flags ["); ok && strings.HasSuffix(flags, "]") {
-		w.What = flagNames(strings.TrimSuffix(flags, "]"))
-	}
-	return w
-}
-
-// kind divides what a packet is from the rest of its line: "UDP", "ICMP echo request", "ICMP6 port unreachable", whose rest
-// begins with the packet that it is about.
-func kind(s string) (what, detail string) {
-	prefix := ""
-	if of, ok := strings.CutPrefix(s, "ICMP6, "); ok {
-		prefix, s = "ICMP6 ", of
-	}
-	what, detail, _ = strings.Cut(s, ", ")
-	if before, about, ok := strings.Cut(s, " for ("); ok && len(before) < len(what) {
-		what, detail = before, "for ("+about
-	}
-	return prefix + what, detail
-}
-
-// endpoint divides an address from its port: the fifth number of IPv4, what follows a dot in IPv6.
-func endpoint(s string) (addr, port string) {
-	i := strings.LastIndexByte(s, '.')
-	if i < 0 || !strings.Contains(s, ":") && strings.Count(s, ".") != 4 {
-		return s, ""
-	}
-	return s[:i], s[i+1:]
-}
-
-// flagNames spells tcpdump's letters out: "S." is "SYN+ACK".
-func flagNames(letters string) string {
-	names := map[rune]string{'S': "SYN", 'F': "FIN", 'R': "RST", 'P': "PSH", '.': "ACK", 'U': "URG", 'E': "ECE", 'W': "CWR"}
-	var s []string
-	for _, r := range letters {
-		name, ok := names[r]
-		if !ok {
-			return "TCP [" + letters + "]" // "none" among others
-		}
-		s = append(s, name)
-	}
-	return strings.Join(s, "+")
 }

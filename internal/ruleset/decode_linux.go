@@ -1,0 +1,224 @@
+package ruleset
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
+)
+
+// attrs are the attributes of a message of nftables, or those nested in one, by their types. A number that is absent reads as
+// zero, as in the kernel's own defaults.
+type attrs map[uint16][]byte
+
+func decodeAttrs(b []byte, at int) (attrs, error) {
+	a := attrs{}
+	err := nfnl.Attributes(b, at, func(typ uint16, _ int, v []byte) error {
+		a[typ] = v
+		return nil
+	})
+	return a, err
+}
+
+// decodeMessage decodes the payload of a message, which begins with struct nfgenmsg.
+func decodeMessage(payload []byte) (family uint8, a attrs, err error) {
+	body, at, err := nfnl.Body(payload, 0)
+	if err != nil {
+		return 0, nil, err
+	}
+	a, err = decodeAttrs(body, at)
+	return payload[0], a, err
+}
+
+// u64 returns a number of up to eight bytes.
+func (a attrs) u64(typ uint16) (n uint64) {
+	for _, b := range a[typ][:min(8, len(a[typ]))] {
+		n = n<<8 | uint64(b)
+	}
+	return n
+}
+
+func (a attrs) u32(typ uint16) uint32 { return uint32(a.u64(typ)) }
+
+func (a attrs) text(typ uint16) string { return strings.TrimRight(string(a[typ]), "\x00") }
+
+// nested returns the attributes in an attribute; none if they are not whole.
+func (a attrs) nested(typ uint16) attrs {
+	in, err := decodeAttrs(a[typ], 0)
+	if err != nil {
+		return nil
+	}
+	return in
+}
+
+// list returns the attributes in each attribute of a list; none of what is not whole.
+func (a attrs) list(typ uint16) (all []attrs) {
+	_ = nfnl.Attributes(a[typ], 0, func(_ uint16, at int, v []byte) error {
+		in, err := decodeAttrs(v, at)
+		all = append(all, in)
+		return err
+	})
+	return all
+}
+
+// data returns the value in an attribute of type struct nft_data.
+func (a attrs) data(typ uint16) []byte { return a.nested(typ)[unix.NFTA_DATA_VALUE] }
+
+// expression is one expression of a rule by the kernel's name, such as "cmp".
+type expression struct {
+	name string
+	attrs
+}
+
+func expressionOf(a attrs) expression {
+	return expression{a.text(unix.NFTA_EXPR_NAME), a.nested(unix.NFTA_EXPR_DATA)}
+}
+
+// rule is a rule as the kernel tells it.
+type rule struct {
+	family       uint8 // of its table
+	table, chain string
+	handle       uint64
+	exprs        []expression
+	comment      string
+	mapped       []verdict // what the verdict maps lead to that it looks up
+	line         nf.Rule   // what is shown of it
+}
+
+// decodeRule decodes the payload of an NFT_MSG_NEWRULE message.
+func decodeRule(payload []byte) (rule, error) {
+	family, a, err := decodeMessage(payload)
+	if err != nil {
+		return rule{}, fmt.Errorf("nftables rule: %w", err)
+	}
+	r := rule{
+		family: family, table: a.text(unix.NFTA_RULE_TABLE), chain: a.text(unix.NFTA_RULE_CHAIN),
+		handle: a.u64(unix.NFTA_RULE_HANDLE), comment: comment(a[unix.NFTA_RULE_USERDATA]),
+	}
+	for _, e := range a.list(unix.NFTA_RULE_EXPRESSIONS) {
+		r.exprs = append(r.exprs, expressionOf(e))
+	}
+	return r, nil
+}
+
+// comment returns the comment in the user data of a rule (libnftnl, include/udata.h: type, length, value).
+func comment(udata []byte) string {
+	const ruleComment = 0 // NFTNL_UDATA_RULE_COMMENT
+	for len(udata) >= 2 {
+		typ, n := udata[0], int(udata[1])
+		if len(udata) < 2+n {
+			return ""
+		}
+		if typ == ruleComment {
+			return strings.TrimRight(string(udata[2:2+n]), "\x00")
+		}
+		udata = udata[2+n:]
+	}
+	return ""
+}
+
+// verdict returns the verdict in an attribute of type struct nft_data, and the chain that it leads to.
+func (a attrs) verdict(typ uint16) (v verdict, ok bool) {
+	code, ok := a.nested(typ)[unix.NFTA_DATA_VERDICT]
+	if !ok {
+		return verdict{}, false
+	}
+	in, _ := decodeAttrs(code, 0)
+	return verdict{int32(in.u32(unix.NFTA_VERDICT_CODE)), in.text(unix.NFTA_VERDICT_CHAIN)}, true
+}
+
+const nfDrop = 0 // NF_DROP
+
+// verdict is what becomes of a packet (include/uapi/linux/netfilter.h, nf_tables.h), and the chain that a jump leads to.
+type verdict struct {
+	code int32
+	to   string
+}
+
+// String returns the verdict as nft writes it.
+func (v verdict) String() string { return nfnl.VerdictName(v.code, v.to) }
+
+func (v verdict) drops() bool { return v.code >= 0 && v.code&0xff == nfDrop }
+
+func (v verdict) jumps() bool { return v.code == unix.NFT_JUMP || v.code == unix.NFT_GOTO }
+
+// chain is a chain as the kernel tells it, with its rules.
+type chain struct {
+	family      uint8
+	table, name string
+	base        bool // it is at a hook
+	hook        nf.Hook
+	priority    int32
+	drop        bool // its policy
+	rules       []rule
+}
+
+// decodeChain decodes the payload of an NFT_MSG_NEWCHAIN message.
+func decodeChain(payload []byte) (chain, error) {
+	family, a, err := decodeMessage(payload)
+	if err != nil {
+		return chain{}, fmt.Errorf("nftables chain: %w", err)
+	}
+	c := chain{family: family, table: a.text(unix.NFTA_CHAIN_TABLE), name: a.text(unix.NFTA_CHAIN_NAME)}
+	if _, c.base = a[unix.NFTA_CHAIN_HOOK]; c.base {
+		at := a.nested(unix.NFTA_CHAIN_HOOK)
+		c.hook, c.priority = nf.Hook(at.u32(unix.NFTA_HOOK_HOOKNUM)), int32(at.u32(unix.NFTA_HOOK_PRIORITY))
+		_, hasPolicy := a[unix.NFTA_CHAIN_POLICY]
+		c.drop = hasPolicy && a.u32(unix.NFTA_CHAIN_POLICY) == nfDrop
+	}
+	return c, nil
+}
+
+// Counter is a named counter of a table.
+type Counter struct {
+	Name           string
+	Packets, Bytes uint64
+}
+
+// decodeCounter decodes the payload of an NFT_MSG_NEWOBJ message. ok is false for an object that is not a counter.
+func decodeCounter(payload []byte) (c Counter, ok bool, err error) {
+	_, a, err := decodeMessage(payload)
+	if err != nil {
+		return c, false, fmt.Errorf("nftables object: %w", err)
+	}
+	if a.u32(unix.NFTA_OBJ_TYPE) != unix.NFT_OBJECT_COUNTER {
+		return c, false, nil
+	}
+	data, err := decodeAttrs(a[unix.NFTA_OBJ_DATA], 0)
+	if err != nil {
+		return c, false, fmt.Errorf("nftables counter: %w", err)
+	}
+	return Counter{
+		Name: a.text(unix.NFTA_OBJ_NAME), Packets: data.u64(unix.NFTA_COUNTER_PACKETS), Bytes: data.u64(unix.NFTA_COUNTER_BYTES),
+	}, true, nil
+}
+
+// set is an anonymous set or map of a rule.
+type set struct {
+	flags           uint32
+	keyLen, dataLen int
+	elements        []element
+}
+
+// element is an element of a set: a value, or all from key to end, and what it maps to.
+type element struct {
+	key, end  []byte // end is nil for a single value
+	isEnd     bool   // the key is the end of the interval before it, which does not belong to it
+	data      []byte
+	verdict   verdict
+	isVerdict bool
+}
+
+const setElemKeyEnd = 10 // NFTA_SET_ELEM_KEY_END
+
+func decodeElement(a attrs) element {
+	e := element{
+		key: a.data(unix.NFTA_SET_ELEM_KEY), end: a.data(setElemKeyEnd), data: a.data(unix.NFTA_SET_ELEM_DATA),
+		isEnd: a.u32(unix.NFTA_SET_ELEM_FLAGS)&unix.NFT_SET_ELEM_INTERVAL_END != 0,
+	}
+	e.verdict, e.isVerdict = a.verdict(unix.NFTA_SET_ELEM_DATA)
+	return e
+}

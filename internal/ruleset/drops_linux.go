@@ -1,0 +1,219 @@
+package ruleset
+
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// Drop is a rule, or a policy, that drops packets, at one of the places from which it is reached.
+type Drop struct {
+	Rule    nf.Rule
+	Verdict string // "drop", "reject", or the target of an iptables such as "DROP"
+	// ByMap says that Verdict is one of those of a verdict map: what the rule has counted need not have been dropped.
+	ByMap    bool
+	Hook     nf.Hook
+	Priority int32 // of the base chain which the rule is in or is reached from
+}
+
+// Drops returns the rules and policies that drop packets, each once for each base chain from which it is reached.
+func (s Ruleset) Drops() []Drop {
+	drops := iptablesDrops(s.legacy)
+	for _, t := range s.tables {
+		drops = append(drops, t.drops()...)
+	}
+	return drops
+}
+
+func (t *table) drops() []Drop {
+	bases, jumps := map[string]place{}, map[string][]string{}
+	var found []Drop // not yet at a place
+	for _, c := range t.chains {
+		jumps[c.name] = nil
+		for _, r := range c.rules {
+			verdict, byMap, to := r.ends()
+			jumps[c.name] = append(jumps[c.name], to...)
+			if verdict != "" {
+				found = append(found, Drop{Rule: r.line, Verdict: verdict, ByMap: byMap})
+			}
+		}
+		if !c.base {
+			continue
+		}
+		at := place{c.hook, c.priority}
+		if t.family == unix.NFPROTO_NETDEV {
+			if at.hook != 0 { // egress
+				continue
+			}
+			at.hook = nf.Ingress
+		}
+		bases[c.name] = at
+		if c.drop {
+			found = append(found, Drop{Rule: t.policy(c), Verdict: "drop"})
+		}
+	}
+	return placed(found, bases, jumps)
+}
+
+// ends returns the verdict by which a rule may drop a packet, or "", whether that is one of a verdict map, and to which chains
+// the rule may lead.
+func (r rule) ends() (drops string, byMap bool, to []string) {
+	for _, e := range r.exprs {
+		switch e.name {
+		case "immediate":
+			v, ok := e.verdict(unix.NFTA_IMMEDIATE_DATA)
+			if ok && v.drops() {
+				drops = "drop"
+			}
+			if ok && v.jumps() {
+				to = append(to, v.to)
+			}
+		case "reject":
+			drops = "reject"
+		case "target": // of iptables-nft
+			if name := e.text(unix.NFTA_TARGET_NAME); slices.Contains(iptablesDropTargets, name) {
+				drops = name
+			}
+		case "lookup":
+			if e.looksUpVerdict() {
+				to = append(to, anywhere) // the elements of a map may have changed since
+			}
+		}
+	}
+	for _, v := range r.mapped {
+		if drops == "" && v.drops() {
+			drops, byMap = "drop", true
+		}
+	}
+	return drops, byMap, to
+}
+
+// looksUpVerdict reports whether an expression looks up a verdict map.
+func (e expression) looksUpVerdict() bool {
+	_, isMap := e.attrs[unix.NFTA_LOOKUP_DREG]
+	return e.name == "lookup" && isMap && e.u32(unix.NFTA_LOOKUP_DREG) == unix.NFT_REG_VERDICT
+}
+
+// iptablesDropTargets are the targets of iptables behind which a packet is gone.
+var iptablesDropTargets = []string{"DROP", "REJECT", "TARPIT", "STEAL"}
+
+// iptablesHooks are the built-in chains of iptables, with their hooks.
+var iptablesHooks = map[string]nf.Hook{
+	"PREROUTING": nf.Prerouting, "INPUT": nf.Input, "FORWARD": nf.Forward, "OUTPUT": nf.Output, "POSTROUTING": nf.Postrouting,
+}
+
+// iptablesPriorities are the tables of iptables, with the priorities of their chains.
+var iptablesPriorities = map[string]int32{
+	"raw": nf.PriorityRaw, "mangle": nf.PriorityMangle, "nat": nf.PriorityDNAT, "filter": nf.PriorityFilter, "security": nf.PrioritySecurity,
+}
+
+// iptablesBase returns where a built-in chain of iptables is; ok is false for a chain of the user's. In nat it depends on what
+// is translated.
+func iptablesBase(table, chain string) (at place, ok bool) {
+	hook, isBase := iptablesHooks[chain]
+	priority, isTable := iptablesPriorities[table]
+	if table == "nat" && (hook == nf.Input || hook == nf.Postrouting) {
+		priority = nf.PrioritySNAT
+	}
+	return place{hook, priority}, isBase && isTable
+}
+
+// iptablesDrops returns the drops of iptables-legacy, whose rules stand table by table.
+func iptablesDrops(rules []nf.Rule) (drops []Drop) {
+	for len(rules) > 0 {
+		bases, jumps := map[string]place{}, map[string][]string{}
+		var found []Drop
+		first, n := rules[0], 0
+		for ; n < len(rules) && rules[n].Family == first.Family && rules[n].Table == first.Table; n++ {
+			r := rules[n]
+			if at, ok := iptablesBase(r.Table, r.Chain); ok {
+				bases[r.Chain] = at
+			}
+			target := iptablesTarget(r) // of the kernel's own, too, which no chain has the name of
+			jumps[r.Chain] = append(jumps[r.Chain], target)
+			if slices.Contains(iptablesDropTargets, target) {
+				found = append(found, Drop{Rule: r, Verdict: target})
+			}
+		}
+		drops = append(drops, placed(found, bases, jumps)...)
+		rules = rules[n:]
+	}
+	return drops
+}
+
+// iptablesTarget returns the target of a rule, or the policy; "" for a rule without a target.
+func iptablesTarget(r nf.Rule) string {
+	if r.Kind == nf.KindPolicy {
+		return r.Text
+	}
+	words := splitWords(r.Text)
+	for i := range len(words) - 1 {
+		if words[i] == "-j" || words[i] == "-g" {
+			return words[i+1]
+		}
+	}
+	return ""
+}
+
+// place is where a base chain is.
+type place struct {
+	hook     nf.Hook
+	priority int32
+}
+
+// anywhere as the target of a jump means every chain of the table: where a verdict map leads is not known.
+const anywhere = "*"
+
+// reached returns from where the chains of a table are reached: bases are the base chains, jumps lead from a chain to others.
+func reached(bases map[string]place, jumps map[string][]string) map[string][]place {
+	all := map[string]bool{}
+	for from, tos := range jumps {
+		all[from] = true
+		for _, to := range tos {
+			all[to] = true
+		}
+	}
+	from := map[string][]place{}
+	for name, base := range bases {
+		seen := map[string]bool{}
+		next := []string{name}
+		for len(next) > 0 {
+			chain := next[0]
+			next = next[1:]
+			if _, isBase := bases[chain]; seen[chain] || isBase && chain != name {
+				continue
+			}
+			seen[chain] = true
+			if chain != anywhere {
+				from[chain] = append(from[chain], base)
+			}
+			for _, to := range jumps[chain] {
+				next = append(next, to)
+				if to == anywhere {
+					for c := range all {
+						next = append(next, c)
+					}
+				}
+			}
+		}
+	}
+	for _, places := range from {
+		slices.SortFunc(places, func(a, b place) int { return int(a.hook) - int(b.hook) })
+	}
+	return from
+}
+
+// placed returns each drop once for each place from which its chain is reached.
+func placed(found []Drop, bases map[string]place, jumps map[string][]string) []Drop {
+	from := reached(bases, jumps)
+	var drops []Drop
+	for _, d := range found {
+		for _, at := range from[d.Rule.Chain] {
+			d.Hook, d.Priority = at.hook, at.priority
+			drops = append(drops, d)
+		}
+	}
+	return drops
+}

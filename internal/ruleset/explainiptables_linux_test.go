@@ -1,0 +1,89 @@
+package ruleset
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// What the programs say becomes a line and a reason, without their names, warnings and advice.
+func TestWordsOfIptables(t *testing.T) {
+	t.Parallel()
+	const text = "*filter\n-A FORWARD -j LED --led-trigger-id x\n-A FORWARD -j CT --notrack\nCOMMIT\n*nat\n-A INPUT -m ipvs --ipvs\n-A NONE -j DROP\nCOMMIT\n-A INPUT"
+	for name, tt := range map[string]struct{ said, want string }{
+		"module, legacy": {
+			"Warning: Extension LED revision 0 not supported, missing kernel module?\niptables-restore: line 4 failed",
+			"[2 the kernel lacks the module ipt_LED ipt_LED] [4 iptables-restore does not say why ]",
+		},
+		"modules and more, nft": {
+			"Warning: Extension LED revision 0 not supported, missing kernel module?\nWarning: Extension ipvs revision 0 not supported, missing kernel module?\n" +
+				"iptables-nft-restore v1.8.9 (nf_tables): \nline 2: RULE_APPEND failed (No such file or directory): rule in chain FORWARD\n" +
+				"line 3: RULE_APPEND failed (Invalid argument): rule in chain FORWARD",
+			"[2 the kernel lacks the module ipt_LED ipt_LED] [6 the kernel lacks the module ipt_ipvs ipt_ipvs] [3 the kernel refuses it: Invalid argument ]",
+		},
+		"no chain":      {"iptables-restore: line 7 failed", `[7 there is no chain "NONE" in the table nat ]`},
+		"no chain, nft": {"iptables-nft-restore: line 7 failed: No chain/target/match by that name.", `[7 there is no chain "NONE" in the table nat ]`},
+		"no table line": {"iptables-restore: line 9 failed", "[9 there is no *table line before it ]"},
+		"unknown table": {
+			"iptables-restore v1.8.9 (legacy): iptables-restore: unable to initialize table 'nope'\n\nError occurred at line: 1",
+			`[1 there is no table "nope" ]`,
+		},
+		"unknown table, nft": {
+			"iptables-nft-restore v1.8.9 (nf_tables): iptables-nft-restore: line 1 table name 'nope' invalid\nError occurred at line: 1",
+			`[1 there is no table "nope" ]`,
+		},
+		"module of a table": {
+			"iptables-restore v1.8.9 (legacy): iptables-restore: unable to initialize table 'nat'\n\nError occurred at line: 5",
+			"[5 the kernel lacks the module iptable_nat iptable_nat]",
+		},
+		"option": {
+			"iptables-restore v1.8.9 (legacy): unknown option \"--x\"\nError occurred at line: 3\nTry `iptables-restore -h' …",
+			`[3 unknown option "--x" ]`,
+		},
+	} {
+		var got string
+		for i, p := range restoreProblems(text, tt.said, false) {
+			if i > 0 {
+				got += " "
+			}
+			got += fmt.Sprintf("[%d %s %s]", p.Line, p.Why, p.Module)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	for said, want := range map[string]string{
+		"running [/usr/sbin/iptables-legacy -t raw -A PREROUTING --wait]: exit status 1: iptables: Invalid argument. Run `dmesg' for more information.\n": "the kernel refuses it: Invalid argument",
+		"iptables v1.8.9 (legacy): \nThe \"nat\" table is not intended for filtering.\n\n":                                                                `The "nat" table is not intended for filtering`,
+		"iptables v1.8.9 (nf_tables):  RULE_APPEND failed (Invalid argument): rule in chain FORWARD":                                                      "the kernel refuses it: Invalid argument",
+		"": "",
+	} {
+		if got := plainWords(said); got != want {
+			t.Errorf("%q: got %q, want %q", said, got, want)
+		}
+	}
+}
+
+// Rules for which nothing but modules is missing cannot be had here; a mistake beside them is a mistake.
+func TestOnlyMissingModulesAreUnsupported(t *testing.T) {
+	t.Parallel()
+	led, queue := nf.RuleProblem{Line: 1, Why: "…", Module: "ipt_LED"}, nf.RuleProblem{Line: 2, Why: "…", Module: "nft_queue"}
+	if err := onlyModules([]nf.RuleProblem{led, {Line: 3, Why: "there is no link"}}); err != nil {
+		t.Errorf("a module and a link: %v", err)
+	}
+	if err := onlyModules(nil); err != nil {
+		t.Errorf("nothing: %v", err)
+	}
+	err := &nf.RulesError{Rules: "nft", Problems: []nf.RuleProblem{led, queue, led}, Err: onlyModules([]nf.RuleProblem{led, queue, led})}
+	if !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("%v is not unsupported", err)
+	}
+	want := "nft rules: needs ipt_LED (sudo modprobe -a ipt_LED nft_queue, or another kernel):\nline 1: …: \nline 2: …: \nline 1: …: "
+	if diff := cmp.Diff(want, err.Error()); diff != "" {
+		t.Errorf("error (-want +got):\n%s", diff)
+	}
+}

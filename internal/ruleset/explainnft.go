@@ -1,0 +1,282 @@
+package ruleset
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/ours"
+)
+
+var (
+	nftPlace  = regexp.MustCompile(`(?m)^[^:\n]+:(\d+):(\d+)-(\d+): Error: (.*)$`)
+	nftAdvice = regexp.MustCompile(`; did you mean .*$`)
+	nftJump   = regexp.MustCompile(`^\s*:\s*(?:jump|goto)\s+([\w.-]+)`)
+	nftNoName = regexp.MustCompile(`^syntax error, unexpected (\S+), expecting string`)
+	nftFlow   = regexp.MustCompile(`\bflow (?:add|offload) @([\w.-]+)`)
+	nftHelper = regexp.MustCompile(`(?s)^[^}]*?type\s+"?([\w.-]+)"?\s+protocol\s+(tcp|udp)`)
+)
+
+// nftTry tries texts for nft without loading them.
+type nftTry struct {
+	run   func(text string) (string, error) // nft -c
+	links []string                          // that are there
+}
+
+// problems is a trial. It reads what nft complains about: several lines at once.
+func (t nftTry) problems(text string) ([]nf.RuleProblem, string, bool) {
+	said, err := t.run(text)
+	if err == nil {
+		return nil, "", true
+	}
+	var out []nf.RuleProblem
+	for _, m := range nftPlace.FindAllStringSubmatch(said, -1) {
+		n, _ := strconv.Atoi(m[1]) // they are all digits
+		from, _ := strconv.Atoi(m[2])
+		to, _ := strconv.Atoi(m[3])
+		c := nftComplaint{text: text, line: n, from: from, to: to, said: strings.TrimPrefix(m[4], "Could not process rule: ")}
+		p := c.problem(t)
+		if !slices.ContainsFunc(out, func(q nf.RuleProblem) bool { return q.Line == p.Line }) {
+			out = append(out, p)
+		}
+		if c.isKeyword() { // nft takes all that follows for something else than it is
+			break
+		}
+	}
+	return out, said, false
+}
+
+// nftComplaint is what nft says of a place in a text, in columns of a line, both from 1.
+type nftComplaint struct {
+	text           string
+	line, from, to int
+	said           string
+}
+
+// isKeyword reports whether a word of nft stands where a name is wanted.
+func (c nftComplaint) isKeyword() bool {
+	m, l := nftNoName.FindStringSubmatch(c.said), lineOf(c.text, c.line)
+	return m != nil && c.from >= 1 && c.to >= c.from && c.to <= len(l) && l[c.from-1:c.to] == m[1]
+}
+
+// problem says it with the name that nft has only pointed at, and with the module that is missing.
+func (c nftComplaint) problem(t nftTry) nf.RuleProblem {
+	p := nf.RuleProblem{Line: c.line, Why: c.said}
+	if a := nftAdvice.FindString(c.said); strings.Contains(a, ours.Table) {
+		p.Why = strings.TrimSuffix(c.said, a) // that is nothing of the user's
+	}
+	l := lineOf(c.text, c.line)
+	if c.from < 1 || c.to < c.from || c.to > len(l) {
+		return p
+	}
+	before, at, after := strings.FieldsFunc(l[:c.from-1], isNftSpace), strings.Trim(l[c.from-1:c.to], `"`), l[c.to:]
+	switch {
+	case c.isKeyword():
+		p.Why = fmt.Sprintf("%q is a word of the language of nft and cannot be a name", at)
+	case strings.HasPrefix(p.Why, "Interface does not exist"):
+		p.Link, p.Why = at, noLink(at, t.links)+" (iif wants it to be there, iifname does not)"
+	case strings.HasPrefix(p.Why, "No such file or directory"):
+		if why := missingName(before, at, after); why != "" {
+			p.Why = why + strings.TrimPrefix(p.Why, "No such file or directory")
+			return p
+		}
+		if why, module, ok := c.helper(before, at); ok {
+			p.Why, p.Module = why, module
+			return p
+		}
+		fallthrough
+	case strings.HasPrefix(p.Why, "Operation not supported"):
+		known, module := t.lacks(l)
+		if m := nftFlow.FindStringSubmatch(l); m != nil && module != "" && !strings.Contains(c.text, "flowtable "+m[1]) {
+			p.Why = fmt.Sprintf("there is no flowtable %q", m[1])
+		} else if module != "" {
+			p.Why, p.Module = lacks(module), module
+		} else if known && strings.HasPrefix(p.Why, "Operation") {
+			p.Why += " in this hook, chain type or family"
+		}
+	}
+	return p
+}
+
+func isNftSpace(r rune) bool { return strings.ContainsRune(" \t{};,", r) }
+
+// missingName says what there is not, by the words before a name and what follows it; "" if they do not tell.
+func missingName(before []string, at, after string) string {
+	word := func(n int) string { // counted from the name
+		if n > len(before) {
+			return ""
+		}
+		return before[len(before)-n]
+	}
+	none := func(what, name string) string { return fmt.Sprintf("there is no %s %q", what, name) }
+	families := []string{"ip", "ip6", "inet", "arp", "bridge", "netdev"}
+	objects := []string{"rule", "chain", "set", "map", "element", "table", "counter", "quota", "limit", "flowtable"}
+	switch {
+	case strings.HasPrefix(at, "@") && (word(1) == "vmap" || word(1) == "map"):
+		return none("map", at[1:])
+	case strings.HasPrefix(at, "@"):
+		return none("set", at[1:])
+	case word(1) == "jump", word(1) == "goto":
+		return none("chain", at)
+	case word(1) == "name":
+		return none(word(2), at)
+	case word(1) == "set" && word(3) == "ct":
+		return none("ct "+word(2), at)
+	case slices.Contains(families, word(1)) && slices.Contains(objects, word(2)), slices.Contains(objects, word(1)) && word(2) == "add":
+		return none("table", at)
+	case slices.Contains(families, word(2)) && word(3) == "rule":
+		return none("chain", at)
+	case slices.Contains(families, word(2)) && word(3) == "element":
+		return none("set or map", at)
+	}
+	if m := nftJump.FindStringSubmatch(after); m != nil {
+		return none("chain", m[1])
+	}
+	return ""
+}
+
+// helper says what it means that the kernel does not know the helper of an object that is declared here.
+func (c nftComplaint) helper(before []string, at string) (why, module string, ok bool) {
+	if n := len(before); n < 2 || before[n-1] != "helper" || before[n-2] != "ct" {
+		return "", "", false
+	}
+	rest := strings.Join(strings.Split(c.text, "\n")[c.line-1:], "\n")[c.to:]
+	m := nftHelper.FindStringSubmatch(rest)
+	if m == nil {
+		return "", "", false
+	}
+	modules, err := HelperModules(m[1], map[string]nf.Proto{"tcp": nf.TCP, "udp": nf.UDP}[m[2]], 0)
+	if err != nil {
+		return fmt.Sprintf("helper %q: %v", m[1], err), "", true
+	}
+	module, _, _ = strings.Cut(modules, " ")
+	return lacks(module), module, true
+}
+
+// nftModule is a module of the kernel that a statement or expression of nft is in: where even the probe is refused, the kernel
+// lacks it.
+type nftModule struct {
+	name  string
+	word  *regexp.Regexp
+	probe string // a chain's hook and a rule that all kernels take that have the module, or a whole table
+}
+
+var nftModules = []nftModule{
+	{"nft_queue", regexp.MustCompile(`\bqueue\b`), "hook input priority 0; queue num 0"},
+	{"nft_flow_offload", regexp.MustCompile(`\bflow (?:add|offload)\b|\bflowtable\b`), "flowtable f { hook ingress priority 0; devices = { lo }; }"},
+	{"nft_tproxy", regexp.MustCompile(`\btproxy\b`), "hook prerouting priority 0; meta l4proto tcp tproxy to :1"},
+	{"nft_socket", regexp.MustCompile(`\bsocket\b`), "hook prerouting priority 0; socket transparent 1"},
+	{"nft_osf", regexp.MustCompile(`\bosf\b`), "hook input priority 0; osf name \"unknown\""},
+	{"nft_xfrm", regexp.MustCompile(`\bipsec\b`), "hook input priority 0; ipsec in reqid 1"},
+	{"nft_fib_ipv4", regexp.MustCompile(`\bfib\b`), "hook prerouting priority 0; fib daddr type local"},
+	{"nft_dup_ipv4", regexp.MustCompile(`\bdup\b`), "hook prerouting priority 0; dup to 127.0.0.1"},
+	{"nft_connlimit", regexp.MustCompile(`\bct count\b`), "hook input priority 0; ct count over 3"},
+	{"nft_ct", regexp.MustCompile(`\b(?:ct|notrack)\b`), "hook prerouting priority 0; ct mark 1"},
+	{"nft_limit", regexp.MustCompile(`\blimit\b`), "hook input priority 0; limit rate 3/second"},
+	{"nft_quota", regexp.MustCompile(`\bquota\b`), "hook input priority 0; quota over 3 bytes"},
+	{"nft_numgen", regexp.MustCompile(`\bnumgen\b`), "hook input priority 0; numgen inc mod 2 0"},
+	{"nft_hash", regexp.MustCompile(`\b(?:jhash|symhash)\b`), "hook input priority 0; jhash ip saddr mod 2 0"},
+	{"nft_synproxy", regexp.MustCompile(`\bsynproxy\b`), "hook input priority 0; synproxy mss 1460"},
+	{"nft_log", regexp.MustCompile(`\blog\b`), "hook input priority 0; log group 1"},
+	{"nft_reject_ipv4", regexp.MustCompile(`\breject\b`), "hook input priority 0; reject"},
+	{"nft_masq", regexp.MustCompile(`\bmasquerade\b`), "nat hook postrouting priority 100; masquerade"},
+	{"nft_redir", regexp.MustCompile(`\bredirect\b`), "nat hook prerouting priority -100; redirect"},
+	{"nft_nat", regexp.MustCompile(`\b[ds]nat\b`), "nat hook prerouting priority -100; dnat to 127.0.0.1"},
+}
+
+// nftUserWords are what the user has named, and may have named like a statement.
+var nftUserWords = regexp.MustCompile(`"[^"]*"|@[\w./-]+|\b(?:jump|goto|name) +[\w./-]+|#.*`)
+
+// lacks returns the module that a line needs and that the kernel lacks, or "", and whether it needs any that we know.
+func (t nftTry) lacks(line string) (known bool, module string) {
+	line = nftUserWords.ReplaceAllString(line, "")
+	for _, m := range nftModules {
+		if !m.word.MatchString(line) {
+			continue
+		}
+		known = true
+		said, err := t.run(m.text())
+		if err != nil && (strings.Contains(said, "No such file or directory") || strings.Contains(said, "not supported")) {
+			return true, m.name
+		}
+	}
+	return known, ""
+}
+
+// text returns a text for nft in which nothing but the module can be missing.
+func (m nftModule) text() string {
+	body := m.probe
+	switch {
+	case strings.HasPrefix(body, "hook"):
+		body = "chain c { type filter " + body + "; }"
+	case strings.HasPrefix(body, "nat"):
+		body = "chain c { type " + body + "; }"
+	}
+	return fmt.Sprintf("table ip %s_probe {\n%s\n}\n", ours.Table, body)
+}
+
+// kernelHelper is what a helper of the kernel reads, and the modules that it is in.
+type kernelHelper struct {
+	protos  []nf.Proto
+	ipv4    bool // it is for IPv4 only
+	modules string
+}
+
+// kernelHelpers are those that come with the kernel, by the names that they register (net/netfilter/nf_conntrack_*.c,
+// nf_conntrack_helper_register). Programs may register others from userspace (nfnetlink_cthelper).
+var kernelHelpers = map[string]kernelHelper{
+	"amanda":     {[]nf.Proto{nf.UDP}, false, "nf_conntrack_amanda nf_nat_amanda"},
+	"ftp":        {[]nf.Proto{nf.TCP}, false, "nf_conntrack_ftp nf_nat_ftp"},
+	"irc":        {[]nf.Proto{nf.TCP}, true, "nf_conntrack_irc nf_nat_irc"},
+	"netbios-ns": {[]nf.Proto{nf.UDP}, true, "nf_conntrack_netbios_ns"},
+	"pptp":       {[]nf.Proto{nf.TCP}, true, "nf_conntrack_pptp nf_nat_pptp"},
+	"Q.931":      {[]nf.Proto{nf.TCP}, false, "nf_conntrack_h323 nf_nat_h323"},
+	"RAS":        {[]nf.Proto{nf.UDP}, false, "nf_conntrack_h323 nf_nat_h323"},
+	"sane":       {[]nf.Proto{nf.TCP}, false, "nf_conntrack_sane"},
+	"sip":        {[]nf.Proto{nf.TCP, nf.UDP}, false, "nf_conntrack_sip nf_nat_sip"},
+	"snmp":       {[]nf.Proto{nf.UDP}, true, "nf_conntrack_snmp"},
+	"snmp_trap":  {[]nf.Proto{nf.UDP}, true, "nf_nat_snmp_basic"},
+	"tftp":       {[]nf.Proto{nf.UDP}, false, "nf_conntrack_tftp nf_nat_tftp"},
+}
+
+// HelperModules returns the modules that have a helper of the kernel, separated by blanks, or why no kernel has it. The zero
+// family is both.
+func HelperModules(name string, proto nf.Proto, family nf.Family) (string, error) {
+	k, ok := kernelHelpers[name]
+	switch {
+	case !ok:
+		names := slices.SortedFunc(maps.Keys(kernelHelpers), func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+		return "", fmt.Errorf("no kernel has a helper of that name, and no program has registered one: want one of %s", strings.Join(names, ", "))
+	case !slices.Contains(k.protos, proto):
+		return "", fmt.Errorf("it reads %v, not %v", k.protos[0], proto)
+	case k.ipv4 && family == nf.IPv6:
+		return "", fmt.Errorf("it reads IPv4 only")
+	}
+	return k.modules, nil
+}
+
+// onlyModules returns the error of rules that nothing but modules is missing for, or nil.
+func onlyModules(problems []nf.RuleProblem) error {
+	var names []string
+	for _, p := range problems {
+		if p.Module == "" {
+			return nil
+		}
+		if !slices.Contains(names, p.Module) {
+			names = append(names, p.Module)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return &nf.UnsupportedError{
+		Need: names[0],
+		Hint: fmt.Sprintf("sudo modprobe -a %s, or another kernel", strings.Join(names, " ")),
+	}
+}
+
+func lacks(module string) string { return "the kernel lacks the module " + module }

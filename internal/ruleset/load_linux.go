@@ -1,0 +1,276 @@
+package ruleset
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/coreos/go-iptables/iptables"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// Load loads the text into a namespace that has these links, by executing nft or iptables-restore. What is wrong with the text
+// is an nf.RulesError.
+func (t Text) Load(ctx context.Context, ns Namespace, links []string) error {
+	if t.Program == "nft" {
+		return t.loadNFT(ctx, ns, links)
+	}
+	return t.loadSave(ctx, ns, links)
+}
+
+func (t Text) loadNFT(ctx context.Context, ns Namespace, links []string) error {
+	path, err := nftPath()
+	if err != nil {
+		return err
+	}
+	nft := func(text string, args ...string) (string, error) {
+		return run(ns, exec.CommandContext(ctx, path, append(args, "-f", "-")...), text)
+	}
+	bad := t.missing(nftLinks(t.Text), links)
+	var said string
+	if len(bad) == 0 {
+		said, err = nft(t.Text)
+	}
+	try := nftTry{links: links, run: func(text string) (string, error) { return nft(text, "-c") }}
+	return t.explain(bad, said, err, try.problems)
+}
+
+func (t Text) loadSave(ctx context.Context, ns Namespace, links []string) error {
+	try := iptablesTry{ns: ns, ctx: ctx, variant: nf.Variant(t.Program), family: t.Family}
+	if _, err := iptablesPath(try.variant, t.Family, "-restore"); err != nil {
+		return err
+	}
+	bad := t.missing(iptablesLinks(strings.Split(t.Text, "\n")), links)
+	var said string
+	var err error
+	if strings.Count(t.Text, "\nCOMMIT") > 1 { // each is a transaction of its own
+		said, err = try.restore(ns, t.Text, "--test")
+	}
+	if err == nil && len(bad) == 0 {
+		said, err = try.restore(ns, t.Text)
+	}
+	return t.explain(bad, said, err, try.problems)
+}
+
+// missing returns a problem for each use of a link that is not there and that the text may not lack.
+func (t Text) missing(uses []linkUse, there []string) []nf.RuleProblem {
+	text := t.Text
+	if t.Commands != nil {
+		text = strings.Join(t.Commands, "\n")
+	}
+	return missingLinks(uses, there, t.MayLack, func(n int) string { return lineOf(text, n) })
+}
+
+// trial has a program look at a text without loading it, and returns the problems that it has named and what else it said.
+// Some programs end at the first one.
+type trial func(text string) (problems []nf.RuleProblem, said string, ok bool)
+
+// explain returns nil, or an error with all that is wrong: the links that are missing, and, where those are or the program
+// has failed, what it complains about line by line when it does not see the lines it has complained about before.
+func (t Text) explain(bad []nf.RuleProblem, said string, err error, try trial) error {
+	if err == nil && len(bad) == 0 {
+		return nil
+	}
+	const most = 50 // lines to complain about
+	lines := strings.Split(t.Text, "\n")
+	found, whole := false, true // whole: what is left of the text means what it meant
+	for i := 0; whole && i < most; i++ {
+		problems, _, ok := try(strings.Join(lines, "\n"))
+		left := false
+		for _, p := range problems {
+			if ok || p.Line < 1 || p.Line > len(lines) || lines[p.Line-1] == "" || strings.TrimSpace(lines[p.Line-1]) == "COMMIT" {
+				continue
+			}
+			p.Text = lineOf(t.Text, p.Line)
+			known := func(q nf.RuleProblem) bool { return q.Line == p.Line && q.Link != "" && q.Link == p.Link }
+			if !slices.ContainsFunc(bad, known) {
+				bad = append(bad, p)
+			}
+			found, left = true, true
+			if !isRule(lines[p.Line-1]) {
+				whole = false
+			}
+			lines[p.Line-1] = ""
+		}
+		if !left {
+			break
+		}
+	}
+	slices.SortStableFunc(bad, func(a, b nf.RuleProblem) int { return a.Line - b.Line })
+	out := &nf.RulesError{Rules: t.Program, Problems: bad, Err: err}
+	if !found {
+		out.Said = said
+	} else if err := onlyModules(bad); err != nil {
+		out.Err = err
+	}
+	return out
+}
+
+// isRule reports whether a line can be left out of a text: whether it is whole in itself.
+func isRule(l string) bool {
+	l = strings.TrimSpace(l)
+	return !strings.HasPrefix(l, "*") && strings.Count(l, "{") == strings.Count(l, "}")
+}
+
+// OpenIPTables returns a handle on the variant's program, which it executes once to learn the version. The handle executes
+// from whatever thread calls it: call OpenIPTables, and use what it returns, on a thread that is in the namespace.
+//
+// Where the program is missing the error is an nf.UnsupportedError whose Need is the variant.
+func OpenIPTables(v nf.Variant, f nf.Family) (*iptables.IPTables, error) {
+	path, err := iptablesPath(v, f, "")
+	if err != nil {
+		return nil, err
+	}
+	proto := iptables.ProtocolIPv4
+	if f == nf.IPv6 {
+		proto = iptables.ProtocolIPv6
+	}
+	return iptables.New(iptables.Path(path), iptables.IPFamily(proto), iptables.Timeout(10))
+}
+
+// LoadCommands executes the single commands of the text by a handle of its variant and family, on a thread in the namespace,
+// which has these links. When some fail, an nf.RulesError names them all, and the others have changed nothing.
+func (t Text) LoadCommands(ctx context.Context, ipt *iptables.IPTables, links []string) error {
+	bad := t.missing(iptablesLinks(t.Commands), links)
+	var undo []func()
+	back := func() {
+		for _, f := range slices.Backward(undo) {
+			f()
+		}
+	}
+	for i, c := range t.Commands {
+		if err := context.Cause(ctx); err != nil {
+			back()
+			return fmt.Errorf("%s rule %q: %w", t.Program, c, err)
+		}
+		u, err := runCommand(ipt, c)
+		if err != nil { // the others are tried all the same, to name all that are wrong
+			bad = append(bad, t.commandProblem(i, err))
+			continue
+		}
+		undo = append(undo, u)
+	}
+	if len(bad) == 0 {
+		return nil
+	}
+	back()
+	slices.SortStableFunc(bad, func(a, b nf.RuleProblem) int { return a.Line - b.Line })
+	return &nf.RulesError{Rules: t.Program, Problems: bad, Err: onlyModules(bad)}
+}
+
+// commandProblem says what is wrong with the i-th command, from 0, that has failed.
+func (t Text) commandProblem(i int, err error) nf.RuleProblem {
+	p := nf.RuleProblem{Line: i + 1, Text: t.Commands[i]}
+	args, _ := splitArguments(t.Commands[i])
+	ipv6 := t.Family == nf.IPv6
+	if table, ok := tableProblem(err.Error(), ipv6); ok {
+		p.Why, p.Module = table.Why, table.Module
+	} else if m := lackedModule(args, err.Error(), ipv6); m != "" {
+		p.Why, p.Module = lacks(m), m
+	} else if p.Why = plainWords(err.Error()); p.Why == "" {
+		p.Why = err.Error()
+	}
+	return p
+}
+
+// runCommand calls what go-iptables has for one command line of iptables, and returns what takes it back; the last command
+// is taken back first.
+func runCommand(ipt *iptables.IPTables, text string) (undo func(), err error) {
+	c, err := parseCommand(text)
+	if err != nil {
+		return nil, err
+	}
+	switch c.command {
+	case "-A", "--append":
+		return func() {
+			if rules, err := ipt.List(c.table, c.chain); err == nil { // the first is the chain
+				_ = ipt.Delete(c.table, c.chain, strconv.Itoa(len(rules)-1))
+			}
+		}, ipt.Append(c.table, c.chain, c.rest...)
+	case "-D", "--delete":
+		return deleteRule(ipt, c)
+	case "-I", "--insert":
+		return func() { _ = ipt.Delete(c.table, c.chain, strconv.Itoa(c.position)) }, ipt.Insert(c.table, c.chain, c.position, c.rest...)
+	case "-N", "--new-chain":
+		return func() { _ = ipt.DeleteChain(c.table, c.chain) }, ipt.NewChain(c.table, c.chain)
+	case "-P", "--policy":
+		if len(c.rest) != 1 {
+			return nil, fmt.Errorf("want -P chain target")
+		}
+		before, err := ipt.List(c.table, c.chain)
+		if err != nil {
+			return nil, err
+		}
+		return func() {
+			if f := strings.Fields(before[0]); len(f) == 3 && f[0] == "-P" {
+				_ = ipt.ChangePolicy(c.table, c.chain, f[2])
+			}
+		}, ipt.ChangePolicy(c.table, c.chain, c.rest[0])
+	}
+	return nil, fmt.Errorf("command %q: want -A, -D, -I, -N or -P after an optional -t table", c.command)
+}
+
+var counters = regexp.MustCompile(` -c \d+ \d+`)
+
+// deleteRule deletes a rule and returns what puts it back to where it was, with its counters.
+func deleteRule(ipt *iptables.IPTables, c command) (undo func(), err error) {
+	before, err := ipt.ListWithCounters(c.table, c.chain)
+	if err != nil {
+		return nil, err
+	}
+	if err := ipt.Delete(c.table, c.chain, c.rest...); err != nil {
+		return nil, err
+	}
+	after, err := ipt.ListWithCounters(c.table, c.chain)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(before, func(rule string) bool {
+		if len(after) == 0 || counters.ReplaceAllString(rule, "") != counters.ReplaceAllString(after[0], "") {
+			return true
+		}
+		after = after[1:]
+		return false
+	})
+	return func() {
+		if at < 1 { // the first is the chain
+			return
+		}
+		if args, err := splitArguments(before[at]); err == nil && len(args) > 2 {
+			_ = ipt.Insert(c.table, c.chain, at, args[2:]...)
+		}
+	}, nil
+}
+
+// command is one command line of iptables in its parts.
+type command struct {
+	command, table, chain string
+	position              int // of an insertion, from 1
+	rest                  []string
+}
+
+func parseCommand(text string) (command, error) {
+	args, err := splitArguments(text)
+	if err != nil {
+		return command{}, err
+	}
+	c := command{table: "filter", position: 1}
+	if len(args) >= 2 && (args[0] == "-t" || args[0] == "--table") {
+		c.table, args = args[1], args[2:]
+	}
+	if len(args) < 2 {
+		return command{}, fmt.Errorf("want [-t table] command chain …")
+	}
+	c.command, c.chain, c.rest = args[0], args[1], args[2:]
+	if (c.command == "-I" || c.command == "--insert") && len(c.rest) > 0 {
+		if n, err := strconv.Atoi(c.rest[0]); err == nil {
+			c.position, c.rest = n, c.rest[1:]
+		}
+	}
+	return c, nil
+}

@@ -1,0 +1,119 @@
+package ruleset_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/needs"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
+	"github.com/ctexp/go-ctexp/internal/ruleset"
+)
+
+func TestMain(m *testing.M) {
+	netnsenv.Enter()
+	os.Exit(m.Run())
+}
+
+// open returns a connection into a new namespace.
+func open(t testing.TB) (*netnsenv.Env, *nfnl.Conn) {
+	t.Helper()
+	env, err := netnsenv.Open(t.Context(), netnsenv.Config{NoPath: true})
+	needs.Check(t, err)
+	t.Cleanup(func() { _ = env.Close() })
+	var c *nfnl.Conn
+	if err := env.Do(func() (err error) { c, err = nfnl.Dial(); return err }); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return env, c
+}
+
+// loadAll loads a text without the lines for which the kernel lacks a module.
+func loadAll(t testing.TB, env *netnsenv.Env, text string) {
+	t.Helper()
+	err := netnsenv.MissingLinks(netnsenv.NFT(text)).Load(t.Context(), env)
+	var wrong *netnsenv.RulesError
+	if errors.As(err, &wrong) && len(wrong.Problems) > 0 {
+		lines := strings.Split(text, "\n")
+		for _, p := range wrong.Problems {
+			if p.Module == "" {
+				t.Fatal(err)
+			}
+			t.Logf("not compared: %s (%s)", strings.TrimSpace(p.Text), p.Why)
+			lines[p.Line-1] = ""
+		}
+		err = netnsenv.MissingLinks(netnsenv.NFT(strings.Join(lines, "\n"))).Load(t.Context(), env)
+	}
+	needs.Check(t, err)
+}
+
+// Without nft a rule is written as nft writes it.
+func TestRulesAreWrittenAsNftWritesThem(t *testing.T) {
+	t.Parallel()
+	env, conn := open(t)
+	text, err := os.ReadFile("testdata/rules.nft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	loadAll(t, env, string(text))
+	want, got, err := ruleset.ReadBoth(t.Context(), env, conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-nft +own):\n%s", diff)
+	}
+}
+
+// A rule that drops is told with its text, its comment, its verdict and where it is reached.
+func TestDropsAreValues(t *testing.T) {
+	t.Parallel()
+	env, conn := open(t)
+	loadAll(t, env, `table ip t {
+	chain web { tcp dport 80 counter drop comment "blocked; # handle 7"; }
+	chain in { type filter hook input priority 5; jump web; meta l4proto udp reject; }
+}`)
+	s, err := ruleset.Read(t.Context(), env, conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := nf.Rule{Backend: "nft", Family: "ip", Table: "t", Kind: nf.KindRule}
+	drop, reject := rule, rule
+	drop.Chain, drop.Text, drop.Comment, drop.Counted = "web", `tcp dport 80 counter drop comment "blocked; # handle 7"`, "blocked; # handle 7", true
+	reject.Chain, reject.Text = "in", "meta l4proto udp reject"
+	want := []ruleset.Drop{
+		{Rule: drop, Verdict: "drop", Hook: nf.Input, Priority: 5},
+		{Rule: reject, Verdict: "reject", Hook: nf.Input, Priority: 5},
+	}
+	got := s.Drops()
+	for i, d := range got {
+		if s.Text(unix.NFPROTO_IPV4, "t", d.Rule.Handle) != d.Rule.Text {
+			t.Errorf("handle %d is not that of %v", d.Rule.Handle, d.Rule)
+		}
+		got[i].Rule.Handle = 0
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	env, conn := open(b)
+	text, err := os.ReadFile("testdata/rules.nft")
+	if err != nil {
+		b.Fatal(err)
+	}
+	loadAll(b, env, string(text))
+	for b.Loop() {
+		if _, err := ruleset.Read(b.Context(), env, conn); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
