@@ -23,5 +23,5 @@
 //
 //	inject.Replay{Pace: 1}.Send(ctx, packet.ReadRecording(file), links...)
 //
-// A call that can only be a slip of the programmer, such as a nil Link, panics with a text that begins with "inject: ".
+// A call that can only be a mistake of the programmer, such as a nil Link, panics with a text that begins with "inject: ".
 package inject

@@ -35,5 +35,5 @@
 //
 // The packets of this package are the same bytes on each call: hop limit 64, no options, and in IPv4 the identification
 // 0 with Don't Fragment set, as RFC 6864 allows and Linux does for the answers of its own TCP. A call that can only be a
-// slip of the programmer, such as a flow from IPv4 to IPv6, panics with a text that begins with "packet: ".
+// mistake of the programmer, such as a flow from IPv4 to IPv6, panics with a text that begins with "packet: ".
 package packet

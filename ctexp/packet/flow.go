@@ -74,8 +74,8 @@ func mustBuild(ls ...gopacket.SerializableLayer) Packet {
 	return p
 }
 
-// Every sequence of this package can be gone through again and gives the same bytes each time, in fresh memory: who
-// receives a packet may keep it and write to it.
+// Every sequence of this package can be gone through again and gives the same bytes each time, in fresh memory: the
+// receiver of a packet may keep it and write to it.
 
 // Each returns what build makes of each of n flows, which are f with its source port raised by one from flow to flow.
 // It panics at once if n is negative, f has no packets, or there are not so many ports.
