@@ -282,7 +282,7 @@ func (l *fieldList) tcp(b []byte) {
 	l.add("win", "%d", binary.BigEndian.Uint16(b[14:]))
 	l.add("urgent", "%d", binary.BigEndian.Uint16(b[18:]))
 	if n := max(20, int(b[12]>>4)*4); n > 20 && n <= len(b) {
-		l.add("options", "%s", pktline.Options(b[:n]))
+		l.add("options", "%s", pktline.Options(b[header.TCPSize:n]))
 	}
 }
 
