@@ -9,7 +9,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -28,11 +27,9 @@ type link struct {
 	fence   func(ctx context.Context) error    // nil: at once
 }
 
-func (*link) Name() string                    { return "fake0" }
-func (*link) MTU() int                        { return 1500 }
-func (*link) L2() bool                        { return false }
-func (*link) Read([]byte) (int, error)        { return 0, errors.ErrUnsupported }
-func (*link) SetReadDeadline(time.Time) error { return errors.ErrUnsupported }
+func (*link) Name() string { return "fake0" }
+func (*link) MTU() int     { return 1500 }
+func (*link) L2() bool     { return false }
 
 func (l *link) Write(b []byte) (int, error) {
 	l.mu.Lock()
@@ -332,6 +329,18 @@ func TestFramesThatDoNotFitAreNotSent(t *testing.T) {
 		"large in a VLAN": "1501 bytes into an MTU of 1500: message too long",
 		"cut tag":         "<nil>",
 	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestCallsWithNothingToSendOrToSendByPanic(t *testing.T) {
+	t.Parallel()
+	got := []string{
+		packettest.PanicOf(func() { inject.New(nil) }),
+		packettest.PanicOf(func() { inject.New(&link{}).Send(t.Context(), nil) }),
+	}
+	want := []string{"inject: New of a nil Link", "inject: Send of a nil sequence"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -282,3 +283,42 @@ func TestAReplayEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+// A recording that is larger than memory is replayed: what is in use does not grow while half a gigabyte goes through. Not in
+// parallel: it looks at all that is in use.
+func TestAReplayHoldsOnePacketAtATime(t *testing.T) {
+	big := pcap.Packet{Data: web.UDP(make([]byte, 65_507))}
+	one, two := packettest.Recording([]string{"tun0"}, big), packettest.Recording([]string{"tun0"}, big, big)
+	const packets = 1 << 13 // half a gigabyte
+	var used, most uint64
+	n := 0
+	watch := func(seq iter.Seq2[packet.Record, error]) iter.Seq2[packet.Record, error] {
+		return func(yield func(packet.Record, error) bool) {
+			for r, err := range seq {
+				if n++; n%(packets/8) == 0 {
+					var m runtime.MemStats
+					runtime.GC()
+					if runtime.ReadMemStats(&m); used == 0 {
+						used = m.HeapAlloc
+					}
+					most = max(most, m.HeapAlloc)
+				}
+				if !yield(r, err) {
+					return
+				}
+			}
+		}
+	}
+	to := &wide{}
+
+	got, err := inject.Replay{}.Send(t.Context(), watch(packet.ReadRecording(&packettest.Repeated{Head: one, Packets: two[len(one):], Times: packets - 1})), to)
+
+	if got.Sent != packets || err != nil || most > used+(4<<20) {
+		t.Errorf("%v, %v; %d bytes in use after the first eighth, then up to %d", got, err, used, most)
+	}
+}
+
+// wide is a sink for packets of any length.
+type wide struct{ sink }
+
+func (*wide) MTU() int { return 65535 }

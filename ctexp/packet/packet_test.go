@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/gopacket/layers"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/packettest"
@@ -171,8 +170,6 @@ func TestWrongCallsPanicInTheNameOfThePackage(t *testing.T) {
 		"payload too large":  func() { web.UDP(huge) },
 		"IPv6 payload, too":  func() { web6.UDP(huge) },
 		"echo too large":     func() { packet.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, huge) },
-		"nil link":           func() { inject.New(nil) },
-		"nil sequence":       func() { inject.New(&link{}).Send(t.Context(), nil) },
 		"nil within another": func() { packet.Concat(nil) },
 	}
 	got := map[string]string{}
@@ -192,8 +189,6 @@ func TestWrongCallsPanicInTheNameOfThePackage(t *testing.T) {
 		"payload too large":  "packet: build packet: layer 0 (IPv4): length of 65564 bytes is more than 65535",
 		"IPv6 payload, too":  "packet: build packet: layer 0 (IPv6): payload of 65544 bytes is longer than 65535",
 		"echo too large":     "packet: build packet: layer 0 (IPv4): length of 65564 bytes is more than 65535",
-		"nil link":           "inject: New of a nil Link",
-		"nil sequence":       "inject: Send of a nil sequence",
 		"nil within another": "packet: Concat of a nil sequence",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -9,7 +9,6 @@ import (
 	"iter"
 	"net/netip"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +17,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
@@ -237,45 +235,6 @@ func TestAFailingReaderIsAnError(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
-
-// A recording that is larger than memory is replayed: what is in use does not grow while half a gigabyte goes through. Not in
-// parallel: it looks at all that is in use.
-func TestAReplayHoldsOnePacketAtATime(t *testing.T) {
-	big := pcap.Packet{Data: web.UDP(make([]byte, 65_507))}
-	one, two := packettest.Recording([]string{"tun0"}, big), packettest.Recording([]string{"tun0"}, big, big)
-	const packets = 1 << 13 // half a gigabyte
-	var used, most uint64
-	n := 0
-	watch := func(seq iter.Seq2[packet.Record, error]) iter.Seq2[packet.Record, error] {
-		return func(yield func(packet.Record, error) bool) {
-			for r, err := range seq {
-				if n++; n%(packets/8) == 0 {
-					var m runtime.MemStats
-					runtime.GC()
-					if runtime.ReadMemStats(&m); used == 0 {
-						used = m.HeapAlloc
-					}
-					most = max(most, m.HeapAlloc)
-				}
-				if !yield(r, err) {
-					return
-				}
-			}
-		}
-	}
-	to := &wide{}
-
-	got, err := inject.Replay{}.Send(t.Context(), watch(packet.ReadRecording(&packettest.Repeated{Head: one, Packets: two[len(one):], Times: packets - 1})), to)
-
-	if got.Sent != packets || err != nil || most > used+(4<<20) {
-		t.Errorf("%v, %v; %d bytes in use after the first eighth, then up to %d", got, err, used, most)
-	}
-}
-
-// wide is a sink for packets of any length.
-type wide struct{ sink }
-
-func (*wide) MTU() int { return 65535 }
 
 // Whatever a recording has in it, to read and to remap it ends, and no packet grows by that.
 func FuzzReadRecording(f *testing.F) {

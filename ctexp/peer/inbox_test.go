@@ -149,7 +149,7 @@ func TestExpectNothingComesAfterTheFence(t *testing.T) {
 }
 
 // An expectation that is not met says what was wanted of the nearest packet, and what came.
-func TestUnmetExpectationsExplainThemselves(t *testing.T) {
+func TestFailedExpectationsExplainThemselves(t *testing.T) {
 	t.Parallel()
 	h := &host{name: "tun0"}
 	inbox := peer.NewInbox(h)
@@ -160,11 +160,11 @@ func TestUnmetExpectationsExplainThemselves(t *testing.T) {
 	_, err := inbox.Expect(over(t), packet.Match{
 		Out: "tun0", Src: web.Dst, Dst: web.Src, Flags: packet.FlagSYN | packet.FlagACK, Ack: new(uint32(7)), Options: []packet.TCPOption{packet.MSS(1460)},
 	})
-	var unmet *peer.ExpectationError
-	if !errors.As(err, &unmet) || !errors.Is(err, context.Canceled) {
+	var failed *peer.ExpectationError
+	if !errors.As(err, &failed) || !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
-	golden(t, "unmet.golden", err.Error()+"\n")
+	golden(t, "expectation.golden", err.Error()+"\n")
 
 	_, err = peer.NewInbox(&host{name: "tun1"}).Expect(over(t), packet.Match{})
 	if want := "no such packet: context canceled\nno packet came at all"; err == nil || err.Error() != want {
@@ -173,7 +173,7 @@ func TestUnmetExpectationsExplainThemselves(t *testing.T) {
 }
 
 // Where nothing came there is still what was wanted, and for how long it was waited for.
-func TestUnmetExpectationsSayWhatWasWanted(t *testing.T) {
+func TestFailedExpectationsSayWhatWasWanted(t *testing.T) {
 	t.Parallel()
 	inbox := peer.NewInbox(&host{name: "tun1"})
 	inbox.Patience = time.Millisecond
@@ -223,7 +223,7 @@ func TestExpectNothingLooksAtNoChecksum(t *testing.T) {
 }
 
 // A link that there is not, or that makes no sense, is not waited for, nor is nothing expected of it.
-func TestWantsOfUnknownLinksFail(t *testing.T) {
+func TestMatchesOfUnknownLinksFail(t *testing.T) {
 	t.Parallel()
 	inbox := peer.NewInbox(&host{name: "tun0"}, &host{name: "tun1"})
 	by := inject.New(&link{})

@@ -1,7 +1,6 @@
 package peer_test
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"strings"
@@ -279,10 +278,10 @@ func TestPeersRefuseAddressesThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// A peer that its Sender leaves in the lurch says so.
+// An error of the Sender is that of the step.
 func TestAFailedSendEndsAStep(t *testing.T) {
 	t.Parallel()
-	h := &link{fence: func(context.Context) error { return errors.ErrUnsupported }}
+	h := &link{fence: errors.ErrUnsupported}
 	p := peer.NewTCP(inject.New(h), "fake0", peer.NewInbox(), web)
 	if err := p.Connect(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("got %v", err)
