@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// Match says which packets are meant. Every field that is not zero must agree; the zero Match is every packet.
+// Match selects packets. All nonzero fields must match; the zero Match selects every packet.
 type Match struct {
-	In, Out string // names of the interfaces that the packet came in by and leaves by
-	Proto   Proto
-	Src     netip.Prefix
-	Dst     netip.Prefix
-	SrcPort uint16 // for protocols with ports; needs Proto
-	DstPort uint16
+	In, Out string       // names of the input and the output interface
+	Proto   Proto        // protocol behind the IP headers
+	Src     netip.Prefix // source address
+	Dst     netip.Prefix // destination address
+	SrcPort uint16       // source port; needs a Proto with ports
+	DstPort uint16       // destination port; needs a Proto with ports
 }
 
-// Packet reports whether m means the packet b, which begins at the network layer. The interfaces are not looked at.
-// Of a fragment that is not the first the ports are unknown and agree with none.
+// Packet reports whether m selects the packet b, which begins at the network layer. It ignores the interfaces. A later fragment has
+// no ports and matches none.
 func (m Match) Packet(b []byte) bool {
 	h, ok := TupleOf(b)
 	if !ok {
@@ -41,7 +41,7 @@ func (m Match) withoutLinks() Match {
 	return m
 }
 
-// String prints m in the words of nft: "iifname tun0 ip saddr 198.18.0.0/16 tcp dport 80".
+// String returns m in the words of nft: "iifname tun0 ip saddr 198.18.0.0/16 tcp dport 80".
 func (m Match) String() string {
 	var s []string
 	add := func(on bool, format string, args ...any) {

@@ -17,7 +17,7 @@ var (
 	web6 = flow("[2001:db8:1::2]:10000", "[2001:db8::1]:80")
 )
 
-func TestMatchMeansWhatItsFieldsSay(t *testing.T) {
+func TestMatchComparesItsFields(t *testing.T) {
 	t.Parallel()
 	syn, syn6, echo := packet.SYN(web4), packet.SYN(web6), packet.Echo(web4.Src.Addr(), web4.Dst.Addr(), 1, 2, nil)
 	for _, tt := range []struct {
