@@ -8,39 +8,39 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// EventKind is what an Event tells (include/uapi/linux/netfilter/nfnetlink_compat.h, NF_NETLINK_CONNTRACK_NEW and so on).
+// EventKind is the kind of an Event (include/uapi/linux/netfilter/nfnetlink_compat.h, NF_NETLINK_CONNTRACK_NEW and following).
 type EventKind uint8
 
-// The kinds of events; zero is none.
+// The kinds of events. Zero means that a message is not an event.
 const (
-	New           EventKind = iota + 1 // an entry was confirmed, or made by netlink
-	Update                             // an entry has changed
-	Destroy                            // an entry is gone
-	ExpectNew                          // an expectation was made
-	ExpectDestroy                      // an expectation is gone
+	New           EventKind = iota + 1 // an entry was confirmed, or created by netlink
+	Update                             // an entry was changed
+	Destroy                            // an entry was destroyed
+	ExpectNew                          // an expectation was created
+	ExpectDestroy                      // an expectation was destroyed
 )
 
-// Event is one thing that happened to the conntrack table.
+// Event is a change of the conntrack table.
 type Event struct {
-	Kind    EventKind
-	Time    time.Time      // when it happened, where the kernel tells (since 6.14), else zero
-	Entry   nf.Entry       // of the first three kinds
-	Expect  nf.Expectation // of the others
-	Unknown *UnknownError  // the first unknown attribute that was passed over; nil if there is none
+	Kind    EventKind      // what happened
+	Time    time.Time      // when it happened, if the kernel reports it (since 6.14), else zero
+	Entry   nf.Entry       // the entry, for New, Update and Destroy
+	Expect  nf.Expectation // the expectation, for ExpectNew and ExpectDestroy
+	Unknown *UnknownError  // the first skipped attribute; nil if there is none
 }
 
-// KindOf returns the kind of the event that a message is, headers included, from its header alone. asked is the netlink port
-// of the socket whose request has caused the event, or zero. Of other messages the kind is zero.
-func KindOf(msg []byte) (kind EventKind, asked uint32, err error) {
+// KindOf returns the kind of the event in msg, which includes the headers; zero if msg is not an event. port is the netlink port of
+// the socket whose request caused the event, or zero if no request did. Only the header is decoded.
+func KindOf(msg []byte) (kind EventKind, port uint32, err error) {
 	if len(msg) < HeaderSize+GenSize {
 		return 0, 0, fmt.Errorf("conntrack event of %d bytes: shorter than its header", len(msg))
 	}
 	if n := binary.NativeEndian.Uint32(msg); uint64(n) != uint64(len(msg)) {
-		return 0, 0, fmt.Errorf("conntrack event says that it has %d bytes, and has %d", n, len(msg))
+		return 0, 0, fmt.Errorf("conntrack event of %d bytes: its length field is %d", len(msg), n)
 	}
 	switch binary.NativeEndian.Uint16(msg[typeOffset:]) {
 	case msgEntryNew:
-		// Which of the two it is, the flags tell (net/netfilter/nf_conntrack_netlink.c, ctnetlink_conntrack_event).
+		// The flags distinguish New and Update (net/netfilter/nf_conntrack_netlink.c, ctnetlink_conntrack_event).
 		kind = Update
 		if binary.NativeEndian.Uint16(msg[flagsOffset:])&(flagCreate|flagExcl) != 0 {
 			kind = New
@@ -55,10 +55,10 @@ func KindOf(msg []byte) (kind EventKind, asked uint32, err error) {
 	return kind, binary.NativeEndian.Uint32(msg[portOffset:]), nil
 }
 
-// EventBody returns the body of an event for DecodeEntry and DecodeEnd, and where it lies.
+// EventBody returns the body of an event and its offset, for DecodeEntry and DecodeEnd.
 func EventBody(msg []byte) (body []byte, at int) { return msg[HeaderSize:], HeaderSize }
 
-// DecodeEvent decodes the body of an event of a kind, see KindOf.
+// DecodeEvent decodes the event msg of a kind that KindOf has returned.
 func DecodeEvent(kind EventKind, msg []byte) (Event, error) {
 	e := Event{Kind: kind}
 	body, at := EventBody(msg)

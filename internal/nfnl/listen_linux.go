@@ -9,9 +9,9 @@ import (
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 )
 
-// Listen opens a socket, in the network namespace of the calling thread, that receives what the kernel sends to groups
-// (unix.NFNLGRP_*) and what the filter lets pass. Its receive buffer has room for so many bytes, or for as many as an ordinary
-// user may have. A Pump reads it.
+// Listen opens a socket in the network namespace of the calling thread and joins multicast groups (unix.NFNLGRP_*). The filter, which
+// may be nil, selects the messages to receive. The receive buffer has room for the given number of bytes, or for the maximum of an
+// unprivileged user. Conn.Pump reads the socket.
 func Listen(buffer int, filter []bpf.Instruction, groups ...uint32) (*Conn, error) {
 	c, err := Dial()
 	if err != nil {
@@ -35,13 +35,13 @@ func Listen(buffer int, filter []bpf.Instruction, groups ...uint32) (*Conn, erro
 	return c, nil
 }
 
-// Pump reads what the socket receives, see mmsg.StartPump. The Conn belongs to the Pump from then on.
+// Pump starts a Pump that reads the socket; see mmsg.StartPump. The Pump takes ownership of the Conn.
 func (c *Conn) Pump(name string, read func(fd int, asked bool) error) (*mmsg.Pump, error) {
 	return mmsg.StartPump(c.sock, name, read)
 }
 
-// ReadAll calls each with the datagrams that are queued at a socket, some at a time, until there are none. It calls overrun
-// where the receive buffer was full: from there on, until the buffer is empty, the kernel has added nothing.
+// ReadAll reads the queued datagrams of a socket until there are none, and calls each for every n of them. It calls overrun if the
+// receive buffer was full: from then on, until the buffer is empty, the kernel has queued nothing.
 func ReadAll(fd int, overrun func(), each func(b *mmsg.Buffer, n int) error) error {
 	b := mmsg.GetBuffer()
 	defer b.Free()
@@ -62,8 +62,8 @@ func ReadAll(fd int, overrun func(), each func(b *mmsg.Buffer, n int) error) err
 	}
 }
 
-// BindLog makes the socket the reader of groups of NFLOG, of whole packets with sequence numbers. A group has one reader:
-// where there is another, the error is EBUSY.
+// BindLog binds the socket to NFLOG groups, with whole packets and sequence numbers. If another socket is bound to a group, the
+// error is EBUSY.
 func (c *Conn) BindLog(groups ...uint16) error {
 	var b Batch
 	for _, g := range groups {
@@ -72,7 +72,7 @@ func (c *Conn) BindLog(groups ...uint16) error {
 	return c.Send(&b, func(_ int, err unix.Errno) error { return err })
 }
 
-// UnbindLog lets go of groups at once, while a Pump may be reading, and without waiting for an answer.
+// UnbindLog unbinds the socket from NFLOG groups. It does not wait for a reply, and may be called while a Pump reads.
 func (c *Conn) UnbindLog(groups ...uint16) error {
 	var b []byte
 	for _, g := range groups {
