@@ -13,47 +13,47 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 )
 
-// Packet is a packet that went over a link.
+// Record is a packet to write.
 type Record struct {
-	Time      time.Time // before 1970, as the zero Time is: shown as the beginning of 1970
-	Link      int       // index of the link among those of the File
-	Out       bool      // the host sent it
-	EtherType uint16    // what Data is
-	Ethernet  []byte    // the header of Ethernet with its tags; nil: none is known
-	Data      []byte    // begins at the network layer
-	Comment   string    // empty: none
+	Time      time.Time // times before 1970, such as the zero Time, are written as the beginning of 1970
+	Link      int       // index into File.Links
+	Out       bool      // the host sent the packet; false: it received it
+	EtherType uint16    // EtherType of Data
+	Ethernet  []byte    // the Ethernet header with its tags; nil: unknown
+	Data      []byte    // the packet from the network layer on
+	Comment   string    // comment of the packet; empty: none
 }
 
 // File describes a file as a whole.
 type File struct {
-	Links []string // the names of the interfaces that packets go over; without any the file can only stay empty
-	// Layer is what stands in front of each packet. It is the same for all links because libpcap, and tcpdump with it,
-	// refuses files where it is not.
+	Links []string // names of the interfaces; without any, no packet can be written
+	// Layer is the link-layer header of each packet. It is the same for all links, because libpcap, and with it tcpdump,
+	// rejects other files.
 	Layer Layer
 }
 
-// Layer is what stands in front of the packets of a file.
+// Layer is the kind of link-layer header in a file.
 type Layer uint8
 
-// The layers.
+// The kinds of link-layer headers.
 const (
-	// Raw is nothing: all packets must be IPv4 or IPv6, which their first bits tell apart (LINKTYPE_RAW).
+	// Raw is no header: all packets must be IPv4 or IPv6 (LINKTYPE_RAW).
 	Raw Layer = iota
-	// Ethernet is the header of Ethernet, which all packets must have (LINKTYPE_ETHERNET).
+	// Ethernet is the Ethernet header, which all packets must have (LINKTYPE_ETHERNET).
 	Ethernet
-	// Cooked is a header that says what the packet is, and as much of that of Ethernet as is known (LINKTYPE_LINUX_SLL).
+	// Cooked is a header with the EtherType and, if known, parts of the Ethernet header (LINKTYPE_LINUX_SLL).
 	Cooked
 )
 
-// Writer writes one file. It is not for several goroutines.
+// Writer writes one file. It is not safe for concurrent use.
 type Writer struct {
 	ng     *pcapgo.NgWriter
 	file   File
 	n      int
-	memory []byte // for one packet
+	memory []byte // buffer for one packet
 }
 
-// NewWriter begins a file.
+// NewWriter writes the beginning of a file to w and returns a Writer for its packets. Call Flush after the last one.
 func NewWriter(w io.Writer, f File) (*Writer, error) {
 	link := pcapgo.NgInterface{LinkType: layers.LinkTypeRaw}
 	switch f.Layer {
@@ -62,7 +62,7 @@ func NewWriter(w io.Writer, f File) (*Writer, error) {
 	case Cooked:
 		link.LinkType = layers.LinkTypeLinuxSLL
 	}
-	if len(f.Links) > 0 { // else there is one without a name, which the library writes in any case
+	if len(f.Links) > 0 { // else the one that pcapgo always writes has no name
 		link.Name = text(f.Links[0])
 	}
 	ng, err := pcapgo.NewNgWriterInterface(w, link, pcapgo.NgWriterOptions{
@@ -78,10 +78,10 @@ func NewWriter(w io.Writer, f File) (*Writer, error) {
 	return &Writer{ng: ng, file: f}, nil
 }
 
-// Write appends a packet. It panics if there is no such link.
+// Write appends a packet. It panics if p.Link is out of range.
 func (w *Writer) Write(p Record) error {
 	if p.Link < 0 || p.Link >= len(w.file.Links) {
-		panic(fmt.Sprintf("pcapng: a packet of link %d, and there are %d", p.Link, len(w.file.Links)))
+		panic(fmt.Sprintf("pcap: packet of link %d, the file has %d", p.Link, len(w.file.Links)))
 	}
 	w.n++
 	data := p.Data
@@ -114,7 +114,7 @@ func (w *Writer) Write(p Record) error {
 	return nil
 }
 
-// Flush hands all that was written to the underlying writer. A file is whole after it.
+// Flush writes all buffered data to the underlying writer. The file is complete after it.
 func (w *Writer) Flush() error {
 	if err := w.ng.Flush(); err != nil {
 		return fmt.Errorf("write pcapng: %w", err)
@@ -122,17 +122,18 @@ func (w *Writer) Flush() error {
 	return nil
 }
 
-// The numbers of LINKTYPE_LINUX_SLL (https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL.html).
+// Values in cooked headers (https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL.html; include/uapi/linux/if_arp.h).
 const (
 	sllToUs = 0
-	sllByUs = 4
+	sllByUs = 4 // PACKET_OUTGOING
 
-	arphrdEther = 1      // include/uapi/linux/if_arp.h
-	arphrdVoid  = 0xffff // likewise, ARPHRD_VOID: nothing is known of the link layer
+	arphrdEther   = 1
+	arphrdNetlink = 824
+	arphrdVoid    = 0xffff // the link layer is unknown
 )
 
-// cookedHeader appends the header of a cooked packet to b: the direction, the sender's address of Ethernet where it is
-// known, and what the packet is. Tags of VLANs stand where libpcap puts them, from the last field of the header on.
+// cookedHeader appends the header of a cooked packet to b: the direction, the sender's Ethernet address if known, and the EtherType.
+// VLAN tags are where libpcap puts them: they begin in the last field of the header.
 func cookedHeader(b []byte, p Record) []byte {
 	direction := uint16(sllToUs)
 	if p.Out {
@@ -150,12 +151,12 @@ func cookedHeader(b []byte, p Record) []byte {
 	return binary.BigEndian.AppendUint16(b, p.EtherType)
 }
 
-// maxText is the longest value of an option in bytes: its length has 16 bits.
+// maxText is the maximum length of an option's value in bytes: the length field has 16 bits.
 const maxText = 1<<16 - 1
 
 const ellipsis = "…"
 
-// text makes s fit for an option: UTF-8 without a NUL, at which readers stop, and not too long.
+// text converts s to a valid option value: UTF-8 without NULs, at which readers stop, and not too long.
 func text(s string) string {
 	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
 	if len(s) <= maxText {

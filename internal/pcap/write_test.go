@@ -16,17 +16,17 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
-// ip is as much of an IPv4 packet as it takes.
+// ip is a minimal IPv4 packet.
 var ip = []byte{0x45, 0, 0, 21, 0, 0, 0x40, 0, 64, 253, 0, 0, 198, 18, 0, 2, 192, 0, 2, 1, 'x'}
 
-// got is what a reader finds in a file.
+// got is the contents of a file.
 type got struct {
 	Links   []string
 	Type    layers.LinkType
 	Packets []pcap.Record // without EtherType
 }
 
-// write makes a file and reads it with another program's eyes.
+// write writes a file and reads it with another library.
 func write(t testing.TB, f pcap.File, packets ...pcap.Record) got {
 	t.Helper()
 	var b bytes.Buffer
@@ -84,7 +84,7 @@ func TestPacketsAreReadAsTheyWereWritten(t *testing.T) {
 	}
 }
 
-func TestCookedPacketsSayWhatTheyAre(t *testing.T) {
+func TestCookedPacketsHaveTheirEtherType(t *testing.T) {
 	t.Parallel()
 	file := write(t, pcap.File{Links: []string{"veth0"}, Layer: pcap.Cooked},
 		pcap.Record{EtherType: 0x0806, Data: []byte("arp")},
@@ -116,7 +116,7 @@ func TestTimeBeforeTheEpochIsTheEpoch(t *testing.T) {
 	}
 }
 
-func TestCommentThatIsTooLongIsCut(t *testing.T) {
+func TestLongCommentIsTruncated(t *testing.T) {
 	t.Parallel()
 	comment := write(t, pcap.File{Links: []string{"tun0"}}, pcap.Record{Comment: strings.Repeat("ä", 40_000)}).Packets[0].Comment
 	if len(comment) > 65535 || len(comment) < 65530 || !utf8.ValidString(comment) || !strings.HasSuffix(comment, "ä…") {
@@ -131,14 +131,14 @@ func TestPacketOfNoLinkPanics(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		if got := recover(); got != "pcapng: a packet of link 1, and there are 1" {
+		if got := recover(); got != "pcap: packet of link 1, the file has 1" {
 			t.Errorf("panic: %v", got)
 		}
 	}()
 	_ = w.Write(pcap.Record{Link: 1})
 }
 
-// full is a disk that has room for so many bytes.
+// full is a writer that fails after a number of bytes.
 type full int
 
 var errFull = errors.New("disk full")
@@ -166,7 +166,7 @@ func TestFullDiskIsAnError(t *testing.T) {
 	}
 }
 
-// Whatever a packet has in it, the file stays readable.
+// A file with any packet can be read.
 func FuzzPacket(f *testing.F) {
 	f.Add(int64(0), true, ip, "comment")
 	f.Add(int64(-1), false, []byte{}, "\x00\xff\n")

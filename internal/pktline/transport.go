@@ -154,7 +154,7 @@ func (h packet) sctp() string {
 	return w.String()
 }
 
-// Chunks returns the chunks of an SCTP packet, which b begins with, one string each: "[INIT tag 1, tsn 100]".
+// Chunks returns the SCTP chunks in b, one string each: "[INIT tag 1, tsn 100]".
 func Chunks(b []byte) []string {
 	var out []string
 	for len(b) > 0 {
