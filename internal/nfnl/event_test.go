@@ -46,9 +46,9 @@ func TestKindOf(t *testing.T) {
 	}
 	whole := event(ctNew, 0, 0)
 	for want, msg := range map[string][]byte{
-		"conntrack event of 19 bytes: shorter than its header":  whole[:19],
-		"conntrack event of 21 bytes: its length field is 20": append(whole[:20:20], 0),
-		"conntrack event of 20 bytes: its length field is 24": append([]byte{24, 0, 0, 0}, whole[4:]...),
+		"conntrack event of 19 bytes: shorter than its header": whole[:19],
+		"conntrack event of 21 bytes: its length field is 20":  append(whole[:20:20], 0),
+		"conntrack event of 20 bytes: its length field is 24":  append([]byte{24, 0, 0, 0}, whole[4:]...),
 	} {
 		if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
 			t.Skip("needs a little-endian machine: the bytes are written so")

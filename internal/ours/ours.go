@@ -9,7 +9,7 @@ const (
 	// Arrived is the prefix of the counters of packets that arrived on a link, in the netdev table. The family and the link
 	// follow: "arrived/ipv4/tun0".
 	Arrived = "arrived/"
-	// Answered is the prefix of the counters of ICMP errors and resets that the host sends about packets without an entry. The
+	// Answered is the prefix of the counters of the replies that the host sends to packets without a confirmed entry. The
 	// family and the hook follow: "answered/ipv4/postrouting".
 	Answered = "answered/"
 	// Passed is the prefix of the counters of INVALID packets that reached the confirmation: "passed/ipv4/input".
