@@ -48,7 +48,7 @@ func openRates(t testing.TB) *rates {
 func (r *rates) round() (recorder, listen time.Duration) {
 	r.Helper()
 	release := observe.HoldEvents(r.o)
-	if n, err := r.env.Table().CreateAll(r.Context(), established(queuedEvents), nil); err != nil {
+	if n, err := r.env.Table().CreateAll(r.Context(), established(queuedEvents)); err != nil {
 		release()
 		r.Fatalf("%d created: %v", n, err)
 	}
@@ -104,7 +104,7 @@ func BenchmarkRecordEvents(b *testing.B) {
 func BenchmarkDecodeEvents(b *testing.B) {
 	x := open(b, netnsenv.Config{Silent: true, NoPath: true})
 	const n = 10000
-	if _, err := x.env.Table().CreateAll(b.Context(), established(n), x.o.Drain); err != nil {
+	if _, err := x.env.Table().WatchedBy(netnsenv.Watcher{Drain: x.o.Drain}).CreateAll(b.Context(), established(n)); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

@@ -244,10 +244,10 @@ func TestDecodeEventSaysWhatIsWrong(t *testing.T) {
 		want string
 	}{
 		"header":            {whole[:15], "shorter than its header"},
-		"length":            {whole[:len(whole)-1], "bytes, and has"},
+		"length":            {whole[:len(whole)-1], "its length field is"},
 		"cut":               {cut, "offset"},
 		"size of a mark":    {event(msgEntryNew, 0, 0, attr(8, 1)), "type 8, value at offset 24: 1 bytes, want 4"},
-		"unknown in tuples": {event(msgEntryNew, 0, 0, attr(1|nested, attr(9, 1)...)), "type 9, value at offset 28: unknown among those of the tuple"},
+		"unknown in tuples": {event(msgEntryNew, 0, 0, attr(1|nested, attr(9, 1)...)), "type 9, value at offset 28: unknown attribute of the tuple"},
 	} {
 		if _, ok, err := d.decode(c.msg, time.Time{}); ok || err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, %v; want %q", name, ok, err, c.want)
