@@ -112,23 +112,23 @@ func TestFlowsAgreeWithConntrack(t *testing.T) {
 	}
 }
 
-// told is what conntrack prints of an entry and the canonical form does not.
-type told struct {
+// conntrackEntry is what conntrack prints of an entry and the canonical form does not.
+type conntrackEntry struct {
 	Line           string
 	Packets, Bytes nf.DirCounts
 	ID             uint32
 	Start          int64
 }
 
-func printed(entries []nf.Entry, withID bool) []told {
-	var list []told
+func printed(entries []nf.Entry, withID bool) []conntrackEntry {
+	var list []conntrackEntry
 	for _, e := range entries {
-		p := told{Line: e.String(), Packets: e.Packets, Bytes: e.Bytes}
+		p := conntrackEntry{Line: e.String(), Packets: e.Packets, Bytes: e.Bytes}
 		if withID {
 			p.ID, p.Start = e.ID, e.Start.Unix()
 		}
 		list = append(list, p)
 	}
-	slices.SortFunc(list, func(a, b told) int { return strings.Compare(a.Line, b.Line) })
+	slices.SortFunc(list, func(a, b conntrackEntry) int { return strings.Compare(a.Line, b.Line) })
 	return list
 }

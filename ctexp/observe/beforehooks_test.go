@@ -37,9 +37,9 @@ func TestLossesBeforeTheHooksAreExplained(t *testing.T) {
 		"some are known":       {Path{Arrived: came(9), MIB: map[string]uint64{"IpExtInTruncatedPkts": 1}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: fewer bytes than the IP header says (IpExtInTruncatedPkts +1); else " + other}},
 		"a rule":               {Path{Arrived: came(9), Drops: []Drop{elsewhere, drop}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: dropped by nft netdev u in: drop [packets 2 bytes 80]"}},
 		"a rule that may have": {Path{Arrived: came(9), Drops: []Drop{uncounted}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: dropped by a rule, the only one there: nft netdev u in: drop"}},
-		"the kernel says":      {Path{Arrived: came(9), Thrown: []Thrown{{nf.IPv4, "OTHERHOST", "ip_rcv_core", 2}}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: for another host on the link (OTHERHOST 2)"}},
-		"a flowtable":          {Path{Arrived: came(70), Elsewhere: true}, nil},
-		"a flowtable, a rule":  {Path{Arrived: came(70), Elsewhere: true, Drops: []Drop{drop}}, []string{"2 of 70 lost between link/ingress and defrag/prerouting: dropped by nft netdev u in: drop [packets 2 bytes 80]"}},
+		"the kernel says":      {Path{Arrived: came(9), KernelDrops: []DropCount{{nf.IPv4, "OTHERHOST", "ip_rcv_core", 2}}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: for another host on the link (OTHERHOST 2)"}},
+		"a flowtable":          {Path{Arrived: came(70), MayBypassHooks: true}, nil},
+		"a flowtable, a rule":  {Path{Arrived: came(70), MayBypassHooks: true, Drops: []Drop{drop}}, []string{"2 of 70 lost between link/ingress and defrag/prerouting: dropped by nft netdev u in: drop [packets 2 bytes 80]"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -59,9 +59,9 @@ func TestLossesBeforeTheHooksAreExplained(t *testing.T) {
 // Of two phases the second has what came in it, and what the host said in it.
 func TestArrivedAndAnsweredOfASecondPhase(t *testing.T) {
 	t.Parallel()
-	before := Path{Arrived: map[nf.Family]uint64{nf.IPv4: 3}, Answered: map[nf.Family]Answered{nf.IPv4: {Postrouting: 1}, nf.IPv6: {Input: 2}}}
-	after := Path{Arrived: map[nf.Family]uint64{nf.IPv4: 5, nf.IPv6: 1}, Answered: map[nf.Family]Answered{nf.IPv4: {Postrouting: 4}, nf.IPv6: {Input: 2}}}
-	want := Path{Points: []Point{}, Arrived: map[nf.Family]uint64{nf.IPv4: 2, nf.IPv6: 1}, Answered: map[nf.Family]Answered{nf.IPv4: {Postrouting: 3}}}
+	before := Path{Arrived: map[nf.Family]uint64{nf.IPv4: 3}, Attached: map[nf.Family]AttachedCount{nf.IPv4: {Postrouting: 1}, nf.IPv6: {Input: 2}}}
+	after := Path{Arrived: map[nf.Family]uint64{nf.IPv4: 5, nf.IPv6: 1}, Attached: map[nf.Family]AttachedCount{nf.IPv4: {Postrouting: 4}, nf.IPv6: {Input: 2}}}
+	want := Path{Points: []Point{}, Arrived: map[nf.Family]uint64{nf.IPv4: 2, nf.IPv6: 1}, Attached: map[nf.Family]AttachedCount{nf.IPv4: {Postrouting: 3}}}
 	if diff := cmp.Diff(want, after.Sub(before)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -194,10 +194,10 @@ func networkOrder(v uint16) uint16 {
 // while sending, or ask for a Ring), MaxFrames was reached, or a frame was larger than 64 KiB and is there in part.
 // With Config.NoFrames the error is an nf.UnsupportedError.
 func (o *Observer) Frames(ctx context.Context) iter.Seq2[packet.Record, error] {
-	return recording(ctx, o, "frames", ErrFramesLost, o.captured)
+	return recording(ctx, o, "frames", ErrFramesLost, o.readFrames)
 }
 
-func (o *Observer) captured(ctx context.Context) ([]packet.Record, lostFrames, error) {
+func (o *Observer) readFrames(ctx context.Context) ([]packet.Record, lostFrames, error) {
 	release, err := o.use(ctx)
 	if err != nil {
 		return nil, lostFrames{}, err

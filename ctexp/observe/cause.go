@@ -55,9 +55,9 @@ type Cause struct {
 	// Reason is the kernel's drop reason by which Packets were counted (include/net/dropreason-core.h, enum
 	// skb_drop_reason, without the prefix): "IP_RPFILTER". Empty if it is not known.
 	Reason string
-	// Said has what conntrack logged about packets that it called INVALID, the most frequent first. Nil means that logs
-	// were not available; packets beyond those in Said were called INVALID without a log message.
-	Said []Said
+	// ReasonCount has what conntrack logged about packets that it called INVALID, the most frequent first. Nil means that logs
+	// were not available; packets beyond those in ReasonCount were called INVALID without a log message.
+	Logged []ReasonCount
 }
 
 // causeTexts are the kinds in words.
@@ -124,8 +124,8 @@ func (c Cause) rule() string {
 	return c.Rule.String()
 }
 
-// maxSaid is how many log messages of conntrack a cause prints.
-const maxSaid = 3
+// maxLogged is how many log messages of conntrack a cause prints.
+const maxLogged = 3
 
 // invalid prints "invalid +3: 2 × tcp: SEQ is over upper bound N; for 1 the kernel gives no reason".
 func (c Cause) invalid() string {
@@ -133,17 +133,17 @@ func (c Cause) invalid() string {
 	if c.Packets > 0 {
 		s += fmt.Sprintf(" +%d", c.Packets)
 	}
-	if c.Said == nil {
+	if c.Logged == nil {
 		return s
 	}
 	var said []string
 	var logged uint64
-	for _, r := range c.Said {
+	for _, r := range c.Logged {
 		logged += r.Packets
 		said = append(said, r.String())
 	}
-	if more := len(said) - maxSaid; more > 0 {
-		said = append(said[:maxSaid], fmt.Sprintf("%d other reasons", more))
+	if more := len(said) - maxLogged; more > 0 {
+		said = append(said[:maxLogged], fmt.Sprintf("%d other reasons", more))
 	}
 	switch without := saturatingSub(c.Packets, logged); {
 	case without == 0:

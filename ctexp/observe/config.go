@@ -59,8 +59,8 @@ type Config struct {
 	Ring int
 }
 
-// mostRing is the largest ring: the kernel takes its memory at once, some seconds for a few GiB.
-const mostRing = 1 << 30
+// maxRing is the largest ring: the kernel takes its memory at once, some seconds for a few GiB.
+const maxRing = 1 << 30
 
 // check refuses sizes that are none.
 func (c Config) check() error {
@@ -75,8 +75,8 @@ func (c Config) check() error {
 			return fmt.Errorf("config: %s is %d: want 0 for what is usual, or more", s.name, s.n)
 		}
 	}
-	if c.Ring > mostRing {
-		return fmt.Errorf("config: Ring is %d bytes: want at most %d (1 GiB)", c.Ring, mostRing)
+	if c.Ring > maxRing {
+		return fmt.Errorf("config: Ring is %d bytes: want at most %d (1 GiB)", c.Ring, maxRing)
 	}
 	return nil
 }

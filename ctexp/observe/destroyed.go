@@ -6,9 +6,9 @@ import "github.com/ctexp/go-ctexp/ctexp/nf"
 type fate int
 
 const (
-	unasked    fate = iota // evicted, collected, or its time was over
-	byPacket               // a packet ended it
-	replacedOr             // a packet replaced it by a new entry of the same tuple; if there is none: unasked
+	removed       fate = iota // evicted, collected, or its time was over
+	endedByPacket             // a packet ended it
+	maybeReplaced             // a packet replaced it by a new entry of the same tuple; if there is none: unasked
 )
 
 // fateOf tells from the DESTROY event of an entry alone. Three things end an entry that has time left and that nobody
@@ -21,11 +21,11 @@ const (
 func fateOf(e nf.Entry) fate {
 	switch {
 	case e.Timeout == 0:
-		return unasked
+		return removed
 	case e.State == nf.Close && !e.Status.Has(nf.SeenReply):
-		return byPacket
+		return endedByPacket
 	case e.State == nf.Close || e.State == nf.TimeWait:
-		return replacedOr
+		return maybeReplaced
 	}
-	return unasked
+	return removed
 }

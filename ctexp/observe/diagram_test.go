@@ -48,7 +48,7 @@ func TestDiagramOfManyCauses(t *testing.T) {
 		Hook: nf.Input,
 		Rule: Rule{Backend: "nft", Family: "ip", Table: "u", Chain: "in", Kind: KindRule, Text: "tcp dport 80 drop", Counted: true, Packets: 3, Bytes: 120},
 	}}
-	p.Reasons = []Said{
+	p.Reasons = []ReasonCount{
 		{Family: nf.IPv4, Proto: nf.TCP, Text: "SEQ is over upper bound N (over the window of the receiver)", Packets: 2},
 		{Family: nf.IPv4, Proto: nf.TCP, Text: "packet (index 0) in dir 0 ignored, state ESTABLISHED", Packets: 1},
 		{Family: nf.IPv4, Proto: nf.UDP, Text: "bad checksum", Packets: 1},

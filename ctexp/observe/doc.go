@@ -19,7 +19,7 @@
 // Why conntrack calls a packet INVALID is in Reasons, which rules a packet met in Trace, where the namespace was made so
 // that the kernel tells; ReasonsOf and StepsOf put them beside the frames of their packets. Path gives both as causes.
 //
-// Why the kernel threw packets away that no rule has dropped, package dropreason tells, where it may; ExplainBy puts it into the
+// Why the kernel threw packets away that no rule has dropped, package dropreason tells, where it may; SetDropSource puts it into the
 // Path and the Timeline, and DropsOf beside the frames.
 //
 // What it answers are plain values that can be printed, kept and compared. Two phases of an experiment are told apart

@@ -21,8 +21,8 @@ type DropSource interface {
 	Drops(ctx context.Context) iter.Seq2[nf.Dropped, error]
 }
 
-// Thrown is how often the kernel threw packets away for a reason (see nf.Dropped).
-type Thrown struct {
+// DropCount is how often the kernel threw packets away for a reason (see nf.Dropped).
+type DropCount struct {
 	Family   nf.Family
 	Reason   string // "IP_RPFILTER"
 	Function string
@@ -30,7 +30,7 @@ type Thrown struct {
 }
 
 // String prints it as "2 × NO_SOCKET in tcp_v4_rcv", without the number of one.
-func (t Thrown) String() string {
+func (t DropCount) String() string {
 	s := t.Reason
 	if t.Packets != 1 {
 		s = fmt.Sprintf("%d × %s", t.Packets, s)
@@ -42,37 +42,37 @@ func (t Thrown) String() string {
 }
 
 // key is t without its count.
-func (t Thrown) key() Thrown {
+func (t DropCount) key() DropCount {
 	t.Packets = 0
 	return t
 }
 
-// countThrown counts drops, the most frequent first.
-func countThrown(drops []nf.Dropped) []Thrown {
-	n := map[Thrown]uint64{}
+// countDrops counts drops, the most frequent first.
+func countDrops(drops []nf.Dropped) []DropCount {
+	n := map[DropCount]uint64{}
 	for _, d := range drops {
-		n[Thrown{Family: familyOf(d.Packet), Reason: d.Reason, Function: d.Function}]++
+		n[DropCount{Family: familyOf(d.Packet), Reason: d.Reason, Function: d.Function}]++
 	}
-	counts := make([]Thrown, 0, len(n))
+	counts := make([]DropCount, 0, len(n))
 	for t, packets := range n {
 		t.Packets = packets
 		counts = append(counts, t)
 	}
-	slices.SortFunc(counts, func(a, b Thrown) int {
+	slices.SortFunc(counts, func(a, b DropCount) int {
 		return cmp.Or(cmp.Compare(b.Packets, a.Packets), cmp.Compare(a.Family, b.Family), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Function, b.Function))
 	})
 	return counts
 }
 
 // sub subtracts the count of b, and reports whether anything is left.
-func (t *Thrown) sub(b Thrown) bool {
+func (t *DropCount) sub(b DropCount) bool {
 	t.Packets = saturatingSub(t.Packets, b.Packets)
 	return t.Packets > 0
 }
 
 // thrown returns how many packets of a family were thrown away for a reason.
-func (p Path) thrown(f nf.Family, reason string) (n uint64) {
-	for _, t := range p.Thrown {
+func (p Path) kernelDrops(f nf.Family, reason string) (n uint64) {
+	for _, t := range p.KernelDrops {
 		if t.Family == f && t.Reason == reason {
 			n += t.Packets
 		}
@@ -87,7 +87,7 @@ func DropsOf(frames []packet.Record, drops []nf.Dropped) (of [][]nf.Dropped, res
 	of = make([][]nf.Dropped, len(frames))
 	in, out := map[string][]int{}, map[string][]int{}
 	for _, d := range drops {
-		in[beginning(d.Packet, len(d.Packet))] = nil
+		in[invariantPrefix(d.Packet, len(d.Packet))] = nil
 	}
 	lengths := map[int]bool{} // of what the drops have of their packets
 	for _, d := range drops {
@@ -98,7 +98,7 @@ func DropsOf(frames []packet.Record, drops []nf.Dropped) (of [][]nf.Dropped, res
 			if n > len(f.Packet) {
 				continue
 			}
-			key := beginning(f.Packet, n)
+			key := invariantPrefix(f.Packet, n)
 			if _, wanted := in[key]; !wanted {
 				continue
 			}
@@ -110,7 +110,7 @@ func DropsOf(frames []packet.Record, drops []nf.Dropped) (of [][]nf.Dropped, res
 		}
 	}
 	for _, d := range drops {
-		key := beginning(d.Packet, len(d.Packet))
+		key := invariantPrefix(d.Packet, len(d.Packet))
 		i := lastBefore(frames, of, in[key], d)
 		if i < 0 {
 			i = lastBefore(frames, of, out[key], d)
@@ -136,7 +136,7 @@ func lastBefore(frames []packet.Record, of [][]nf.Dropped, some []int, d nf.Drop
 }
 
 // beginning returns the first n bytes of a packet without what routers change: the time to live and the checksum of it.
-func beginning(packet []byte, n int) string {
+func invariantPrefix(packet []byte, n int) string {
 	b := bytes.Clone(packet[:n])
 	header.ClearHop(b)
 	return string(b)

@@ -142,7 +142,7 @@ func TestPathSaysWhyRoutingLostAPacket(t *testing.T) {
 	}
 }
 
-// What met no hook at all is told, too.
+// What met no hook at all is explained, too.
 func TestPathTellsOfPacketsThatMetNoHook(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})

@@ -146,7 +146,7 @@ type Event struct {
 	// Expect is the expectation for EventExpectNew and EventExpectDestroy, else zero.
 	Expect nf.Expectation
 	// Asked says that somebody has asked for it by netlink, rather than a packet or time having done it.
-	Asked bool
+	ByNetlink bool
 }
 
 // String prints the event in one line without its time: "NEW tcp SYN_SENT src=198.18.0.2 …".
@@ -185,7 +185,7 @@ func (d *eventDecoder) decode(msg []byte, read time.Time) (e Event, ok bool, err
 	if kind == 0 || err != nil {
 		return Event{}, false, err
 	}
-	e = Event{Time: read, Kind: EventKind(kind), Asked: asked != 0}
+	e = Event{Time: read, Kind: EventKind(kind), ByNetlink: asked != 0}
 	body, at := nfnl.EventBody(msg)
 	var unknown *nfnl.UnknownError
 	if e.Kind.IsExpect() {

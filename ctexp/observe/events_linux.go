@@ -29,26 +29,26 @@ import (
 func (o *Observer) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		var d eventDecoder
-		pieces, lost, err := o.recorded(ctx)
+		pieces, lost, err := o.readEvents(ctx)
 		if err == nil {
 			err = o.replay(ctx, pieces, &d, yield)
 		}
 		if err == nil {
 			err = d.err()
 		}
-		if err != errBroken && lost != (lostEvents{}) {
+		if err != errStop && lost != (lostEvents{}) {
 			err = errors.Join(fmt.Errorf("%w: %v", ErrEventsLost, lost), err)
 		}
-		if err != nil && err != errBroken {
+		if err != nil && err != errStop {
 			yield(Event{}, fmt.Errorf("events: %w", err))
 		}
 	}
 }
 
-// errBroken says that the one who iterates wants no more.
-var errBroken = errors.New("broken off")
+// errStop says that the one who iterates wants no more.
+var errStop = errors.New("iteration stopped")
 
-func (o *Observer) recorded(ctx context.Context) ([]eventPiece, lostEvents, error) {
+func (o *Observer) readEvents(ctx context.Context) ([]eventPiece, lostEvents, error) {
 	release, err := o.use(ctx)
 	if err != nil {
 		return nil, lostEvents{}, err
@@ -86,11 +86,11 @@ func (o *Observer) replay(ctx context.Context, pieces []eventPiece, d *eventDeco
 
 // yieldPiece yields the events of a piece.
 func (o *Observer) yieldPiece(ctx context.Context, p eventPiece, d *eventDecoder, yield func(Event, error) bool) error {
-	if err := o.goOn(ctx); err != nil {
+	if err := o.interrupted(ctx); err != nil {
 		return err
 	}
 	if p.gap && !yield(Event{Time: p.read, Kind: EventLost}, nil) {
-		return errBroken
+		return errStop
 	}
 	for msg := range p.each {
 		e, ok, err := d.decode(msg, p.read)
@@ -101,9 +101,9 @@ func (o *Observer) yieldPiece(ctx context.Context, p eventPiece, d *eventDecoder
 			continue
 		}
 		if !yield(e, nil) {
-			return errBroken
+			return errStop
 		}
-		if err := o.goOn(ctx); err != nil {
+		if err := o.interrupted(ctx); err != nil {
 			return err
 		}
 	}
@@ -118,11 +118,11 @@ func (o *Observer) resync(ctx context.Context, yield func(Event, error) bool) er
 	}
 	now := time.Now()
 	for _, e := range entries {
-		if err := o.goOn(ctx); err != nil {
+		if err := o.interrupted(ctx); err != nil {
 			return err
 		}
 		if !yield(Event{Time: now, Kind: EventResync, Entry: e}, nil) {
-			return errBroken
+			return errStop
 		}
 	}
 	return nil
@@ -178,11 +178,11 @@ func eventsAreOn() error {
 
 // read takes what is queued.
 func (w *eventWatch) read(fd int, _ bool) error {
-	err := nfnl.ReadAll(fd, w.overrun, w.some)
+	err := nfnl.ReadAll(fd, w.overrun, w.addBatch)
 	if err != nil {
 		return fmt.Errorf("receive conntrack events: %w", err)
 	}
-	w.emptied()
+	w.bufferEmpty()
 	return nil
 }
 
@@ -194,9 +194,9 @@ func (w *eventWatch) overrun() {
 }
 
 // some takes n events.
-func (w *eventWatch) some(b *mmsg.Buffer, n int) error {
+func (w *eventWatch) addBatch(b *mmsg.Buffer, n int) error {
 	for i := range n {
-		if err := w.one(b.Payload(i)); err != nil {
+		if err := w.countRemoved(b.Payload(i)); err != nil {
 			return err
 		}
 	}
@@ -204,13 +204,13 @@ func (w *eventWatch) some(b *mmsg.Buffer, n int) error {
 		w.log.add(time.Now(), n, b.Payload)
 	}
 	if n < mmsg.BufferLen {
-		w.emptied()
+		w.bufferEmpty()
 	}
 	return nil
 }
 
 // emptied is told when the receive buffer was empty.
-func (w *eventWatch) emptied() {
+func (w *eventWatch) bufferEmpty() {
 	if w.congested && w.log != nil {
 		w.log.overrun(time.Now())
 	}
@@ -218,7 +218,7 @@ func (w *eventWatch) emptied() {
 }
 
 // one looks at a message for its header's sake and for what it says about an end.
-func (w *eventWatch) one(msg []byte) error {
+func (w *eventWatch) countRemoved(msg []byte) error {
 	kind, asked, err := nfnl.KindOf(msg)
 	if err == nil && kind == nfnl.Destroy && asked == 0 {
 		err = w.collected.add(msg)
@@ -227,7 +227,7 @@ func (w *eventWatch) one(msg []byte) error {
 }
 
 // unasked returns how many entries have left unasked until now.
-func (w *eventWatch) unasked() (uint64, error) {
+func (w *eventWatch) removed() (uint64, error) {
 	if err := w.Drain(); err != nil {
 		return 0, err
 	}
@@ -258,14 +258,14 @@ func (w *eventWatch) stop() {
 // up: what waits to be taken is bounded by MaxEvents, beyond which events are missing as well.
 func (o *Observer) Follow(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		if err := o.follow(ctx, yield); err != errBroken {
+		if err := o.follow(ctx, yield); err != errStop {
 			yield(Event{}, fmt.Errorf("follow events: %w", err))
 		}
 	}
 }
 
 func (o *Observer) follow(ctx context.Context, yield func(Event, error) bool) error {
-	if _, _, err := o.recorded(ctx); err != nil { // what came before is out of the way
+	if _, _, err := o.readEvents(ctx); err != nil { // what came before is out of the way
 		return err
 	}
 	f := o.events.log.follow()
@@ -280,10 +280,10 @@ func (o *Observer) follow(ctx context.Context, yield func(Event, error) bool) er
 		}
 		return err
 	})
-	if lost && err != errBroken {
+	if lost && err != errStop {
 		err = errors.Join(err, ErrEventsLost)
 	}
-	if err != errBroken {
+	if err != errStop {
 		err = errors.Join(err, d.err())
 	}
 	return err
@@ -301,7 +301,7 @@ func (o *Observer) followOn(ctx context.Context, f *follower, hand func(eventPie
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-f.ready:
-			if err := o.goOn(ctx); err != nil {
+			if err := o.interrupted(ctx); err != nil {
 				return err
 			}
 		}

@@ -53,7 +53,7 @@ func TestLifeOfAConnection(t *testing.T) {
 	}
 	var asked []bool
 	for _, e := range events {
-		asked = append(asked, e.Asked)
+		asked = append(asked, e.ByNetlink)
 	}
 	if diff := cmp.Diff([]bool{false, false, false, false, false, false, true}, asked); diff != "" {
 		t.Errorf("asked by netlink (-want +got):\n%s", diff)
@@ -273,7 +273,7 @@ func TestCloseEndsTheReadersOfEvents(t *testing.T) {
 	}
 }
 
-// keepSending injects SYNs of flows of their own until stop is called, since nobody knows when who follows has begun.
+// keepSending injects SYNs of flows of their own until stop is called, since nobody knows when who follows has byOwnRule.
 func (l lab) keepSending() (stop func()) {
 	l.Helper()
 	ctx, cancel := context.WithCancel(l.Context())

@@ -197,8 +197,8 @@ func TestDecodeEvents(t *testing.T) {
 			t.Errorf("%s: %v, %v, %v", c.name, ok, err, d.err())
 			continue
 		}
-		if e.Kind != c.kind || e.Asked != c.asked || !e.Time.Equal(c.at) || !strings.HasPrefix(e.String(), c.want) {
-			t.Errorf("%s: %v at %v, asked %v: %v\nwant it to begin %q", c.name, e.Kind, e.Time, e.Asked, e, c.want)
+		if e.Kind != c.kind || e.ByNetlink != c.asked || !e.Time.Equal(c.at) || !strings.HasPrefix(e.String(), c.want) {
+			t.Errorf("%s: %v at %v, asked %v: %v\nwant it to begin %q", c.name, e.Kind, e.Time, e.ByNetlink, e, c.want)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func listOf[T any](o *Observer, ctx context.Context, what string, read func() ([
 			return
 		}
 		for _, v := range list {
-			if err := o.goOn(ctx); err != nil {
+			if err := o.interrupted(ctx); err != nil {
 				yield(none, fmt.Errorf("%s: %w", what, err))
 				return
 			}
@@ -109,8 +109,8 @@ func (o *Observer) dump(f nf.Filter) (l found, err error) {
 	return l, nil
 }
 
-// goOn returns why an iteration must end, if it must.
-func (o *Observer) goOn(ctx context.Context) error {
+// interrupted returns why an iteration must end, if it must.
+func (o *Observer) interrupted(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func (p Path) within(points []Point, full *uint64) []Loss {
 		from, to := points[i-1].Probe, points[i].Probe
 		l, lost := between(points[i-1:i], points[i:i+1])
 		if to.BehindConfirm() {
-			l.Lost, l.Unconfirmed = saturatingSub(l.Lost, p.Answered[from.Family].at(from.Hook)), true
+			l.Lost, l.Unconfirmed = saturatingSub(l.Lost, p.Attached[from.Family].at(from.Hook)), true
 			lost = l.Lost > 0
 		}
 		if !lost {
@@ -205,16 +205,16 @@ func (p Path) counted(f nf.Family, counters, reasons []evidence) (causes []Cause
 		add(Cause{Kind: e.kind, Counter: e.name, Packets: n})
 	}
 	for _, e := range reasons {
-		add(Cause{Kind: e.kind, Reason: e.name, Packets: p.thrown(f, e.name)})
+		add(Cause{Kind: e.kind, Reason: e.name, Packets: p.kernelDrops(f, e.name)})
 	}
 	return causes, packets
 }
 
 // routing returns why packets of a family did not get from prerouting to another hook.
 func (p Path) routing(f nf.Family, lost uint64) []Cause {
-	causes, told := p.counted(f, countersOfRouting[f], reasonsOfRouting)
+	causes, explained := p.counted(f, countersOfRouting[f], reasonsOfRouting)
 	switch {
-	case told >= lost:
+	case explained >= lost:
 	case p.MIB == nil:
 		causes = append(causes, Cause{Kind: CauseNoRoute}, Cause{Kind: CauseReversePath}, Cause{Kind: CauseMartian}, Cause{Kind: CauseNotForwarding})
 	default: // the others have a counter
@@ -233,14 +233,14 @@ func (p Path) beforeHooks(f nf.Family, prerouting []Point) []Loss {
 		return nil
 	}
 	first := prerouting[0]
-	causes, told := p.counted(f, countersBeforeHooks[f], nil)
-	rest := saturatingSub(p.Arrived[f], first.Packets+told)
+	causes, explained := p.counted(f, countersBeforeHooks[f], nil)
+	rest := saturatingSub(p.Arrived[f], first.Packets+explained)
 	if rest > 0 {
 		var more []Cause
 		rest, more = p.atIngress(f, rest)
 		causes = append(causes, more...)
 	}
-	if told+rest == 0 {
+	if explained+rest == 0 {
 		return nil
 	}
 	from := linkIngress
@@ -249,27 +249,27 @@ func (p Path) beforeHooks(f nf.Family, prerouting []Point) []Loss {
 	}
 	return []Loss{{
 		Family: f, Hook: nf.Ingress, From: []string{from}, To: []string{name(first.Probe)},
-		Lost: told + rest, Of: max(p.Arrived[f], first.Packets+told+rest), Causes: causes,
+		Lost: explained + rest, Of: max(p.Arrived[f], first.Packets+explained+rest), Causes: causes,
 	}}
 }
 
 // atIngress returns why packets without a counter did not get to the hooks, and how many of them were lost for certain: with
 // a flowtable, or with links that are ports of others, only those that a rule or a drop reason has counted.
 func (p Path) atIngress(f nf.Family, rest uint64) (uint64, []Cause) {
-	causes, told := p.counted(f, nil, reasonsBeforeHooks)
-	if told >= rest {
+	causes, explained := p.counted(f, nil, reasonsBeforeHooks)
+	if explained >= rest {
 		return rest, causes
 	}
 	rules := p.byRule(nf.Probe{Hook: nf.Ingress, Family: f, Priority: nf.PriorityFirst}, nf.Probe{Priority: nf.PriorityConfirm})
-	if p.Elsewhere {
+	if p.MayBypassHooks {
 		counted := uint64(0)
 		for _, c := range rules {
 			counted += c.Packets
 		}
-		rest = min(rest, told+counted)
+		rest = min(rest, explained+counted)
 	}
 	switch {
-	case rest <= told:
+	case rest <= explained:
 	case rules[0].Rule != (Rule{}):
 		causes = append(causes, rules...)
 	default:
@@ -289,7 +289,7 @@ func (p Path) unconfirmed(f nf.Family) []Cause {
 	} {
 		if c.Kind != CauseInsertFailed && p.Reasons != nil {
 			var others uint64 // the counter is that of both families
-			c.Said, others = p.saidOf(f, c.Kind)
+			c.Logged, others = p.logged(f, c.Kind)
 			c.Packets = saturatingSub(c.Packets, others)
 		}
 		if c.Certain = c.Packets > 0; c.Certain {
@@ -305,8 +305,8 @@ func (p Path) unconfirmed(f nf.Family) []Cause {
 // saidOf returns what conntrack logged about the packets of a family that are counted as invalid, or as invalid ICMP
 // packets (net/netfilter/nf_conntrack_core.c, nf_conntrack_in: the counters "invalid" and "error"), and how many packets of
 // the other family have such a message.
-func (p Path) saidOf(f nf.Family, kind CauseKind) (said []Said, others uint64) {
-	said = []Said{}
+func (p Path) logged(f nf.Family, kind CauseKind) (said []ReasonCount, others uint64) {
+	said = []ReasonCount{}
 	for _, s := range p.Reasons {
 		icmp := s.Proto == nf.ICMP || s.Proto == nf.ICMPv6
 		switch {

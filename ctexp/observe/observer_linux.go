@@ -44,7 +44,7 @@ type Observer struct {
 	marks   marklog
 
 	dropsMu sync.Mutex
-	dropped DropSource // see ExplainBy
+	dropped DropSource // see SetDropSource
 }
 
 // Open begins to observe ns as cfg says: half a millisecond. The sockets that it opens keep the namespace alive until
@@ -173,20 +173,20 @@ func (o *Observer) Drain() {
 	}
 }
 
-// ExplainBy has the Path, the Record and the Timeline tell from now on why the kernel threw packets away, as src says it: what
+// SetDropSource has the Path, the Record and the Timeline tell from now on why the kernel threw packets away, as src says it: what
 // that has recorded since it was opened, which should be when the Observer was. Nil does without
 // one.
 //
 // Of a silent host's own packets those are left out that rules have dropped before they had a link: they are what
 // Path.Silenced counts.
-func (o *Observer) ExplainBy(src DropSource) {
+func (o *Observer) SetDropSource(src DropSource) {
 	o.dropsMu.Lock()
 	defer o.dropsMu.Unlock()
 	o.dropped = src
 }
 
-// thrownAway returns the drops, nil if nobody tells of them.
-func (o *Observer) thrownAway(ctx context.Context) ([]nf.Dropped, error) {
+// readDropSource returns the drops, nil if nobody tells of them.
+func (o *Observer) readDropSource(ctx context.Context) ([]nf.Dropped, error) {
 	o.dropsMu.Lock()
 	src := o.dropped
 	o.dropsMu.Unlock()
@@ -213,7 +213,7 @@ type snapshot struct {
 	destroyed uint64 // entries that left unasked, the evicted ones among them
 }
 
-// maxRereads bounds how often a snapshot is begun anew.
+// maxRereads bounds how often a snapshot is byOwnRule anew.
 const maxRereads = 8
 
 // read takes a snapshot. The garbage collector may strike at any time: where an entry left while the rest was read,
@@ -262,7 +262,7 @@ func (o *Observer) checkLimit() error {
 }
 
 func (o *Observer) readDestroyed(s *snapshot) (err error) {
-	s.destroyed, err = o.events.unasked()
+	s.destroyed, err = o.events.removed()
 	return err
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// Observer looks at a network namespace of Linux. Elsewhere there is none.
+// Observer looks at a network namespace of Linux. MayBypassHooks there is none.
 type Observer struct{}
 
 var errNotLinux = &nf.UnsupportedError{Need: "Linux", Hint: "conntrack is a part of the Linux kernel"}
@@ -74,8 +74,8 @@ func (*Observer) Reasons(context.Context) iter.Seq2[Reason, error] {
 	return func(yield func(Reason, error) bool) { yield(Reason{}, errNotLinux) }
 }
 
-// ExplainBy does nothing.
-func (*Observer) ExplainBy(DropSource) {}
+// SetDropSource does nothing.
+func (*Observer) SetDropSource(DropSource) {}
 
 // Record returns an nf.UnsupportedError.
 func (*Observer) Record(context.Context) (Record, error) { return Record{}, errNotLinux }

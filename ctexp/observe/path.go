@@ -13,14 +13,14 @@ type Path struct {
 	Points []Point
 	// Arrived is how many packets of each family the links of the namespace have brought; nil where nobody has counted them.
 	Arrived map[nf.Family]uint64
-	// Elsewhere says that some of these may have gone on without meeting a hook: there is a flowtable, or a link that is a
+	// MayBypassHooks says that some of these may have gone on without meeting a hook: there is a flowtable, or a link that is a
 	// port of another, as of a bridge.
-	Elsewhere bool
-	// Answered is how many packets of each family, at the confirmation in input and in postrouting, were errors of ICMP and
+	MayBypassHooks bool
+	// Attached is how many packets of each family, at the confirmation in input and in postrouting, were errors of ICMP and
 	// RSTs of the host's about packets that have no entry yet. They have none either, and are not lost.
-	Answered map[nf.Family]Answered
+	Attached map[nf.Family]AttachedCount
 	// Passed is how many INVALID packets of each family have got to the confirmation, in input or in postrouting. They go on.
-	Passed map[nf.Family]uint64
+	InvalidPassed map[nf.Family]uint64
 	// Silenced counts what the host would have sent of its own accord and a silent one does not.
 	Silenced uint64
 	// Dropped, Invalid and InsertFailed are those of the Tally: they say why packets are missing.
@@ -28,16 +28,16 @@ type Path struct {
 	// ICMPErrors counts ICMP packets that are INVALID; those are not among Invalid ("icmp_error").
 	ICMPErrors uint64
 	// Reasons are what conntrack said about packets, the most frequent first. Nil: it was not asked; empty: it said nothing.
-	Reasons []Said
+	Reasons []ReasonCount
 	// Drops are the user's rules and policies that drop packets, in the order of the ruleset; read only where packets were
 	// lost that a rule may have dropped: nil means that they were not read. Their counts are those since the rules were made.
 	Drops []Drop
 	// MIB has those of the kernel's counters for networking that say why packets were lost where no rule and no conntrack
 	// is, under the names that nstat gives them, without those that are zero: "IpExtInNoRoutes": 2. Nil: they were not read.
 	MIB map[string]uint64
-	// Thrown are the reasons for which the kernel threw packets away, the most frequent first, where the Observer has somebody
-	// to tell them (ExplainBy). Nil: it has not; empty: none were.
-	Thrown []Thrown
+	// DropCount are the reasons for which the kernel threw packets away, the most frequent first, where the Observer has somebody
+	// to tell them (SetDropSource). Nil: it has not; empty: none were.
+	KernelDrops []DropCount
 }
 
 // Point is one probe of a Path.
@@ -55,11 +55,11 @@ func (p Path) Sub(before Path) Path {
 	d.InsertFailed = saturatingSub(p.InsertFailed, before.InsertFailed)
 	d.ICMPErrors = saturatingSub(p.ICMPErrors, before.ICMPErrors)
 	d.Arrived = subCounts(p.Arrived, before.Arrived)
-	d.Passed = subCounts(p.Passed, before.Passed)
+	d.InvalidPassed = subCounts(p.InvalidPassed, before.InvalidPassed)
 	d.MIB = subCounts(p.MIB, before.MIB)
-	d.Answered = subAnswered(p.Answered, before.Answered)
-	d.Reasons = subList(p.Reasons, before.Reasons, Said.key, (*Said).sub)
-	d.Thrown = subList(p.Thrown, before.Thrown, Thrown.key, (*Thrown).sub)
+	d.Attached = subAttached(p.Attached, before.Attached)
+	d.Reasons = subList(p.Reasons, before.Reasons, ReasonCount.key, (*ReasonCount).sub)
+	d.KernelDrops = subList(p.KernelDrops, before.KernelDrops, DropCount.key, (*DropCount).sub)
 	d.Drops = subList(p.Drops, before.Drops, Drop.key, (*Drop).sub)
 	d.Points = make([]Point, len(p.Points))
 	for i, at := range p.Points {
@@ -89,12 +89,12 @@ func (p Path) at(f nf.Family, h nf.Hook) []Point {
 	return points
 }
 
-// Answered counts errors of ICMP and RSTs that the host has sent about packets without a confirmed entry: they belong to
+// Attached counts errors of ICMP and RSTs that the host has sent about packets without a confirmed entry: they belong to
 // the entry to be, in the reply direction, and are passed by at the confirmation (net/netfilter/nf_conntrack_core.c,
 // nf_conntrack_attach and __nf_conntrack_confirm).
-type Answered struct{ Input, Postrouting uint64 }
+type AttachedCount struct{ Input, Postrouting uint64 }
 
-func (a Answered) at(h nf.Hook) uint64 {
+func (a AttachedCount) at(h nf.Hook) uint64 {
 	switch h {
 	case nf.Input:
 		return a.Input
@@ -104,8 +104,8 @@ func (a Answered) at(h nf.Hook) uint64 {
 	return 0
 }
 
-// answeredText says what n of them are.
-func answeredText(n uint64) string {
+// attachedText says what n of them are.
+func attachedText(n uint64) string {
 	return fmt.Sprintf("%d without an entry, not lost: what the host says of packets that have none (ICMP errors, RSTs)", n)
 }
 
@@ -115,26 +115,26 @@ func (p Path) Notes() []string {
 	var notes []string
 	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
 		for _, h := range []nf.Hook{nf.Input, nf.Postrouting} {
-			if n := p.Answered[f].at(h); n > 0 {
-				notes = append(notes, fmt.Sprintf("%v %v: %s", f, h, answeredText(n)))
+			if n := p.Attached[f].at(h); n > 0 {
+				notes = append(notes, fmt.Sprintf("%v %v: %s", f, h, attachedText(n)))
 			}
 		}
 	}
 	for _, s := range p.remarks() {
 		notes = append(notes, fmt.Sprintf("conntrack says %v", s))
 	}
-	for _, t := range p.Thrown {
+	for _, t := range p.KernelDrops {
 		notes = append(notes, fmt.Sprintf("the kernel drops %v", t))
 	}
 	return notes
 }
 
 // remarks are the reasons of packets that went on all the same, which no loss tells.
-func (p Path) remarks() []Said {
+func (p Path) remarks() []ReasonCount {
 	if p.Invalid+p.ICMPErrors == 0 {
 		return p.Reasons
 	}
-	var r []Said
+	var r []ReasonCount
 	for _, s := range p.Reasons {
 		if s.passed() {
 			r = append(r, s)
@@ -174,8 +174,8 @@ func (p Path) String() string {
 					fmt.Fprintf(&b, "%-17s %d of %d %s %s: %s\n", "", l.Lost, l.Of, l.verb(), l.place(), l.Why())
 				}
 			}
-			if n := p.Answered[f].at(h); n > 0 {
-				fmt.Fprintf(&b, "%-17s %s\n", "", answeredText(n))
+			if n := p.Attached[f].at(h); n > 0 {
+				fmt.Fprintf(&b, "%-17s %s\n", "", attachedText(n))
 			}
 		}
 	}
@@ -189,7 +189,7 @@ func (p Path) String() string {
 		}
 		fmt.Fprintf(&b, "%-17s %v\n", title, s)
 	}
-	for i, t := range p.Thrown {
+	for i, t := range p.KernelDrops {
 		title := ""
 		if i == 0 {
 			title = "the kernel drops"

@@ -12,7 +12,7 @@ import (
 // Path returns how many packets met each probe of Config.Path since the Observer was opened. Without such probes the
 // error is an nf.UnsupportedError.
 //
-// Where the one who tells of packets that the kernel threw away (ExplainBy) has lost some, the error says so, and the Path has
+// Where the one who tells of packets that the kernel threw away (SetDropSource) has lost some, the error says so, and the Path has
 // the rest. Where a rule may have dropped packets the user's rules are read, too (see Rules for what that costs).
 func (o *Observer) Path(ctx context.Context) (Path, error) {
 	p, err := o.path(ctx)
@@ -43,7 +43,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	p := Path{
 		Silenced: o.since(now, nf.Silenced),
 		Dropped:  st.Drop, Invalid: st.Invalid, InsertFailed: st.InsertFailed, ICMPErrors: st.Error,
-		Arrived: subCounts(arrived, o.arrived), Answered: o.answered(now), Passed: o.passed(now),
+		Arrived: subCounts(arrived, o.arrived), Attached: o.attached(now), InvalidPassed: o.invalidPassed(now),
 	}
 	if o.reasons != nil {
 		if err := o.reasons.Drain(); err != nil {
@@ -58,13 +58,13 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	if p.MIB, err = o.mib.since(); err != nil {
 		return Path{}, err
 	}
-	drops, lost := o.thrownAway(ctx)
+	drops, lost := o.readDropSource(ctx)
 	if drops != nil {
-		p.Thrown = countThrown(drops)
+		p.KernelDrops = countDrops(drops)
 	}
 	losses := p.Losses()
 	if slices.ContainsFunc(losses, func(l Loss) bool { return l.Hook == nf.Ingress }) {
-		if p.Elsewhere, err = o.elsewhere(); err != nil {
+		if p.MayBypassHooks, err = o.mayBypassHooks(); err != nil {
 			return Path{}, err
 		}
 	}

@@ -66,8 +66,8 @@ func splitReason(prefix string) (proto nf.Proto, text string, ok bool) {
 	return nf.Proto(n), strings.TrimSpace(text), true
 }
 
-// Said is how often conntrack gave a reason (see Reason).
-type Said struct {
+// ReasonCount is how often conntrack gave a reason (see Reason).
+type ReasonCount struct {
 	Family nf.Family // of the packets
 	Proto  nf.Proto
 	// Text is the reason. Texts that differ only in their numbers are counted together, with N in the place of a number.
@@ -76,7 +76,7 @@ type Said struct {
 }
 
 // String prints it as "2 × tcp: SEQ is over upper bound N (over the window of the receiver)", without the number of one.
-func (s Said) String() string {
+func (s ReasonCount) String() string {
 	times := ""
 	if s.Packets != 1 {
 		times = fmt.Sprintf("%d × ", s.Packets)
@@ -85,26 +85,26 @@ func (s Said) String() string {
 }
 
 // saidOf is what reasons are counted by.
-type saidOf struct {
+type reasonKey struct {
 	family nf.Family
 	proto  nf.Proto
 	text   string // numberless
 }
 
 // key is what it is counted by.
-func (s Said) key() saidOf { return saidOf{s.Family, s.Proto, numberless(s.Text)} }
+func (s ReasonCount) key() reasonKey { return reasonKey{s.Family, s.Proto, numberless(s.Text)} }
 
 // compare sorts the most frequent to the front.
-func (s Said) compare(t Said) int {
+func (s ReasonCount) compare(t ReasonCount) int {
 	return cmp.Or(
 		cmp.Compare(t.Packets, s.Packets), cmp.Compare(s.Family, t.Family), cmp.Compare(s.Proto, t.Proto), cmp.Compare(s.Text, t.Text))
 }
 
 // passed is Reason.Passed.
-func (s Said) passed() bool { return Reason{Text: s.Text}.Passed() }
+func (s ReasonCount) passed() bool { return Reason{Text: s.Text}.Passed() }
 
 // sub subtracts the count of t, and reports whether anything is left.
-func (s *Said) sub(t Said) bool {
+func (s *ReasonCount) sub(t ReasonCount) bool {
 	s.Packets = saturatingSub(s.Packets, t.Packets)
 	return s.Packets > 0
 }
@@ -139,15 +139,15 @@ func familyOf(packet []byte) nf.Family {
 
 // reasonlog is what conntrack has said so far.
 type reasonlog struct {
-	mu      sync.Mutex
-	limit   int // of reasons kept
-	reasons []Reason
-	invalid []Reason         // packets that conntrack called INVALID, without a text
-	said    map[saidOf]*Said // of all, kept or not
-	lost    lostReasons
-	next    uint32 // number of the next packet that is logged with a reason
-	unheard uint64 // of the INVALID ones, those that found the receive buffer full
-	nextOf  uint32 // number of the next of these
+	mu          sync.Mutex
+	limit       int // of reasons kept
+	reasons     []Reason
+	invalid     []Reason                   // packets that conntrack called INVALID, without a text
+	counted     map[reasonKey]*ReasonCount // of all, kept or not
+	lost        lostReasons
+	next        uint32 // number of the next packet that is logged with a reason
+	invalidLost uint64 // of the INVALID ones, those that found the receive buffer full
+	nextInvalid uint32 // number of the next of these
 }
 
 // lostReasons counts what is missing among the reasons.
@@ -182,11 +182,11 @@ func (l *reasonlog) add(datagram []byte, now time.Time, link func(index int32) s
 	return nfnl.EachLogged(datagram, func(p nfnl.Logged) error {
 		if p.Group == ours.InvalidGroup {
 			if p.HasSeq {
-				l.unheard += uint64(p.Seq - l.nextOf)
-				l.nextOf = p.Seq + 1
+				l.invalidLost += uint64(p.Seq - l.nextInvalid)
+				l.nextInvalid = p.Seq + 1
 			}
 			if len(l.invalid) >= l.limit {
-				l.unheard++
+				l.invalidLost++
 				return nil
 			}
 			l.invalid = append(l.invalid, reasonOf(p, now, link))
@@ -201,7 +201,7 @@ func (l *reasonlog) add(datagram []byte, now time.Time, link func(index int32) s
 		if !ok {
 			return nil
 		}
-		l.count(Said{Family: familyOf(p.Payload), Proto: proto, Text: text, Packets: 1})
+		l.count(ReasonCount{Family: familyOf(p.Payload), Proto: proto, Text: text, Packets: 1})
 		if len(l.reasons) >= l.limit {
 			l.lost.beyond++
 			return nil
@@ -243,20 +243,20 @@ func (l *reasonlog) snapshot() ([]Reason, lostReasons) {
 }
 
 // called returns the packets that were called INVALID so far, and how many of them are missing.
-func (l *reasonlog) called() ([]Reason, uint64) {
+func (l *reasonlog) invalidPackets() ([]Reason, uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.invalid[:len(l.invalid):len(l.invalid)], l.unheard
+	return l.invalid[:len(l.invalid):len(l.invalid)], l.invalidLost
 }
 
 // count adds to how often it was said. Texts that differ in their numbers count as one.
-func (l *reasonlog) count(s Said) {
-	if l.said == nil {
-		l.said = map[saidOf]*Said{}
+func (l *reasonlog) count(s ReasonCount) {
+	if l.counted == nil {
+		l.counted = map[reasonKey]*ReasonCount{}
 	}
-	known := l.said[s.key()]
+	known := l.counted[s.key()]
 	if known == nil {
-		l.said[s.key()] = &s
+		l.counted[s.key()] = &s
 		return
 	}
 	known.Packets += s.Packets
@@ -266,14 +266,14 @@ func (l *reasonlog) count(s Said) {
 }
 
 // counts returns how often each text was said, kept or not, in an order of its own.
-func (l *reasonlog) counts() []Said {
+func (l *reasonlog) counts() []ReasonCount {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	counts := make([]Said, 0, len(l.said))
-	for _, s := range l.said {
+	counts := make([]ReasonCount, 0, len(l.counted))
+	for _, s := range l.counted {
 		counts = append(counts, *s)
 	}
-	slices.SortFunc(counts, Said.compare)
+	slices.SortFunc(counts, ReasonCount.compare)
 	return counts
 }
 
@@ -317,15 +317,15 @@ func unexplainedMoments(frames []packet.Record, unexplained []Reason) []Moment {
 func ReasonsOf(frames []packet.Record, reasons []Reason) (of [][]Reason, rest []Reason) {
 	of = make([][]Reason, len(frames))
 	same := framesByPacket(frames, reasons)
-	next := map[saidAbout]int{} // among the frames of that packet the first that may have none of that text
+	next := map[reasonOn]int{} // among the frames of that packet the first that may have none of that text
 	for _, r := range reasons {
 		i := -1
 		// The bytes agree but for the checksums of the host's own packets.
-		for _, p := range []packetOn{{r.Link, string(r.Packet)}, {r.Link, string(unsummed(r.Packet))}} {
-			about := saidAbout{p, r.Text, r.Proto}
-			i = atTheTime(of, same[p], r)
+		for _, p := range []packetOn{{r.Link, string(r.Packet)}, {r.Link, string(withoutChecksums(r.Packet))}} {
+			about := reasonOn{p, r.Text, r.Proto}
+			i = frameAtTime(of, same[p], r)
 			for ; i < 0 && next[about] < len(same[p].order); next[about]++ {
-				if j := same[p].order[next[about]]; !has(of[j], r) {
+				if j := same[p].order[next[about]]; !hasReason(of[j], r) {
 					i = j
 				}
 			}
@@ -345,25 +345,25 @@ func ReasonsOf(frames []packet.Record, reasons []Reason) (of [][]Reason, rest []
 // packetOn is what tells frames apart.
 type packetOn struct{ link, packet string }
 
-type saidAbout struct {
+type reasonOn struct {
 	packetOn
 	text  string
 	proto nf.Proto
 }
 
 // alike are the frames of one packet, by their indices.
-type alike struct {
+type frameIndex struct {
 	order []int
 	at    map[int64][]int // by their microsecond
 }
 
 // framesByPacket finds the frames of the packets that there are reasons for; of those that left also without checksums.
-func framesByPacket(frames []packet.Record, reasons []Reason) map[packetOn]*alike {
-	same := make(map[packetOn]*alike, len(reasons))
+func framesByPacket(frames []packet.Record, reasons []Reason) map[packetOn]*frameIndex {
+	same := make(map[packetOn]*frameIndex, len(reasons))
 	for _, r := range reasons {
-		for _, p := range []packetOn{{r.Link, string(r.Packet)}, {r.Link, string(unsummed(r.Packet))}} {
+		for _, p := range []packetOn{{r.Link, string(r.Packet)}, {r.Link, string(withoutChecksums(r.Packet))}} {
 			if same[p] == nil {
-				same[p] = &alike{at: map[int64][]int{}}
+				same[p] = &frameIndex{at: map[int64][]int{}}
 			}
 		}
 	}
@@ -377,16 +377,16 @@ func framesByPacket(frames []packet.Record, reasons []Reason) map[packetOn]*alik
 	for i, f := range frames {
 		add(i, f.Packet)
 		if f.Dir == packet.Out {
-			add(i, unsummed(f.Packet))
+			add(i, withoutChecksums(f.Packet))
 		}
 	}
 	return same
 }
 
-// atTheTime returns the frame of the reason's microsecond, or -1.
-func atTheTime(of [][]Reason, a *alike, r Reason) int {
+// frameAtTime returns the frame of the reason's microsecond, or -1.
+func frameAtTime(of [][]Reason, a *frameIndex, r Reason) int {
 	for _, i := range a.at[r.Time.UnixMicro()] {
-		if !has(of[i], r) {
+		if !hasReason(of[i], r) {
 			return i
 		}
 	}
@@ -394,7 +394,7 @@ func atTheTime(of [][]Reason, a *alike, r Reason) int {
 }
 
 // has reports whether a frame has a reason of the same text already.
-func has(reasons []Reason, r Reason) bool {
+func hasReason(reasons []Reason, r Reason) bool {
 	for _, s := range reasons {
 		if s.Text == r.Text && s.Proto == r.Proto {
 			return true
@@ -403,10 +403,10 @@ func has(reasons []Reason, r Reason) bool {
 	return false
 }
 
-// unsummed returns a packet without what differs between the host's own packet in the hooks and the same on the wire: the
+// withoutChecksums returns a packet without what differs between the host's own packet in the hooks and the same on the wire: the
 // checksum of its transport header, which may be left to the link, and that of the IPv4 header with the time to live, which
 // a router changes.
-func unsummed(packet []byte) []byte {
+func withoutChecksums(packet []byte) []byte {
 	p := bytes.Clone(packet)
 	v := header.Parse(p)
 	l4 := v.Body(p)

@@ -35,10 +35,10 @@ const reasonBuffer = 8 << 20
 // Where some are missing the iteration ends in ErrReasonsLost. In a namespace where conntrack was not asked for reasons
 // when the Observer was opened, or where somebody else reads them, the error is an nf.UnsupportedError.
 func (o *Observer) Reasons(ctx context.Context) iter.Seq2[Reason, error] {
-	return recording(ctx, o, "reasons", ErrReasonsLost, o.explained)
+	return recording(ctx, o, "reasons", ErrReasonsLost, o.readReasons)
 }
 
-func (o *Observer) explained(ctx context.Context) ([]Reason, lostReasons, error) {
+func (o *Observer) readReasons(ctx context.Context) ([]Reason, lostReasons, error) {
 	release, err := o.use(ctx)
 	if err != nil {
 		return nil, lostReasons{}, err
@@ -150,7 +150,7 @@ func recording[T any, L comparable](ctx context.Context, o *Observer, what strin
 			return
 		}
 		for _, v := range all {
-			if err := o.goOn(ctx); err != nil {
+			if err := o.interrupted(ctx); err != nil {
 				yield(zero, fmt.Errorf("%s: %w", what, err))
 				return
 			}

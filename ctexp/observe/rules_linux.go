@@ -58,7 +58,7 @@ func (o *Observer) tracedDrops() map[dropOf]uint64 {
 	kept, _, _ := o.trace.log.snapshot()
 	n := map[dropOf]uint64{}
 	for _, m := range kept {
-		if m.drops() && !m.isOurs() {
+		if m.drops() && !m.inOwnTable() {
 			n[dropOf{ruleset.FamilyName(m.Family), m.Table, m.Chain, m.Handle}]++
 		}
 	}

@@ -171,15 +171,15 @@ func subList[T any, K comparable](after, before []T, key func(T) K, sub func(*T,
 	return d
 }
 
-// subAnswered is subCounts for what the host answered.
-func subAnswered(after, before map[nf.Family]Answered) map[nf.Family]Answered {
+// subAttached is subCounts for what the host answered.
+func subAttached(after, before map[nf.Family]AttachedCount) map[nf.Family]AttachedCount {
 	if after == nil {
 		return nil
 	}
-	d := map[nf.Family]Answered{}
+	d := map[nf.Family]AttachedCount{}
 	for f, a := range after {
 		b := before[f]
-		if a = (Answered{saturatingSub(a.Input, b.Input), saturatingSub(a.Postrouting, b.Postrouting)}); a != (Answered{}) {
+		if a = (AttachedCount{saturatingSub(a.Input, b.Input), saturatingSub(a.Postrouting, b.Postrouting)}); a != (AttachedCount{}) {
 			d[f] = a
 		}
 	}
@@ -289,7 +289,7 @@ var lawProbes = struct{ before, behind, output nf.Probe }{nf.ConntrackPrerouting
 // can state the plain numbers and is never red by luck. If there is still a difference, its first lines say how want
 // was shifted.
 func (t Tally) Diff(want Tally) string {
-	shifted, why := t.loadDice(want)
+	shifted, why := t.shiftByChance(want)
 	got := t
 	got.Law, shifted.Law = Law{}, Law{}
 	diff := cmp.Diff(shifted, got, cmpopts.EquateEmpty())
@@ -299,8 +299,8 @@ func (t Tally) Diff(want Tally) string {
 	return why + "\n" + diff
 }
 
-// loadDice returns want shifted by what chance gave t beyond it, and what it did, "" for nothing.
-func (t Tally) loadDice(want Tally) (Tally, string) {
+// shiftByChance returns want shifted by what chance gave t beyond it, and what it did, "" for nothing.
+func (t Tally) shiftByChance(want Tally) (Tally, string) {
 	surplus := saturatingSub(t.Evicted+t.Collected, want.Evicted+want.Collected)
 	if surplus == 0 {
 		return want, ""

@@ -64,10 +64,10 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 			t.Law.BehindConntrack = append(t.Law.BehindConntrack, name(p))
 		}
 	}
-	t.Law.Before, t.Law.Known = o.both(now, lawProbes.before)
-	behind, known := o.both(now, lawProbes.behind)
+	t.Law.Before, t.Law.Known = o.bothFamilies(now, lawProbes.before)
+	behind, known := o.bothFamilies(now, lawProbes.behind)
 	t.Law.Behind, t.Law.Known = behind, t.Law.Known && known
-	output, known := o.both(now, lawProbes.output)
+	output, known := o.bothFamilies(now, lawProbes.output)
 	t.Law.Output, t.Law.Known = output, t.Law.Known && known
 	return t, nil
 }
@@ -78,10 +78,10 @@ func (o *Observer) since(now snapshot, name string) uint64 {
 }
 
 // both returns the packets of both families at a standard probe, and whether that of IPv4 is there at all.
-func (o *Observer) both(now snapshot, p nf.Probe) (packets uint64, known bool) {
-	known = o.promised(p)
+func (o *Observer) bothFamilies(now snapshot, p nf.Probe) (packets uint64, known bool) {
+	known = o.configured(p)
 	for _, p := range []nf.Probe{p, p.IPv6()} {
-		if o.promised(p) {
+		if o.configured(p) {
 			packets += o.since(now, p.Name)
 		}
 	}
@@ -89,7 +89,7 @@ func (o *Observer) both(now snapshot, p nf.Probe) (packets uint64, known bool) {
 }
 
 // promised reports whether the Config has a probe.
-func (o *Observer) promised(p nf.Probe) bool {
+func (o *Observer) configured(p nf.Probe) bool {
 	for _, probes := range [][]nf.Probe{o.cfg.Path, o.cfg.Probes} {
 		for _, q := range probes {
 			if p == q {
@@ -124,11 +124,11 @@ func (o *Observer) readArrived() (map[nf.Family]uint64, error) {
 }
 
 // answered returns what the host has said of packets without an entry.
-func (o *Observer) answered(now snapshot) map[nf.Family]Answered {
-	all := map[nf.Family]Answered{}
+func (o *Observer) attached(now snapshot) map[nf.Family]AttachedCount {
+	all := map[nf.Family]AttachedCount{}
 	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
 		at := func(h nf.Hook) uint64 { return o.since(now, fmt.Sprintf("%s%v/%v", ours.Answered, f, h)) }
-		if a := (Answered{at(nf.Input), at(nf.Postrouting)}); a != (Answered{}) {
+		if a := (AttachedCount{at(nf.Input), at(nf.Postrouting)}); a != (AttachedCount{}) {
 			all[f] = a
 		}
 	}
@@ -136,7 +136,7 @@ func (o *Observer) answered(now snapshot) map[nf.Family]Answered {
 }
 
 // passed returns how many INVALID packets have got to the confirmation.
-func (o *Observer) passed(now snapshot) map[nf.Family]uint64 {
+func (o *Observer) invalidPassed(now snapshot) map[nf.Family]uint64 {
 	all := map[nf.Family]uint64{}
 	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
 		for _, h := range []nf.Hook{nf.Input, nf.Postrouting} {
@@ -150,7 +150,7 @@ func (o *Observer) passed(now snapshot) map[nf.Family]uint64 {
 
 // elsewhere reports whether packets can pass the hooks by: with a flowtable of the user's, or on a link that is a port of
 // another.
-func (o *Observer) elsewhere() (bool, error) {
+func (o *Observer) mayBypassHooks() (bool, error) {
 	if has, err := ruleset.HasFlowtables(o.table); has || err != nil {
 		return has, err
 	}
@@ -192,7 +192,7 @@ func hasPorts() (bool, error) {
 // collected counts the entries that left the table unasked, by those DESTROY events that nobody has asked for.
 type collected struct {
 	count   uint64
-	pending []nf.Entry // of fate replacedOr
+	pending []nf.Entry // of fate maybeReplaced
 	table   *nfnl.Conn
 }
 
@@ -207,9 +207,9 @@ func (c *collected) add(msg []byte) error {
 		return err
 	}
 	switch fateOf(end) {
-	case unasked:
+	case removed:
 		c.count++
-	case replacedOr:
+	case maybeReplaced:
 		gone, err := nfnl.DecodeEntry(body, at)
 		if err != nil {
 			return err

@@ -229,8 +229,8 @@ func eventMoments(frames []packet.Record, events []Event) []Moment {
 	in := newIncoming(frames)
 	moments := make([]Moment, len(events))
 	for i, e := range events {
-		moments[i] = Moment{Time: e.Time, Kind: KindEvent, Frame: in.behind(e), Text: e.String()}
-		if e.Asked {
+		moments[i] = Moment{Time: e.Time, Kind: KindEvent, Frame: in.frameOf(e), Text: e.String()}
+		if e.ByNetlink {
 			moments[i].Text += " (by netlink)"
 		}
 	}
@@ -243,7 +243,7 @@ func EventsOf(frames []packet.Record, events []Event) (of [][]Event, rest []Even
 	of = make([][]Event, len(frames))
 	in := newIncoming(frames)
 	for _, e := range events {
-		if n := in.behind(e); n > 0 {
+		if n := in.frameOf(e); n > 0 {
 			of[n-1] = append(of[n-1], e)
 		} else {
 			rest = append(rest, e)
@@ -254,8 +254,8 @@ func EventsOf(frames []packet.Record, events []Event) (of [][]Event, rest []Even
 
 // behind returns the number of the frame that an event belongs to. Of the packets of a flow only a RST ends its entry;
 // else it is time that does, or another's packet.
-func (in *incoming) behind(e Event) int {
-	if e.Asked || e.Kind != EventNew && e.Kind != EventUpdate && e.Kind != EventDestroy {
+func (in *incoming) frameOf(e Event) int {
+	if e.ByNetlink || e.Kind != EventNew && e.Kind != EventUpdate && e.Kind != EventDestroy {
 		return 0
 	}
 	n := in.last(e.Entry.Orig, e.Entry.Reply, e.Time)
@@ -271,7 +271,7 @@ func dropMoments(frames []packet.Record, drops []nf.Dropped) []Moment {
 	of, rest := DropsOf(frames, drops)
 	for i, some := range of {
 		for _, d := range some {
-			moments = append(moments, Moment{Time: d.Time, Kind: KindDrop, Frame: i + 1, Text: Thrown{Reason: d.Reason, Function: d.Function, Packets: 1}.String()})
+			moments = append(moments, Moment{Time: d.Time, Kind: KindDrop, Frame: i + 1, Text: DropCount{Reason: d.Reason, Function: d.Function, Packets: 1}.String()})
 		}
 	}
 	for _, d := range rest {
@@ -289,7 +289,7 @@ type Record struct {
 	Unexplained []Reason
 	Steps       []Step
 	Events      []Event
-	// Drops are the packets that the kernel threw away, where the Observer has somebody to tell them (ExplainBy).
+	// Drops are the packets that the kernel threw away, where the Observer has somebody to tell them (SetDropSource).
 	Drops []nf.Dropped
 	// Missing says which of these could not be had, or not all of them, and why.
 	Missing []Missing
@@ -332,10 +332,10 @@ func (r Record) Lacks(part RecordPart) error {
 // Timeline puts what is recorded in the order of time: the frames, below each of them what conntrack said about its packet
 // and which rules that met and why the kernel threw it away, the events of the table, and how the counts have changed.
 func (r Record) Timeline() Timeline {
-	together, rest := behindFrames(frameMoments(r.Frames),
+	together, rest := groupByFrame(frameMoments(r.Frames),
 		reasonMoments(r.Frames, r.Reasons), unexplainedMoments(r.Frames, r.Unexplained), stepMoments(r.Frames, r.Steps), dropMoments(r.Frames, r.Drops))
 	lists := append([][]Moment{together, eventMoments(r.Frames, r.Events)}, rest...)
-	t := Timeline{Moments: merge(append(lists, countMoments(r.marks))...)}
+	t := Timeline{Moments: mergeByTime(append(lists, countMoments(r.marks))...)}
 	for _, m := range r.Missing {
 		t.Missing = append(t.Missing, m.Err.Error())
 	}
@@ -344,7 +344,7 @@ func (r Record) Timeline() Timeline {
 
 // gather collects what a sequence yields until it fails. Why it failed is put down as missing in the Record; it is an
 // error only if there was something to be had.
-func gather[T any](r *Record, part RecordPart, seq iter.Seq2[T, error]) (all []T, err error) {
+func collect[T any](r *Record, part RecordPart, seq iter.Seq2[T, error]) (all []T, err error) {
 	for v, e := range seq {
 		if e != nil {
 			err = e
@@ -363,7 +363,7 @@ func gather[T any](r *Record, part RecordPart, seq iter.Seq2[T, error]) (all []T
 
 // merge makes one list of several by time. The moments of each list stay in their own order, which is the kernel's and
 // more to be relied on than a clock that may be set; of the same time, those of an earlier list come first.
-func merge(lists ...[]Moment) []Moment {
+func mergeByTime(lists ...[]Moment) []Moment {
 	n := 0
 	for _, l := range lists {
 		n += len(l)
@@ -382,9 +382,9 @@ func merge(lists ...[]Moment) []Moment {
 	return all
 }
 
-// behindFrames puts the moments that belong to a frame behind it, those of an earlier list first, and returns the others
+// groupByFrame puts the moments that belong to a frame behind it, those of an earlier list first, and returns the others
 // list by list. The i-th of frames has the number i+1.
-func behindFrames(frames []Moment, lists ...[]Moment) (together []Moment, rest [][]Moment) {
+func groupByFrame(frames []Moment, lists ...[]Moment) (together []Moment, rest [][]Moment) {
 	behind := make([][]Moment, len(frames))
 	for _, list := range lists {
 		var others []Moment

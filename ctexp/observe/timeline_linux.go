@@ -39,22 +39,22 @@ func (o *Observer) record(ctx context.Context) (Record, error) {
 	}
 	release()
 	marks, beyond := o.marks.snapshot()
-	marks = append(marks, o.marked(ctx, "")) // first of all, because it is quick
+	marks = append(marks, o.takeMark(ctx, "")) // first of all, because it is quick
 	var r Record
 	var errFrames, errReasons, errSteps, errEvents error
-	r.Frames, errFrames = gather(&r, PartFrames, o.Frames(ctx))
-	r.Reasons, errReasons = gather(&r, PartReasons, o.Reasons(ctx))
+	r.Frames, errFrames = collect(&r, PartFrames, o.Frames(ctx))
+	r.Reasons, errReasons = collect(&r, PartReasons, o.Reasons(ctx))
 	if o.reasons != nil {
-		called, missing := o.reasons.log.called()
+		called, missing := o.reasons.log.invalidPackets()
 		r.Unexplained = unexplained(r.Frames, r.Reasons, called)
 		if missing > 0 {
 			err := fmt.Errorf("invalid: %d packets that conntrack called INVALID were not heard of: the receive buffer was full", missing)
 			r.Missing = append(r.Missing, Missing{PartUnexplained, err})
 		}
 	}
-	r.Steps, errSteps = gather(&r, PartTrace, o.Trace(ctx))
-	r.Events, errEvents = gather(&r, PartEvents, o.Events(ctx))
-	if r.Drops, err = o.thrownAway(ctx); err != nil {
+	r.Steps, errSteps = collect(&r, PartTrace, o.Trace(ctx))
+	r.Events, errEvents = collect(&r, PartEvents, o.Events(ctx))
+	if r.Drops, err = o.readDropSource(ctx); err != nil {
 		r.Missing = append(r.Missing, Missing{PartDrops, err})
 	}
 	if beyond > 0 {
@@ -75,12 +75,12 @@ func (o *Observer) Mark(ctx context.Context, what string) {
 		return
 	}
 	o.Drain()
-	o.marks.add(o.marked(ctx, what))
+	o.marks.add(o.takeMark(ctx, what))
 	o.Drain() // so that what comes next is known to come behind the mark (see stamps)
 }
 
 // marked returns a mark. A filler that can be evicted makes counting slow, so that it is left.
-func (o *Observer) marked(ctx context.Context, what string) mark {
+func (o *Observer) takeMark(ctx context.Context, what string) mark {
 	m := mark{what: what}
 	if !o.cfg.Unreplied {
 		m.tally, m.err = o.Tally(ctx)

@@ -150,7 +150,7 @@ func (l *tracelog) add(datagram []byte, now time.Time) error {
 	return nfnl.EachTrace(datagram, func(t nfnl.Trace) error {
 		m := traced(t)
 		l.heard = true
-		if m.isOurs() && !m.begins() {
+		if m.inOwnTable() && !m.startsTrace() {
 			return nil
 		}
 		if len(l.kept) >= l.limit {
@@ -189,16 +189,16 @@ func (l *tracelog) snapshot() (kept []tracedAt, heard bool, lost lostSteps) {
 	return l.kept[:len(l.kept):len(l.kept)], l.heard, l.lost
 }
 
-func (t traced) isOurs() bool { return t.Table == ours.Table }
+func (t traced) inOwnTable() bool { return t.Table == ours.Table }
 
 // begins reports whether the message is that of the rule by which netnsenv has a packet traced.
-func (t traced) begins() bool {
-	return t.isOurs() && strings.HasPrefix(t.Chain, ours.TracePrefix) && t.Type == nfnl.TraceRule && t.Handle != 0
+func (t traced) startsTrace() bool {
+	return t.inOwnTable() && strings.HasPrefix(t.Chain, ours.TracePrefix) && t.Type == nfnl.TraceRule && t.Handle != 0
 }
 
-// isEnd reports whether the message says no more than that a chain has no further rule, as the kernel does before it tells
+// isChainEnd reports whether the message says no more than that a chain has no further rule, as the kernel does before it tells
 // the policy or the return (net/netfilter/nf_tables_core.c, nft_do_chain).
-func (t traced) isEnd() bool {
+func (t traced) isChainEnd() bool {
 	return t.Type == nfnl.TraceRule && t.Handle == 0 && t.Verdict == nfnl.VerdictContinue
 }
 
@@ -212,14 +212,14 @@ type tracer struct {
 
 // tracedPacket is a packet that was traced.
 type tracedPacket struct {
-	n       int
-	begun   bool // by netnsenv's rule; else by a rule of the user's
-	in, out int32
-	header  []byte
-	seen    map[chainOf]bool // base chains that it met
-	dropped bool
-	state   nf.CTState // as told when it entered the latest base chain
-	status  nf.Status
+	n         int
+	byOwnRule bool // by netnsenv's rule; else by a rule of the user's
+	in, out   int32
+	header    []byte
+	seen      map[chainOf]bool // base chains that it met
+	dropped   bool
+	state     nf.CTState // as told when it entered the latest base chain
+	status    nf.Status
 }
 
 // chainOf names a chain.
@@ -235,8 +235,8 @@ func (t *tracer) packet(m traced) *tracedPacket {
 	chain := chainOf{m.Family, m.Table, m.Chain}
 	enters := len(m.Network) > 0
 	switch {
-	case p == nil, m.begins(), !p.begun && enters && p.seen[chain]:
-		p = &tracedPacket{n: len(t.packets), begun: m.begins(), seen: map[chainOf]bool{}}
+	case p == nil, m.startsTrace(), !p.byOwnRule && enters && p.seen[chain]:
+		p = &tracedPacket{n: len(t.packets), byOwnRule: m.startsTrace(), seen: map[chainOf]bool{}}
 		t.packets = append(t.packets, p)
 		if t.latest == nil {
 			t.latest = map[uint32]*tracedPacket{}
@@ -297,7 +297,7 @@ func makeSteps(kept []tracedAt, frames []packet.Record, link func(int32) string,
 	var steps []Step
 	for _, m := range kept {
 		p := t.packet(m.traced)
-		if m.isOurs() || m.isEnd() {
+		if m.inOwnTable() || m.isChainEnd() {
 			continue
 		}
 		s := Step{
@@ -317,11 +317,11 @@ func makeSteps(kept []tracedAt, frames []packet.Record, link func(int32) string,
 	}
 
 	// What a packet looked like and where it went is known when all is told.
-	seen := make([]*sighting, len(t.packets))
+	seen := make([]*packetFrame, len(t.packets))
 	for i, p := range t.packets {
-		seen[i] = &sighting{link: link(p.link()), dir: p.dir(), header: p.header, dropped: p.dropped}
+		seen[i] = &packetFrame{link: link(p.link()), dir: p.dir(), header: p.header, dropped: p.dropped}
 	}
-	sight(frames, seen)
+	findFrames(frames, seen)
 	for i := range steps {
 		s := &steps[i]
 		p := seen[s.Packet]
@@ -340,18 +340,18 @@ func makeSteps(kept []tracedAt, frames []packet.Record, link func(int32) string,
 // they left, that a rule has changed, or that were not captured.
 func StepsOf(frames []packet.Record, steps []Step) (of [][]Step, rest []Step) {
 	of = make([][]Step, len(frames))
-	packets := map[int]*sighting{}
-	var order []*sighting
+	packets := map[int]*packetFrame{}
+	var order []*packetFrame
 	for _, s := range steps {
 		p := packets[s.Packet]
 		if p == nil {
-			p = &sighting{link: s.Link, dir: s.Dir, header: s.Header, time: s.Time}
+			p = &packetFrame{link: s.Link, dir: s.Dir, header: s.Header, time: s.Time}
 			packets[s.Packet] = p
 			order = append(order, p)
 		}
 		p.dropped = p.dropped || s.Dropped()
 	}
-	sight(frames, order)
+	findFrames(frames, order)
 	for _, s := range steps {
 		if i := packets[s.Packet].frame; i >= 0 {
 			of[i] = append(of[i], s)
@@ -362,8 +362,8 @@ func StepsOf(frames []packet.Record, steps []Step) (of [][]Step, rest []Step) {
 	return of, rest
 }
 
-// sighting is a traced packet and the frame in which it was seen.
-type sighting struct {
+// packetFrame is a traced packet and the frame in which it was seen.
+type packetFrame struct {
 	link    string
 	dir     packet.Dir
 	header  []byte
@@ -372,8 +372,8 @@ type sighting struct {
 	frame   int // its index, or -1
 }
 
-// sightedAs is what a packet and its frame have in common.
-type sightedAs struct {
+// frameKey is what a packet and its frame have in common.
+type frameKey struct {
 	link string
 	dir  packet.Dir
 	head string // without checksums
@@ -382,7 +382,7 @@ type sightedAs struct {
 
 // sight finds the frames of packets, which stand in the order of their traces: by the time, or if that agrees nowhere, by
 // the order.
-func sight(frames []packet.Record, packets []*sighting) {
+func findFrames(frames []packet.Record, packets []*packetFrame) {
 	for _, p := range packets {
 		p.frame = -1
 	}
@@ -391,13 +391,13 @@ func sight(frames []packet.Record, packets []*sighting) {
 		if found {
 			return
 		}
-		waiting := map[sightedAs][]*sighting{}
+		waiting := map[frameKey][]*packetFrame{}
 		var lengths []int
 		for _, p := range packets {
 			if len(p.header) == 0 || p.dir == packet.Out && p.dropped { // what is dropped in the end has not left
 				continue
 			}
-			as := sightedAs{link: p.link, dir: p.dir, head: string(unsummed(p.header))}
+			as := frameKey{link: p.link, dir: p.dir, head: string(withoutChecksums(p.header))}
 			if timed {
 				as.time = p.time.UnixNano()
 			}
@@ -412,7 +412,7 @@ func sight(frames []packet.Record, packets []*sighting) {
 				if n > len(f.Packet) {
 					continue
 				}
-				as := sightedAs{link: f.Link, dir: f.Dir, head: string(unsummed(f.Packet[:n]))}
+				as := frameKey{link: f.Link, dir: f.Dir, head: string(withoutChecksums(f.Packet[:n]))}
 				if timed {
 					as.time = f.Time.UnixNano()
 				}

@@ -50,10 +50,10 @@ func (w *traceWatch) read(fd int, _ bool) error {
 // Rules that are gone when the iteration begins have no text. Where steps are missing it ends in ErrTraceLost; where
 // nothing in the namespace has packets traced, the error is an nf.UnsupportedError.
 func (o *Observer) Trace(ctx context.Context) iter.Seq2[Step, error] {
-	return recording(ctx, o, "trace", ErrTraceLost, o.traced)
+	return recording(ctx, o, "trace", ErrTraceLost, o.readSteps)
 }
 
-func (o *Observer) traced(ctx context.Context) ([]Step, lostSteps, error) {
+func (o *Observer) readSteps(ctx context.Context) ([]Step, lostSteps, error) {
 	release, err := o.use(ctx)
 	if err != nil {
 		return nil, lostSteps{}, err

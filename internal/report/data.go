@@ -264,7 +264,7 @@ func Ends(t nf.Tuple) string {
 }
 
 // join puts a port behind an address, if there is one.
-func join(addr, port string) string {
+func joinPort(addr, port string) string {
 	switch {
 	case port == "":
 		return addr

@@ -141,8 +141,8 @@ func lossText(l Loss, width int) []text {
 	return out
 }
 
-// onward says where the packets of a lane go from its end: "→ input 7, forward 3".
-func onward(l lane, all []lane) []string {
+// destinations says where the packets of a lane go from its end: "→ input 7, forward 3".
+func destinations(l lane, all []lane) []string {
 	next := map[string][]string{ingress: {"prerouting"}, "prerouting": {"input", "forward"}, "forward": {"postrouting"}, "output": {"postrouting"}}[l.hook]
 	var out []string
 	for _, other := range all {
@@ -165,8 +165,8 @@ func onward(l lane, all []lane) []string {
 	return out
 }
 
-// whence says where the packets of a lane come from.
-func (d Data) whence(hook string) string {
+// origin says where the packets of a lane come from.
+func (d Data) origin(hook string) string {
 	switch hook {
 	case ingress, "prerouting":
 		if len(d.Links) == 1 {
@@ -198,8 +198,8 @@ func lossTotal(l lane) uint64 {
 	return n
 }
 
-// spoken is the picture in words.
-func (p Path) spoken() string {
+// altText is the picture in words.
+func (p Path) altText() string {
 	busy, _ := p.lanes()
 	var s []string
 	for _, l := range busy {
@@ -227,7 +227,7 @@ const (
 
 func (d Data) wide() drawing {
 	busy, _ := d.Path.lanes()
-	g := drawing{Kind: "wide", W: wideW, Label: d.Path.spoken()}
+	g := drawing{Kind: "wide", W: wideW, Label: d.Path.altText()}
 	y, family := wideTop, ""
 	for _, l := range busy {
 		if l.family != family && d.Path.families() > 1 {
@@ -246,9 +246,9 @@ func (d Data) wide() drawing {
 
 // wideLane draws the lane l with its top at y and returns where it ends.
 func (g *drawing) wideLane(d Data, l lane, all []lane, y int) int {
-	mid, most := y+wideBoxH/2, d.Path.most(l.family)
+	mid, most := y+wideBoxH/2, d.Path.maxPackets(l.family)
 	g.write(0, mid-1, "t-hook", short(l.hook, 14))
-	g.write(0, mid+15, "t-dim", short(d.whence(l.hook), 17))
+	g.write(0, mid+15, "t-dim", short(d.origin(l.hook), 17))
 	g.Lines = append(g.Lines, line{wideLeft - 16, mid, wideLeft, mid, thickness(l.first(), most), bandClass(l.first())})
 	perRow := (wideW - wideLeft) / wideSlot // a path with more probes than the standard ones goes on below
 	for from := 0; from < len(l.points); from += perRow {
@@ -257,7 +257,7 @@ func (g *drawing) wideLane(d Data, l lane, all []lane, y int) int {
 		end := g.wideRow(d, row, most, y)
 		if to == len(l.points) {
 			x := wideLeft + (to-from)*wideSlot - wideSlot + wideBoxW
-			for i, s := range onward(l, all) {
+			for i, s := range destinations(l, all) {
 				g.write(x+10, mid+4+16*i, "t-dim", s)
 			}
 		}
@@ -360,7 +360,7 @@ const (
 
 func (d Data) narrow() drawing {
 	busy, _ := d.Path.lanes()
-	g := drawing{Kind: "narrow", W: narrowW, Label: d.Path.spoken()}
+	g := drawing{Kind: "narrow", W: narrowW, Label: d.Path.altText()}
 	y, family := 0, ""
 	for _, l := range busy {
 		if l.family != family && d.Path.families() > 1 {
@@ -387,9 +387,9 @@ func (d Data) narrow() drawing {
 // narrowColumns is how many columns there are beside a box.
 const narrowColumns = (narrowW - narrowText) * 10 / reasonWide
 
-func (g *drawing) narrowHead(hook, whence string, y int) {
+func (g *drawing) narrowHead(hook, origin string, y int) {
 	g.write(0, y+18, "t-hook", short(hook, 16))
-	g.write(narrowBoxW+6, y+18, "t-dim", short(whence, narrowColumns+3))
+	g.write(narrowBoxW+6, y+18, "t-dim", short(origin, narrowColumns+3))
 }
 
 func (g *drawing) narrowBox(p Point, class string, y int) {
@@ -407,8 +407,8 @@ func (g *drawing) narrowBox(p Point, class string, y int) {
 // narrowLane draws the lane l with its top at y and returns where it ends.
 func (g *drawing) narrowLane(d Data, l lane, all []lane, y int) int {
 	const mid = narrowBoxW / 2
-	most := d.Path.most(l.family)
-	g.narrowHead(l.hook, d.whence(l.hook), y)
+	most := d.Path.maxPackets(l.family)
+	g.narrowHead(l.hook, d.origin(l.hook), y)
 	y += narrowHook
 	for i, p := range l.points {
 		g.narrowBox(p, d.boxClass(p, l.losses[i]), y)
@@ -428,7 +428,7 @@ func (g *drawing) narrowLane(d Data, l lane, all []lane, y int) int {
 		g.Lines = append(g.Lines, line{mid, y + narrowBoxH, mid, next, thickness(n, most), bandClass(n)})
 		y = next
 	}
-	for _, s := range onward(l, all) {
+	for _, s := range destinations(l, all) {
 		y += reasonLines + 2
 		g.write(9, y, "t-dim", s)
 	}

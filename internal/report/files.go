@@ -56,7 +56,7 @@ func WriteFiles(dir string, d Data, files ...File) ([]string, error) {
 	defer root.Close()
 
 	stem := Stem(d.Test) + "."
-	d = d.tidy()
+	d = d.normalize()
 	d.Artifacts = nil
 	var errs []error
 	for _, f := range append(d.ownFiles(files), files...) {
@@ -121,9 +121,9 @@ func lines(text []string) func(io.Writer) error {
 	}
 }
 
-// longestStem is how long the name of a test may be in the name of a file: with the rest it fits into the 255 bytes of
+// maxStem is how long the name of a test may be in the name of a file: with the rest it fits into the 255 bytes of
 // most file systems.
-const longestStem = 160
+const maxStem = 160
 
 // Stem returns the name of a test as the names of files begin with: letters and digits of any script, "_", "." and "-" as they are, and
 // "-" for everything else. A name that is too long is cut and ends with a number made of the whole.
@@ -137,10 +137,10 @@ func Stem(test string) string {
 	if s == "" {
 		return "experiment"
 	}
-	if len(s) > longestStem {
+	if len(s) > maxStem {
 		h := fnv.New32a()
 		h.Write([]byte(test))
-		s = fmt.Sprintf("%s-%08x", strings.ToValidUTF8(s[:longestStem-9], ""), h.Sum32())
+		s = fmt.Sprintf("%s-%08x", strings.ToValidUTF8(s[:maxStem-9], ""), h.Sum32())
 	}
 	return s
 }
@@ -152,7 +152,7 @@ func (d Data) timelineText() []string {
 	for _, m := range d.Timeline {
 		out = append(out, fmt.Sprintf("%s %-6s %s", d.Time.Add(m.At).Format("15:04:05.000000"), oneLine(m.Kind), oneLine(m.Text())))
 	}
-	out = d.rest(out, d.Omitted.Timeline, PartTimeline)
+	out = d.appendMissing(out, d.Omitted.Timeline, PartTimeline)
 	for _, part := range []string{PartFrames, "reasons", "trace", "events", "drops", "counts"} {
 		if why := d.missing(part); why != "" {
 			out = append(out, fmt.Sprintf("(%s: %s)", part, oneLine(why)))
@@ -168,7 +168,7 @@ func (d Data) flowsText() []string {
 		out = append(out, oneLine(f.Line))
 	}
 	slices.Sort(out)
-	return d.rest(out, d.Omitted.Flows, PartFlows)
+	return d.appendMissing(out, d.Omitted.Flows, PartFlows)
 }
 
 // statsText is the tally, its laws, and the statistics of the kernel.
@@ -184,11 +184,11 @@ func (d Data) statsText() []string {
 		}
 		out = append(out, s)
 	}
-	out = append(d.rest(out, 0, PartTally), "# kernel statistics since the start")
+	out = append(d.appendMissing(out, 0, PartTally), "# kernel statistics since the start")
 	for _, c := range d.Stats {
 		out = append(out, fmt.Sprintf("%-24s %+d", oneLine(c.Name), c.N))
 	}
-	return d.rest(out, 0, PartStats)
+	return d.appendMissing(out, 0, PartStats)
 }
 
 // sysctlText is the sysctls as a difference.
@@ -206,7 +206,7 @@ func (d Data) sysctlText() []string {
 			out = append(out, line)
 		}
 	}
-	return d.rest(out, 0, PartSysctls)
+	return d.appendMissing(out, 0, PartSysctls)
 }
 
 // rulesText is the rules of nft, or those of iptables, with their counters; nothing where there are none.
@@ -229,11 +229,11 @@ func (d Data) rulesText(nft bool) []string {
 	if out == nil {
 		return nil
 	}
-	return d.rest(out, d.Omitted.Rules, PartRules)
+	return d.appendMissing(out, d.Omitted.Rules, PartRules)
 }
 
 // rest says at the end of a list what is not in it.
-func (d Data) rest(out []string, more int, part string) []string {
+func (d Data) appendMissing(out []string, more int, part string) []string {
 	if more > 0 {
 		out = append(out, fmt.Sprintf("# … and %d more", more))
 	}
@@ -251,18 +251,18 @@ func oneLine(s string) string {
 // clean returns a copy of a plain value in which every string can be shown: control characters, which could hide what
 // stands beside them, and those that turn the direction of the text, have visible stand-ins.
 func clean[T any](v T) T {
-	scrub(reflect.ValueOf(&v).Elem())
+	cleanValue(reflect.ValueOf(&v).Elem())
 	return v
 }
 
-func scrub(v reflect.Value) {
+func cleanValue(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString(visible(v.String()))
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if v.Type().Field(i).IsExported() {
-				scrub(v.Field(i))
+				cleanValue(v.Field(i))
 			}
 		}
 	case reflect.Slice: // of the copy, not of the caller's
@@ -273,7 +273,7 @@ func scrub(v reflect.Value) {
 		reflect.Copy(own, v)
 		v.Set(own)
 		for i := range v.Len() {
-			scrub(v.Index(i))
+			cleanValue(v.Index(i))
 		}
 	}
 }
@@ -282,13 +282,13 @@ func scrub(v reflect.Value) {
 // become plain ones.
 func visible(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
-	if strings.IndexFunc(s, odd) < 0 {
+	if strings.IndexFunc(s, isHidden) < 0 {
 		return s
 	}
 	var b strings.Builder
 	for _, r := range s {
 		switch {
-		case !odd(r):
+		case !isHidden(r):
 			b.WriteRune(r)
 		case r == '\u00a0':
 			b.WriteByte(' ')
@@ -303,14 +303,14 @@ func visible(s string) string {
 	return b.String()
 }
 
-func odd(r rune) bool {
+func isHidden(r rune) bool {
 	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u00a0' || r == '\u2028' || r == '\u2029')
 }
 
 // tidy returns d with its reasons said once: what is shown beside the name of a part, or of a verdict, does not begin with
 // it again. A law that is not applicable to a table without a limit is left out: nobody asked for it. The sysctls that the
 // experiment has set come before those that ctexp has.
-func (d Data) tidy() Data {
+func (d Data) normalize() Data {
 	missing := make([]Missing, len(d.Missing))
 	for i, m := range d.Missing {
 		m.Why = strings.TrimPrefix(m.Why, m.Part+": ")
@@ -328,12 +328,12 @@ func (d Data) tidy() Data {
 	}
 	d.Missing, d.Laws = missing, laws
 	d.Sysctls = slices.Clone(d.Sysctls)
-	slices.SortStableFunc(d.Sysctls, func(a, b Sysctl) int { return cmp.Compare(rank(a.By), rank(b.By)) })
+	slices.SortStableFunc(d.Sysctls, func(a, b Sysctl) int { return cmp.Compare(setterRank(a.By), setterRank(b.By)) })
 	return d
 }
 
 // rank puts what ctexp itself has set behind what the experiment has.
-func rank(setter string) int {
+func setterRank(setter string) int {
 	if setter == "ctexp" {
 		return 1
 	}

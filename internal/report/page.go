@@ -103,7 +103,7 @@ func (r rowView) Walk() string {
 }
 
 // share is how many rows have a verdict.
-type share struct {
+type verdictCount struct {
 	Verdict string
 	N       int
 }
@@ -112,7 +112,7 @@ type share struct {
 const noAnswer = "no answer"
 
 // word returns the verdict that is shown.
-func (r Row) word() string {
+func (r Row) shownVerdict() string {
 	if r.Error != "" || r.Verdict == "" {
 		return noAnswer
 	}
@@ -120,18 +120,18 @@ func (r Row) word() string {
 }
 
 // shares counts the verdicts, the known ones first and in their order.
-func (p Page) shares() []share {
+func (p Page) verdictCounts() []verdictCount {
 	count := map[string]int{}
 	order := []string{"confirmed", "changed", "refined", "refuted", "unsupported", noAnswer}
 	for _, r := range p.Rows {
-		if count[r.word()]++; count[r.word()] == 1 {
-			order = append(order, r.word())
+		if count[r.shownVerdict()]++; count[r.shownVerdict()] == 1 {
+			order = append(order, r.shownVerdict())
 		}
 	}
-	var out []share
+	var out []verdictCount
 	for _, v := range order {
 		if n := count[v]; n > 0 {
-			out = append(out, share{v, n})
+			out = append(out, verdictCount{v, n})
 			delete(count, v)
 		}
 	}
@@ -152,21 +152,21 @@ var pages = sync.OnceValues(func() (*template.Template, error) {
 
 // WriteHTML writes the report as one page that needs nothing else. It fails only if w does.
 func (d Data) WriteHTML(w io.Writer) error {
-	d = clean(d.tidy())
+	d = clean(d.normalize())
 	return write(w, "report", newView(d, ""))
 }
 
 // WriteHTML writes all claims as one page that needs nothing else. It fails only if w does.
 func (p Page) WriteHTML(w io.Writer) error {
 	p = clean(p)
-	v := pageView{Page: p, Shares: p.shares()}
+	v := pageView{Page: p, Shares: p.verdictCounts()}
 	for i, r := range p.Rows {
-		row := rowView{Row: r, Word: r.word(), Anchor: fmt.Sprintf("claim-%d", i+1), Pairs: r.pairs()}
+		row := rowView{Row: r, Word: r.shownVerdict(), Anchor: fmt.Sprintf("claim-%d", i+1), Pairs: r.pairs()}
 		for k, d := range r.Reports {
-			row.Views = append(row.Views, newView(d.tidy(), fmt.Sprintf("%s-%d-", row.Anchor, k+1)))
+			row.Views = append(row.Views, newView(d.normalize(), fmt.Sprintf("%s-%d-", row.Anchor, k+1)))
 		}
 		for k, d := range r.Runs {
-			row.Runs = append(row.Runs, newView(d.tidy(), fmt.Sprintf("%s-run-%d-", row.Anchor, k+1)))
+			row.Runs = append(row.Runs, newView(d.normalize(), fmt.Sprintf("%s-run-%d-", row.Anchor, k+1)))
 		}
 		v.Rows = append(v.Rows, row)
 	}
@@ -192,7 +192,7 @@ func write(w io.Writer, name string, v any) error {
 // pageView is a Page as the template wants it.
 type pageView struct {
 	Page
-	Shares []share
+	Shares []verdictCount
 	Rows   []rowView
 }
 
@@ -207,9 +207,9 @@ type rowView struct {
 
 // The longest lists that a page shows; what goes beyond is in the files beside it.
 const (
-	mostFlows    = 100
-	mostRules    = 100
-	mostTimeline = 200
+	maxFlows    = 100
+	maxRules    = 100
+	maxTimeline = 200
 )
 
 // view is Data as the template wants it.
@@ -221,9 +221,9 @@ type view struct {
 	Drawings    []drawing // the wide one and the narrow one; none without a path
 	Quiet       string    // the hooks that no packet met
 	Seq         sequence
-	Flows       []kept[Flow]
-	Rules       []kept[Rule]
-	Timeline    []kept[Moment]
+	Flows       []item[Flow]
+	Rules       []item[Rule]
+	Timeline    []item[Moment]
 	Facts       []Count  // the statistics that are not zero
 	Zeros       string   // the names of those that are
 	Settings    []Sysctl // those that ctexp has not set
@@ -235,18 +235,18 @@ type view struct {
 func newView(d Data, id string) view {
 	v := view{
 		Data: d, ID: id, Head: d.headline(), DiffText: diffLines(d.Diff), Seq: d.sequence(),
-		Flows:    keep(d.Flows, mostFlows, d.Omitted.Flows, func(Flow) bool { return false }),
-		Rules:    keep(d.Rules, mostRules, d.Omitted.Rules, func(r Rule) bool { return r.Packets > 0 }),
-		Timeline: keep(d.Timeline, mostTimeline, d.Omitted.Timeline, func(m Moment) bool { return m.Loss }),
+		Flows:    shorten(d.Flows, maxFlows, d.Omitted.Flows, func(Flow) bool { return false }),
+		Rules:    shorten(d.Rules, maxRules, d.Omitted.Rules, func(r Rule) bool { return r.Packets > 0 }),
+		Timeline: shorten(d.Timeline, maxTimeline, d.Omitted.Timeline, func(m Moment) bool { return m.Loss }),
 		Why:      map[string]string{},
 	}
-	busy, quiet := d.Path.lanes()
+	busy, idle := d.Path.lanes()
 	if len(busy) > 0 || d.Path.Silenced > 0 {
 		v.Drawings = []drawing{d.wide(), d.narrow()}
 	}
-	v.Quiet = hooks(quiet)
+	v.Quiet = hooks(idle)
 	ours := len(d.Sysctls) // they come last
-	if i := slices.IndexFunc(d.Sysctls, func(s Sysctl) bool { return rank(s.By) > 0 }); i >= 0 {
+	if i := slices.IndexFunc(d.Sysctls, func(s Sysctl) bool { return setterRank(s.By) > 0 }); i >= 0 {
 		ours = i
 	}
 	v.Settings, v.OwnSettings = d.Sysctls[:ours], d.Sysctls[ours:]
@@ -370,8 +370,8 @@ type lossLine struct {
 	Rest   string
 }
 
-// mostHeadlines is how many losses are said at the top.
-const mostHeadlines = 3
+// maxHeadlines is how many losses are said at the top.
+const maxHeadlines = 3
 
 func (d Data) headline() headline {
 	losses := slices.Clone(d.Path.Losses)
@@ -386,7 +386,7 @@ func (d Data) headline() headline {
 	})
 	var h headline
 	for i, l := range losses {
-		if i == mostHeadlines {
+		if i == maxHeadlines {
 			h.More = len(losses) - i
 			break
 		}
@@ -489,33 +489,33 @@ func familyName(f string) string {
 }
 
 // kept is an item of a list of which only some are shown, or, where Gap is not zero, so many that are not.
-type kept[T any] struct {
+type item[T any] struct {
 	Item T
 	Gap  int
 }
 
 // keep returns at most about most items: the first ones, and of the others those that matter. What was left out in
 // between is counted, as is more, which was left out before.
-func keep[T any](items []T, most, more int, matters func(T) bool) []kept[T] {
+func shorten[T any](items []T, limit, more int, matters func(T) bool) []item[T] {
 	first := len(items)
-	if first > most {
-		first = most * 2 / 3
+	if first > limit {
+		first = limit * 2 / 3
 	}
-	var out []kept[T]
+	var out []item[T]
 	gap := 0
-	for i, item := range items {
-		if i >= first && (len(out) >= most || !matters(item)) {
+	for i, v := range items {
+		if i >= first && (len(out) >= limit || !matters(v)) {
 			gap++
 			continue
 		}
 		if gap > 0 {
-			out = append(out, kept[T]{Gap: gap})
+			out = append(out, item[T]{Gap: gap})
 			gap = 0
 		}
-		out = append(out, kept[T]{Item: item})
+		out = append(out, item[T]{Item: v})
 	}
 	if gap += more; gap > 0 {
-		out = append(out, kept[T]{Gap: gap})
+		out = append(out, item[T]{Gap: gap})
 	}
 	return out
 }

@@ -19,14 +19,14 @@ type Path struct {
 	Arrived []Count `json:"arrived,omitempty"`
 	// MIB has those of the kernel's counters that say why packets were lost, under the names that nstat gives them.
 	MIB []Count `json:"mib,omitempty"`
-	// Thrown are the reasons for which the kernel threw packets away, the most frequent first, if somebody told them.
-	Thrown []Thrown `json:"thrown,omitempty"`
+	// DropCount are the reasons for which the kernel threw packets away, the most frequent first, if somebody told them.
+	KernelDrops []DropCount `json:"kernel_drops,omitempty"`
 	// Notes are what else is to be said of the path, a line each.
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Thrown is how often the kernel threw packets away for a reason.
-type Thrown struct {
+// DropCount is how often the kernel threw packets away for a reason.
+type DropCount struct {
 	Family   string `json:"family,omitempty"`
 	Reason   string `json:"reason"` // "IP_RPFILTER"
 	Function string `json:"function,omitempty"`
@@ -36,7 +36,7 @@ type Thrown struct {
 // IsZero reports whether nothing is known of a path, its lists being empty or nil: it is then absent in JSON.
 func (p Path) IsZero() bool {
 	return len(p.Points) == 0 && len(p.Losses) == 0 && p.Silenced == 0 &&
-		len(p.Arrived) == 0 && len(p.MIB) == 0 && len(p.Thrown) == 0 && len(p.Notes) == 0
+		len(p.Arrived) == 0 && len(p.MIB) == 0 && len(p.KernelDrops) == 0 && len(p.Notes) == 0
 }
 
 // Point is a probe that counts the packets that arrive at a stage.
@@ -74,7 +74,7 @@ type Cause struct {
 	Rule    Rule     `json:"rule,omitzero"`
 	Counter string   `json:"counter,omitempty"` // "IpExtInNoRoutes"
 	Reason  string   `json:"reason,omitempty"`  // "IP_RPFILTER"
-	Said    []string `json:"said,omitempty"`    // what conntrack logged
+	Logged  []string `json:"logged,omitempty"`  // what conntrack logged
 }
 
 // PathOf returns a path as a report has it.
@@ -100,12 +100,12 @@ func PathOf(p observe.Path) Path {
 	for _, name := range slices.Sorted(maps.Keys(p.MIB)) {
 		out.MIB = append(out.MIB, Count{Name: name, N: int64(p.MIB[name])})
 	}
-	for _, t := range p.Thrown {
-		thrown := Thrown{Reason: t.Reason, Function: t.Function, Packets: t.Packets}
+	for _, t := range p.KernelDrops {
+		drop := DropCount{Reason: t.Reason, Function: t.Function, Packets: t.Packets}
 		if t.Family != 0 {
-			thrown.Family = t.Family.String()
+			drop.Family = t.Family.String()
 		}
-		out.Thrown = append(out.Thrown, thrown)
+		out.KernelDrops = append(out.KernelDrops, drop)
 	}
 	return out
 }
@@ -118,8 +118,8 @@ func CausesOf(causes []observe.Cause) []Cause {
 		if c.Rule != (observe.Rule{}) {
 			to.Rule = RuleOf(c.Rule)
 		}
-		for _, s := range c.Said {
-			to.Said = append(to.Said, s.String())
+		for _, s := range c.Logged {
+			to.Logged = append(to.Logged, s.String())
 		}
 		out = append(out, to)
 	}
@@ -171,8 +171,8 @@ func (l lane) any() bool {
 	return false
 }
 
-// lanes returns the path hook by hook; quiet are the lanes that no packet met.
-func (p Path) lanes() (busy, quiet []lane) {
+// lanes returns the path hook by hook; idle are the lanes that no packet met.
+func (p Path) lanes() (busy, idle []lane) {
 	var all []lane
 	for _, point := range p.Points {
 		if n := len(all); n == 0 || all[n-1].family != point.Family || all[n-1].hook != point.Hook {
@@ -194,10 +194,10 @@ func (p Path) lanes() (busy, quiet []lane) {
 		if l.any() {
 			busy = append(busy, l)
 		} else {
-			quiet = append(quiet, l)
+			idle = append(idle, l)
 		}
 	}
-	return busy, quiet
+	return busy, idle
 }
 
 // ingress returns what comes before the first point of a family, if packets were lost there: what the links have brought.
@@ -217,7 +217,7 @@ func (p Path) ingress(family string) []lane {
 const ingress = "ingress"
 
 // most returns the highest count of a family, at least one.
-func (p Path) most(family string) uint64 {
+func (p Path) maxPackets(family string) uint64 {
 	most := uint64(1)
 	for _, point := range p.Points {
 		if point.Family == family {

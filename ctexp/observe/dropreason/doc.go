@@ -12,7 +12,7 @@
 //	}
 //
 // It sees what no probe and no counter of a namespace tells: martians, a closed port, a socket's full buffer, a checksum. What
-// a rule dropped is just NETFILTER_DROP here; the Observer says by which rule. Observer.ExplainBy gives its Path and its Timeline
+// a rule dropped is just NETFILTER_DROP here; the Observer says by which rule. Observer.SetDropSource gives its Path and its Timeline
 // the reasons.
 //
 // A BPF program at the tracepoint skb:kfree_skb does it. That needs the host's root, rather than that of a user namespace
