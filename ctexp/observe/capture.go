@@ -14,84 +14,96 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
-// framelog is what was captured so far.
-type framelog struct {
-	mu     sync.Mutex
-	limit  int
-	frames []packet.Record
-	lost   lostFrames
-	memory []byte // what is left of a piece of memory that several packets share
-}
-
-// lostFrames counts what is missing among the frames.
-type lostFrames struct {
-	beyond uint64 // came when the limit was reached
-	cut    uint64 // are there, but were larger than the buffer
-	kernel uint64 // found the kernel's buffer full
-}
-
-// String says how many are missing and why.
-func (l lostFrames) String() string {
-	var s []string
-	for _, why := range []struct {
-		n    uint64
-		what string
-	}{
-		{l.kernel, "found the kernel's buffer full"},
-		{l.beyond, "came when as many were kept as the Config allows"},
-		{l.cut, "are not whole"},
-	} {
-		if why.n > 0 {
-			s = append(s, fmt.Sprintf("%d %s", why.n, why.what))
+// WritePcapng writes frames as a pcapng file, for Wireshark and tshark: in their order, with time, name of the link,
+// direction and, where comment is not nil and does not return "", a comment (the packet's verdict, say). It calls
+// comment once for each frame, one after the other.
+//
+// The packets have their header of Ethernet, with addresses and tags of VLANs, if all of them have one (link type EN10MB).
+// They begin at the network layer if none has one and all are IP (RAW). In between, a header in front of every packet says
+// what it is, with the sender's address and the tags where there are some (LINUX_SLL, as tcpdump -i any writes it). It is the
+// same for all links because libpcap, and tcpdump with it, refuses files where it is not.
+func WritePcapng(w io.Writer, frames []packet.Record, comment func(packet.Record) string) error {
+	var file pcap.File
+	links := map[string]int{}
+	for _, f := range frames {
+		if _, ok := links[f.Link]; !ok {
+			links[f.Link] = len(file.Links)
+			file.Links = append(file.Links, f.Link)
 		}
 	}
-	return strings.Join(s, ", ")
-}
-
-const framelogPiece = 64 << 10
-
-// add keeps a copy of f.
-func (l *framelog) add(f packet.Record, cut bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.frames) >= l.limit {
-		l.lost.beyond++
-		return
+	file.Layer = layerOf(frames)
+	to, err := pcap.NewWriter(w, file)
+	if err != nil {
+		return fmt.Errorf("frames: %w", err)
 	}
-	if cut {
-		l.lost.cut++
+	for _, f := range frames {
+		p := pcap.Record{Time: f.Time, Link: links[f.Link], Out: f.Dir == packet.Out, EtherType: f.EtherType, Ethernet: f.Ethernet, Data: f.Packet}
+		if comment != nil {
+			p.Comment = comment(f)
+		}
+		if err := to.Write(p); err != nil {
+			return fmt.Errorf("frames: %w", err)
+		}
 	}
-	f.Ethernet, f.Packet = l.keep(f.Ethernet), l.keep(f.Packet)
-	l.frames = append(l.frames, f)
+	if err := to.Flush(); err != nil {
+		return fmt.Errorf("frames: %w", err)
+	}
+	return nil
 }
 
-// keep returns a copy of b; nil of nil.
-func (l *framelog) keep(b []byte) []byte {
-	if b == nil {
-		return nil
+// layerOf returns the link layer of a file for these frames.
+func layerOf(frames []packet.Record) pcap.Layer {
+	without, ip := 0, true
+	for _, f := range frames {
+		if len(f.Ethernet) < header.EthernetSize {
+			without++
+		}
+		ip = ip && f.Ip() != nil
 	}
-	n := len(b)
-	if n > len(l.memory) {
-		l.memory = make([]byte, max(n, framelogPiece))
+	switch {
+	case without == 0 && len(frames) > 0:
+		return pcap.Ethernet
+	case without == len(frames) && ip:
+		return pcap.Raw
 	}
-	copy(l.memory, b)
-	b, l.memory = l.memory[:n:n], l.memory[n:]
-	return b
+	return pcap.Cooked
 }
 
-// dropped adds to the frames that the kernel had to drop.
-func (l *framelog) dropped(n uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lost.kernel += n
+// rawFrame is a frame as the kernel gives it, in memory that is used again.
+type rawFrame struct {
+	time      time.Time
+	link      int32  // index; zero in a ring: the kernel has not finished writing the frame
+	protocol  uint16 // EtherType
+	hardware  uint16 // the kind of the link, of include/uapi/linux/if_arp.h
+	direction uint8  // of include/uapi/linux/if_packet.h, PACKET_OUTGOING and others
+	bytes     []byte // from the header of the link layer on
+	network   int    // where the packet begins in them
+	vlanTag
+	cut bool // there was more of the packet
 }
 
-// snapshot returns the frames so far, which later ones do not change, and what is missing among them.
-func (l *framelog) snapshot() ([]packet.Record, lostFrames) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.frames[:len(l.frames):len(l.frames)], l.lost
+// vlanTag is the outermost tag of a VLAN, which the kernel keeps beside the frame.
+type vlanTag struct {
+	tagged    bool
+	tpid, tci uint16
 }
+
+// tagOf returns the tag that a frame with that status has.
+func tagOf(status uint32, tpid, tci uint16) vlanTag {
+	switch {
+	case status&tpStatusVLAN == 0:
+		return vlanTag{}
+	case status&tpStatusTPID == 0:
+		tpid = header.EtherTypeVLAN
+	}
+	return vlanTag{true, tpid, tci}
+}
+
+// Bits of the status (include/uapi/linux/if_packet.h, TP_STATUS_VLAN_VALID and TP_STATUS_VLAN_TPID_VALID).
+const (
+	tpStatusVLAN = 1 << 4
+	tpStatusTPID = 1 << 6
+)
 
 // Kinds of links that have the header of Ethernet (include/uapi/linux/if_arp.h); loopback's is all zeros.
 const (
@@ -136,42 +148,6 @@ func (s *stamps) of(stamp, read time.Time) time.Time {
 	}
 	return s.empty
 }
-
-// rawFrame is a frame as the kernel gives it, in memory that is used again.
-type rawFrame struct {
-	time      time.Time
-	link      int32  // index; zero in a ring: the kernel has not finished writing the frame
-	protocol  uint16 // EtherType
-	hardware  uint16 // the kind of the link, of include/uapi/linux/if_arp.h
-	direction uint8  // of include/uapi/linux/if_packet.h, PACKET_OUTGOING and others
-	bytes     []byte // from the header of the link layer on
-	network   int    // where the packet begins in them
-	vlanTag
-	cut bool // there was more of the packet
-}
-
-// vlanTag is the outermost tag of a VLAN, which the kernel keeps beside the frame.
-type vlanTag struct {
-	tagged    bool
-	tpid, tci uint16
-}
-
-// tagOf returns the tag that a frame with that status has.
-func tagOf(status uint32, tpid, tci uint16) vlanTag {
-	switch {
-	case status&tpStatusVLAN == 0:
-		return vlanTag{}
-	case status&tpStatusTPID == 0:
-		tpid = header.EtherTypeVLAN
-	}
-	return vlanTag{true, tpid, tci}
-}
-
-// Bits of the status (include/uapi/linux/if_packet.h, TP_STATUS_VLAN_VALID and TP_STATUS_VLAN_TPID_VALID).
-const (
-	tpStatusVLAN = 1 << 4
-	tpStatusTPID = 1 << 6
-)
 
 // The layout of a block of TPACKET_V3 (include/uapi/linux/if_packet.h, struct tpacket_block_desc and tpacket_hdr_v1) …
 const (
@@ -248,57 +224,81 @@ func parseFrame(block []byte, at int) (rawFrame, error) {
 	}, nil
 }
 
-// WritePcapng writes frames as a pcapng file, for Wireshark and tshark: in their order, with time, name of the link,
-// direction and, where comment is not nil and does not return "", a comment (the packet's verdict, say). It calls
-// comment once for each frame, one after the other.
-//
-// The packets have their header of Ethernet, with addresses and tags of VLANs, if all of them have one (link type EN10MB).
-// They begin at the network layer if none has one and all are IP (RAW). In between, a header in front of every packet says
-// what it is, with the sender's address and the tags where there are some (LINUX_SLL, as tcpdump -i any writes it). It is the
-// same for all links because libpcap, and tcpdump with it, refuses files where it is not.
-func WritePcapng(w io.Writer, frames []packet.Record, comment func(packet.Record) string) error {
-	var file pcap.File
-	links := map[string]int{}
-	for _, f := range frames {
-		if _, ok := links[f.Link]; !ok {
-			links[f.Link] = len(file.Links)
-			file.Links = append(file.Links, f.Link)
-		}
-	}
-	file.Layer = layerOf(frames)
-	to, err := pcap.NewWriter(w, file)
-	if err != nil {
-		return fmt.Errorf("frames: %w", err)
-	}
-	for _, f := range frames {
-		p := pcap.Record{Time: f.Time, Link: links[f.Link], Out: f.Dir == packet.Out, EtherType: f.EtherType, Ethernet: f.Ethernet, Data: f.Packet}
-		if comment != nil {
-			p.Comment = comment(f)
-		}
-		if err := to.Write(p); err != nil {
-			return fmt.Errorf("frames: %w", err)
-		}
-	}
-	if err := to.Flush(); err != nil {
-		return fmt.Errorf("frames: %w", err)
-	}
-	return nil
+// framelog is what was captured so far.
+type framelog struct {
+	mu     sync.Mutex
+	limit  int
+	frames []packet.Record
+	lost   lostFrames
+	memory []byte // what is left of a piece of memory that several packets share
 }
 
-// layerOf returns the link layer of a file for these frames.
-func layerOf(frames []packet.Record) pcap.Layer {
-	without, ip := 0, true
-	for _, f := range frames {
-		if len(f.Ethernet) < header.EthernetSize {
-			without++
+const framelogPiece = 64 << 10
+
+// add keeps a copy of f.
+func (l *framelog) add(f packet.Record, cut bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.frames) >= l.limit {
+		l.lost.beyond++
+		return
+	}
+	if cut {
+		l.lost.cut++
+	}
+	f.Ethernet, f.Packet = l.keep(f.Ethernet), l.keep(f.Packet)
+	l.frames = append(l.frames, f)
+}
+
+// keep returns a copy of b; nil of nil.
+func (l *framelog) keep(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
+	n := len(b)
+	if n > len(l.memory) {
+		l.memory = make([]byte, max(n, framelogPiece))
+	}
+	copy(l.memory, b)
+	b, l.memory = l.memory[:n:n], l.memory[n:]
+	return b
+}
+
+// dropped adds to the frames that the kernel had to drop.
+func (l *framelog) dropped(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost.kernel += n
+}
+
+// snapshot returns the frames so far, which later ones do not change, and what is missing among them.
+func (l *framelog) snapshot() ([]packet.Record, lostFrames) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.frames[:len(l.frames):len(l.frames)], l.lost
+}
+
+// lostFrames counts what is missing among the frames.
+type lostFrames struct {
+	beyond uint64 // came when the limit was reached
+	cut    uint64 // are there, but were larger than the buffer
+	kernel uint64 // found the kernel's buffer full
+}
+
+// String says how many are missing and why.
+func (l lostFrames) String() string {
+	var s []string
+	for _, why := range []struct {
+		n    uint64
+		what string
+	}{
+		{l.kernel, "found the kernel's buffer full"},
+		{l.beyond, "came when as many were kept as the Config allows"},
+		{l.cut, "are not whole"},
+	} {
+		if why.n > 0 {
+			s = append(s, fmt.Sprintf("%d %s", why.n, why.what))
 		}
-		ip = ip && f.Ip() != nil
 	}
-	switch {
-	case without == 0 && len(frames) > 0:
-		return pcap.Ethernet
-	case without == len(frames) && ip:
-		return pcap.Raw
-	}
-	return pcap.Cooked
+	return strings.Join(s, ", ")
 }

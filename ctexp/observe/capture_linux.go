@@ -19,11 +19,41 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
+// Frames returns the frames that went over all links since the Observer was opened until the iteration begins, in the
+// order in which the kernel saw them. A frame that is forwarded is there twice, In and Out; what loopback carries,
+// once, In; what was injected into the far end of a veth link, once, In.
+//
+// Where frames are missing the iteration ends in ErrFramesLost with how many: the kernel's buffer was full (call Drain
+// while sending, or ask for a Ring), MaxFrames was reached, or a frame was larger than 64 KiB and is there in part.
+// With Config.NoFrames the error is an nf.UnsupportedError.
+func (o *Observer) Frames(ctx context.Context) iter.Seq2[packet.Record, error] {
+	return recording(ctx, o, "frames", ErrFramesLost, o.readFrames)
+}
+
+func (o *Observer) readFrames(ctx context.Context) ([]packet.Record, lostFrames, error) {
+	release, err := o.use(ctx)
+	if err != nil {
+		return nil, lostFrames{}, err
+	}
+	defer release()
+	if o.capture == nil {
+		return nil, lostFrames{}, &nf.UnsupportedError{Need: "frames", Hint: "the Observer was opened with NoFrames"}
+	}
+	if err := o.capture.Drain(); err != nil {
+		return nil, lostFrames{}, err
+	}
+	if err := o.capture.countDropped(); err != nil {
+		return nil, lostFrames{}, err
+	}
+	frames, lost := o.capture.log.snapshot()
+	return frames, lost, nil
+}
+
 // capture keeps the frames of all links of the namespace.
 type capture struct {
 	*mmsg.Pump
 	ring  *ring // nil: frames are received one datagram each
-	links map[int32]string
+	links linkNames
 	lo    int32 // index of the loopback link
 	times stamps
 	log   framelog
@@ -39,7 +69,7 @@ func startCapture(cfg Config) (*capture, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
-	c := &capture{links: map[int32]string{}, log: framelog{limit: cfg.maxFrames()}}
+	c := &capture{links: linkNames{}, log: framelog{limit: cfg.maxFrames()}}
 	if err := c.setUp(fd, cfg); err != nil {
 		c.ring.unmap()
 		_ = unix.Close(fd)
@@ -127,7 +157,7 @@ func (c *capture) add(fd int, f rawFrame) {
 	if outgoing && f.link == c.lo {
 		return
 	}
-	link := c.link(fd, f.link)
+	link := c.links.name(fd, f.link)
 	if strings.HasPrefix(link, ours.FarPrefix) {
 		return
 	}
@@ -137,6 +167,19 @@ func (c *capture) add(fd int, f rawFrame) {
 	}
 	ethernet, typ, pkt := f.parts()
 	c.log.add(packet.Record{Time: f.time, Link: link, Dir: dir, EtherType: typ, Packet: pkt, Ethernet: ethernet}, f.cut)
+}
+
+// countDropped learns how many frames the kernel has dropped; reading sets its count to zero.
+func (c *capture) countDropped() error {
+	return c.Control(func(fd int) error {
+		// Of the two structures the older one is the beginning of the newer; the kernel cuts (packet_getsockopt).
+		st, err := unix.GetsockoptTpacketStatsV3(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+		if err != nil {
+			return fmt.Errorf("statistics of the packet socket: %w", err)
+		}
+		c.log.dropped(uint64(st.Drops))
+		return nil
+	})
 }
 
 // auxdata returns where in a frame its packet begins, and the tag that is kept beside it (net/packet/af_packet.c,
@@ -156,27 +199,24 @@ func auxdata(control []byte) (network int, tag vlanTag) {
 	return 0, vlanTag{}
 }
 
-// link returns the name of a link, as it was when its first frame was read.
-func (c *capture) link(fd int, index int32) string {
-	if name, ok := c.links[index]; ok {
-		return name
-	}
-	name := linkName(fd, index)
-	c.links[index] = name
-	return name
-}
-
-// countDropped learns how many frames the kernel has dropped; reading sets its count to zero.
-func (c *capture) countDropped() error {
-	return c.Control(func(fd int) error {
-		// Of the two structures the older one is the beginning of the newer; the kernel cuts (packet_getsockopt).
-		st, err := unix.GetsockoptTpacketStatsV3(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+// timestamp returns the time in the control messages of a datagram; where there is none, now.
+func timestamp(control []byte) time.Time {
+	for len(control) > 0 {
+		h, data, rest, err := unix.ParseOneSocketControlMessage(control)
 		if err != nil {
-			return fmt.Errorf("statistics of the packet socket: %w", err)
+			break
 		}
-		c.log.dropped(uint64(st.Drops))
-		return nil
-	})
+		if h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS {
+			switch len(data) {
+			case 16:
+				return time.Unix(int64(binary.NativeEndian.Uint64(data)), int64(binary.NativeEndian.Uint64(data[8:])))
+			case 8: // 32-bit machines
+				return time.Unix(int64(int32(binary.NativeEndian.Uint32(data))), int64(binary.NativeEndian.Uint32(data[4:])))
+			}
+		}
+		control = rest
+	}
+	return time.Now()
 }
 
 // networkOrder converts between the order of the network and that of the host.
@@ -186,34 +226,16 @@ func networkOrder(v uint16) uint16 {
 	return binary.NativeEndian.Uint16(b[:])
 }
 
-// Frames returns the frames that went over all links since the Observer was opened until the iteration begins, in the
-// order in which the kernel saw them. A frame that is forwarded is there twice, In and Out; what loopback carries,
-// once, In; what was injected into the far end of a veth link, once, In.
-//
-// Where frames are missing the iteration ends in ErrFramesLost with how many: the kernel's buffer was full (call Drain
-// while sending, or ask for a Ring), MaxFrames was reached, or a frame was larger than 64 KiB and is there in part.
-// With Config.NoFrames the error is an nf.UnsupportedError.
-func (o *Observer) Frames(ctx context.Context) iter.Seq2[packet.Record, error] {
-	return recording(ctx, o, "frames", ErrFramesLost, o.readFrames)
-}
-
-func (o *Observer) readFrames(ctx context.Context) ([]packet.Record, lostFrames, error) {
-	release, err := o.use(ctx)
+// linkIndex returns the index of a link in the namespace of the socket fd.
+func linkIndex(fd int, name string) (int32, error) {
+	ifr, err := unix.NewIfreq(name)
 	if err != nil {
-		return nil, lostFrames{}, err
+		return 0, err
 	}
-	defer release()
-	if o.capture == nil {
-		return nil, lostFrames{}, &nf.UnsupportedError{Need: "frames", Hint: "the Observer was opened with NoFrames"}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, ifr); err != nil {
+		return 0, fmt.Errorf("index of link %q: %w", name, err)
 	}
-	if err := o.capture.Drain(); err != nil {
-		return nil, lostFrames{}, err
-	}
-	if err := o.capture.countDropped(); err != nil {
-		return nil, lostFrames{}, err
-	}
-	frames, lost := o.capture.log.snapshot()
-	return frames, lost, nil
+	return int32(ifr.Uint32()), nil
 }
 
 // ring is a receive ring of TPACKET_V3 that is shared with the kernel: blocks of frames, each of which belongs either

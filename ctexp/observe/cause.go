@@ -36,30 +36,6 @@ const (
 	CauseDropReason      CauseKind = "kernel's reason"  // another reason of the kernel's (enum skb_drop_reason), in Reason
 )
 
-// Cause is why packets of a Loss are gone, or why one packet is.
-type Cause struct {
-	Kind CauseKind
-	// Certain says that Packets of the loss are known to be gone for this cause. The causes that are not certain are
-	// alternatives: each packet that the certain ones leave unexplained is gone for one of them.
-	Certain bool
-	// Packets is how many packets the evidence below counts. It may exceed what was lost at this place: a counter or a rule
-	// may have counted packets of other places. Zero if the cause is not certain.
-	Packets uint64
-	// Rule is the rule or policy of a CauseRule. The zero Rule means one that is not known.
-	Rule Rule
-	// Traced says that Packets were seen by tracing to be dropped by Rule; otherwise Packets is what the rule has counted.
-	Traced bool
-	// Counter is the counter of the kernel that counted Packets: "drop" or "invalid" of conntrack's statistics, or what
-	// nstat calls "IpExtInNoRoutes". Empty if there is none.
-	Counter string
-	// Reason is the kernel's drop reason by which Packets were counted (include/net/dropreason-core.h, enum
-	// skb_drop_reason, without the prefix): "IP_RPFILTER". Empty if it is not known.
-	Reason string
-	// ReasonCount has what conntrack logged about packets that it called INVALID, the most frequent first. Nil means that logs
-	// were not available; packets beyond those in ReasonCount were called INVALID without a log message.
-	Logged []ReasonCount
-}
-
 // causeTexts are the kinds in words.
 var causeTexts = map[CauseKind]string{
 	CauseUnknown:         "an unknown reason",
@@ -84,6 +60,30 @@ var causeTexts = map[CauseKind]string{
 	CauseInsertFailed:    "insert_failed",
 	CauseUntracked:       "untracked, or conntrack is off",
 	CauseDropReason:      "dropped by the kernel",
+}
+
+// Cause is why packets of a Loss are gone, or why one packet is.
+type Cause struct {
+	Kind CauseKind
+	// Certain says that Packets of the loss are known to be gone for this cause. The causes that are not certain are
+	// alternatives: each packet that the certain ones leave unexplained is gone for one of them.
+	Certain bool
+	// Packets is how many packets the evidence below counts. It may exceed what was lost at this place: a counter or a rule
+	// may have counted packets of other places. Zero if the cause is not certain.
+	Packets uint64
+	// Rule is the rule or policy of a CauseRule. The zero Rule means one that is not known.
+	Rule Rule
+	// Traced says that Packets were seen by tracing to be dropped by Rule; otherwise Packets is what the rule has counted.
+	Traced bool
+	// Counter is the counter of the kernel that counted Packets: "drop" or "invalid" of conntrack's statistics, or what
+	// nstat calls "IpExtInNoRoutes". Empty if there is none.
+	Counter string
+	// Reason is the kernel's drop reason by which Packets were counted (include/net/dropreason-core.h, enum
+	// skb_drop_reason, without the prefix): "IP_RPFILTER". Empty if it is not known.
+	Reason string
+	// ReasonCount has what conntrack logged about packets that it called INVALID, the most frequent first. Nil means that logs
+	// were not available; packets beyond those in ReasonCount were called INVALID without a log message.
+	Logged []ReasonCount
 }
 
 // String prints the cause with its evidence: "conntrack table full (drop +3)", "dropped by nft ip filter input: tcp dport 80
@@ -158,8 +158,18 @@ func (c Cause) invalid() string {
 	return s + ": " + strings.Join(said, "; ")
 }
 
-// maxRules is how many rules a text names.
-const maxRules = 3
+// CauseOf returns what the kernel's drop reason says of one packet. The kernel has one reason, "NETFILTER_DROP", for what
+// rules, NAT and conntrack drop: that is a CauseUnknown, which is not certain.
+func CauseOf(d nf.Dropped) Cause {
+	c := Cause{Kind: CauseDropReason, Certain: d.Reason != reasonNetfilter, Packets: 1, Reason: d.Reason}
+	if e, known := evidenceByName[d.Reason]; known {
+		c.Kind = e.kind
+	}
+	return c
+}
+
+// reasonNetfilter is the drop reason for a verdict of netfilter.
+const reasonNetfilter = "NETFILTER_DROP"
 
 // joinCauses prints the certain causes, and then those that may explain the rest: "no route (IpExtInNoRoutes +1); else a
 // martian address, or for another host on the link".
@@ -199,6 +209,9 @@ func joinCauses(causes []Cause) string {
 	}
 	return s
 }
+
+// maxRules is how many rules a text names.
+const maxRules = 3
 
 // candidates prints the rules of which it is not known which one dropped.
 func candidates(causes []Cause) string {
@@ -287,16 +300,3 @@ var evidenceByName = func() map[string]evidence {
 	}
 	return all
 }()
-
-// CauseOf returns what the kernel's drop reason says of one packet. The kernel has one reason, "NETFILTER_DROP", for what
-// rules, NAT and conntrack drop: that is a CauseUnknown, which is not certain.
-func CauseOf(d nf.Dropped) Cause {
-	c := Cause{Kind: CauseDropReason, Certain: d.Reason != reasonNetfilter, Packets: 1, Reason: d.Reason}
-	if e, known := evidenceByName[d.Reason]; known {
-		c.Kind = e.kind
-	}
-	return c
-}
-
-// reasonNetfilter is the drop reason for a verdict of netfilter.
-const reasonNetfilter = "NETFILTER_DROP"

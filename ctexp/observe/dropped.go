@@ -47,6 +47,12 @@ func (t DropCount) key() DropCount {
 	return t
 }
 
+// sub subtracts the count of b, and reports whether anything is left.
+func (t *DropCount) sub(b DropCount) bool {
+	t.Packets = saturatingSub(t.Packets, b.Packets)
+	return t.Packets > 0
+}
+
 // countDrops counts drops, the most frequent first.
 func countDrops(drops []nf.Dropped) []DropCount {
 	n := map[DropCount]uint64{}
@@ -62,12 +68,6 @@ func countDrops(drops []nf.Dropped) []DropCount {
 		return cmp.Or(cmp.Compare(b.Packets, a.Packets), cmp.Compare(a.Family, b.Family), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Function, b.Function))
 	})
 	return counts
-}
-
-// sub subtracts the count of b, and reports whether anything is left.
-func (t *DropCount) sub(b DropCount) bool {
-	t.Packets = saturatingSub(t.Packets, b.Packets)
-	return t.Packets > 0
 }
 
 // thrown returns how many packets of a family were thrown away for a reason.

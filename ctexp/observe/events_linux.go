@@ -45,9 +45,6 @@ func (o *Observer) Events(ctx context.Context) iter.Seq2[Event, error] {
 	}
 }
 
-// errStop says that the one who iterates wants no more.
-var errStop = errors.New("iteration stopped")
-
 func (o *Observer) readEvents(ctx context.Context) ([]eventPiece, lostEvents, error) {
 	release, err := o.use(ctx)
 	if err != nil {
@@ -126,6 +123,77 @@ func (o *Observer) resync(ctx context.Context, yield func(Event, error) bool) er
 		}
 	}
 	return nil
+}
+
+// errStop says that the one who iterates wants no more.
+var errStop = errors.New("iteration stopped")
+
+// Follow returns what happens to the conntrack table from when the iteration begins on, and waits for more. It ends with
+// the error of ctx when that is over, or with os.ErrClosed when the Observer is closed.
+//
+// Where events are missing it goes on: an EventLost says so, and an EventResync for each entry says what the table has
+// then, from which one can go on, too. The error at the end is ErrEventsLost as well in that case. Who follows has to keep
+// up: what waits to be taken is bounded by MaxEvents, beyond which events are missing as well.
+func (o *Observer) Follow(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		if err := o.follow(ctx, yield); err != errStop {
+			yield(Event{}, fmt.Errorf("follow events: %w", err))
+		}
+	}
+}
+
+func (o *Observer) follow(ctx context.Context, yield func(Event, error) bool) error {
+	if _, _, err := o.readEvents(ctx); err != nil { // what came before is out of the way
+		return err
+	}
+	f := o.events.log.follow()
+	defer o.events.log.leave(f)
+	var d eventDecoder
+	lost := false
+	err := o.followOn(ctx, f, func(p eventPiece) error {
+		err := o.yieldPiece(ctx, p, &d, yield)
+		if p.gap && err == nil {
+			lost = true
+			err = o.resync(ctx, yield)
+		}
+		return err
+	})
+	if lost && err != errStop {
+		err = errors.Join(err, ErrEventsLost)
+	}
+	if err != errStop {
+		err = errors.Join(err, d.err())
+	}
+	return err
+}
+
+// followOn hands on what comes until ctx ends, the Observer is closed, or hand fails.
+func (o *Observer) followOn(ctx context.Context, f *follower, hand func(eventPiece) error) error {
+	for {
+		for _, p := range f.take() {
+			if err := hand(p); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-f.ready:
+			if err := o.interrupted(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// NextEvent returns a channel that is closed when the next event is recorded, or the Observer is closed. Who waits for
+// something that shows in the table gets the channel first, then looks, and then waits. Where there are no events the
+// channel is nil, on which nothing is ever received.
+func (o *Observer) NextEvent() <-chan struct{} {
+	if o.events.missing != nil {
+		return nil
+	}
+	return o.events.log.next()
 }
 
 // eventWatch hears the events of the conntrack table. It counts the entries that left unasked and, unless the Config
@@ -250,124 +318,65 @@ func (w *eventWatch) stop() {
 	}
 }
 
-// Follow returns what happens to the conntrack table from when the iteration begins on, and waits for more. It ends with
-// the error of ctx when that is over, or with os.ErrClosed when the Observer is closed.
-//
-// Where events are missing it goes on: an EventLost says so, and an EventResync for each entry says what the table has
-// then, from which one can go on, too. The error at the end is ErrEventsLost as well in that case. Who follows has to keep
-// up: what waits to be taken is bounded by MaxEvents, beyond which events are missing as well.
-func (o *Observer) Follow(ctx context.Context) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
-		if err := o.follow(ctx, yield); err != errStop {
-			yield(Event{}, fmt.Errorf("follow events: %w", err))
-		}
-	}
+// collected counts the entries that left the table unasked, by those DESTROY events that nobody has asked for.
+type collected struct {
+	count   uint64
+	pending []nf.Entry // of fate maybeReplaced
+	table   *nfnl.Conn
 }
 
-func (o *Observer) follow(ctx context.Context, yield func(Event, error) bool) error {
-	if _, _, err := o.readEvents(ctx); err != nil { // what came before is out of the way
+// maxPending bounds what waits to be settled.
+const maxPending = 1024
+
+// add judges a DESTROY event.
+func (c *collected) add(msg []byte) error {
+	body, at := nfnl.EventBody(msg)
+	end, err := nfnl.DecodeEnd(body, at)
+	if err != nil || end.Zone == ours.FillerZone {
 		return err
 	}
-	f := o.events.log.follow()
-	defer o.events.log.leave(f)
-	var d eventDecoder
-	lost := false
-	err := o.followOn(ctx, f, func(p eventPiece) error {
-		err := o.yieldPiece(ctx, p, &d, yield)
-		if p.gap && err == nil {
-			lost = true
-			err = o.resync(ctx, yield)
+	switch fateOf(end) {
+	case removed:
+		c.count++
+	case maybeReplaced:
+		gone, err := nfnl.DecodeEntry(body, at)
+		if err != nil {
+			return err
 		}
-		return err
-	})
-	if lost && err != errStop {
-		err = errors.Join(err, ErrEventsLost)
-	}
-	if err != errStop {
-		err = errors.Join(err, d.err())
-	}
-	return err
-}
-
-// followOn hands on what comes until ctx ends, the Observer is closed, or hand fails.
-func (o *Observer) followOn(ctx context.Context, f *follower, hand func(eventPiece) error) error {
-	for {
-		for _, p := range f.take() {
-			if err := hand(p); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-f.ready:
-			if err := o.interrupted(ctx); err != nil {
-				return err
-			}
+		c.pending = append(c.pending, gone)
+		if len(c.pending) > maxPending {
+			return c.settle()
 		}
 	}
+	return nil
 }
 
-// NextEvent returns a channel that is closed when the next event is recorded, or the Observer is closed. Who waits for
-// something that shows in the table gets the channel first, then looks, and then waits. Where there are no events the
-// channel is nil, on which nothing is ever received.
-func (o *Observer) NextEvent() <-chan struct{} {
-	if o.events.missing != nil {
-		return nil
-	}
-	return o.events.log.next()
-}
-
-// maxGets is how many entries are asked for one by one at most, in the time of half a dump.
-const maxGets = 500
-
-// findByEvents is dump without a walk of the table: it asks for the entries whose events were heard. The kernel's count
-// tells whether these are all; if not, or where it cannot tell, ok is false.
-func (o *Observer) findByEvents(f nf.Filter) (l found, ok bool, err error) {
-	if o.cfg.NoEvents || o.events.missing != nil || o.cfg.Unreplied {
-		return l, false, nil
-	}
-	if err := o.events.Drain(); err != nil {
-		return l, false, nil // who needs the events hears of it
-	}
-	pieces, lost := o.events.log.snapshot()
-	if lost != (lostEvents{}) {
-		return l, false, nil
-	}
-	keys, ok, err := o.live.after(pieces)
-	if err != nil || !ok || len(keys) > maxGets {
-		return l, false, err
-	}
-	if n, err := o.entries.read(); err != nil || n-o.cfg.Filler > len(keys) {
-		return l, false, err
-	}
-	return o.getAll(keys, f)
-}
-
-// getAll asks for entries.
-func (o *Observer) getAll(keys []liveKey, f nf.Filter) (l found, ok bool, err error) {
-	there := 0
-	for _, k := range keys {
-		e, unknown, err := o.table.GetWhole(k.orig, k.zone)
-		switch {
-		case errors.Is(err, fs.ErrNotExist): // its time was over
-			continue
-		case err != nil:
-			return found{}, false, err
-		case e.Orig != k.orig: // one is gone, and another's answers have its tuple
-			continue
+// settle decides about entries of which the event alone does not tell. It is for when the packets are through: the
+// entry that replaces another is in the table only when its packet was confirmed, a while after the event.
+func (c *collected) settle() error {
+	for _, gone := range c.pending {
+		replaced, err := c.replaced(gone)
+		if err != nil {
+			return err
 		}
-		there++
-		if f.Match(e) && !o.hidden(e, f) {
-			l.add(e, unknown)
+		if !replaced {
+			c.count++
 		}
 	}
-	n, err := o.entries.read()
-	return l, n-o.cfg.Filler == there, err
+	c.pending = c.pending[:0]
+	return nil
 }
 
-// hidden reports whether a dump would leave an entry out, as it does the filler.
-func (o *Observer) hidden(e nf.Entry, f nf.Filter) bool {
-	return e.Zone == ours.FillerZone ||
-		o.cfg.Filler > 0 && f.Zone == nil && !f.StatusMask.Has(nf.FixedTimeout) && e.Status.Has(nf.FixedTimeout)
+// replaced reports whether another entry has one of the tuples of the one that is gone.
+func (c *collected) replaced(gone nf.Entry) (bool, error) {
+	for dir, tuple := range map[nf.Direction]nf.Tuple{nf.Original: gone.Orig, nf.Reply: gone.Reply} {
+		_, err := c.table.Get(tuple, gone.ZoneOf(dir))
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+	}
+	return false, nil
 }

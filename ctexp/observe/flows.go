@@ -2,6 +2,7 @@ package observe
 
 import (
 	"cmp"
+	"fmt"
 	"sync"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -101,4 +102,13 @@ func compareTuples(a, b nf.Tuple) int {
 		cmp.Compare(a.ICMP.Code, b.ICMP.Code),
 		cmp.Compare(a.ICMP.ID, b.ICMP.ID),
 	)
+}
+
+// before reports whether the release of a kernel, "5.10.262-1" say, is older than major.minor.
+func kernelBefore(release string, major, minor int) bool {
+	var a, b int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &a, &b); n != 2 {
+		return false
+	}
+	return a < major || a == major && b < minor
 }

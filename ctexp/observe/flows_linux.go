@@ -3,10 +3,10 @@ package observe
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
-	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -27,45 +27,10 @@ import (
 //
 // What an entry has that this package does not know, as on later kernels, is left out; the last error says so.
 func (o *Observer) Flows(ctx context.Context, f nf.Filter) iter.Seq2[nf.Entry, error] {
-	return listOf(o, ctx, "flows", func() ([]nf.Entry, *nfnl.UnknownError, error) {
+	return listOf(ctx, o, "flows", func() ([]nf.Entry, *nfnl.UnknownError, error) {
 		found, err := o.find(ctx, f)
 		return found.entries, found.unknown, err
 	})
-}
-
-// listOf yields what read returns, and then what was unknown in it.
-func listOf[T any](o *Observer, ctx context.Context, what string, read func() ([]T, *nfnl.UnknownError, error)) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		var none T
-		list, unknown, err := read()
-		if err != nil {
-			yield(none, fmt.Errorf("%s: %w", what, err))
-			return
-		}
-		for _, v := range list {
-			if err := o.interrupted(ctx); err != nil {
-				yield(none, fmt.Errorf("%s: %w", what, err))
-				return
-			}
-			if !yield(v, nil) {
-				return
-			}
-		}
-		if unknown != nil {
-			yield(none, fmt.Errorf("%s: %w", what, unknown))
-		}
-	}
-}
-
-// found is a list of entries, and the first thing in them that is unknown.
-type found struct {
-	entries []nf.Entry
-	unknown *nfnl.UnknownError
-}
-
-func (l *found) add(e nf.Entry, unknown *nfnl.UnknownError) {
-	l.entries = append(l.entries, e)
-	l.unknown = cmp.Or(l.unknown, unknown)
 }
 
 // flows returns the entries that f selects, in order.
@@ -109,17 +74,69 @@ func (o *Observer) dump(f nf.Filter) (l found, err error) {
 	return l, nil
 }
 
-// interrupted returns why an iteration must end, if it must.
-func (o *Observer) interrupted(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
+// found is a list of entries, and the first thing in them that is unknown.
+type found struct {
+	entries []nf.Entry
+	unknown *nfnl.UnknownError
+}
+
+func (l *found) add(e nf.Entry, unknown *nfnl.UnknownError) {
+	l.entries = append(l.entries, e)
+	l.unknown = cmp.Or(l.unknown, unknown)
+}
+
+// maxGets is how many entries are asked for one by one at most, in the time of half a dump.
+const maxGets = 500
+
+// findByEvents is dump without a walk of the table: it asks for the entries whose events were heard. The kernel's count
+// tells whether these are all; if not, or where it cannot tell, ok is false.
+func (o *Observer) findByEvents(f nf.Filter) (l found, ok bool, err error) {
+	if o.cfg.NoEvents || o.events.missing != nil || o.cfg.Unreplied {
+		return l, false, nil
 	}
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	if o.closed {
-		return fmt.Errorf("observer: %w", os.ErrClosed)
+	if err := o.events.Drain(); err != nil {
+		return l, false, nil // who needs the events hears of it
 	}
-	return nil
+	pieces, lost := o.events.log.snapshot()
+	if lost != (lostEvents{}) {
+		return l, false, nil
+	}
+	keys, ok, err := o.live.after(pieces)
+	if err != nil || !ok || len(keys) > maxGets {
+		return l, false, err
+	}
+	if n, err := o.entries.read(); err != nil || n-o.cfg.Filler > len(keys) {
+		return l, false, err
+	}
+	return o.getAll(keys, f)
+}
+
+// getAll asks for entries.
+func (o *Observer) getAll(keys []liveKey, f nf.Filter) (l found, ok bool, err error) {
+	there := 0
+	for _, k := range keys {
+		e, unknown, err := o.table.GetWhole(k.orig, k.zone)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // its time was over
+			continue
+		case err != nil:
+			return found{}, false, err
+		case e.Orig != k.orig: // one is gone, and another's answers have its tuple
+			continue
+		}
+		there++
+		if f.Match(e) && !o.hidden(e, f) {
+			l.add(e, unknown)
+		}
+	}
+	n, err := o.entries.read()
+	return l, n-o.cfg.Filler == there, err
+}
+
+// hidden reports whether a dump would leave an entry out, as it does the filler.
+func (o *Observer) hidden(e nf.Entry, f nf.Filter) bool {
+	return e.Zone == ours.FillerZone ||
+		o.cfg.Filler > 0 && f.Zone == nil && !f.StatusMask.Has(nf.FixedTimeout) && e.Status.Has(nf.FixedTimeout)
 }
 
 // Get returns the entry that has t as its original or its reply tuple and belongs, in that direction, to a zone: 10 µs.
@@ -174,7 +191,7 @@ func (o *Observer) countNow(ctx context.Context) (int, error) {
 
 // Expectations returns the flows that helpers and rules ("ct expectation set") expect, in the order of their masters.
 func (o *Observer) Expectations(ctx context.Context) iter.Seq2[nf.Expectation, error] {
-	return listOf(o, ctx, "expectations", func() ([]nf.Expectation, *nfnl.UnknownError, error) {
+	return listOf(ctx, o, "expectations", func() ([]nf.Expectation, *nfnl.UnknownError, error) {
 		var list []nf.Expectation
 		var unknown *nfnl.UnknownError
 		err := o.list(ctx, nfnl.DumpExpect, func(body []byte, at int) error {
@@ -209,7 +226,7 @@ func (o *Observer) Unconfirmed(ctx context.Context) iter.Seq2[nf.Entry, error] {
 
 // entriesOf returns a list of entries, in order. check is told how many there are.
 func (o *Observer) entriesOf(ctx context.Context, what string, d nfnl.Dump, check func(n int) error) iter.Seq2[nf.Entry, error] {
-	return listOf(o, ctx, what, func() ([]nf.Entry, *nfnl.UnknownError, error) {
+	return listOf(ctx, o, what, func() ([]nf.Entry, *nfnl.UnknownError, error) {
 		var l found
 		n := 0
 		err := o.list(ctx, d, func(body []byte, at int) error {
@@ -244,10 +261,21 @@ func hasUnconfirmed() error {
 	if err := unix.Uname(&u); err != nil {
 		return fmt.Errorf("uname: %w", err)
 	}
-	if release := unix.ByteSliceToString(u.Release[:]); !before(release, 5, 19) {
+	if release := unix.ByteSliceToString(u.Release[:]); !kernelBefore(release, 5, 19) {
 		return &nf.UnsupportedError{
 			Need: "the list of unconfirmed entries", Hint: "Linux had it until 5.18; this is " + release,
 		}
 	}
 	return nil
+}
+
+// listOf yields the list that read returns, and then the first thing in it that is unknown, as an error.
+func listOf[T any](ctx context.Context, o *Observer, what string, read func() ([]T, *nfnl.UnknownError, error)) iter.Seq2[T, error] {
+	return iterate(ctx, o, what, func() (list []T, incomplete, err error) {
+		list, unknown, err := read()
+		if unknown != nil {
+			incomplete = unknown
+		}
+		return list, incomplete, err
+	})
 }

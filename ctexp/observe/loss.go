@@ -145,6 +145,95 @@ func certainFirst(a, b Cause) int {
 	return 1
 }
 
+// beforeHooks returns what was lost between the links and the first probe of prerouting: what the kernel's counters tell,
+// and where arriving packets were counted on the links, also the rest.
+func (p Path) beforeHooks(f nf.Family, prerouting []Point) []Loss {
+	if len(prerouting) == 0 || prerouting[0].Probe.Priority >= nf.PriorityDefrag {
+		return nil
+	}
+	first := prerouting[0]
+	causes, explained := p.counted(f, countersBeforeHooks[f], nil)
+	rest := saturatingSub(p.Arrived[f], first.Packets+explained)
+	if rest > 0 {
+		var more []Cause
+		rest, more = p.atIngress(f, rest)
+		causes = append(causes, more...)
+	}
+	if explained+rest == 0 {
+		return nil
+	}
+	from := linkIngress
+	if f == nf.IPv6 {
+		from = "ip6/" + from
+	}
+	return []Loss{{
+		Family: f, Hook: nf.Ingress, From: []string{from}, To: []string{name(first.Probe)},
+		Lost: explained + rest, Of: max(p.Arrived[f], first.Packets+explained+rest), Causes: causes,
+	}}
+}
+
+// linkIngress is what the links have brought, as the name of a probe. Chains of the family netdev stand there, too.
+const linkIngress = "link/ingress"
+
+// atIngress returns why packets without a counter did not get to the hooks, and how many of them were lost for certain: with
+// a flowtable, or with links that are ports of others, only those that a rule or a drop reason has counted.
+func (p Path) atIngress(f nf.Family, rest uint64) (uint64, []Cause) {
+	causes, explained := p.counted(f, nil, reasonsBeforeHooks)
+	if explained >= rest {
+		return rest, causes
+	}
+	rules := p.byRule(nf.Probe{Hook: nf.Ingress, Family: f, Priority: nf.PriorityFirst}, nf.Probe{Priority: nf.PriorityConfirm})
+	if p.MayBypassHooks {
+		counted := uint64(0)
+		for _, c := range rules {
+			counted += c.Packets
+		}
+		rest = min(rest, explained+counted)
+	}
+	switch {
+	case rest <= explained:
+	case rules[0].Rule != (Rule{}):
+		causes = append(causes, rules...)
+	default:
+		causes = append(causes, Cause{Kind: CauseRule}, Cause{Kind: CauseOtherHost}, Cause{Kind: CauseMalformedHeader})
+	}
+	return rest, causes
+}
+
+// routing returns why packets of a family did not get from prerouting to another hook.
+func (p Path) routing(f nf.Family, lost uint64) []Cause {
+	causes, explained := p.counted(f, countersOfRouting[f], reasonsOfRouting)
+	switch {
+	case explained >= lost:
+	case p.MIB == nil:
+		causes = append(causes, Cause{Kind: CauseNoRoute}, Cause{Kind: CauseReversePath}, Cause{Kind: CauseMartian}, Cause{Kind: CauseNotForwarding})
+	default: // the others have a counter
+		causes = append(causes, Cause{Kind: CauseMartian}, Cause{Kind: CauseUnknown})
+	}
+	return causes
+}
+
+// counted returns the causes for which the kernel has counted packets of a family, and how many these are.
+func (p Path) counted(f nf.Family, counters, reasons []evidence) (causes []Cause, packets uint64) {
+	add := func(c Cause) {
+		if c.Packets > 0 {
+			c.Certain = true
+			causes, packets = append(causes, c), packets+c.Packets
+		}
+	}
+	for _, e := range counters {
+		n := p.MIB[e.name]
+		if e.name == "IpInHdrErrors" { // it also counts checksum errors, which end before the hooks
+			n = saturatingSub(n, p.MIB["IpExtInCsumErrors"])
+		}
+		add(Cause{Kind: e.kind, Counter: e.name, Packets: n})
+	}
+	for _, e := range reasons {
+		add(Cause{Kind: e.kind, Reason: e.name, Packets: p.kernelDrops(f, e.name)})
+	}
+	return causes, packets
+}
+
 // byRule returns the rules between two probes that have dropped packets: those that have counted some, or were traced to
 // drop some, the most frequent first; if there is none, those that may have, without a counter. Where the rules were read
 // and none of them drops there, the cause is NAT or unknown.
@@ -189,95 +278,6 @@ func meets(r Rule, f nf.Family) bool {
 	return r.Family == "inet" || r.Family == "netdev"
 }
 
-// counted returns the causes for which the kernel has counted packets of a family, and how many these are.
-func (p Path) counted(f nf.Family, counters, reasons []evidence) (causes []Cause, packets uint64) {
-	add := func(c Cause) {
-		if c.Packets > 0 {
-			c.Certain = true
-			causes, packets = append(causes, c), packets+c.Packets
-		}
-	}
-	for _, e := range counters {
-		n := p.MIB[e.name]
-		if e.name == "IpInHdrErrors" { // it also counts checksum errors, which end before the hooks
-			n = saturatingSub(n, p.MIB["IpExtInCsumErrors"])
-		}
-		add(Cause{Kind: e.kind, Counter: e.name, Packets: n})
-	}
-	for _, e := range reasons {
-		add(Cause{Kind: e.kind, Reason: e.name, Packets: p.kernelDrops(f, e.name)})
-	}
-	return causes, packets
-}
-
-// routing returns why packets of a family did not get from prerouting to another hook.
-func (p Path) routing(f nf.Family, lost uint64) []Cause {
-	causes, explained := p.counted(f, countersOfRouting[f], reasonsOfRouting)
-	switch {
-	case explained >= lost:
-	case p.MIB == nil:
-		causes = append(causes, Cause{Kind: CauseNoRoute}, Cause{Kind: CauseReversePath}, Cause{Kind: CauseMartian}, Cause{Kind: CauseNotForwarding})
-	default: // the others have a counter
-		causes = append(causes, Cause{Kind: CauseMartian}, Cause{Kind: CauseUnknown})
-	}
-	return causes
-}
-
-// linkIngress is what the links have brought, as the name of a probe. Chains of the family netdev stand there, too.
-const linkIngress = "link/ingress"
-
-// beforeHooks returns what was lost between the links and the first probe of prerouting: what the kernel's counters tell,
-// and where arriving packets were counted on the links, also the rest.
-func (p Path) beforeHooks(f nf.Family, prerouting []Point) []Loss {
-	if len(prerouting) == 0 || prerouting[0].Probe.Priority >= nf.PriorityDefrag {
-		return nil
-	}
-	first := prerouting[0]
-	causes, explained := p.counted(f, countersBeforeHooks[f], nil)
-	rest := saturatingSub(p.Arrived[f], first.Packets+explained)
-	if rest > 0 {
-		var more []Cause
-		rest, more = p.atIngress(f, rest)
-		causes = append(causes, more...)
-	}
-	if explained+rest == 0 {
-		return nil
-	}
-	from := linkIngress
-	if f == nf.IPv6 {
-		from = "ip6/" + from
-	}
-	return []Loss{{
-		Family: f, Hook: nf.Ingress, From: []string{from}, To: []string{name(first.Probe)},
-		Lost: explained + rest, Of: max(p.Arrived[f], first.Packets+explained+rest), Causes: causes,
-	}}
-}
-
-// atIngress returns why packets without a counter did not get to the hooks, and how many of them were lost for certain: with
-// a flowtable, or with links that are ports of others, only those that a rule or a drop reason has counted.
-func (p Path) atIngress(f nf.Family, rest uint64) (uint64, []Cause) {
-	causes, explained := p.counted(f, nil, reasonsBeforeHooks)
-	if explained >= rest {
-		return rest, causes
-	}
-	rules := p.byRule(nf.Probe{Hook: nf.Ingress, Family: f, Priority: nf.PriorityFirst}, nf.Probe{Priority: nf.PriorityConfirm})
-	if p.MayBypassHooks {
-		counted := uint64(0)
-		for _, c := range rules {
-			counted += c.Packets
-		}
-		rest = min(rest, explained+counted)
-	}
-	switch {
-	case rest <= explained:
-	case rules[0].Rule != (Rule{}):
-		causes = append(causes, rules...)
-	default:
-		causes = append(causes, Cause{Kind: CauseRule}, Cause{Kind: CauseOtherHost}, Cause{Kind: CauseMalformedHeader})
-	}
-	return rest, causes
-}
-
 // unconfirmed returns why packets of a family had no entry in the table behind the confirmation. All but those whose entry
 // could not be inserted go on.
 func (p Path) unconfirmed(f nf.Family) []Cause {
@@ -318,42 +318,4 @@ func (p Path) logged(f nf.Family, kind CauseKind) (said []ReasonCount, others ui
 		}
 	}
 	return said, others
-}
-
-// Drop is a rule, or a policy, that drops packets, at one of the places from which it is reached.
-type Drop struct {
-	Rule     Rule
-	Verdict  string // how it drops them: "drop", "reject", or the target of an iptables such as "DROP"
-	Hook     nf.Hook
-	Priority int32  // of the base chain which the rule is in or is reached from
-	Traced   uint64 // how many traced packets it dropped
-}
-
-// String prints the rule, and how many traced packets it dropped.
-func (d Drop) String() string {
-	if d.Traced > 0 {
-		return fmt.Sprintf("%v [dropped %d]", d.Rule, d.Traced)
-	}
-	return d.Rule.String()
-}
-
-// dropped is the number of packets that it has dropped or at least has seen.
-func (d Drop) dropped() uint64 {
-	if d.Traced > 0 {
-		return d.Traced
-	}
-	return d.Rule.Packets
-}
-
-// key is d without its counts.
-func (d Drop) key() Drop {
-	d.Traced, d.Rule.Packets, d.Rule.Bytes = 0, 0, 0
-	return d
-}
-
-// sub subtracts the counts of b, and keeps every rule.
-func (d *Drop) sub(b Drop) bool {
-	d.Traced = saturatingSub(d.Traced, b.Traced)
-	d.Rule.Packets, d.Rule.Bytes = saturatingSub(d.Rule.Packets, b.Rule.Packets), saturatingSub(d.Rule.Bytes, b.Rule.Bytes)
-	return true
 }

@@ -3,11 +3,11 @@ package observe
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"strconv"
 	"sync"
@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
@@ -152,6 +153,19 @@ func (o *Observer) use(ctx context.Context) (release func(), err error) {
 	return o.mu.RUnlock, nil
 }
 
+// interrupted returns why an iteration must end, if it must.
+func (o *Observer) interrupted(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	if o.closed {
+		return fmt.Errorf("observer: %w", os.ErrClosed)
+	}
+	return nil
+}
+
 // Drain moves what the kernel has queued for the Observer, frames and events, into memory. Who sends many packets
 // calls it now and then, every few hundred, since the kernel's buffers are small for an ordinary user; it costs a
 // microsecond when there is nothing. What goes wrong is reported by the methods that need what was lost.
@@ -198,107 +212,66 @@ func (o *Observer) readDropSource(ctx context.Context) ([]nf.Dropped, error) {
 		if err != nil {
 			return drops, fmt.Errorf("drops: %w", err)
 		}
-		if silenced := o.cfg.Silent && d.Link == "" && d.Reason == "NETFILTER_DROP"; !silenced {
+		if silenced := o.cfg.Silent && d.Link == "" && d.Reason == reasonNetfilter; !silenced {
 			drops = append(drops, d)
 		}
 	}
 	return drops, nil
 }
 
-// snapshot is all that counts at one moment.
-type snapshot struct {
-	packets   map[string]uint64 // by probe
-	stats     Stats
-	entries   int
-	destroyed uint64 // entries that left unasked, the evicted ones among them
+// recording yields the recording that read returns. If lost is not zero, the iteration ends in errLost.
+func recording[T any, L comparable](ctx context.Context, o *Observer, what string, errLost error, read func(context.Context) ([]T, L, error)) iter.Seq2[T, error] {
+	return iterate(ctx, o, what, func() (list []T, incomplete, err error) {
+		var nothing L
+		list, lost, err := read(ctx)
+		if lost != nothing {
+			incomplete = fmt.Errorf("%w: %v", errLost, lost)
+		}
+		return list, incomplete, err
+	})
 }
 
-// maxRereads bounds how often a snapshot is byOwnRule anew.
-const maxRereads = 8
-
-// read takes a snapshot. The garbage collector may strike at any time: where an entry left while the rest was read,
-// the rest is read again, lest the entry be missing in one number and not in another.
-func (o *Observer) read() (s snapshot, err error) {
-	if err := o.checkLimit(); err != nil {
-		return s, err
-	}
-	for range maxRereads {
-		if err := o.readDestroyed(&s); err != nil {
-			return s, err
+// iterate calls read when the iteration begins and yields its list, and then the error incomplete if it is not nil. what
+// names the list in every error.
+func iterate[T any](ctx context.Context, o *Observer, what string, read func() (list []T, incomplete, err error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
+		list, incomplete, err := read()
+		if err != nil {
+			yield(zero, fmt.Errorf("%s: %w", what, err))
+			return
 		}
-		before := s.destroyed
-		if s.packets, err = o.readPackets(); err != nil {
-			return s, err
-		}
-		if s.stats, err = readKnownStats(o.table); err != nil {
-			return s, err
-		}
-		if s.entries, err = o.countEntries(); err != nil {
-			return s, err
-		}
-		if err := o.readDestroyed(&s); err != nil {
-			return s, err
-		}
-		if s.destroyed == before {
-			break
-		}
-	}
-	return s, nil
-}
-
-// checkLimit returns ErrLimitChanged if the limit is not what the Config says.
-func (o *Observer) checkLimit() error {
-	if o.cfg.Limit == 0 {
-		return nil
-	}
-	limit, err := o.limit.read()
-	if err != nil {
-		return err
-	}
-	if limit != o.cfg.Limit {
-		return fmt.Errorf("%w: it was %d and is %d", ErrLimitChanged, o.cfg.Limit, limit)
-	}
-	return nil
-}
-
-func (o *Observer) readDestroyed(s *snapshot) (err error) {
-	s.destroyed, err = o.events.removed()
-	return err
-}
-
-// readPackets reads the counts of all probes that the Config promises.
-func (o *Observer) readPackets() (map[string]uint64, error) {
-	if len(o.cfg.Probes) == 0 && len(o.cfg.Path) == 0 {
-		return nil, nil
-	}
-	packets, err := readProbes(o.table)
-	if err != nil {
-		return nil, err
-	}
-	for _, probes := range [][]nf.Probe{o.cfg.Probes, o.cfg.Path} {
-		for _, p := range probes {
-			if _, ok := packets[name(p)]; !ok {
-				return nil, lostProbe{name(p)}
+		for _, v := range list {
+			if err := o.interrupted(ctx); err != nil {
+				yield(zero, fmt.Errorf("%s: %w", what, err))
+				return
+			}
+			if !yield(v, nil) {
+				return
 			}
 		}
+		if incomplete != nil {
+			yield(zero, fmt.Errorf("%s: %w", what, incomplete))
+		}
 	}
-	return packets, nil
 }
 
-// lostProbe is ErrProbeLost with the probe's name.
-type lostProbe struct{ name string }
-
-func (e lostProbe) Error() string        { return fmt.Sprintf("%v: %s", ErrProbeLost, e.name) }
-func (e lostProbe) Is(target error) bool { return target == ErrProbeLost }
-
-// countEntries counts the entries of the table. The filler is among them, which falls out of the difference of two
-// counts; unless it can be evicted: then the others are counted one by one.
-func (o *Observer) countEntries() (int, error) {
-	if !o.cfg.Unreplied {
-		return o.entries.read()
+// readDatagrams calls add for each datagram that is queued at a netlink socket, with the time at which it was read, and overrun
+// where the buffer was full and some are missing.
+func readDatagrams(fd int, what string, overrun func(), add func(datagram []byte, now time.Time) error) error {
+	err := nfnl.ReadAll(fd, overrun, func(b *mmsg.Buffer, n int) error {
+		now := time.Now()
+		for i := range n {
+			if err := add(b.Payload(i), now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("receive %s: %w", what, err)
 	}
-	l, err := o.dump(nf.Filter{})
-	return len(l.entries), err
+	return nil
 }
 
 // sysctl is an open file of /proc/sys with one number in it. Whose namespace it speaks of was decided when it was
@@ -338,47 +311,29 @@ func (s sysctl) close() {
 	}
 }
 
-// linkName returns the name of the link with this index in the namespace of the socket fd, or "if7" if it is gone.
-func linkName(fd int, index int32) string {
+// readSysctl must be called on a thread in the namespace.
+func readSysctl(name string) (string, error) {
+	b, err := os.ReadFile("/proc/sys/net/netfilter/" + name)
+	return string(bytes.TrimSpace(b)), err
+}
+
+// linkNames caches the names of links by their index, each as it was when it was first needed.
+type linkNames map[int32]string
+
+// name returns the name of a link in the namespace of the socket fd: "if7" if the link no longer exists.
+func (n linkNames) name(fd int, index int32) string {
+	if name, ok := n[index]; ok {
+		return name
+	}
 	ifr, err := unix.NewIfreq("")
 	if err == nil {
 		ifr.SetUint32(uint32(index))
 		err = unix.IoctlIfreq(fd, unix.SIOCGIFNAME, ifr)
 	}
-	if err != nil {
-		return fmt.Sprintf("if%d", index)
+	name := fmt.Sprintf("if%d", index)
+	if err == nil {
+		name = ifr.Name()
 	}
-	return ifr.Name()
-}
-
-// linkIndex returns the index of a link in the namespace of the socket fd.
-func linkIndex(fd int, name string) (int32, error) {
-	ifr, err := unix.NewIfreq(name)
-	if err != nil {
-		return 0, err
-	}
-	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, ifr); err != nil {
-		return 0, fmt.Errorf("index of link %q: %w", name, err)
-	}
-	return int32(ifr.Uint32()), nil
-}
-
-// timestamp returns the time in the control messages of a datagram; where there is none, now.
-func timestamp(control []byte) time.Time {
-	for len(control) > 0 {
-		h, data, rest, err := unix.ParseOneSocketControlMessage(control)
-		if err != nil {
-			break
-		}
-		if h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS {
-			switch len(data) {
-			case 16:
-				return time.Unix(int64(binary.NativeEndian.Uint64(data)), int64(binary.NativeEndian.Uint64(data[8:])))
-			case 8: // 32-bit machines
-				return time.Unix(int64(int32(binary.NativeEndian.Uint32(data))), int64(binary.NativeEndian.Uint32(data[4:])))
-			}
-		}
-		control = rest
-	}
-	return time.Now()
+	n[index] = name
+	return name
 }

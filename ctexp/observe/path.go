@@ -46,6 +46,21 @@ type Point struct {
 	Packets uint64
 }
 
+// Attached counts errors of ICMP and RSTs that the host has sent about packets without a confirmed entry: they belong to
+// the entry to be, in the reply direction, and are passed by at the confirmation (net/netfilter/nf_conntrack_core.c,
+// nf_conntrack_attach and __nf_conntrack_confirm).
+type AttachedCount struct{ Input, Postrouting uint64 }
+
+func (a AttachedCount) at(h nf.Hook) uint64 {
+	switch h {
+	case nf.Input:
+		return a.Input
+	case nf.Postrouting:
+		return a.Postrouting
+	}
+	return 0
+}
+
 // Sub returns what was counted between before and p, which is the later Path of the same Observer.
 func (p Path) Sub(before Path) Path {
 	d := p
@@ -64,6 +79,21 @@ func (p Path) Sub(before Path) Path {
 	d.Points = make([]Point, len(p.Points))
 	for i, at := range p.Points {
 		d.Points[i] = Point{Probe: at.Probe, Packets: saturatingSub(at.Packets, before.packets(at.Probe.Name))}
+	}
+	return d
+}
+
+// subAttached is subCounts for what the host answered.
+func subAttached(after, before map[nf.Family]AttachedCount) map[nf.Family]AttachedCount {
+	if after == nil {
+		return nil
+	}
+	d := map[nf.Family]AttachedCount{}
+	for f, a := range after {
+		b := before[f]
+		if a = (AttachedCount{saturatingSub(a.Input, b.Input), saturatingSub(a.Postrouting, b.Postrouting)}); a != (AttachedCount{}) {
+			d[f] = a
+		}
 	}
 	return d
 }
@@ -87,26 +117,6 @@ func (p Path) at(f nf.Family, h nf.Hook) []Point {
 		}
 	}
 	return points
-}
-
-// Attached counts errors of ICMP and RSTs that the host has sent about packets without a confirmed entry: they belong to
-// the entry to be, in the reply direction, and are passed by at the confirmation (net/netfilter/nf_conntrack_core.c,
-// nf_conntrack_attach and __nf_conntrack_confirm).
-type AttachedCount struct{ Input, Postrouting uint64 }
-
-func (a AttachedCount) at(h nf.Hook) uint64 {
-	switch h {
-	case nf.Input:
-		return a.Input
-	case nf.Postrouting:
-		return a.Postrouting
-	}
-	return 0
-}
-
-// attachedText says what n of them are.
-func attachedText(n uint64) string {
-	return fmt.Sprintf("%d without an entry, not lost: what the host says of packets that have none (ICMP errors, RSTs)", n)
 }
 
 // Notes says, a line each, what of the path is no loss and should be known all the same: packets of the host's that have
@@ -141,6 +151,11 @@ func (p Path) remarks() []ReasonCount {
 		}
 	}
 	return r
+}
+
+// attachedText says what n of them are.
+func attachedText(n uint64) string {
+	return fmt.Sprintf("%d without an entry, not lost: what the host says of packets that have none (ICMP errors, RSTs)", n)
 }
 
 // String draws the path, a line for each hook that saw packets with the count at each probe on it, and below it what

@@ -5,8 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/ours"
+	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
 // Path returns how many packets met each probe of Config.Path since the Observer was opened. Without such probes the
@@ -82,4 +88,93 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 // mayBeByRule reports whether a rule may have dropped some of the packets.
 func (l Loss) mayBeByRule() bool {
 	return slices.ContainsFunc(l.Causes, func(c Cause) bool { return c.Kind == CauseRule })
+}
+
+// readArrived returns how many packets of each family all links have brought, for a Path; nil where nobody counts them.
+func (o *Observer) readArrived() (map[nf.Family]uint64, error) {
+	if len(o.cfg.Path) == 0 {
+		return nil, nil
+	}
+	counters, err := ruleset.Counters(o.table, unix.NFPROTO_NETDEV, ours.Table)
+	if err != nil {
+		return nil, err
+	}
+	var arrived map[nf.Family]uint64
+	for _, c := range counters {
+		for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+			if strings.HasPrefix(c.Name, fmt.Sprintf("%s%v/", ours.Arrived, f)) {
+				if arrived == nil {
+					arrived = map[nf.Family]uint64{}
+				}
+				arrived[f] += c.Packets
+			}
+		}
+	}
+	return arrived, nil
+}
+
+// answered returns what the host has said of packets without an entry.
+func (o *Observer) attached(now snapshot) map[nf.Family]AttachedCount {
+	all := map[nf.Family]AttachedCount{}
+	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+		at := func(h nf.Hook) uint64 { return o.since(now, fmt.Sprintf("%s%v/%v", ours.Answered, f, h)) }
+		if a := (AttachedCount{at(nf.Input), at(nf.Postrouting)}); a != (AttachedCount{}) {
+			all[f] = a
+		}
+	}
+	return all
+}
+
+// passed returns how many INVALID packets have got to the confirmation.
+func (o *Observer) invalidPassed(now snapshot) map[nf.Family]uint64 {
+	all := map[nf.Family]uint64{}
+	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+		for _, h := range []nf.Hook{nf.Input, nf.Postrouting} {
+			if n := o.since(now, fmt.Sprintf("%s%v/%v", ours.Passed, f, h)); n > 0 {
+				all[f] += n
+			}
+		}
+	}
+	return all
+}
+
+// elsewhere reports whether packets can pass the hooks by: with a flowtable of the user's, or on a link that is a port of
+// another.
+func (o *Observer) mayBypassHooks() (bool, error) {
+	if has, err := ruleset.HasFlowtables(o.table); has || err != nil {
+		return has, err
+	}
+	ports := false
+	err := o.ns.Do(func() (err error) {
+		ports, err = hasPorts()
+		return err
+	})
+	return ports, err
+}
+
+// hasPorts reports whether a link is a port of another. It must be called on a thread in the namespace.
+func hasPorts() (bool, error) {
+	rib, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
+	if err != nil {
+		return false, fmt.Errorf("list links: %w", err)
+	}
+	msgs, err := syscall.ParseNetlinkMessage(rib)
+	if err != nil {
+		return false, fmt.Errorf("list links: %w", err)
+	}
+	for _, m := range msgs {
+		if m.Header.Type != unix.RTM_NEWLINK {
+			continue
+		}
+		attrs, err := syscall.ParseNetlinkRouteAttr(&m)
+		if err != nil {
+			return false, fmt.Errorf("list links: %w", err)
+		}
+		for _, a := range attrs {
+			if a.Attr.Type == unix.IFLA_MASTER {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }

@@ -51,21 +51,6 @@ func (r Reason) Passed() bool {
 	return false
 }
 
-// splitReason cuts the prefix of a logged packet into the protocol and the text. ok is false for what is not conntrack's
-// (net/netfilter/nf_conntrack_proto.c, nf_ct_l4proto_log_invalid).
-func splitReason(prefix string) (proto nf.Proto, text string, ok bool) {
-	rest, ok := strings.CutPrefix(prefix, "nf_ct_proto_")
-	if !ok {
-		return 0, "", false
-	}
-	number, text, ok := strings.Cut(rest, ": ")
-	n, err := strconv.ParseUint(number, 10, 8)
-	if !ok || err != nil {
-		return 0, "", false
-	}
-	return nf.Proto(n), strings.TrimSpace(text), true
-}
-
 // ReasonCount is how often conntrack gave a reason (see Reason).
 type ReasonCount struct {
 	Family nf.Family // of the packets
@@ -84,6 +69,9 @@ func (s ReasonCount) String() string {
 	return fmt.Sprintf("%s%v: %s", times, s.Proto, s.Text)
 }
 
+// passed is Reason.Passed.
+func (s ReasonCount) passed() bool { return Reason{Text: s.Text}.Passed() }
+
 // saidOf is what reasons are counted by.
 type reasonKey struct {
 	family nf.Family
@@ -99,9 +87,6 @@ func (s ReasonCount) compare(t ReasonCount) int {
 	return cmp.Or(
 		cmp.Compare(t.Packets, s.Packets), cmp.Compare(s.Family, t.Family), cmp.Compare(s.Proto, t.Proto), cmp.Compare(s.Text, t.Text))
 }
-
-// passed is Reason.Passed.
-func (s ReasonCount) passed() bool { return Reason{Text: s.Text}.Passed() }
 
 // sub subtracts the count of t, and reports whether anything is left.
 func (s *ReasonCount) sub(t ReasonCount) bool {
@@ -126,189 +111,8 @@ func numberless(text string) string {
 	return b.String()
 }
 
-// familyOf returns the family of a packet that begins at the network layer; 0 if it has none.
-func familyOf(packet []byte) nf.Family {
-	switch header.Version(packet) {
-	case 4:
-		return nf.IPv4
-	case 6:
-		return nf.IPv6
-	}
-	return 0
-}
-
-// reasonlog is what conntrack has said so far.
-type reasonlog struct {
-	mu          sync.Mutex
-	limit       int // of reasons kept
-	reasons     []Reason
-	invalid     []Reason                   // packets that conntrack called INVALID, without a text
-	counted     map[reasonKey]*ReasonCount // of all, kept or not
-	lost        lostReasons
-	next        uint32 // number of the next packet that is logged with a reason
-	invalidLost uint64 // of the INVALID ones, those that found the receive buffer full
-	nextInvalid uint32 // number of the next of these
-}
-
-// lostReasons counts what is missing among the reasons.
-type lostReasons struct {
-	unread uint64 // found the receive buffer full, by the numbers that lack
-	tail   bool   // so did the latest, nobody knows how many: no number has come since
-	beyond uint64 // came when the limit was reached
-}
-
-// String says how many are missing and why.
-func (l lostReasons) String() string {
-	var s []string
-	if l.unread > 0 {
-		s = append(s, fmt.Sprintf("%d found the receive buffer full", l.unread))
-	}
-	if l.tail {
-		s = append(s, "the latest found the receive buffer full")
-	}
-	if l.beyond > 0 {
-		s = append(s, fmt.Sprintf("%d came when as many were kept as fit", l.beyond))
-	}
-	return strings.Join(s, ", ")
-}
-
-// maxReasons bounds what is kept; a flood of INVALID packets gives one each.
-const maxReasons = 100_000
-
-// add keeps what one datagram says. Links are named by link; now is the time of what has none.
-func (l *reasonlog) add(datagram []byte, now time.Time, link func(index int32) string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return nfnl.EachLogged(datagram, func(p nfnl.Logged) error {
-		if p.Group == ours.InvalidGroup {
-			if p.HasSeq {
-				l.invalidLost += uint64(p.Seq - l.nextInvalid)
-				l.nextInvalid = p.Seq + 1
-			}
-			if len(l.invalid) >= l.limit {
-				l.invalidLost++
-				return nil
-			}
-			l.invalid = append(l.invalid, reasonOf(p, now, link))
-			return nil
-		}
-		if p.HasSeq && p.Seq != l.next {
-			l.lost.unread += uint64(p.Seq - l.next) // the number goes round as the kernel's does
-			l.lost.tail = false
-		}
-		l.next = p.Seq + 1
-		proto, text, ok := splitReason(p.Prefix)
-		if !ok {
-			return nil
-		}
-		l.count(ReasonCount{Family: familyOf(p.Payload), Proto: proto, Text: text, Packets: 1})
-		if len(l.reasons) >= l.limit {
-			l.lost.beyond++
-			return nil
-		}
-		r := reasonOf(p, now, link)
-		r.Text, r.Proto = text, proto
-		l.reasons = append(l.reasons, r)
-		return nil
-	})
-}
-
-// reasonOf returns a logged packet as a Reason without a text.
-func reasonOf(p nfnl.Logged, now time.Time, link func(index int32) string) Reason {
-	r := Reason{Time: p.Time, Packet: bytes.Clone(p.Payload)}
-	if r.Time.IsZero() {
-		r.Time = now
-	}
-	switch {
-	case p.In != 0:
-		r.Link = link(p.In)
-	case p.Out != 0:
-		r.Link = link(p.Out)
-	}
-	return r
-}
-
-// overrun says that there was no room for something. How much shows in the number of what comes next.
-func (l *reasonlog) overrun() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lost.tail = true
-}
-
-// snapshot returns the reasons so far, which later ones do not change, and what is missing among them.
-func (l *reasonlog) snapshot() ([]Reason, lostReasons) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.reasons[:len(l.reasons):len(l.reasons)], l.lost
-}
-
-// called returns the packets that were called INVALID so far, and how many of them are missing.
-func (l *reasonlog) invalidPackets() ([]Reason, uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.invalid[:len(l.invalid):len(l.invalid)], l.invalidLost
-}
-
-// count adds to how often it was said. Texts that differ in their numbers count as one.
-func (l *reasonlog) count(s ReasonCount) {
-	if l.counted == nil {
-		l.counted = map[reasonKey]*ReasonCount{}
-	}
-	known := l.counted[s.key()]
-	if known == nil {
-		l.counted[s.key()] = &s
-		return
-	}
-	known.Packets += s.Packets
-	if known.Text != s.Text {
-		known.Text = numberless(s.Text)
-	}
-}
-
-// counts returns how often each text was said, kept or not, in an order of its own.
-func (l *reasonlog) counts() []ReasonCount {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	counts := make([]ReasonCount, 0, len(l.counted))
-	for _, s := range l.counted {
-		counts = append(counts, *s)
-	}
-	slices.SortFunc(counts, ReasonCount.compare)
-	return counts
-}
-
 // NoReason is the text of a Reason of a Record's Unexplained.
 const NoReason = "the kernel gives no reason"
-
-// unexplained returns which of the packets that conntrack called INVALID have no reason, those of frames.
-func unexplained(frames []packet.Record, reasons, called []Reason) []Reason {
-	if len(called) == 0 {
-		return nil
-	}
-	said, _ := ReasonsOf(frames, reasons)
-	invalid, _ := ReasonsOf(frames, called)
-	var none []Reason
-	for i := range frames {
-		if len(invalid[i]) > 0 && len(said[i]) == 0 {
-			r := invalid[i][0]
-			r.Text = NoReason
-			none = append(none, r)
-		}
-	}
-	return none
-}
-
-// unexplainedMoments are reasonMoments of packets without a reason.
-func unexplainedMoments(frames []packet.Record, unexplained []Reason) []Moment {
-	of, _ := ReasonsOf(frames, unexplained)
-	var moments []Moment
-	for i, some := range of {
-		for _, r := range some {
-			moments = append(moments, Moment{Time: r.Time, Kind: KindReason, Frame: i + 1, Text: "INVALID; " + r.Text})
-		}
-	}
-	return moments
-}
 
 // ReasonsOf tells which reasons belong to which frame: of[i] has those of frames[i], in their order. A reason belongs to
 // the frame of the same packet that came in by the same link, or, of the host's own packets, left by it; of several such
@@ -416,4 +220,188 @@ func withoutChecksums(packet []byte) []byte {
 		header.ClearHop(p)
 	}
 	return p
+}
+
+// unexplained returns which of the packets that conntrack called INVALID have no reason, those of frames.
+func unexplained(frames []packet.Record, reasons, called []Reason) []Reason {
+	if len(called) == 0 {
+		return nil
+	}
+	said, _ := ReasonsOf(frames, reasons)
+	invalid, _ := ReasonsOf(frames, called)
+	var none []Reason
+	for i := range frames {
+		if len(invalid[i]) > 0 && len(said[i]) == 0 {
+			r := invalid[i][0]
+			r.Text = NoReason
+			none = append(none, r)
+		}
+	}
+	return none
+}
+
+// reasonlog is what conntrack has said so far.
+type reasonlog struct {
+	mu          sync.Mutex
+	limit       int // of reasons kept
+	reasons     []Reason
+	invalid     []Reason                   // packets that conntrack called INVALID, without a text
+	counted     map[reasonKey]*ReasonCount // of all, kept or not
+	lost        lostReasons
+	next        uint32 // number of the next packet that is logged with a reason
+	invalidLost uint64 // of the INVALID ones, those that found the receive buffer full
+	nextInvalid uint32 // number of the next of these
+}
+
+// maxReasons bounds what is kept; a flood of INVALID packets gives one each.
+const maxReasons = 100_000
+
+// add keeps what one datagram says. Links are named by link; now is the time of what has none.
+func (l *reasonlog) add(datagram []byte, now time.Time, link func(index int32) string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return nfnl.EachLogged(datagram, func(p nfnl.Logged) error {
+		if p.Group == ours.InvalidGroup {
+			if p.HasSeq {
+				l.invalidLost += uint64(p.Seq - l.nextInvalid)
+				l.nextInvalid = p.Seq + 1
+			}
+			if len(l.invalid) >= l.limit {
+				l.invalidLost++
+				return nil
+			}
+			l.invalid = append(l.invalid, reasonOf(p, now, link))
+			return nil
+		}
+		if p.HasSeq && p.Seq != l.next {
+			l.lost.unread += uint64(p.Seq - l.next) // the number goes round as the kernel's does
+			l.lost.tail = false
+		}
+		l.next = p.Seq + 1
+		proto, text, ok := splitReason(p.Prefix)
+		if !ok {
+			return nil
+		}
+		l.count(ReasonCount{Family: familyOf(p.Payload), Proto: proto, Text: text, Packets: 1})
+		if len(l.reasons) >= l.limit {
+			l.lost.beyond++
+			return nil
+		}
+		r := reasonOf(p, now, link)
+		r.Text, r.Proto = text, proto
+		l.reasons = append(l.reasons, r)
+		return nil
+	})
+}
+
+// reasonOf returns a logged packet as a Reason without a text.
+func reasonOf(p nfnl.Logged, now time.Time, link func(index int32) string) Reason {
+	r := Reason{Time: p.Time, Packet: bytes.Clone(p.Payload)}
+	if r.Time.IsZero() {
+		r.Time = now
+	}
+	switch {
+	case p.In != 0:
+		r.Link = link(p.In)
+	case p.Out != 0:
+		r.Link = link(p.Out)
+	}
+	return r
+}
+
+// splitReason cuts the prefix of a logged packet into the protocol and the text. ok is false for what is not conntrack's
+// (net/netfilter/nf_conntrack_proto.c, nf_ct_l4proto_log_invalid).
+func splitReason(prefix string) (proto nf.Proto, text string, ok bool) {
+	rest, ok := strings.CutPrefix(prefix, "nf_ct_proto_")
+	if !ok {
+		return 0, "", false
+	}
+	number, text, ok := strings.Cut(rest, ": ")
+	n, err := strconv.ParseUint(number, 10, 8)
+	if !ok || err != nil {
+		return 0, "", false
+	}
+	return nf.Proto(n), strings.TrimSpace(text), true
+}
+
+// familyOf returns the family of a packet that begins at the network layer; 0 if it has none.
+func familyOf(packet []byte) nf.Family {
+	switch header.Version(packet) {
+	case 4:
+		return nf.IPv4
+	case 6:
+		return nf.IPv6
+	}
+	return 0
+}
+
+// overrun says that there was no room for something. How much shows in the number of what comes next.
+func (l *reasonlog) overrun() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost.tail = true
+}
+
+// snapshot returns the reasons so far, which later ones do not change, and what is missing among them.
+func (l *reasonlog) snapshot() ([]Reason, lostReasons) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.reasons[:len(l.reasons):len(l.reasons)], l.lost
+}
+
+// called returns the packets that were called INVALID so far, and how many of them are missing.
+func (l *reasonlog) invalidPackets() ([]Reason, uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.invalid[:len(l.invalid):len(l.invalid)], l.invalidLost
+}
+
+// count adds to how often it was said. Texts that differ in their numbers count as one.
+func (l *reasonlog) count(s ReasonCount) {
+	if l.counted == nil {
+		l.counted = map[reasonKey]*ReasonCount{}
+	}
+	known := l.counted[s.key()]
+	if known == nil {
+		l.counted[s.key()] = &s
+		return
+	}
+	known.Packets += s.Packets
+	if known.Text != s.Text {
+		known.Text = numberless(s.Text)
+	}
+}
+
+// counts returns how often each text was said, kept or not, in an order of its own.
+func (l *reasonlog) counts() []ReasonCount {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	counts := make([]ReasonCount, 0, len(l.counted))
+	for _, s := range l.counted {
+		counts = append(counts, *s)
+	}
+	slices.SortFunc(counts, ReasonCount.compare)
+	return counts
+}
+
+// lostReasons counts what is missing among the reasons.
+type lostReasons struct {
+	unread uint64 // found the receive buffer full, by the numbers that lack
+	tail   bool   // so did the latest, nobody knows how many: no number has come since
+	beyond uint64 // came when the limit was reached
+}
+
+// String says how many are missing and why.
+func (l lostReasons) String() string {
+	var s []string
+	if l.unread > 0 {
+		s = append(s, fmt.Sprintf("%d found the receive buffer full", l.unread))
+	}
+	if l.tail {
+		s = append(s, "the latest found the receive buffer full")
+	}
+	if l.beyond > 0 {
+		s = append(s, fmt.Sprintf("%d came when as many were kept as fit", l.beyond))
+	}
+	return strings.Join(s, ", ")
 }

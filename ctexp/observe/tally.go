@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -64,15 +63,6 @@ func (t Tally) String() string {
 	return strings.Join(s, ", ")
 }
 
-// counts returns the counts beside packets and entries: the one list of them, by which they are read, subtracted, printed
-// and reported.
-func (t *Tally) counts() []namedCount {
-	return []namedCount{
-		{"dropped", "drop", &t.Dropped}, {"evicted", "early_drop", &t.Evicted}, {"collected", "", &t.Collected},
-		{"invalid", "invalid", &t.Invalid}, {"insert_failed", "insert_failed", &t.InsertFailed},
-	}
-}
-
 // All yields all counts by their names: the probes in the order in which packets meet them, "entries", and the others.
 func (t Tally) All() iter.Seq2[string, int64] {
 	return func(yield func(string, int64) bool) {
@@ -89,20 +79,6 @@ func (t Tally) All() iter.Seq2[string, int64] {
 				return
 			}
 		}
-	}
-}
-
-// namedCount is a count with the name by which it is printed.
-type namedCount struct {
-	name string
-	stat string // the name of the Stats that it is; empty if it is none of them
-	n    *uint64
-}
-
-// subtract subtracts counts from those of the same names.
-func subtract(from, counts []namedCount) {
-	for i, c := range from {
-		*c.n = saturatingSub(*c.n, *counts[i].n)
 	}
 }
 
@@ -128,6 +104,29 @@ func inPathOrder(packets map[string]uint64) []string {
 	}
 	slices.Sort(names[standard:])
 	return names
+}
+
+// counts returns the counts beside packets and entries: the one list of them, by which they are read, subtracted, printed
+// and reported.
+func (t *Tally) counts() []namedCount {
+	return []namedCount{
+		{"dropped", "drop", &t.Dropped}, {"evicted", "early_drop", &t.Evicted}, {"collected", "", &t.Collected},
+		{"invalid", "invalid", &t.Invalid}, {"insert_failed", "insert_failed", &t.InsertFailed},
+	}
+}
+
+// namedCount is a count with the name by which it is printed.
+type namedCount struct {
+	name string
+	stat string // the name of the Stats that it is; empty if it is none of them
+	n    *uint64
+}
+
+// subtract subtracts counts from those of the same names.
+func subtract(from, counts []namedCount) {
+	for i, c := range from {
+		*c.n = saturatingSub(*c.n, *counts[i].n)
+	}
 }
 
 // saturatingSub returns a - b, or 0 if b is larger.
@@ -171,21 +170,6 @@ func subList[T any, K comparable](after, before []T, key func(T) K, sub func(*T,
 	return d
 }
 
-// subAttached is subCounts for what the host answered.
-func subAttached(after, before map[nf.Family]AttachedCount) map[nf.Family]AttachedCount {
-	if after == nil {
-		return nil
-	}
-	d := map[nf.Family]AttachedCount{}
-	for f, a := range after {
-		b := before[f]
-		if a = (AttachedCount{saturatingSub(a.Input, b.Input), saturatingSub(a.Postrouting, b.Postrouting)}); a != (AttachedCount{}) {
-			d[f] = a
-		}
-	}
-	return d
-}
-
 // Law is what the laws of a Tally speak of beside its counts.
 type Law struct {
 	Known  bool // the probes on both sides of conntrack were counted: Before, Behind and Output are so
@@ -209,6 +193,9 @@ func (l Law) sub(before Tally) Law {
 	}
 	return l
 }
+
+// lawProbes are the standard probes that Law counts by.
+var lawProbes = struct{ before, behind, output nf.Probe }{nf.ConntrackPrerouting, nf.ManglePrerouting, nf.ConntrackOutput}
 
 // Check reports whether the counts obey the laws of a table of limited room for new flows, each of which is sent once,
 // to a silent host, the rest of the table being assured and long-lived. With before and behind the packets at
@@ -277,9 +264,6 @@ func broken(law, numbers string, args ...any) error {
 	return fmt.Errorf("law broken: %s: %s", law, fmt.Sprintf(numbers, args...))
 }
 
-// lawProbes are the standard probes that Law counts by.
-var lawProbes = struct{ before, behind, output nf.Probe }{nf.ConntrackPrerouting, nf.ManglePrerouting, nf.ConntrackOutput}
-
 // Diff returns how t differs from want, in the form of cmp.Diff with -want and +got, or "" where it does not.
 //
 // It compares up to the dice. With a full table the kernel sometimes evicts an entry for a new flow, or collects some
@@ -334,22 +318,3 @@ func (t Tally) shiftByChance(want Tally) (Tally, string) {
 	}
 	return shifted, b.String()
 }
-
-// What makes an observation incomplete. It is said rather than passed over: a count that may be short is no count.
-var (
-	// ErrLimitChanged says that nf_conntrack_max, which is one value for the whole host, is not what it was when the
-	// Observer was opened, so that the room in the table is not what the experiment was promised.
-	ErrLimitChanged = errors.New("the host's nf_conntrack_max was changed meanwhile")
-	// ErrEventsLost says that the kernel had more events than the receive buffer could hold.
-	ErrEventsLost = errors.New("conntrack events were lost")
-	// ErrFramesLost says that frames were there which are not among those that Frames gave.
-	ErrFramesLost = errors.New("frames were lost")
-	// ErrReasonsLost says that conntrack had more reasons to give than those that Reasons gave.
-	ErrReasonsLost = errors.New("reasons of conntrack were lost")
-	// ErrTraceLost says that traced packets met more rules than those that Trace gave.
-	ErrTraceLost = errors.New("steps of the trace were lost")
-	// ErrProbeLost says that the counter of a probe is gone, most likely with its table.
-	ErrProbeLost = errors.New("the counter of a probe is gone")
-	// ErrLawNotApplicable says that Tally.Check cannot tell: something that the laws presuppose is not so.
-	ErrLawNotApplicable = errors.New("law not applicable")
-)

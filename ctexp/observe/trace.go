@@ -54,6 +54,9 @@ const (
 // Dropped reports whether the packet ended here.
 func (s Step) Dropped() bool { return s.Verdict == verdictDrop }
 
+// verdictDrop is the Verdict of a step that drops.
+const verdictDrop = "drop"
+
 // Cause returns the rule or the policy of a step that dropped the packet, as the cause of that.
 func (s Step) Cause() Cause {
 	r := Rule{Backend: "nft", Family: s.Family, Table: s.Table, Chain: s.Chain, Kind: KindRule, Text: s.Rule}
@@ -65,9 +68,6 @@ func (s Step) Cause() Cause {
 	}
 	return Cause{Kind: CauseRule, Certain: true, Packets: 1, Rule: r, Traced: true}
 }
-
-// verdictDrop is the Verdict of a step that drops.
-const verdictDrop = "drop"
 
 // String prints the step as one line, much as nft monitor trace does:
 //
@@ -101,236 +101,6 @@ func (s Step) brief() string {
 		return fmt.Sprintf("%s policy %s", at, s.Verdict)
 	}
 	return fmt.Sprintf("%s %s", at, s.Verdict)
-}
-
-// tracelog is what the kernel told of traced packets so far.
-type tracelog struct {
-	mu    sync.Mutex
-	limit int // of messages kept
-	kept  []tracedAt
-	names map[string]string // one copy of each name
-	heard bool              // there was a message at all
-	lost  lostSteps
-}
-
-// traced is a message about a traced packet.
-type traced nfnl.Trace
-
-// tracedAt is a message and when it was read.
-type tracedAt struct {
-	traced
-	time time.Time
-}
-
-// lostSteps counts what is missing in the trace.
-type lostSteps struct {
-	overruns uint64 // times that the receive buffer was full; how many found it so nobody knows
-	beyond   uint64 // messages that came when the limit was reached
-}
-
-// String says what is missing and why.
-func (l lostSteps) String() string {
-	var s []string
-	if l.overruns > 0 {
-		s = append(s, fmt.Sprintf("the receive buffer was full %d times", l.overruns))
-	}
-	if l.beyond > 0 {
-		s = append(s, fmt.Sprintf("%d came when as many were kept as fit", l.beyond))
-	}
-	return strings.Join(s, ", ")
-}
-
-// maxTraced bounds what is kept, some 200 bytes each.
-const maxTraced = 500_000
-
-// add keeps what one datagram tells.
-func (l *tracelog) add(datagram []byte, now time.Time) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return nfnl.EachTrace(datagram, func(t nfnl.Trace) error {
-		m := traced(t)
-		l.heard = true
-		if m.inOwnTable() && !m.startsTrace() {
-			return nil
-		}
-		if len(l.kept) >= l.limit {
-			l.lost.beyond++
-			return nil
-		}
-		m.Table, m.Chain, m.To = l.name(m.Table), l.name(m.Chain), l.name(m.To)
-		m.Network, m.Transport = bytes.Clone(m.Network), bytes.Clone(m.Transport)
-		l.kept = append(l.kept, tracedAt{m, now})
-		return nil
-	})
-}
-
-func (l *tracelog) name(s string) string {
-	if known, ok := l.names[s]; ok {
-		return known
-	}
-	if l.names == nil {
-		l.names = map[string]string{}
-	}
-	l.names[s] = s
-	return s
-}
-
-// overrun says that there was no room for something.
-func (l *tracelog) overrun() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lost.overruns++
-}
-
-// snapshot returns the messages so far, which later ones do not change, and what is missing among them.
-func (l *tracelog) snapshot() (kept []tracedAt, heard bool, lost lostSteps) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.kept[:len(l.kept):len(l.kept)], l.heard, l.lost
-}
-
-func (t traced) inOwnTable() bool { return t.Table == ours.Table }
-
-// begins reports whether the message is that of the rule by which netnsenv has a packet traced.
-func (t traced) startsTrace() bool {
-	return t.inOwnTable() && strings.HasPrefix(t.Chain, ours.TracePrefix) && t.Type == nfnl.TraceRule && t.Handle != 0
-}
-
-// isChainEnd reports whether the message says no more than that a chain has no further rule, as the kernel does before it tells
-// the policy or the return (net/netfilter/nf_tables_core.c, nft_do_chain).
-func (t traced) isChainEnd() bool {
-	return t.Type == nfnl.TraceRule && t.Handle == 0 && t.Verdict == nfnl.VerdictContinue
-}
-
-// tracer tells which packet a message is about. The kernel's number of a packet is made of the address of its buffer, which
-// the next packet gets (net/netfilter/nf_tables_trace.c, trace_fill_id), so that a number means the latest packet that
-// has it.
-type tracer struct {
-	packets []*tracedPacket
-	latest  map[uint32]*tracedPacket
-}
-
-// tracedPacket is a packet that was traced.
-type tracedPacket struct {
-	n         int
-	byOwnRule bool // by netnsenv's rule; else by a rule of the user's
-	in, out   int32
-	header    []byte
-	seen      map[chainOf]bool // base chains that it met
-	dropped   bool
-	state     nf.CTState // as told when it entered the latest base chain
-	status    nf.Status
-}
-
-// chainOf names a chain.
-type chainOf struct {
-	family       uint8
-	table, chain string
-}
-
-// packet returns the packet of the next message. A new one begins where netnsenv's rule says so; without it where the
-// number is new or a base chain is met for the second time, in which the kernel tells the headers anew.
-func (t *tracer) packet(m traced) *tracedPacket {
-	p := t.latest[m.ID]
-	chain := chainOf{m.Family, m.Table, m.Chain}
-	enters := len(m.Network) > 0
-	switch {
-	case p == nil, m.startsTrace(), !p.byOwnRule && enters && p.seen[chain]:
-		p = &tracedPacket{n: len(t.packets), byOwnRule: m.startsTrace(), seen: map[chainOf]bool{}}
-		t.packets = append(t.packets, p)
-		if t.latest == nil {
-			t.latest = map[uint32]*tracedPacket{}
-		}
-		t.latest[m.ID] = p
-	}
-	if enters {
-		p.seen[chain] = true
-		p.state, p.status = m.State, m.Status // with the headers, and with no other message
-		if p.header == nil {
-			p.header, p.in, p.out = packetHead(m.Network, m.Transport), m.In, m.Out
-		}
-	}
-	if p.out == 0 {
-		p.out = m.Out
-	}
-	p.dropped = p.dropped || m.drops()
-	return p
-}
-
-// dir returns In, or Out for a packet of the host's own.
-func (p *tracedPacket) dir() packet.Dir {
-	if p.in == 0 {
-		return packet.Out
-	}
-	return packet.In
-}
-
-// link returns the index of the link that the packet came in by, or else leaves by.
-func (p *tracedPacket) link() int32 {
-	if p.in == 0 {
-		return p.out
-	}
-	return p.in
-}
-
-// drops reports whether it is the end of the packet.
-func (t traced) drops() bool {
-	if t.Type == nfnl.TracePolicy {
-		return t.Policy == 0
-	}
-	return t.Verdict >= 0 && t.Verdict&0xff == 0
-}
-
-// packetHead returns the beginning of a packet from its headers. Of the network header the kernel tells 40 bytes at most:
-// where there is more of it the transport header does not follow.
-func packetHead(network, transport []byte) []byte {
-	v := header.Parse(network)
-	if !v.HasHeader() || v.Fault == header.CutExtension || v.Transport != len(network) {
-		return network
-	}
-	return append(network[:len(network):len(network)], transport...)
-}
-
-// makeSteps turns the messages about the user's rules into steps. Function link names a link, text a rule.
-func makeSteps(kept []tracedAt, frames []packet.Record, link func(int32) string, text func(traced) string) []Step {
-	var t tracer
-	var steps []Step
-	for _, m := range kept {
-		p := t.packet(m.traced)
-		if m.inOwnTable() || m.isChainEnd() {
-			continue
-		}
-		s := Step{
-			Time: m.time, Packet: p.n,
-			Family: ruleset.FamilyName(m.Family), Table: m.Table, Chain: m.Chain,
-			Handle: m.Handle, Verdict: nfnl.VerdictName(m.Verdict, m.To), State: p.state, Status: p.status,
-		}
-		switch m.Type {
-		case nfnl.TracePolicy:
-			s.Kind, s.Verdict = StepPolicy, nfnl.VerdictName(m.Policy, "")
-		case nfnl.TraceReturn:
-			s.Kind = StepReturn
-		default:
-			s.Kind, s.Rule = StepRule, text(m.traced)
-		}
-		steps = append(steps, s)
-	}
-
-	// What a packet looked like and where it went is known when all is told.
-	seen := make([]*packetFrame, len(t.packets))
-	for i, p := range t.packets {
-		seen[i] = &packetFrame{link: link(p.link()), dir: p.dir(), header: p.header, dropped: p.dropped}
-	}
-	findFrames(frames, seen)
-	for i := range steps {
-		s := &steps[i]
-		p := seen[s.Packet]
-		s.Link, s.Dir, s.Header = p.link, p.dir, p.header
-		if p.frame >= 0 {
-			s.Time = frames[p.frame].Time
-		}
-	}
-	return steps
 }
 
 // StepsOf tells which steps belong to which frame: of[i] has those of the packet that came in with frames[i], or, of the
@@ -423,4 +193,234 @@ func findFrames(frames []packet.Record, packets []*packetFrame) {
 			}
 		}
 	}
+}
+
+// makeSteps turns the messages about the user's rules into steps. Function link names a link, text a rule.
+func makeSteps(kept []tracedAt, frames []packet.Record, link func(int32) string, text func(traced) string) []Step {
+	var t tracer
+	var steps []Step
+	for _, m := range kept {
+		p := t.packet(m.traced)
+		if m.inOwnTable() || m.isChainEnd() {
+			continue
+		}
+		s := Step{
+			Time: m.time, Packet: p.n,
+			Family: ruleset.FamilyName(m.Family), Table: m.Table, Chain: m.Chain,
+			Handle: m.Handle, Verdict: nfnl.VerdictName(m.Verdict, m.To), State: p.state, Status: p.status,
+		}
+		switch m.Type {
+		case nfnl.TracePolicy:
+			s.Kind, s.Verdict = StepPolicy, nfnl.VerdictName(m.Policy, "")
+		case nfnl.TraceReturn:
+			s.Kind = StepReturn
+		default:
+			s.Kind, s.Rule = StepRule, text(m.traced)
+		}
+		steps = append(steps, s)
+	}
+
+	// What a packet looked like and where it went is known when all is told.
+	seen := make([]*packetFrame, len(t.packets))
+	for i, p := range t.packets {
+		seen[i] = &packetFrame{link: link(p.link()), dir: p.dir(), header: p.header, dropped: p.dropped}
+	}
+	findFrames(frames, seen)
+	for i := range steps {
+		s := &steps[i]
+		p := seen[s.Packet]
+		s.Link, s.Dir, s.Header = p.link, p.dir, p.header
+		if p.frame >= 0 {
+			s.Time = frames[p.frame].Time
+		}
+	}
+	return steps
+}
+
+// packetHead returns the beginning of a packet from its headers. Of the network header the kernel tells 40 bytes at most:
+// where there is more of it the transport header does not follow.
+func packetHead(network, transport []byte) []byte {
+	v := header.Parse(network)
+	if !v.HasHeader() || v.Fault == header.CutExtension || v.Transport != len(network) {
+		return network
+	}
+	return append(network[:len(network):len(network)], transport...)
+}
+
+// traced is a message about a traced packet.
+type traced nfnl.Trace
+
+// tracedAt is a message and when it was read.
+type tracedAt struct {
+	traced
+	time time.Time
+}
+
+func (t traced) inOwnTable() bool { return t.Table == ours.Table }
+
+// begins reports whether the message is that of the rule by which netnsenv has a packet traced.
+func (t traced) startsTrace() bool {
+	return t.inOwnTable() && strings.HasPrefix(t.Chain, ours.TracePrefix) && t.Type == nfnl.TraceRule && t.Handle != 0
+}
+
+// isChainEnd reports whether the message says no more than that a chain has no further rule, as the kernel does before it tells
+// the policy or the return (net/netfilter/nf_tables_core.c, nft_do_chain).
+func (t traced) isChainEnd() bool {
+	return t.Type == nfnl.TraceRule && t.Handle == 0 && t.Verdict == nfnl.VerdictContinue
+}
+
+// drops reports whether it is the end of the packet.
+func (t traced) drops() bool {
+	if t.Type == nfnl.TracePolicy {
+		return t.Policy == 0
+	}
+	return t.Verdict >= 0 && t.Verdict&0xff == 0
+}
+
+// tracer tells which packet a message is about. The kernel's number of a packet is made of the address of its buffer, which
+// the next packet gets (net/netfilter/nf_tables_trace.c, trace_fill_id), so that a number means the latest packet that
+// has it.
+type tracer struct {
+	packets []*tracedPacket
+	latest  map[uint32]*tracedPacket
+}
+
+// tracedPacket is a packet that was traced.
+type tracedPacket struct {
+	n         int
+	byOwnRule bool // by netnsenv's rule; else by a rule of the user's
+	in, out   int32
+	header    []byte
+	seen      map[chainOf]bool // base chains that it met
+	dropped   bool
+	state     nf.CTState // as told when it entered the latest base chain
+	status    nf.Status
+}
+
+// chainOf names a chain.
+type chainOf struct {
+	family       uint8
+	table, chain string
+}
+
+// packet returns the packet of the next message. A new one begins where netnsenv's rule says so; without it where the
+// number is new or a base chain is met for the second time, in which the kernel tells the headers anew.
+func (t *tracer) packet(m traced) *tracedPacket {
+	p := t.latest[m.ID]
+	chain := chainOf{m.Family, m.Table, m.Chain}
+	enters := len(m.Network) > 0
+	switch {
+	case p == nil, m.startsTrace(), !p.byOwnRule && enters && p.seen[chain]:
+		p = &tracedPacket{n: len(t.packets), byOwnRule: m.startsTrace(), seen: map[chainOf]bool{}}
+		t.packets = append(t.packets, p)
+		if t.latest == nil {
+			t.latest = map[uint32]*tracedPacket{}
+		}
+		t.latest[m.ID] = p
+	}
+	if enters {
+		p.seen[chain] = true
+		p.state, p.status = m.State, m.Status // with the headers, and with no other message
+		if p.header == nil {
+			p.header, p.in, p.out = packetHead(m.Network, m.Transport), m.In, m.Out
+		}
+	}
+	if p.out == 0 {
+		p.out = m.Out
+	}
+	p.dropped = p.dropped || m.drops()
+	return p
+}
+
+// dir returns In, or Out for a packet of the host's own.
+func (p *tracedPacket) dir() packet.Dir {
+	if p.in == 0 {
+		return packet.Out
+	}
+	return packet.In
+}
+
+// link returns the index of the link that the packet came in by, or else leaves by.
+func (p *tracedPacket) link() int32 {
+	if p.in == 0 {
+		return p.out
+	}
+	return p.in
+}
+
+// tracelog is what the kernel told of traced packets so far.
+type tracelog struct {
+	mu    sync.Mutex
+	limit int // of messages kept
+	kept  []tracedAt
+	names map[string]string // one copy of each name
+	heard bool              // there was a message at all
+	lost  lostSteps
+}
+
+// maxTraced bounds what is kept, some 200 bytes each.
+const maxTraced = 500_000
+
+// add keeps what one datagram tells.
+func (l *tracelog) add(datagram []byte, now time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return nfnl.EachTrace(datagram, func(t nfnl.Trace) error {
+		m := traced(t)
+		l.heard = true
+		if m.inOwnTable() && !m.startsTrace() {
+			return nil
+		}
+		if len(l.kept) >= l.limit {
+			l.lost.beyond++
+			return nil
+		}
+		m.Table, m.Chain, m.To = l.name(m.Table), l.name(m.Chain), l.name(m.To)
+		m.Network, m.Transport = bytes.Clone(m.Network), bytes.Clone(m.Transport)
+		l.kept = append(l.kept, tracedAt{m, now})
+		return nil
+	})
+}
+
+func (l *tracelog) name(s string) string {
+	if known, ok := l.names[s]; ok {
+		return known
+	}
+	if l.names == nil {
+		l.names = map[string]string{}
+	}
+	l.names[s] = s
+	return s
+}
+
+// overrun says that there was no room for something.
+func (l *tracelog) overrun() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost.overruns++
+}
+
+// snapshot returns the messages so far, which later ones do not change, and what is missing among them.
+func (l *tracelog) snapshot() (kept []tracedAt, heard bool, lost lostSteps) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.kept[:len(l.kept):len(l.kept)], l.heard, l.lost
+}
+
+// lostSteps counts what is missing in the trace.
+type lostSteps struct {
+	overruns uint64 // times that the receive buffer was full; how many found it so nobody knows
+	beyond   uint64 // messages that came when the limit was reached
+}
+
+// String says what is missing and why.
+func (l lostSteps) String() string {
+	var s []string
+	if l.overruns > 0 {
+		s = append(s, fmt.Sprintf("the receive buffer was full %d times", l.overruns))
+	}
+	if l.beyond > 0 {
+		s = append(s, fmt.Sprintf("%d came when as many were kept as fit", l.beyond))
+	}
+	return strings.Join(s, ", ")
 }

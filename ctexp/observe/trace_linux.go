@@ -14,34 +14,6 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
-// traceWatch keeps what the kernel tells of traced packets.
-type traceWatch struct {
-	*mmsg.Pump
-	links map[int32]string // with the Pump locked
-	log   tracelog
-}
-
-// traceBuffer holds the messages of some thousand packets where the host's rmem_max allows it.
-const traceBuffer = 8 << 20
-
-// watchTrace must be called on a thread in the namespace.
-func watchTrace() (*traceWatch, error) {
-	conn, err := nfnl.Listen(traceBuffer, nfnl.DropOwnTrace(), unix.NFNLGRP_NFTRACE)
-	if err != nil {
-		return nil, fmt.Errorf("subscribe to the trace: %w", err)
-	}
-	w := &traceWatch{links: map[int32]string{0: ""}, log: tracelog{limit: maxTraced}}
-	if w.Pump, err = conn.Pump("trace", w.read); err != nil {
-		return nil, err
-	}
-	return w, nil
-}
-
-// read keeps what is queued.
-func (w *traceWatch) read(fd int, _ bool) error {
-	return readDatagrams(fd, "the trace", w.log.overrun, w.log.add)
-}
-
 // Trace returns which rules each traced packet met since the Observer was opened until the iteration begins, in the order
 // in which it happened: the user's rules of nftables, and of iptables-nft. The namespace must have packets traced, by
 // netnsenv.Config.Trace, or by a rule of the user's own (meta nftrace set 1, TRACE of iptables-nft) from that rule on. See
@@ -93,22 +65,6 @@ func (o *Observer) tracedRules(ctx context.Context, kept []tracedAt) (ruleset.Ru
 	return ruleset.ReadTables(ctx, o.ns, o.table, func(family uint8, name string) bool { return met[table{family, name}] })
 }
 
-// link returns the name of a link; "" for none.
-func (w *traceWatch) link(index int32) (name string) {
-	_ = w.Control(func(fd int) error {
-		w.Lock()
-		defer w.Unlock()
-		known, ok := w.links[index]
-		if !ok {
-			known = linkName(fd, index)
-			w.links[index] = known
-		}
-		name = known
-		return nil
-	})
-	return name
-}
-
 // checkTraced returns an nf.UnsupportedError if nothing has packets traced.
 func (o *Observer) checkTraced(ctx context.Context) error {
 	traced, err := ruleset.IsTraced(o.table)
@@ -120,4 +76,43 @@ func (o *Observer) checkTraced(ctx context.Context) error {
 		return err
 	}
 	return &nf.UnsupportedError{Need: "nftrace", Hint: "nothing in the namespace has packets traced: netnsenv.Config.Trace does, and the rule meta nftrace set 1"}
+}
+
+// traceWatch keeps what the kernel tells of traced packets.
+type traceWatch struct {
+	*mmsg.Pump
+	links linkNames // with the Pump locked
+	log   tracelog
+}
+
+// traceBuffer holds the messages of some thousand packets where the host's rmem_max allows it.
+const traceBuffer = 8 << 20
+
+// watchTrace must be called on a thread in the namespace.
+func watchTrace() (*traceWatch, error) {
+	conn, err := nfnl.Listen(traceBuffer, nfnl.DropOwnTrace(), unix.NFNLGRP_NFTRACE)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to the trace: %w", err)
+	}
+	w := &traceWatch{links: linkNames{0: ""}, log: tracelog{limit: maxTraced}}
+	if w.Pump, err = conn.Pump("trace", w.read); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// read keeps what is queued.
+func (w *traceWatch) read(fd int, _ bool) error {
+	return readDatagrams(fd, "the trace", w.log.overrun, w.log.add)
+}
+
+// link returns the name of a link; "" for none.
+func (w *traceWatch) link(index int32) (name string) {
+	_ = w.Control(func(fd int) error {
+		w.Lock()
+		defer w.Unlock()
+		name = w.links.name(fd, index)
+		return nil
+	})
+	return name
 }

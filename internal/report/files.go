@@ -1,14 +1,12 @@
 package report
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"unicode"
@@ -121,10 +119,6 @@ func lines(text []string) func(io.Writer) error {
 	}
 }
 
-// maxStem is how long the name of a test may be in the name of a file: with the rest it fits into the 255 bytes of
-// most file systems.
-const maxStem = 160
-
 // Stem returns the name of a test as the names of files begin with: letters and digits of any script, "_", "." and "-" as they are, and
 // "-" for everything else. A name that is too long is cut and ends with a number made of the whole.
 func Stem(test string) string {
@@ -144,6 +138,10 @@ func Stem(test string) string {
 	}
 	return s
 }
+
+// maxStem is how long the name of a test may be in the name of a file: with the rest it fits into the 255 bytes of
+// most file systems.
+const maxStem = 160
 
 // timelineText is the timeline, a line each, in the form of observe.Timeline's String: what is missing stands in brackets
 // at the end.
@@ -241,101 +239,4 @@ func (d Data) appendMissing(out []string, more int, part string) []string {
 		out = append(out, "# "+oneLine(why))
 	}
 	return out
-}
-
-// oneLine makes one line of text that could be several.
-func oneLine(s string) string {
-	return strings.NewReplacer("\n", "␊", "\t", " ").Replace(visible(s))
-}
-
-// clean returns a copy of a plain value in which every string can be shown: control characters, which could hide what
-// stands beside them, and those that turn the direction of the text, have visible stand-ins.
-func clean[T any](v T) T {
-	cleanValue(reflect.ValueOf(&v).Elem())
-	return v
-}
-
-func cleanValue(v reflect.Value) {
-	switch v.Kind() {
-	case reflect.String:
-		v.SetString(visible(v.String()))
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
-				cleanValue(v.Field(i))
-			}
-		}
-	case reflect.Slice: // of the copy, not of the caller's
-		if v.IsNil() {
-			return
-		}
-		own := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
-		reflect.Copy(own, v)
-		v.Set(own)
-		for i := range v.Len() {
-			cleanValue(v.Index(i))
-		}
-	}
-}
-
-// visible replaces what cannot be seen. Line feeds and tabs stay; the no-break spaces that cmp mixes into its diffs
-// become plain ones.
-func visible(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if strings.IndexFunc(s, isHidden) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case !isHidden(r):
-			b.WriteRune(r)
-		case r == '\u00a0':
-			b.WriteByte(' ')
-		case r < ' ':
-			b.WriteRune('\u2400' + r) // the pictures of the control characters
-		case r == 0x7f:
-			b.WriteRune('\u2421')
-		default:
-			fmt.Fprintf(&b, "<U+%04X>", r)
-		}
-	}
-	return b.String()
-}
-
-func isHidden(r rune) bool {
-	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u00a0' || r == '\u2028' || r == '\u2029')
-}
-
-// tidy returns d with its reasons said once: what is shown beside the name of a part, or of a verdict, does not begin with
-// it again. A law that is not applicable to a table without a limit is left out: nobody asked for it. The sysctls that the
-// experiment has set come before those that ctexp has.
-func (d Data) normalize() Data {
-	missing := make([]Missing, len(d.Missing))
-	for i, m := range d.Missing {
-		m.Why = strings.TrimPrefix(m.Why, m.Part+": ")
-		missing[i] = m
-	}
-	var laws []Law
-	for _, l := range d.Laws {
-		if l.Verdict == NotApplicable && !d.Room.Limited {
-			continue
-		}
-		for _, prefix := range []string{"law not applicable: ", "law broken: "} {
-			l.Why = strings.TrimPrefix(l.Why, prefix)
-		}
-		laws = append(laws, l)
-	}
-	d.Missing, d.Laws = missing, laws
-	d.Sysctls = slices.Clone(d.Sysctls)
-	slices.SortStableFunc(d.Sysctls, func(a, b Sysctl) int { return cmp.Compare(setterRank(a.By), setterRank(b.By)) })
-	return d
-}
-
-// rank puts what ctexp itself has set behind what the experiment has.
-func setterRank(setter string) int {
-	if setter == "ctexp" {
-		return 1
-	}
-	return 0
 }

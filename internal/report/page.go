@@ -43,6 +43,106 @@ type Field struct {
 	Value string `json:"value"`
 }
 
+// WriteHTML writes all claims as one page that needs nothing else. It fails only if w does.
+func (p Page) WriteHTML(w io.Writer) error {
+	p = clean(p)
+	v := pageView{Page: p, Shares: p.verdictCounts()}
+	for i, r := range p.Rows {
+		row := rowView{Row: r, Word: r.shownVerdict(), Anchor: fmt.Sprintf("claim-%d", i+1), Pairs: r.pairs()}
+		for k, d := range r.Reports {
+			row.Views = append(row.Views, newView(d.normalize(), fmt.Sprintf("%s-%d-", row.Anchor, k+1)))
+		}
+		for k, d := range r.Runs {
+			row.Runs = append(row.Runs, newView(d.normalize(), fmt.Sprintf("%s-run-%d-", row.Anchor, k+1)))
+		}
+		v.Rows = append(v.Rows, row)
+	}
+	return write(w, "page", v)
+}
+
+// WriteHTML writes the report as one page that needs nothing else. It fails only if w does.
+func (d Data) WriteHTML(w io.Writer) error {
+	d = clean(d.normalize())
+	return write(w, "report", newView(d, ""))
+}
+
+// write makes the whole page before it writes any of it.
+func write(w io.Writer, name string, v any) error {
+	t, err := pages()
+	if err != nil {
+		panic("report: " + err.Error()) // the templates are ours
+	}
+	var b bytes.Buffer
+	if err := t.ExecuteTemplate(&b, name, v); err != nil {
+		return fmt.Errorf("draw the report: %w", err)
+	}
+	if _, err := w.Write(b.Bytes()); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+//go:embed templates
+var templateFiles embed.FS
+
+// pages are the templates, parsed once.
+var pages = sync.OnceValues(func() (*template.Template, error) {
+	return template.New("").Funcs(template.FuncMap{
+		"thousands": thousands, "signed": signed, "packets": packets, "since": since, "took": took,
+		"join": joinWords, "uint": func(n int) uint64 { return uint64(max(n, 0)) }, "class": class, "breaks": breaks, "pieces": pieces, "count": count,
+		"total": total, "extras": extras, "frames": func(d Data) uint64 { return uint64(len(d.Frames) + d.Omitted.Frames) },
+	}).ParseFS(templateFiles, "templates/*.tmpl")
+})
+
+// pageView is a Page as the template wants it.
+type pageView struct {
+	Page
+	Shares []verdictCount
+	Rows   []rowView
+}
+
+type rowView struct {
+	Row
+	Word   string // the verdict
+	Anchor string
+	Pairs  []pair
+	Views  []view
+	Runs   []view
+}
+
+// Walk is what the runs of a row are folded under: "Where the packets went: 10 came in, 3 lost; 7 of the host's own; 7 lost on
+// the way out".
+func (r rowView) Walk() string {
+	var arrived, lost, own, ownLost uint64
+	for _, v := range r.Runs {
+		busy, _ := v.Data.Path.lanes()
+		for _, l := range busy {
+			switch l.hook {
+			case "prerouting":
+				arrived += l.first()
+			case "output":
+				own += l.first()
+			}
+			if l.hook == "output" || l.hook == "postrouting" {
+				ownLost += l.lost()
+			} else {
+				lost += l.lost()
+			}
+		}
+	}
+	s := fmt.Sprintf("Where the packets went: %s came in, %s lost", thousands(arrived), thousands(lost))
+	if own > 0 {
+		s += fmt.Sprintf("; %s of the host's own", thousands(own))
+	}
+	if ownLost > 0 {
+		s += fmt.Sprintf("; %s lost on the way out", thousands(ownLost))
+	}
+	if n := len(r.Runs); n > 1 {
+		s += fmt.Sprintf(" (%d pictures)", n)
+	}
+	return s
+}
+
 // pair is a field of a Row as said and as measured.
 type pair struct {
 	Name, Said, Got string
@@ -69,45 +169,6 @@ func (r Row) pairs() []pair {
 	return out
 }
 
-// Walk is what the runs of a row are folded under: "Where the packets went: 10 came in, 3 lost; 7 of the host's own; 7 lost on
-// the way out".
-func (r rowView) Walk() string {
-	var arrived, lost, own, ownLost uint64
-	for _, v := range r.Runs {
-		busy, _ := v.Data.Path.lanes()
-		for _, l := range busy {
-			switch l.hook {
-			case "prerouting":
-				arrived += l.first()
-			case "output":
-				own += l.first()
-			}
-			if l.hook == "output" || l.hook == "postrouting" {
-				ownLost += lossTotal(l)
-			} else {
-				lost += lossTotal(l)
-			}
-		}
-	}
-	s := fmt.Sprintf("Where the packets went: %s came in, %s lost", thousands(arrived), thousands(lost))
-	if own > 0 {
-		s += fmt.Sprintf("; %s of the host's own", thousands(own))
-	}
-	if ownLost > 0 {
-		s += fmt.Sprintf("; %s lost on the way out", thousands(ownLost))
-	}
-	if n := len(r.Runs); n > 1 {
-		s += fmt.Sprintf(" (%d pictures)", n)
-	}
-	return s
-}
-
-// share is how many rows have a verdict.
-type verdictCount struct {
-	Verdict string
-	N       int
-}
-
 // noAnswer is the verdict of a row that has an Error.
 const noAnswer = "no answer"
 
@@ -117,6 +178,12 @@ func (r Row) shownVerdict() string {
 		return noAnswer
 	}
 	return r.Verdict
+}
+
+// share is how many rows have a verdict.
+type verdictCount struct {
+	Verdict string
+	N       int
 }
 
 // shares counts the verdicts, the known ones first and in their order.
@@ -138,80 +205,6 @@ func (p Page) verdictCounts() []verdictCount {
 	return out
 }
 
-//go:embed templates
-var templateFiles embed.FS
-
-// pages are the templates, parsed once.
-var pages = sync.OnceValues(func() (*template.Template, error) {
-	return template.New("").Funcs(template.FuncMap{
-		"thousands": thousands, "signed": signed, "packets": packets, "since": since, "took": took,
-		"join": joinWords, "uint": func(n int) uint64 { return uint64(max(n, 0)) }, "class": class, "breaks": breaks, "pieces": pieces, "count": count,
-		"total": total, "extras": extras, "frames": func(d Data) uint64 { return uint64(len(d.Frames) + d.Omitted.Frames) },
-	}).ParseFS(templateFiles, "templates/*.tmpl")
-})
-
-// WriteHTML writes the report as one page that needs nothing else. It fails only if w does.
-func (d Data) WriteHTML(w io.Writer) error {
-	d = clean(d.normalize())
-	return write(w, "report", newView(d, ""))
-}
-
-// WriteHTML writes all claims as one page that needs nothing else. It fails only if w does.
-func (p Page) WriteHTML(w io.Writer) error {
-	p = clean(p)
-	v := pageView{Page: p, Shares: p.verdictCounts()}
-	for i, r := range p.Rows {
-		row := rowView{Row: r, Word: r.shownVerdict(), Anchor: fmt.Sprintf("claim-%d", i+1), Pairs: r.pairs()}
-		for k, d := range r.Reports {
-			row.Views = append(row.Views, newView(d.normalize(), fmt.Sprintf("%s-%d-", row.Anchor, k+1)))
-		}
-		for k, d := range r.Runs {
-			row.Runs = append(row.Runs, newView(d.normalize(), fmt.Sprintf("%s-run-%d-", row.Anchor, k+1)))
-		}
-		v.Rows = append(v.Rows, row)
-	}
-	return write(w, "page", v)
-}
-
-// write makes the whole page before it writes any of it.
-func write(w io.Writer, name string, v any) error {
-	t, err := pages()
-	if err != nil {
-		panic("report: " + err.Error()) // the templates are ours
-	}
-	var b bytes.Buffer
-	if err := t.ExecuteTemplate(&b, name, v); err != nil {
-		return fmt.Errorf("draw the report: %w", err)
-	}
-	if _, err := w.Write(b.Bytes()); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	return nil
-}
-
-// pageView is a Page as the template wants it.
-type pageView struct {
-	Page
-	Shares []verdictCount
-	Rows   []rowView
-}
-
-type rowView struct {
-	Row
-	Word   string // the verdict
-	Anchor string
-	Pairs  []pair
-	Views  []view
-	Runs   []view
-}
-
-// The longest lists that a page shows; what goes beyond is in the files beside it.
-const (
-	maxFlows    = 100
-	maxRules    = 100
-	maxTimeline = 200
-)
-
 // view is Data as the template wants it.
 type view struct {
 	Data
@@ -231,6 +224,13 @@ type view struct {
 	Why         map[string]string
 	Other       []Missing
 }
+
+// The longest lists that a page shows; what goes beyond is in the files beside it.
+const (
+	maxFlows    = 100
+	maxRules    = 100
+	maxTimeline = 200
+)
 
 func newView(d Data, id string) view {
 	v := view{
@@ -270,23 +270,6 @@ func newView(d Data, id string) view {
 	return v
 }
 
-// hooks names lanes: "IPv4: forward, output; IPv6: prerouting".
-func hooks(lanes []lane) string {
-	var families []string
-	names := map[string][]string{}
-	for _, l := range lanes {
-		if names[l.family] == nil {
-			families = append(families, l.family)
-		}
-		names[l.family] = append(names[l.family], l.hook)
-	}
-	var s []string
-	for _, f := range families {
-		s = append(s, fmt.Sprintf("%s %s", familyName(f), strings.Join(names[f], ", ")))
-	}
-	return strings.Join(s, "; ")
-}
-
 // Status is the word for what became of the test.
 func (v view) Status() string {
 	if v.Failed {
@@ -317,11 +300,53 @@ func (v view) Setting() []string {
 	return s
 }
 
-func entries(n int) string {
-	if n == 1 {
-		return "1 entry"
+// hooks names lanes: "IPv4: forward, output; IPv6: prerouting".
+func hooks(lanes []lane) string {
+	var families []string
+	names := map[string][]string{}
+	for _, l := range lanes {
+		if names[l.family] == nil {
+			families = append(families, l.family)
+		}
+		names[l.family] = append(names[l.family], l.hook)
 	}
-	return thousands(uint64(max(n, 0))) + " entries"
+	var s []string
+	for _, f := range families {
+		s = append(s, fmt.Sprintf("%s %s", familyName(f), strings.Join(names[f], ", ")))
+	}
+	return strings.Join(s, "; ")
+}
+
+// kept is an item of a list of which only some are shown, or, where Gap is not zero, so many that are not.
+type item[T any] struct {
+	Item T
+	Gap  int
+}
+
+// keep returns at most about most items: the first ones, and of the others those that matter. What was left out in
+// between is counted, as is more, which was left out before.
+func shorten[T any](items []T, limit, more int, matters func(T) bool) []item[T] {
+	first := len(items)
+	if first > limit {
+		first = limit * 2 / 3
+	}
+	var out []item[T]
+	gap := 0
+	for i, v := range items {
+		if i >= first && (len(out) >= limit || !matters(v)) {
+			gap++
+			continue
+		}
+		if gap > 0 {
+			out = append(out, item[T]{Gap: gap})
+			gap = 0
+		}
+		out = append(out, item[T]{Item: v})
+	}
+	if gap += more; gap > 0 {
+		out = append(out, item[T]{Gap: gap})
+	}
+	return out
 }
 
 // diffLine is a line of the difference.
@@ -348,9 +373,6 @@ func diffLines(diff string) []diffLine {
 	}
 	return out
 }
-
-// joinWords puts sep between words.
-func joinWords(words []string, sep string) string { return strings.Join(words, sep) }
 
 // headline is the first thing one sees: what was lost, and if nothing was, what else is the matter.
 type headline struct {
@@ -412,21 +434,6 @@ func (d Data) headline() headline {
 	return h
 }
 
-// sentence ends a text as a sentence ends.
-func sentence(s string) string {
-	if strings.HasSuffix(s, ".") || s == "" {
-		return s
-	}
-	return s + "."
-}
-
-func was(n uint64) string {
-	if n == 1 {
-		return "1 packet was"
-	}
-	return packets(n) + " were"
-}
-
 func (d Data) lossLine(l Loss) lossLine {
 	from, to := l.place()
 	s := lossLine{Loss: l, Where: fmt.Sprintf("Met %s, and not %s.", from, to)}
@@ -456,66 +463,4 @@ func (d Data) lossLine(l Loss) lossLine {
 	}
 	s.Share, s.Rest = fmt.Sprintf("%.2f", lost), fmt.Sprintf("%.2f", 100-lost)
 	return s
-}
-
-// hookOf returns the hook of a point.
-func (p Path) hookOf(point string) string {
-	for _, at := range p.Points {
-		if at.Name == point {
-			return at.Hook
-		}
-	}
-	return ""
-}
-
-// families counts the families of which packets were seen.
-func (p Path) families() int {
-	seen := map[string]bool{}
-	busy, _ := p.lanes()
-	for _, l := range busy {
-		seen[l.family] = true
-	}
-	return len(seen)
-}
-
-func familyName(f string) string {
-	switch f {
-	case "ipv4":
-		return "IPv4"
-	case "ipv6":
-		return "IPv6"
-	}
-	return f
-}
-
-// kept is an item of a list of which only some are shown, or, where Gap is not zero, so many that are not.
-type item[T any] struct {
-	Item T
-	Gap  int
-}
-
-// keep returns at most about most items: the first ones, and of the others those that matter. What was left out in
-// between is counted, as is more, which was left out before.
-func shorten[T any](items []T, limit, more int, matters func(T) bool) []item[T] {
-	first := len(items)
-	if first > limit {
-		first = limit * 2 / 3
-	}
-	var out []item[T]
-	gap := 0
-	for i, v := range items {
-		if i >= first && (len(out) >= limit || !matters(v)) {
-			gap++
-			continue
-		}
-		if gap > 0 {
-			out = append(out, item[T]{Gap: gap})
-			gap = 0
-		}
-		out = append(out, item[T]{Item: v})
-	}
-	if gap += more; gap > 0 {
-		out = append(out, item[T]{Gap: gap})
-	}
-	return out
 }

@@ -25,14 +25,6 @@ type Path struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// DropCount is how often the kernel threw packets away for a reason.
-type DropCount struct {
-	Family   string `json:"family,omitempty"`
-	Reason   string `json:"reason"` // "IP_RPFILTER"
-	Function string `json:"function,omitempty"`
-	Packets  uint64 `json:"packets"`
-}
-
 // IsZero reports whether nothing is known of a path, its lists being empty or nil: it is then absent in JSON.
 func (p Path) IsZero() bool {
 	return len(p.Points) == 0 && len(p.Losses) == 0 && p.Silenced == 0 &&
@@ -46,6 +38,15 @@ type Point struct {
 	Hook     string `json:"hook"`   // "prerouting", "input", "forward", "output", "postrouting"
 	Priority int    `json:"priority"`
 	Packets  uint64 `json:"packets"`
+}
+
+// Stage returns the stage that a point counts arrivals at: "raw" of "ip6/raw/prerouting".
+func (p Point) Stage() string { return stage(p.Name) }
+
+// stage returns what stands between the family and the hook in the name of a point.
+func stage(name string) string {
+	s, _, _ := strings.Cut(strings.TrimPrefix(name, "ip6/"), "/")
+	return s
 }
 
 // Loss is where packets went missing.
@@ -66,6 +67,16 @@ type Loss struct {
 	Evidence []string `json:"evidence,omitempty"`
 }
 
+// at reports whether the text of a loss stands at a point: the last of those that the packets had met.
+func (l Loss) at(p Point) bool {
+	return l.Family == p.Family && len(l.From) > 0 && l.From[len(l.From)-1] == p.Name
+}
+
+// place names what the packets had met and what they did not: "conntrack/prerouting and mangle/prerouting".
+func (l Loss) place() (from, to string) {
+	return strings.Join(l.From, " and "), strings.Join(l.To, " or ")
+}
+
 // Cause is why packets were lost; see observe.Cause.
 type Cause struct {
 	Kind    string   `json:"kind"`              // "table full"
@@ -75,6 +86,14 @@ type Cause struct {
 	Counter string   `json:"counter,omitempty"` // "IpExtInNoRoutes"
 	Reason  string   `json:"reason,omitempty"`  // "IP_RPFILTER"
 	Logged  []string `json:"logged,omitempty"`  // what conntrack logged
+}
+
+// DropCount is how often the kernel threw packets away for a reason.
+type DropCount struct {
+	Family   string `json:"family,omitempty"`
+	Reason   string `json:"reason"` // "IP_RPFILTER"
+	Function string `json:"function,omitempty"`
+	Packets  uint64 `json:"packets"`
 }
 
 // PathOf returns a path as a report has it.
@@ -134,25 +153,6 @@ func RuleOf(r observe.Rule) Rule {
 	}
 }
 
-// Stage returns the stage that a point counts arrivals at: "raw" of "ip6/raw/prerouting".
-func (p Point) Stage() string { return stage(p.Name) }
-
-// stage returns what stands between the family and the hook in the name of a point.
-func stage(name string) string {
-	s, _, _ := strings.Cut(strings.TrimPrefix(name, "ip6/"), "/")
-	return s
-}
-
-// at reports whether the text of a loss stands at a point: the last of those that the packets had met.
-func (l Loss) at(p Point) bool {
-	return l.Family == p.Family && len(l.From) > 0 && l.From[len(l.From)-1] == p.Name
-}
-
-// place names what the packets had met and what they did not: "conntrack/prerouting and mangle/prerouting".
-func (l Loss) place() (from, to string) {
-	return strings.Join(l.From, " and "), strings.Join(l.To, " or ")
-}
-
 // lane is the points of a family at a hook, with what was lost behind each.
 type lane struct {
 	family, hook string
@@ -169,6 +169,19 @@ func (l lane) any() bool {
 		}
 	}
 	return false
+}
+
+// lossTotal is how many packets a lane lost.
+func (l lane) lost() uint64 {
+	var n uint64
+	for _, losses := range l.losses {
+		for _, loss := range losses {
+			if !loss.Unconfirmed {
+				n += loss.Lost
+			}
+		}
+	}
+	return n
 }
 
 // lanes returns the path hook by hook; idle are the lanes that no packet met.
@@ -225,4 +238,35 @@ func (p Path) maxPackets(family string) uint64 {
 		}
 	}
 	return most
+}
+
+// worst returns how many packets the worst loss took.
+func (p Path) worst() uint64 {
+	var n uint64
+	for _, l := range p.Losses {
+		if !l.Unconfirmed {
+			n = max(n, l.Lost)
+		}
+	}
+	return n
+}
+
+// hookOf returns the hook of a point.
+func (p Path) hookOf(point string) string {
+	for _, at := range p.Points {
+		if at.Name == point {
+			return at.Hook
+		}
+	}
+	return ""
+}
+
+// families counts the families of which packets were seen.
+func (p Path) families() int {
+	seen := map[string]bool{}
+	busy, _ := p.lanes()
+	for _, l := range busy {
+		seen[l.family] = true
+	}
+	return len(seen)
 }

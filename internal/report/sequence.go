@@ -87,6 +87,17 @@ func (m message) Ends() string {
 	return joinPort(m.Src.Addr().String(), ports(m.SrcPorts)) + " → " + joinPort(m.Dst.Addr().String(), ports(m.DstPorts))
 }
 
+// join puts a port behind an address, if there is one.
+func joinPort(addr, port string) string {
+	switch {
+	case port == "":
+		return addr
+	case strings.Contains(addr, ":"):
+		return "[" + addr + "]:" + port
+	}
+	return addr + ":" + port
+}
+
 // Fold is a frame, or neighbouring frames that differ in a port of one side and in nothing else.
 type Fold struct {
 	Frame              // the first one
