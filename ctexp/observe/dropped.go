@@ -14,22 +14,22 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// DropSource tells which packets the kernel has thrown away in the namespace, and why. A *dropreason.Watcher is one, which
-// needs the host's root and BPF.
+// DropSource reports which packets the kernel dropped in the namespace, and why. *dropreason.Watcher implements it;
+// it requires root in the initial user namespace and BPF.
 type DropSource interface {
-	// Drops yields what was dropped since the source was opened, in the kernel's order; see nf.Dropped.
+	// Drops yields the drops since the source was opened, in the kernel's order.
 	Drops(ctx context.Context) iter.Seq2[nf.Dropped, error]
 }
 
-// DropCount is how often the kernel threw packets away for a reason (see nf.Dropped).
+// DropCount is how many packets the kernel dropped for one reason in one function (see nf.Dropped).
 type DropCount struct {
-	Family   nf.Family
-	Reason   string // "IP_RPFILTER"
-	Function string
-	Packets  uint64
+	Family   nf.Family // of the packets; zero if it is not known
+	Reason   string    // "IP_RPFILTER"
+	Function string    // kernel function that dropped them: "tcp_v4_rcv"; may be empty
+	Packets  uint64    // how many were dropped
 }
 
-// String prints it as "2 × NO_SOCKET in tcp_v4_rcv", without the number of one.
+// String prints the count as "2 × NO_SOCKET in tcp_v4_rcv", without a number if it is one.
 func (t DropCount) String() string {
 	s := t.Reason
 	if t.Packets != 1 {
@@ -41,7 +41,7 @@ func (t DropCount) String() string {
 	return s
 }
 
-// key is t without its count.
+// key returns t without its count.
 func (t DropCount) key() DropCount {
 	t.Packets = 0
 	return t
@@ -53,7 +53,7 @@ func (t *DropCount) sub(b DropCount) bool {
 	return t.Packets > 0
 }
 
-// countDrops counts drops, the most frequent first.
+// countDrops counts drops by reason and function, the most frequent first.
 func countDrops(drops []nf.Dropped) []DropCount {
 	n := map[DropCount]uint64{}
 	for _, d := range drops {
@@ -70,7 +70,7 @@ func countDrops(drops []nf.Dropped) []DropCount {
 	return counts
 }
 
-// thrown returns how many packets of a family were thrown away for a reason.
+// kernelDrops returns how many packets of a family the kernel dropped for a reason.
 func (p Path) kernelDrops(f nf.Family, reason string) (n uint64) {
 	for _, t := range p.KernelDrops {
 		if t.Family == f && t.Reason == reason {
@@ -80,16 +80,16 @@ func (p Path) kernelDrops(f nf.Family, reason string) (n uint64) {
 	return n
 }
 
-// DropsOf tells which drops belong to which frame: of[i] has those of frames[i], in their order. A drop belongs to the last
-// frame of the same packet before it that was not dropped already, one that came in rather than one that left. What fits
-// no frame is the rest: packets put together from fragments, changed by NAT, or not captured.
+// DropsOf assigns drops to frames: of[i] has the drops of frames[i], in their order. A drop belongs to the last frame
+// of the same packet before it that has no drop yet, preferably one that came in. rest has the drops without a frame:
+// of packets that were reassembled, changed by NAT, or not captured.
 func DropsOf(frames []packet.Record, drops []nf.Dropped) (of [][]nf.Dropped, rest []nf.Dropped) {
 	of = make([][]nf.Dropped, len(frames))
 	in, out := map[string][]int{}, map[string][]int{}
 	for _, d := range drops {
 		in[invariantPrefix(d.Packet, len(d.Packet))] = nil
 	}
-	lengths := map[int]bool{} // of what the drops have of their packets
+	lengths := map[int]bool{} // of the packets' beginnings that the drops have
 	for _, d := range drops {
 		lengths[len(d.Packet)] = true
 	}
@@ -124,7 +124,7 @@ func DropsOf(frames []packet.Record, drops []nf.Dropped) (of [][]nf.Dropped, res
 	return of, rest
 }
 
-// lastBefore returns the last of some frames before a drop that has none yet, or -1.
+// lastBefore returns the last of some frames that precedes a drop and has none yet, or -1.
 func lastBefore(frames []packet.Record, of [][]nf.Dropped, some []int, d nf.Dropped) int {
 	n := sort.Search(len(some), func(k int) bool { return frames[some[k]].Time.After(d.Time) })
 	for n--; n >= 0; n-- {
@@ -135,7 +135,8 @@ func lastBefore(frames []packet.Record, of [][]nf.Dropped, some []int, d nf.Drop
 	return -1
 }
 
-// beginning returns the first n bytes of a packet without what routers change: the time to live and the checksum of it.
+// invariantPrefix returns the first n bytes of a packet without what routers change: the time to live and its
+// checksum.
 func invariantPrefix(packet []byte, n int) string {
 	b := bytes.Clone(packet[:n])
 	header.ClearHop(b)

@@ -17,15 +17,15 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Events returns what happened to the conntrack table since the Observer was opened until the iteration begins, flows
-// and expectations, in the kernel's order. After an Inject that is all that its packets have done. The filler has no
-// events.
+// Events returns the changes of the conntrack table, of entries and expectations, from Open until the iteration
+// begins, in the kernel's order. After an Inject it has everything that the injected packets caused. The filler has
+// no events.
 //
-// Where events are missing, an EventLost stands in their place, the last one followed by what the table has now, and the
-// iteration ends in ErrEventsLost: the receive buffer was full (call Drain while sending, or ask for a larger
-// EventBuffer), or MaxEvents was reached. An attribute that this package does not know, as later kernels may add, is passed
-// over; it is the error at the end. With Config.NoEvents, and in a namespace where
-// net.netfilter.nf_conntrack_events was 0, the error is an nf.UnsupportedError.
+// Where events are missing it yields an EventLost, after the last of which an EventResync follows for each entry that
+// the table has now, and it ends in ErrEventsLost: the receive buffer was full (call Drain while sending, or set a
+// larger Config.EventBuffer), or MaxEvents was reached. An attribute that this package does not know, as later
+// kernels may add, is skipped and reported as the error at the end. With Config.NoEvents, or if
+// net.netfilter.nf_conntrack_events was 0 in the namespace, the error is an nf.UnsupportedError.
 func (o *Observer) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		var d eventDecoder
@@ -61,7 +61,8 @@ func (o *Observer) readEvents(ctx context.Context) ([]eventPiece, lostEvents, er
 	return pieces, lost, nil
 }
 
-// replay yields events. Where several gaps are, the table of now tells only what they have come to behind the last.
+// replay yields recorded events. If there are several gaps, the table is read again only after the last: what it has
+// now says nothing about the state after an earlier one.
 func (o *Observer) replay(ctx context.Context, pieces []eventPiece, d *eventDecoder, yield func(Event, error) bool) error {
 	last := -1
 	for i, p := range pieces {
@@ -81,7 +82,7 @@ func (o *Observer) replay(ctx context.Context, pieces []eventPiece, d *eventDeco
 	return nil
 }
 
-// yieldPiece yields the events of a piece.
+// yieldPiece yields the events of one piece.
 func (o *Observer) yieldPiece(ctx context.Context, p eventPiece, d *eventDecoder, yield func(Event, error) bool) error {
 	if err := o.interrupted(ctx); err != nil {
 		return err
@@ -107,7 +108,7 @@ func (o *Observer) yieldPiece(ctx context.Context, p eventPiece, d *eventDecoder
 	return nil
 }
 
-// resync yields what the table has.
+// resync yields the entries that the table has now.
 func (o *Observer) resync(ctx context.Context, yield func(Event, error) bool) error {
 	entries, err := o.flows(ctx, nf.Filter{})
 	if err != nil {
@@ -125,15 +126,15 @@ func (o *Observer) resync(ctx context.Context, yield func(Event, error) bool) er
 	return nil
 }
 
-// errStop says that the one who iterates wants no more.
+// errStop says that the consumer of an iterator ended the iteration.
 var errStop = errors.New("iteration stopped")
 
-// Follow returns what happens to the conntrack table from when the iteration begins on, and waits for more. It ends with
-// the error of ctx when that is over, or with os.ErrClosed when the Observer is closed.
+// Follow yields the changes of the conntrack table from the beginning of the iteration on, and waits for more. It
+// ends with the cause of ctx when ctx is done, or with os.ErrClosed when the Observer is closed.
 //
-// Where events are missing it goes on: an EventLost says so, and an EventResync for each entry says what the table has
-// then, from which one can go on, too. The error at the end is ErrEventsLost as well in that case. Who follows has to keep
-// up: what waits to be taken is bounded by MaxEvents, beyond which events are missing as well.
+// Where events are missing it yields an EventLost, followed by an EventResync for each entry of the table, and
+// continues. The error at the end then includes ErrEventsLost. The consumer has to keep up: at most MaxEvents events
+// are queued, and further ones are lost as well.
 func (o *Observer) Follow(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		if err := o.follow(ctx, yield); err != errStop {
@@ -143,7 +144,7 @@ func (o *Observer) Follow(ctx context.Context) iter.Seq2[Event, error] {
 }
 
 func (o *Observer) follow(ctx context.Context, yield func(Event, error) bool) error {
-	if _, _, err := o.readEvents(ctx); err != nil { // what came before is out of the way
+	if _, _, err := o.readEvents(ctx); err != nil { // drain the events before the beginning
 		return err
 	}
 	f := o.events.log.follow()
@@ -167,7 +168,7 @@ func (o *Observer) follow(ctx context.Context, yield func(Event, error) bool) er
 	return err
 }
 
-// followOn hands on what comes until ctx ends, the Observer is closed, or hand fails.
+// followOn calls hand for each piece until ctx is done, the Observer is closed, or hand fails.
 func (o *Observer) followOn(ctx context.Context, f *follower, hand func(eventPiece) error) error {
 	for {
 		for _, p := range f.take() {
@@ -186,9 +187,9 @@ func (o *Observer) followOn(ctx context.Context, f *follower, hand func(eventPie
 	}
 }
 
-// NextEvent returns a channel that is closed when the next event is recorded, or the Observer is closed. Who waits for
-// something that shows in the table gets the channel first, then looks, and then waits. Where there are no events the
-// channel is nil, on which nothing is ever received.
+// NextEvent returns a channel that is closed when the next event is recorded or the Observer is closed. To wait for a
+// state of the table, get the channel first, then read the table, then wait. Without events the channel is nil, which
+// blocks forever.
 func (o *Observer) NextEvent() <-chan struct{} {
 	if o.events.missing != nil {
 		return nil
@@ -196,19 +197,19 @@ func (o *Observer) NextEvent() <-chan struct{} {
 	return o.events.log.next()
 }
 
-// eventWatch hears the events of the conntrack table. It counts the entries that left unasked and, unless the Config
-// has NoEvents, keeps all events.
+// eventWatch receives the events of the conntrack table. It counts the entries that were removed without a request
+// and, unless Config.NoEvents is set, stores all events.
 type eventWatch struct {
 	*mmsg.Pump
-	collected collected // with the Pump locked
-	overruns  int       // likewise
-	congested bool      // likewise: events are missing behind those that are still in the receive buffer
-	log       *eventlog // nil: only the ends of entries are heard
-	missing   error     // why there are no events, whatever log is
+	collected collected // guarded by the Pump's lock, like the next two
+	overruns  int       // times the receive buffer was full
+	congested bool      // events are missing after those still in the receive buffer
+	log       *eventlog // nil: only DESTROY events are received
+	missing   error     // why Events has none, even if log is set
 }
 
-// forcedBuffer holds 200,000 events where the host's root asks for it; others get what net.core.rmem_max allows. It is a
-// bound: memory is used only for what waits to be read.
+// forcedBuffer holds 200,000 events for a process with CAP_NET_ADMIN in the initial user namespace; others get what
+// net.core.rmem_max allows. It is a limit: only what waits to be read uses memory.
 const forcedBuffer = 128 << 20
 
 // watchEvents must be called on a thread in the namespace.
@@ -233,7 +234,7 @@ func watchEvents(cfg Config, table *nfnl.Conn) (*eventWatch, error) {
 	return w, nil
 }
 
-// eventsAreOn looks whether the kernel makes events at all.
+// eventsAreOn returns an error if the kernel does not generate events.
 func eventsAreOn() error {
 	switch v, err := readSysctl("nf_conntrack_events"); {
 	case err != nil:
@@ -244,7 +245,7 @@ func eventsAreOn() error {
 	return nil
 }
 
-// read takes what is queued.
+// read receives all queued events.
 func (w *eventWatch) read(fd int, _ bool) error {
 	err := nfnl.ReadAll(fd, w.overrun, w.addBatch)
 	if err != nil {
@@ -254,14 +255,14 @@ func (w *eventWatch) read(fd int, _ bool) error {
 	return nil
 }
 
-// overrun is told when the receive buffer was full. The kernel tells it first, but adds nothing more until the buffer is
-// empty (net/netlink/af_netlink.c, NETLINK_S_CONGESTED): the gap is behind what is still there.
+// overrun records that the receive buffer was full. The kernel reports that first, but adds nothing until the buffer
+// is empty (net/netlink/af_netlink.c, NETLINK_S_CONGESTED): the gap is after the events still in the buffer.
 func (w *eventWatch) overrun() {
 	w.overruns++
 	w.congested = true
 }
 
-// some takes n events.
+// addBatch processes the n messages of one read.
 func (w *eventWatch) addBatch(b *mmsg.Buffer, n int) error {
 	for i := range n {
 		if err := w.countRemoved(b.Payload(i)); err != nil {
@@ -277,7 +278,7 @@ func (w *eventWatch) addBatch(b *mmsg.Buffer, n int) error {
 	return nil
 }
 
-// emptied is told when the receive buffer was empty.
+// bufferEmpty records a pending gap, now that the receive buffer is empty.
 func (w *eventWatch) bufferEmpty() {
 	if w.congested && w.log != nil {
 		w.log.overrun(time.Now())
@@ -285,7 +286,8 @@ func (w *eventWatch) bufferEmpty() {
 	w.congested = false
 }
 
-// one looks at a message for its header's sake and for what it says about an end.
+// countRemoved counts a message that is the DESTROY event of an entry removed without a request. It also checks the
+// header of the others.
 func (w *eventWatch) countRemoved(msg []byte) error {
 	kind, asked, err := nfnl.KindOf(msg)
 	if err == nil && kind == nfnl.Destroy && asked == 0 {
@@ -294,7 +296,7 @@ func (w *eventWatch) countRemoved(msg []byte) error {
 	return err
 }
 
-// unasked returns how many entries have left unasked until now.
+// removed returns how many entries were removed so far without a request.
 func (w *eventWatch) removed() (uint64, error) {
 	if err := w.Drain(); err != nil {
 		return 0, err
@@ -310,7 +312,7 @@ func (w *eventWatch) removed() (uint64, error) {
 	return w.collected.count, nil
 }
 
-// stop ends the reading, and all that wait for events.
+// stop ends the reading, and wakes all that wait for events.
 func (w *eventWatch) stop() {
 	w.Pump.Stop()
 	if w.log != nil {
@@ -318,17 +320,18 @@ func (w *eventWatch) stop() {
 	}
 }
 
-// collected counts the entries that left the table unasked, by those DESTROY events that nobody has asked for.
+// collected counts entries that the kernel removed: evicted, collected or timed out. Entries that a packet ended or
+// replaced, or that a netlink request deleted, are not counted.
 type collected struct {
 	count   uint64
 	pending []nf.Entry // of fate maybeReplaced
 	table   *nfnl.Conn
 }
 
-// maxPending bounds what waits to be settled.
+// maxPending is the largest number of pending entries.
 const maxPending = 1024
 
-// add judges a DESTROY event.
+// add counts the entry of a DESTROY event that nobody requested, or defers the decision to settle.
 func (c *collected) add(msg []byte) error {
 	body, at := nfnl.EventBody(msg)
 	end, err := nfnl.DecodeEnd(body, at)
@@ -351,8 +354,8 @@ func (c *collected) add(msg []byte) error {
 	return nil
 }
 
-// settle decides about entries of which the event alone does not tell. It is for when the packets are through: the
-// entry that replaces another is in the table only when its packet was confirmed, a while after the event.
+// settle decides about the pending entries, for which the event alone is not enough. Call it after the packets were
+// processed: a replacing entry is in the table only once its packet was confirmed, some time after the event.
 func (c *collected) settle() error {
 	for _, gone := range c.pending {
 		replaced, err := c.replaced(gone)
@@ -367,7 +370,7 @@ func (c *collected) settle() error {
 	return nil
 }
 
-// replaced reports whether another entry has one of the tuples of the one that is gone.
+// replaced reports whether another entry now has one of the tuples of gone.
 func (c *collected) replaced(gone nf.Entry) (bool, error) {
 	for dir, tuple := range map[nf.Direction]nf.Tuple{nf.Original: gone.Orig, nf.Reply: gone.Reply} {
 		_, err := c.table.Get(tuple, gone.ZoneOf(dir))

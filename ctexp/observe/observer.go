@@ -7,63 +7,63 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Namespace is where an Observer looks. *netnsenv.Env is one.
+// Namespace is a network namespace that an Observer reads. *netnsenv.Env implements it.
 type Namespace interface {
-	// Do runs f on a thread that is in the namespace and returns what f returns.
+	// Do runs f on a thread in the namespace and returns the error of f.
 	Do(f func() error) error
-	// FD returns an open file of the network namespace, or -1 when it is closed.
+	// FD returns a file descriptor of the network namespace, or -1 after it was closed.
 	FD() int
 }
 
-// Config says what is there to be observed. The zero Config observes a namespace without probes. A negative size is an error
-// of Open.
+// Config says what the namespace contains and what to record. The zero Config observes a namespace without probes.
+// Open returns an error for a negative size.
 type Config struct {
-	// Probes are the probes whose counts Tally.Packets has, by name.
+	// Probes are the probes whose packets Tally.Packets counts, by name.
 	Probes []nf.Probe
-	// Path has the standard probes that Path reads. Empty: Path answers an nf.UnsupportedError, and Tally.Check says
-	// that its laws are not applicable, unless the Probes have those that the laws need.
+	// Path has the standard probes that Observer.Path reads. Empty: Observer.Path returns an nf.UnsupportedError, and
+	// Tally.Check returns ErrLawNotApplicable unless Probes has the probes that the laws need.
 	Path []nf.Probe
 
-	// Filler is the number of entries that fill the table up to the room asked for. They never appear in Flows and
-	// Tally. Zero: there is no filler.
+	// Filler is the number of filler entries, which fill the table up to the requested room. They never appear in
+	// Flows or in a Tally. Zero: there is no filler.
 	Filler int
-	// Unreplied says that the filler's entries are such as can be evicted and collected themselves.
+	// Unreplied says that the kernel may evict and collect the filler's entries.
 	Unreplied bool
-	// Limit is nf_conntrack_max at the time of opening. Where another is found later, Tally returns ErrLimitChanged.
-	// Zero: it is not looked at.
+	// Limit is nf_conntrack_max at the time of Open. If it differs later, Tally returns ErrLimitChanged. Zero: it is
+	// not checked.
 	Limit int
-	// Free is the number of entries that still fit into the table beside the Filler. Without a Filler it is not looked at:
-	// as many fit as the kernel gives.
+	// Free is the number of entries that fit into the table beside the Filler. It is ignored without a Filler.
 	Free int
-	// Silent says that what the host itself sends without a socket of the experiment is dropped before conntrack.
+	// Silent says that packets which the host sends without a socket of the experiment are dropped before conntrack.
 	Silent bool
 
-	// NoEvents leaves out the recording of events, which costs a flood of new flows some of its speed. The entries that
-	// leave unasked (Tally.Collected) are counted all the same.
+	// NoEvents disables the recording of events, which slows down a flood of new flows. Tally.Collected is counted
+	// anyway.
 	NoEvents bool
-	// MaxEvents is how many events are kept; those that come after them are counted and make Events end in
-	// ErrEventsLost. One takes some 250 bytes. Zero: 250,000.
+	// MaxEvents is the largest number of events that are kept, about 250 bytes each. Further events are only counted,
+	// and Events ends in ErrEventsLost. Zero: 250,000.
 	MaxEvents int
-	// EventBuffer is the size in bytes asked for the buffer in which the kernel leaves events to be read; it counts some
-	// 640 bytes for one. An ordinary user gets no more than net.core.rmem_max. Zero: 128 MiB, of which only as much is used
-	// as waits to be read.
+	// EventBuffer is the requested size in bytes of the netlink receive buffer for events. The kernel charges about
+	// 640 bytes for each event. Without CAP_NET_ADMIN in the initial user namespace net.core.rmem_max is the limit.
+	// Zero: 128 MiB, of which only what waits to be read uses memory.
 	EventBuffer int
 
-	// NoFrames leaves out the capture, which costs about half of the speed of a flood.
+	// NoFrames disables the capture, which costs about half of the speed of a flood.
 	NoFrames bool
-	// MaxFrames is how many frames are kept; those that come after them are counted and make Frames end in
+	// MaxFrames is the largest number of frames that are kept. Further frames are only counted, and Frames ends in
 	// ErrFramesLost. Zero: 100,000.
 	MaxFrames int
-	// Ring is the size in bytes of a ring buffer that is shared with the kernel, for a capture that loses nothing of a
-	// flood: 8 MiB are plenty, 1 MiB is the least, 1 GiB the most. Opening such a ring waits for a grace period of the kernel's
-	// (net/packet/af_packet.c, packet_set_ring), 15 ms or so. Zero: an ordinary socket buffer, which is there at once.
+	// Ring is the size in bytes of a ring buffer shared with the kernel, which captures a flood without loss. 8 MiB
+	// suffice; a smaller size than 1 MiB is rounded up, and a larger one than 1 GiB is an error. Opening the ring
+	// waits for an RCU grace period, about 15 ms (net/packet/af_packet.c, packet_set_ring). Zero: an ordinary socket
+	// buffer, which needs no such wait.
 	Ring int
 }
 
-// maxRing is the largest ring: the kernel takes its memory at once, some seconds for a few GiB.
+// maxRing is the size of the largest ring. The kernel allocates it at once, which takes seconds for a few GiB.
 const maxRing = 1 << 30
 
-// check refuses sizes that are none.
+// check returns an error for an invalid size.
 func (c Config) check() error {
 	for _, s := range []struct {
 		name string
@@ -73,7 +73,7 @@ func (c Config) check() error {
 		{"Filler", c.Filler}, {"Limit", c.Limit},
 	} {
 		if s.n < 0 {
-			return fmt.Errorf("config: %s is %d: want 0 for what is usual, or more", s.name, s.n)
+			return fmt.Errorf("config: %s is %d: must not be negative", s.name, s.n)
 		}
 	}
 	if c.Ring > maxRing {
@@ -101,21 +101,21 @@ func (c Config) maxEvents() int {
 	return defaultMaxEvents
 }
 
-// What makes an observation incomplete. It is said rather than passed over: a count that may be short is no count.
+// Errors of an incomplete observation. They are returned rather than a count that may be too low.
 var (
-	// ErrLimitChanged says that nf_conntrack_max, which is one value for the whole host, is not what it was when the
-	// Observer was opened, so that the room in the table is not what the experiment was promised.
+	// ErrLimitChanged says that nf_conntrack_max, which is one value for the whole host, has changed since the
+	// Observer was opened. The table then has other room than the experiment asked for.
 	ErrLimitChanged = errors.New("the host's nf_conntrack_max was changed meanwhile")
-	// ErrEventsLost says that the kernel had more events than the receive buffer could hold.
+	// ErrEventsLost says that events are missing: the receive buffer was full, or MaxEvents was reached.
 	ErrEventsLost = errors.New("conntrack events were lost")
-	// ErrFramesLost says that frames were there which are not among those that Frames gave.
+	// ErrFramesLost says that Frames did not return every frame, or not every frame whole.
 	ErrFramesLost = errors.New("frames were lost")
-	// ErrReasonsLost says that conntrack had more reasons to give than those that Reasons gave.
+	// ErrReasonsLost says that Reasons did not return every reason of conntrack.
 	ErrReasonsLost = errors.New("reasons of conntrack were lost")
-	// ErrTraceLost says that traced packets met more rules than those that Trace gave.
+	// ErrTraceLost says that Trace did not return every step of the traced packets.
 	ErrTraceLost = errors.New("steps of the trace were lost")
-	// ErrProbeLost says that the counter of a probe is gone, most likely with its table.
+	// ErrProbeLost says that the counter of a probe no longer exists, most likely because its table was deleted.
 	ErrProbeLost = errors.New("the counter of a probe is gone")
-	// ErrLawNotApplicable says that Tally.Check cannot tell: something that the laws presuppose is not so.
+	// ErrLawNotApplicable says that a precondition of the laws of Tally.Check does not hold.
 	ErrLawNotApplicable = errors.New("law not applicable")
 )

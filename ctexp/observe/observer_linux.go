@@ -20,13 +20,13 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
-// Observer looks at a network namespace and counts from the moment it was opened. Its methods may be called from any
-// goroutine; after Close they return an error for which errors.Is(err, os.ErrClosed) holds.
+// Observer observes a network namespace and counts from the moment it is opened. Its methods are safe for concurrent
+// use. After Close they return an error that wraps os.ErrClosed.
 type Observer struct {
 	ns  Namespace
 	cfg Config
 
-	mu     sync.RWMutex // held for reading by whoever uses what follows, for writing by Close
+	mu     sync.RWMutex // held for reading by methods that use the fields below, for writing by Close
 	closed bool
 
 	table     *nfnl.Conn
@@ -35,12 +35,12 @@ type Observer struct {
 	events    *eventWatch
 	capture   *capture // nil with Config.NoFrames
 	reasons   *reasonWatch
-	noReasons error // why there are none
+	noReasons error // why reasons is nil
 	trace     *traceWatch
-	mib       mibFiles // none without Config.Path
+	mib       mibFiles // empty without Config.Path
 
 	start   snapshot
-	arrived map[nf.Family]uint64 // when it was opened
+	arrived map[nf.Family]uint64 // counts of readArrived at Open
 	live    livelist
 	marks   marklog
 
@@ -48,12 +48,12 @@ type Observer struct {
 	dropped DropSource // see SetDropSource
 }
 
-// Open begins to observe ns as cfg says: half a millisecond. The sockets that it opens keep the namespace alive until
-// Close, and a few milliseconds longer, while the kernel lets go of them in the background.
+// Open starts to observe ns as described by cfg, in about half a millisecond. The sockets that it opens keep the
+// namespace alive until Close, and a few milliseconds longer while the kernel frees them in the background.
 //
-// What Tally.Collected counts are events, so that net.netfilter.nf_conntrack_events should be 1 there. Open needs
-// CAP_NET_ADMIN over the namespace, and CAP_NET_RAW for the frames, as who made the namespace has. A probe of the Config
-// that the namespace was made without is an nf.UnsupportedError.
+// Tally.Collected is counted from events, so net.netfilter.nf_conntrack_events should be 1 in the namespace. Open
+// requires CAP_NET_ADMIN over the namespace, and CAP_NET_RAW for the capture; whoever created the namespace has both.
+// If the namespace was created without a probe of cfg, the error is an nf.UnsupportedError.
 func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("open observer: %w", err)
@@ -66,7 +66,7 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	if err == nil {
 		o.start, err = o.read()
 	}
-	if lost := (lostProbe{}); errors.As(err, &lost) { // it was never there
+	if lost := (lostProbe{}); errors.As(err, &lost) { // it never existed
 		err = &nf.UnsupportedError{Need: "the probe " + lost.name, Hint: "the namespace was made without it"}
 	}
 	if err == nil {
@@ -78,7 +78,7 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	return o, nil
 }
 
-// dial opens all that must be opened on a thread in the namespace, and can be used from any other then.
+// dial opens what must be opened on a thread in the namespace and works on any thread afterwards.
 func (o *Observer) dial() (err error) {
 	if o.entries, err = openSysctl("nf_conntrack_count"); err != nil {
 		return err
@@ -140,7 +140,7 @@ func (o *Observer) Close() error {
 	return nil
 }
 
-// use returns what undoes it, after which Close may go on; or an error if the Observer is closed or ctx is done.
+// use keeps Close from running until release is called. It returns an error if the Observer is closed or ctx is done.
 func (o *Observer) use(ctx context.Context) (release func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -153,7 +153,7 @@ func (o *Observer) use(ctx context.Context) (release func(), err error) {
 	return o.mu.RUnlock, nil
 }
 
-// interrupted returns why an iteration must end, if it must.
+// interrupted returns an error if ctx is done or the Observer is closed.
 func (o *Observer) interrupted(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -166,9 +166,9 @@ func (o *Observer) interrupted(ctx context.Context) error {
 	return nil
 }
 
-// Drain moves what the kernel has queued for the Observer, frames and events, into memory. Who sends many packets
-// calls it now and then, every few hundred, since the kernel's buffers are small for an ordinary user; it costs a
-// microsecond when there is nothing. What goes wrong is reported by the methods that need what was lost.
+// Drain moves the frames and messages that the kernel queued for the Observer into memory. Call it every few hundred
+// packets while sending many, because the kernel's buffers are small for an ordinary user. It takes a microsecond if
+// nothing is queued. Errors are reported by the methods that need the missing data.
 func (o *Observer) Drain() {
 	release, err := o.use(context.Background())
 	if err != nil {
@@ -180,26 +180,24 @@ func (o *Observer) Drain() {
 		_ = o.reasons.Drain()
 	}
 	_ = o.trace.Drain()
-	// The frames last: until the kernel stamps them, one counts as old as the reading that found none before it (see
-	// stamps), which must be behind all that was read of earlier packets.
+	// The frames come last: until the kernel time-stamps them, a frame counts as old as the read that found none
+	// before it (see stamps), which must be later than everything that was read about earlier packets.
 	if o.capture != nil {
 		_ = o.capture.Drain()
 	}
 }
 
-// SetDropSource has the Path, the Record and the Timeline tell from now on why the kernel threw packets away, as src says it: what
-// that has recorded since it was opened, which should be when the Observer was. Nil does without
-// one.
+// SetDropSource makes Path, Record and Timeline report from now on the packets that the kernel dropped and why, as
+// recorded by src since it was opened. Open src together with the Observer. A nil src disables it.
 //
-// Of a silent host's own packets those are left out that rules have dropped before they had a link: they are what
-// Path.Silenced counts.
+// Packets of a silent host itself that rules dropped before they had a link are omitted: Path.Silenced counts them.
 func (o *Observer) SetDropSource(src DropSource) {
 	o.dropsMu.Lock()
 	defer o.dropsMu.Unlock()
 	o.dropped = src
 }
 
-// readDropSource returns the drops, nil if nobody tells of them.
+// readDropSource returns the recorded drops; nil without a DropSource.
 func (o *Observer) readDropSource(ctx context.Context) ([]nf.Dropped, error) {
 	o.dropsMu.Lock()
 	src := o.dropped
@@ -256,8 +254,8 @@ func iterate[T any](ctx context.Context, o *Observer, what string, read func() (
 	}
 }
 
-// readDatagrams calls add for each datagram that is queued at a netlink socket, with the time at which it was read, and overrun
-// where the buffer was full and some are missing.
+// readDatagrams calls add with each datagram queued at a netlink socket and the time at which it was read, and
+// overrun if datagrams are missing because the buffer was full.
 func readDatagrams(fd int, what string, overrun func(), add func(datagram []byte, now time.Time) error) error {
 	err := nfnl.ReadAll(fd, overrun, func(b *mmsg.Buffer, n int) error {
 		now := time.Now()
@@ -274,8 +272,8 @@ func readDatagrams(fd int, what string, overrun func(), add func(datagram []byte
 	return nil
 }
 
-// sysctl is an open file of /proc/sys with one number in it. Whose namespace it speaks of was decided when it was
-// opened (net/sysctl_net.c, net_ctl_root), so that it can be read from any thread.
+// sysctl is an open file of /proc/sys that contains a number. Its namespace is that of the thread which opened it
+// (net/sysctl_net.c, net_ctl_root), so it can be read on any thread.
 type sysctl struct{ file *os.File }
 
 // openSysctl must be called on a thread in the namespace.
@@ -311,7 +309,7 @@ func (s sysctl) close() {
 	}
 }
 
-// readSysctl must be called on a thread in the namespace.
+// readSysctl reads a sysctl of net.netfilter. It must be called on a thread in the namespace.
 func readSysctl(name string) (string, error) {
 	b, err := os.ReadFile("/proc/sys/net/netfilter/" + name)
 	return string(bytes.TrimSpace(b)), err

@@ -18,8 +18,8 @@ import (
 // Path returns how many packets met each probe of Config.Path since the Observer was opened. Without such probes the
 // error is an nf.UnsupportedError.
 //
-// Where the one who tells of packets that the kernel threw away (SetDropSource) has lost some, the error says so, and the Path has
-// the rest. Where a rule may have dropped packets the user's rules are read, too (see Rules for what that costs).
+// If the DropSource lost drops, the error says so and the Path has the rest. If a rule may have dropped packets, Path
+// also reads the user's rules, which takes as long as Rules.
 func (o *Observer) Path(ctx context.Context) (Path, error) {
 	p, err := o.path(ctx)
 	if err != nil {
@@ -37,7 +37,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	if len(o.cfg.Path) == 0 {
 		return Path{}, &nf.UnsupportedError{Need: "probes of the path", Hint: "the namespace was made without them"}
 	}
-	arrived, err := o.readArrived() // before the probes, so that what comes meanwhile seems no loss
+	arrived, err := o.readArrived() // before the probes, so that packets arriving meanwhile do not look lost
 	if err != nil {
 		return Path{}, err
 	}
@@ -58,7 +58,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 		p.Reasons = o.reasons.log.counts()
 	}
 	for _, probe := range o.cfg.Path {
-		probe.Name = name(probe)
+		probe.Name = probeName(probe)
 		p.Points = append(p.Points, Point{Probe: probe, Packets: o.since(now, probe.Name)})
 	}
 	if p.MIB, err = o.mib.since(); err != nil {
@@ -78,7 +78,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 		if p.Drops, err = o.drops(ctx); p.Drops == nil && err == nil {
 			p.Drops = []Drop{}
 		}
-		if errors.Is(err, errors.ErrUnsupported) { // without the program that made the rules the path goes without them
+		if errors.Is(err, errors.ErrUnsupported) { // without the program that created the rules the Path goes without them
 			err = nil
 		}
 	}
@@ -90,7 +90,7 @@ func (l Loss) mayBeByRule() bool {
 	return slices.ContainsFunc(l.Causes, func(c Cause) bool { return c.Kind == CauseRule })
 }
 
-// readArrived returns how many packets of each family all links have brought, for a Path; nil where nobody counts them.
+// readArrived returns how many packets of each family arrived on all links; nil if nothing counts them.
 func (o *Observer) readArrived() (map[nf.Family]uint64, error) {
 	if len(o.cfg.Path) == 0 {
 		return nil, nil
@@ -113,7 +113,7 @@ func (o *Observer) readArrived() (map[nf.Family]uint64, error) {
 	return arrived, nil
 }
 
-// answered returns what the host has said of packets without an entry.
+// attached returns the counts of Path.Attached.
 func (o *Observer) attached(now snapshot) map[nf.Family]AttachedCount {
 	all := map[nf.Family]AttachedCount{}
 	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
@@ -125,7 +125,7 @@ func (o *Observer) attached(now snapshot) map[nf.Family]AttachedCount {
 	return all
 }
 
-// passed returns how many INVALID packets have got to the confirmation.
+// invalidPassed returns the counts of Path.InvalidPassed.
 func (o *Observer) invalidPassed(now snapshot) map[nf.Family]uint64 {
 	all := map[nf.Family]uint64{}
 	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
@@ -138,8 +138,8 @@ func (o *Observer) invalidPassed(now snapshot) map[nf.Family]uint64 {
 	return all
 }
 
-// elsewhere reports whether packets can pass the hooks by: with a flowtable of the user's, or on a link that is a port of
-// another.
+// mayBypassHooks reports whether packets can bypass the hooks: by a flowtable of the user, or on a link that is a
+// port of another one.
 func (o *Observer) mayBypassHooks() (bool, error) {
 	if has, err := ruleset.HasFlowtables(o.table); has || err != nil {
 		return has, err
@@ -152,7 +152,7 @@ func (o *Observer) mayBypassHooks() (bool, error) {
 	return ports, err
 }
 
-// hasPorts reports whether a link is a port of another. It must be called on a thread in the namespace.
+// hasPorts reports whether a link is a port of another one. It must be called on a thread in the namespace.
 func hasPorts() (bool, error) {
 	rib, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
 	if err != nil {

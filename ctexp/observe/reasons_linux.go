@@ -16,11 +16,11 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Reasons returns why conntrack called packets INVALID since the Observer was opened until the iteration begins, in the
-// kernel's order; see ReasonsOf for the frames that they belong to. Not every INVALID packet has a reason.
+// Reasons returns why conntrack called packets INVALID, from Open until the iteration begins, in the kernel's order.
+// ReasonsOf assigns them to frames. Not every INVALID packet has a reason.
 //
-// Where some are missing the iteration ends in ErrReasonsLost. In a namespace where conntrack was not asked for reasons
-// when the Observer was opened, or where somebody else reads them, the error is an nf.UnsupportedError.
+// If reasons are missing, the iteration ends in ErrReasonsLost. If conntrack did not log reasons in the namespace
+// when the Observer was opened, or another program reads them, the error is an nf.UnsupportedError.
 func (o *Observer) Reasons(ctx context.Context) iter.Seq2[Reason, error] {
 	return recording(ctx, o, "reasons", ErrReasonsLost, o.readReasons)
 }
@@ -41,23 +41,25 @@ func (o *Observer) readReasons(ctx context.Context) ([]Reason, lostReasons, erro
 	return reasons, lost, nil
 }
 
-// reasonWatch keeps what conntrack says about packets.
+// reasonWatch records what conntrack logs about packets.
 type reasonWatch struct {
 	*mmsg.Pump
-	conn  nfnl.Listener // that the Pump empties
-	links linkNames     // with the Pump locked
+	conn  nfnl.Listener // read by the Pump
+	links linkNames     // guarded by the Pump's lock
 	log   reasonlog
 }
 
-// reasonBuffer holds some thousands of small packets where the host's rmem_max allows it.
+// reasonBuffer holds several thousand small packets if the host's rmem_max allows it.
 const reasonBuffer = 8 << 20
 
-// nflogGroups are that of the reasons (net/netfilter/nfnetlink_log.c, default_loginfo), and that of all INVALID packets.
+// nflogGroups are the group of the reasons (net/netfilter/nfnetlink_log.c, default_loginfo) and that of all INVALID
+// packets.
 var nflogGroups = []uint16{0, ours.InvalidGroup}
 
-// watchReasons must be called on a thread in the namespace. What the namespace lacks is an nf.UnsupportedError.
+// watchReasons must be called on a thread in the namespace. It returns an nf.UnsupportedError if the namespace cannot
+// provide reasons.
 func watchReasons() (*reasonWatch, error) {
-	if err := reasonsAreAskedFor(); err != nil {
+	if err := reasonsAreLogged(); err != nil {
 		return nil, err
 	}
 	conn, err := nfnl.Listen(reasonBuffer, nil)
@@ -82,8 +84,8 @@ func watchReasons() (*reasonWatch, error) {
 	return w, nil
 }
 
-// reasonsAreAskedFor looks whether conntrack gives reasons, and where they go.
-func reasonsAreAskedFor() error {
+// reasonsAreLogged returns an error unless conntrack logs reasons, and to NFLOG.
+func reasonsAreLogged() error {
 	const need = "reasons of conntrack"
 	on, err := readSysctl("nf_conntrack_log_invalid")
 	if err == nil && on == "0" {
@@ -108,13 +110,13 @@ func reasonsAreAskedFor() error {
 	return nil
 }
 
-// read keeps what is queued. What the buffer could not hold is told by the numbers of the packets.
+// read records all queued messages. Sequence numbers show what the buffer could not hold.
 func (w *reasonWatch) read(fd int, _ bool) error {
 	link := func(index int32) string { return w.links.name(fd, index) }
 	return readDatagrams(fd, "from NFLOG", w.log.overrun, func(m []byte, now time.Time) error { return w.log.add(m, now, link) })
 }
 
-// stop lets go of the group at once, for the next Observer, and ends the reading.
+// stop unbinds the groups at once, for the next Observer, and ends the reading.
 func (w *reasonWatch) stop() {
 	_ = w.conn.UnbindLog(nflogGroups...)
 	w.Pump.Stop()

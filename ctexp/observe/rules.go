@@ -6,29 +6,29 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Rule is one line of the user's ruleset, as text, with what it has counted.
+// Rule is a line of the user's ruleset as text, with its counters.
 type Rule = nf.Rule
 
-// RuleKind is what a Rule is.
+// RuleKind is the kind of a Rule.
 type RuleKind = nf.RuleKind
 
-// The kinds of lines.
+// The kinds of rules.
 const (
 	KindRule    = nf.KindRule
-	KindPolicy  = nf.KindPolicy  // what becomes of packets at the end of a base chain
+	KindPolicy  = nf.KindPolicy  // the policy of a base chain
 	KindCounter = nf.KindCounter // a named counter of a table
 )
 
-// Drop is a rule, or a policy, that drops packets, at one of the places from which it is reached.
+// Drop is a rule or policy that drops packets, at one of the places from which it is reached.
 type Drop struct {
-	Rule     Rule
-	Verdict  string // how it drops them: "drop", "reject", or the target of an iptables such as "DROP"
-	Hook     nf.Hook
-	Priority int32  // of the base chain which the rule is in or is reached from
-	Traced   uint64 // how many traced packets it dropped
+	Rule     Rule    // the rule or policy with its own counters
+	Verdict  string  // how it drops: "drop", "reject", or an iptables target such as "DROP"
+	Hook     nf.Hook // hook of the base chain that contains the rule or leads to it
+	Priority int32   // of the base chain that contains the rule or leads to it
+	Traced   uint64  // number of traced packets that it dropped
 }
 
-// String prints the rule, and how many traced packets it dropped.
+// String prints the rule and how many traced packets it dropped.
 func (d Drop) String() string {
 	if d.Traced > 0 {
 		return fmt.Sprintf("%v [dropped %d]", d.Rule, d.Traced)
@@ -36,7 +36,7 @@ func (d Drop) String() string {
 	return d.Rule.String()
 }
 
-// dropped is the number of packets that it has dropped or at least has seen.
+// dropped returns how many packets it dropped, or at least counted.
 func (d Drop) dropped() uint64 {
 	if d.Traced > 0 {
 		return d.Traced
@@ -44,13 +44,13 @@ func (d Drop) dropped() uint64 {
 	return d.Rule.Packets
 }
 
-// key is d without its counts.
+// key returns d without its counts.
 func (d Drop) key() Drop {
 	d.Traced, d.Rule.Packets, d.Rule.Bytes = 0, 0, 0
 	return d
 }
 
-// sub subtracts the counts of b, and keeps every rule.
+// sub subtracts the counts of b. It keeps every rule.
 func (d *Drop) sub(b Drop) bool {
 	d.Traced = saturatingSub(d.Traced, b.Traced)
 	d.Rule.Packets, d.Rule.Bytes = saturatingSub(d.Rule.Packets, b.Rule.Packets), saturatingSub(d.Rule.Bytes, b.Rule.Bytes)

@@ -12,9 +12,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
-// Tally returns what was counted since the Observer was opened.
-//
-// It returns ErrLimitChanged, ErrEventsLost or ErrProbeLost rather than numbers that cannot be relied on.
+// Tally returns what was counted since the Observer was opened. It returns ErrLimitChanged, ErrEventsLost or
+// ErrProbeLost if the numbers would not be reliable.
 func (o *Observer) Tally(ctx context.Context) (Tally, error) {
 	t, err := o.tally(ctx)
 	if err != nil {
@@ -50,13 +49,13 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 		t.Law.Free = -1
 	}
 	if o.cfg.Unreplied {
-		// The entries of such a filler are evicted without an event: the events are those of other entries.
+		// The entries of such a filler are evicted without an event, so all events are about other entries.
 		t.Collected = now.destroyed - o.start.destroyed
 	}
 	for _, p := range o.cfg.Probes {
-		t.Packets[name(p)] = o.since(now, name(p))
+		t.Packets[probeName(p)] = o.since(now, probeName(p))
 		if p.BehindConntrack() {
-			t.Law.BehindConntrack = append(t.Law.BehindConntrack, name(p))
+			t.Law.BehindConntrack = append(t.Law.BehindConntrack, probeName(p))
 		}
 	}
 	t.Law.Before, t.Law.Known = o.bothFamilies(now, lawProbes.before)
@@ -72,7 +71,8 @@ func (o *Observer) since(now snapshot, name string) uint64 {
 	return saturatingSub(now.packets[name], o.start.packets[name])
 }
 
-// both returns the packets of both families at a standard probe, and whether that of IPv4 is there at all.
+// bothFamilies returns the packets of both families at a standard probe. known says whether the IPv4 probe is
+// configured.
 func (o *Observer) bothFamilies(now snapshot, p nf.Probe) (packets uint64, known bool) {
 	known = o.configured(p)
 	for _, p := range []nf.Probe{p, p.IPv6()} {
@@ -83,7 +83,7 @@ func (o *Observer) bothFamilies(now snapshot, p nf.Probe) (packets uint64, known
 	return packets, known
 }
 
-// promised reports whether the Config has a probe.
+// configured reports whether the Config has a probe.
 func (o *Observer) configured(p nf.Probe) bool {
 	for _, probes := range [][]nf.Probe{o.cfg.Path, o.cfg.Probes} {
 		for _, q := range probes {
@@ -95,19 +95,19 @@ func (o *Observer) configured(p nf.Probe) bool {
 	return false
 }
 
-// snapshot is all that counts at one moment.
+// snapshot has all counts at one moment.
 type snapshot struct {
 	packets   map[string]uint64 // by probe
 	stats     Stats
 	entries   int
-	destroyed uint64 // entries that left unasked, the evicted ones among them
+	destroyed uint64 // removed entries (see eventWatch.removed), including evicted ones
 }
 
-// maxRereads bounds how often a snapshot is byOwnRule anew.
+// maxRereads is how often read tries to get a consistent snapshot.
 const maxRereads = 8
 
-// read takes a snapshot. The garbage collector may strike at any time: where an entry left while the rest was read,
-// the rest is read again, lest the entry be missing in one number and not in another.
+// read takes a snapshot. The garbage collector may run at any time: if an entry was removed while the rest was read,
+// the rest is read again, so that all numbers agree about that entry.
 func (o *Observer) read() (s snapshot, err error) {
 	if err := o.checkLimit(); err != nil {
 		return s, err
@@ -136,7 +136,7 @@ func (o *Observer) read() (s snapshot, err error) {
 	return s, nil
 }
 
-// checkLimit returns ErrLimitChanged if the limit is not what the Config says.
+// checkLimit returns ErrLimitChanged if the limit is not that of the Config.
 func (o *Observer) checkLimit() error {
 	if o.cfg.Limit == 0 {
 		return nil
@@ -151,7 +151,7 @@ func (o *Observer) checkLimit() error {
 	return nil
 }
 
-// readPackets reads the counts of all probes that the Config promises.
+// readPackets reads the counts of all probes, and fails if one of the Config is missing.
 func (o *Observer) readPackets() (map[string]uint64, error) {
 	if len(o.cfg.Probes) == 0 && len(o.cfg.Path) == 0 {
 		return nil, nil
@@ -166,22 +166,22 @@ func (o *Observer) readPackets() (map[string]uint64, error) {
 	}
 	for _, probes := range [][]nf.Probe{o.cfg.Probes, o.cfg.Path} {
 		for _, p := range probes {
-			if _, ok := packets[name(p)]; !ok {
-				return nil, lostProbe{name(p)}
+			if _, ok := packets[probeName(p)]; !ok {
+				return nil, lostProbe{probeName(p)}
 			}
 		}
 	}
 	return packets, nil
 }
 
-// lostProbe is ErrProbeLost with the probe's name.
+// lostProbe is ErrProbeLost with the name of the probe.
 type lostProbe struct{ name string }
 
 func (e lostProbe) Error() string        { return fmt.Sprintf("%v: %s", ErrProbeLost, e.name) }
 func (e lostProbe) Is(target error) bool { return target == ErrProbeLost }
 
-// countEntries counts the entries of the table. The filler is among them, which falls out of the difference of two
-// counts; unless it can be evicted: then the others are counted one by one.
+// countEntries counts the entries of the table. It includes the filler, which cancels out in the difference of two
+// counts, unless the filler can be evicted: then it counts the other entries one by one.
 func (o *Observer) countEntries() (int, error) {
 	if !o.cfg.Unreplied {
 		return o.entries.read()
