@@ -275,7 +275,7 @@ func (j *judge) withoutEntry(f nf.Family, came []int, losses []observe.Loss, unc
 	for _, l := range losses {
 		lost += l.Lost
 	}
-	passed := j.path.Passed[f]
+	passed := j.path.InvalidPassed[f]
 	if passed == 0 {
 		without, invalid = append(without, invalid...), nil
 	}

@@ -197,8 +197,8 @@ func TestDecodeEvents(t *testing.T) {
 			t.Errorf("%s: %v, %v, %v", c.name, ok, err, d.err())
 			continue
 		}
-		if e.Kind != c.kind || e.Asked != c.asked || !e.Time.Equal(c.at) || !strings.HasPrefix(e.String(), c.want) {
-			t.Errorf("%s: %v at %v, asked %v: %v\nwant it to begin %q", c.name, e.Kind, e.Time, e.Asked, e, c.want)
+		if e.Kind != c.kind || e.ByNetlink != c.asked || !e.Time.Equal(c.at) || !strings.HasPrefix(e.String(), c.want) {
+			t.Errorf("%s: %v at %v, asked %v: %v\nwant it to begin %q", c.name, e.Kind, e.Time, e.ByNetlink, e, c.want)
 		}
 	}
 }
@@ -343,8 +343,30 @@ func TestReleasesAreComparedByNumber(t *testing.T) {
 		"5.18.0": true, "5.19.0-rc1": false, "5.10.262": true, "4.20": true, "6.1.192": false, "6.18.44-fc-v669": false,
 		"": false, "x": false,
 	} {
-		if got := before(release, 5, 19); got != want {
+		if got := kernelBefore(release, 5, 19); got != want {
 			t.Errorf("%q: %v", release, got)
+		}
+	}
+}
+
+func TestFateOfDestroyedEntries(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		e    nf.Entry
+		want fate
+	}{
+		{"time over", nf.Entry{State: nf.Close}, removed},
+		{"no time told", nf.Entry{State: nf.TCPNone}, removed},
+		{"evicted", nf.Entry{Timeout: 100 * time.Second, State: nf.SynSent}, removed},
+		{"collected while closing", nf.Entry{Timeout: 10 * time.Second, State: nf.LastAck, Status: nf.Assured | nf.SeenReply}, removed},
+		{"UDP evicted", nf.Entry{Timeout: 30 * time.Second}, removed},
+		{"RST to a SYN", nf.Entry{Timeout: 119 * time.Second, State: nf.Close}, endedByPacket},
+		{"opened again or collected", nf.Entry{Timeout: 100 * time.Second, State: nf.TimeWait, Status: nf.SeenReply}, maybeReplaced},
+		{"opened again or collected after a RST", nf.Entry{Timeout: 9 * time.Second, State: nf.Close, Status: nf.SeenReply}, maybeReplaced},
+	} {
+		if got := fateOf(c.e); got != c.want {
+			t.Errorf("%s: got %d, want %d", c.name, got, c.want)
 		}
 	}
 }

@@ -139,10 +139,10 @@ func TestSizesThatAreNoneAreRefused(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{})
 	for want, cfg := range map[string]observe.Config{
-		"config: Ring is -1: want 0 for what is usual, or more":             {Ring: -1},
-		"config: MaxFrames is -1: want 0 for what is usual, or more":        {MaxFrames: -1},
-		"config: MaxEvents is -2: want 0 for what is usual, or more":        {MaxEvents: -2},
-		"config: EventBuffer is -1: want 0 for what is usual, or more":      {EventBuffer: -1},
+		"config: Ring is -1: must not be negative":                          {Ring: -1},
+		"config: MaxFrames is -1: must not be negative":                     {MaxFrames: -1},
+		"config: MaxEvents is -2: must not be negative":                     {MaxEvents: -2},
+		"config: EventBuffer is -1: must not be negative":                   {EventBuffer: -1},
 		"config: Ring is 1073741825 bytes: want at most 1073741824 (1 GiB)": {Ring: 1<<30 + 1},
 	} {
 		o, err := observe.Open(t.Context(), x.env, cfg)

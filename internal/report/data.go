@@ -1,10 +1,12 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -126,16 +128,6 @@ type Omitted struct {
 	Timeline int `json:"timeline,omitempty"`
 }
 
-// missing returns why a part could not be had; "" if it could.
-func (d Data) missing(part string) string {
-	for _, m := range d.Missing {
-		if m.Part == part {
-			return m.Why
-		}
-	}
-	return ""
-}
-
 // Frame is what went over a link, once.
 type Frame struct {
 	At   time.Duration `json:"at_ns"` // since Data.Time
@@ -231,19 +223,6 @@ type Flow struct {
 	Life      []string `json:"life,omitempty"` // its events: "NEW SYN_SENT", "UPDATE SYN_RECV", "DESTROY"
 }
 
-// Rule is a line of the ruleset with what it has counted.
-type Rule struct {
-	Backend string `json:"backend"` // "nft", "iptables-nft" or "iptables-legacy"
-	Family  string `json:"family"`  // "ip", "ip6", "inet"
-	Table   string `json:"table"`
-	Chain   string `json:"chain,omitempty"`
-	Kind    string `json:"kind"` // "rule", "policy" or "counter"
-	Text    string `json:"text"`
-	Counted bool   `json:"counted"` // false: Packets and Bytes say nothing
-	Packets uint64 `json:"packets"`
-	Bytes   uint64 `json:"bytes"`
-}
-
 // Ends returns a tuple as people write it: "198.18.0.2:10000 → 192.0.2.1:80"; of ICMP the type, the code and the identifier
 // stand behind the addresses.
 func Ends(t nf.Tuple) string {
@@ -263,15 +242,60 @@ func Ends(t nf.Tuple) string {
 	return s
 }
 
-// join puts a port behind an address, if there is one.
-func join(addr, port string) string {
-	switch {
-	case port == "":
-		return addr
-	case strings.Contains(addr, ":"):
-		return "[" + addr + "]:" + port
+// Rule is a line of the ruleset with what it has counted.
+type Rule struct {
+	Backend string `json:"backend"` // "nft", "iptables-nft" or "iptables-legacy"
+	Family  string `json:"family"`  // "ip", "ip6", "inet"
+	Table   string `json:"table"`
+	Chain   string `json:"chain,omitempty"`
+	Kind    string `json:"kind"` // "rule", "policy" or "counter"
+	Text    string `json:"text"`
+	Counted bool   `json:"counted"` // false: Packets and Bytes say nothing
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
+
+// missing returns why a part could not be had; "" if it could.
+func (d Data) missing(part string) string {
+	for _, m := range d.Missing {
+		if m.Part == part {
+			return m.Why
+		}
 	}
-	return addr + ":" + port
+	return ""
+}
+
+// tidy returns d with its reasons said once: what is shown beside the name of a part, or of a verdict, does not begin with
+// it again. A law that is not applicable to a table without a limit is left out: nobody asked for it. The sysctls that the
+// experiment has set come before those that ctexp has.
+func (d Data) normalize() Data {
+	missing := make([]Missing, len(d.Missing))
+	for i, m := range d.Missing {
+		m.Why = strings.TrimPrefix(m.Why, m.Part+": ")
+		missing[i] = m
+	}
+	var laws []Law
+	for _, l := range d.Laws {
+		if l.Verdict == NotApplicable && !d.Room.Limited {
+			continue
+		}
+		for _, prefix := range []string{"law not applicable: ", "law broken: "} {
+			l.Why = strings.TrimPrefix(l.Why, prefix)
+		}
+		laws = append(laws, l)
+	}
+	d.Missing, d.Laws = missing, laws
+	d.Sysctls = slices.Clone(d.Sysctls)
+	slices.SortStableFunc(d.Sysctls, func(a, b Sysctl) int { return cmp.Compare(setterRank(a.By), setterRank(b.By)) })
+	return d
+}
+
+// rank puts what ctexp itself has set behind what the experiment has.
+func setterRank(setter string) int {
+	if setter == "ctexp" {
+		return 1
+	}
+	return 0
 }
 
 // WriteJSON writes d as result.json, indented, with a line feed at the end. It fails only if w does.

@@ -47,17 +47,17 @@ type text struct {
 	Text  string
 }
 
+// head is the point of an arrow.
+type head struct {
+	Points string
+	Class  string
+}
+
 // write puts a line of text into the drawing, if there is anything to write.
 func (g *drawing) write(x, y int, class, s string) {
 	if s != "" {
 		g.Texts = append(g.Texts, text{x, y, class, s})
 	}
-}
-
-// head is the point of an arrow.
-type head struct {
-	Points string
-	Class  string
 }
 
 // The classes of what is drawn: plain, of conntrack itself, where packets were lost, and where they went on without an
@@ -75,143 +75,6 @@ const (
 	reasonLines = 16 // from one line to the next
 )
 
-// boxClass returns how the box of a stage looks; the worst loss of all is the most red.
-func (d Data) boxClass(p Point, losses []Loss) string {
-	class := classPlain
-	switch p.Stage() {
-	case "conntrack", "confirm", "confirmed":
-		class = classCT
-	}
-	for _, l := range losses {
-		if l.Unconfirmed {
-			class = classWarn
-			continue
-		}
-		if l.Lost == d.Path.worst() {
-			return classLost + " worst"
-		}
-		class = classLost
-	}
-	return class
-}
-
-// worst returns how many packets the worst loss took.
-func (p Path) worst() uint64 {
-	var n uint64
-	for _, l := range p.Losses {
-		if !l.Unconfirmed {
-			n = max(n, l.Lost)
-		}
-	}
-	return n
-}
-
-func lossClass(l Loss) string {
-	if l.Unconfirmed {
-		return classWarn
-	}
-	return classLost
-}
-
-// thickness returns how thick the band of n packets is, of at most most.
-func thickness(n, most uint64) string {
-	if n == 0 {
-		return "1"
-	}
-	return fmt.Sprintf("%.1f", 2+12*min(1, float64(n)/float64(most)))
-}
-
-// lossText returns the lines of text beside what was lost, each of at most width columns.
-func lossText(l Loss, width int) []text {
-	verb := "lost"
-	if l.Unconfirmed {
-		verb = "without an entry"
-	}
-	var out []text
-	add := func(s, class string) {
-		for _, line := range wrap(s, width) {
-			out = append(out, text{Text: line, Class: class})
-		}
-	}
-	add(fmt.Sprintf("%s of %s %s", thousands(l.Lost), thousands(l.Of), verb), "t-"+lossClass(l))
-	add(l.Why, "t-why")
-	for _, e := range l.Evidence {
-		add(e, "t-dim")
-	}
-	return out
-}
-
-// onward says where the packets of a lane go from its end: "→ input 7, forward 3".
-func onward(l lane, all []lane) []string {
-	next := map[string][]string{ingress: {"prerouting"}, "prerouting": {"input", "forward"}, "forward": {"postrouting"}, "output": {"postrouting"}}[l.hook]
-	var out []string
-	for _, other := range all {
-		if other.family != l.family || other.first() == 0 {
-			continue
-		}
-		for _, hook := range next {
-			if other.hook == hook {
-				out = append(out, "→ "+hook)
-			}
-		}
-	}
-	arrived := l.points[len(l.points)-1].Packets > 0
-	switch {
-	case arrived && l.hook == "input":
-		out = append(out, "→ the host")
-	case arrived && l.hook == "postrouting":
-		out = append(out, "→ a link")
-	}
-	return out
-}
-
-// whence says where the packets of a lane come from.
-func (d Data) whence(hook string) string {
-	switch hook {
-	case ingress, "prerouting":
-		if len(d.Links) == 1 {
-			return "from " + d.Links[0].Name
-		}
-		return "from a link"
-	case "input":
-		return "to the host"
-	case "forward":
-		return "through it"
-	case "output":
-		return "from the host"
-	case "postrouting":
-		return "on the way out"
-	}
-	return ""
-}
-
-// lossTotal is how many packets a lane lost.
-func lossTotal(l lane) uint64 {
-	var n uint64
-	for _, losses := range l.losses {
-		for _, loss := range losses {
-			if !loss.Unconfirmed {
-				n += loss.Lost
-			}
-		}
-	}
-	return n
-}
-
-// spoken is the picture in words.
-func (p Path) spoken() string {
-	busy, _ := p.lanes()
-	var s []string
-	for _, l := range busy {
-		s = append(s, fmt.Sprintf("%s %s: %s arrived, %s lost", familyName(l.family), l.hook, packets(l.first()), thousands(lossTotal(l))))
-	}
-	for _, l := range p.Losses {
-		from, to := l.place()
-		s = append(s, fmt.Sprintf("%s of %s between %s and %s: %s", thousands(l.Lost), thousands(l.Of), from, to, l.Why))
-	}
-	return strings.Join(s, ". ")
-}
-
 // The measures of the wide picture: a lane for each hook, its boxes from left to right.
 const (
 	wideW      = 1040
@@ -227,7 +90,7 @@ const (
 
 func (d Data) wide() drawing {
 	busy, _ := d.Path.lanes()
-	g := drawing{Kind: "wide", W: wideW, Label: d.Path.spoken()}
+	g := drawing{Kind: "wide", W: wideW, Label: d.Path.altText()}
 	y, family := wideTop, ""
 	for _, l := range busy {
 		if l.family != family && d.Path.families() > 1 {
@@ -246,9 +109,9 @@ func (d Data) wide() drawing {
 
 // wideLane draws the lane l with its top at y and returns where it ends.
 func (g *drawing) wideLane(d Data, l lane, all []lane, y int) int {
-	mid, most := y+wideBoxH/2, d.Path.most(l.family)
+	mid, most := y+wideBoxH/2, d.Path.maxPackets(l.family)
 	g.write(0, mid-1, "t-hook", short(l.hook, 14))
-	g.write(0, mid+15, "t-dim", short(d.whence(l.hook), 17))
+	g.write(0, mid+15, "t-dim", short(d.origin(l.hook), 17))
 	g.Lines = append(g.Lines, line{wideLeft - 16, mid, wideLeft, mid, thickness(l.first(), most), bandClass(l.first())})
 	perRow := (wideW - wideLeft) / wideSlot // a path with more probes than the standard ones goes on below
 	for from := 0; from < len(l.points); from += perRow {
@@ -257,7 +120,7 @@ func (g *drawing) wideLane(d Data, l lane, all []lane, y int) int {
 		end := g.wideRow(d, row, most, y)
 		if to == len(l.points) {
 			x := wideLeft + (to-from)*wideSlot - wideSlot + wideBoxW
-			for i, s := range onward(l, all) {
+			for i, s := range destinations(l, all) {
 				g.write(x+10, mid+4+16*i, "t-dim", s)
 			}
 		}
@@ -336,17 +199,6 @@ func (g *drawing) wideSilenced(n uint64, y int) int {
 	return y + wideBoxH
 }
 
-func bandClass(n uint64) string {
-	if n == 0 {
-		return "band none"
-	}
-	return "band"
-}
-
-func silenced(n uint64) Point { return Point{Name: "silenced/output", Hook: "output", Packets: n} }
-
-const silencedWhy = "the host's own answers, dropped before conntrack saw them"
-
 // The measures of the narrow picture: one column of boxes, what they lost to their right. It is drawn for a telephone
 // of 390 pixels and shown no larger.
 const (
@@ -358,9 +210,12 @@ const (
 	narrowText = narrowBoxW + 32
 )
 
+// narrowColumns is how many columns there are beside a box.
+const narrowColumns = (narrowW - narrowText) * 10 / reasonWide
+
 func (d Data) narrow() drawing {
 	busy, _ := d.Path.lanes()
-	g := drawing{Kind: "narrow", W: narrowW, Label: d.Path.spoken()}
+	g := drawing{Kind: "narrow", W: narrowW, Label: d.Path.altText()}
 	y, family := 0, ""
 	for _, l := range busy {
 		if l.family != family && d.Path.families() > 1 {
@@ -384,12 +239,9 @@ func (d Data) narrow() drawing {
 	return g
 }
 
-// narrowColumns is how many columns there are beside a box.
-const narrowColumns = (narrowW - narrowText) * 10 / reasonWide
-
-func (g *drawing) narrowHead(hook, whence string, y int) {
+func (g *drawing) narrowHead(hook, origin string, y int) {
 	g.write(0, y+18, "t-hook", short(hook, 16))
-	g.write(narrowBoxW+6, y+18, "t-dim", short(whence, narrowColumns+3))
+	g.write(narrowBoxW+6, y+18, "t-dim", short(origin, narrowColumns+3))
 }
 
 func (g *drawing) narrowBox(p Point, class string, y int) {
@@ -407,8 +259,8 @@ func (g *drawing) narrowBox(p Point, class string, y int) {
 // narrowLane draws the lane l with its top at y and returns where it ends.
 func (g *drawing) narrowLane(d Data, l lane, all []lane, y int) int {
 	const mid = narrowBoxW / 2
-	most := d.Path.most(l.family)
-	g.narrowHead(l.hook, d.whence(l.hook), y)
+	most := d.Path.maxPackets(l.family)
+	g.narrowHead(l.hook, d.origin(l.hook), y)
 	y += narrowHook
 	for i, p := range l.points {
 		g.narrowBox(p, d.boxClass(p, l.losses[i]), y)
@@ -428,7 +280,7 @@ func (g *drawing) narrowLane(d Data, l lane, all []lane, y int) int {
 		g.Lines = append(g.Lines, line{mid, y + narrowBoxH, mid, next, thickness(n, most), bandClass(n)})
 		y = next
 	}
-	for _, s := range onward(l, all) {
+	for _, s := range destinations(l, all) {
 		y += reasonLines + 2
 		g.write(9, y, "t-dim", s)
 	}
@@ -450,4 +302,128 @@ func (g *drawing) narrowLoss(l Loss, most uint64, mid, y int) int {
 		y += reasonLines
 	}
 	return y
+}
+
+// boxClass returns how the box of a stage looks; the worst loss of all is the most red.
+func (d Data) boxClass(p Point, losses []Loss) string {
+	class := classPlain
+	switch p.Stage() {
+	case "conntrack", "confirm", "confirmed":
+		class = classCT
+	}
+	for _, l := range losses {
+		if l.Unconfirmed {
+			class = classWarn
+			continue
+		}
+		if l.Lost == d.Path.worst() {
+			return classLost + " worst"
+		}
+		class = classLost
+	}
+	return class
+}
+
+func lossClass(l Loss) string {
+	if l.Unconfirmed {
+		return classWarn
+	}
+	return classLost
+}
+
+func bandClass(n uint64) string {
+	if n == 0 {
+		return "band none"
+	}
+	return "band"
+}
+
+// thickness returns how thick the band of n packets is, of at most most.
+func thickness(n, most uint64) string {
+	if n == 0 {
+		return "1"
+	}
+	return fmt.Sprintf("%.1f", 2+12*min(1, float64(n)/float64(most)))
+}
+
+// lossText returns the lines of text beside what was lost, each of at most width columns.
+func lossText(l Loss, width int) []text {
+	verb := "lost"
+	if l.Unconfirmed {
+		verb = "without an entry"
+	}
+	var out []text
+	add := func(s, class string) {
+		for _, line := range wrap(s, width) {
+			out = append(out, text{Text: line, Class: class})
+		}
+	}
+	add(fmt.Sprintf("%s of %s %s", thousands(l.Lost), thousands(l.Of), verb), "t-"+lossClass(l))
+	add(l.Why, "t-why")
+	for _, e := range l.Evidence {
+		add(e, "t-dim")
+	}
+	return out
+}
+
+// destinations says where the packets of a lane go from its end: "→ input 7, forward 3".
+func destinations(l lane, all []lane) []string {
+	next := map[string][]string{ingress: {"prerouting"}, "prerouting": {"input", "forward"}, "forward": {"postrouting"}, "output": {"postrouting"}}[l.hook]
+	var out []string
+	for _, other := range all {
+		if other.family != l.family || other.first() == 0 {
+			continue
+		}
+		for _, hook := range next {
+			if other.hook == hook {
+				out = append(out, "→ "+hook)
+			}
+		}
+	}
+	arrived := l.points[len(l.points)-1].Packets > 0
+	switch {
+	case arrived && l.hook == "input":
+		out = append(out, "→ the host")
+	case arrived && l.hook == "postrouting":
+		out = append(out, "→ a link")
+	}
+	return out
+}
+
+// origin says where the packets of a lane come from.
+func (d Data) origin(hook string) string {
+	switch hook {
+	case ingress, "prerouting":
+		if len(d.Links) == 1 {
+			return "from " + d.Links[0].Name
+		}
+		return "from a link"
+	case "input":
+		return "to the host"
+	case "forward":
+		return "through it"
+	case "output":
+		return "from the host"
+	case "postrouting":
+		return "on the way out"
+	}
+	return ""
+}
+
+func silenced(n uint64) Point { return Point{Name: "silenced/output", Hook: "output", Packets: n} }
+
+const silencedWhy = "the host's own answers, dropped before conntrack saw them"
+
+// altText is the picture in words.
+func (p Path) altText() string {
+	busy, _ := p.lanes()
+	var s []string
+	for _, l := range busy {
+		s = append(s, fmt.Sprintf("%s %s: %s arrived, %s lost", familyName(l.family), l.hook, packets(l.first()), thousands(l.lost())))
+	}
+	for _, l := range p.Losses {
+		from, to := l.place()
+		s = append(s, fmt.Sprintf("%s of %s between %s and %s: %s", thousands(l.Lost), thousands(l.Of), from, to, l.Why))
+	}
+	return strings.Join(s, ". ")
 }

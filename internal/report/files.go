@@ -1,14 +1,12 @@
 package report
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"unicode"
@@ -56,7 +54,7 @@ func WriteFiles(dir string, d Data, files ...File) ([]string, error) {
 	defer root.Close()
 
 	stem := Stem(d.Test) + "."
-	d = d.tidy()
+	d = d.normalize()
 	d.Artifacts = nil
 	var errs []error
 	for _, f := range append(d.ownFiles(files), files...) {
@@ -121,10 +119,6 @@ func lines(text []string) func(io.Writer) error {
 	}
 }
 
-// longestStem is how long the name of a test may be in the name of a file: with the rest it fits into the 255 bytes of
-// most file systems.
-const longestStem = 160
-
 // Stem returns the name of a test as the names of files begin with: letters and digits of any script, "_", "." and "-" as they are, and
 // "-" for everything else. A name that is too long is cut and ends with a number made of the whole.
 func Stem(test string) string {
@@ -137,13 +131,17 @@ func Stem(test string) string {
 	if s == "" {
 		return "experiment"
 	}
-	if len(s) > longestStem {
+	if len(s) > maxStem {
 		h := fnv.New32a()
 		h.Write([]byte(test))
-		s = fmt.Sprintf("%s-%08x", strings.ToValidUTF8(s[:longestStem-9], ""), h.Sum32())
+		s = fmt.Sprintf("%s-%08x", strings.ToValidUTF8(s[:maxStem-9], ""), h.Sum32())
 	}
 	return s
 }
+
+// maxStem is how long the name of a test may be in the name of a file: with the rest it fits into the 255 bytes of
+// most file systems.
+const maxStem = 160
 
 // timelineText is the timeline, a line each, in the form of observe.Timeline's String: what is missing stands in brackets
 // at the end.
@@ -152,7 +150,7 @@ func (d Data) timelineText() []string {
 	for _, m := range d.Timeline {
 		out = append(out, fmt.Sprintf("%s %-6s %s", d.Time.Add(m.At).Format("15:04:05.000000"), oneLine(m.Kind), oneLine(m.Text())))
 	}
-	out = d.rest(out, d.Omitted.Timeline, PartTimeline)
+	out = d.appendMissing(out, d.Omitted.Timeline, PartTimeline)
 	for _, part := range []string{PartFrames, "reasons", "trace", "events", "drops", "counts"} {
 		if why := d.missing(part); why != "" {
 			out = append(out, fmt.Sprintf("(%s: %s)", part, oneLine(why)))
@@ -168,7 +166,7 @@ func (d Data) flowsText() []string {
 		out = append(out, oneLine(f.Line))
 	}
 	slices.Sort(out)
-	return d.rest(out, d.Omitted.Flows, PartFlows)
+	return d.appendMissing(out, d.Omitted.Flows, PartFlows)
 }
 
 // statsText is the tally, its laws, and the statistics of the kernel.
@@ -184,11 +182,11 @@ func (d Data) statsText() []string {
 		}
 		out = append(out, s)
 	}
-	out = append(d.rest(out, 0, PartTally), "# kernel statistics since the start")
+	out = append(d.appendMissing(out, 0, PartTally), "# kernel statistics since the start")
 	for _, c := range d.Stats {
 		out = append(out, fmt.Sprintf("%-24s %+d", oneLine(c.Name), c.N))
 	}
-	return d.rest(out, 0, PartStats)
+	return d.appendMissing(out, 0, PartStats)
 }
 
 // sysctlText is the sysctls as a difference.
@@ -206,7 +204,7 @@ func (d Data) sysctlText() []string {
 			out = append(out, line)
 		}
 	}
-	return d.rest(out, 0, PartSysctls)
+	return d.appendMissing(out, 0, PartSysctls)
 }
 
 // rulesText is the rules of nft, or those of iptables, with their counters; nothing where there are none.
@@ -229,11 +227,11 @@ func (d Data) rulesText(nft bool) []string {
 	if out == nil {
 		return nil
 	}
-	return d.rest(out, d.Omitted.Rules, PartRules)
+	return d.appendMissing(out, d.Omitted.Rules, PartRules)
 }
 
 // rest says at the end of a list what is not in it.
-func (d Data) rest(out []string, more int, part string) []string {
+func (d Data) appendMissing(out []string, more int, part string) []string {
 	if more > 0 {
 		out = append(out, fmt.Sprintf("# … and %d more", more))
 	}
@@ -241,101 +239,4 @@ func (d Data) rest(out []string, more int, part string) []string {
 		out = append(out, "# "+oneLine(why))
 	}
 	return out
-}
-
-// oneLine makes one line of text that could be several.
-func oneLine(s string) string {
-	return strings.NewReplacer("\n", "␊", "\t", " ").Replace(visible(s))
-}
-
-// clean returns a copy of a plain value in which every string can be shown: control characters, which could hide what
-// stands beside them, and those that turn the direction of the text, have visible stand-ins.
-func clean[T any](v T) T {
-	scrub(reflect.ValueOf(&v).Elem())
-	return v
-}
-
-func scrub(v reflect.Value) {
-	switch v.Kind() {
-	case reflect.String:
-		v.SetString(visible(v.String()))
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
-				scrub(v.Field(i))
-			}
-		}
-	case reflect.Slice: // of the copy, not of the caller's
-		if v.IsNil() {
-			return
-		}
-		own := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
-		reflect.Copy(own, v)
-		v.Set(own)
-		for i := range v.Len() {
-			scrub(v.Index(i))
-		}
-	}
-}
-
-// visible replaces what cannot be seen. Line feeds and tabs stay; the no-break spaces that cmp mixes into its diffs
-// become plain ones.
-func visible(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if strings.IndexFunc(s, odd) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case !odd(r):
-			b.WriteRune(r)
-		case r == '\u00a0':
-			b.WriteByte(' ')
-		case r < ' ':
-			b.WriteRune('\u2400' + r) // the pictures of the control characters
-		case r == 0x7f:
-			b.WriteRune('\u2421')
-		default:
-			fmt.Fprintf(&b, "<U+%04X>", r)
-		}
-	}
-	return b.String()
-}
-
-func odd(r rune) bool {
-	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u00a0' || r == '\u2028' || r == '\u2029')
-}
-
-// tidy returns d with its reasons said once: what is shown beside the name of a part, or of a verdict, does not begin with
-// it again. A law that is not applicable to a table without a limit is left out: nobody asked for it. The sysctls that the
-// experiment has set come before those that ctexp has.
-func (d Data) tidy() Data {
-	missing := make([]Missing, len(d.Missing))
-	for i, m := range d.Missing {
-		m.Why = strings.TrimPrefix(m.Why, m.Part+": ")
-		missing[i] = m
-	}
-	var laws []Law
-	for _, l := range d.Laws {
-		if l.Verdict == NotApplicable && !d.Room.Limited {
-			continue
-		}
-		for _, prefix := range []string{"law not applicable: ", "law broken: "} {
-			l.Why = strings.TrimPrefix(l.Why, prefix)
-		}
-		laws = append(laws, l)
-	}
-	d.Missing, d.Laws = missing, laws
-	d.Sysctls = slices.Clone(d.Sysctls)
-	slices.SortStableFunc(d.Sysctls, func(a, b Sysctl) int { return cmp.Compare(rank(a.By), rank(b.By)) })
-	return d
-}
-
-// rank puts what ctexp itself has set behind what the experiment has.
-func rank(setter string) int {
-	if setter == "ctexp" {
-		return 1
-	}
-	return 0
 }

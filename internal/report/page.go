@@ -43,6 +43,106 @@ type Field struct {
 	Value string `json:"value"`
 }
 
+// WriteHTML writes all claims as one page that needs nothing else. It fails only if w does.
+func (p Page) WriteHTML(w io.Writer) error {
+	p = clean(p)
+	v := pageView{Page: p, Shares: p.verdictCounts()}
+	for i, r := range p.Rows {
+		row := rowView{Row: r, Word: r.shownVerdict(), Anchor: fmt.Sprintf("claim-%d", i+1), Pairs: r.pairs()}
+		for k, d := range r.Reports {
+			row.Views = append(row.Views, newView(d.normalize(), fmt.Sprintf("%s-%d-", row.Anchor, k+1)))
+		}
+		for k, d := range r.Runs {
+			row.Runs = append(row.Runs, newView(d.normalize(), fmt.Sprintf("%s-run-%d-", row.Anchor, k+1)))
+		}
+		v.Rows = append(v.Rows, row)
+	}
+	return write(w, "page", v)
+}
+
+// WriteHTML writes the report as one page that needs nothing else. It fails only if w does.
+func (d Data) WriteHTML(w io.Writer) error {
+	d = clean(d.normalize())
+	return write(w, "report", newView(d, ""))
+}
+
+// write makes the whole page before it writes any of it.
+func write(w io.Writer, name string, v any) error {
+	t, err := pages()
+	if err != nil {
+		panic("report: " + err.Error()) // the templates are ours
+	}
+	var b bytes.Buffer
+	if err := t.ExecuteTemplate(&b, name, v); err != nil {
+		return fmt.Errorf("draw the report: %w", err)
+	}
+	if _, err := w.Write(b.Bytes()); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+//go:embed templates
+var templateFiles embed.FS
+
+// pages are the templates, parsed once.
+var pages = sync.OnceValues(func() (*template.Template, error) {
+	return template.New("").Funcs(template.FuncMap{
+		"thousands": thousands, "signed": signed, "packets": packets, "since": since, "took": took,
+		"join": joinWords, "uint": func(n int) uint64 { return uint64(max(n, 0)) }, "class": class, "breaks": breaks, "pieces": pieces, "count": count,
+		"total": total, "extras": extras, "frames": func(d Data) uint64 { return uint64(len(d.Frames) + d.Omitted.Frames) },
+	}).ParseFS(templateFiles, "templates/*.tmpl")
+})
+
+// pageView is a Page as the template wants it.
+type pageView struct {
+	Page
+	Shares []verdictCount
+	Rows   []rowView
+}
+
+type rowView struct {
+	Row
+	Word   string // the verdict
+	Anchor string
+	Pairs  []pair
+	Views  []view
+	Runs   []view
+}
+
+// Walk is what the runs of a row are folded under: "Where the packets went: 10 came in, 3 lost; 7 of the host's own; 7 lost on
+// the way out".
+func (r rowView) Walk() string {
+	var arrived, lost, own, ownLost uint64
+	for _, v := range r.Runs {
+		busy, _ := v.Data.Path.lanes()
+		for _, l := range busy {
+			switch l.hook {
+			case "prerouting":
+				arrived += l.first()
+			case "output":
+				own += l.first()
+			}
+			if l.hook == "output" || l.hook == "postrouting" {
+				ownLost += l.lost()
+			} else {
+				lost += l.lost()
+			}
+		}
+	}
+	s := fmt.Sprintf("Where the packets went: %s came in, %s lost", thousands(arrived), thousands(lost))
+	if own > 0 {
+		s += fmt.Sprintf("; %s of the host's own", thousands(own))
+	}
+	if ownLost > 0 {
+		s += fmt.Sprintf("; %s lost on the way out", thousands(ownLost))
+	}
+	if n := len(r.Runs); n > 1 {
+		s += fmt.Sprintf(" (%d pictures)", n)
+	}
+	return s
+}
+
 // pair is a field of a Row as said and as measured.
 type pair struct {
 	Name, Said, Got string
@@ -69,148 +169,41 @@ func (r Row) pairs() []pair {
 	return out
 }
 
-// Walk is what the runs of a row are folded under: "Where the packets went: 10 came in, 3 lost; 7 of the host's own; 7 lost on
-// the way out".
-func (r rowView) Walk() string {
-	var arrived, lost, own, ownLost uint64
-	for _, v := range r.Runs {
-		busy, _ := v.Data.Path.lanes()
-		for _, l := range busy {
-			switch l.hook {
-			case "prerouting":
-				arrived += l.first()
-			case "output":
-				own += l.first()
-			}
-			if l.hook == "output" || l.hook == "postrouting" {
-				ownLost += lossTotal(l)
-			} else {
-				lost += lossTotal(l)
-			}
-		}
-	}
-	s := fmt.Sprintf("Where the packets went: %s came in, %s lost", thousands(arrived), thousands(lost))
-	if own > 0 {
-		s += fmt.Sprintf("; %s of the host's own", thousands(own))
-	}
-	if ownLost > 0 {
-		s += fmt.Sprintf("; %s lost on the way out", thousands(ownLost))
-	}
-	if n := len(r.Runs); n > 1 {
-		s += fmt.Sprintf(" (%d pictures)", n)
-	}
-	return s
-}
-
-// share is how many rows have a verdict.
-type share struct {
-	Verdict string
-	N       int
-}
-
 // noAnswer is the verdict of a row that has an Error.
 const noAnswer = "no answer"
 
 // word returns the verdict that is shown.
-func (r Row) word() string {
+func (r Row) shownVerdict() string {
 	if r.Error != "" || r.Verdict == "" {
 		return noAnswer
 	}
 	return r.Verdict
 }
 
+// share is how many rows have a verdict.
+type verdictCount struct {
+	Verdict string
+	N       int
+}
+
 // shares counts the verdicts, the known ones first and in their order.
-func (p Page) shares() []share {
+func (p Page) verdictCounts() []verdictCount {
 	count := map[string]int{}
 	order := []string{"confirmed", "changed", "refined", "refuted", "unsupported", noAnswer}
 	for _, r := range p.Rows {
-		if count[r.word()]++; count[r.word()] == 1 {
-			order = append(order, r.word())
+		if count[r.shownVerdict()]++; count[r.shownVerdict()] == 1 {
+			order = append(order, r.shownVerdict())
 		}
 	}
-	var out []share
+	var out []verdictCount
 	for _, v := range order {
 		if n := count[v]; n > 0 {
-			out = append(out, share{v, n})
+			out = append(out, verdictCount{v, n})
 			delete(count, v)
 		}
 	}
 	return out
 }
-
-//go:embed templates
-var templateFiles embed.FS
-
-// pages are the templates, parsed once.
-var pages = sync.OnceValues(func() (*template.Template, error) {
-	return template.New("").Funcs(template.FuncMap{
-		"thousands": thousands, "signed": signed, "packets": packets, "since": since, "took": took,
-		"join": joinWords, "uint": func(n int) uint64 { return uint64(max(n, 0)) }, "class": class, "breaks": breaks, "pieces": pieces, "count": count,
-		"total": total, "extras": extras, "frames": func(d Data) uint64 { return uint64(len(d.Frames) + d.Omitted.Frames) },
-	}).ParseFS(templateFiles, "templates/*.tmpl")
-})
-
-// WriteHTML writes the report as one page that needs nothing else. It fails only if w does.
-func (d Data) WriteHTML(w io.Writer) error {
-	d = clean(d.tidy())
-	return write(w, "report", newView(d, ""))
-}
-
-// WriteHTML writes all claims as one page that needs nothing else. It fails only if w does.
-func (p Page) WriteHTML(w io.Writer) error {
-	p = clean(p)
-	v := pageView{Page: p, Shares: p.shares()}
-	for i, r := range p.Rows {
-		row := rowView{Row: r, Word: r.word(), Anchor: fmt.Sprintf("claim-%d", i+1), Pairs: r.pairs()}
-		for k, d := range r.Reports {
-			row.Views = append(row.Views, newView(d.tidy(), fmt.Sprintf("%s-%d-", row.Anchor, k+1)))
-		}
-		for k, d := range r.Runs {
-			row.Runs = append(row.Runs, newView(d.tidy(), fmt.Sprintf("%s-run-%d-", row.Anchor, k+1)))
-		}
-		v.Rows = append(v.Rows, row)
-	}
-	return write(w, "page", v)
-}
-
-// write makes the whole page before it writes any of it.
-func write(w io.Writer, name string, v any) error {
-	t, err := pages()
-	if err != nil {
-		panic("report: " + err.Error()) // the templates are ours
-	}
-	var b bytes.Buffer
-	if err := t.ExecuteTemplate(&b, name, v); err != nil {
-		return fmt.Errorf("draw the report: %w", err)
-	}
-	if _, err := w.Write(b.Bytes()); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	return nil
-}
-
-// pageView is a Page as the template wants it.
-type pageView struct {
-	Page
-	Shares []share
-	Rows   []rowView
-}
-
-type rowView struct {
-	Row
-	Word   string // the verdict
-	Anchor string
-	Pairs  []pair
-	Views  []view
-	Runs   []view
-}
-
-// The longest lists that a page shows; what goes beyond is in the files beside it.
-const (
-	mostFlows    = 100
-	mostRules    = 100
-	mostTimeline = 200
-)
 
 // view is Data as the template wants it.
 type view struct {
@@ -221,9 +214,9 @@ type view struct {
 	Drawings    []drawing // the wide one and the narrow one; none without a path
 	Quiet       string    // the hooks that no packet met
 	Seq         sequence
-	Flows       []kept[Flow]
-	Rules       []kept[Rule]
-	Timeline    []kept[Moment]
+	Flows       []item[Flow]
+	Rules       []item[Rule]
+	Timeline    []item[Moment]
 	Facts       []Count  // the statistics that are not zero
 	Zeros       string   // the names of those that are
 	Settings    []Sysctl // those that ctexp has not set
@@ -232,21 +225,28 @@ type view struct {
 	Other       []Missing
 }
 
+// The longest lists that a page shows; what goes beyond is in the files beside it.
+const (
+	maxFlows    = 100
+	maxRules    = 100
+	maxTimeline = 200
+)
+
 func newView(d Data, id string) view {
 	v := view{
 		Data: d, ID: id, Head: d.headline(), DiffText: diffLines(d.Diff), Seq: d.sequence(),
-		Flows:    keep(d.Flows, mostFlows, d.Omitted.Flows, func(Flow) bool { return false }),
-		Rules:    keep(d.Rules, mostRules, d.Omitted.Rules, func(r Rule) bool { return r.Packets > 0 }),
-		Timeline: keep(d.Timeline, mostTimeline, d.Omitted.Timeline, func(m Moment) bool { return m.Loss }),
+		Flows:    shorten(d.Flows, maxFlows, d.Omitted.Flows, func(Flow) bool { return false }),
+		Rules:    shorten(d.Rules, maxRules, d.Omitted.Rules, func(r Rule) bool { return r.Packets > 0 }),
+		Timeline: shorten(d.Timeline, maxTimeline, d.Omitted.Timeline, func(m Moment) bool { return m.Loss }),
 		Why:      map[string]string{},
 	}
-	busy, quiet := d.Path.lanes()
+	busy, idle := d.Path.lanes()
 	if len(busy) > 0 || d.Path.Silenced > 0 {
 		v.Drawings = []drawing{d.wide(), d.narrow()}
 	}
-	v.Quiet = hooks(quiet)
+	v.Quiet = hooks(idle)
 	ours := len(d.Sysctls) // they come last
-	if i := slices.IndexFunc(d.Sysctls, func(s Sysctl) bool { return rank(s.By) > 0 }); i >= 0 {
+	if i := slices.IndexFunc(d.Sysctls, func(s Sysctl) bool { return setterRank(s.By) > 0 }); i >= 0 {
 		ours = i
 	}
 	v.Settings, v.OwnSettings = d.Sysctls[:ours], d.Sysctls[ours:]
@@ -268,23 +268,6 @@ func newView(d Data, id string) view {
 		}
 	}
 	return v
-}
-
-// hooks names lanes: "IPv4: forward, output; IPv6: prerouting".
-func hooks(lanes []lane) string {
-	var families []string
-	names := map[string][]string{}
-	for _, l := range lanes {
-		if names[l.family] == nil {
-			families = append(families, l.family)
-		}
-		names[l.family] = append(names[l.family], l.hook)
-	}
-	var s []string
-	for _, f := range families {
-		s = append(s, fmt.Sprintf("%s %s", familyName(f), strings.Join(names[f], ", ")))
-	}
-	return strings.Join(s, "; ")
 }
 
 // Status is the word for what became of the test.
@@ -317,11 +300,53 @@ func (v view) Setting() []string {
 	return s
 }
 
-func entries(n int) string {
-	if n == 1 {
-		return "1 entry"
+// hooks names lanes: "IPv4: forward, output; IPv6: prerouting".
+func hooks(lanes []lane) string {
+	var families []string
+	names := map[string][]string{}
+	for _, l := range lanes {
+		if names[l.family] == nil {
+			families = append(families, l.family)
+		}
+		names[l.family] = append(names[l.family], l.hook)
 	}
-	return thousands(uint64(max(n, 0))) + " entries"
+	var s []string
+	for _, f := range families {
+		s = append(s, fmt.Sprintf("%s %s", familyName(f), strings.Join(names[f], ", ")))
+	}
+	return strings.Join(s, "; ")
+}
+
+// kept is an item of a list of which only some are shown, or, where Gap is not zero, so many that are not.
+type item[T any] struct {
+	Item T
+	Gap  int
+}
+
+// keep returns at most about most items: the first ones, and of the others those that matter. What was left out in
+// between is counted, as is more, which was left out before.
+func shorten[T any](items []T, limit, more int, matters func(T) bool) []item[T] {
+	first := len(items)
+	if first > limit {
+		first = limit * 2 / 3
+	}
+	var out []item[T]
+	gap := 0
+	for i, v := range items {
+		if i >= first && (len(out) >= limit || !matters(v)) {
+			gap++
+			continue
+		}
+		if gap > 0 {
+			out = append(out, item[T]{Gap: gap})
+			gap = 0
+		}
+		out = append(out, item[T]{Item: v})
+	}
+	if gap += more; gap > 0 {
+		out = append(out, item[T]{Gap: gap})
+	}
+	return out
 }
 
 // diffLine is a line of the difference.
@@ -349,9 +374,6 @@ func diffLines(diff string) []diffLine {
 	return out
 }
 
-// joinWords puts sep between words.
-func joinWords(words []string, sep string) string { return strings.Join(words, sep) }
-
 // headline is the first thing one sees: what was lost, and if nothing was, what else is the matter.
 type headline struct {
 	Losses []lossLine // the worst first
@@ -370,8 +392,8 @@ type lossLine struct {
 	Rest   string
 }
 
-// mostHeadlines is how many losses are said at the top.
-const mostHeadlines = 3
+// maxHeadlines is how many losses are said at the top.
+const maxHeadlines = 3
 
 func (d Data) headline() headline {
 	losses := slices.Clone(d.Path.Losses)
@@ -386,7 +408,7 @@ func (d Data) headline() headline {
 	})
 	var h headline
 	for i, l := range losses {
-		if i == mostHeadlines {
+		if i == maxHeadlines {
 			h.More = len(losses) - i
 			break
 		}
@@ -410,21 +432,6 @@ func (d Data) headline() headline {
 		h.Text = sentence(h.Text) + " The test wants something else: see the difference."
 	}
 	return h
-}
-
-// sentence ends a text as a sentence ends.
-func sentence(s string) string {
-	if strings.HasSuffix(s, ".") || s == "" {
-		return s
-	}
-	return s + "."
-}
-
-func was(n uint64) string {
-	if n == 1 {
-		return "1 packet was"
-	}
-	return packets(n) + " were"
 }
 
 func (d Data) lossLine(l Loss) lossLine {
@@ -456,66 +463,4 @@ func (d Data) lossLine(l Loss) lossLine {
 	}
 	s.Share, s.Rest = fmt.Sprintf("%.2f", lost), fmt.Sprintf("%.2f", 100-lost)
 	return s
-}
-
-// hookOf returns the hook of a point.
-func (p Path) hookOf(point string) string {
-	for _, at := range p.Points {
-		if at.Name == point {
-			return at.Hook
-		}
-	}
-	return ""
-}
-
-// families counts the families of which packets were seen.
-func (p Path) families() int {
-	seen := map[string]bool{}
-	busy, _ := p.lanes()
-	for _, l := range busy {
-		seen[l.family] = true
-	}
-	return len(seen)
-}
-
-func familyName(f string) string {
-	switch f {
-	case "ipv4":
-		return "IPv4"
-	case "ipv6":
-		return "IPv6"
-	}
-	return f
-}
-
-// kept is an item of a list of which only some are shown, or, where Gap is not zero, so many that are not.
-type kept[T any] struct {
-	Item T
-	Gap  int
-}
-
-// keep returns at most about most items: the first ones, and of the others those that matter. What was left out in
-// between is counted, as is more, which was left out before.
-func keep[T any](items []T, most, more int, matters func(T) bool) []kept[T] {
-	first := len(items)
-	if first > most {
-		first = most * 2 / 3
-	}
-	var out []kept[T]
-	gap := 0
-	for i, item := range items {
-		if i >= first && (len(out) >= most || !matters(item)) {
-			gap++
-			continue
-		}
-		if gap > 0 {
-			out = append(out, kept[T]{Gap: gap})
-			gap = 0
-		}
-		out = append(out, kept[T]{Item: item})
-	}
-	if gap += more; gap > 0 {
-		out = append(out, kept[T]{Gap: gap})
-	}
-	return out
 }

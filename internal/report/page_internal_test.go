@@ -19,8 +19,8 @@ func TestWhatWasSaidAndMeasuredStandSideBySide(t *testing.T) {
 func TestVerdictsAreCountedInTheirOrder(t *testing.T) {
 	t.Parallel()
 	p := Page{Rows: []Row{{Verdict: "odd"}, {Verdict: "refuted"}, {Verdict: "confirmed"}, {Verdict: "confirmed", Error: "no"}, {}, {Verdict: "odd"}, {Verdict: "confirmed"}}}
-	want := []share{{"confirmed", 2}, {"refuted", 1}, {noAnswer, 2}, {"odd", 2}}
-	if diff := cmp.Diff(want, p.shares()); diff != "" {
+	want := []verdictCount{{"confirmed", 2}, {"refuted", 1}, {noAnswer, 2}, {"odd", 2}}
+	if diff := cmp.Diff(want, p.verdictCounts()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

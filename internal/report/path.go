@@ -19,24 +19,16 @@ type Path struct {
 	Arrived []Count `json:"arrived,omitempty"`
 	// MIB has those of the kernel's counters that say why packets were lost, under the names that nstat gives them.
 	MIB []Count `json:"mib,omitempty"`
-	// Thrown are the reasons for which the kernel threw packets away, the most frequent first, if somebody told them.
-	Thrown []Thrown `json:"thrown,omitempty"`
+	// DropCount are the reasons for which the kernel threw packets away, the most frequent first, if somebody told them.
+	KernelDrops []DropCount `json:"kernel_drops,omitempty"`
 	// Notes are what else is to be said of the path, a line each.
 	Notes []string `json:"notes,omitempty"`
-}
-
-// Thrown is how often the kernel threw packets away for a reason.
-type Thrown struct {
-	Family   string `json:"family,omitempty"`
-	Reason   string `json:"reason"` // "IP_RPFILTER"
-	Function string `json:"function,omitempty"`
-	Packets  uint64 `json:"packets"`
 }
 
 // IsZero reports whether nothing is known of a path, its lists being empty or nil: it is then absent in JSON.
 func (p Path) IsZero() bool {
 	return len(p.Points) == 0 && len(p.Losses) == 0 && p.Silenced == 0 &&
-		len(p.Arrived) == 0 && len(p.MIB) == 0 && len(p.Thrown) == 0 && len(p.Notes) == 0
+		len(p.Arrived) == 0 && len(p.MIB) == 0 && len(p.KernelDrops) == 0 && len(p.Notes) == 0
 }
 
 // Point is a probe that counts the packets that arrive at a stage.
@@ -46,6 +38,15 @@ type Point struct {
 	Hook     string `json:"hook"`   // "prerouting", "input", "forward", "output", "postrouting"
 	Priority int    `json:"priority"`
 	Packets  uint64 `json:"packets"`
+}
+
+// Stage returns the stage that a point counts arrivals at: "raw" of "ip6/raw/prerouting".
+func (p Point) Stage() string { return stage(p.Name) }
+
+// stage returns what stands between the family and the hook in the name of a point.
+func stage(name string) string {
+	s, _, _ := strings.Cut(strings.TrimPrefix(name, "ip6/"), "/")
+	return s
 }
 
 // Loss is where packets went missing.
@@ -66,6 +67,16 @@ type Loss struct {
 	Evidence []string `json:"evidence,omitempty"`
 }
 
+// at reports whether the text of a loss stands at a point: the last of those that the packets had met.
+func (l Loss) at(p Point) bool {
+	return l.Family == p.Family && len(l.From) > 0 && l.From[len(l.From)-1] == p.Name
+}
+
+// place names what the packets had met and what they did not: "conntrack/prerouting and mangle/prerouting".
+func (l Loss) place() (from, to string) {
+	return strings.Join(l.From, " and "), strings.Join(l.To, " or ")
+}
+
 // Cause is why packets were lost; see observe.Cause.
 type Cause struct {
 	Kind    string   `json:"kind"`              // "table full"
@@ -74,7 +85,15 @@ type Cause struct {
 	Rule    Rule     `json:"rule,omitzero"`
 	Counter string   `json:"counter,omitempty"` // "IpExtInNoRoutes"
 	Reason  string   `json:"reason,omitempty"`  // "IP_RPFILTER"
-	Said    []string `json:"said,omitempty"`    // what conntrack logged
+	Logged  []string `json:"logged,omitempty"`  // what conntrack logged
+}
+
+// DropCount is how often the kernel threw packets away for a reason.
+type DropCount struct {
+	Family   string `json:"family,omitempty"`
+	Reason   string `json:"reason"` // "IP_RPFILTER"
+	Function string `json:"function,omitempty"`
+	Packets  uint64 `json:"packets"`
 }
 
 // PathOf returns a path as a report has it.
@@ -100,12 +119,12 @@ func PathOf(p observe.Path) Path {
 	for _, name := range slices.Sorted(maps.Keys(p.MIB)) {
 		out.MIB = append(out.MIB, Count{Name: name, N: int64(p.MIB[name])})
 	}
-	for _, t := range p.Thrown {
-		thrown := Thrown{Reason: t.Reason, Function: t.Function, Packets: t.Packets}
+	for _, t := range p.KernelDrops {
+		drop := DropCount{Reason: t.Reason, Function: t.Function, Packets: t.Packets}
 		if t.Family != 0 {
-			thrown.Family = t.Family.String()
+			drop.Family = t.Family.String()
 		}
-		out.Thrown = append(out.Thrown, thrown)
+		out.KernelDrops = append(out.KernelDrops, drop)
 	}
 	return out
 }
@@ -118,8 +137,8 @@ func CausesOf(causes []observe.Cause) []Cause {
 		if c.Rule != (observe.Rule{}) {
 			to.Rule = RuleOf(c.Rule)
 		}
-		for _, s := range c.Said {
-			to.Said = append(to.Said, s.String())
+		for _, s := range c.Logged {
+			to.Logged = append(to.Logged, s.String())
 		}
 		out = append(out, to)
 	}
@@ -132,25 +151,6 @@ func RuleOf(r observe.Rule) Rule {
 		Backend: r.Backend, Family: r.Family, Table: r.Table, Chain: r.Chain, Kind: string(r.Kind), Text: r.Text,
 		Counted: r.Counted, Packets: r.Packets, Bytes: r.Bytes,
 	}
-}
-
-// Stage returns the stage that a point counts arrivals at: "raw" of "ip6/raw/prerouting".
-func (p Point) Stage() string { return stage(p.Name) }
-
-// stage returns what stands between the family and the hook in the name of a point.
-func stage(name string) string {
-	s, _, _ := strings.Cut(strings.TrimPrefix(name, "ip6/"), "/")
-	return s
-}
-
-// at reports whether the text of a loss stands at a point: the last of those that the packets had met.
-func (l Loss) at(p Point) bool {
-	return l.Family == p.Family && len(l.From) > 0 && l.From[len(l.From)-1] == p.Name
-}
-
-// place names what the packets had met and what they did not: "conntrack/prerouting and mangle/prerouting".
-func (l Loss) place() (from, to string) {
-	return strings.Join(l.From, " and "), strings.Join(l.To, " or ")
 }
 
 // lane is the points of a family at a hook, with what was lost behind each.
@@ -171,8 +171,21 @@ func (l lane) any() bool {
 	return false
 }
 
-// lanes returns the path hook by hook; quiet are the lanes that no packet met.
-func (p Path) lanes() (busy, quiet []lane) {
+// lossTotal is how many packets a lane lost.
+func (l lane) lost() uint64 {
+	var n uint64
+	for _, losses := range l.losses {
+		for _, loss := range losses {
+			if !loss.Unconfirmed {
+				n += loss.Lost
+			}
+		}
+	}
+	return n
+}
+
+// lanes returns the path hook by hook; idle are the lanes that no packet met.
+func (p Path) lanes() (busy, idle []lane) {
 	var all []lane
 	for _, point := range p.Points {
 		if n := len(all); n == 0 || all[n-1].family != point.Family || all[n-1].hook != point.Hook {
@@ -194,10 +207,10 @@ func (p Path) lanes() (busy, quiet []lane) {
 		if l.any() {
 			busy = append(busy, l)
 		} else {
-			quiet = append(quiet, l)
+			idle = append(idle, l)
 		}
 	}
-	return busy, quiet
+	return busy, idle
 }
 
 // ingress returns what comes before the first point of a family, if packets were lost there: what the links have brought.
@@ -217,7 +230,7 @@ func (p Path) ingress(family string) []lane {
 const ingress = "ingress"
 
 // most returns the highest count of a family, at least one.
-func (p Path) most(family string) uint64 {
+func (p Path) maxPackets(family string) uint64 {
 	most := uint64(1)
 	for _, point := range p.Points {
 		if point.Family == family {
@@ -225,4 +238,35 @@ func (p Path) most(family string) uint64 {
 		}
 	}
 	return most
+}
+
+// worst returns how many packets the worst loss took.
+func (p Path) worst() uint64 {
+	var n uint64
+	for _, l := range p.Losses {
+		if !l.Unconfirmed {
+			n = max(n, l.Lost)
+		}
+	}
+	return n
+}
+
+// hookOf returns the hook of a point.
+func (p Path) hookOf(point string) string {
+	for _, at := range p.Points {
+		if at.Name == point {
+			return at.Hook
+		}
+	}
+	return ""
+}
+
+// families counts the families of which packets were seen.
+func (p Path) families() int {
+	seen := map[string]bool{}
+	busy, _ := p.lanes()
+	for _, l := range busy {
+		seen[l.family] = true
+	}
+	return len(seen)
 }

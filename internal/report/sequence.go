@@ -11,7 +11,7 @@ import (
 // sequence is the picture of the packets between the outside of each link and the host. Time goes down.
 type sequence struct {
 	Lifelines []string // names, from left to right; the host is the second
-	Messages  []kept[message]
+	Messages  []item[message]
 }
 
 // message is an arrow: neighbouring frames of one Fold.
@@ -22,11 +22,11 @@ type message struct {
 	Toward string // "right" or "left"
 }
 
-// mostMessages is how many arrows are drawn.
-const mostMessages = 60
+// maxMessages is how many arrows are drawn.
+const maxMessages = 60
 
-// mostLifelines is how many there is room for; what is beyond shares the last.
-const mostLifelines = 8
+// maxLifelines is how many there is room for; what is beyond shares the last.
+const maxLifelines = 8
 
 // host is the index of the host among the lifelines.
 const host = 1
@@ -42,8 +42,8 @@ func (d Data) sequence() sequence {
 			place[link], s.Lifelines[0] = 0, link
 			return
 		}
-		if len(s.Lifelines) == mostLifelines {
-			place[link], s.Lifelines[mostLifelines-1] = mostLifelines-1, "other links"
+		if len(s.Lifelines) == maxLifelines {
+			place[link], s.Lifelines[maxLifelines-1] = maxLifelines-1, "other links"
 			return
 		}
 		place[link], s.Lifelines = len(s.Lifelines), append(s.Lifelines, link)
@@ -64,7 +64,7 @@ func (d Data) sequence() sequence {
 			all = append(all, newMessage(f, place[f.Link]))
 		}
 	}
-	s.Messages = keep(all, mostMessages, 0, message.Lost)
+	s.Messages = shorten(all, maxMessages, 0, message.Lost)
 	return s
 }
 
@@ -84,7 +84,18 @@ func (m message) Ends() string {
 	if !m.Src.IsValid() {
 		return ""
 	}
-	return join(m.Src.Addr().String(), ports(m.SrcPorts)) + " → " + join(m.Dst.Addr().String(), ports(m.DstPorts))
+	return joinPort(m.Src.Addr().String(), ports(m.SrcPorts)) + " → " + joinPort(m.Dst.Addr().String(), ports(m.DstPorts))
+}
+
+// join puts a port behind an address, if there is one.
+func joinPort(addr, port string) string {
+	switch {
+	case port == "":
+		return addr
+	case strings.Contains(addr, ":"):
+		return "[" + addr + "]:" + port
+	}
+	return addr + ":" + port
 }
 
 // Fold is a frame, or neighbouring frames that differ in a port of one side and in nothing else.

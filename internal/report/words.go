@@ -2,12 +2,77 @@ package report
 
 import (
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 )
+
+// oneLine makes one line of text that could be several.
+func oneLine(s string) string {
+	return strings.NewReplacer("\n", "␊", "\t", " ").Replace(visible(s))
+}
+
+// clean returns a copy of a plain value in which every string can be shown: control characters, which could hide what
+// stands beside them, and those that turn the direction of the text, have visible stand-ins.
+func clean[T any](v T) T {
+	cleanValue(reflect.ValueOf(&v).Elem())
+	return v
+}
+
+func cleanValue(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(visible(v.String()))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				cleanValue(v.Field(i))
+			}
+		}
+	case reflect.Slice: // of the copy, not of the caller's
+		if v.IsNil() {
+			return
+		}
+		own := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		reflect.Copy(own, v)
+		v.Set(own)
+		for i := range v.Len() {
+			cleanValue(v.Index(i))
+		}
+	}
+}
+
+// visible replaces what cannot be seen. Line feeds and tabs stay; the no-break spaces that cmp mixes into its diffs
+// become plain ones.
+func visible(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if strings.IndexFunc(s, isHidden) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case !isHidden(r):
+			b.WriteRune(r)
+		case r == '\u00a0':
+			b.WriteByte(' ')
+		case r < ' ':
+			b.WriteRune('\u2400' + r) // the pictures of the control characters
+		case r == 0x7f:
+			b.WriteRune('\u2421')
+		default:
+			fmt.Fprintf(&b, "<U+%04X>", r)
+		}
+	}
+	return b.String()
+}
+
+func isHidden(r rune) bool {
+	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u00a0' || r == '\u2028' || r == '\u2029')
+}
 
 // class makes the name of a style of a word, and of nothing that could be two: "no answer" is "noanswer".
 func class(word string) string {
@@ -53,6 +118,27 @@ func pieces(s string) []piece {
 	return out
 }
 
+// sentence ends a text as a sentence ends.
+func sentence(s string) string {
+	if strings.HasSuffix(s, ".") || s == "" {
+		return s
+	}
+	return s + "."
+}
+
+// joinWords puts sep between words.
+func joinWords(words []string, sep string) string { return strings.Join(words, sep) }
+
+func familyName(f string) string {
+	switch f {
+	case "ipv4":
+		return "IPv4"
+	case "ipv6":
+		return "IPv6"
+	}
+	return f
+}
+
 // count prints a number that may be negative.
 func count(n int64) string {
 	if n < 0 {
@@ -63,6 +149,67 @@ func count(n int64) string {
 
 // total prints the length of a list, with what was left out of it.
 func total(n, more int) string { return thousands(uint64(n + max(more, 0))) }
+
+// thousands prints a number with commas: "19,993".
+func thousands(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// signed prints a difference: "+19,993", "−3", "0".
+func signed(n int64) string {
+	switch {
+	case n > 0:
+		return "+" + thousands(uint64(n))
+	case n < 0:
+		return "−" + thousands(-uint64(n))
+	}
+	return "0"
+}
+
+// packets prints a number of them: "1 packet".
+func packets(n uint64) string {
+	if n == 1 {
+		return "1 packet"
+	}
+	return thousands(n) + " packets"
+}
+
+func was(n uint64) string {
+	if n == 1 {
+		return "1 packet was"
+	}
+	return packets(n) + " were"
+}
+
+func entries(n int) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return thousands(uint64(max(n, 0))) + " entries"
+}
+
+// since prints a time since the start of the experiment, to the microsecond: "+0.071 ms", "+2.104 s".
+func since(d time.Duration) string {
+	if d >= 10*time.Second || d <= -10*time.Second {
+		return fmt.Sprintf("%+.3f s", d.Seconds())
+	}
+	return fmt.Sprintf("%+.3f ms", float64(d)/float64(time.Millisecond))
+}
+
+// took prints how long something took.
+func took(d time.Duration) string {
+	switch {
+	case d >= time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d >= time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	}
+	return fmt.Sprintf("%d µs", d.Microseconds())
+}
 
 // extras are what a flow has beside what every flow has: "mark 7, zone 2, packets 3/2".
 func extras(f Flow) string {
@@ -153,51 +300,4 @@ func column(r rune) int {
 		return 1
 	}
 	return 2
-}
-
-// thousands prints a number with commas: "19,993".
-func thousands(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// signed prints a difference: "+19,993", "−3", "0".
-func signed(n int64) string {
-	switch {
-	case n > 0:
-		return "+" + thousands(uint64(n))
-	case n < 0:
-		return "−" + thousands(-uint64(n))
-	}
-	return "0"
-}
-
-// packets prints a number of them: "1 packet".
-func packets(n uint64) string {
-	if n == 1 {
-		return "1 packet"
-	}
-	return thousands(n) + " packets"
-}
-
-// since prints a time since the start of the experiment, to the microsecond: "+0.071 ms", "+2.104 s".
-func since(d time.Duration) string {
-	if d >= 10*time.Second || d <= -10*time.Second {
-		return fmt.Sprintf("%+.3f s", d.Seconds())
-	}
-	return fmt.Sprintf("%+.3f ms", float64(d)/float64(time.Millisecond))
-}
-
-// took prints how long something took.
-func took(d time.Duration) string {
-	switch {
-	case d >= time.Second:
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	case d >= time.Millisecond:
-		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
-	}
-	return fmt.Sprintf("%d µs", d.Microseconds())
 }

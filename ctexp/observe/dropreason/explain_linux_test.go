@@ -25,7 +25,7 @@ func TestSilencedPacketsAreLeftOut(t *testing.T) {
 	w, err := dropreason.Open(lab.Env)
 	needs.Check(t, err)
 	defer w.Close()
-	lab.Observer.ExplainBy(w)
+	lab.Observer.SetDropSource(w)
 	if _, err := lab.Inject(t.Context(), packet.Packets(packet.SYN(web), web.UDP(nil))); err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestObserverIsExplainedByTheKernel(t *testing.T) {
 	w, err := dropreason.Open(lab.Env)
 	needs.Check(t, err)
 	defer w.Close()
-	lab.Observer.ExplainBy(w)
+	lab.Observer.SetDropSource(w)
 	martian := web
 	martian.Src = web.Dst // the host's own address, from outside
 	if _, err := lab.Inject(t.Context(), packet.Packets(packet.SYN(martian), web.UDP(nil))); err != nil {
