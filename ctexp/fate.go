@@ -152,7 +152,7 @@ func (k look) fates() []Fate {
 	}
 	j.fullTable()
 	if k.pathErr == nil && k.lacks(observe.PartFrames) == nil {
-		for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+		for _, f := range nf.Families() {
 			j.losses(f)
 		}
 	}

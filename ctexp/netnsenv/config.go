@@ -260,7 +260,7 @@ func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
 		if p.Hook > nf.Postrouting {
 			return nil, fmt.Errorf("probe %q: %v: want a hook from prerouting to postrouting", p.Name, p.Hook)
 		}
-		if p.Family != 0 && p.Family != nf.IPv4 && p.Family != nf.IPv6 {
+		if p.Family != 0 && !slices.Contains(nf.Families(), p.Family) {
 			return nil, fmt.Errorf("probe %q: %v: want IPv4, IPv6 or both (0)", p.Name, p.Family)
 		}
 		if p.Dir > nf.Reply {

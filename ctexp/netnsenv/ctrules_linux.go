@@ -108,7 +108,7 @@ func (x Expect) Load(_ context.Context, e *Env) error {
 	}
 	families := []nf.Family{x.Family}
 	if x.Family == 0 { // unlike a helper's, its object is of one family
-		families = []nf.Family{nf.IPv4, nf.IPv6}
+		families = nf.Families()
 	}
 	var rules []ctRule
 	for _, f := range families {

@@ -97,7 +97,7 @@ type entryParser struct {
 
 // head reads what precedes the tuples: layer 3 and its number (-o extended), protocol and its number, timeout, state.
 func (p *entryParser) head() {
-	for _, f := range []Family{IPv4, IPv6} {
+	for _, f := range Families() {
 		if p.word == f.String() {
 			p.family = f
 			p.next()

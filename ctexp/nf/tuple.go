@@ -148,6 +148,9 @@ const (
 	IPv6 Family = 10
 )
 
+// Families returns the families that conntrack knows, in the order in which paths and tallies show them.
+func Families() []Family { return []Family{IPv4, IPv6} }
+
 // FamilyOf returns the family of a. An IPv4-mapped IPv6 address counts as IPv4; the zero Addr has Family 0.
 func FamilyOf(a netip.Addr) Family {
 	switch {

@@ -52,7 +52,7 @@ func (l Loss) verb() string {
 func (p Path) Losses() []Loss {
 	full := p.Dropped // packets dropped by the full table that no loss accounts for yet
 	var losses []Loss
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+	for _, f := range nf.Families() {
 		pre, in, fwd := p.at(f, nf.Prerouting), p.at(f, nf.Input), p.at(f, nf.Forward)
 		out, post := p.at(f, nf.Output), p.at(f, nf.Postrouting)
 

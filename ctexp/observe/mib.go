@@ -12,7 +12,7 @@ import (
 // mibNames returns the names of the counters that a Path may have.
 func mibNames() []string {
 	var names []string
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+	for _, f := range nf.Families() {
 		for _, e := range slices.Concat(countersOfRouting[f], countersBeforeHooks[f]) {
 			names = append(names, e.name)
 		}

@@ -129,7 +129,7 @@ func (p Path) at(f nf.Family, h nf.Hook) []Point {
 // conntrack logged about packets that continued, and why the kernel dropped packets.
 func (p Path) Notes() []string {
 	var notes []string
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+	for _, f := range nf.Families() {
 		for _, h := range []nf.Hook{nf.Input, nf.Postrouting} {
 			if n := p.Attached[f].at(h); n > 0 {
 				notes = append(notes, fmt.Sprintf("%v %v: %s", f, h, attachedText(n)))
@@ -174,7 +174,7 @@ func attachedText(n uint64) string {
 func (p Path) String() string {
 	losses := p.Losses()
 	var b strings.Builder
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+	for _, f := range nf.Families() {
 		family := f.String()
 		for _, l := range losses {
 			if l.Family == f && l.Hook == nf.Ingress {

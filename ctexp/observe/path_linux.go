@@ -101,7 +101,7 @@ func (o *Observer) readArrived() (map[nf.Family]uint64, error) {
 	}
 	var arrived map[nf.Family]uint64
 	for _, c := range counters {
-		for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+		for _, f := range nf.Families() {
 			if strings.HasPrefix(c.Name, fmt.Sprintf("%s%v/", ours.Arrived, f)) {
 				if arrived == nil {
 					arrived = map[nf.Family]uint64{}
@@ -116,7 +116,7 @@ func (o *Observer) readArrived() (map[nf.Family]uint64, error) {
 // attached returns the counts of Path.Attached.
 func (o *Observer) attached(now snapshot) map[nf.Family]AttachedCount {
 	all := map[nf.Family]AttachedCount{}
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+	for _, f := range nf.Families() {
 		at := func(h nf.Hook) uint64 { return o.since(now, fmt.Sprintf("%s%v/%v", ours.Answered, f, h)) }
 		if a := (AttachedCount{at(nf.Input), at(nf.Postrouting)}); a != (AttachedCount{}) {
 			all[f] = a
@@ -128,7 +128,7 @@ func (o *Observer) attached(now snapshot) map[nf.Family]AttachedCount {
 // invalidPassed returns the counts of Path.InvalidPassed.
 func (o *Observer) invalidPassed(now snapshot) map[nf.Family]uint64 {
 	all := map[nf.Family]uint64{}
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+	for _, f := range nf.Families() {
 		for _, h := range []nf.Hook{nf.Input, nf.Postrouting} {
 			if n := o.since(now, fmt.Sprintf("%s%v/%v", ours.Passed, f, h)); n > 0 {
 				all[f] += n

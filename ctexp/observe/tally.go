@@ -90,7 +90,7 @@ func (t Tally) Names() []string { return inPathOrder(t.Packets) }
 // alphabetical order.
 func inPathOrder(packets map[string]uint64) []string {
 	var names []string
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+	for _, f := range nf.Families() {
 		for _, p := range nf.PathProbes(f) {
 			if _, ok := packets[p.Name]; ok {
 				names = append(names, p.Name)

@@ -111,7 +111,7 @@ func PathOf(p observe.Path) Path {
 			Unconfirmed: l.Unconfirmed, Causes: CausesOf(l.Causes), Why: l.Why(),
 		})
 	}
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+	for _, f := range nf.Families() {
 		if n := p.Arrived[f]; n > 0 {
 			out.Arrived = append(out.Arrived, Count{Name: f.String(), N: int64(n)})
 		}
