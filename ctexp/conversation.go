@@ -12,7 +12,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/peer"
 )
 
-// TCP is an peer.TCP for a test: what it cannot do, or what is not as it expects, fails the test, with a table of
+// TCP is a peer.TCP for a test: what it cannot do, or what is not as it expects, fails the test, with a table of
 // what was wanted and what there was, and with every packet that came.
 //
 // What the methods do says peer.TCP.
@@ -22,7 +22,7 @@ type TCP struct {
 }
 
 // TCP returns an end of a TCP connection behind a link. The source of the flow is its own address; a server leaves the
-// destination zero, which is then whoever comes, as he looks behind any NAT.
+// destination zero, which is then the source of the first segment, as it looks behind any NAT.
 //
 //	client := x.TCP("tun0", packet.Flow{Src: inside, Dst: outside})
 //	server := x.TCP("tun1", packet.Flow{Src: outside})
@@ -110,7 +110,7 @@ func (c *TCP) Reset(kind peer.ResetKind) {
 	do1(c.x, c.who+": Reset", c.TCP.Reset, kind)
 }
 
-// UDP is an peer.UDP for a test, as TCP is an peer.TCP.
+// UDP is a peer.UDP for a test, as TCP is a peer.TCP.
 type UDP struct {
 	*peer.UDP
 	end
@@ -138,7 +138,7 @@ func (u *UDP) Expect(payload []byte) packet.Packet {
 // ExpectNothing fails the test if there is an unread datagram.
 func (u *UDP) ExpectNothing() { u.x.t.Helper(); u.do("ExpectNothing", u.UDP.ExpectNothing) }
 
-// Echo is an peer.Echo for a test, as TCP is an peer.TCP.
+// Echo is a peer.Echo for a test, as TCP is a peer.TCP.
 type Echo struct {
 	*peer.Echo
 	end
@@ -267,32 +267,31 @@ func (l *Lab) by(link string) (byLink, error) {
 	return byLink{l, to}, nil
 }
 
-// Send makes it an peer.Sender.
+// Send makes it a peer.Sender.
 func (b byLink) Send(ctx context.Context, packets iter.Seq[packet.Packet]) (int, error) {
 	return b.lab.inject(ctx, b.link, packets)
 }
 
-// Expect takes the first packet that the host has sent, that nobody has taken yet and that w means, whatever came before
-// it. It waits for what sockets and timers of the host send, until the test's deadline, 10 s at most; see Inbox.Patience.
+// Expect takes the first packet that the host has sent, that was not taken yet and that m means, whatever came before it. It waits for what sockets and timers of the host send, until the test's deadline, 10 s at most; see Inbox.Patience.
 // If none comes the test fails, with what was wanted, the nearest packet and every packet that came.
-func (x *Experiment) Expect(w packet.Match) (p packet.Packet) {
+func (x *Experiment) Expect(m packet.Match) (p packet.Packet) {
 	x.t.Helper()
 	x.do("Expect", func(ctx context.Context) error {
-		a, err := x.Inbox.Expect(ctx, w)
+		a, err := x.Inbox.Expect(ctx, m)
 		p = a.Packet
 		return err
 	})
 	return p
 }
 
-// ExpectNothing fails the test if the host has sent a packet that one of wants means, whatever its checksums are, and that
-// nobody has taken; without wants, if it has sent any. It does not wait.
-func (x *Experiment) ExpectNothing(wants ...packet.Match) {
+// ExpectNothing fails the test if the host has sent a packet that one of ms means, whatever its checksums are, and that was
+// not taken yet; without ms, if it has sent any. It does not wait.
+func (x *Experiment) ExpectNothing(ms ...packet.Match) {
 	x.t.Helper()
-	x.do("ExpectNothing", func(ctx context.Context) error { return x.Inbox.ExpectNothing(ctx, wants...) })
+	x.do("ExpectNothing", func(ctx context.Context) error { return x.Inbox.ExpectNothing(ctx, ms...) })
 }
 
-// Received takes all packets that the host has sent and that nobody has taken yet, those of each link in their order, one
+// Received takes all packets that the host has sent and that were not taken yet, those of each link in their order, one
 // link after the other. It does not wait.
 func (x *Experiment) Received() []packet.Record {
 	x.t.Helper()

@@ -44,18 +44,18 @@
 //
 // The test can play any end of a conversation, behind any link, and keeps its numbers by what the kernel really answers:
 //
-//	client := x.TCP("tun0", inject.Flow{Src: inside, Dst: outside})
-//	server := x.TCP("tun1", inject.Flow{Src: outside}) // of whoever comes
-//	x.Handshake(client, server)                       // by way of the host, which is a router here
+//	client := x.TCP("tun0", packet.Flow{Src: inside, Dst: outside})
+//	server := x.TCP("tun1", packet.Flow{Src: outside}) // takes the first client
+//	x.Handshake(client, server)                       // through the host, which is a router here
 //	client.Write([]byte("ping"))
-//	server.Expect(inject.Segment{Payload: []byte("ping")})
-//	server.Reset(inject.ResetOutOfWindow)
+//	server.Expect(peer.Segment{Payload: []byte("ping")})
+//	server.Reset(peer.ResetOutOfWindow)
 //	client.ExpectNothing()
 //
 // The other end may as well be a socket of the host: x.Env.Listen and client.Connect(), or server.AcceptDial(). In a Segment
 // numbers count from the first of each side, and what is left out is right, or any. x.Teardown closes between two scripts.
 //
-// Whatever the host sends, x.Expect takes it by a Want, of which every field that is nil or zero says nothing. An expectation
+// x.Expect takes a packet that the host sends by a packet.Match, of which every field that is nil or zero asks for nothing. An expectation
 // that is not met shows what was wanted, what there was and all that came. What the host answers and forwards by itself is
 // there at once; for what its sockets and timers send an expectation waits, that of nothing never does. Nor does an end of a
 // conversation wait any longer for which a reset or an ICMP error has come.

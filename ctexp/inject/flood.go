@@ -182,7 +182,7 @@ func (f Flood) send(ctx context.Context, link Link) (done Flooded, err error) {
 		}
 		done.Arrived = int(now - before)
 	}
-	s.tell()
+	s.progress()
 	return done, errors.Join(sendErr, fenceErr)
 }
 
@@ -227,12 +227,12 @@ func (s *flooding) run(ctx context.Context, link Link) error {
 		queues.Wait()
 		close(done)
 	}()
-	s.tellUntil(done)
+	s.progressUntil(done)
 	return context.Cause(ctx)
 }
 
-// tellUntil calls Progress every so often until done is closed.
-func (s *flooding) tellUntil(done <-chan struct{}) {
+// progressUntil calls Progress every so often until done is closed.
+func (s *flooding) progressUntil(done <-chan struct{}) {
 	if s.Progress == nil {
 		<-done
 		return
@@ -248,12 +248,12 @@ func (s *flooding) tellUntil(done <-chan struct{}) {
 		case <-done:
 			return
 		case <-tick.C:
-			s.tell()
+			s.progress()
 		}
 	}
 }
 
-func (s *flooding) tell() {
+func (s *flooding) progress() {
 	if s.Progress != nil {
 		s.Progress(FloodProgress{Sent: int(s.sent.Load()), Of: s.N, Took: time.Since(s.plan.Start())})
 	}

@@ -32,7 +32,7 @@ func New(link Link) *Injector {
 // them: counters, table and capture are final when it returns. n is the number of packets written.
 //
 // The first packet that cannot be sent ends it: an empty one, one larger than the link's MTU (syscall.EMSGSIZE), one
-// that the link refuses. A *SendError tells its number in seq, counted from 1; nothing behind it is sent. The same goes
+// that the link refuses. A *SendError has its number in seq, counted from 1; nothing behind it is sent. The same goes
 // for the end of ctx. What was written before is final in these cases, too. Packets that were lost before the host began
 // with them are counted in n and are an error.
 func (i *Injector) Send(ctx context.Context, seq iter.Seq[packet.Packet]) (n int, err error) {

@@ -7,6 +7,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
@@ -24,9 +25,9 @@ func BenchmarkReplay(b *testing.B) {
 					},
 					Sysctls: map[string]string{"net.ipv4.ip_forward": "1"}, Silent: true, NoPath: true,
 				})
-				head := recording(b, []string{"tun0", "tun1"}, packets[:]...)
-				more := recording(b, []string{"tun0", "tun1"}, append(packets[:], packets[:]...)...)
-				file := &again{head: head, packet: more[len(head):], times: b.N/2 + 1}
+				head := packettest.Recording([]string{"tun0", "tun1"}, packets[:]...)
+				more := packettest.Recording([]string{"tun0", "tun1"}, append(packets[:], packets[:]...)...)
+				file := &packettest.Repeated{Head: head, Packets: more[len(head):], Times: b.N/2 + 1}
 				b.ReportAllocs()
 				b.ResetTimer()
 				if _, err := (inject.Replay{}).Send(b.Context(), packet.ReadRecording(file), env.Links()[0], env.Links()[1]); err != nil {

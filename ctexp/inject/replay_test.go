@@ -17,6 +17,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
@@ -55,7 +56,7 @@ func readFile(file []byte) iter.Seq2[packet.Record, error] {
 func TestAReplaySendsWhatCameInByItsLink(t *testing.T) {
 	t.Parallel()
 	syn, answer := packet.SYN(web), packet.SYNACK(web.Reverse())
-	file := recording(t, []string{"tun0", "tun1", "eth7"},
+	file := packettest.Recording([]string{"tun0", "tun1", "eth7"},
 		pcap.Packet{Data: syn}, pcap.Packet{Link: "tun1", Dir: pcap.Out, Data: syn},
 		pcap.Packet{Link: "tun1", Data: answer}, pcap.Packet{Data: answer, Dir: pcap.Out},
 		pcap.Packet{Link: "eth7", Data: packet.ACK(web)}, pcap.Packet{Data: []byte{1}})
@@ -81,10 +82,10 @@ func TestAReplaySendsWhatCameInByItsLink(t *testing.T) {
 // One rule of the table for each of the ways to tell directions apart.
 func TestWaysSplitARecording(t *testing.T) {
 	t.Parallel()
-	frames := ethernet(t, 1500,
-		packet.SYN(web).Frame(clientMAC, serverMAC), packet.SYNACK(web.Reverse()).Frame(serverMAC, clientMAC),
-		packet.ACK(web).Frame(clientMAC, serverMAC).VLAN(7))
-	flagged := recording(t, []string{"eth0", "eth1"},
+	frames := packettest.Ethernet(1500,
+		packet.SYN(web).Frame(packettest.ClientMAC, packettest.ServerMAC), packet.SYNACK(web.Reverse()).Frame(packettest.ServerMAC, packettest.ClientMAC),
+		packet.ACK(web).Frame(packettest.ClientMAC, packettest.ServerMAC).VLAN(7))
+	flagged := packettest.Recording([]string{"eth0", "eth1"},
 		pcap.Packet{Data: packet.SYN(web)}, pcap.Packet{Dir: pcap.Out, Data: packet.SYNACK(web.Reverse())},
 		pcap.Packet{Link: "eth1", Data: packet.ACK(web)})
 	for name, c := range map[string]struct {
@@ -92,7 +93,7 @@ func TestWaysSplitARecording(t *testing.T) {
 		ways inject.Ways
 		want string
 	}{
-		"MAC":         {frames, inject.Ways{{Match: packet.Match{SrcMAC: clientMAC}, To: "tun0"}, {To: "tun1"}}, "010"},
+		"MAC":         {frames, inject.Ways{{Match: packet.Match{SrcMAC: packettest.ClientMAC}, To: "tun0"}, {To: "tun1"}}, "010"},
 		"VLAN":        {frames, inject.Ways{{Match: packet.Match{VLAN: 7}, To: "tun1"}, {To: "tun0"}}, "001"},
 		"source":      {frames, inject.Ways{{Match: packet.Match{SrcNet: prefix("198.18.0.0/24")}, To: "tun1"}, {To: "tun0"}}, "101"},
 		"destination": {flagged, inject.Ways{{Match: packet.Match{DstNet: prefix("198.18.0.0/24")}, To: "tun1"}, {To: "tun0"}}, "010"},
@@ -120,8 +121,8 @@ func TestWaysSplitARecording(t *testing.T) {
 // A tag is sent where the host can see it, and what has one is left out elsewhere.
 func TestAReplaySendsTags(t *testing.T) {
 	t.Parallel()
-	tagged := packet.SYN(web).Frame(clientMAC, serverMAC).VLAN(9).VLAN(7)
-	file := ethernet(t, 1500, tagged, packet.ACK(web).Frame(clientMAC, serverMAC))
+	tagged := packet.SYN(web).Frame(packettest.ClientMAC, packettest.ServerMAC).VLAN(9).VLAN(7)
+	file := packettest.Ethernet(1500, tagged, packet.ACK(web).Frame(packettest.ClientMAC, packettest.ServerMAC))
 	log, tun0, _ := twoLinks()
 	eth0 := &ether{}
 
@@ -162,9 +163,9 @@ func TestAReplayEndsAtTheFirstFault(t *testing.T) {
 	t.Parallel()
 	large := pcap.Packet{Data: web.UDP(make([]byte, 1473))}
 	good := pcap.Packet{Data: packet.SYN(web)}
-	file := recording(t, []string{"tun0"}, good, good, large, good)
-	whole := recording(t, []string{"tun0"}, good, good)
-	cut := ethernet(t, 60, packet.SYN(web).Frame(clientMAC, serverMAC), web.UDP(make([]byte, 100)).Frame(clientMAC, serverMAC))
+	file := packettest.Recording([]string{"tun0"}, good, good, large, good)
+	whole := packettest.Recording([]string{"tun0"}, good, good)
+	cut := packettest.Ethernet(60, packet.SYN(web).Frame(packettest.ClientMAC, packettest.ServerMAC), web.UDP(make([]byte, 100)).Frame(packettest.ClientMAC, packettest.ServerMAC))
 	refused := errors.New("no")
 	for name, c := range map[string]struct {
 		file   []byte
@@ -211,19 +212,19 @@ func TestChecksumsAreMadeRight(t *testing.T) {
 	for _, f := range []packet.Flow{web, web6} {
 		var all []pcap.Packet
 		var want []packet.Packet
-		for _, k := range kinds(f) {
-			bad := k.packet
-			if p := bad.Tuple().Proto; (p.HasPorts() || p.IsICMP()) && k.name != "udp without checksum" {
+		for _, k := range packettest.Kinds(f) {
+			bad := k.Packet
+			if p := bad.Tuple().Proto; (p.HasPorts() || p.IsICMP()) && k.Name != "udp without checksum" {
 				bad = bad.With(packet.Checksum(0xbad))
 			}
 			if f == web {
 				bad = bad.With(packet.HeaderChecksum(0xbad))
 			}
-			want = append(want, k.packet)
+			want = append(want, k.Packet)
 			all = append(all, pcap.Packet{Data: bad})
 		}
 		l := &link{}
-		if _, err := (inject.Replay{FixChecksums: true}).Send(t.Context(), readFile(recording(t, []string{"fake0"}, all...)), l); err != nil {
+		if _, err := (inject.Replay{FixChecksums: true}).Send(t.Context(), readFile(packettest.Recording([]string{"fake0"}, all...)), l); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, l.written); diff != "" {
@@ -248,7 +249,7 @@ func TestAReplayKeepsTheRecordedPace(t *testing.T) {
 			}}
 			seq := func(yield func(packet.Record, error) bool) {
 				for i, at := range []time.Duration{0, 20 * time.Millisecond, -time.Hour} {
-					if !yield(packet.Record{Number: i + 1, Time: began.Add(at), EtherType: 0x0800, Packet: packet.SYN(web), Length: 40}, nil) {
+					if !yield(packet.Record{Number: i + 1, Time: packettest.Began.Add(at), EtherType: 0x0800, Packet: packet.SYN(web), Length: 40}, nil) {
 						return
 					}
 				}
@@ -268,7 +269,7 @@ func TestAReplayEndsWithItsContext(t *testing.T) {
 		l := &link{fence: func(ctx context.Context) error { return ctx.Err() }}
 		seq := func(yield func(packet.Record, error) bool) {
 			for i := range 100 {
-				r := packet.Record{Number: i + 1, Time: began.Add(time.Duration(i) * time.Hour), EtherType: 0x0800, Packet: packet.SYN(web), Length: 40}
+				r := packet.Record{Number: i + 1, Time: packettest.Began.Add(time.Duration(i) * time.Hour), EtherType: 0x0800, Packet: packet.SYN(web), Length: 40}
 				if !yield(r, nil) {
 					return
 				}

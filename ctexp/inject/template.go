@@ -20,7 +20,7 @@ type template struct {
 	sctp bool
 }
 
-// template returns what makes the packets of f, or what is wrong with f: it checks all values of all fields.
+// template checks f, with all values of all fields, and returns its template.
 func (f Flood) template() (*template, error) {
 	if err := f.check(); err != nil {
 		return nil, err
@@ -174,7 +174,7 @@ func mix(v uint64) uint64 {
 	return v ^ v>>31
 }
 
-// Recipe is what the packets of a Flood are made by, for those who make them elsewhere than Send does: xdpflood has the
+// Recipe is how the packets of a Flood are made, for code that makes them elsewhere than Send does: xdpflood has the
 // kernel do it. Packet number i is the Template with each of Fields written over it, then the checksums.
 type Recipe struct {
 	// Template is a copy of the Flood's.
@@ -212,7 +212,7 @@ type RecipeSum struct {
 	NoZero bool
 }
 
-// Recipe returns what the packets are made by. What is wrong with the Flood is an error, as it is for Send, and so is SCTP
+// Recipe returns how the packets are made. What is wrong with the Flood is an error, as it is for Send, and so is SCTP
 // with fields that vary, whose checksum is no sum.
 func (f Flood) Recipe() (Recipe, error) {
 	t, err := f.template()

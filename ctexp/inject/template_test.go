@@ -13,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
 // cook makes packet i as the comments of Recipe say.
@@ -146,8 +147,8 @@ func TestRandomValuesFollowTheirSeed(t *testing.T) {
 func TestAFloodsPacketsHaveTheChecksumsOfOthers(t *testing.T) {
 	t.Parallel()
 	for _, f := range []packet.Flow{web, web6} {
-		for _, k := range kinds(f) {
-			was := k.packet.Tuple()
+		for _, k := range packettest.Kinds(f) {
+			was := k.Packet.Tuple()
 			rules := []inject.Vary{{Field: inject.VarySrc, Count: 2000, Stride: 6007}, {Field: inject.VaryDst, Stride: 2003, InStep: true}}
 			change := func(i int) []packet.Change {
 				return []packet.Change{packet.Src(plus(was.Src.Addr(), i*6007)), packet.Dst(plus(was.Dst.Addr(), i*2003))}
@@ -164,10 +165,10 @@ func TestAFloodsPacketsHaveTheChecksumsOfOthers(t *testing.T) {
 				change = func(i int) []packet.Change { return append(addrs(i), packet.EchoID(was.ICMP.ID+uint16(i))) }
 			}
 			i := 0
-			for got := range (inject.Flood{Template: k.packet, N: 2000, Vary: rules}).Packets() {
+			for got := range (inject.Flood{Template: k.Packet, N: 2000, Vary: rules}).Packets() {
 				if i%17 == 0 || i < 3 {
-					if diff := packet.Diff(k.packet.With(change(i)...), got); diff != "" {
-						t.Errorf("%s, packet %d:\n%s", k.name, i, diff)
+					if diff := packet.Diff(k.Packet.With(change(i)...), got); diff != "" {
+						t.Errorf("%s, packet %d:\n%s", k.Name, i, diff)
 						break
 					}
 				}
@@ -197,7 +198,7 @@ func TestAFloodOfUDPHasEveryChecksum(t *testing.T) {
 		if p[46] == 0xff && p[47] == 0xff {
 			ones++
 		}
-		if err := checkSums(p); err != nil {
+		if err := packettest.CheckSums(p); err != nil {
 			t.Fatalf("%v: %v", p, err)
 		}
 	}
@@ -208,8 +209,8 @@ func TestAFloodOfUDPHasEveryChecksum(t *testing.T) {
 
 func TestPacketsOfAWrongFloodPanic(t *testing.T) {
 	t.Parallel()
-	got := fmt.Sprint(panicOf(func() { (inject.Flood{Template: packet.SYN(web)}).Packets() }), "; ",
-		panicOf(func() { (inject.Flood{Template: packet.SYN(web), Duration: 1}).Packets() }))
+	got := fmt.Sprint(packettest.PanicOf(func() { (inject.Flood{Template: packet.SYN(web)}).Packets() }), "; ",
+		packettest.PanicOf(func() { (inject.Flood{Template: packet.SYN(web), Duration: 1}).Packets() }))
 	if want := "inject: flood: neither N nor Duration says when it ends; inject: flood: no N says how many"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -218,8 +219,8 @@ func TestPacketsOfAWrongFloodPanic(t *testing.T) {
 // Whatever the template is, flooding with it ends without a panic, and changes nothing but what it varies.
 func FuzzFlood(f *testing.F) {
 	for _, flow := range []packet.Flow{web, web6} {
-		for _, k := range kinds(flow) {
-			f.Add([]byte(k.packet), uint8(1), uint16(1000), uint16(3), false)
+		for _, k := range packettest.Kinds(flow) {
+			f.Add([]byte(k.Packet), uint8(1), uint16(1000), uint16(3), false)
 		}
 	}
 	f.Fuzz(func(t *testing.T, template []byte, field uint8, count, stride uint16, random bool) {
@@ -237,8 +238,8 @@ func FuzzFlood(f *testing.F) {
 			if now := p.Tuple(); len(p) != len(template) || now.Proto != was.Proto {
 				t.Fatalf("%x became %x", template, []byte(p))
 			}
-			if was.Proto == nf.TCP && isWhole(template) && checkSums(template) == nil && checkSums(p) != nil {
-				t.Fatalf("%x: %v", []byte(p), checkSums(p))
+			if was.Proto == nf.TCP && packettest.IsWhole(template) && packettest.CheckSums(template) == nil && packettest.CheckSums(p) != nil {
+				t.Fatalf("%x: %v", []byte(p), packettest.CheckSums(p))
 			}
 		}
 	})

@@ -122,10 +122,10 @@ func serialize(buf gopacket.SerializeBuffer, l gopacket.SerializableLayer) error
 	return nil
 }
 
-const (
-	MaxLength = 1<<16 - 1 // of an IPv4 packet and of an IPv6 payload
-	maxHeader = 60        // of IPv4 and TCP: 15 words
-)
+// MaxLength is the largest length of an IPv4 packet and of an IPv6 payload: its field has 16 bits.
+const MaxLength = 1<<16 - 1
+
+const maxHeader = 60 // of IPv4 and TCP: 15 words
 
 // expectedSize guesses the length of the packet, so that it is mostly one allocation.
 func expectedSize(ls []gopacket.SerializableLayer) int {

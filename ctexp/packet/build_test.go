@@ -14,6 +14,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
 func ExampleBuild() {
@@ -69,7 +70,7 @@ func TestBuildChecksTheInnerPacketWithItsOwnAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := checkSums(p); err != nil {
+	if err := packettest.CheckSums(p); err != nil {
 		t.Errorf("outer packet: %v", err)
 	}
 	if diff := cmp.Diff(inner, p[28:]); diff != "" {
@@ -87,7 +88,7 @@ func TestBuildWritesAZeroUDPChecksumAsOnes(t *testing.T) {
 	if diff := cmp.Diff(packet.Packet{0xff, 0xff}, p[46:48]); diff != "" {
 		t.Errorf("checksum (-want +got):\n%s", diff)
 	}
-	if err := checkSums(p); err != nil {
+	if err := packettest.CheckSums(p); err != nil {
 		t.Error(err)
 	}
 }
@@ -166,7 +167,7 @@ func FuzzBuild(f *testing.F) {
 		for _, flow := range []packet.Flow{web, web6} {
 			seg := packet.TCP{Flags: packet.TCPFlags(flags), Seq: seq, Ack: ack, Window: max(window, 1), Payload: payload}
 			p := flow.TCP(seg)
-			if err := checkSums(p); err != nil {
+			if err := packettest.CheckSums(p); err != nil {
 				t.Error(err)
 			}
 			d := packet.Decode(p)

@@ -19,7 +19,7 @@ type Change struct {
 // With returns a copy of p with the changes, made in their order.
 //
 // Lengths and checksums that were right in p are right in the copy, whatever is changed. One that was wrong stays as it
-// is, and so does a UDP checksum that is not there: who made it so, meant it. The checksum of a first fragment, which
+// is, and so does a UDP checksum that is not there: it is taken to be wrong on purpose. The checksum of a first fragment, which
 // covers the others, too, is changed by the difference. Bytes behind the end of the packet, such as the padding of
 // Ethernet, stay where they are.
 //

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
 func ExamplePacket_With() {
@@ -38,17 +39,17 @@ func TestAChangedPacketIsTheOneBuiltThatWay(t *testing.T) {
 		{web, packet.Flow{Src: addrPort("10.1.2.3:7"), Dst: addrPort("172.16.255.254:65535")}},
 		{web6, packet.Flow{Src: addrPort("[fd00::1]:7"), Dst: addrPort("[fd00:ffff::2]:65535")}},
 	} {
-		target := kinds(c.to)
-		for i, k := range kinds(c.from) {
-			if slices.Contains(unlike, k.name) {
+		target := packettest.Kinds(c.to)
+		for i, k := range packettest.Kinds(c.from) {
+			if slices.Contains(unlike, k.Name) {
 				continue
 			}
 			changes := []packet.Change{packet.Src(c.to.Src.Addr()), packet.Dst(c.to.Dst.Addr())}
-			if k.packet.Tuple().Proto.HasPorts() {
+			if k.Packet.Tuple().Proto.HasPorts() {
 				changes = append(changes, packet.SrcPort(c.to.Src.Port()), packet.DstPort(c.to.Dst.Port()))
 			}
-			if diff := packet.Diff(target[i].packet, k.packet.With(changes...)); diff != "" {
-				t.Errorf("%s of %v changed to %v:\n%s", k.name, c.from, c.to, diff)
+			if diff := packet.Diff(target[i].Packet, k.Packet.With(changes...)); diff != "" {
+				t.Errorf("%s of %v changed to %v:\n%s", k.Name, c.from, c.to, diff)
 			}
 		}
 	}
@@ -64,7 +65,7 @@ func TestEachChangeChangesItsField(t *testing.T) {
 		return web6.TCP(s)
 	}
 	options := []packet.TCPOption{packet.MSS(1460), packet.WindowScale(7)}
-	src, dst := ends(web)
+	src, dst := web.Src.Addr(), web.Dst.Addr()
 	for name, c := range map[string]struct {
 		from   packet.Packet
 		change packet.Change
@@ -102,11 +103,11 @@ func TestEachChangeChangesItsField(t *testing.T) {
 
 func TestWithLeavesItsReceiverAlone(t *testing.T) {
 	t.Parallel()
-	for _, k := range append(kinds(web), kinds(web6)...) {
-		before := bytes.Clone(k.packet)
-		k.packet.With(packet.TTL(1), packet.TOS(4), packet.Payload([]byte("other")), packet.Version(9), packet.Truncate(30))
-		if diff := cmp.Diff(before, []byte(k.packet)); diff != "" {
-			t.Errorf("%s after With (-want +got):\n%s", k.name, diff)
+	for _, k := range append(packettest.Kinds(web), packettest.Kinds(web6)...) {
+		before := bytes.Clone(k.Packet)
+		k.Packet.With(packet.TTL(1), packet.TOS(4), packet.Payload([]byte("other")), packet.Version(9), packet.Truncate(30))
+		if diff := cmp.Diff(before, []byte(k.Packet)); diff != "" {
+			t.Errorf("%s after With (-want +got):\n%s", k.Name, diff)
 		}
 	}
 }
@@ -195,7 +196,7 @@ func TestImpossibleChangesPanic(t *testing.T) {
 		"more than fits":         func() packet.Packet { return syn.With(packet.Payload(make([]byte, 65500))) },
 		"more than UDP has":      func() packet.Packet { return web6.UDP(nil).With(packet.Payload(make([]byte, 65530))) },
 	} {
-		got[name] = panicOf(func() { f() })
+		got[name] = packettest.PanicOf(func() { f() })
 	}
 	want := map[string]string{
 		"nothing":                "packet: With: it is empty",
@@ -233,9 +234,9 @@ func TestImpossibleChangesPanic(t *testing.T) {
 // FuzzWith checks that whatever is no header of ours to change comes through With as it was, and that a change of the TTL
 // changes that and the checksum of the header alone.
 func FuzzWith(f *testing.F) {
-	for _, k := range append(kinds(web), kinds(web6)...) {
-		f.Add([]byte(k.packet), uint8(1))
-		f.Add([]byte(k.packet[:len(k.packet)-1]), uint8(255))
+	for _, k := range append(packettest.Kinds(web), packettest.Kinds(web6)...) {
+		f.Add([]byte(k.Packet), uint8(1))
+		f.Add([]byte(k.Packet[:len(k.Packet)-1]), uint8(255))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, ttl uint8) {
 		p := packet.Packet(b)
@@ -268,8 +269,8 @@ func FuzzWith(f *testing.F) {
 // FuzzChanges checks that no packet makes a change panic otherwise than by its own name, and that changing anything leaves
 // right what was right.
 func FuzzChanges(f *testing.F) {
-	for _, k := range append(kinds(web), kinds(web6)...) {
-		f.Add([]byte(k.packet), uint16(7))
+	for _, k := range append(packettest.Kinds(web), packettest.Kinds(web6)...) {
+		f.Add([]byte(k.Packet), uint16(7))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, n uint16) {
 		p, small := packet.Packet(b), uint8(n)
@@ -289,12 +290,12 @@ func FuzzChanges(f *testing.F) {
 			"HeaderChecksum": packet.HeaderChecksum(n), "DataOffset": packet.DataOffset(small & 15), "UDPLength": packet.UDPLength(n),
 			"Checksum": packet.Checksum(uint32(n)), "Truncate": packet.Truncate(int(n)),
 		} {
-			text := panicOf(func() { _ = p.With(change).String() })
+			text := packettest.PanicOf(func() { _ = p.With(change).String() })
 			if text != "<nil>" && !strings.HasPrefix(text, "packet: ") {
 				t.Errorf("%s of %x: panic: %s", name, b, text)
 			}
 		}
-		text := panicOf(func() {
+		text := packettest.PanicOf(func() {
 			for _, f := range append(p.Fragments(int(n)), p.Fragment(0, 8, true)) {
 				_ = f.With().String()
 			}
@@ -309,7 +310,7 @@ func FuzzChanges(f *testing.F) {
 // changed checks one change of what is right.
 func changed(t *testing.T, name string, p packet.Packet, change packet.Change) {
 	t.Helper()
-	text := panicOf(func() {
+	text := packettest.PanicOf(func() {
 		before := only(p.Fields(), "checksum", "header checksum")
 		for _, f := range only(p.With(change).Fields(), "checksum", "header checksum") {
 			if f.Value != "right" && slices.Contains(before, packet.Field{Name: f.Name, Value: "right"}) {

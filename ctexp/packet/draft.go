@@ -55,7 +55,7 @@ func takeApart(p Packet) (*draft, error) {
 	// A right checksum over all that there is says that the length alone is wrong.
 	if v.End < len(p) && !d.sumIsRight() {
 		d.take(p, v)
-		d.right.length = d.sumIsRight() // else who knows
+		d.right.length = d.sumIsRight() // else it cannot be told
 	}
 	d.judge()
 	return d, nil

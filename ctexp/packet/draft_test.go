@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
 func ExamplePacket_Fragments() {
@@ -56,7 +57,7 @@ func reassemble(fragments []packet.Packet) packet.Packet {
 		p := append(first, whole...)
 		binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
 		p[10], p[11] = 0, 0
-		binary.BigEndian.PutUint16(p[10:], ^uint16(sum(p[:int(p[0]&15)*4])))
+		binary.BigEndian.PutUint16(p[10:], ^uint16(packettest.Sum(p[:int(p[0]&15)*4])))
 		return p
 	}
 	at, next := 6, first[len(first)-8] // of the fragment header, the last of those in front
@@ -93,18 +94,18 @@ func defragmentable(p packet.Packet) packet.Packet {
 
 func TestFragmentsMakeThePacketAgain(t *testing.T) {
 	t.Parallel()
-	for _, k := range append(kinds(web), kinds(web6)...) {
+	for _, k := range append(packettest.Kinds(web), packettest.Kinds(web6)...) {
 		for _, mtu := range []int{128, 300} {
-			fs := k.packet.Fragments(mtu)
-			if len(k.packet) <= mtu {
-				if diff := cmp.Diff([]packet.Packet{k.packet}, fs); diff != "" {
-					t.Errorf("%s fits into %d bytes (-want +got):\n%s", k.name, mtu, diff)
+			fs := k.Packet.Fragments(mtu)
+			if len(k.Packet) <= mtu {
+				if diff := cmp.Diff([]packet.Packet{k.Packet}, fs); diff != "" {
+					t.Errorf("%s fits into %d bytes (-want +got):\n%s", k.Name, mtu, diff)
 				}
 				continue
 			}
 			slices.Reverse(fs)
-			if diff := packet.Diff(defragmentable(k.packet), reassemble(fs)); diff != "" {
-				t.Errorf("%s in fragments of %d bytes, and whole again:\n%s", k.name, mtu, diff)
+			if diff := packet.Diff(defragmentable(k.Packet), reassemble(fs)); diff != "" {
+				t.Errorf("%s in fragments of %d bytes, and whole again:\n%s", k.Name, mtu, diff)
 			}
 		}
 	}
@@ -164,7 +165,7 @@ func TestImpossibleFragmentsPanic(t *testing.T) {
 		"beyond what fits":     func() { last.Fragment(8, 0, true) },
 		"at the last possible": func() { last.Fragment(0, 8, true) },
 	} {
-		got[name] = panicOf(f)
+		got[name] = packettest.PanicOf(f)
 	}
 	want := map[string]string{
 		"nothing":              "packet: Fragments: it is empty",

@@ -14,7 +14,12 @@ import (
 )
 
 // Field is one field of a packet, in words.
-type Field struct{ Name, Value string }
+type Field struct {
+	// Name is "ttl", "src port", "about seq".
+	Name string
+	// Value is what the field has.
+	Value string
+}
 
 // Fields returns the fields of p in their order, those of the packet that an ICMP error quotes with names that begin
 // with "about ". A checksum is "right", or the number with the one that would be right, if all that it covers is there.
@@ -277,7 +282,7 @@ func (l *fieldList) tcp(b []byte) {
 	l.add("win", "%d", binary.BigEndian.Uint16(b[14:]))
 	l.add("urgent", "%d", binary.BigEndian.Uint16(b[18:]))
 	if n := max(20, int(b[12]>>4)*4); n > 20 && n <= len(b) {
-		l.add("options", "%s", pktline.Options(b[:n]))
+		l.add("options", "%s", pktline.Options(b[header.TCPSize:n]))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
 // Every kind of packet, as its line and as its fields, without those that are the same in all.
@@ -16,9 +17,9 @@ func TestEveryKindHasALineAndFields(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]packet.Flow{"ipv4": web, "ipv6": web6} {
 		var w strings.Builder
-		for _, k := range kinds(f) {
-			fmt.Fprintf(&w, "%s\n\t%v\n", k.name, k.packet)
-			for _, field := range k.packet.Fields() {
+		for _, k := range packettest.Kinds(f) {
+			fmt.Fprintf(&w, "%s\n\t%v\n", k.Name, k.Packet)
+			for _, field := range k.Packet.Fields() {
 				if slices.Contains(f.Raw(255, nil).Fields(), field) {
 					continue
 				}
@@ -49,19 +50,19 @@ func TestDiffLooksIntoWhatAnErrorQuotes(t *testing.T) {
 // No two packets that differ are the same to Diff, whatever the byte.
 func TestDiffMissesNoByte(t *testing.T) {
 	t.Parallel()
-	for _, k := range append(kinds(web), kinds(web6)...) {
-		if len(k.packet) > 200 {
+	for _, k := range append(packettest.Kinds(web), packettest.Kinds(web6)...) {
+		if len(k.Packet) > 200 {
 			continue
 		}
-		for i := range k.packet {
-			p := packet.Packet(bytes.Clone(k.packet))
+		for i := range k.Packet {
+			p := packet.Packet(bytes.Clone(k.Packet))
 			p[i] ^= 1
-			if packet.Diff(k.packet, p) == "" || packet.Diff(p, k.packet) == "" {
-				t.Errorf("%s: byte %d makes no difference", k.name, i)
+			if packet.Diff(k.Packet, p) == "" || packet.Diff(p, k.Packet) == "" {
+				t.Errorf("%s: byte %d makes no difference", k.Name, i)
 			}
 		}
-		if diff := packet.Diff(k.packet, k.packet.With()); diff != "" {
-			t.Errorf("%s differs from its copy:\n%s", k.name, diff)
+		if diff := packet.Diff(k.Packet, k.Packet.With()); diff != "" {
+			t.Errorf("%s differs from its copy:\n%s", k.Name, diff)
 		}
 	}
 }

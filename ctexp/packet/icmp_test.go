@@ -11,6 +11,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
 func ExampleEcho() {
@@ -51,7 +52,7 @@ func TestICMPErrorsGoBackAndQuote(t *testing.T) {
 			packet.Unreachable(from, layers.ICMPv4CodePort, syn), packet.PacketTooBig(from, 1280, syn), packet.TimeExceeded(from, syn),
 			packet.ParameterProblem(from, 6, syn), packet.Redirect(from, from, f.UDP(make([]byte, 8))),
 		} {
-			if err := checkSums(p); err != nil {
+			if err := packettest.CheckSums(p); err != nil {
 				t.Errorf("%v: %v", p, err)
 			}
 			got = append(got, fmt.Sprint(p.Tuple().Src.Addr(), " ", p.Tuple().Dst.Addr(), " ", p.Quoted()))
@@ -86,17 +87,17 @@ func TestWhatIsNoErrorQuotesNothing(t *testing.T) {
 func TestImpossibleErrorsPanic(t *testing.T) {
 	t.Parallel()
 	got := map[string]string{
-		"about nothing":      panicOf(func() { packet.TimeExceeded(web.Dst.Addr(), nil) }),
-		"from another one":   panicOf(func() { packet.TimeExceeded(web6.Dst.Addr(), packet.SYN(web)) }),
-		"a large MTU":        panicOf(func() { packet.PacketTooBig(web.Dst.Addr(), 65536, packet.SYN(web)) }),
-		"to another gateway": panicOf(func() { packet.Redirect(web.Dst.Addr(), web6.Dst.Addr(), packet.SYN(web)) }),
-		"IGMP of IPv6":       panicOf(func() { packet.IGMP(web6.Src.Addr(), packet.IGMPQuery, web.Src.Addr()) }),
-		"an empty DATA":      panicOf(func() { packet.SCTPData(1, 0, 0, nil) }),
-		"a large chunk":      panicOf(func() { web.SCTP(1, packet.SCTPCookieEcho(make([]byte, 65532))) }),
-		"49 bits":            panicOf(func() { web.DCCP(packet.DCCP{Seq: 1 << 48}) }),
-		"large options":      panicOf(func() { web.DCCP(packet.DCCP{Options: make([]byte, 1024)}) }),
-		"half a coverage":    panicOf(func() { web.UDPLite(7, nil) }),
-		"a large coverage":   panicOf(func() { web.UDPLite(9, nil) }),
+		"about nothing":      packettest.PanicOf(func() { packet.TimeExceeded(web.Dst.Addr(), nil) }),
+		"from another one":   packettest.PanicOf(func() { packet.TimeExceeded(web6.Dst.Addr(), packet.SYN(web)) }),
+		"a large MTU":        packettest.PanicOf(func() { packet.PacketTooBig(web.Dst.Addr(), 65536, packet.SYN(web)) }),
+		"to another gateway": packettest.PanicOf(func() { packet.Redirect(web.Dst.Addr(), web6.Dst.Addr(), packet.SYN(web)) }),
+		"IGMP of IPv6":       packettest.PanicOf(func() { packet.IGMP(web6.Src.Addr(), packet.IGMPQuery, web.Src.Addr()) }),
+		"an empty DATA":      packettest.PanicOf(func() { packet.SCTPData(1, 0, 0, nil) }),
+		"a large chunk":      packettest.PanicOf(func() { web.SCTP(1, packet.SCTPCookieEcho(make([]byte, 65532))) }),
+		"49 bits":            packettest.PanicOf(func() { web.DCCP(packet.DCCP{Seq: 1 << 48}) }),
+		"large options":      packettest.PanicOf(func() { web.DCCP(packet.DCCP{Options: make([]byte, 1024)}) }),
+		"half a coverage":    packettest.PanicOf(func() { web.UDPLite(7, nil) }),
+		"a large coverage":   packettest.PanicOf(func() { web.UDPLite(9, nil) }),
 	}
 	want := map[string]string{
 		"about nothing":      "packet: an ICMP error about empty packet",

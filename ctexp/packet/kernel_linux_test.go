@@ -15,6 +15,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
 // What conntrack makes of one packet of each protocol, on both kinds of links. DCCP has ports up to 6.16, hence the cut.
@@ -45,13 +46,13 @@ func TestTheKernelTakesWhatWeBuild(t *testing.T) {
 			want := maps.Clone(both)
 			maps.Copy(want, c.more)
 			got := map[string]string{}
-			for _, k := range kinds(c.flow) {
-				if _, ok := want[k.name]; !ok {
+			for _, k := range packettest.Kinds(c.flow) {
+				if _, ok := want[k.Name]; !ok {
 					continue
 				}
-				got[k.name] = strings.ReplaceAll(h.entries(t, k.packet), c.addrs, "*")
-				if k.name == "dccp DCCP-Request" {
-					got[k.name], _, _ = strings.Cut(got[k.name], " sport=")
+				got[k.Name] = strings.ReplaceAll(h.entries(t, k.Packet), c.addrs, "*")
+				if k.Name == "dccp DCCP-Request" {
+					got[k.Name], _, _ = strings.Cut(got[k.Name], " sport=")
 				}
 			}
 			if diff := cmp.Diff(want, got); diff != "" {

@@ -106,7 +106,7 @@ func (m Match) Compare(r Record) Rows {
 	return t
 }
 
-// check panics if m can mean no packet by a slip of the programmer: "no such packet" would always hold.
+// check panics if m can mean no packet, by a mistake of the programmer: "no such packet" would always hold.
 func (m Match) check(quoted bool) {
 	switch {
 	case m.In != "" && m.Out != "":

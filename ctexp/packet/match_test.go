@@ -12,6 +12,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
 func ExampleMatch() {
@@ -278,7 +279,7 @@ func TestAMatchThatMeansNothingPanics(t *testing.T) {
 		"quoted link":   {packet.Match{About: &packet.Match{In: "tun0"}}, quoted},
 		"quoted header": {packet.Match{About: &packet.Match{About: &packet.Match{VLAN: 7}}}, quoted},
 	} {
-		if got := panicOf(func() { c.match.Match(packet.Record{}) }); got != c.want {
+		if got := packettest.PanicOf(func() { c.match.Match(packet.Record{}) }); got != c.want {
 			t.Errorf("%s: panic %q, want %q", name, got, c.want)
 		}
 	}

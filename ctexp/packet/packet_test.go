@@ -18,6 +18,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -38,7 +39,7 @@ func TestPacketsAreTheSameBytesEachTime(t *testing.T) {
 			}),
 			f.UDP(nil), f.UDP([]byte("hello")), ping(f, packet.Echo), ping(f.Reverse(), packet.EchoReply),
 		} {
-			if err := checkSums(p); err != nil {
+			if err := packettest.CheckSums(p); err != nil {
 				t.Errorf("%v: %v", p, err)
 			}
 			fmt.Fprintf(&w, "%v\n%s\n", p, hex.Dump(p))
@@ -115,14 +116,8 @@ func golden(t *testing.T, file, got string) {
 }
 
 var (
-	web = packet.Flow{
-		Src: netip.MustParseAddrPort("198.18.0.2:10000"),
-		Dst: netip.MustParseAddrPort("192.0.2.1:80"),
-	}
-	web6 = packet.Flow{
-		Src: netip.MustParseAddrPort("[2001:db8::2]:10000"),
-		Dst: netip.MustParseAddrPort("[2001:db8::1]:80"),
-	}
+	web, web6 = packettest.Web, packettest.Web6
+
 	mixed = packet.Flow{Src: web.Src, Dst: web6.Dst}
 )
 
@@ -182,7 +177,7 @@ func TestWrongCallsPanicInTheNameOfThePackage(t *testing.T) {
 	}
 	got := map[string]string{}
 	for name, call := range calls {
-		got[name] = panicOf(call)
+		got[name] = packettest.PanicOf(call)
 	}
 	want := map[string]string{
 		"no addresses":       "packet: no packet from invalid IP to invalid IP: both addresses are needed",
@@ -204,12 +199,6 @@ func TestWrongCallsPanicInTheNameOfThePackage(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("panics (-want +got):\n%s", diff)
 	}
-}
-
-func panicOf(call func()) (text string) {
-	defer func() { text = fmt.Sprint(recover()) }()
-	call()
-	return ""
 }
 
 // A flow of a protocol has the tuple of its packets.

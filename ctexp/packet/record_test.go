@@ -17,14 +17,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
-	"github.com/google/gopacket/pcapgo"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
@@ -145,58 +143,6 @@ func FuzzRecordParts(f *testing.F) {
 	})
 }
 
-// began is when the first packet of a test's recording was seen.
-var began = time.Unix(1_700_000_000, 0).UTC()
-
-// recording returns a pcapng file of packets, one in a millisecond.
-func recording(t testing.TB, links []string, packets ...pcap.Packet) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w, err := pcap.NewWriter(&b, pcap.File{Links: links})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, p := range packets {
-		if p.Link == "" {
-			p.Link = links[0]
-		}
-		if p.Dir == pcap.Unknown {
-			p.Dir = pcap.In
-		}
-		p.Time = began.Add(time.Duration(i) * time.Millisecond)
-		if err := w.Write(p); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-// ethernet returns a pcap file of frames, which it cuts at snap bytes.
-func ethernet(t testing.TB, snap int, frames ...[]byte) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := pcapgo.NewWriter(&b)
-	if err := w.WriteFileHeader(uint32(snap), layers.LinkTypeEthernet); err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range frames {
-		n := min(snap, len(f))
-		err := w.WritePacket(gopacket.CaptureInfo{Timestamp: began, CaptureLength: n, Length: len(f)}, f[:n])
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return b.Bytes()
-}
-
-var (
-	clientMAC = nf.MAC{2, 0, 0, 0, 0, 1}
-	serverMAC = nf.MAC{2, 0, 0, 0, 0, 2}
-)
-
 // collect goes through a recording and returns what is before the error.
 func collect(seq iter.Seq2[packet.Record, error]) (all []packet.Record, err error) {
 	for r, err := range seq {
@@ -211,14 +157,14 @@ func collect(seq iter.Seq2[packet.Record, error]) (all []packet.Record, err erro
 func TestRecordedPacketsHaveLinkDirectionAndTime(t *testing.T) {
 	t.Parallel()
 	syn, answer := packet.SYN(web), packet.SYNACK(web6)
-	file := recording(t, []string{"tun0", "tun1"}, pcap.Packet{Data: syn}, pcap.Packet{Link: "tun1", Dir: pcap.Out, Data: answer})
+	file := packettest.Recording([]string{"tun0", "tun1"}, pcap.Packet{Data: syn}, pcap.Packet{Link: "tun1", Dir: pcap.Out, Data: answer})
 
 	got, err := collect(packet.ReadRecording(bytes.NewReader(file)))
 
 	want := []packet.Record{
-		{Number: 1, Time: began, Link: "tun0", Dir: packet.In, EtherType: 0x0800, Packet: syn, Length: 40},
+		{Number: 1, Time: packettest.Began, Link: "tun0", Dir: packet.In, EtherType: 0x0800, Packet: syn, Length: 40},
 		{
-			Number: 2, Time: began.Add(time.Millisecond), Link: "tun1", Dir: packet.Out, EtherType: 0x86dd,
+			Number: 2, Time: packettest.Began.Add(time.Millisecond), Link: "tun1", Dir: packet.Out, EtherType: 0x86dd,
 			Packet: answer, Length: 60,
 		},
 	}
@@ -229,28 +175,28 @@ func TestRecordedPacketsHaveLinkDirectionAndTime(t *testing.T) {
 
 func TestRecordedFramesHaveAddressesAndLine(t *testing.T) {
 	t.Parallel()
-	tagged := append(packet.SYN(web).Frame(clientMAC, serverMAC).VLAN(7), make([]byte, 6)...)
-	arp := slices.Concat(serverMAC[:], clientMAC[:], []byte{8, 6, 'a', 'r', 'p'})
-	got, err := collect(packet.ReadRecording(bytes.NewReader(ethernet(t, 1500, tagged, arp))))
+	tagged := append(packet.SYN(web).Frame(packettest.ClientMAC, packettest.ServerMAC).VLAN(7), make([]byte, 6)...)
+	arp := slices.Concat(packettest.ServerMAC[:], packettest.ClientMAC[:], []byte{8, 6, 'a', 'r', 'p'})
+	got, err := collect(packet.ReadRecording(bytes.NewReader(packettest.Ethernet(1500, tagged, arp))))
 	want := []packet.Record{
 		{
-			Number: 1, Time: began, EtherType: 0x0800, Packet: packet.SYN(web), Length: 40,
-			Ethernet: slices.Concat(serverMAC[:], clientMAC[:], []byte{0x81, 0, 0, 7, 8, 0}),
+			Number: 1, Time: packettest.Began, EtherType: 0x0800, Packet: packet.SYN(web), Length: 40,
+			Ethernet: slices.Concat(packettest.ServerMAC[:], packettest.ClientMAC[:], []byte{0x81, 0, 0, 7, 8, 0}),
 		},
-		{Number: 2, Time: began, EtherType: 0x0806, Packet: packet.Packet("arp"), Length: 3, Ethernet: slices.Concat(serverMAC[:], clientMAC[:], []byte{8, 6})},
+		{Number: 2, Time: packettest.Began, EtherType: 0x0806, Packet: packet.Packet("arp"), Length: 3, Ethernet: slices.Concat(packettest.ServerMAC[:], packettest.ClientMAC[:], []byte{8, 6})},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Fatalf("%v (-want +got):\n%s", err, diff)
 	}
 	lines := fmt.Sprintf("%v\n%v %v %v", got[0], got[1], got[0].SrcMAC(), got[0].DstMAC())
-	if want := fmt.Sprintf("22:13:20.000000 vlan 7, %v\n22:13:20.000000 ARP cut after 3 bytes %v %v", packet.SYN(web), clientMAC, serverMAC); lines != want {
+	if want := fmt.Sprintf("22:13:20.000000 vlan 7, %v\n22:13:20.000000 ARP cut after 3 bytes %v %v", packet.SYN(web), packettest.ClientMAC, packettest.ServerMAC); lines != want {
 		t.Errorf("lines %q, want %q", lines, want)
 	}
 }
 
 func TestARecordingIsReadUpToItsFault(t *testing.T) {
 	t.Parallel()
-	file := recording(t, []string{"tun0"}, pcap.Packet{Data: packet.SYN(web)}, pcap.Packet{Data: packet.ACK(web)})
+	file := packettest.Recording([]string{"tun0"}, pcap.Packet{Data: packet.SYN(web)}, pcap.Packet{Data: packet.ACK(web)})
 	for name, c := range map[string]struct {
 		file []byte
 		n    int
@@ -270,7 +216,7 @@ func TestARecordingIsReadUpToItsFault(t *testing.T) {
 
 func TestARecordingIsGoneThroughOnce(t *testing.T) {
 	t.Parallel()
-	seq := readFile(recording(t, []string{"tun0"}, pcap.Packet{Data: packet.SYN(web)}))
+	seq := readFile(packettest.Recording([]string{"tun0"}, pcap.Packet{Data: packet.SYN(web)}))
 	_, _ = collect(seq)
 	got, err := collect(seq)
 	if want := "recording: it was gone through already, which can be done once"; len(got) != 0 || err == nil || err.Error() != want {
@@ -281,7 +227,7 @@ func TestARecordingIsGoneThroughOnce(t *testing.T) {
 func TestAFailingReaderIsAnError(t *testing.T) {
 	t.Parallel()
 	why := errors.New("disk on fire")
-	file := recording(t, []string{"tun0"}, pcap.Packet{Data: packet.SYN(web)})
+	file := packettest.Recording([]string{"tun0"}, pcap.Packet{Data: packet.SYN(web)})
 	got, err := collect(packet.ReadRecording(io.MultiReader(bytes.NewReader(file), failing{why})))
 	if len(got) != 1 || !errors.Is(err, why) {
 		t.Errorf("%d packets, %v", len(got), err)
@@ -292,32 +238,11 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// again is a file that has its last packet so many times more.
-type again struct {
-	head, packet, rest []byte
-	times              int
-}
-
-func (a *again) Read(p []byte) (int, error) {
-	if a.head != nil {
-		a.rest, a.head = a.head, nil
-	}
-	if len(a.rest) == 0 {
-		if a.times--; a.times < 0 {
-			return 0, io.EOF
-		}
-		a.rest = a.packet
-	}
-	n := copy(p, a.rest)
-	a.rest = a.rest[n:]
-	return n, nil
-}
-
 // A recording that is larger than memory is replayed: what is in use does not grow while half a gigabyte goes through. Not in
 // parallel: it looks at all that is in use.
 func TestAReplayHoldsOnePacketAtATime(t *testing.T) {
 	big := pcap.Packet{Data: web.UDP(make([]byte, 65_507))}
-	one, two := recording(t, []string{"tun0"}, big), recording(t, []string{"tun0"}, big, big)
+	one, two := packettest.Recording([]string{"tun0"}, big), packettest.Recording([]string{"tun0"}, big, big)
 	const packets = 1 << 13 // half a gigabyte
 	var used, most uint64
 	n := 0
@@ -340,7 +265,7 @@ func TestAReplayHoldsOnePacketAtATime(t *testing.T) {
 	}
 	to := &wide{}
 
-	got, err := inject.Replay{}.Send(t.Context(), watch(packet.ReadRecording(&again{head: one, packet: two[len(one):], times: packets - 1})), to)
+	got, err := inject.Replay{}.Send(t.Context(), watch(packet.ReadRecording(&packettest.Repeated{Head: one, Packets: two[len(one):], Times: packets - 1})), to)
 
 	if got.Sent != packets || err != nil || most > used+(4<<20) {
 		t.Errorf("%v, %v; %d bytes in use after the first eighth, then up to %d", got, err, used, most)
@@ -354,8 +279,8 @@ func (*wide) MTU() int { return 65535 }
 
 // Whatever a recording has in it, to read and to remap it ends, and no packet grows by that.
 func FuzzReadRecording(f *testing.F) {
-	f.Add(recording(f, []string{"tun0", "tun1"}, pcap.Packet{Data: packet.SYN(web)}, pcap.Packet{Link: "tun1", Dir: pcap.Out, Data: web6.UDP(nil)}))
-	f.Add(ethernet(f, 60, packet.SYN(web).Frame(clientMAC, serverMAC), packet.SYN(web6).Frame(clientMAC, serverMAC).VLAN(1)))
+	f.Add(packettest.Recording([]string{"tun0", "tun1"}, pcap.Packet{Data: packet.SYN(web)}, pcap.Packet{Link: "tun1", Dir: pcap.Out, Data: web6.UDP(nil)}))
+	f.Add(packettest.Ethernet(60, packet.SYN(web).Frame(packettest.ClientMAC, packettest.ServerMAC), packet.SYN(web6).Frame(packettest.ClientMAC, packettest.ServerMAC).VLAN(1)))
 	m := packet.Remap{Addrs: everywhere, Ports: map[uint16]uint16{80: 8080}}
 	f.Fuzz(func(t *testing.T, file []byte) {
 		for r, err := range packet.ReadRecording(bytes.NewReader(file)) {
@@ -371,11 +296,11 @@ func FuzzReadRecording(f *testing.F) {
 
 func BenchmarkReadRecording(b *testing.B) {
 	p := pcap.Packet{Data: packet.SYN(web)}
-	one, two := recording(b, []string{"tun0"}, p), recording(b, []string{"tun0"}, p, p)
+	one, two := packettest.Recording([]string{"tun0"}, p), packettest.Recording([]string{"tun0"}, p, p)
 	b.SetBytes(int64(binary.Size(packet.SYN(web))))
 	b.ReportAllocs()
 	n := 0
-	for _, err := range packet.ReadRecording(&again{head: one, packet: two[len(one):], times: b.N}) {
+	for _, err := range packet.ReadRecording(&packettest.Repeated{Head: one, Packets: two[len(one):], Times: b.N}) {
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
@@ -46,22 +47,22 @@ func TestARemapIsAChangeOfAllThatItNames(t *testing.T) {
 		if f == web6 {
 			src, dst = netip.MustParseAddr("fd00::7"), netip.MustParseAddr("fd00::9")
 		}
-		for _, k := range kinds(f) {
-			want := k.packet.With(packet.Src(src))
-			if k.packet.Tuple().Dst.Addr() == f.Dst.Addr() {
+		for _, k := range packettest.Kinds(f) {
+			want := k.Packet.With(packet.Src(src))
+			if k.Packet.Tuple().Dst.Addr() == f.Dst.Addr() {
 				want = want.With(packet.Dst(dst))
 			}
-			if k.packet.Tuple().Proto.HasPorts() {
+			if k.Packet.Tuple().Proto.HasPorts() {
 				want = want.With(packet.SrcPort(7), packet.DstPort(9))
 			}
-			got := m.Apply(k.packet)
-			if about := k.packet.Quoted(); about != nil {
-				own := k.packet[:len(k.packet)-len(about)]
+			got := m.Apply(k.Packet)
+			if about := k.Packet.Quoted(); about != nil {
+				own := k.Packet[:len(k.Packet)-len(about)]
 				body := own[map[packet.Flow]int{web: 20 + 8, web6: 40 + 8}[f]:] // what a redirect has in front of the packet
 				want = want.With(packet.Payload(append(slices.Clone(body), m.Apply(about)...)))
 			}
 			if diff := packet.Diff(want, got); diff != "" {
-				t.Errorf("%s over %v:\n%s", k.name, f, diff)
+				t.Errorf("%s over %v:\n%s", k.Name, f, diff)
 			}
 		}
 	}
@@ -74,7 +75,7 @@ func TestARemapReachesWhatAnICMPErrorQuotes(t *testing.T) {
 	for _, f := range []packet.Flow{web, web6} {
 		p := packet.Unreachable(f.Dst.Addr(), 1, f.TCP(packet.TCP{Seq: 1, Payload: make([]byte, 2000)}))
 		got := m.Apply(p)
-		if err := checkSums(got); err != nil {
+		if err := packettest.CheckSums(got); err != nil {
 			t.Error(err)
 		}
 		about := got.Quoted().Tuple()
@@ -111,7 +112,7 @@ func TestFragmentsAreRemappedLikeTheWhole(t *testing.T) {
 			got = append(got, m.Apply(fragment))
 		}
 		whole := reassemble(got)
-		if err := checkSums(whole); err != nil {
+		if err := packettest.CheckSums(whole); err != nil {
 			t.Errorf("%v: %v", whole, err)
 		}
 		if diff := packet.Diff(m.Apply(defragmentable(p)), whole); diff != "" {
@@ -130,7 +131,7 @@ func TestAWrongRemapIsNamed(t *testing.T) {
 		"mapped":   {prefix("::ffff:192.0.2.0/120"), prefix("192.0.2.0/24")},
 	} {
 		m := packet.Remap{Addrs: map[netip.Prefix]netip.Prefix{pair[0]: pair[1]}}
-		got[name] = panicOf(func() { m.Apply(packet.SYN(web)) })
+		got[name] = packettest.PanicOf(func() { m.Apply(packet.SYN(web)) })
 	}
 	want := map[string]string{
 		"nothing":  "packet: remap 192.0.2.0/24 to invalid Prefix: want addresses and a length, such as 192.0.2.0/24",
@@ -146,8 +147,8 @@ func TestAWrongRemapIsNamed(t *testing.T) {
 // Whatever bytes there are can be remapped, and a packet that is whole and right stays so.
 func FuzzRemap(f *testing.F) {
 	for _, flow := range []packet.Flow{web, web6} {
-		for _, k := range kinds(flow) {
-			f.Add([]byte(k.packet), uint16(8080))
+		for _, k := range packettest.Kinds(flow) {
+			f.Add([]byte(k.Packet), uint16(8080))
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte, port uint16) {
@@ -161,18 +162,10 @@ func FuzzRemap(f *testing.F) {
 		if now := got.Tuple(); was.Proto.HasPorts() && was.Src.Port() != 0 && now.Src.Port() != port {
 			t.Errorf("%v became %v", was, now)
 		}
-		if was.Proto == nf.TCP && len(p) > 0 && isWhole(p) && checkSums(p) == nil && checkSums(got) != nil {
-			t.Errorf("%x became %x: %v", []byte(p), []byte(got), checkSums(got))
+		if was.Proto == nf.TCP && len(p) > 0 && packettest.IsWhole(p) && packettest.CheckSums(p) == nil && packettest.CheckSums(got) != nil {
+			t.Errorf("%x became %x: %v", []byte(p), []byte(got), packettest.CheckSums(got))
 		}
 	})
-}
-
-// isWhole reports whether checkSums knows such packets.
-func isWhole(p packet.Packet) bool {
-	if p[0]>>4 == 4 {
-		return len(p) >= 40 && p[0]&15 >= 5 && int(p[0]&15)*4+20 <= len(p) && p[6]&0x3f == 0 && p[7] == 0
-	}
-	return len(p) >= 60 && p[6] == byte(nf.TCP)
 }
 
 func BenchmarkRemap(b *testing.B) {

@@ -65,26 +65,14 @@ func (p Packet) TCP() (TCP, bool) {
 		Window: binary.BigEndian.Uint16(b[14:]), Urgent: binary.BigEndian.Uint16(b[18:]), Payload: header.Data(v.Proto, b),
 	}
 	if n := int(b[12]>>4) * 4; n > header.TCPSize && n <= len(b) {
-		seg.Options = tcpOptions(b[header.TCPSize:n])
-	}
-	return seg, true
-}
-
-// tcpOptions reads the options of a header up to the end of their list.
-func tcpOptions(b []byte) (out []TCPOption) {
-	for len(b) > 0 && b[0] != OptionEnd {
-		o, n := TCPOption{Kind: b[0]}, 1
-		if o.Kind != OptionNOP {
-			if len(b) < 2 || b[1] < 2 || int(b[1]) > len(b) {
-				break
-			}
-			if n = int(b[1]); n > 2 {
-				o.Data = b[2:n:n]
+		for rest := b[header.TCPSize:n]; len(rest) > 0 && rest[0] != OptionEnd; {
+			var o TCPOption
+			if o.Kind, o.Data, rest = header.Option(rest); rest != nil {
+				seg.Options = append(seg.Options, o)
 			}
 		}
-		out, b = append(out, o), b[n:]
 	}
-	return out
+	return seg, true
 }
 
 // The segments of a connection without data in which both ends begin at sequence number 1: SYN(f),
@@ -137,13 +125,13 @@ type TCPOption struct {
 
 // Kinds of options that this package makes, and the end of their list (include/net/tcp.h).
 const (
-	OptionEnd           = 0
-	OptionNOP           = 1
-	OptionMSS           = 2
-	OptionWindowScale   = 3
-	OptionSACKPermitted = 4
-	OptionSACK          = 5
-	OptionTimestamps    = 8
+	OptionEnd           uint8 = header.OptionEnd
+	OptionNOP           uint8 = header.OptionNOP
+	OptionMSS           uint8 = header.OptionMSS
+	OptionWindowScale   uint8 = header.OptionWindowScale
+	OptionSACKPermitted uint8 = header.OptionSACKPermitted
+	OptionSACK          uint8 = header.OptionSACK
+	OptionTimestamps    uint8 = header.OptionTimestamps
 )
 
 // MSS is the TCP option of the maximum segment size, which belongs into a SYN.

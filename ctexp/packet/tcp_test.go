@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
@@ -50,5 +51,30 @@ func TestFlagsAreTheBitsOfTheHeader(t *testing.T) {
 		if got := p[33]; int(got) != bits {
 			t.Errorf("flags %v are %#x in the header", packet.TCPFlags(bits), got)
 		}
+	}
+}
+
+// A segment is read as it was built, and one that is cut or makes no sense as far as it goes.
+func TestASegmentIsReadAsItWasBuilt(t *testing.T) {
+	t.Parallel()
+	built := packet.TCP{
+		Flags: packet.FlagPSH | packet.FlagACK | packet.FlagURG, Seq: 10, Ack: 20, Window: 30, Urgent: 1, Payload: []byte("data"),
+		Options: []packet.TCPOption{packet.MSS(1460), packet.SACKPermitted(), packet.NOP(), packet.SACK([2]uint32{1, 2}), {Kind: 254, Data: []byte("x")}},
+	}
+	for name, f := range map[string]packet.Flow{"ipv4": web, "ipv6": web6} {
+		p := f.TCP(built)
+		got, ok := p.TCP()
+		if diff := cmp.Diff(built, got, cmpopts.EquateEmpty()); diff != "" || !ok {
+			t.Errorf("%s: %v (-built +read):\n%s", name, ok, diff)
+		}
+		if got, ok = p.With(packet.DataOffset(15)).TCP(); !ok || got.Payload != nil || got.Options != nil || got.Seq != 10 {
+			t.Errorf("%s: with a header that is longer than the packet: %+v, %v", name, got, ok)
+		}
+		if _, ok := p[:len(p)-len(built.Payload)-40].TCP(); ok {
+			t.Errorf("%s: a header that is cut is whole", name)
+		}
+	}
+	if _, ok := web.UDP(nil).TCP(); ok {
+		t.Error("a datagram is a segment")
 	}
 }

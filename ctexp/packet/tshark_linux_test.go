@@ -21,18 +21,19 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
 // Whatever this package builds is what Wireshark takes for whole and right, and what is to be wrong is wrong.
 func TestTsharkFindsNoFaultWithWhatWeBuild(t *testing.T) {
 	t.Parallel()
-	var all []kind
+	var all []packettest.Kind
 	for family, f := range map[string]packet.Flow{"ipv4": web, "ipv6": web6} {
-		for _, k := range kinds(f) {
-			all = append(all, kind{family + " " + k.name, k.packet})
+		for _, k := range packettest.Kinds(f) {
+			all = append(all, packettest.Kind{Name: family + " " + k.Name, Packet: k.Packet})
 		}
 		for i, p := range f.UDP(make([]byte, 3000)).Fragments(1280) {
-			all = append(all, kind{fmt.Sprintf("%s fragment %d", family, i), p})
+			all = append(all, packettest.Kind{Name: fmt.Sprintf("%s fragment %d", family, i), Packet: p})
 		}
 	}
 	const cut = "unverified checksum" // not all that it covers is there
@@ -40,11 +41,11 @@ func TestTsharkFindsNoFaultWithWhatWeBuild(t *testing.T) {
 		"ipv4 about a large one": cut, "ipv4 fragment 0": cut, "ipv6 about a large one": cut, "ipv6 fragment 0": cut,
 	}
 	for _, w := range wrongOnes() {
-		all = append(all, kind{w.name, w.packet})
-		want[w.name] = w.complaint
+		all = append(all, w.Kind)
+		want[w.Name] = w.complaint
 	}
 
-	got := complaints(t, all, frames())
+	got := complaints(t, all, packettest.Frames())
 
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("what tshark complains of (-want +got):\n%s", diff)
@@ -52,7 +53,7 @@ func TestTsharkFindsNoFaultWithWhatWeBuild(t *testing.T) {
 }
 
 type wrongOne struct {
-	kind
+	packettest.Kind
 	complaint string
 }
 
@@ -62,7 +63,7 @@ func wrongOnes() []wrongOne {
 	about := packet.TimeExceeded(web.Dst.Addr(), packet.SYN(web))
 	bad := packet.Checksum(0xbad)
 	wrong := func(name string, p packet.Packet, complaint string) wrongOne {
-		return wrongOne{kind{name, p}, complaint}
+		return wrongOne{packettest.Kind{Name: name, Packet: p}, complaint}
 	}
 	return []wrongOne{
 		wrong("wrong header checksum", syn.With(packet.HeaderChecksum(0xbad)), "bad checksum"),
@@ -80,7 +81,7 @@ func wrongOnes() []wrongOne {
 }
 
 // complaints returns, of the packets that tshark finds fault with, what it says.
-func complaints(t *testing.T, packets []kind, frames map[string]packet.Frame) map[string]string {
+func complaints(t *testing.T, packets []packettest.Kind, frames map[string]packet.Frame) map[string]string {
 	t.Helper()
 	var b bytes.Buffer
 	w, err := pcapgo.NewNgWriter(&b, layers.LinkTypeRaw)
@@ -100,7 +101,7 @@ func complaints(t *testing.T, packets []kind, frames map[string]packet.Frame) ma
 		}
 	}
 	for _, k := range packets {
-		write(0, k.name, k.packet)
+		write(0, k.Name, k.Packet)
 	}
 	for name, f := range frames {
 		write(ethernet, name, f)

@@ -37,15 +37,19 @@ func (f Flow) UDPLite(coverage uint16, payload []byte) Packet {
 // DCCP is what a DCCP packet has beside its ports (RFC 4340). Sequence numbers have 48 bits. Since 6.17 conntrack tracks it
 // without ports (fd72f265bb00, "netfilter: conntrack: remove DCCP protocol support").
 type DCCP struct {
+	// Type is what the packet is for.
 	Type DCCPType
-	Seq  uint64
-	Ack  uint64 // of all types but request and data
+	// Seq is its sequence number.
+	Seq uint64
+	// Ack is what it acknowledges, in all types but request and data.
+	Ack uint64
 	// Service is the service code of a request or response.
 	Service uint32
 	// ResetCode is why a reset was sent.
 	ResetCode uint8
 	// Options are written as they are, padded to words of four bytes.
 	Options []byte
+	// Payload is what stands behind the header.
 	Payload []byte
 }
 

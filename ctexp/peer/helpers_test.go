@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,18 +14,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
-var (
-	web = packet.Flow{
-		Src: netip.MustParseAddrPort("198.18.0.2:10000"),
-		Dst: netip.MustParseAddrPort("192.0.2.1:80"),
-	}
-	web6 = packet.Flow{
-		Src: netip.MustParseAddrPort("[2001:db8::2]:10000"),
-		Dst: netip.MustParseAddrPort("[2001:db8::1]:80"),
-	}
-)
+var web, web6 = packettest.Web, packettest.Web6
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
@@ -47,12 +37,6 @@ func golden(t *testing.T, file, got string) {
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", file, diff)
 	}
-}
-
-func panicOf(call func()) (text string) {
-	defer func() { text = fmt.Sprint(recover()) }()
-	call()
-	return ""
 }
 
 // link is a Link that keeps what is written, and notes the number of packets at each fence. Its MTU is 1500.

@@ -33,7 +33,7 @@ type Sender interface {
 	Send(ctx context.Context, packets iter.Seq[packet.Packet]) (int, error)
 }
 
-// Inbox has the packets that the host under test has sent by some links and that nobody has taken yet. Nothing else must
+// Inbox has the packets that the host under test has sent by some links and that were not taken yet. Nothing else must
 // read from these links. What left by one link stands in its order; between links there is none.
 //
 // The Records that it returns have Link, Dir (packet.Out), EtherType and Packet. It may be used by several goroutines at once.
@@ -59,8 +59,8 @@ const (
 	mostTaken  = 64
 )
 
-// NewInbox returns the Inbox of links, all of an Env as a rule. It reads by their method ReadNow and asks Lost for what nobody
-// could read, if they have these, as *netnsenv.Link has.
+// NewInbox returns the Inbox of links, all of an Env as a rule. It reads by their method ReadNow and asks Lost for what was
+// not read in time, if they have these, as *netnsenv.Link has.
 func NewInbox(links ...Link) *Inbox {
 	if slices.Contains(links, nil) {
 		panic("peer: NewInbox of a nil Link")

@@ -22,13 +22,13 @@ type Segment struct {
 	Seq, Ack *uint32
 	// Window is as the header has it, not scaled.
 	Window *uint16
-	// Options: nil sends what belongs there by what was negotiated, else exactly these go out. Those that are expected
-	// are there with this data, beside others.
+	// Options: nil sends what was negotiated, else exactly these are sent. Expected options are there with this data,
+	// beside others.
 	Options []packet.TCPOption
 	// Payload: nil expects any, []byte{} none.
 	Payload []byte
-	// As makes of the segment what is sent instead: fragments of it, a damaged one, two of it, nothing. The peer counts
-	// it as sent in any case. It is not for what is expected.
+	// As returns what is sent instead of the segment: fragments of it, a damaged one, two of it, nothing. The peer counts
+	// it as sent in any case. Expect ignores it.
 	As func(packet.Packet) []packet.Packet
 }
 
@@ -43,7 +43,7 @@ func (s Segment) flags() packet.TCPFlags {
 	return packet.FlagACK
 }
 
-// space returns how many sequence numbers the segment takes.
+// space returns how many sequence numbers the segment occupies.
 func (s Segment) space() uint32 { return space(s.flags(), len(s.Payload)) }
 
 func space(f packet.TCPFlags, payload int) uint32 {
@@ -68,11 +68,11 @@ func (s Segment) match() packet.Match {
 
 // Expect takes the next segment of the peer's flow, which must be as s says, and waits for it until ctx ends.
 //
-// It passes over what says nothing new: segments whose data, SYN and FIN were all taken before, as a timer of the host
-// sends them, unless s names their Seq; and acknowledgements without anything else, which later ones include. Any other
-// segment that is not as s says ends it at once, and so does an ICMP error about what the peer has sent and the other end has
-// not acknowledged, unless the segment is there already: unreachable, time exceeded, parameter problem. Both stay unread. Other
-// flows are not looked at.
+// Two kinds of segments have nothing new and are skipped: those whose data, SYN and FIN were all taken before, as a timer of
+// the host sends them, unless s names their Seq; and bare acknowledgements, which later ones include. Any other segment that
+// is not as s says is an error at once. So is an ICMP error (unreachable, time exceeded, parameter problem) about what the
+// peer has sent and the other end has not acknowledged, unless the expected segment is there already. Both stay unread.
+// Other flows are ignored.
 func (p *TCP) Expect(ctx context.Context, s Segment) (packet.Packet, error) {
 	return p.expect(ctx, s, nil)
 }
@@ -205,8 +205,8 @@ func (p *TCP) expectation(s Segment) expectation {
 	}
 }
 
-// ExpectNothing fails if a segment of the peer's flow is unread, when the host is done with all that was sent to it. Segments
-// without anything new, as timers send them, do not count; acknowledgements do.
+// ExpectNothing fails if a segment of the peer's flow is unread, when the host is done with all that was sent to it. Repeated
+// segments, as timers send them, do not count; acknowledgements do.
 func (p *TCP) ExpectNothing(ctx context.Context) error {
 	if err := p.inbox.checkLink(p.out); err != nil {
 		return err
@@ -363,7 +363,7 @@ type pairStep struct {
 }
 
 // Handshake opens a connection between two peers, with a router between them: the six steps of both, in their order. The error
-// says which of them failed. What ends the other peer's part, a reset or an ICMP error as for TCP.Expect, ends it at once.
+// says which of them failed. A reset or an ICMP error (see TCP.Expect) that one of them gets ends the other's step as well.
 func Handshake(ctx context.Context, client, server *TCP) error {
 	if client == nil || server == nil {
 		panic("peer: Handshake of a nil TCP")
@@ -384,7 +384,7 @@ func Handshake(ctx context.Context, client, server *TCP) error {
 }
 
 // Teardown closes a connection between two peers, with a router between them: the FIN of the first, that of the second, and
-// what acknowledges them. What either has sent or taken of this before is left out, as after a half close.
+// their acknowledgements. It leaves out what was sent or taken of this before, as after a half close.
 func Teardown(ctx context.Context, first, second *TCP) error {
 	if first == nil || second == nil {
 		panic("peer: Teardown of a nil TCP")

@@ -11,8 +11,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// TCP is an end of a TCP connection that a test plays: a client, a server, or one that does neither right. It keeps
-// the numbers, the timestamps and what was negotiated from what really came; it never sends by itself.
+// TCP is an end of a TCP connection that a test plays: a client, a server, or one that breaks the rules. It keeps
+// the numbers, the timestamps and what was negotiated as they really came, and never sends by itself.
 //
 // Its fields are set before the first segment; what is zero is not offered. It is for one goroutine.
 type TCP struct {
@@ -128,8 +128,8 @@ func (p *TCP) first() uint32 {
 	return p.ISN
 }
 
-// Packet returns what Send would send, and sends nothing: for a test that wants to damage it, to keep it for later, or to
-// inject it by hand. The peer does not count it.
+// Packet returns what Send would send, and sends nothing: for a test that damages it, keeps it for later, or injects it
+// itself. The peer does not count it.
 func (p *TCP) Packet(s Segment) packet.Packet {
 	flags := s.flags()
 	seg := packet.TCP{Flags: flags, Seq: p.first() + p.next, Window: p.Window, Options: s.Options, Payload: s.Payload}
@@ -155,7 +155,7 @@ func (p *TCP) Packet(s Segment) packet.Packet {
 	return pkt
 }
 
-// options returns what belongs into a segment: offers into a SYN, of which the answer has only what was offered to it.
+// options returns those of a segment: in a SYN what the peer offers, in a SYN+ACK what both offer.
 func (p *TCP) options(f packet.TCPFlags) []packet.TCPOption {
 	var out []packet.TCPOption
 	if f.Contains(packet.FlagSYN) {
@@ -197,7 +197,7 @@ func (p *TCP) segment(r packet.Record) (seg packet.TCP, ok bool) {
 	return seg, ok && seg.Payload != nil
 }
 
-// isAnswer reports whether a packet comes from where f leads to. What f leaves open is any.
+// isAnswer reports whether a packet comes back on f. An address or port that f does not have is any.
 func isAnswer(f packet.Flow, t nf.Tuple) bool {
 	return t.Dst == f.Src &&
 		(!f.Dst.Addr().IsValid() || f.Dst.Addr() == t.Src.Addr()) &&
@@ -318,7 +318,7 @@ func (p *TCP) send(ctx context.Context, s Segment) error {
 	return err
 }
 
-// isNew fails if the peer has begun a connection.
+// isNew fails if the peer has begun a connection already.
 func (p *TCP) isNew() error {
 	switch {
 	case p.heard && p.next > 0:

@@ -35,18 +35,19 @@ func layer(dir string) string {
 
 // picture says which layers a layer may import. It is also drawn in CONTRIBUTING.md.
 var picture = map[string][]string{
-	"header":   {},
-	"nf":       {"header"},
-	"internal": {"header", "nf", "internal"},
-	"packet":   {"header", "nf", "internal"},
-	"netnsenv": {"header", "nf", "packet", "internal"},
-	"inject":   {"header", "nf", "packet", "internal"},
-	"peer":     {"header", "nf", "packet", "internal"},
-	"observe":  {"header", "nf", "packet", "internal"},
-	"report":   {"header", "nf", "packet", "internal", "observe"},
-	"ctexp":    {"header", "nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "report"},
-	"examples": {"nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "report", "ctexp"},
-	"cmd":      {"nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "ctexp"},
+	"header":     {},
+	"nf":         {"header"},
+	"internal":   {"header", "nf", "internal"},
+	"packet":     {"header", "nf", "internal"},
+	"netnsenv":   {"header", "nf", "packet", "internal"},
+	"inject":     {"header", "nf", "packet", "internal"},
+	"peer":       {"header", "nf", "packet", "internal"},
+	"observe":    {"header", "nf", "packet", "internal"},
+	"report":     {"header", "nf", "packet", "internal", "observe"},
+	"ctexp":      {"header", "nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "report"},
+	"examples":   {"nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "report", "ctexp"},
+	"packettest": {"header", "nf", "packet", "internal"},
+	"cmd":        {"nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "ctexp"},
 }
 
 // example returns the example that a folder belongs to; "" if to none.

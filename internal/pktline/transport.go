@@ -36,37 +36,42 @@ func (h packet) isTCP() bool {
 }
 
 func (h packet) tcp() string {
-	var t layers.TCP
-	err := t.DecodeFromBytes(h.body, gopacket.NilDecodeFeedback)
-	offset := int(t.DataOffset) * 4
+	b := h.body
+	u32 := binary.BigEndian.Uint32
 	switch {
 	case len(h.body) < 20: // as in an ICMP error
 		if len(h.body) >= 8 {
 			return fmt.Sprintf("tcp, seq %d", binary.BigEndian.Uint32(h.body[4:]))
 		}
 		return "tcp"
-	case offset < 20 || offset > h.size:
+	case len(b) < header.TCPSize:
+		return fmt.Sprintf("tcp, seq %d", u32(b[4:]))
+	}
+	offset := int(b[12]>>4) * 4
+	if offset < header.TCPSize || offset > h.size {
 		return fmt.Sprintf("tcp, bad header length %d, length %d", offset, h.size)
 	}
 	var w strings.Builder
-	length := h.size - offset
-	flags := Flags(h.body[13])
-	if t.NS {
+	length, seq := h.size-offset, u32(b[4:])
+	flags := Flags(b[13])
+	if b[12]&1 != 0 { // NS of RFC 3540, AE of RFC 9768
 		flags = strings.TrimPrefix(flags, "none") + "e"
 	}
-	fmt.Fprintf(&w, "Flags [%s], seq %d", flags, t.Seq)
+	fmt.Fprintf(&w, "Flags [%s], seq %d", flags, seq)
 	if length > 0 {
-		fmt.Fprintf(&w, ":%d", t.Seq+uint32(length))
+		fmt.Fprintf(&w, ":%d", seq+uint32(length))
 	}
-	if t.ACK {
-		fmt.Fprintf(&w, ", ack %d", t.Ack)
+	if b[13]&0x10 != 0 {
+		fmt.Fprintf(&w, ", ack %d", u32(b[8:]))
 	}
-	fmt.Fprintf(&w, ", win %d", t.Window)
-	if t.URG {
-		fmt.Fprintf(&w, ", urg %d", t.Urgent)
+	fmt.Fprintf(&w, ", win %d", binary.BigEndian.Uint16(b[14:]))
+	if b[13]&0x20 != 0 {
+		fmt.Fprintf(&w, ", urg %d", binary.BigEndian.Uint16(b[18:]))
 	}
-	if offset > 20 {
-		fmt.Fprintf(&w, ", options [%s]", tcpOptions(t.Options, err != nil))
+	if offset > len(b) {
+		w.WriteString(", options [bad]")
+	} else if offset > header.TCPSize {
+		fmt.Fprintf(&w, ", options [%s]", Options(b[header.TCPSize:offset]))
 	}
 	fmt.Fprintf(&w, ", length %d", length)
 	return w.String()
@@ -82,14 +87,14 @@ func Options(header []byte) string {
 // tcpOptions returns the options. If bad, the last of them is invalid and is written as "bad".
 func tcpOptions(opts []layers.TCPOption, bad bool) string {
 	var s []string
-	for i, o := range opts {
-		if bad && i == len(opts)-1 {
-			break
+	for len(b) > 0 {
+		kind, data, rest := header.Option(b)
+		if rest == nil {
+			s = append(s, "bad")
+		} else {
+			s = append(s, Option(kind, data))
 		}
-		s = append(s, Option(uint8(o.OptionType), o.OptionData))
-	}
-	if bad {
-		s = append(s, "bad")
+		b = rest
 	}
 	return strings.Join(s, ",")
 }
@@ -97,20 +102,20 @@ func tcpOptions(opts []layers.TCPOption, bad bool) string {
 // Option prints an option of a TCP header as tcpdump does: "mss 1460".
 func Option(kind uint8, d []byte) string {
 	u32 := binary.BigEndian.Uint32
-	switch kind := layers.TCPOptionKind(kind); {
-	case kind == layers.TCPOptionKindEndList:
+	switch {
+	case kind == header.OptionEnd:
 		return "eol"
-	case kind == layers.TCPOptionKindNop:
+	case kind == header.OptionNOP:
 		return "nop"
-	case kind == layers.TCPOptionKindMSS && len(d) == 2:
+	case kind == header.OptionMSS && len(d) == 2:
 		return fmt.Sprintf("mss %d", binary.BigEndian.Uint16(d))
-	case kind == layers.TCPOptionKindWindowScale && len(d) == 1:
+	case kind == header.OptionWindowScale && len(d) == 1:
 		return fmt.Sprintf("wscale %d", d[0])
-	case kind == layers.TCPOptionKindSACKPermitted && len(d) == 0:
+	case kind == header.OptionSACKPermitted && len(d) == 0:
 		return "sackOK"
-	case kind == layers.TCPOptionKindTimestamps && len(d) == 8:
+	case kind == header.OptionTimestamps && len(d) == 8:
 		return fmt.Sprintf("TS val %d ecr %d", u32(d), u32(d[4:]))
-	case kind == layers.TCPOptionKindSACK && len(d)%8 == 0:
+	case kind == header.OptionSACK && len(d)%8 == 0:
 		s := fmt.Sprintf("sack %d ", len(d)/8)
 		for ; len(d) > 0; d = d[8:] {
 			s += fmt.Sprintf("{%d:%d}", u32(d), u32(d[4:]))

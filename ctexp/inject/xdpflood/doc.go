@@ -2,7 +2,7 @@
 // on 6.18, twice as many in a second as by a socket where each begins a flow, and four times as many where all are dropped at once.
 //
 //	f := inject.Flood{
-//		Template: inject.SYN(web),
+//		Template: packet.SYN(web),
 //		Vary:     []inject.Vary{{Field: inject.VarySrcPort, Count: 50_000}, {Field: inject.VarySrc, Count: 100}},
 //		N:        5_000_000,
 //	}

@@ -52,7 +52,7 @@ func Send(ctx context.Context, link Link, f inject.Flood) (inject.Flooded, error
 	return done, err
 }
 
-// check returns what the packets are made by, or what is wrong with them.
+// check returns how the packets are made, or what is wrong with them.
 func check(link Link, f inject.Flood) (inject.Recipe, error) {
 	r, err := f.Recipe()
 	switch size := len(f.Template); {

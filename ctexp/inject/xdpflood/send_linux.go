@@ -70,7 +70,7 @@ func send(ctx context.Context, link Link, f inject.Flood) (done inject.Flooded, 
 	if err == nil {
 		done.Arrived = int(now - before)
 	}
-	l.tell()
+	l.progress()
 	return done, errors.Join(sendErr, fenceErr, err)
 }
 
@@ -142,7 +142,7 @@ func (l *flooding) run(ctx context.Context) error {
 			flood.Pause(ctx, wait)
 		}
 		if time.Since(l.told) >= l.every() {
-			l.tell()
+			l.progress()
 			l.told = time.Now()
 		}
 	}
@@ -184,7 +184,7 @@ func (l *flooding) every() time.Duration {
 	return l.Every
 }
 
-func (l *flooding) tell() {
+func (l *flooding) progress() {
 	if l.Progress != nil {
 		l.Progress(inject.FloodProgress{Sent: l.sent, Of: l.N, Took: time.Since(l.plan.Start())})
 	}

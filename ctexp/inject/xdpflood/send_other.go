@@ -11,9 +11,8 @@ import (
 
 // send says that this is no Linux.
 func send(_ context.Context, link Link, f inject.Flood) (inject.Flooded, error) {
-	r, err := check(link, f)
+	_, err := check(link, f)
 	if err == nil {
-		_ = frame(link, r.Template)
 		err = &nf.UnsupportedError{Need: "Linux", Hint: "XDP is the Linux kernel's"}
 	}
 	return inject.Flooded{}, err

@@ -1,4 +1,4 @@
-package packet_test
+package packettest
 
 import (
 	"encoding/binary"
@@ -8,9 +8,9 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// checkSums returns an error for a whole packet with a wrong checksum or length, calculated from RFC 1071 and 8200
+// CheckSums returns an error for a whole packet with a wrong checksum or length, calculated from RFC 1071 and 8200
 // without the help of the code under test. It knows packets without extension headers.
-func checkSums(p packet.Packet) error {
+func CheckSums(p packet.Packet) error {
 	var pseudo, body []byte
 	var proto nf.Proto
 	switch p[0] >> 4 {
@@ -19,7 +19,7 @@ func checkSums(p packet.Packet) error {
 		if n := int(binary.BigEndian.Uint16(p[2:])); n != len(p) {
 			return fmt.Errorf("IPv4 length %d of %d bytes", n, len(p))
 		}
-		if s := sum(p[:header]); s != 0xffff {
+		if s := Sum(p[:header]); s != 0xffff {
 			return fmt.Errorf("IPv4 header sums up to %#x", s)
 		}
 		pseudo, proto, body = p[12:20], nf.Proto(p[9]), p[header:]
@@ -47,14 +47,14 @@ func checkSums(p packet.Packet) error {
 			return fmt.Errorf("UDP has no checksum")
 		}
 	}
-	if s := sum(append(pseudo, body...)); s != 0xffff {
+	if s := Sum(append(pseudo, body...)); s != 0xffff {
 		return fmt.Errorf("%v sums up to %#x", proto, s)
 	}
 	return nil
 }
 
-// sum is the sum in ones' complement of the 16-bit words of b.
-func sum(b []byte) uint32 {
+// Sum is the sum in ones' complement of the 16-bit words of b.
+func Sum(b []byte) uint32 {
 	var s uint32
 	for ; len(b) > 1; b = b[2:] {
 		s += uint32(binary.BigEndian.Uint16(b))
@@ -66,4 +66,12 @@ func sum(b []byte) uint32 {
 		s = s>>16 + s&0xffff
 	}
 	return s
+}
+
+// IsWhole reports whether CheckSums knows such packets.
+func IsWhole(p packet.Packet) bool {
+	if p[0]>>4 == 4 {
+		return len(p) >= 40 && p[0]&15 >= 5 && int(p[0]&15)*4+20 <= len(p) && p[6]&0x3f == 0 && p[7] == 0
+	}
+	return len(p) >= 60 && p[6] == byte(nf.TCP)
 }

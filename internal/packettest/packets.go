@@ -1,4 +1,5 @@
-package packet_test
+// Package packettest has packets, frames and recordings for the tests of several packages.
+package packettest
 
 import (
 	"fmt"
@@ -8,17 +9,42 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// kind is one kind of packet that this package builds.
-type kind struct {
-	name   string
-	packet packet.Packet
+// Web and Web6 are the flows of a client that visits a server.
+var (
+	Web = packet.Flow{
+		Src: netip.MustParseAddrPort("198.18.0.2:10000"),
+		Dst: netip.MustParseAddrPort("192.0.2.1:80"),
+	}
+	Web6 = packet.Flow{
+		Src: netip.MustParseAddrPort("[2001:db8::2]:10000"),
+		Dst: netip.MustParseAddrPort("[2001:db8::1]:80"),
+	}
+)
+
+// ClientMAC and ServerMAC are their addresses of Ethernet.
+var (
+	ClientMAC = nf.MAC{2, 0, 0, 0, 0, 1}
+	ServerMAC = nf.MAC{2, 0, 0, 0, 0, 2}
+)
+
+// PanicOf returns what a call panics with; "<nil>" if it does not.
+func PanicOf(call func()) (text string) {
+	defer func() { text = fmt.Sprint(recover()) }()
+	call()
+	return ""
 }
 
-// addr returns the addresses of f alone.
+// Kind is one kind of packet that package packet builds.
+type Kind struct {
+	Name   string
+	Packet packet.Packet
+}
+
+// ends returns the addresses of f.
 func ends(f packet.Flow) (src, dst netip.Addr) { return f.Src.Addr(), f.Dst.Addr() }
 
-// kinds returns one packet of each kind, from f's source.
-func kinds(f packet.Flow) []kind {
+// Kinds returns one packet of each kind, from f's source.
+func Kinds(f packet.Flow) []Kind {
 	all := append(segments(f), datagrams(f)...)
 	all = append(all, messages(f)...)
 	all = append(all, associations(f)...)
@@ -29,13 +55,13 @@ func kinds(f packet.Flow) []kind {
 	return append(all, onlyIPv6(f)...)
 }
 
-func segments(f packet.Flow) []kind {
+func segments(f packet.Flow) []Kind {
 	const data = packet.FlagPSH | packet.FlagACK
 	options := []packet.TCPOption{
 		packet.MSS(1460), packet.SACKPermitted(), packet.Timestamps(1000, 0), packet.NOP(), packet.WindowScale(7),
 	}
 	sack := []packet.TCPOption{packet.NOP(), packet.NOP(), packet.SACK([2]uint32{10, 20}, [2]uint32{30, 40})}
-	return []kind{
+	return []Kind{
 		{"tcp syn", f.TCP(packet.TCP{Flags: packet.FlagSYN, Seq: 1, Options: options})},
 		{"tcp syn+ack", packet.SYNACK(f)},
 		{"tcp ack with sack", f.TCP(packet.TCP{Flags: packet.FlagACK, Seq: 2, Ack: 2, Options: sack})},
@@ -48,8 +74,8 @@ func segments(f packet.Flow) []kind {
 	}
 }
 
-func datagrams(f packet.Flow) []kind {
-	return []kind{
+func datagrams(f packet.Flow) []Kind {
+	return []Kind{
 		{"udp", f.UDP([]byte("hello"))},
 		{"udp empty", f.UDP(nil)},
 		{"udplite", f.UDPLite(0, []byte("hello"))},
@@ -58,10 +84,10 @@ func datagrams(f packet.Flow) []kind {
 	}
 }
 
-func messages(f packet.Flow) []kind {
+func messages(f packet.Flow) []Kind {
 	src, dst := ends(f)
 	syn := packet.SYN(f.Reverse()) // errors go back to src's peer
-	return []kind{
+	return []Kind{
 		{"echo", packet.Echo(src, dst, 1, 2, []byte("ping!"))},
 		{"echo reply", packet.EchoReply(src, dst, 1, 2, []byte("ping!"))},
 		{"unreachable", packet.Unreachable(src, 1, syn)},
@@ -73,9 +99,9 @@ func messages(f packet.Flow) []kind {
 	}
 }
 
-func associations(f packet.Flow) []kind {
+func associations(f packet.Flow) []Kind {
 	cookie := []byte("cookie")
-	all := []kind{
+	all := []Kind{
 		{"sctp init", f.SCTP(0, packet.SCTPInit(1, 100))},
 		{"sctp init ack", f.SCTP(1, packet.SCTPInitAck(2, 200, cookie))},
 		{"sctp cookie echo, data", f.SCTP(2, packet.SCTPCookieEcho(cookie), packet.SCTPData(100, 0, 0, []byte("hello")))},
@@ -92,18 +118,18 @@ func associations(f packet.Flow) []kind {
 		if t == packet.DCCPData || t == packet.DCCPDataAck {
 			m.Payload = []byte("hello")
 		}
-		all = append(all, kind{fmt.Sprint("dccp ", t), f.DCCP(m)})
+		all = append(all, Kind{fmt.Sprint("dccp ", t), f.DCCP(m)})
 	}
 	return all
 }
 
-func tunnels(f packet.Flow) []kind {
-	inner := web.Reverse().UDP([]byte("hello"))
+func tunnels(f packet.Flow) []Kind {
+	inner := Web.Reverse().UDP([]byte("hello"))
 	ppp := []byte{0xff, 0x03, 0xc0, 0x21, 9, 1, 0, 8, 0, 0, 0, 0} // an LCP echo request
-	return []kind{
+	return []Kind{
 		{"gre", f.GRE(packet.GRE{Payload: inner})},
 		{"gre with all", f.GRE(packet.GRE{Key: new(uint32(5)), Seq: new(uint32(6)), Checksum: true, Payload: inner})},
-		{"gre of ipv6", f.GRE(packet.GRE{Payload: packet.SYN(web6)})},
+		{"gre of ipv6", f.GRE(packet.GRE{Payload: packet.SYN(Web6)})},
 		{"pptp data", f.PPTP(packet.PPTP{CallID: 5, Seq: 1, Ack: new(uint32(2)), Payload: ppp})},
 		{"pptp ack", f.PPTP(packet.PPTP{CallID: 5, Ack: new(uint32(2))})},
 		{"ip in ip", f.Raw(4, inner)},
@@ -112,10 +138,10 @@ func tunnels(f packet.Flow) []kind {
 	}
 }
 
-func onlyIPv4(f packet.Flow) []kind {
+func onlyIPv4(f packet.Flow) []Kind {
 	src, _ := ends(f)
 	group, all := netip.MustParseAddr("239.1.2.3"), netip.IPv4Unspecified()
-	return []kind{
+	return []Kind{
 		{"igmp query", packet.IGMP(src, packet.IGMPQuery, all)},
 		{"igmp query of a group", packet.IGMP(src, packet.IGMPQuery, group)},
 		{"igmp report", packet.IGMP(src, packet.IGMPReport, group)},
@@ -126,9 +152,9 @@ func onlyIPv4(f packet.Flow) []kind {
 	}
 }
 
-func onlyIPv6(f packet.Flow) []kind {
+func onlyIPv6(f packet.Flow) []Kind {
 	icv := make([]byte, 12)
-	return []kind{
+	return []Kind{
 		{"hop-by-hop", f.UDP([]byte("hello")).With(packet.HopByHop())},
 		{"hop-by-hop router alert", packet.SYN(f).With(packet.HopByHop(5, 2, 0, 0))},
 		{"destination options", packet.SYN(f).With(packet.DestinationOptions())},
@@ -140,15 +166,15 @@ func onlyIPv6(f packet.Flow) []kind {
 	}
 }
 
-// frames are what Ethernet carries.
-func frames() map[string]packet.Frame {
-	a, b := nf.MAC{2, 0, 0, 0, 0, 1}, nf.MAC{2, 0, 0, 0, 0, 2}
-	src, dst := ends(web)
+// Frames are what Ethernet carries.
+func Frames() map[string]packet.Frame {
+	a, b := ClientMAC, ServerMAC
+	src, dst := ends(Web)
 	return map[string]packet.Frame{
-		"frame":       packet.SYN(web).Frame(a, b),
-		"frame ipv6":  packet.SYN(web6).Frame(a, b),
-		"vlan":        packet.SYN(web).Frame(a, b).VLAN(5),
-		"two vlans":   packet.SYN(web6).Frame(a, b).VLAN(5).VLAN(4095),
+		"frame":       packet.SYN(Web).Frame(a, b),
+		"frame ipv6":  packet.SYN(Web6).Frame(a, b),
+		"vlan":        packet.SYN(Web).Frame(a, b).VLAN(5),
+		"two vlans":   packet.SYN(Web6).Frame(a, b).VLAN(5).VLAN(4095),
 		"arp request": packet.ARPRequest(a, src, dst),
 		"arp reply":   packet.ARPReply(b, dst, a, src),
 	}
