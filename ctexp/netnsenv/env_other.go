@@ -83,7 +83,7 @@ func (e *Env) Command(ctx context.Context, name string, args ...string) *Cmd {
 	return &Cmd{Cmd: exec.CommandContext(ctx, name, args...)}
 }
 
-// Cmd is an exec.Cmd in a namespace; which does not start on this system.
+// Cmd is an exec.Cmd in a namespace, which does not start on this system.
 type Cmd struct{ *exec.Cmd }
 
 // Start returns an nf.UnsupportedError.
