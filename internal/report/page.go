@@ -455,7 +455,7 @@ func (d Data) lossLine(l Loss) lossLine {
 				hooks = append(hooks, h)
 			}
 		}
-		s.What = "lost behind " + strings.Join(hooks, " and ")
+		s.What = "lost after " + strings.Join(hooks, " and ")
 	}
 	lost := 100.0
 	if l.Of > 0 {
