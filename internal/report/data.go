@@ -96,8 +96,8 @@ const (
 // Sysctl is a sysctl that differs from a new namespace.
 type Sysctl struct {
 	Name   string `json:"name"`         // "net.netfilter.nf_conntrack_tcp_loose"
-	Before string `json:"before"`       // value in a new namespace; empty: it does not exist there
-	After  string `json:"after"`        // value in the experiment; empty: it no longer exists
+	Before string `json:"before"`       // value in a new namespace; for a link that of "default"
+	After  string `json:"after"`        // value in the experiment
 	By     string `json:"by,omitempty"` // who set it: "ctexp", "Config", "somebody else"
 }
 
