@@ -295,8 +295,8 @@ func (l lostFrames) String() string {
 		what string
 	}{
 		{l.kernel, "found the kernel's buffer full"},
-		{l.beyond, "came when as many were kept as the Config allows"},
-		{l.cut, "are not whole"},
+		{l.beyond, "exceeded the limit of the Config"},
+		{l.cut, "are truncated"},
 	} {
 		if why.n > 0 {
 			s = append(s, fmt.Sprintf("%d %s", why.n, why.what))

@@ -282,7 +282,7 @@ func blockSize(size int) int {
 // newRing makes fd, which must not be bound yet, deliver into a ring of at least size bytes.
 func newRing(fd, size int) (*ring, error) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3); err != nil {
-		return nil, fmt.Errorf("ask for TPACKET_V3: %w", err)
+		return nil, fmt.Errorf("set TPACKET_V3: %w", err)
 	}
 	block := blockSize(size)
 	blocks := max(minRingBlocks, (size+block-1)/block)
@@ -292,11 +292,11 @@ func newRing(fd, size int) (*ring, error) {
 		Retire_blk_tov: ringRetireMS,
 	}
 	if err := unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req); err != nil {
-		return nil, fmt.Errorf("make a ring of %d bytes: %w", blocks*block, err)
+		return nil, fmt.Errorf("create ring of %d bytes: %w", blocks*block, err)
 	}
 	memory, err := unix.Mmap(fd, 0, blocks*block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, fmt.Errorf("map a ring of %d bytes: %w", blocks*block, err)
+		return nil, fmt.Errorf("map ring of %d bytes: %w", blocks*block, err)
 	}
 	return &ring{memory: memory, size: block}, nil
 }

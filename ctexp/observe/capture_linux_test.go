@@ -352,7 +352,7 @@ func TestMoreFramesThanAreKeptIsAnError(t *testing.T) {
 		}
 		last = err
 	}
-	if n != 3 || !errors.Is(last, observe.ErrFramesLost) || !strings.Contains(last.Error(), "7 came when as many were kept") {
+	if n != 3 || !errors.Is(last, observe.ErrFramesLost) || !strings.Contains(last.Error(), "7 exceeded the limit") {
 		t.Errorf("%d frames, then %v", n, last)
 	}
 }

@@ -52,7 +52,7 @@ func TestPathSaysThatAPacketIsAMartian(t *testing.T) {
 	p.MIB = map[string]uint64{"IpExtInNoRoutes": 1}
 	p.KernelDrops = []DropCount{{nf.IPv4, "IP_LOCAL_SOURCE", "ip_rcv", 2}, {nf.IPv4, "IP_INNOROUTES", "", 1}}
 	want := `ipv4 prerouting   defrag 3 → raw 3 → conntrack 3 → mangle 3 → nat 3 → filter 3 → end 3
-                  3 of 3 lost behind end, before mangle/input or mangle/forward: no route (IpExtInNoRoutes +1); the source is an address of this host (IP_LOCAL_SOURCE 2)
+                  3 of 3 lost after end, before mangle/input or mangle/forward: no route (IpExtInNoRoutes +1); the source is an address of this host (IP_LOCAL_SOURCE 2)
 the kernel drops  2 × IP_LOCAL_SOURCE in ip_rcv
                   IP_INNOROUTES
 `

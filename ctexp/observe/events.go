@@ -318,7 +318,7 @@ type lostEvents struct {
 	beyond   int // events beyond the limit
 }
 
-const overrunHint = "call Observer.Drain more often, or ask for a larger Config.EventBuffer, which net.core.rmem_max bounds for an ordinary user"
+const overrunHint = "call Observer.Drain more often, or set a larger Config.EventBuffer, which net.core.rmem_max limits for an ordinary user"
 
 // String says what is missing and why.
 func (l lostEvents) String() string {
@@ -330,7 +330,7 @@ func (l lostEvents) String() string {
 		s = append(s, fmt.Sprintf("the receive buffer was full %d times (%s)", l.overruns, overrunHint))
 	}
 	if l.beyond > 0 {
-		s = append(s, fmt.Sprintf("%d came when as many were kept as the Config allows", l.beyond))
+		s = append(s, fmt.Sprintf("%d exceeded the limit of the Config", l.beyond))
 	}
 	return strings.Join(s, ", ")
 }

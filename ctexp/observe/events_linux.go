@@ -240,7 +240,7 @@ func eventsAreOn() error {
 	case err != nil:
 		return &nf.UnsupportedError{Need: "events", Hint: "a kernel with CONFIG_NF_CONNTRACK_EVENTS", Err: err}
 	case v == "0":
-		return &nf.UnsupportedError{Need: "events", Hint: "net.netfilter.nf_conntrack_events is 0 in the namespace; 1 asks for them"}
+		return &nf.UnsupportedError{Need: "events", Hint: "net.netfilter.nf_conntrack_events is 0 in the namespace; set it to 1"}
 	}
 	return nil
 }
@@ -342,11 +342,11 @@ func (c *collected) add(msg []byte) error {
 	case removed:
 		c.count++
 	case maybeReplaced:
-		gone, err := nfnl.DecodeEntry(body, at)
+		e, err := nfnl.DecodeEntry(body, at)
 		if err != nil {
 			return err
 		}
-		c.pending = append(c.pending, gone)
+		c.pending = append(c.pending, e)
 		if len(c.pending) > maxPending {
 			return c.settle()
 		}
@@ -357,8 +357,8 @@ func (c *collected) add(msg []byte) error {
 // settle decides about the pending entries, for which the event alone is not enough. Call it after the packets were
 // processed: a replacing entry is in the table only once its packet was confirmed, some time after the event.
 func (c *collected) settle() error {
-	for _, gone := range c.pending {
-		replaced, err := c.replaced(gone)
+	for _, e := range c.pending {
+		replaced, err := c.replaced(e)
 		if err != nil {
 			return err
 		}
@@ -370,10 +370,10 @@ func (c *collected) settle() error {
 	return nil
 }
 
-// replaced reports whether another entry now has one of the tuples of gone.
-func (c *collected) replaced(gone nf.Entry) (bool, error) {
-	for dir, tuple := range map[nf.Direction]nf.Tuple{nf.Original: gone.Orig, nf.Reply: gone.Reply} {
-		_, err := c.table.Get(tuple, gone.ZoneOf(dir))
+// replaced reports whether another entry now has one of the tuples of e.
+func (c *collected) replaced(e nf.Entry) (bool, error) {
+	for dir, tuple := range map[nf.Direction]nf.Tuple{nf.Original: e.Orig, nf.Reply: e.Reply} {
+		_, err := c.table.Get(tuple, e.ZoneOf(dir))
 		if err == nil {
 			return true, nil
 		}

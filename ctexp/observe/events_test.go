@@ -121,11 +121,11 @@ func TestEventlogWakes(t *testing.T) {
 
 func TestLostEventsSayWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	const hint = "call Observer.Drain more often, or ask for a larger Config.EventBuffer, which net.core.rmem_max bounds for an ordinary user"
+	const hint = "call Observer.Drain more often, or set a larger Config.EventBuffer, which net.core.rmem_max limits for an ordinary user"
 	got := []string{lostEvents{overruns: 1}.String(), lostEvents{overruns: 2, beyond: 7}.String()}
 	want := []string{
 		"the receive buffer was full once (" + hint + ")",
-		"the receive buffer was full 2 times (" + hint + "), 7 came when as many were kept as the Config allows",
+		"the receive buffer was full 2 times (" + hint + "), 7 exceeded the limit of the Config",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -105,7 +105,7 @@ func (c Config) maxEvents() int {
 var (
 	// ErrLimitChanged says that nf_conntrack_max, which is one value for the whole host, has changed since the
 	// Observer was opened. The table then has other room than the experiment asked for.
-	ErrLimitChanged = errors.New("the host's nf_conntrack_max was changed meanwhile")
+	ErrLimitChanged = errors.New("the host's nf_conntrack_max has changed")
 	// ErrEventsLost says that events are missing: the receive buffer was full, or MaxEvents was reached.
 	ErrEventsLost = errors.New("conntrack events were lost")
 	// ErrFramesLost says that Frames did not return every frame, or not every frame whole.
@@ -113,9 +113,9 @@ var (
 	// ErrReasonsLost says that Reasons did not return every reason of conntrack.
 	ErrReasonsLost = errors.New("reasons of conntrack were lost")
 	// ErrTraceLost says that Trace did not return every step of the traced packets.
-	ErrTraceLost = errors.New("steps of the trace were lost")
+	ErrTraceLost = errors.New("trace steps were lost")
 	// ErrProbeLost says that the counter of a probe no longer exists, most likely because its table was deleted.
-	ErrProbeLost = errors.New("the counter of a probe is gone")
+	ErrProbeLost = errors.New("the counter of a probe no longer exists")
 	// ErrLawNotApplicable says that a precondition of the laws of Tally.Check does not hold.
 	ErrLawNotApplicable = errors.New("law not applicable")
 )

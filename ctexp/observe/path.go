@@ -137,7 +137,7 @@ func (p Path) Notes() []string {
 		}
 	}
 	for _, s := range p.remarks() {
-		notes = append(notes, fmt.Sprintf("conntrack says %v", s))
+		notes = append(notes, fmt.Sprintf("conntrack logged %v", s))
 	}
 	for _, t := range p.KernelDrops {
 		notes = append(notes, fmt.Sprintf("the kernel drops %v", t))
@@ -161,7 +161,7 @@ func (p Path) remarks() []ReasonCount {
 
 // attachedText describes n of them.
 func attachedText(n uint64) string {
-	return fmt.Sprintf("%d without an entry, not lost: what the host says of packets that have none (ICMP errors, RSTs)", n)
+	return fmt.Sprintf("%d without an entry, not lost: ICMP errors and RSTs of the host about packets without an entry", n)
 }
 
 // String draws the path: a line for each hook that saw packets, with the count of each probe, followed by what was
@@ -206,7 +206,7 @@ func (p Path) String() string {
 	for i, s := range p.remarks() {
 		title := ""
 		if i == 0 {
-			title = "conntrack says"
+			title = "conntrack logged"
 		}
 		fmt.Fprintf(&b, "%-17s %v\n", title, s)
 	}
@@ -254,7 +254,7 @@ func (l Loss) place() string {
 	if len(l.From) == 1 {
 		from = stage(from)
 	}
-	return fmt.Sprintf("behind %s, before %s", from, strings.Join(l.To, " or "))
+	return fmt.Sprintf("after %s, before %s", from, strings.Join(l.To, " or "))
 }
 
 // stage returns the part between the family and the hook in the name of a standard probe.

@@ -51,7 +51,7 @@ ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → 
 			"to somebody else", netnsenv.Config{Silent: true},
 			[]packet.Packet{packet.SYN(packet.Flow{Src: web.Src, Dst: addrPort("203.0.113.1:80")})}, `
 ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → end 1
-                  1 of 1 lost behind end, before mangle/input or mangle/forward: not for this host, which does not forward (IpInAddrErrors +1)
+                  1 of 1 lost after end, before mangle/input or mangle/forward: not for this host, which does not forward (IpInAddrErrors +1)
 `,
 		},
 		{
@@ -231,7 +231,7 @@ func TestPathSaysWhyRoutingLostAPacket(t *testing.T) {
 	}{
 		"no forwarding":  {"net.ipv4.ip_forward", "0", packet.SYN(v4("198.18.0.2:1", "203.0.113.1:80")), "not for this host, which does not forward (IpInAddrErrors +1)"},
 		"no route":       {"net.ipv4.ip_forward", "1", packet.SYN(v4("198.18.0.2:1", "203.0.113.1:80")), "no route (IpExtInNoRoutes +1)"},
-		"rp_filter":      {"net.ipv4.conf.all.rp_filter", "1", packet.SYN(v4("203.0.113.9:1", "198.18.0.1:80")), "the source is not behind that link (rp_filter) (TcpExtIPReversePathFilter +1)"},
+		"rp_filter":      {"net.ipv4.conf.all.rp_filter", "1", packet.SYN(v4("203.0.113.9:1", "198.18.0.1:80")), "the source is not reachable by that link (rp_filter) (TcpExtIPReversePathFilter +1)"},
 		"own source":     {"net.ipv4.ip_forward", "1", packet.SYN(v4("198.18.0.1:1", "198.18.0.1:80")), otherwise},
 		"time to live":   {"net.ipv4.ip_forward", "1", damaged(packet.SYN(web), 0, 8, 1), "time to live exceeded (IpInHdrErrors +1)"},
 		"too big":        {"net.ipv4.ip_forward", "1", web.UDP(make([]byte, 1400)), "too big for the next link (IpFragFails +1)"},

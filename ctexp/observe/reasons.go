@@ -403,7 +403,7 @@ func (l lostReasons) String() string {
 		s = append(s, "the latest found the receive buffer full")
 	}
 	if l.beyond > 0 {
-		s = append(s, fmt.Sprintf("%d came when as many were kept as fit", l.beyond))
+		s = append(s, fmt.Sprintf("%d exceeded the limit", l.beyond))
 	}
 	return strings.Join(s, ", ")
 }

@@ -69,7 +69,7 @@ func watchReasons() (*reasonWatch, error) {
 	err = conn.BindLog(nflogGroups...)
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EBUSY):
-		err = &nf.UnsupportedError{Need: "NFLOG group 0", Hint: "there can be one reader of conntrack's reasons: another Observer, ulogd or tcpdump -i nflog", Err: err}
+		err = &nf.UnsupportedError{Need: "NFLOG group 0", Hint: "only one program can read it, and another Observer, ulogd or tcpdump -i nflog does", Err: err}
 	case err != nil:
 		err = fmt.Errorf("bind NFLOG group 0: %w", err)
 	}
@@ -89,7 +89,7 @@ func reasonsAreLogged() error {
 	const need = "reasons of conntrack"
 	on, err := readSysctl("nf_conntrack_log_invalid")
 	if err == nil && on == "0" {
-		return &nf.UnsupportedError{Need: need, Hint: "net.netfilter.nf_conntrack_log_invalid is 0 in the namespace; 255 asks for them, behind nf_log"}
+		return &nf.UnsupportedError{Need: need, Hint: "net.netfilter.nf_conntrack_log_invalid is 0 in the namespace; set it to 255, and nf_log to nfnetlink_log"}
 	}
 	var to [2]string
 	if err == nil {
@@ -105,7 +105,7 @@ func reasonsAreLogged() error {
 		return err
 	}
 	if to[0] != "nfnetlink_log" && to[1] != "nfnetlink_log" {
-		return &nf.UnsupportedError{Need: need, Hint: fmt.Sprintf("net.netfilter.nf_log.2 is %s in the namespace; nfnetlink_log hands them out", to[0])}
+		return &nf.UnsupportedError{Need: need, Hint: fmt.Sprintf("net.netfilter.nf_log.2 is %s in the namespace; set it to nfnetlink_log", to[0])}
 	}
 	return nil
 }

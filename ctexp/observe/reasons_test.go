@@ -52,7 +52,7 @@ func TestReasonlogCountsWhatIsMissing(t *testing.T) {
 	}
 	l.mustAdd(t, logMessage(logSeq(5), said), logMessage(logSeq(6), said))
 	got, lost := l.snapshot()
-	if want := "4 found the receive buffer full, 1 came when as many were kept as fit"; len(got) != 2 || lost.String() != want {
+	if want := "4 found the receive buffer full, 1 exceeded the limit"; len(got) != 2 || lost.String() != want {
 		t.Errorf("%d reasons, lost %v; want %s", len(got), lost, want)
 	}
 	counts := []ReasonCount{{Proto: nf.TCP, Text: "invalid rst", Packets: 3}}

@@ -237,10 +237,10 @@ func (t Tally) Check() error {
 		why string
 	}{
 		{l.Silent, "the host is not silent"},
-		{l.Free >= 0, "nobody said how many entries were free"},
+		{l.Free >= 0, "the number of free entries is not known"},
 		{!l.Unreplied, "the filler itself may be evicted"},
 		{t.Invalid == 0, fmt.Sprintf("%d packets were invalid", t.Invalid)},
-		{inTable == int64(t.Entries), fmt.Sprintf("%d packets passed conntrack, %d entries were evicted and %d collected, and %d are there: not every packet made an entry of its own", l.Behind, t.Evicted, t.Collected, t.Entries)},
+		{inTable == int64(t.Entries), fmt.Sprintf("%d packets passed conntrack, %d entries were evicted and %d collected, and %d are there: not every packet created its own entry", l.Behind, t.Evicted, t.Collected, t.Entries)},
 	} {
 		if !need.ok {
 			return notApplicable(need.why)

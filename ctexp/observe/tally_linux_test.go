@@ -279,10 +279,10 @@ func TestErrorsOfTheHostAreNotLost(t *testing.T) {
 	x.talk(packet.SYN(web).With(packet.TTL(1)))
 	want := `
 ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → end 1
-                  1 of 1 lost behind end, before mangle/input or mangle/forward: time to live exceeded (IpInHdrErrors +1)
+                  1 of 1 lost after end, before mangle/input or mangle/forward: time to live exceeded (IpInHdrErrors +1)
      output       raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → security 1 → end 1
      postrouting  mangle 1 → nat 1 → confirm 1 → confirmed 0
-                  1 without an entry, not lost: what the host says of packets that have none (ICMP errors, RSTs)
+                  1 without an entry, not lost: ICMP errors and RSTs of the host about packets without an entry
 `
 	if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), x.path().String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -48,7 +48,7 @@ func (o *Observer) record(ctx context.Context) (Record, error) {
 		called, missing := o.reasons.log.invalidPackets()
 		r.Unexplained = unexplained(r.Frames, r.Reasons, called)
 		if missing > 0 {
-			err := fmt.Errorf("invalid: %d packets that conntrack called INVALID were not heard of: the receive buffer was full", missing)
+			err := fmt.Errorf("invalid: %d packets that conntrack called INVALID were lost: the receive buffer was full", missing)
 			r.Missing = append(r.Missing, Missing{PartUnexplained, err})
 		}
 	}
@@ -58,7 +58,7 @@ func (o *Observer) record(ctx context.Context) (Record, error) {
 		r.Missing = append(r.Missing, Missing{PartDrops, err})
 	}
 	if beyond > 0 {
-		err := fmt.Errorf("counts: the last %d of %d marks were too many", beyond, beyond+len(marks)-1)
+		err := fmt.Errorf("counts: the last %d of %d marks were not stored", beyond, beyond+len(marks)-1)
 		r.Missing = append(r.Missing, Missing{PartCounts, err})
 	}
 	if err := ctx.Err(); err != nil {

@@ -424,7 +424,7 @@ func (l lostSteps) String() string {
 		s = append(s, fmt.Sprintf("the receive buffer was full %d times", l.overruns))
 	}
 	if l.beyond > 0 {
-		s = append(s, fmt.Sprintf("%d came when as many were kept as fit", l.beyond))
+		s = append(s, fmt.Sprintf("%d exceeded the limit", l.beyond))
 	}
 	return strings.Join(s, ", ")
 }

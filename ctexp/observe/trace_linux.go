@@ -74,7 +74,7 @@ func (o *Observer) checkTraced(ctx context.Context) error {
 	if rules.Traces() || err != nil {
 		return err
 	}
-	return &nf.UnsupportedError{Need: "nftrace", Hint: "nothing in the namespace has packets traced: netnsenv.Config.Trace does, and the rule meta nftrace set 1"}
+	return &nf.UnsupportedError{Need: "nftrace", Hint: "nothing in the namespace enables tracing; set netnsenv.Config.Trace, or add a rule with meta nftrace set 1"}
 }
 
 // traceWatch records the kernel's messages about traced packets.

@@ -12,14 +12,14 @@ import (
 	"unicode"
 )
 
-// File is a file beside the report that Data alone does not make, such as capture.pcapng, or that is better than what
-// Data makes of it, such as ruleset.nft as nft lists it.
+// File is a file beside the report that Data does not contain, such as capture.pcapng, or that replaces one made from
+// Data, such as ruleset.nft as nft lists it.
 type File struct {
-	Name  string // without a folder, and without the name of the test
-	Write func(io.Writer) error
+	Name  string                // without a folder, and without the name of the test
+	Write func(io.Writer) error // writes the content
 }
 
-// The names of the files, behind the name of the test.
+// The names of the files, without the name of the test that precedes them.
 const (
 	NameReport   = "report.html"
 	NameResult   = "result.json"
@@ -32,12 +32,12 @@ const (
 	NameIPTables = "ruleset.iptables"
 )
 
-// WriteFiles writes the report and everything beside it into the folder dir, which it makes if it is not there, and
-// returns the names of the files, report.html first. The name of the test precedes each name, as Stem shapes it: the
-// folder that go test keeps artifacts in does not tell. Files of the same names are overwritten.
+// WriteFiles writes the report and all other files into the folder dir, creates it if necessary, and returns the
+// names of the files, report.html first. Each name begins with the Stem of the test's name, because the artifact
+// folder of go test does not tell tests apart. Existing files are overwritten.
 //
-// Files take the place of those of the same name that Data makes. A file that cannot be written is left out, the report
-// says why, and so does the error, which joins all of these; the others are written all the same.
+// A File replaces the file of the same name that is made from Data. A file that cannot be written is left out; the
+// report says why and so does the returned error, which joins all of these. The others are written anyway.
 func WriteFiles(dir string, d Data, files ...File) ([]string, error) {
 	for _, f := range files {
 		if f.Name == "" || f.Name != filepath.Base(f.Name) {
@@ -78,7 +78,7 @@ func WriteFiles(dir string, d Data, files ...File) ([]string, error) {
 	return written, errors.Join(errs...)
 }
 
-// ownFiles returns the text files that d makes itself, without those that others make.
+// ownFiles returns the text files made from d, except those that others replace.
 func (d Data) ownFiles(others []File) []File {
 	own := []File{
 		{NameTimeline, lines(d.timelineText())}, {NameFlows, lines(d.flowsText())},
@@ -95,7 +95,7 @@ func (d Data) ownFiles(others []File) []File {
 	})
 }
 
-// writeFile writes one file, and leaves nothing behind of one that fails.
+// writeFile writes one file, and removes it if that fails.
 func writeFile(root *os.Root, name string, write func(io.Writer) error) error {
 	f, err := root.Create(name)
 	if err != nil {
@@ -119,8 +119,8 @@ func lines(text []string) func(io.Writer) error {
 	}
 }
 
-// Stem returns the name of a test as the names of files begin with: letters and digits of any script, "_", "." and "-" as they are, and
-// "-" for everything else. A name that is too long is cut and ends with a number made of the whole.
+// Stem returns the name of a test as it begins file names. Letters and digits of any script, "_" and "." are kept,
+// and anything else becomes "-". A name that is too long is truncated and ends with a hash of the whole name.
 func Stem(test string) string {
 	s := strings.Trim(strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' || r == '.' {
@@ -139,12 +139,12 @@ func Stem(test string) string {
 	return s
 }
 
-// maxStem is how long the name of a test may be in the name of a file: with the rest it fits into the 255 bytes of
-// most file systems.
+// maxStem is the length of the longest stem in bytes. With the rest of the name it fits into the 255 bytes of most
+// file systems.
 const maxStem = 160
 
-// timelineText is the timeline, a line each, in the form of observe.Timeline's String: what is missing stands in brackets
-// at the end.
+// timelineText returns the timeline, one moment per line, in the format of observe.Timeline.String: what is missing
+// is in parentheses at the end.
 func (d Data) timelineText() []string {
 	var out []string
 	for _, m := range d.Timeline {
@@ -159,7 +159,7 @@ func (d Data) timelineText() []string {
 	return out
 }
 
-// flowsText is the flows by their canonical lines, sorted, so that two of these files can be compared.
+// flowsText returns the canonical lines of the flows, sorted so that two such files can be compared.
 func (d Data) flowsText() []string {
 	var out []string
 	for _, f := range d.Flows {
@@ -169,7 +169,7 @@ func (d Data) flowsText() []string {
 	return d.appendMissing(out, d.Omitted.Flows, PartFlows)
 }
 
-// statsText is the tally, its laws, and the statistics of the kernel.
+// statsText returns the tally with its laws, and the statistics of the kernel.
 func (d Data) statsText() []string {
 	out := []string{"# tally"}
 	for _, c := range d.Tally {
@@ -189,7 +189,7 @@ func (d Data) statsText() []string {
 	return d.appendMissing(out, 0, PartStats)
 }
 
-// sysctlText is the sysctls as a difference.
+// sysctlText returns the sysctls as a difference.
 func (d Data) sysctlText() []string {
 	var out []string
 	for _, s := range d.Sysctls {
@@ -207,7 +207,7 @@ func (d Data) sysctlText() []string {
 	return d.appendMissing(out, 0, PartSysctls)
 }
 
-// rulesText is the rules of nft, or those of iptables, with their counters; nothing where there are none.
+// rulesText returns the rules of nft, or those of iptables, with their counters; nil if there are none.
 func (d Data) rulesText(nft bool) []string {
 	var out []string
 	for _, r := range d.Rules {
@@ -230,7 +230,7 @@ func (d Data) rulesText(nft bool) []string {
 	return d.appendMissing(out, d.Omitted.Rules, PartRules)
 }
 
-// rest says at the end of a list what is not in it.
+// appendMissing appends to the lines of a list how many items and which parts are missing.
 func (d Data) appendMissing(out []string, more int, part string) []string {
 	if more > 0 {
 		out = append(out, fmt.Sprintf("# … and %d more", more))

@@ -11,39 +11,39 @@ import (
 	"sync"
 )
 
-// Page is many claims, each with its verdict and, if there is one, the report of its experiment.
+// Page is a list of claims, each with its verdict and optionally the reports of its experiments.
 type Page struct {
-	Title string `json:"title"`
-	Intro string `json:"intro,omitempty"` // a sentence below it: kernel, backend, sizes
-	Said  string `json:"said,omitempty"`  // whose numbers Row.Said has: "article"; empty: "said"
-	Rows  []Row  `json:"rows,omitempty"`
+	Title string `json:"title"`           // of the page
+	Intro string `json:"intro,omitempty"` // a sentence below the title: kernel, backend, sizes
+	Said  string `json:"said,omitempty"`  // heading of the column of Row.Said: "article"; empty: "said"
+	Rows  []Row  `json:"rows,omitempty"`  // in the order of the page
 }
 
-// Row is a claim that an experiment put to the kernel.
+// Row is a claim that an experiment tested.
 type Row struct {
-	ID      string `json:"id"`
-	Claim   string `json:"claim"`
-	Verdict string `json:"verdict"` // "confirmed", "changed", "refined", "refuted", "unsupported"; others are shown in grey
-	// Said is what the author of the claim saw, Got what was measured here: pairs have the same name.
+	ID      string `json:"id"`      // short name of the claim
+	Claim   string `json:"claim"`   // as a sentence
+	Verdict string `json:"verdict"` // "confirmed", "changed", "refined", "refuted" or "unsupported"; others are shown in grey
+	// Said is what the author of the claim measured, Got what was measured here. Pairs have the same name.
 	Said  []Field `json:"said,omitempty"`
-	Got   []Field `json:"got,omitempty"`
-	Quote string  `json:"quote,omitempty"` // in the author's own words
-	Why   string  `json:"why,omitempty"`
-	Error string  `json:"error,omitempty"` // what kept the row from an answer
-	// Reports are those of the experiments behind the row, folded away below it; usually none or one.
+	Got   []Field `json:"got,omitempty"`   // see Said
+	Quote string  `json:"quote,omitempty"` // the claim in the author's words
+	Why   string  `json:"why,omitempty"`   // explanation of the verdict
+	Error string  `json:"error,omitempty"` // why there is no result
+	// Reports are the reports of the experiments behind the row, folded below it; usually none or one.
 	Reports []Data `json:"reports,omitempty"`
-	// Runs are experiments of which only the path is drawn, with the rules that it led through: in one fold, which is closed
-	// where the claim is confirmed.
+	// Runs are experiments of which only the path is drawn, together with the rules on it. They share one fold, which
+	// is closed if the claim is confirmed.
 	Runs []Data `json:"runs,omitempty"`
 }
 
-// Field is something measured, under its name.
+// Field is a named measurement.
 type Field struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Name  string `json:"name"`  // "entries"
+	Value string `json:"value"` // as text, with its unit
 }
 
-// WriteHTML writes all claims as one page that needs nothing else. It fails only if w does.
+// WriteHTML writes all claims as one self-contained page. It fails only if w does.
 func (p Page) WriteHTML(w io.Writer) error {
 	p = clean(p)
 	v := pageView{Page: p, Shares: p.verdictCounts()}
@@ -60,17 +60,17 @@ func (p Page) WriteHTML(w io.Writer) error {
 	return write(w, "page", v)
 }
 
-// WriteHTML writes the report as one page that needs nothing else. It fails only if w does.
+// WriteHTML writes the report as one self-contained page. It fails only if w does.
 func (d Data) WriteHTML(w io.Writer) error {
 	d = clean(d.normalize())
 	return write(w, "report", newView(d, ""))
 }
 
-// write makes the whole page before it writes any of it.
+// write executes the template before it writes anything.
 func write(w io.Writer, name string, v any) error {
 	t, err := pages()
 	if err != nil {
-		panic("report: " + err.Error()) // the templates are ours
+		panic("report: " + err.Error()) // the templates are embedded
 	}
 	var b bytes.Buffer
 	if err := t.ExecuteTemplate(&b, name, v); err != nil {
@@ -85,7 +85,7 @@ func write(w io.Writer, name string, v any) error {
 //go:embed templates
 var templateFiles embed.FS
 
-// pages are the templates, parsed once.
+// pages returns the templates, which are parsed once.
 var pages = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("").Funcs(template.FuncMap{
 		"thousands": thousands, "signed": signed, "packets": packets, "since": since, "took": took,
@@ -94,7 +94,7 @@ var pages = sync.OnceValues(func() (*template.Template, error) {
 	}).ParseFS(templateFiles, "templates/*.tmpl")
 })
 
-// pageView is a Page as the template wants it.
+// pageView is a Page for the template.
 type pageView struct {
 	Page
 	Shares []verdictCount
@@ -103,15 +103,15 @@ type pageView struct {
 
 type rowView struct {
 	Row
-	Word   string // the verdict
+	Word   string // the verdict that is shown
 	Anchor string
 	Pairs  []pair
 	Views  []view
 	Runs   []view
 }
 
-// Walk is what the runs of a row are folded under: "Where the packets went: 10 came in, 3 lost; 7 of the host's own; 7 lost on
-// the way out".
+// Walk returns the title of the fold with the runs of a row: "Where the packets went: 10 came in, 3 lost; 7 of the
+// host's own; 7 lost on the way out".
 func (r rowView) Walk() string {
 	var arrived, lost, own, ownLost uint64
 	for _, v := range r.Runs {
@@ -143,13 +143,13 @@ func (r rowView) Walk() string {
 	return s
 }
 
-// pair is a field of a Row as said and as measured.
+// pair is a Field of a Row as said and as measured.
 type pair struct {
 	Name, Said, Got string
-	Differ          bool // both are there, and not the same
+	Differ          bool // both are present and differ
 }
 
-// pairs returns what was said and measured side by side, in the order of what was measured.
+// pairs returns what was said beside what was measured, in the order of the latter.
 func (r Row) pairs() []pair {
 	said := map[string]string{}
 	for _, f := range r.Said {
@@ -169,10 +169,10 @@ func (r Row) pairs() []pair {
 	return out
 }
 
-// noAnswer is the verdict of a row that has an Error.
+// noAnswer is the verdict of a row with an Error.
 const noAnswer = "no answer"
 
-// word returns the verdict that is shown.
+// shownVerdict returns the verdict that is shown.
 func (r Row) shownVerdict() string {
 	if r.Error != "" || r.Verdict == "" {
 		return noAnswer
@@ -180,13 +180,13 @@ func (r Row) shownVerdict() string {
 	return r.Verdict
 }
 
-// share is how many rows have a verdict.
+// verdictCount is how many rows have a verdict.
 type verdictCount struct {
 	Verdict string
 	N       int
 }
 
-// shares counts the verdicts, the known ones first and in their order.
+// verdictCounts counts the verdicts, the known ones first and in their order.
 func (p Page) verdictCounts() []verdictCount {
 	count := map[string]int{}
 	order := []string{"confirmed", "changed", "refined", "refuted", "unsupported", noAnswer}
@@ -205,27 +205,27 @@ func (p Page) verdictCounts() []verdictCount {
 	return out
 }
 
-// view is Data as the template wants it.
+// view is Data for the template.
 type view struct {
 	Data
-	ID          string // what the names of places in the page begin with
+	ID          string // prefix of the anchors in the page
 	Head        headline
 	DiffText    []diffLine
-	Drawings    []drawing // the wide one and the narrow one; none without a path
-	Quiet       string    // the hooks that no packet met
+	Drawings    []drawing // the wide and the narrow one; none without a path
+	Quiet       string    // hooks that no packet met
 	Seq         sequence
 	Flows       []item[Flow]
 	Rules       []item[Rule]
 	Timeline    []item[Moment]
-	Facts       []Count  // the statistics that are not zero
-	Zeros       string   // the names of those that are
-	Settings    []Sysctl // those that ctexp has not set
+	Facts       []Count  // statistics that are not zero
+	Zeros       string   // names of those that are zero
+	Settings    []Sysctl // sysctls that ctexp did not set
 	OwnSettings []Sysctl
 	Why         map[string]string
 	Other       []Missing
 }
 
-// The longest lists that a page shows; what goes beyond is in the files beside it.
+// The maximum lengths of lists on a page. The files beside it have the rest.
 const (
 	maxFlows    = 100
 	maxRules    = 100
@@ -245,7 +245,7 @@ func newView(d Data, id string) view {
 		v.Drawings = []drawing{d.wide(), d.narrow()}
 	}
 	v.Quiet = hooks(idle)
-	ours := len(d.Sysctls) // they come last
+	ours := len(d.Sysctls) // those of ctexp come last
 	if i := slices.IndexFunc(d.Sysctls, func(s Sysctl) bool { return setterRank(s.By) > 0 }); i >= 0 {
 		ours = i
 	}
@@ -270,7 +270,7 @@ func newView(d Data, id string) view {
 	return v
 }
 
-// Status is the word for what became of the test.
+// Status returns the result of the test in one word.
 func (v view) Status() string {
 	if v.Failed {
 		return "failed"
@@ -278,7 +278,7 @@ func (v view) Status() string {
 	return "passed"
 }
 
-// Setting is the line below the name of the test.
+// Setting returns the line below the name of the test.
 func (v view) Setting() []string {
 	var s []string
 	if v.Sent > 0 {
@@ -300,7 +300,7 @@ func (v view) Setting() []string {
 	return s
 }
 
-// hooks names lanes: "IPv4: forward, output; IPv6: prerouting".
+// hooks lists lanes: "IPv4: forward, output; IPv6: prerouting".
 func hooks(lanes []lane) string {
 	var families []string
 	names := map[string][]string{}
@@ -317,14 +317,14 @@ func hooks(lanes []lane) string {
 	return strings.Join(s, "; ")
 }
 
-// kept is an item of a list of which only some are shown, or, where Gap is not zero, so many that are not.
+// item is an item of a shortened list or, if Gap is not zero, the number of items omitted here.
 type item[T any] struct {
 	Item T
 	Gap  int
 }
 
-// keep returns at most about most items: the first ones, and of the others those that matter. What was left out in
-// between is counted, as is more, which was left out before.
+// shorten returns at most about limit items: the first ones, and of the others those that matter. It counts the
+// omitted items between them, and more, which were omitted before.
 func shorten[T any](items []T, limit, more int, matters func(T) bool) []item[T] {
 	first := len(items)
 	if first > limit {
@@ -349,13 +349,13 @@ func shorten[T any](items []T, limit, more int, matters func(T) bool) []item[T] 
 	return out
 }
 
-// diffLine is a line of the difference.
+// diffLine is a line of a diff.
 type diffLine struct {
 	Class string // "del", "add" or empty
 	Text  string
 }
 
-// diffLines marks what a difference takes away and adds.
+// diffLines marks the removed and added lines of a diff.
 func diffLines(diff string) []diffLine {
 	if strings.TrimSpace(diff) == "" {
 		return nil
@@ -374,25 +374,25 @@ func diffLines(diff string) []diffLine {
 	return out
 }
 
-// headline is the first thing one sees: what was lost, and if nothing was, what else is the matter.
+// headline is the first text of a report: the losses, or if there are none, what else matters.
 type headline struct {
-	Losses []lossLine // the worst first
-	More   int        // losses beyond those
-	Title  string     // instead of losses
+	Losses []lossLine // the largest first
+	More   int        // number of further losses
+	Title  string     // if there are no losses
 	Text   string
 }
 
-// lossLine is a loss as a sentence, with its numbers apart.
+// lossLine is a loss as a sentence, with its numbers separate.
 type lossLine struct {
 	Loss
-	Family string // "IPv6", or empty if there is but one family
+	Family string // "IPv6"; empty if all packets are of one family
 	What   string // "lost in conntrack, prerouting"
-	Where  string // "met conntrack/prerouting, and not mangle/prerouting"
-	Share  string // of 100: what was lost
+	Where  string // "Met conntrack/prerouting, and not mangle/prerouting."
+	Share  string // percentage that was lost
 	Rest   string
 }
 
-// maxHeadlines is how many losses are said at the top.
+// maxHeadlines is the largest number of losses in the headline.
 const maxHeadlines = 3
 
 func (d Data) headline() headline {
@@ -455,7 +455,7 @@ func (d Data) lossLine(l Loss) lossLine {
 				hooks = append(hooks, h)
 			}
 		}
-		s.What = "lost behind " + strings.Join(hooks, " and ")
+		s.What = "lost after " + strings.Join(hooks, " and ")
 	}
 	lost := 100.0
 	if l.Of > 0 {

@@ -175,7 +175,7 @@ func router() report.Data {
 		case "conntrack":
 			return "2 conntrack table full (drop +9), 5 dropped by a rule"
 		case "defrag":
-			return "fragments put together, or dropped by a rule"
+			return "fragments reassembled, or dropped by a rule"
 		}
 		return "dropped by a rule"
 	})

@@ -10,13 +10,13 @@ import (
 	"unicode/utf8"
 )
 
-// oneLine makes one line of text that could be several.
+// oneLine returns text that may have several lines as one line.
 func oneLine(s string) string {
 	return strings.NewReplacer("\n", "␊", "\t", " ").Replace(visible(s))
 }
 
-// clean returns a copy of a plain value in which every string can be shown: control characters, which could hide what
-// stands beside them, and those that turn the direction of the text, have visible stand-ins.
+// clean returns a copy of a plain value in which every string can be shown: control characters, which might hide
+// adjacent text, and bidirectional formatting characters are replaced by visible ones.
 func clean[T any](v T) T {
 	cleanValue(reflect.ValueOf(&v).Elem())
 	return v
@@ -32,7 +32,7 @@ func cleanValue(v reflect.Value) {
 				cleanValue(v.Field(i))
 			}
 		}
-	case reflect.Slice: // of the copy, not of the caller's
+	case reflect.Slice: // do not modify the caller's slice
 		if v.IsNil() {
 			return
 		}
@@ -45,8 +45,8 @@ func cleanValue(v reflect.Value) {
 	}
 }
 
-// visible replaces what cannot be seen. Line feeds and tabs stay; the no-break spaces that cmp mixes into its diffs
-// become plain ones.
+// visible replaces characters that are not visible. Line feeds and tabs stay; the no-break spaces that cmp puts into
+// its diffs become plain spaces.
 func visible(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	if strings.IndexFunc(s, isHidden) < 0 {
@@ -60,7 +60,7 @@ func visible(s string) string {
 		case r == '\u00a0':
 			b.WriteByte(' ')
 		case r < ' ':
-			b.WriteRune('\u2400' + r) // the pictures of the control characters
+			b.WriteRune('\u2400' + r) // the Unicode control pictures
 		case r == 0x7f:
 			b.WriteRune('\u2421')
 		default:
@@ -74,7 +74,8 @@ func isHidden(r rune) bool {
 	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u00a0' || r == '\u2028' || r == '\u2029')
 }
 
-// class makes the name of a style of a word, and of nothing that could be two: "no answer" is "noanswer".
+// class converts a word to the name of a CSS class, which has only lower-case letters: "no answer" becomes
+// "noanswer".
 func class(word string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' {
@@ -84,7 +85,8 @@ func class(word string) string {
 	}, word)
 }
 
-// breaks divides the name of a test where a line may end: before a hump, behind a slash or an underscore.
+// breaks splits the name of a test where a line may be broken: before an upper-case letter that begins a word, and
+// after a slash or underscore.
 func breaks(name string) []string {
 	var out []string
 	begin, before := 0, ' '
@@ -97,13 +99,13 @@ func breaks(name string) []string {
 	return append(out, name[begin:])
 }
 
-// piece is a part of a text behind which a line may end, and inside of which it should not.
+// piece is a part of a text after which a line may be broken.
 type piece struct {
 	Text  string
-	Whole bool // it is short enough to be kept whole on any screen
+	Whole bool // it is short enough not to be broken on any screen
 }
 
-// pieces divides a text behind blanks, commas and bars.
+// pieces splits a text after spaces, commas and bars.
 func pieces(s string) []piece {
 	const whole = 24
 	var out []piece
@@ -118,7 +120,7 @@ func pieces(s string) []piece {
 	return out
 }
 
-// sentence ends a text as a sentence ends.
+// sentence ends a text with a period.
 func sentence(s string) string {
 	if strings.HasSuffix(s, ".") || s == "" {
 		return s
@@ -126,7 +128,7 @@ func sentence(s string) string {
 	return s + "."
 }
 
-// joinWords puts sep between words.
+// joinWords joins words with sep.
 func joinWords(words []string, sep string) string { return strings.Join(words, sep) }
 
 func familyName(f string) string {
@@ -147,7 +149,7 @@ func count(n int64) string {
 	return thousands(uint64(n))
 }
 
-// total prints the length of a list, with what was left out of it.
+// total prints the length of a list including omitted items.
 func total(n, more int) string { return thousands(uint64(n + max(more, 0))) }
 
 // thousands prints a number with commas: "19,993".
@@ -170,7 +172,7 @@ func signed(n int64) string {
 	return "0"
 }
 
-// packets prints a number of them: "1 packet".
+// packets prints a number of packets: "1 packet".
 func packets(n uint64) string {
 	if n == 1 {
 		return "1 packet"
@@ -200,7 +202,7 @@ func since(d time.Duration) string {
 	return fmt.Sprintf("%+.3f ms", float64(d)/float64(time.Millisecond))
 }
 
-// took prints how long something took.
+// took prints a duration.
 func took(d time.Duration) string {
 	switch {
 	case d >= time.Second:
@@ -211,7 +213,7 @@ func took(d time.Duration) string {
 	return fmt.Sprintf("%d µs", d.Microseconds())
 }
 
-// extras are what a flow has beside what every flow has: "mark 7, zone 2, packets 3/2".
+// extras returns the optional attributes of a flow: "mark 7, zone 2, packets 3/2".
 func extras(f Flow) string {
 	var s []string
 	for _, c := range []struct {
@@ -232,8 +234,8 @@ func extras(f Flow) string {
 	return strings.Join(s, ", ")
 }
 
-// wrap breaks text into lines of at most width columns, at spaces where it can, and within a word where it must. SVG
-// breaks no lines by itself.
+// wrap breaks text into lines of at most width columns, at spaces if possible and otherwise within a word. SVG does
+// not break lines.
 func wrap(text string, width int) []string {
 	width = max(width, 1)
 	var lines []string
@@ -264,7 +266,7 @@ func wrap(text string, width int) []string {
 	return lines
 }
 
-// cut returns the beginning of a word that fits into width columns, at least one rune of it.
+// cut returns the beginning of a word that fits into width columns, at least one rune.
 func cut(word string, width int) string {
 	used := 0
 	for i, r := range word {
@@ -276,7 +278,7 @@ func cut(word string, width int) string {
 	return word
 }
 
-// short returns text in at most width columns, with an ellipsis in place of what was cut off.
+// short returns text in at most width columns, with an ellipsis if it was truncated.
 func short(text string, width int) string {
 	if columns(text) <= width {
 		return text
@@ -284,7 +286,7 @@ func short(text string, width int) string {
 	return cut(text, width-1) + "…"
 }
 
-// columns returns how wide text is in a font of fixed width.
+// columns returns the width of text in a font of fixed width.
 func columns(text string) int {
 	n := 0
 	for _, r := range text {
@@ -293,7 +295,7 @@ func columns(text string) int {
 	return n
 }
 
-// column is the width of a rune; what a font of fixed width may lack counts as two.
+// column returns the width of a rune. A rune that a font of fixed width may lack counts as two.
 func column(r rune) int {
 	switch {
 	case r < utf8.RuneSelf, unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic), unicode.IsPunct(r), r == '→', r == '−':
