@@ -300,15 +300,23 @@ func (x *Experiment) Timeline() observe.Timeline {
 // netnsenv.Env.Age, also for what does not age. The Observer hears of each that ends, as if it had ended by itself; of the
 // others' new times it hears nothing.
 func (l *Lab) Age(ctx context.Context, d time.Duration, filters ...nf.Filter) (int, error) {
-	n, err := l.Env.Table().AgeWith(ctx, d, func(f nf.Filter) ([]nf.Entry, error) {
-		entries, err := collect(l.Observer.Flows(ctx, f))
-		if unknown := (*nfnl.UnknownError)(nil); errors.As(err, &unknown) {
-			err = nil // what a later kernel tells beside is not needed
-		}
-		return entries, err
-	}, l.Observer.Drain, filters...)
+	n, err := l.table(ctx).Age(ctx, d, filters...)
 	l.Observer.Mark(ctx, fmt.Sprintf("aged by %v", d))
 	return n, err
+}
+
+// table returns the Env's table, with the Observer as its Watcher.
+func (l *Lab) table(ctx context.Context) *netnsenv.Table {
+	return l.Env.Table().WatchedBy(netnsenv.Watcher{
+		Drain: l.Observer.Drain,
+		Entries: func(f nf.Filter) ([]nf.Entry, error) {
+			entries, err := collect(l.Observer.Flows(ctx, f))
+			if unknown := (*nfnl.UnknownError)(nil); errors.As(err, &unknown) {
+				err = nil // attributes of later kernels are not needed
+			}
+			return entries, err
+		},
+	})
 }
 
 // Age makes the table older by d at once, all entries or those that one of the filters selects, and returns how many came
@@ -328,7 +336,7 @@ func (l *Lab) Flush(ctx context.Context, filters ...nf.Filter) (int, error) {
 	}
 	deleted := 0
 	for _, f := range filters {
-		n, err := l.Env.Table().FlushWith(ctx, f, l.Observer.Drain)
+		n, err := l.table(ctx).Flush(ctx, f)
 		if deleted += n; err != nil {
 			return deleted, err
 		}

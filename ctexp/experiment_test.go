@@ -392,7 +392,7 @@ func TestAgeEndsTimeWait(t *testing.T) {
 		t.Errorf("entries that are left: %v", flows)
 	}
 	events := x.Events()
-	if last := events[len(events)-1]; last.Asked {
+	if last := events[len(events)-1]; last.ByNetlink {
 		t.Errorf("somebody has asked for %v", last)
 	}
 	if n := x.Tally().Collected; n != 1 {

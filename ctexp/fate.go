@@ -152,7 +152,7 @@ func (k look) fates() []Fate {
 	}
 	j.fullTable()
 	if k.pathErr == nil && k.lacks(observe.PartFrames) == nil {
-		for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+		for _, f := range nf.Families() {
 			j.losses(f)
 		}
 	}
@@ -275,7 +275,7 @@ func (j *judge) withoutEntry(f nf.Family, came []int, losses []observe.Loss, unc
 	for _, l := range losses {
 		lost += l.Lost
 	}
-	passed := j.path.Passed[f]
+	passed := j.path.InvalidPassed[f]
 	if passed == 0 {
 		without, invalid = append(without, invalid...), nil
 	}

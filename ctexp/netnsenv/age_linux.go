@@ -14,33 +14,30 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Age makes the conntrack table older by d at once, as if nothing had happened for so long, and returns how many entries
-// came to their end by it. All entries age, or those that one of the filters selects, and with an entry its
-// expectations; the filler is spared. When Age returns, what is over is gone, and its DESTROY events have been sent:
+// Age makes the conntrack table older by d, as if no packet had arrived for that time, and returns the number of entries that expired
+// by it. It ages all entries, or those that one of the filters selects, and the expectations of these entries, but not the filler.
+// When Age returns, expired entries have been destroyed and their DESTROY events sent:
 //
 //	env.Age(ctx, 121*time.Second) // no TIME_WAIT is left
 //
-// d is in whole seconds, as the kernel tells and takes times. Of an entry the kernel tells only the whole seconds that are
-// left; Age counts the part of a second in its favour, so that one with 120 s is there after 119 and gone after 120.
+// d must be in whole seconds, the unit of timeouts in ctnetlink. The kernel reports timeouts rounded down. Age assumes the full second,
+// so that an entry with 120 s left still exists after Age by 119 s and is gone after Age by 120 s.
 //
-// What Age cannot make older: entries with a fixed timeout (a status bit that the kernel lets nobody write to any more) and
-// those in a flowtable, whose time is the flowtable's; the two seconds after which a UDP flow becomes a stream
-// (net/netfilter/nf_conntrack_proto_udp.c, stream_ts); elements of nft sets; hashlimit, limit, recent and the other matches
-// that keep time; timers of sockets, SYN cookies and timestamps; fragments that wait for the rest, 30 s; neighbours and
-// routes.
+// Age does not affect entries with a fixed timeout, which the kernel does not allow to be changed, entries in a flowtable, which has
+// its own timeout, the two seconds after which a UDP flow becomes a stream (net/netfilter/nf_conntrack_proto_udp.c, stream_ts),
+// elements of nft sets, matches that keep time such as hashlimit, limit and recent, timers of sockets, SYN cookies and timestamps,
+// incomplete fragments (30 s), neighbours, and routes.
 func (e *Env) Age(ctx context.Context, d time.Duration, filters ...nf.Filter) (int, error) {
-	return e.table.AgeWith(ctx, d, nil, nil, filters...)
+	return e.table.Age(ctx, d, filters...)
 }
 
-// AgeWith is Env.Age with the help of an Observer. Unless it is nil, find looks for the entries that a filter selects, which
-// by a dump takes 10 ms and beside a filler 60; those it finds need no more than their tuples, zone, status and timeout.
-// Unless it is nil, pause is called after every 64 entries, for the reason of FlushWith.
-func (t *Table) AgeWith(ctx context.Context, d time.Duration, find func(nf.Filter) ([]nf.Entry, error), pause func(), filters ...nf.Filter) (int, error) {
+// Age is Env.Age.
+func (t *Table) Age(ctx context.Context, d time.Duration, filters ...nf.Filter) (int, error) {
 	switch {
 	case d < 0:
-		return 0, fmt.Errorf("age by %v: time does not run backwards", d)
+		return 0, fmt.Errorf("age by %v: want 0 or more", d)
 	case d%time.Second != 0:
-		return 0, fmt.Errorf("age by %v: want whole seconds, the kernel takes no others", d)
+		return 0, fmt.Errorf("age by %v: want whole seconds, the unit of the kernel's timeouts", d)
 	}
 	if len(filters) == 0 {
 		filters = []nf.Filter{{}}
@@ -50,18 +47,15 @@ func (t *Table) AgeWith(ctx context.Context, d time.Duration, find func(nf.Filte
 			return 0, fmt.Errorf("age by %v: %w", d, err)
 		}
 	}
-	if find == nil {
-		find = t.list
-	}
 	if t.env.FD() < 0 {
 		return 0, fmt.Errorf("age by %v: %w", d, ErrClosed)
 	}
-	a := aging{table: t, by: d, pause: pause}
+	a := aging{table: t, by: d}
 	err := nextJiffy(ctx)
 	if err == nil {
-		err = a.find(find, filters)
+		err = a.find(filters)
 	}
-	if err == nil && d > 0 { // the search alone destroys what is over already
+	if err == nil && d > 0 { // with d = 0, the dump alone destroys expired entries
 		err = a.expectations(ctx)
 	}
 	if err == nil && d > 0 {
@@ -77,13 +71,16 @@ func (t *Table) AgeWith(ctx context.Context, d time.Duration, find func(nf.Filte
 type aging struct {
 	table *Table
 	by    time.Duration
-	pause func()
-	old   []nf.Entry // that are to be aged
-	ended int
+	old   []nf.Entry // the entries to age
+	ended int        // entries that expired
 }
 
-// find looks for the entries that one of the filters selects.
-func (a *aging) find(find func(nf.Filter) ([]nf.Entry, error), filters []nf.Filter) error {
+// find reads the entries that one of the filters selects.
+func (a *aging) find(filters []nf.Filter) error {
+	find := a.table.watcher.Entries
+	if find == nil {
+		find = a.table.list
+	}
 	type key struct {
 		orig nf.Tuple
 		zone uint16
@@ -96,7 +93,7 @@ func (a *aging) find(find func(nf.Filter) ([]nf.Entry, error), filters []nf.Filt
 		}
 		for _, e := range entries {
 			k := key{e.Orig, e.ZoneOf(nf.Original)}
-			// For those in a flowtable the kernel does not even tell the time (nf_conntrack_netlink.c, ctnetlink_dump_info).
+			// The kernel does not report the timeout of an entry in a flowtable (nf_conntrack_netlink.c, ctnetlink_dump_info).
 			if seen[k] || e.Status&(nf.FixedTimeout|nf.Offload) != 0 || e.Zone == ours.FillerZone {
 				continue
 			}
@@ -107,11 +104,11 @@ func (a *aging) find(find func(nf.Filter) ([]nf.Entry, error), filters []nf.Filt
 	return nil
 }
 
-// nextJiffy waits until the kernel's clock for timeouts has moved on, 10 ms at most: what began before has less than its
-// whole time left from then on, so that to add a second to what the kernel tells is never one too many.
+// nextJiffy waits until the kernel's clock for timeouts has advanced, at most 10 ms. After that, any entry created before has less than
+// its full timeout left, so that adding a second to the reported timeout never exceeds the full timeout.
 func nextJiffy(ctx context.Context) error {
 	jiffy := func() (t unix.Timespec, err error) {
-		err = unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &t) // it moves with the jiffies
+		err = unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &t) // advances with each jiffy
 		return t, os.NewSyscallError("clock_gettime", err)
 	}
 	began, err := jiffy()
@@ -132,10 +129,12 @@ func nextJiffy(ctx context.Context) error {
 	}
 }
 
-// left is what is left of a time that the kernel tells, cut to whole seconds.
-func (a *aging) left(told time.Duration) time.Duration { return max(0, told+time.Second-a.by) }
+// left returns the new timeout for one that the kernel reported, rounded down to whole seconds.
+func (a *aging) left(reported time.Duration) time.Duration {
+	return max(0, reported+time.Second-a.by)
+}
 
-// entries writes the times. What is over stays in the table until something meets it, so it is looked up at once.
+// entries sets the timeouts. An expired entry would stay in the table until something finds it, so it is looked up.
 func (a *aging) entries(ctx context.Context) error {
 	for some := range slices.Chunk(a.old, bulkSize/2) {
 		if err := ctx.Err(); err != nil {
@@ -144,51 +143,47 @@ func (a *aging) entries(ctx context.Context) error {
 		if err := a.some(some); err != nil {
 			return err
 		}
-		if a.pause != nil {
-			a.pause()
-		}
+		a.table.drain()
 	}
 	return nil
 }
 
 func (a *aging) some(entries []nf.Entry) error {
+	type request struct {
+		entry int
+		isGet bool // looks up an expired entry; false: sets the timeout
+	}
 	var batch nfnl.Batch
-	var asked []question
-	ask := func(q question, write func([]byte) []byte) {
-		asked = append(asked, q)
+	var sent []request
+	add := func(r request, write func([]byte) []byte) {
+		sent = append(sent, r)
 		batch.Add(write)
 	}
 	for i, e := range entries {
 		left := a.left(e.Timeout)
-		ask(question{entry: i}, func(b []byte) []byte { return nfnl.AppendTimeout(b, e, left) })
+		add(request{entry: i}, func(b []byte) []byte { return nfnl.AppendTimeout(b, e, left) })
 		if left == 0 {
-			ask(question{entry: i, isOver: true}, func(b []byte) []byte { return nfnl.AppendGet(b, e) })
+			add(request{entry: i, isGet: true}, func(b []byte) []byte { return nfnl.AppendGet(b, e) })
 		}
 	}
-	gone := -1 // the last one that has left by itself
+	gone := -1 // the last entry that expired without Age
 	return a.table.age.Send(&batch, func(i int, errno unix.Errno) error {
-		q := asked[i]
+		r := sent[i]
 		switch {
-		case errno == unix.ENOENT && q.isOver:
-			if q.entry != gone {
+		case errno == unix.ENOENT && r.isGet:
+			if r.entry != gone {
 				a.ended++
 			}
 			return nil
-		case errno == unix.ENOENT, errno == unix.ETIME: // it has left meanwhile, or is about to
-			gone = q.entry
+		case errno == unix.ENOENT, errno == unix.ETIME: // it has expired, or is about to
+			gone = r.entry
 			return nil
 		}
-		return fmt.Errorf("entry %v: %w", entries[q.entry], errno)
+		return fmt.Errorf("entry %v: %w", entries[r.entry], errno)
 	})
 }
 
-// question is what a request of a batch asks: to write the time of an entry, or whether it is over.
-type question struct {
-	entry  int
-	isOver bool
-}
-
-// expectations ages those of the entries that are aged. Their time is a timer's, which cannot be waited for: what is over is
+// expectations ages the expectations of the entries. Their timeouts are timers, which cannot be waited for, so that expired ones are
 // deleted.
 func (a *aging) expectations(ctx context.Context) error {
 	if len(a.old) == 0 {

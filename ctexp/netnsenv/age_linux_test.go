@@ -129,12 +129,12 @@ func TestAgeOfEveryProtocol(t *testing.T) {
 	}
 }
 
-func TestAgeRefusesWhatIsNoTime(t *testing.T) {
+func TestAgeRejectsInvalidDurations(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	for d, want := range map[time.Duration]string{
-		-time.Second:            "age by -1s: time does not run backwards",
-		1500 * time.Millisecond: "age by 1.5s: want whole seconds, the kernel takes no others",
+		-time.Second:            "age by -1s: want 0 or more",
+		1500 * time.Millisecond: "age by 1.5s: want whole seconds, the unit of the kernel's timeouts",
 	} {
 		if _, err := e.Age(t.Context(), d); err == nil || err.Error() != want {
 			t.Errorf("%v: %v, want %q", d, err, want)
@@ -173,7 +173,7 @@ func BenchmarkAge(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()
-				if _, err := e.Table().CreateAll(b.Context(), entries(n), nil); err != nil {
+				if _, err := e.Table().CreateAll(b.Context(), entries(n)); err != nil {
 					b.Fatal(err)
 				}
 				b.StartTimer()

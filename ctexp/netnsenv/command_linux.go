@@ -16,34 +16,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cmd is an exec.Cmd whose program runs in the namespace and dies with the Env. Set its fields before Start, which
-// Run, Output and CombinedOutput call; in SysProcAttr the fields Pdeathsig and Setpgid are ours.
+// Cmd is an exec.Cmd whose program runs in the namespace and is killed with the Env. Set its fields before Start, Run, Output or
+// CombinedOutput. The fields Pdeathsig and Setpgid of SysProcAttr are overwritten.
 type Cmd struct {
 	*exec.Cmd
 	env    *Env
 	once   sync.Once
 	err    error
-	forget func() // takes back what the Env does with the program at its end
+	forget func() // removes the program from what the Env closes
 }
 
-// Command returns a command to run in the namespace. When the Env is closed, or this process killed, the kernel
-// kills the program; Close also kills whatever it has started, if that is still in the namespace.
+// Command returns a command to run in the namespace. The kernel kills the program if the Env is closed or this process is killed.
+// Close also kills the processes that the program has started, if they are still in the namespace.
 func (e *Env) Command(ctx context.Context, name string, args ...string) *Cmd {
 	return &Cmd{Cmd: exec.CommandContext(ctx, name, args...), env: e}
 }
 
-// Start starts the program and does not wait for it; Wait does.
+// Start starts the program and does not wait for it to end.
 func (c *Cmd) Start() error {
 	if c.SysProcAttr == nil {
 		c.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	// The signal comes when the thread ends that has started the program: the Env's own.
+	// The signal is sent when the thread that started the program ends, which is the Env's.
 	c.SysProcAttr.Pdeathsig = unix.SIGKILL
 	c.SysProcAttr.Setpgid = true
 	if err := c.env.Do(c.Cmd.Start); err != nil {
 		return err
 	}
-	c.env.kills.Do(func() { // also what programs have left behind that have ended
+	c.env.kills.Do(func() { // also kills processes left behind by programs that have ended
 		c.env.onClose(closerFunc(func() error { c.env.killInside(); return nil }))
 	})
 	c.forget = c.env.onClose(closerFunc(c.kill))
@@ -97,27 +97,27 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// kill ends the program, and whatever else was started in the namespace on its account, and collects the program.
+// kill kills the program and all other processes in the namespace, and waits for the program.
 func (c *Cmd) kill() error {
 	_ = c.Process.Kill() // it may have ended already
 	c.env.killInside()
-	_ = c.Wait() // killed, mostly: no news
+	_ = c.Wait() // an error is expected: the program was killed
 	return nil
 }
 
-// killInside kills every process that is in the namespace, also those whose parents have ended. This process is in none
-// of its Envs itself: a process counts by its main thread.
+// killInside kills every process in the namespace, including those whose parents have ended. This process is not in the namespace:
+// /proc/<pid>/ns/net shows that of the main thread.
 func (e *Env) killInside() {
 	inside, err := os.Stat(fmt.Sprintf("/proc/self/fd/%d", e.thread.FD()))
 	if err != nil {
 		return
 	}
-	const passes = 10 // a process may start another while we look
+	const passes = 10 // a process may start another during a pass
 	for range passes {
 		found := false
 		processes, _ := filepath.Glob("/proc/[0-9]*/ns/net")
 		for _, p := range processes {
-			st, err := os.Stat(p) // of others' processes we learn nothing
+			st, err := os.Stat(p) // fails for processes of other users
 			if err != nil || !os.SameFile(st, inside) {
 				continue
 			}

@@ -12,62 +12,60 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Config says what an Env is like. The zero Config is a host 192.0.2.1 with a link tun0 to everywhere, conntrack on,
-// an empty table as large as the kernel has it, and no rules.
+// Config describes an Env. The zero Config is a host 192.0.2.1 with a link tun0 and a default route through it, conntrack on, an empty
+// table of the kernel's size, and no rules.
 type Config struct {
-	// Links are the host's links to the outside. Nil means one tun link tun0 with 192.0.2.1/24 and the default route.
+	// Links are the host's links. Nil means one link tun0 with 192.0.2.1/24 and the default route.
 	Links []LinkConfig
-	// Probes count packets: Tally shows them by name. They must have names of their own.
+	// Probes count packets. Tally shows them by name. Their names must be unique.
 	Probes []nf.Probe
-	// Room is how much of the table is free. Zero means all of it, as the kernel gives it.
+	// Room is the number of free entries in the table. The zero Room means an empty table.
 	Room Room
-	// Silent drops what the host itself sends without a socket of the experiment, at the very front of output and
-	// so before conntrack sees it: RSTs to unasked SYNs, unreachables, echo replies, REJECT. What sockets send
-	// and what is forwarded passes. The path counts what was dropped as silenced/output.
+	// Silent drops packets that the host sends without a socket of the experiment: RSTs to unexpected SYNs, ICMP errors, echo
+	// replies, REJECT. They are dropped at the first priority of output, before conntrack. Packets from sockets and forwarded
+	// packets are not affected. The path counts the dropped packets as silenced/output.
 	//
-	// Its limits: the ACK of a socket that is closed already counts as the host's own; on 6.18 an RST on behalf of
-	// a listener passes. Experiments with REJECT do without it.
+	// Limits: the ACK of a closed socket is dropped; on 6.18 an RST on behalf of a listener is not. Do not use it in experiments
+	// with REJECT.
 	Silent bool
-	// Conntrack is On unless it is left to the experiment's rules (Off), as it is in a namespace without any.
+	// Conntrack turns conntrack on (the default) or leaves it to the rules of the experiment (Off).
 	Conntrack Switch
-	// Sysctls are set before any packet and have the last word: "net.ipv4.ip_forward": "1". Names are dotted and begin with
-	// "net."; a slash stands for a dot in the name of a link.
+	// Sysctls are set before any packet and override the Env's defaults: "net.ipv4.ip_forward": "1". Names are dotted and begin
+	// with "net."; a dot in the name of a link is written as a slash.
 	Sysctls map[string]string
-	// Rules are loaded in their order, when links and addresses are there.
+	// Rules are loaded in order, after links and addresses have been set up.
 	Rules []Ruleset
-	// NoPath leaves out the standard probes (nf.PathProbes), which cost each packet some hundred nanoseconds.
+	// NoPath omits the standard probes (nf.PathProbes), which cost a few hundred nanoseconds per packet.
 	NoPath bool
-	// NoFrames leaves out the capture of frames; it is the Observer of a Lab that reads this.
+	// NoFrames turns off the capture of frames by the Observer of a Lab.
 	NoFrames bool
-	// NoEvents leaves out the recording of events; it is the Observer of a Lab that reads this.
+	// NoEvents turns off the recording of events by the Observer of a Lab.
 	NoEvents bool
-	// NoReasons leaves out what makes conntrack say why it calls a packet INVALID: net.netfilter.nf_log.2 and .10 are
-	// nfnetlink_log and nf_conntrack_log_invalid is 255 otherwise. With these, what LOG rules of the experiment say is
-	// heard at NFLOG group 0 as well, which an Observer reads and then nobody else can. A rule of ours right behind conntrack
-	// logs INVALID packets into a group of its own, since the kernel has no reason for some of them. Each INVALID packet costs
-	// some microseconds more.
+	// NoReasons turns off logging of the reasons why packets are INVALID. By default, net.netfilter.nf_log.2 and .10 are
+	// nfnetlink_log, and nf_conntrack_log_invalid is 255, which takes a few microseconds per INVALID packet. The messages of LOG
+	// rules then also go to NFLOG group 0, which only one reader, the Observer, can bind to. Because the kernel does not log a
+	// reason for every INVALID packet, a rule directly behind conntrack also logs them to another group.
 	NoReasons bool
-	// Trace has every packet traced that comes in or that the host sends, from before the first rule on: Observer.Trace
-	// tells which rules each of them met. It makes a packet some ten times as dear, less with NoPath.
+	// Trace enables nftables tracing for every packet that arrives or that the host sends, before the first rule. Observer.Trace
+	// returns the rules that each packet has matched. A packet then takes about ten times as long, less with NoPath.
 	Trace bool
 }
 
-// SysctlChange is a sysctl that is not as in a new namespace.
+// SysctlChange is a sysctl whose value differs from that in a new namespace.
 type SysctlChange struct {
-	Name          string // "net.netfilter.nf_conntrack_events"
-	Before, After string // in a new namespace, and now
-	// By says who has set what it is now.
-	By SysctlSetter
+	Name          string       // "net.netfilter.nf_conntrack_events"
+	Before, After string       // value in a new namespace, and current value
+	By            SysctlSetter // who set the current value
 }
 
-// SysctlSetter is who has set a sysctl.
+// SysctlSetter says who has set a sysctl to its current value.
 type SysctlSetter string
 
-// The setters.
+// The values of SysctlSetter.
 const (
-	ByCtexp  SysctlSetter = "ctexp"         // the Env itself: what it needs, or what makes it independent of the host
+	ByCtexp  SysctlSetter = "ctexp"         // the Env, as one of its defaults
 	ByConfig SysctlSetter = "Config"        // Config.Sysctls or SetSysctl
-	ByOther  SysctlSetter = "somebody else" // a program inside, a Ruleset, or the kernel along with another sysctl
+	ByOther  SysctlSetter = "somebody else" // a program in the namespace, a Ruleset, or the kernel along with another sysctl
 )
 
 // Switch turns something on or off; the zero Switch is On.
@@ -79,34 +77,32 @@ const (
 	Off
 )
 
-// LinkConfig describes a link: an interface of the host under test whose other end is in the experiment's hand.
+// LinkConfig describes a link: an interface of the host under test. The experiment reads and writes packets at its other end.
 type LinkConfig struct {
-	// Name of the interface, at most 11 bytes. Empty means tun0, tun1, … by its place in the list.
+	// Name of the interface, at most 11 bytes. Empty means tun0, tun1, … by its index in the list.
 	Name string
-	// Kind is chosen by what is accessible (Auto), or Tun or Veth.
+	// Kind is Tun, Veth, or Auto (the default).
 	Kind LinkKind
-	// Prefixes are the host's addresses on the link, with the length of the network that is behind it. Nil means
-	// 192.0.2.1/24 if it is the only link, else none.
+	// Prefixes are the host's addresses on the link, with their prefix lengths. Nil means 192.0.2.1/24 if it is the only link,
+	// else none.
 	Prefixes []netip.Prefix
-	// Routes lead through this link. Nil means the default route if it is the only link, else none.
+	// Routes go through this link. Nil means the default route if it is the only link, else none.
 	Routes []netip.Prefix
 	// MTU in bytes; zero means 1500.
 	MTU int
-	// Mark has packets with this firewall mark go out by the link, whatever other links lead to the same addresses: the
-	// link's networks and Routes then stand in a routing table of their own, which its mark leads to first. Routes that
-	// are nil mean here what they mean without a mark: of an only link the default route, which then only marked packets
-	// have, of one among several none. Zero: the routes are for all packets.
+	// Mark restricts the link's routes to packets with this firewall mark. Its networks and Routes are then in a separate routing
+	// table, which a rule for the mark selects before the main table. Nil Routes mean the same as without a mark. Zero: the
+	// routes are for all packets.
 	Mark uint32
-	// ARP has the host ask for the Ethernet addresses of its neighbours, which the experiment then answers by WriteFrame,
-	// and answer who asks for its own; in IPv6 by neighbour discovery. Without it no question is asked or answered. It
-	// makes Auto mean Veth.
+	// ARP enables ARP and neighbour discovery on the link: the host asks for the Ethernet addresses of its neighbours, which the
+	// experiment answers by WriteFrame, and answers requests for its own. With ARP, Auto means Veth.
 	ARP bool
 }
 
-// LinkKind is how packets get into a link.
+// LinkKind is the kind of a link's interface.
 type LinkKind uint8
 
-// The kinds. Auto is Tun where /dev/net/tun can be opened, else Veth, which needs nothing.
+// The kinds of links. Auto is Tun if /dev/net/tun can be opened, else Veth.
 const (
 	Auto LinkKind = iota
 	Tun
@@ -118,7 +114,7 @@ func (k LinkKind) String() string {
 	return [...]string{"auto", "tun", "veth"}[k]
 }
 
-// normalize checks c and fills in what zero values stand for.
+// normalize checks c and replaces zero values by their defaults.
 func (c Config) normalize() (Config, error) {
 	if c.Links == nil {
 		c.Links = []LinkConfig{{}}
@@ -148,11 +144,11 @@ func (c Config) normalize() (Config, error) {
 		return c, fmt.Errorf("conntrack %d: want On or Off", c.Conntrack)
 	}
 	if c.Conntrack == Off && c.Room.set {
-		return c, fmt.Errorf("room for %d entries: conntrack is off, and nothing would use them", c.Room.free)
+		return c, fmt.Errorf("room for %d entries: conntrack is off", c.Room.free)
 	}
 	for _, p := range c.Probes {
 		if c.Conntrack == Off && p.AsksConntrack() {
-			return c, fmt.Errorf("probe %q: it asks conntrack, which is off, and would switch it on", p.Name)
+			return c, fmt.Errorf("probe %q: it would enable conntrack, which is off", p.Name)
 		}
 	}
 	var err error
@@ -166,7 +162,7 @@ func (l LinkConfig) normalize(index int, only bool) (LinkConfig, error) {
 	}
 	if strings.ContainsFunc(l.Name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == '%' || r == 0x7f }) ||
 		slices.Contains([]string{".", "..", "all", "default"}, l.Name) {
-		return l, fmt.Errorf("link %q: no name for an interface", l.Name)
+		return l, fmt.Errorf("link %q: not a valid name for an interface", l.Name)
 	}
 	if max := 15 - len(ours.FarPrefix); len(l.Name) > max {
 		return l, fmt.Errorf("link %q: the name is longer than %d bytes", l.Name, max)
@@ -194,7 +190,7 @@ func (l LinkConfig) normalize(index int, only bool) (LinkConfig, error) {
 			return l, fmt.Errorf("link %q: prefix %v: want an address and a length, such as 192.0.2.1/24", l.Name, p)
 		}
 		if p.Addr().Is4In6() {
-			return l, fmt.Errorf("link %q: prefix %v: want IPv4 written as such", l.Name, p)
+			return l, fmt.Errorf("link %q: prefix %v: want an IPv4 prefix, not an IPv4-mapped one", l.Name, p)
 		}
 	}
 	for i, p := range l.Prefixes {
@@ -233,10 +229,10 @@ func unspecified(f nf.Family) netip.Addr {
 	return netip.IPv4Unspecified()
 }
 
-// mostName is how long the name of a probe may be; that of its counter in the kernel may be twice as long.
-const mostName = 127
+// maxProbeName is the maximum length of a probe's name. The kernel allows counter names of twice the length.
+const maxProbeName = 127
 
-// normalizeProbes gives every probe a name of its own. A probe that is named like a standard one must be that one.
+// normalizeProbes sets empty names and checks the probes. A probe with the name of a standard probe must be equal to it.
 func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
 	standard := map[string]nf.Probe{}
 	for _, p := range append(nf.PathProbes(nf.IPv4), nf.PathProbes(nf.IPv6)...) {
@@ -248,8 +244,8 @@ func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
 		if p.Name == "" {
 			p.Name = p.DefaultName()
 		}
-		if len(p.Name) > mostName {
-			return nil, fmt.Errorf("probe %.20q…: the name is longer than %d bytes", p.Name, mostName)
+		if len(p.Name) > maxProbeName {
+			return nil, fmt.Errorf("probe %.20q…: the name is longer than %d bytes", p.Name, maxProbeName)
 		}
 		if seen[p.Name] {
 			return nil, fmt.Errorf("probe %q: the name is taken", p.Name)
@@ -260,7 +256,7 @@ func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
 		if p.Hook > nf.Postrouting {
 			return nil, fmt.Errorf("probe %q: %v: want a hook from prerouting to postrouting", p.Name, p.Hook)
 		}
-		if p.Family != 0 && p.Family != nf.IPv4 && p.Family != nf.IPv6 {
+		if p.Family != 0 && !slices.Contains(nf.Families(), p.Family) {
 			return nil, fmt.Errorf("probe %q: %v: want IPv4, IPv6 or both (0)", p.Name, p.Family)
 		}
 		if p.Dir > nf.Reply {
@@ -275,73 +271,69 @@ func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
 	return out, nil
 }
 
-// ErrClosed is returned by the methods of an Env that has been closed, and of its links. It is an os.ErrClosed as well.
+// ErrClosed is returned by the methods of a closed Env and of its links. It wraps os.ErrClosed.
 var ErrClosed = fmt.Errorf("netnsenv: the Env is closed: %w", os.ErrClosed)
 
-// Room is how many entries the conntrack table still takes. The zero Room is a table as the kernel gives it.
+// Room is the number of entries that the conntrack table has room for. The zero Room leaves the table as it is.
 type Room struct {
 	set, unreplied bool
 	free           int
 }
 
-// Free leaves room for exactly n entries, none at all included: everything else is filled with assured, established
-// entries that last, so that the kernel's limit is met by the next entry after n. The limit itself stays as it is,
-// and so no privilege is needed and no other namespace notices: the kernel compares it with a count per namespace
-// (net/netfilter/nf_conntrack_core.c, __nf_conntrack_alloc).
+// Free leaves room for exactly n entries, which may be 0. The rest of the table is filled with assured, established entries, so that
+// the entry after the n-th exceeds the kernel's limit. The limit itself is not changed, so that this needs no privilege and does not
+// affect other namespaces: the kernel compares the limit with a count per namespace (net/netfilter/nf_conntrack_core.c,
+// __nf_conntrack_alloc).
 //
 // Filling takes time and memory in proportion to the limit: about 0.6 s and 75 MB for the usual 262,144.
 func Free(n int) Room { return Room{set: true, free: n} }
 
-// Unreplied fills with entries that were never answered instead, as a SYN flood does: the kernel evicts those in
-// favour of new flows (early_drop), so the table is full without being closed.
+// Unreplied fills the table with unreplied entries instead, as a SYN flood does. The kernel evicts those in favour of new flows
+// (early_drop), so that the table is full but still accepts new flows.
 func (r Room) Unreplied() Room {
 	r.unreplied = true
 	return r
 }
 
-// ErrNotFull says that some of the filler was gone already when the table had been filled. The garbage collector takes
-// entries that were never answered, up to a minute after a full table anywhere on the host has dropped a new flow; to open
-// the Env again mostly helps.
-var ErrNotFull = errors.New("entries are gone already")
+// ErrNotFull is returned by Open if some of the filler was evicted before Open returned. For up to a minute after a full table in any
+// namespace has dropped a new flow, the garbage collector evicts unreplied entries. Opening the Env again usually succeeds.
+var ErrNotFull = errors.New("entries were evicted")
 
-// fillBudget bounds the filler: some five seconds and 600 MB.
+// fillBudget is the maximum size of the filler. It takes about five seconds and 600 MB.
 const fillBudget = 1 << 21
 
-// RoomInfo says what a Room came to.
+// RoomInfo describes a table that was filled according to a Room.
 type RoomInfo struct {
-	Limit     int  // net.netfilter.nf_conntrack_max when the Env was opened; 0 where the kernel has none
-	Filler    int  // entries of the filler
-	Free      int  // entries that were left free; -1 if no room was asked for
-	Unreplied bool // the filler may be evicted
+	Limit     int  // net.netfilter.nf_conntrack_max when the Env was opened; 0 if there is no limit
+	Filler    int  // number of filler entries
+	Free      int  // number of entries left free; -1 for the zero Room
+	Unreplied bool // the filler is unreplied, so that the kernel may evict it
 }
 
-// Entry says how a process enters the namespaces of its own in which Envs can be opened. The zero Entry is what
-// Enter does.
+// Entry is the argument of EnterWith. The zero Entry gives the behaviour of Enter.
 type Entry struct {
-	// RealRoot keeps the host's root instead of entering a user namespace: for XDP, BPF and the kernel's log. What
-	// the process then does to anything but the network namespace of an Env, it does to the host.
+	// RealRoot keeps the host's root instead of entering a user namespace, for XDP, BPF and the kernel's log. Anything that the
+	// process changes outside of the network namespace of an Env is then changed on the host.
 	RealRoot bool
-	// Files are handed down: the i-th is file descriptor 3+i of the process that has entered, where its name is
-	// what it was. Open them before entering what the namespaces would close, such as /dev/kmsg.
+	// Files are passed to the process in the namespaces, where the i-th has the file descriptor 3+i and the same name. They allow
+	// access to files that cannot be opened in the namespaces, such as /dev/kmsg.
 	Files []*os.File
 }
 
-// ErrNotEntered says that Open was called by a process that has not entered namespaces of its own. It is a
-// programmer's slip and not a missing ability: it does not answer to errors.ErrUnsupported.
-var ErrNotEntered = errors.New(`netnsenv: this process has not entered namespaces of its own:
+// ErrNotEntered is returned by Open if the process has not entered its own namespaces. This is a mistake in the program, so it does
+// not match errors.ErrUnsupported.
+var ErrNotEntered = errors.New(`netnsenv: this process has not entered its own namespaces:
 	in tests, add          func TestMain(m *testing.M) { ctexp.Main(m) }
 	in programs, call      netnsenv.Enter() first thing in main
 	or, without either,    go test -exec 'unshare -Urm'`)
 
-// Enter puts the process into user and mount namespaces of its own, in which it is root and may open Envs, by
-// executing the same binary again; the first process then only waits, hands signals on and ends as the second one
-// does, so that Enter returns in the second one alone. There it returns at once, and again in whatever programs that one
-// starts. Call it first thing in main, on the main goroutine; tests call ctexp.Main.
+// Enter moves the program into new user and mount namespaces, in which it is root and may open Envs. It executes the same binary again
+// in them, and returns only in that second process and the programs that it starts. The first process waits, forwards signals and
+// exits with the status of the second. Call Enter at the start of main, on the main goroutine; tests call ctexp.Main.
 //
-// No privilege is needed, and root is treated like everybody else. Where user namespaces are refused, but the
-// process has CAP_SYS_ADMIN and CAP_NET_ADMIN, it goes on with those. Where it has neither, Enter returns all the
-// same and Open says what is missing.
+// Enter needs no privilege and behaves the same for root. If user namespaces are not permitted but the process has CAP_SYS_ADMIN and
+// CAP_NET_ADMIN, it uses these instead. If it has neither, Enter returns and Open reports what is missing.
 //
-// In the namespaces /run is private, so that iptables takes no lock of the host. The network namespace stays the
-// host's: localhost is what it was; each Env has a network namespace of its own.
+// The mount namespace has a private /run, so that iptables does not take the host's lock. The network namespace remains the host's:
+// each Env has its own.
 func Enter() { EnterWith(Entry{}) }

@@ -9,41 +9,40 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Helper is a Ruleset that has a conntrack helper read the flows that match: a ct helper object of nftables and the rule
-// that assigns it, set without the program nft. It takes effect on flows that begin after it is loaded and lives in a table
-// of its own. A name that the kernel does not know, or a protocol that the helper does not read, is an error; a helper that
-// this kernel was built or started without is an nf.UnsupportedError.
+// Helper is a Ruleset that assigns a conntrack helper to the flows that match: a ct helper object of nftables and the rule that assigns
+// it, in a table of their own. It does not need the program nft. It affects flows that begin after it is loaded. An unknown name, or a
+// protocol that the helper does not support, is an error. A helper whose module is missing is an nf.UnsupportedError.
 //
-// What a helper reads is up to the kernel. The one for FTP reads commands from the second data segment of a direction on: of
-// the first it only notes where the line ends (net/netfilter/nf_conntrack_ftp.c, help, find_nl_seq). A PORT right after the
-// handshake is passed on as it is; after one USER it is rewritten and expected.
+// The kernel's FTP helper parses commands only from the second data segment of a direction on. Of the first segment it only records
+// where the line ends (net/netfilter/nf_conntrack_ftp.c, help, find_nl_seq). A PORT command directly after the handshake is therefore
+// ignored; after a USER command it creates an expectation.
 //
 //	netnsenv.Helper{Name: "ftp", Proto: nf.TCP, Match: nf.Match{DstPort: 21}}
 type Helper struct {
-	Name   string    // as conntrack names it: "ftp", "sip", "tftp", "irc", "amanda", "pptp", "RAS", …
-	Proto  nf.Proto  // TCP or UDP, whichever the helper reads
-	Match  nf.Match  // what the first packet of a flow must be like; its Proto may be left out
-	Family nf.Family // zero: both, where the helper has both
+	Name   string    // the kernel's name: "ftp", "sip", "tftp", "irc", "amanda", "pptp", "RAS", …
+	Proto  nf.Proto  // TCP or UDP, as the helper requires
+	Match  nf.Match  // matches the first packet of a flow; its Proto may be zero
+	Family nf.Family // zero: both, if the helper supports both
 	Zone   *uint16   // the flow's conntrack zone; nil: any
-	Table  string    // name of its table, of family inet; empty: ct_helper_1 and so on
+	Table  string    // name of the table, of family inet; empty: ct_helper_1 and so on
 }
 
-// Expect is a Ruleset by which a flow that matches expects another, from its server back to its client as in active FTP:
-// nft's ct expectation, set without the program nft. It lives in a table of its own.
+// Expect is a Ruleset that creates an expectation for each flow that matches: a flow from its server back to its client, as in active
+// FTP. It is a ct expectation object of nftables, in a table of its own, and does not need the program nft.
 //
 //	netnsenv.Expect{Match: nf.Match{Proto: nf.TCP, DstPort: 5000}, Proto: nf.TCP, Port: 6000, Timeout: time.Minute}
 type Expect struct {
-	Match   nf.Match      // what the first packet of a flow must be like; needs a Proto
-	Proto   nf.Proto      // of the flow that is expected
-	Port    uint16        // its destination port
-	Timeout time.Duration // how long it is expected, in whole seconds
-	Most    uint8         // how many expectations a flow may have at once; zero: 1
+	Match   nf.Match      // matches the first packet of a flow; needs a Proto
+	Proto   nf.Proto      // protocol of the expected flow
+	Port    uint16        // destination port of the expected flow
+	Timeout time.Duration // timeout of the expectation, in whole seconds
+	Max     uint8         // maximum number of expectations of a flow at a time; zero: 1
 	Family  nf.Family     // zero: both
 	Zone    *uint16       // the flow's conntrack zone; nil: any
-	Table   string        // name of its table, of family inet; empty: ct_expect_1 and so on
+	Table   string        // name of the table, of family inet; empty: ct_expect_1 and so on
 }
 
-// matchOf returns the match with the protocol that it must have.
+// matchOf returns the match with the protocol p.
 func matchOf(m nf.Match, p nf.Proto) (nf.Match, error) {
 	if m.Proto != 0 && m.Proto != p {
 		return m, fmt.Errorf("it matches %v, and is for %v", m.Proto, p)
@@ -69,27 +68,26 @@ func (x Expect) check() error {
 	return nil
 }
 
-// TimeoutPolicy is a Ruleset that gives flows other times than the namespace's: a ct timeout object of nftables and the rule
-// that assigns it, set without the program nft. It takes effect on flows that begin after it is loaded and lives in a table
-// of its own, "inet ct_timeout_1" and so on.
+// TimeoutPolicy is a Ruleset that sets timeouts for the flows that match: a ct timeout object of nftables and the rule that assigns it, in
+// a table of their own. It does not need the program nft. It affects flows that begin after it is loaded.
 //
 //	netnsenv.TimeoutPolicy{Proto: nf.UDP, Match: nf.Match{DstPort: 53}, Timeouts: map[string]time.Duration{"unreplied": time.Second}}
 //
-// The rule stands right behind conntrack in prerouting and output, so that of policies that mean the same flow the last one
-// holds. A state that the policy does not name has what the sysctl says when it is loaded.
+// The rule is directly behind conntrack in prerouting and output. If several policies match a flow, the last one applies. States that the
+// policy does not name have the sysctl's timeout at the time of loading.
 type TimeoutPolicy struct {
-	Proto nf.Proto // one that conntrack tracks: TCP, UDP, ICMP, ICMPv6, GRE, SCTP, UDPLite, DCCP
-	// Timeouts are whole seconds by the state's name, that of the sysctl and of nft: see TimeoutStates.
+	Proto nf.Proto // TCP, UDP, ICMP, ICMPv6, GRE, SCTP, UDPLite or DCCP
+	// Timeouts are in whole seconds, by the state's name in sysctls and nft; see TimeoutStates.
 	Timeouts map[string]time.Duration
-	Match    nf.Match  // what the first packet of a flow must be like; its Proto may be left out
+	Match    nf.Match  // matches the first packet of a flow; its Proto may be zero
 	Family   nf.Family // zero: both
 	Zone     *uint16   // the flow's conntrack zone; nil: any
-	// Table names the table, of family inet, by which the policy can be taken away again; empty: ct_timeout_1 and so on.
+	// Table is the name of the table, of family inet. Deleting the table removes the policy. Empty: ct_timeout_1 and so on.
 	Table string
 }
 
-// timeoutStates are the names of the states of each protocol in the order of their numbers
-// (include/uapi/linux/netfilter/nfnetlink_cttimeout.h), from 1 on.
+// timeoutStates has the names of the states of each protocol, ordered by their numbers, which start at 1
+// (include/uapi/linux/netfilter/nfnetlink_cttimeout.h).
 var timeoutStates = map[nf.Proto][]string{
 	nf.TCP: {
 		"syn_sent", "syn_recv", "established", "fin_wait", "close_wait", "last_ack", "time_wait", "close", "syn_sent2",
@@ -107,17 +105,16 @@ var timeoutStates = map[nf.Proto][]string{
 	},
 }
 
-// TimeoutStates returns the names of the states that have a time of their own: for TCP those of its states in small letters
-// and max_retrans and unacknowledged, for UDP, UDPLite and GRE unreplied and replied, for ICMP timeout. Of a protocol that
-// conntrack does not know closer there are none.
+// TimeoutStates returns the names of the states that have timeouts: for TCP those of its states in lower case, max_retrans and
+// unacknowledged, for UDP, UDPLite and GRE unreplied and replied, for ICMP timeout. It returns none for a protocol without a tracker of
+// its own.
 func TimeoutStates(p nf.Proto) []string { return slices.Clone(timeoutStates[p]) }
 
-// TimeoutSysctl returns the name of the sysctl that holds a state's time, for Config.Sysctls and Env.SetSysctl, which take
-// it in seconds:
+// TimeoutSysctl returns the name of the sysctl with the timeout of a state, for Config.Sysctls and Env.SetSysctl. The unit is seconds:
 //
 //	Sysctls: map[string]string{netnsenv.TimeoutSysctl(nf.TCP, "time_wait"): "5"}
 //
-// The protocol 0 with the state "timeout" is for all that conntrack does not know closer. A state that there is not panics.
+// Protocol 0 and state "timeout" mean the generic tracker. TimeoutSysctl panics if the protocol does not have the state.
 func TimeoutSysctl(p nf.Proto, state string) string {
 	const prefix = "net.netfilter.nf_conntrack_"
 	switch {
@@ -126,22 +123,22 @@ func TimeoutSysctl(p nf.Proto, state string) string {
 	case !slices.Contains(timeoutStates[p], state), p == nf.TCP && state == "syn_sent2":
 		panic(fmt.Sprintf("netnsenv: TimeoutSysctl: %v has no state %q: want one of %s", p, state, strings.Join(timeoutStates[p], ", ")))
 	case state == "timeout", state == "unreplied":
-		return fmt.Sprintf("%s%v_timeout", prefix, known(p))
+		return fmt.Sprintf("%s%v_timeout", prefix, sysctlProto(p))
 	case state == "replied":
-		return fmt.Sprintf("%s%v_timeout_stream", prefix, known(p))
+		return fmt.Sprintf("%s%v_timeout_stream", prefix, sysctlProto(p))
 	}
 	return fmt.Sprintf("%s%v_timeout_%s", prefix, p, state)
 }
 
-// known is the protocol whose sysctls p shares.
-func known(p nf.Proto) nf.Proto {
+// sysctlProto returns the protocol whose sysctls p uses.
+func sysctlProto(p nf.Proto) nf.Proto {
 	if p == nf.UDPLite {
 		return nf.UDP
 	}
 	return p
 }
 
-// check returns the times by the numbers of the states.
+// check returns the timeouts by the numbers of the states.
 func (p TimeoutPolicy) check() (map[uint16]time.Duration, error) {
 	states := timeoutStates[p.Proto]
 	if states == nil {

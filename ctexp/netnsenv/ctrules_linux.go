@@ -40,7 +40,7 @@ func (p TimeoutPolicy) load(e *Env) error {
 	return e.assign(p.Table, "timeout", ctRule{
 		kind: unix.NFT_OBJECT_CT_TIMEOUT, name: "timeout", match: match, family: p.Family, zone: p.Zone,
 		data: func(a *netlink.AttributeEncoder) error {
-			// The object asks for a family and does not look at it (net/netfilter/nft_ct.c, nft_ct_timeout_obj_eval).
+			// The kernel requires a family but does not use it (net/netfilter/nft_ct.c, nft_ct_timeout_obj_eval).
 			a.Uint16(expr.NFTA_CT_TIMEOUT_L3PROTO, uint16(max(p.Family, nf.IPv4)))
 			a.Uint8(expr.NFTA_CT_TIMEOUT_L4PROTO, uint8(p.Proto))
 			a.Nested(expr.NFTA_CT_TIMEOUT_DATA, func(a *netlink.AttributeEncoder) error {
@@ -66,7 +66,7 @@ func (h Helper) Load(_ context.Context, e *Env) error {
 	return fmt.Errorf("helper %q: %w", h.Name, err)
 }
 
-// unknown says what it means that the kernel does not know the helper: no kernel has it, or this one does not.
+// unknown returns the error for a helper that the kernel does not know: either no kernel has it, or its module is missing.
 func (h Helper) unknown(cause error) error {
 	modules, err := ruleset.HelperModules(h.Name, h.Proto, h.Family)
 	if err != nil {
@@ -80,7 +80,7 @@ func (h Helper) load(e *Env) error {
 		return errors.New("want a name of 1 to 15 bytes")
 	}
 	if h.Proto != nf.TCP && h.Proto != nf.UDP {
-		return fmt.Errorf("protocol %v: helpers read tcp or udp", h.Proto)
+		return fmt.Errorf("protocol %v: want tcp or udp", h.Proto)
 	}
 	match, err := matchOf(h.Match, h.Proto)
 	if err != nil {
@@ -108,7 +108,7 @@ func (x Expect) Load(_ context.Context, e *Env) error {
 	}
 	families := []nf.Family{x.Family}
 	if x.Family == 0 { // unlike a helper's, its object is of one family
-		families = []nf.Family{nf.IPv4, nf.IPv6}
+		families = nf.Families()
 	}
 	var rules []ctRule
 	for _, f := range families {
@@ -119,7 +119,7 @@ func (x Expect) Load(_ context.Context, e *Env) error {
 				a.Uint8(expr.NFTA_CT_EXPECT_L4PROTO, uint8(x.Proto))
 				a.Uint16(expr.NFTA_CT_EXPECT_DPORT, x.Port)
 				a.Bytes(expr.NFTA_CT_EXPECT_TIMEOUT, binary.NativeEndian.AppendUint32(nil, uint32(x.Timeout/time.Second)))
-				a.Uint8(expr.NFTA_CT_EXPECT_SIZE, max(1, x.Most))
+				a.Uint8(expr.NFTA_CT_EXPECT_SIZE, max(1, x.Max))
 				return nil
 			},
 		})
@@ -137,19 +137,19 @@ func l3proto(f nf.Family) uint16 {
 	return uint16(f)
 }
 
-// ctRule is an object of nftables that is assigned to flows, and which flows. google/nftables can make neither: its timeout
-// object writes into variables that all share, and it sends no table, object and rules in one transaction.
+// ctRule is an nftables object and a match for the flows that it is assigned to. google/nftables cannot create these: its timeout object
+// writes to package variables, and it does not send a table, an object and rules in one transaction.
 type ctRule struct {
 	kind   uint32 // NFT_OBJECT_CT_…
 	name   string
 	match  nf.Match
 	family nf.Family
 	zone   *uint16
-	data   func(*netlink.AttributeEncoder) error // of the object
+	data   func(*netlink.AttributeEncoder) error // encodes the object
 }
 
-// assign makes a table with objects and the rules that assign them, right behind conntrack: the entry is there, and not
-// confirmed yet. A table without a name is named by the kind.
+// assign creates a table with objects and the rules that assign them. The rules are directly behind conntrack, where the entry exists but
+// is not confirmed. If table is empty, its name is made from kind.
 func (e *Env) assign(table, kind string, rules ...ctRule) error {
 	b := nftBatch{table: table}
 	if table == "" {
@@ -186,7 +186,7 @@ func (e *Env) assign(table, kind string, rules ...ctRule) error {
 	return b.send(e)
 }
 
-// exprs returns the rule's expressions as the kernel takes them.
+// exprs returns the rule's expressions, encoded for the kernel.
 func (r ctRule) exprs() ([]byte, error) {
 	list := matchExprs(nf.Probe{Match: r.match, Family: r.family})
 	if r.zone != nil {
@@ -204,7 +204,7 @@ func (r ctRule) exprs() ([]byte, error) {
 	return a.Encode()
 }
 
-// nftBatch is a transaction of nftables that makes a table of family inet and what is in it.
+// nftBatch is an nftables transaction that creates a table of family inet and its contents.
 type nftBatch struct {
 	table    string
 	messages []netlink.Message
@@ -228,7 +228,7 @@ func (b *nftBatch) add(typ uint16, attrs func(*netlink.AttributeEncoder) error) 
 	}
 	flags := netlink.Create | netlink.Acknowledge
 	if typ == unix.NFT_MSG_NEWTABLE {
-		flags |= netlink.Excl // somebody else's is none of ours
+		flags |= netlink.Excl // do not add to an existing table
 	}
 	if typ == unix.NFT_MSG_NEWRULE {
 		flags |= netlink.Append
@@ -236,7 +236,7 @@ func (b *nftBatch) add(typ uint16, attrs func(*netlink.AttributeEncoder) error) 
 	b.messages = append(b.messages, nftMessage(unix.NFNL_SUBSYS_NFTABLES<<8|typ, flags, unix.NFPROTO_INET, 0, body...))
 }
 
-// addChain adds a base chain that is named by its hook.
+// addChain adds a base chain named after its hook.
 func (b *nftBatch) addChain(hook nf.Hook, priority int32) {
 	b.add(unix.NFT_MSG_NEWCHAIN, func(a *netlink.AttributeEncoder) error {
 		a.String(unix.NFTA_CHAIN_TABLE, b.table)
@@ -251,7 +251,7 @@ func (b *nftBatch) addChain(hook nf.Hook, priority int32) {
 	})
 }
 
-// send has the kernel do all of it, or nothing.
+// send sends the transaction. The kernel applies all of it or nothing.
 func (b *nftBatch) send(e *Env) error {
 	if b.err != nil {
 		return b.err
@@ -270,15 +270,15 @@ func (b *nftBatch) send(e *Env) error {
 	if _, err := conn.SendMessages(all); err != nil {
 		return fmt.Errorf("table %s: %w", strconv.Quote(b.table), err)
 	}
-	for _, m := range b.messages { // they are answered in their order
+	for _, m := range b.messages { // the acknowledgements are in the same order
 		if _, err := conn.Receive(); err != nil {
-			return fmt.Errorf("make the %s of table %s: %w", nftNames[uint16(m.Header.Type)&0xff], strconv.Quote(b.table), err)
+			return fmt.Errorf("create the %s of table %s: %w", nftNames[uint16(m.Header.Type)&0xff], strconv.Quote(b.table), err)
 		}
 	}
 	return nil
 }
 
-// nftMessage is a message to nftables, or one that begins or ends a transaction.
+// nftMessage returns a message to nftables, or one that begins or ends a transaction.
 func nftMessage(typ uint16, flags netlink.HeaderFlags, family, resource byte, body ...byte) netlink.Message {
 	return netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(typ), Flags: netlink.Request | flags},

@@ -17,8 +17,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// marker is the environment variable that tells a process how far it has come: markerPending in the one just
-// executed, then "in " and the mount namespace that it and its children are in, or why it could not enter.
+// marker is the environment variable with the state of Enter. It is markerPending in the process just executed. After that it is "in "
+// and the mount namespace of the process and its children, or the reason why they could not enter.
 const (
 	marker        = "CTEXP_ENTERED"
 	markerPending = "pending"
@@ -26,23 +26,23 @@ const (
 	markerNotRoot = "not root: "
 )
 
-// The main thread is kept for the main goroutine: it must not become the thread of an Env, because a locked
-// goroutine that ends on it wedges instead of ending the thread, and Pdeathsig belongs to the thread that forks.
+// The main thread is reserved for the main goroutine. It must not become the thread of an Env, because a locked goroutine that ends on
+// it blocks forever instead of ending the thread, and Pdeathsig is sent when the forking thread ends.
 func init() { runtime.LockOSThread() }
 
-// EnterWith is Enter with a choice of what to keep and to hand down.
+// EnterWith is Enter with the options in e.
 func EnterWith(e Entry) {
 	switch mark := os.Getenv(marker); {
 	case mark == markerPending:
 		if err := privateRun(); err != nil {
-			fmt.Fprintln(os.Stderr, "ctexp: /run stays the host's:", err)
+			fmt.Fprintln(os.Stderr, "ctexp: using the host's /run:", err)
 		}
 		setMarker("in " + mountNamespace())
 		return
 	case mark == "in "+mountNamespace():
 		return
 	case isUnshared() && !e.RealRoot && privateRunOnce() == nil:
-		return // as unshare -Urm has made it; without -m it goes on
+		return // unshare -Urm has made the namespaces; without -m this case does not apply
 	}
 	if e.RealRoot {
 		setMarker(markerNotRoot + runAgain(e, unix.CLONE_NEWNS).Error())
@@ -57,12 +57,11 @@ func EnterWith(e Entry) {
 
 func setMarker(v string) {
 	if err := os.Setenv(marker, v); err != nil {
-		panic("netnsenv: " + err.Error()) // cannot be: the name and the value have no NUL
+		panic("netnsenv: " + err.Error()) // impossible: neither the name nor the value has a NUL
 	}
 }
 
-// runAgain executes the same binary in new namespaces and does not return if that succeeds: it ends the way the
-// second process ends.
+// runAgain executes the same binary in new namespaces. If that succeeds, it does not return, but exits like the second process.
 func runAgain(e Entry, flags uintptr) error {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
@@ -74,7 +73,7 @@ func runAgain(e Entry, flags uintptr) error {
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
 	}
-	// By list: SIGURG is the Go runtime's own, SIGCHLD is about the child itself.
+	// Not all signals: SIGURG belongs to the Go runtime, and SIGCHLD is about the child.
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGABRT)
 	if err := cmd.Start(); err != nil {
@@ -86,14 +85,14 @@ func runAgain(e Entry, flags uintptr) error {
 			_ = cmd.Process.Signal(s) // it may have ended already
 		}
 	}()
-	_ = cmd.Wait() // the state says it all
+	_ = cmd.Wait() // the result is in ProcessState
 	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if status.Signaled() {
 		signal.Reset()
 		_ = unix.Kill(os.Getpid(), status.Signal())
 		syscall.Exit(128 + int(status.Signal()))
 	}
-	// Not os.Exit: its hooks would write the coverage of a process that has run no test, or complain.
+	// Not os.Exit, whose hooks would write the coverage data of this process, which has run no test.
 	syscall.Exit(status.ExitStatus())
 	return nil
 }
@@ -105,11 +104,11 @@ func entered() error {
 		return nil
 	case isUnshared():
 		if err := privateRunOnce(); err != nil {
-			return fmt.Errorf("netnsenv: a user namespace without a mount namespace of its own (unshare -Urm, not -Ur): %w", err)
+			return fmt.Errorf("netnsenv: a user namespace without its own mount namespace (unshare -Urm, not -Ur): %w", err)
 		}
 		return nil
 	case strings.HasPrefix(mark, markerNotRoot):
-		return &nf.UnsupportedError{Need: "real root", Hint: "run it as root of the host", Err: errors.New(strings.TrimPrefix(mark, markerNotRoot))}
+		return &nf.UnsupportedError{Need: "real root", Hint: "run as the host's root", Err: errors.New(strings.TrimPrefix(mark, markerNotRoot))}
 	case strings.HasPrefix(mark, markerRefused):
 		return userNamespacesError(fmt.Errorf("enter a user namespace: %s", strings.TrimPrefix(mark, markerRefused)))
 	}
@@ -124,8 +123,8 @@ func mountNamespace() string {
 	return s
 }
 
-// isUnshared reports whether something like unshare -Urm has put the process into a user namespace with just one
-// user. A container's user namespace has many, and is not ours to change.
+// isUnshared reports whether the process is in a user namespace with only one user, as made by unshare -Urm. A container's user
+// namespace has many users, and must not be changed.
 func isUnshared() bool {
 	m, err := os.ReadFile("/proc/self/uid_map")
 	f := strings.Fields(string(m))
@@ -134,11 +133,10 @@ func isUnshared() bool {
 
 var privateRunOnce = sync.OnceValue(privateRun)
 
-// privateRun covers /run with a file system of this mount namespace, so that the lock of iptables (/run/xtables.lock)
-// is nobody else's. Everything that was there stays there, bound into its place: name resolution and the sockets of
-// other services go on working.
+// privateRun mounts a file system on /run in this mount namespace, so that the lock of iptables (/run/xtables.lock) is not shared with
+// other processes. All other files there are bind-mounted into it, so that name resolution and the sockets of services still work.
 func privateRun() error {
-	// The host's /run stays reachable through this descriptor when it is covered.
+	// The host's /run remains accessible through this descriptor.
 	old, err := os.Open("/run")
 	if err != nil {
 		return err
@@ -162,7 +160,7 @@ func privateRun() error {
 	return nil
 }
 
-// bindAgain gives a covered entry its place back. What cannot be bound is left out: nothing of ours needs it.
+// bindAgain bind-mounts a directory entry to its old path. It ignores errors, because this package does not need the entry.
 func bindAgain(from, to string, e os.DirEntry) {
 	if e.Type()&os.ModeSymlink != 0 {
 		if target, err := os.Readlink(from); err == nil {
@@ -201,8 +199,8 @@ func hasCaps(caps ...uint) bool {
 	return true
 }
 
-// userNamespacesError wraps the refusal of a user namespace, or of the capabilities in it, with the switch that is
-// responsible for it on this machine.
+// userNamespacesError returns the UnsupportedError for a user namespace, or capabilities in it, that was not permitted. The hint names
+// the setting of this machine that forbids it.
 func userNamespacesError(cause error) error {
 	hint := "a container needs --security-opt seccomp=unconfined, or CAP_SYS_ADMIN and CAP_NET_ADMIN"
 	for _, s := range []struct{ file, refuses, hint string }{

@@ -22,8 +22,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/userns"
 )
 
-// Env is an open network namespace with everything that the Config asked for. Its methods may be called from any
-// goroutine; after Close they return ErrClosed.
+// Env is an open network namespace, set up according to a Config. It is safe for concurrent use. After Close, its methods return
+// ErrClosed.
 type Env struct {
 	cfg      Config
 	inUserNS bool
@@ -34,20 +34,20 @@ type Env struct {
 	table    *Table
 	room     RoomInfo
 	handles  handles
-	reasons  bool                   // conntrack gives them
-	sysctls  map[string]sysctlWrite // by the path below /proc/sys; only the thread uses it
-	kills    sync.Once              // to be done when the first program starts
+	reasons  bool                   // conntrack logs why packets are INVALID
+	sysctls  map[string]sysctlWrite // by the path below /proc/sys; used only on the thread
+	kills    sync.Once              // registers killInside when the first program starts
 
 	mu       sync.Mutex
-	assigned int     // objects that rules of ours assign, by which their tables are numbered
-	wires    []*wire // that join it to other Envs
+	assigned int     // counter that makes names of tables and chains unique
+	wires    []*wire // wires to other Envs
 	closers  closers // what must be closed before the thread ends, last opened first
 	closed   bool
 }
 
-// Open makes a namespace and everything that the Config asks for in it: 2 to 3 ms, and with a Room the time to fill
-// the table. Wrong input is an error and leaves nothing behind; what this machine cannot do answers to
-// errors.ErrUnsupported. The context bounds opening alone.
+// Open creates a namespace and sets it up according to cfg. It takes 2 to 3 ms, and with a Room the time to fill the table. After an
+// error nothing is left behind. If the machine lacks something, the error matches errors.ErrUnsupported. The context applies only to
+// Open itself.
 func Open(ctx context.Context, cfg Config) (*Env, error) {
 	cfg, err := cfg.normalize()
 	if err != nil {
@@ -68,7 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Env, error) {
 	}
 	built := false
 	defer func() {
-		if !built { // also if a Ruleset of the user's has panicked
+		if !built { // also if a Ruleset has panicked
 			e.Close()
 		}
 	}()
@@ -79,8 +79,8 @@ func Open(ctx context.Context, cfg Config) (*Env, error) {
 	return e, nil
 }
 
-// build makes what the Config asks for, in the only order that works: our chains behind the confirmation must be
-// older than the conntrack hooks, those before it younger, whoever's rules bring the hooks.
+// build sets up the namespace. The order matters: chains behind the confirmation must be older than the conntrack hooks, and chains
+// before it younger. Any rule may register the conntrack hooks.
 func (e *Env) build(ctx context.Context) error {
 	if err := e.Do(func() (err error) {
 		e.route, err = rtnetlink.Dial(nil)
@@ -97,7 +97,7 @@ func (e *Env) build(ctx context.Context) error {
 	if err := e.setBaseline(); err != nil {
 		return err
 	}
-	if err := e.askForReasons(); err != nil {
+	if err := e.logReasons(); err != nil {
 		return err
 	}
 	if err := e.setConfigured(false); err != nil {
@@ -168,11 +168,11 @@ func (e *Env) addRules(ctx context.Context) error {
 	return e.addProbes(late, true)
 }
 
-// checkConntrackOff refuses to promise what the machine does not do.
+// checkConntrackOff returns an error if the machine always enables conntrack.
 func (e *Env) checkConntrackOff() error {
 	v, err := os.ReadFile("/sys/module/nf_conntrack/parameters/enable_hooks")
 	if e.cfg.Conntrack == Off && err == nil && strings.HasPrefix(string(v), "Y") {
-		return &nf.UnsupportedError{Need: "conntrack off", Hint: "the module parameter nf_conntrack.enable_hooks switches it on in every namespace"}
+		return &nf.UnsupportedError{Need: "conntrack off", Hint: "the module parameter nf_conntrack.enable_hooks enables it in every namespace"}
 	}
 	return nil
 }
@@ -189,7 +189,7 @@ func (e *Env) hasIPv6() bool {
 // Links returns the Env's links in the order of the Config.
 func (e *Env) Links() []*Link { return append([]*Link(nil), e.links...) }
 
-// Link returns the link of that name, or nil.
+// Link returns the link with this name, or nil.
 func (e *Env) Link(name string) *Link {
 	for _, l := range e.links {
 		if l.cfg.Name == name {
@@ -199,18 +199,18 @@ func (e *Env) Link(name string) *Link {
 	return nil
 }
 
-// Config returns what the Env was opened with, zero values filled in.
+// Config returns the Env's Config with zero values replaced by their defaults.
 func (e *Env) Config() Config { return e.cfg }
 
-// Room returns what Config.Room came to.
+// Room describes the table as filled according to Config.Room.
 func (e *Env) Room() RoomInfo { return e.room }
 
 // Table returns the conntrack table.
 func (e *Env) Table() *Table { return e.table }
 
-// Do runs f on a thread that is in the namespace, one call at a time, and returns its error; a panic of f goes on in
-// the caller. Sockets opened, files of /proc read and programs started by f belong to the namespace; what they
-// return works from any goroutine afterwards. f must not wait for something that itself needs Do.
+// Do runs f on a thread in the namespace and returns its error. It runs one f at a time. A panic in f is raised again in the caller.
+// Sockets that f opens, files of /proc that it reads and programs that it starts belong to the namespace; sockets and files can be used
+// from any goroutine afterwards. f must not wait for another call of Do.
 func (e *Env) Do(f func() error) error {
 	if f == nil {
 		panic("netnsenv: Do: the function is nil")
@@ -222,7 +222,7 @@ func (e *Env) Do(f func() error) error {
 	return err
 }
 
-// FD returns an open file descriptor of the network namespace, or -1 if the Env is closed. It stays the Env's.
+// FD returns a file descriptor of the network namespace, or -1 if the Env is closed. The Env keeps ownership of it.
 func (e *Env) FD() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -232,7 +232,8 @@ func (e *Env) FD() int {
 	return e.thread.FD()
 }
 
-// Path returns a path of the network namespace, for programs that take one: /proc/<pid>/fd/<n>. It is good until Close, and empty after it.
+// Path returns a path of the network namespace, /proc/<pid>/fd/<n>, for programs that need one. It is valid until Close; then Path
+// returns "".
 func (e *Env) Path() string {
 	fd := e.FD()
 	if fd < 0 {
@@ -241,7 +242,7 @@ func (e *Env) Path() string {
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd)
 }
 
-// String says which links the Env has, and how.
+// String describes the links of the Env.
 func (e *Env) String() string {
 	var s []string
 	for _, l := range e.links {
@@ -250,8 +251,8 @@ func (e *Env) String() string {
 	return strings.Join(s, "; ")
 }
 
-// Close ends everything that runs in the namespace and lets it go. The kernel takes it apart in its own time. A
-// second Close does nothing.
+// Close ends everything that runs in the namespace and releases it. The kernel destroys it in the background. A second Close does
+// nothing.
 func (e *Env) Close() error {
 	e.mu.Lock()
 	if e.closed {
@@ -261,8 +262,8 @@ func (e *Env) Close() error {
 	e.closed = true
 	e.mu.Unlock()
 	var errs []error
-	for c := range e.closers.all { // nobody changes them any more
-		if err := c.Close(); !errors.Is(err, net.ErrClosed) { // its user may have closed it
+	for c := range e.closers.all { // not changed after closed is set
+		if err := c.Close(); !errors.Is(err, net.ErrClosed) { // the caller may have closed it
 			errs = append(errs, err)
 		}
 	}
@@ -273,14 +274,14 @@ func (e *Env) Close() error {
 	return errors.Join(errs...)
 }
 
-// closers are what an Env closes when it is closed itself.
+// closers is the list of what an Env closes when it is closed.
 type closers struct {
-	list    list.List // of io.Closer, the last opened at its end
-	sockets int       // that were opened since they were looked through, and those that were open then
-	open    int       // sockets that were open then
+	list    list.List // of io.Closer, in the order of opening
+	sockets int       // sockets in the list
+	open    int       // sockets that were open at the last forgetClosed
 }
 
-// all goes through them, the last opened first.
+// all yields the closers, last opened first.
 func (c *closers) all(yield func(io.Closer) bool) {
 	for at := c.list.Back(); at != nil; at = at.Prev() {
 		if !yield(at.Value.(io.Closer)) {
@@ -289,8 +290,7 @@ func (c *closers) all(yield func(io.Closer) bool) {
 	}
 }
 
-// onClose has c closed before the thread ends; at once if that has begun. forget takes that back, for what has been closed
-// before.
+// onClose closes c when the Env is closed, or at once if it is closed already. forget removes c from the list.
 func (e *Env) onClose(c io.Closer) (forget func()) {
 	e.mu.Lock()
 	if e.closed {
@@ -303,14 +303,14 @@ func (e *Env) onClose(c io.Closer) (forget func()) {
 	return func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		if !e.closed { // else Close has it in hand
+		if !e.closed { // else Close reads the list
 			e.closers.list.Remove(at)
 		}
 	}
 }
 
-// onCloseSocket is onClose for a socket that its user closes without a word to the Env. Those that are closed are forgotten
-// whenever there are twice as many as the last time, so that an Env that dials for long keeps only what is open.
+// onCloseSocket is onClose for a socket that the caller may close without telling the Env. Closed sockets are removed from the list when
+// it has twice as many sockets as were open the last time, so that the list does not grow with each Dial.
 func (e *Env) onCloseSocket(c io.Closer) {
 	const few = 64
 	e.mu.Lock()
@@ -322,7 +322,7 @@ func (e *Env) onCloseSocket(c io.Closer) {
 	e.onClose(c)
 }
 
-// forgetClosed looks through the sockets.
+// forgetClosed removes closed sockets from the list.
 func (c *closers) forgetClosed() {
 	c.open = 0
 	for at := c.list.Front(); at != nil; {
@@ -339,20 +339,19 @@ func (c *closers) forgetClosed() {
 	c.sockets = c.open
 }
 
-// isClosed reports whether a socket was closed: then its descriptor cannot be had.
+// isClosed reports whether a socket is closed: it then has no descriptor.
 func isClosed(s syscall.Conn) bool {
 	raw, err := s.SyscallConn()
 	return err != nil || raw.Control(func(uintptr) {}) != nil
 }
 
-// addRoutes has what a link leads to go out by it: in the main table or, if the link has a mark, in one of its own that
-// packets with that mark look into first.
+// addRoutes adds the link's routes to the main table or, if the link has a mark, to a table for packets with the mark.
 func (e *Env) addRoutes(l *Link) error {
 	routes, table := l.cfg.Routes, uint32(unix.RT_TABLE_MAIN)
 	if l.cfg.Mark != 0 {
 		table = 1000 + l.index
 		for _, p := range l.cfg.Prefixes {
-			routes = append(routes[:len(routes):len(routes)], p) // the kernel adds them to the main table alone
+			routes = append(routes[:len(routes):len(routes)], p) // the kernel adds these only to the main table
 		}
 		if err := e.addMarkRules(l, table); err != nil {
 			return err
@@ -380,7 +379,7 @@ func (e *Env) addRoutes(l *Link) error {
 	return nil
 }
 
-// addMarkRules has packets with the link's mark look into a table.
+// addMarkRules adds the rules that select a routing table for packets with the link's mark.
 func (e *Env) addMarkRules(l *Link, table uint32) error {
 	families := map[nf.Family]bool{}
 	for _, p := range append(append([]netip.Prefix(nil), l.cfg.Prefixes...), l.cfg.Routes...) {
@@ -398,13 +397,13 @@ func (e *Env) addMarkRules(l *Link, table uint32) error {
 	return nil
 }
 
-// Listen is net.Listen in the namespace. The address is a literal one or has none ("192.0.2.1:80", ":80").
-// The listener works from any goroutine and is closed with the Env.
+// Listen is net.Listen in the namespace. The host in the address is empty or a literal IP address (":80", "192.0.2.1:80"). The listener
+// can be used from any goroutine and is closed with the Env.
 func (e *Env) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	var l net.Listener
 	err := e.socket(address, func() (err error) {
 		var lc net.ListenConfig
-		lc.SetMultipathTCP(false) // plain TCP: what the peer's packets say
+		lc.SetMultipathTCP(false) // plain TCP, as in the experiment's packets
 		l, err = lc.Listen(ctx, network, address)
 		return err
 	})
@@ -415,7 +414,7 @@ func (e *Env) Listen(ctx context.Context, network, address string) (net.Listener
 	return l, nil
 }
 
-// ListenPacket is net.ListenPacket in the namespace. The address is a literal one or has none.
+// ListenPacket is net.ListenPacket in the namespace. The address is as for Listen.
 func (e *Env) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
 	var c net.PacketConn
 	err := e.socket(address, func() (err error) {
@@ -430,8 +429,8 @@ func (e *Env) ListenPacket(ctx context.Context, network, address string) (net.Pa
 	return c, nil
 }
 
-// Dial is net.Dialer.DialContext in the namespace, and can stand for it in an http.Transport. The address is a
-// literal one. It waits on a thread of its own, so that the Env goes on meanwhile.
+// Dial is net.Dialer.DialContext in the namespace, with the right signature for an http.Transport. The address must have a literal IP
+// address. Dial uses a separate thread, so that it does not block Do.
 func (e *Env) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := checkLiteral(address); err != nil {
 		return nil, prefixed(err)
@@ -441,7 +440,7 @@ func (e *Env) Dial(ctx context.Context, network, address string) (net.Conn, erro
 	}
 	var c net.Conn
 	err := e.thread.Aside(func() (err error) {
-		// One attempt from this very thread: with a fallback the dialer would open sockets on others.
+		// Without fallback, the dialer opens all sockets on this thread.
 		d := net.Dialer{FallbackDelay: -1}
 		d.SetMultipathTCP(false)
 		c, err = d.DialContext(ctx, network, address)
@@ -454,7 +453,7 @@ func (e *Env) Dial(ctx context.Context, network, address string) (net.Conn, erro
 	return c, nil
 }
 
-// prefixed names the package, unless the error does so itself.
+// prefixed adds the package's name to err, unless it has it already.
 func prefixed(err error) error {
 	if errors.Is(err, ErrClosed) {
 		return err
@@ -469,7 +468,7 @@ func (e *Env) socket(address string, open func() error) error {
 	return e.Do(open)
 }
 
-// checkLiteral refuses names: to resolve one, package net would ask from other threads, outside of the namespace.
+// checkLiteral returns an error for a host name, because package net would resolve it on other threads, outside of the namespace.
 func checkLiteral(address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -479,12 +478,12 @@ func checkLiteral(address string) error {
 		return nil
 	}
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err != nil {
-		return fmt.Errorf("address %q: want a literal IP address: names are not resolved inside", address)
+		return fmt.Errorf("address %q: want a literal IP address: names are not resolved in the namespace", address)
 	}
 	return nil
 }
 
-// loopbackUp turns lo on: without it the host does not even answer itself.
+// loopbackUp sets lo up. Without it, the host cannot reach its own addresses.
 func (e *Env) loopbackUp() error {
 	const index = 1 // LOOPBACK_IFINDEX, in every namespace
 	err := e.route.Link.Set(&rtnetlink.LinkMessage{Index: index, Flags: unix.IFF_UP, Change: unix.IFF_UP})
@@ -494,7 +493,7 @@ func (e *Env) loopbackUp() error {
 	return nil
 }
 
-// networkOrder is the order of the numbers in nfnetlink's attributes.
+// networkOrder is the byte order of numbers in nfnetlink attributes.
 var networkOrder = binary.BigEndian
 
 func nativeUint16(v uint16) []byte { return binary.NativeEndian.AppendUint16(nil, v) }

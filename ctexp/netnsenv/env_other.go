@@ -13,13 +13,13 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// errLinux is what everything answers where there is no Linux: tests that use ctexp compile and skip.
+// errLinux is returned on systems other than Linux, so that tests that use ctexp compile and skip.
 var errLinux = &nf.UnsupportedError{Need: "Linux", Hint: "run it on Linux, in a container or a virtual machine"}
 
-// Env is an open network namespace; here there is none.
+// Env is an open network namespace. It needs Linux.
 type Env struct{}
 
-// Open says that this is no Linux.
+// Open returns an nf.UnsupportedError.
 func Open(context.Context, Config) (*Env, error) { return nil, errLinux }
 
 // Links returns none.
@@ -37,10 +37,10 @@ func (e *Env) PathProbes() []nf.Probe { return nil }
 // Room returns the zero RoomInfo.
 func (e *Env) Room() RoomInfo { return RoomInfo{} }
 
-// Table returns a table that answers nothing.
+// Table returns a table whose methods return an nf.UnsupportedError.
 func (e *Env) Table() *Table { return &Table{} }
 
-// Age says that this is no Linux.
+// Age returns an nf.UnsupportedError.
 func (e *Env) Age(context.Context, time.Duration, ...nf.Filter) (int, error) { return 0, errLinux }
 
 // Do does nothing.
@@ -58,24 +58,24 @@ func (e *Env) String() string { return "" }
 // Close does nothing.
 func (e *Env) Close() error { return nil }
 
-// Sysctl says that this is no Linux.
+// Sysctl returns an nf.UnsupportedError.
 func (e *Env) Sysctl(string) (string, error) { return "", errLinux }
 
-// SetSysctl says that this is no Linux.
+// SetSysctl returns an nf.UnsupportedError.
 func (e *Env) SetSysctl(string, string) error { return errLinux }
 
 // SysctlChanges returns none.
 func (e *Env) SysctlChanges() []SysctlChange { return nil }
 
-// Listen says that this is no Linux.
+// Listen returns an nf.UnsupportedError.
 func (e *Env) Listen(context.Context, string, string) (net.Listener, error) { return nil, errLinux }
 
-// ListenPacket says that this is no Linux.
+// ListenPacket returns an nf.UnsupportedError.
 func (e *Env) ListenPacket(context.Context, string, string) (net.PacketConn, error) {
 	return nil, errLinux
 }
 
-// Dial says that this is no Linux.
+// Dial returns an nf.UnsupportedError.
 func (e *Env) Dial(context.Context, string, string) (net.Conn, error) { return nil, errLinux }
 
 // Command returns a command that does not start.
@@ -83,25 +83,25 @@ func (e *Env) Command(ctx context.Context, name string, args ...string) *Cmd {
 	return &Cmd{Cmd: exec.CommandContext(ctx, name, args...)}
 }
 
-// Cmd is an exec.Cmd in a namespace; here it does not start.
+// Cmd is an exec.Cmd in a namespace, which does not start on this system.
 type Cmd struct{ *exec.Cmd }
 
-// Start says that this is no Linux.
+// Start returns an nf.UnsupportedError.
 func (c *Cmd) Start() error { return errLinux }
 
-// Wait says that this is no Linux.
+// Wait returns an nf.UnsupportedError.
 func (c *Cmd) Wait() error { return errLinux }
 
-// Run says that this is no Linux.
+// Run returns an nf.UnsupportedError.
 func (c *Cmd) Run() error { return errLinux }
 
-// Output says that this is no Linux.
+// Output returns an nf.UnsupportedError.
 func (c *Cmd) Output() ([]byte, error) { return nil, errLinux }
 
-// CombinedOutput says that this is no Linux.
+// CombinedOutput returns an nf.UnsupportedError.
 func (c *Cmd) CombinedOutput() ([]byte, error) { return nil, errLinux }
 
-// Link is one link of an Env; here there is none.
+// Link is one link of an Env. It needs Linux.
 type Link struct{}
 
 // Name returns "".
@@ -122,31 +122,31 @@ func (l *Link) Prefixes() []netip.Prefix { return nil }
 // String returns "".
 func (l *Link) String() string { return "" }
 
-// Write says that this is no Linux.
+// Write returns an nf.UnsupportedError.
 func (l *Link) Write([]byte) (int, error) { return 0, errLinux }
 
-// Read says that this is no Linux.
+// Read returns an nf.UnsupportedError.
 func (l *Link) Read([]byte) (int, error) { return 0, errLinux }
 
-// SetReadDeadline says that this is no Linux.
+// SetReadDeadline returns an nf.UnsupportedError.
 func (l *Link) SetReadDeadline(time.Time) error { return errLinux }
 
-// Fence says that this is no Linux.
+// Fence returns an nf.UnsupportedError.
 func (l *Link) Fence(context.Context) error { return errLinux }
 
-// WriteBatch says that this is no Linux.
+// WriteBatch returns an nf.UnsupportedError.
 func (l *Link) WriteBatch([][]byte) (int, error) { return 0, errLinux }
 
-// Arrived says that this is no Linux.
+// Arrived returns an nf.UnsupportedError.
 func (l *Link) Arrived() (uint64, error) { return 0, errLinux }
 
-// EnterWith does nothing here: there are no namespaces, and Open says so.
+// EnterWith does nothing.
 func EnterWith(Entry) {}
 
-// WriteFrame says that this is no Linux.
+// WriteFrame returns an nf.UnsupportedError.
 func (l *Link) WriteFrame([]byte) (int, error) { return 0, errLinux }
 
-// ReadFrame says that this is no Linux.
+// ReadFrame returns an nf.UnsupportedError.
 func (l *Link) ReadFrame([]byte) (int, error) { return 0, errLinux }
 
 // HardwareAddr returns the zero MAC.
@@ -155,13 +155,13 @@ func (l *Link) HardwareAddr() nf.MAC { return nf.MAC{} }
 // PeerHardwareAddr returns the zero MAC.
 func (l *Link) PeerHardwareAddr() nf.MAC { return nf.MAC{} }
 
-// WriteBy says that this is no Linux.
+// WriteBy returns an nf.UnsupportedError.
 func (l *Link) WriteBy(func(ifindex, most int) (int, error)) (int, error) { return 0, errLinux }
 
-// ReadNow says that this is no Linux.
+// ReadNow returns an nf.UnsupportedError.
 func (l *Link) ReadNow([]byte) (int, error) { return 0, errLinux }
 
-// Lost says that this is no Linux.
+// Lost returns an nf.UnsupportedError.
 func (l *Link) Lost() (uint64, error) { return 0, errLinux }
 
 // Load implements Ruleset.
@@ -170,45 +170,41 @@ func (t rulesText) Load(context.Context, *Env) error { return errLinux }
 // Load implements Ruleset.
 func (t singleCommands) Load(context.Context, *Env) error { return errLinux }
 
-// Load says that this is no Linux.
+// Load returns an nf.UnsupportedError.
 func (p TimeoutPolicy) Load(context.Context, *Env) error { return errLinux }
 
-// Load says that this is no Linux.
+// Load returns an nf.UnsupportedError.
 func (h Helper) Load(context.Context, *Env) error { return errLinux }
 
-// Load says that this is no Linux.
+// Load returns an nf.UnsupportedError.
 func (x Expect) Load(context.Context, *Env) error { return errLinux }
 
-// Join says that this is no Linux.
+// Join returns an nf.UnsupportedError.
 func Join(context.Context, *Env, *Env, Wire) error { return errLinux }
 
-// Table is the conntrack table of an Env; here there is none.
+// Table is the conntrack table of an Env. It needs Linux.
 type Table struct{}
 
-// Count says that this is no Linux.
+// Count returns an nf.UnsupportedError.
 func (t *Table) Count() (int, error) { return 0, errLinux }
 
-// Create says that this is no Linux.
+// Create returns an nf.UnsupportedError.
 func (t *Table) Create(nf.Entry) error { return errLinux }
 
-// Update says that this is no Linux.
+// Update returns an nf.UnsupportedError.
 func (t *Table) Update(nf.Entry) error { return errLinux }
 
-// Delete says that this is no Linux.
+// Delete returns an nf.UnsupportedError.
 func (t *Table) Delete(nf.Entry) error { return errLinux }
 
-// Flush says that this is no Linux.
+// Flush returns an nf.UnsupportedError.
 func (t *Table) Flush(context.Context, nf.Filter) (int, error) { return 0, errLinux }
 
-// FlushWith says that this is no Linux.
-func (t *Table) FlushWith(context.Context, nf.Filter, func()) (int, error) { return 0, errLinux }
+// CreateAll returns an nf.UnsupportedError.
+func (t *Table) CreateAll(context.Context, iter.Seq[nf.Entry]) (int, error) { return 0, errLinux }
 
-// CreateAll says that this is no Linux.
-func (t *Table) CreateAll(context.Context, iter.Seq[nf.Entry], func()) (int, error) {
-	return 0, errLinux
-}
+// Age returns an nf.UnsupportedError.
+func (t *Table) Age(context.Context, time.Duration, ...nf.Filter) (int, error) { return 0, errLinux }
 
-// AgeWith says that this is no Linux.
-func (t *Table) AgeWith(context.Context, time.Duration, func(nf.Filter) ([]nf.Entry, error), func(), ...nf.Filter) (int, error) {
-	return 0, errLinux
-}
+// WatchedBy returns t.
+func (t *Table) WatchedBy(Watcher) *Table { return t }

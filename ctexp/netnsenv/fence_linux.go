@@ -13,29 +13,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fence knows when the host is done with what was written to a link.
+// fence determines when the host has processed all packets written to a link.
 //
-// A write to a tun is over when it returns: tun_get_user hands the packet to netif_receive_skb with bottom halves
-// off. Where receive packet steering (RPS) moves it to another CPU, and on veth, whose backlog may be left to
-// ksoftirqd, it is not. Then the count of the ingress hook says only that the host has begun with a packet
-// (net/core/dev.c, __netif_receive_skb_core): once it has begun with all of them, a visit to every CPU makes sure that
-// it has ended, because no CPU runs us while it is in the middle of a softirq.
+// When a write to a tun returns, the packet has been processed: tun_get_user passes it to netif_receive_skb with bottom halves disabled.
+// This does not hold if receive packet steering (RPS) moves the packet to another CPU, or on veth, whose backlog may be left to
+// ksoftirqd. There, the counter at the ingress hook only shows that the host has begun to process a packet (net/core/dev.c,
+// __netif_receive_skb_core). Once it has begun with all packets, the thread runs on every CPU once: a CPU does not run a thread while it
+// executes a softirq, so that all packets have been processed then.
 type fence struct {
 	count func() (uint64, error) // packets that the ingress hook of the link has seen
-	async bool                   // the host may finish after the write has returned
-	seen  atomic.Uint64          // of the packets written, how many are known to have arrived
+	async bool                   // the host may process packets after the write has returned
+	seen  atomic.Uint64          // packets written that are known to have arrived
 
 	mu   sync.Mutex
 	lost uint64 // packets already reported as lost
 }
 
-// patience is how long the ingress count may stand still before what is missing counts as lost. The longest delay
-// that was ever seen is 95 ms, on a machine with every CPU busy.
+// patience is how long the ingress counter may remain unchanged before missing packets count as lost. The longest delay observed is
+// 95 ms, on a machine with all CPUs busy.
 const patience = 2 * time.Second
 
-// Fence returns when the host under test is done with every packet that was written to the link before: counters, table,
-// capture and answers are final then, also in the Envs that are joined to this one. Packets that never reached the host are
-// an error, once.
+// Fence waits until the host under test has processed every packet written to the link before. Counters, the table, captures and
+// replies are then final, also in the Envs joined to this one. Packets that did not reach the host are reported as an error once.
 func (l *Link) Fence(ctx context.Context) error {
 	if err := l.settle(ctx); err != nil {
 		return err
@@ -46,7 +45,7 @@ func (l *Link) Fence(ctx context.Context) error {
 	return nil
 }
 
-// settle is Fence for what happens in the link's own namespace.
+// settle is Fence for the link's own namespace.
 func (l *Link) settle(ctx context.Context) error {
 	f := l.fence
 	f.mu.Lock()
@@ -74,7 +73,7 @@ func (l *Link) settle(ctx context.Context) error {
 	return nil
 }
 
-// wait reads the count until it is want or stands still for too long.
+// wait reads the counter until it reaches want, or has not changed for patience.
 func (f *fence) wait(ctx context.Context, got, want uint64) (uint64, error) {
 	tick := time.NewTicker(50 * time.Microsecond)
 	defer tick.Stop()
@@ -96,7 +95,7 @@ func (f *fence) wait(ctx context.Context, got, want uint64) (uint64, error) {
 	return got, nil
 }
 
-// visitCPUs runs the calling thread once on every CPU that it may run on.
+// visitCPUs runs the calling thread on each CPU that it is allowed to run on.
 func visitCPUs() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -120,29 +119,28 @@ func visitCPUs() error {
 	return nil
 }
 
-// steered reports whether RPS may move packets of links made from now on: always for the host's root, who may
-// switch it on behind our back, else if the namespace's default says so.
+// steered reports whether RPS may move packets of links created from now on. It is true for the host's root, which may enable RPS at any
+// time, and otherwise if the namespace's default enables it.
 func (e *Env) steered() bool {
 	mask, err := e.readFile("/proc/sys/net/core/rps_default_mask")
 	if err != nil {
-		return !e.inUserNS // before 6.3 there is no default, and rps_cpus is writable for the host's root alone
+		return !e.inUserNS // before 6.3 there is no default, and only the host's root may write rps_cpus
 	}
 	return !e.inUserNS || strings.Trim(mask, "0,\n") != ""
 }
 
-// mostHops bounds how often the fence follows packets over wires while others keep on sending. A packet crosses no more
-// than 255, nor does the answer to it.
-const mostHops = 512
+// maxHops is the maximum number of rounds of settleWires, which limits it if others keep sending. A packet and its reply each cross at
+// most 255 wires.
+const maxHops = 512
 
-// settleWires returns when what is under way on the wires, and what it brings about, has come to its end in all the Envs
-// that are joined to this one.
+// settleWires waits until all packets on the wires, and the packets sent because of them, have been processed in all Envs joined to this
+// one.
 //
-// A packet on a wire is counted by the end that sends it, once it is in the other's queue, and there at ingress, when its
-// host begins with it. In one round, the fence reads what was sent, waits until as much has arrived, and visits every CPU, so
-// that all hosts are done with all of it; what they sent meanwhile is counted, too, by then. When a round begins and ends
-// with the same counts there is no packet left.
+// The sending end of a wire counts a packet once it is in the queue of the other end, which counts it at ingress. Each round reads the
+// number of packets sent, waits until as many have arrived, and visits every CPU, after which the hosts have processed these packets
+// and counted those that they sent meanwhile. If the numbers sent are the same at the start and the end of a round, no packet is left.
 func (e *Env) settleWires(ctx context.Context) error {
-	for range mostHops {
+	for range maxHops {
 		wires := e.joined()
 		if len(wires) == 0 {
 			return nil
@@ -171,10 +169,10 @@ func (e *Env) settleWires(ctx context.Context) error {
 			return nil
 		}
 	}
-	return nil // what was there at the beginning is long done
+	return nil // the packets that were under way at the start have been processed
 }
 
-// joined returns the wires that can be reached from the Env.
+// joined returns the wires reachable from the Env.
 func (e *Env) joined() []*wire {
 	var wires []*wire
 	seen := map[*wire]bool{}
@@ -199,7 +197,7 @@ func (e *Env) joined() []*wire {
 	return wires
 }
 
-// sentOn returns what each wire's ends have sent. A wire that is cut has sent nothing.
+// sentOn returns the number of packets that each wire's ends have sent; zero for a wire that was cut.
 func sentOn(wires []*wire) (map[*wire][2]uint64, error) {
 	sent := map[*wire][2]uint64{}
 	for _, w := range wires {
@@ -211,7 +209,7 @@ func sentOn(wires []*wire) (map[*wire][2]uint64, error) {
 				break
 			}
 			if err != nil {
-				return nil, fmt.Errorf("link %q: read what it has sent: %w", end.cfg.Name, err)
+				return nil, fmt.Errorf("link %q: read the number of packets sent: %w", end.cfg.Name, err)
 			}
 			if is.Attributes.Stats64 != nil {
 				n[i] = is.Attributes.Stats64.TXPackets
@@ -222,7 +220,7 @@ func sentOn(wires []*wire) (map[*wire][2]uint64, error) {
 	return sent, nil
 }
 
-// arrive waits until as much has arrived at each end as the other had sent.
+// arrive waits until as many packets have arrived at each end as the other end had sent.
 func (w *wire) arrive(ctx context.Context, sent [2]uint64) error {
 	w.arriving.Lock()
 	defer w.arriving.Unlock()

@@ -24,20 +24,20 @@ import (
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 )
 
-// Link is one link of an Env, seen from outside: what is written to it arrives at the host under test, what the
-// host sends by it is read from it. It may be used by several goroutines at once.
+// Link is the outer end of a link of an Env: packets written to it arrive at the host under test, and packets that the host sends are
+// read from it. It is safe for concurrent use.
 type Link struct {
 	env     *Env
 	cfg     LinkConfig
 	kind    LinkKind
-	why     error // why Auto is not Tun
+	why     error // why Auto did not choose Tun
 	index   uint32
 	dev     device
 	fence   *fence
 	written atomic.Uint64
 }
 
-// device is the outer end of a link: packets without their link layer.
+// device reads and writes packets without link-layer headers at the outer end of a link.
 type device interface {
 	io.ReadWriteCloser
 	SetReadDeadline(t time.Time) error
@@ -46,20 +46,19 @@ type device interface {
 // Name returns the name of the interface in the namespace, such as "tun0".
 func (l *Link) Name() string { return l.cfg.Name }
 
-// MTU returns the largest packet that fits, in bytes from the network layer.
+// MTU returns the maximum packet size in bytes, from the network layer on.
 func (l *Link) MTU() int { return l.cfg.MTU }
 
 // Kind returns Tun or Veth, never Auto.
 func (l *Link) Kind() LinkKind { return l.kind }
 
-// L2 reports whether the host sees the link as Ethernet (Veth). Packets are written and read without that header
-// in any case.
+// L2 reports whether the link is an Ethernet link for the host (Veth). Write and Read omit the Ethernet header in any case.
 func (l *Link) L2() bool { return l.kind == Veth }
 
 // Prefixes returns the host's addresses on the link.
 func (l *Link) Prefixes() []netip.Prefix { return append([]netip.Prefix(nil), l.cfg.Prefixes...) }
 
-// String says what the link is: "tun0 (tun) 192.0.2.1/24", and for a stand-in why it is one.
+// String describes the link: "tun0 (tun) 192.0.2.1/24". If Auto did not choose Tun, it includes the reason.
 func (l *Link) String() string {
 	s := fmt.Sprintf("%s (%v)", l.cfg.Name, l.kind)
 	for _, p := range l.cfg.Prefixes {
@@ -71,8 +70,8 @@ func (l *Link) String() string {
 	return s
 }
 
-// Write hands one packet, from the network layer on, to the host under test. On a tun link the host is done with it
-// when Write returns, unless RPS moved it to another CPU; Fence waits for that.
+// Write sends a packet, which begins at the network layer, to the host under test. On a tun link the host has processed it when Write
+// returns, unless RPS has moved it to another CPU. Fence waits in all cases.
 func (l *Link) Write(p []byte) (int, error) {
 	n, err := l.dev.Write(p)
 	if err == nil {
@@ -81,7 +80,7 @@ func (l *Link) Write(p []byte) (int, error) {
 	return n, closedError(err)
 }
 
-// closedError is ErrClosed for an outer end that has been closed with its Env.
+// closedError returns ErrClosed if the outer end was closed with its Env, and other errors unchanged.
 func closedError(err error) error {
 	if errors.Is(err, os.ErrClosed) {
 		return ErrClosed
@@ -89,18 +88,18 @@ func closedError(err error) error {
 	return err
 }
 
-// Read returns the next packet that left by the link, from the network layer on. Packets that nobody reads queue up,
-// and beyond some hundred are lost here, though captured. It waits until the deadline.
+// Read reads the next packet that the host sent on the link, from the network layer on. It blocks until the deadline. Unread packets are
+// queued; beyond a few hundred they are dropped, although captures have them. See Lost.
 func (l *Link) Read(p []byte) (int, error) {
 	n, err := l.dev.Read(p)
 	return n, closedError(err)
 }
 
-// SetReadDeadline bounds Read as in package net: the zero time is no bound, a time gone by makes Read return
-// os.ErrDeadlineExceeded at once.
+// SetReadDeadline sets the deadline of Read as in package net: the zero time means none, and after the deadline Read returns
+// os.ErrDeadlineExceeded.
 func (l *Link) SetReadDeadline(t time.Time) error { return l.dev.SetReadDeadline(t) }
 
-// openLink makes the interface, down and without addresses.
+// openLink creates the interface, down and without addresses.
 func (e *Env) openLink(cfg LinkConfig) (*Link, error) {
 	l := &Link{env: e, cfg: cfg, kind: cfg.Kind}
 	var err error
@@ -130,7 +129,7 @@ func (e *Env) openLink(cfg LinkConfig) (*Link, error) {
 	return l, nil
 }
 
-// up gives the link its addresses and routes and turns it on.
+// up sets the link up and adds its addresses and routes.
 func (e *Env) up(ctx context.Context, l *Link) error {
 	msg := &rtnetlink.LinkMessage{
 		Index: l.index, Flags: unix.IFF_UP, Change: unix.IFF_UP,
@@ -145,7 +144,7 @@ func (e *Env) up(ctx context.Context, l *Link) error {
 	return e.addRoutes(l)
 }
 
-// addPrefixes gives an interface that is up its addresses.
+// addPrefixes adds the addresses of an interface that is up.
 func (e *Env) addPrefixes(ctx context.Context, cfg LinkConfig, index uint32) error {
 	for _, p := range cfg.Prefixes {
 		err := e.route.Address.New(&rtnetlink.AddressMessage{
@@ -164,8 +163,8 @@ func (e *Env) addPrefixes(ctx context.Context, cfg LinkConfig, index uint32) err
 	return nil
 }
 
-// awaitLocal waits until the host takes a for its own. A worker of the kernel brings that about, also without duplicate
-// address detection (net/ipv6/addrconf.c, addrconf_dad_work).
+// awaitLocal waits until a is a local address. A kernel worker adds its route even without duplicate address detection
+// (net/ipv6/addrconf.c, addrconf_dad_work).
 func (e *Env) awaitLocal(ctx context.Context, a netip.Addr) error {
 	tick := time.NewTicker(100 * time.Microsecond)
 	defer tick.Stop()
@@ -204,17 +203,17 @@ func (e *Env) linkIndex(name string) (index uint32, err error) {
 	return index, err
 }
 
-// tun is a tun link opened by water. The interface is persistent, so that it goes with its namespace: to close the
-// last descriptor of one that is not waits 20 to 40 ms for RCU (drivers/net/tun.c, __tun_detach).
+// tun is a tun link opened by water. The interface is persistent, so that it is deleted with its namespace: closing the last descriptor
+// of one that is not persistent waits 20 to 40 ms for RCU (drivers/net/tun.c, __tun_detach).
 type tun struct {
-	*water.Interface // also kept because its descriptor dies with it
+	*water.Interface // keeps the descriptor open
 	file             *os.File
 }
 
 func openTun(e *Env, name string) (device, error) {
 	var d *tun
 	err := e.Do(func() error {
-		// water opens without O_CLOEXEC: nobody may fork until the flag is set.
+		// water opens the file without O_CLOEXEC, so no fork may happen until the flag is set.
 		syscall.ForkLock.RLock()
 		defer syscall.ForkLock.RUnlock()
 		w, err := water.New(water.Config{
@@ -257,8 +256,8 @@ func setCloseOnExec(f *os.File) error {
 
 func unsupported(err error) bool { return errors.Is(err, errors.ErrUnsupported) }
 
-// Lost returns how many packets the host has sent by the link, since it was opened, that found no room in the queue for Read:
-// that of a tun has room for 500 (the length of the interface's queue), that of veth for some 200 kB with overhead.
+// Lost returns the number of packets that the host has sent on the link but that were dropped because the queue for Read was full. The
+// queue of a tun has room for 500 packets (the interface's queue length), that of a veth for about 200 kB including overhead.
 func (l *Link) Lost() (uint64, error) {
 	var n uint64
 	var err error
@@ -273,7 +272,7 @@ func (l *Link) Lost() (uint64, error) {
 	return n, nil
 }
 
-// txDropped returns what an interface has thrown away, which a tun does where its queue is full (drivers/net/tun.c,
+// txDropped returns the number of packets dropped by an interface. A tun drops packets if its queue is full (drivers/net/tun.c,
 // tun_net_xmit).
 func (e *Env) txDropped(index uint32) (uint64, error) {
 	if e.FD() < 0 {
@@ -284,13 +283,12 @@ func (e *Env) txDropped(index uint32) (uint64, error) {
 		return 0, err
 	}
 	if link.Attributes == nil || link.Attributes.Stats64 == nil {
-		return 0, fmt.Errorf("the kernel gives no statistics")
+		return 0, errors.New("the kernel returned no statistics")
 	}
 	return link.Attributes.Stats64.TXDropped, nil
 }
 
-// lost adds up the packet socket's own count, which begins anew each time it is read (net/packet/af_packet.c,
-// packet_getsockopt).
+// lost sums up the packet socket's counter, which is reset each time it is read (net/packet/af_packet.c, packet_getsockopt).
 func (v *veth) lost() (uint64, error) {
 	if v.closed.Load() {
 		return 0, os.ErrClosed
@@ -311,8 +309,8 @@ func (v *veth) lost() (uint64, error) {
 	return v.dropped.Load(), os.NewSyscallError("getsockopt(PACKET_STATISTICS)", err)
 }
 
-// ReadNow is Read without waiting, whatever the deadline: it returns os.ErrDeadlineExceeded where no packet is there. It works
-// beside a Read that waits.
+// ReadNow is Read without blocking: it returns os.ErrDeadlineExceeded if there is no packet. It ignores the deadline, and may be called
+// while a Read blocks.
 func (l *Link) ReadNow(p []byte) (int, error) {
 	d, ok := l.dev.(interface{ readNow(p []byte) (int, error) })
 	if !ok {
@@ -340,8 +338,8 @@ func (v *veth) readNow(p []byte) (int, error) {
 	}
 }
 
-// readNow reads from a file that does not block. Reading by way of os.File would do nothing at all once a deadline is
-// over, and wait for a reader that waits (internal/poll, FD.Read).
+// readNow reads from a non-blocking file. os.File.Read would fail after a deadline, and would block while another Read does
+// (internal/poll, FD.Read).
 func readNow(f *os.File, p []byte) (n int, err error) {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -355,7 +353,7 @@ func readNow(f *os.File, p []byte) (n int, err error) {
 		}
 	})
 	switch {
-	case cerr != nil: // the only reason is that the file is closed (internal/poll, FD.RawControl)
+	case cerr != nil: // the file is closed (internal/poll, FD.RawControl)
 		return 0, os.ErrClosed
 	case err == unix.EAGAIN:
 		return 0, os.ErrDeadlineExceeded
@@ -365,22 +363,21 @@ func readNow(f *os.File, p []byte) (n int, err error) {
 	return n, nil
 }
 
-// mostAtOnce is how many frames a function that WriteBy runs may hand over where the host is done with each before the next.
-const mostAtOnce = 4096
+// maxAtOnce is the number of frames that WriteBy's function may send if the host processes each frame before the next.
+const maxAtOnce = 4096
 
-// WriteBy has write hand frames to the host in a way of its own, of which xdpflood has one, and counts them, so that Fence
-// waits for them as for those of WriteFrame. write runs on the Env's thread in the namespace, where the interface has the
-// index ifindex, and must not wait for Env.Do or Fence. It hands over at most so many frames, which is fewer where receive packet
-// steering makes the host take them later, and returns how many the host was given, also with an error.
+// WriteBy sends frames to the host by the function write, such as that of xdpflood, and counts them, so that Fence waits for them. write
+// runs on the Env's thread. It sends at most max frames to the interface with the index ifindex and returns the number sent, also with
+// an error. It must not call Env.Do or Fence. max is smaller with receive packet steering, where the host processes frames later.
 //
 // On a tun the error is an *nf.UnsupportedError.
-func (l *Link) WriteBy(write func(ifindex, most int) (int, error)) (int, error) {
+func (l *Link) WriteBy(write func(ifindex, max int) (int, error)) (int, error) {
 	if _, ok := l.dev.(*veth); !ok {
 		return 0, errNoEthernet
 	}
 	n, written := 0, uint64(0)
 	err := l.env.Do(func() (err error) {
-		// Nobody looks at what has arrived until what was written is counted.
+		// The lock keeps Fence from reading the counter before the written frames are counted.
 		l.fence.mu.Lock()
 		defer l.fence.mu.Unlock()
 		n, err = write(int(l.index), atOnce())
@@ -393,31 +390,30 @@ func (l *Link) WriteBy(write func(ifindex, most int) (int, error)) (int, error) 
 	return n, closedError(err)
 }
 
-// atOnce returns how many frames may be handed over, in the namespace of the calling thread. Before 6.3 there is no default;
-// rps_cpus of a single link is the host's root's own affair.
+// atOnce returns the number of frames that may be sent, in the namespace of the calling thread. Before 6.3 there is no default for RPS.
+// rps_cpus of a single link, which only the host's root can set, is ignored.
 func atOnce() int {
 	mask, err := os.ReadFile("/proc/sys/net/core/rps_default_mask")
 	if err == nil && strings.Trim(string(mask), "0,\n") != "" {
-		return mostAhead
+		return maxAhead
 	}
-	return mostAtOnce
+	return maxAtOnce
 }
 
-// batchWriter is an outer end that takes many packets at once.
+// batchWriter is a device that writes many packets at once.
 //
-// Several goroutines may write to one descriptor at the same time, on different CPUs: neither a tun nor a packet socket
-// has a lock on that way. Further queues of a tun (IFF_MULTI_QUEUE) do not make it faster (measured with two CPUs on 6.18:
-// 0.65 million packets a second by one descriptor, 0.61 by two), and what the host sends would be spread over them.
+// Goroutines on different CPUs can write to one descriptor in parallel: neither a tun nor a packet socket takes a lock for that. More
+// queues of a tun (IFF_MULTI_QUEUE) are not faster (measured with two CPUs on 6.18: 0.65 million packets per second by one descriptor,
+// 0.61 by two), and the packets that the host sends would be spread over them.
 type batchWriter interface {
 	writeBatch(packets [][]byte) (int, error) // at most maxFrames of them
 }
 
-// WriteBatch is Write for many packets, from which it saves system calls, or at least what package os does at each. It
-// returns how many were written before the first error. Several goroutines may call it at the same time, and write at the
-// same time.
+// WriteBatch is Write for many packets, with fewer system calls on veth and less overhead of package os on tun. It returns the number of
+// packets written before the first error. Concurrent calls write in parallel.
 //
-// Where the host may finish a packet after it was written, on veth above all, it does not run so far ahead that packets find the
-// backlog of a CPU full.
+// If the host may process packets after the write has returned, as on veth, WriteBatch waits for it often enough not to overrun the
+// backlog of a CPU.
 func (l *Link) WriteBatch(packets [][]byte) (int, error) {
 	b, ok := l.dev.(batchWriter)
 	if !ok {
@@ -445,7 +441,7 @@ func (l *Link) writeEach(packets [][]byte) (int, error) {
 	return len(packets), nil
 }
 
-// Arrived returns how many packets the host has begun with since the link was made, as its ingress hook has counted them.
+// Arrived returns the number of packets counted at the link's ingress hook since the link was created.
 func (l *Link) Arrived() (uint64, error) {
 	n, err := l.fence.count()
 	if err != nil {
@@ -454,13 +450,13 @@ func (l *Link) Arrived() (uint64, error) {
 	return n, nil
 }
 
-// mostAhead is how many packets may be under way: well below what the backlog of a CPU holds, which others use as well
-// (net.core.netdev_max_backlog, 1000).
-const mostAhead = 256
+// maxAhead is the number of packets written that the host may not have begun to process. It is well below the size of a CPU's backlog
+// (net.core.netdev_max_backlog, 1000), which other interfaces share.
+const maxAhead = 256
 
-// keepUp waits until the host has begun with all but mostAhead of the packets that were written.
+// keepUp waits until the host has begun to process all but maxAhead of the packets written.
 func (f *fence) keepUp(written uint64) error {
-	if !f.async || written < f.seen.Load()+mostAhead {
+	if !f.async || written < f.seen.Load()+maxAhead {
 		return nil
 	}
 	f.mu.Lock()
@@ -469,7 +465,7 @@ func (f *fence) keepUp(written uint64) error {
 	if err != nil {
 		return err
 	}
-	if want := written - min(written, f.lost+mostAhead); got < want {
+	if want := written - min(written, f.lost+maxAhead); got < want {
 		if got, err = f.wait(context.Background(), got, want); err != nil {
 			return err
 		}
@@ -481,7 +477,7 @@ func (f *fence) keepUp(written uint64) error {
 	return nil
 }
 
-// control runs f with the descriptor of a file, which stays open meanwhile; unlike its Write it has no lock.
+// control calls f with the descriptor of a file, which stays open during the call. Unlike Write of the file, it takes no lock.
 func control(file *os.File, f func(fd int)) error {
 	raw, err := file.SyscallConn()
 	if err != nil {
@@ -493,7 +489,7 @@ func control(file *os.File, f func(fd int)) error {
 	return nil
 }
 
-// writeBatch writes the packets one by one: a tun takes one with each system call.
+// writeBatch writes the packets one by one: a tun takes one packet per system call.
 func (t *tun) writeBatch(packets [][]byte) (n int, err error) {
 	cerr := control(t.file, func(fd int) {
 		for n < len(packets) && err == nil {
@@ -504,7 +500,7 @@ func (t *tun) writeBatch(packets [][]byte) (n int, err error) {
 			}
 		}
 	})
-	if err == unix.EAGAIN && cerr == nil { // let package os wait
+	if err == unix.EAGAIN && cerr == nil { // os.File.Write waits
 		if _, err = t.file.Write(packets[n]); err == nil {
 			more, err := t.writeBatch(packets[n+1:])
 			return n + 1 + more, err
@@ -516,14 +512,14 @@ func (t *tun) writeBatch(packets [][]byte) (n int, err error) {
 	return n, errors.Join(cerr, err)
 }
 
-// frames is memory for a call of sendmmsg.
+// frames holds the arguments of a sendmmsg call.
 type frames struct {
 	headers  [maxFrames]mmsg.Header
 	vectors  [maxFrames][2]unix.Iovec
 	ethernet [maxFrames][header.EthernetSize]byte
 }
 
-// maxFrames is how many packets are written at a time.
+// maxFrames is the number of packets in a writeBatch.
 const maxFrames = 64
 
 var framesPool = sync.Pool{New: func() any { return new(frames) }}
@@ -535,7 +531,7 @@ func (v *veth) writeBatch(packets [][]byte) (n int, err error) {
 	}
 	f := framesPool.Get().(*frames)
 	defer func() {
-		clear(f.vectors[:]) // the packets are not ours
+		clear(f.vectors[:]) // do not keep the caller's packets
 		framesPool.Put(f)
 	}()
 	cerr := control(v.File, func(fd int) {
@@ -545,7 +541,7 @@ func (v *veth) writeBatch(packets [][]byte) (n int, err error) {
 			n += sent
 		}
 	})
-	if err == unix.EAGAIN && cerr == nil { // let package os wait
+	if err == unix.EAGAIN && cerr == nil { // os.File.Write waits
 		if _, err = v.Write(packets[n]); err == nil {
 			more, err := v.writeBatch(packets[n+1:])
 			return n + 1 + more, err

@@ -20,8 +20,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// probes returns every probe of the Env: the experiment's own and, unless it does without, the standard ones of the
-// families that its links have.
+// probes returns all probes of the Env: the standard ones, if any, and those of the Config.
 func (e *Env) probes() []nf.Probe {
 	all := append(e.PathProbes(), e.cfg.Probes...)
 	seen := map[string]bool{}
@@ -35,8 +34,8 @@ func (e *Env) probes() []nf.Probe {
 	return out
 }
 
-// PathProbes returns the standard probes that the Env has, in the order in which packets meet them: none with
-// Config.NoPath, and without conntrack none behind the confirmation, since to ask for that would switch it on.
+// PathProbes returns the standard probes of the Env, ordered by hook and priority. There are none with Config.NoPath, and none behind the
+// confirmation with Conntrack off, because their rules would enable conntrack.
 func (e *Env) PathProbes() []nf.Probe {
 	if e.cfg.NoPath {
 		return nil
@@ -51,8 +50,8 @@ func (e *Env) PathProbes() []nf.Probe {
 	return all
 }
 
-// addProbes makes a chain for each place and a counter for each probe, in the order that puts the last chains on
-// their sides of the confirmation: the conntrack hooks come into being with the first reference to conntrack.
+// addProbes adds a chain for each hook and priority and a counter for each probe. Probes of the last priority depend on the order: the
+// first reference to conntrack registers its hooks, and of hooks with equal priority the older runs last.
 func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 	o := e.owned
 	o.mu.Lock()
@@ -96,7 +95,7 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 	return nil
 }
 
-// chainName names the chain of a probe: one for each hook and priority.
+// chainName returns the name of a probe's chain. Probes at the same hook and priority share it.
 func chainName(p nf.Probe) string {
 	side := ""
 	if p.BehindConfirm() {
@@ -108,16 +107,16 @@ func chainName(p nf.Probe) string {
 // isBeforeConfirm reports whether p needs a chain that is younger than the confirm hook.
 func isBeforeConfirm(p nf.Probe) bool { return p.Priority == nf.PriorityConfirm && !p.BehindConfirm() }
 
-// addReference switches conntrack on for both families and changes nothing else: a ct expression in a chain that
-// nobody jumps to (net/netfilter/nft_ct.c, nft_ct_get_init).
+// addReference enables conntrack for both families by a ct expression in a chain that is never used (net/netfilter/nft_ct.c,
+// nft_ct_get_init).
 func (e *Env) addReference() {
 	o := e.owned
 	c := o.conn.AddChain(&nftables.Chain{Table: o.inet, Name: "conntrack_on"})
 	o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: []expr.Any{&expr.Ct{Key: expr.CtKeySTATE, Register: 1}}})
 }
 
-// addSilence drops what the host sends without a user's socket: skuid can be loaded only where there is one
-// (net/netfilter/nft_meta.c, nft_meta_get_eval_skugid), and where it cannot the first rule ends.
+// addSilence drops packets that the host sends without a user's socket. The first rule accepts the others: skuid cannot be loaded without
+// a socket (net/netfilter/nft_meta.c, nft_meta_get_eval_skugid), in which case the rule does not match.
 func (e *Env) addSilence() {
 	o := e.owned
 	c := o.conn.AddChain(&nftables.Chain{
@@ -132,8 +131,8 @@ func (e *Env) addSilence() {
 	o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}})
 }
 
-// addQuiet drops the reports by which the host says, some time after its links are up, to which groups it listens. No
-// sysctl keeps them back (net/ipv6/mcast.c, igmp6_group_added), and nobody could tell when they come.
+// addQuiet drops the multicast reports that the host sends at an unpredictable time after its links are up. No sysctl turns them off
+// (net/ipv6/mcast.c, igmp6_group_added).
 func (o *owned) addQuiet() {
 	if o.quiet {
 		return
@@ -154,18 +153,18 @@ func (o *owned) addQuiet() {
 	}
 }
 
-// beQuiet is addQuiet for an Env that is open.
+// beQuiet is addQuiet for an open Env.
 func (o *owned) beQuiet() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.addQuiet()
 	if err := o.conn.Flush(); err != nil {
-		return fmt.Errorf("keep IPv6 quiet: %w", err)
+		return fmt.Errorf("drop multicast reports: %w", err)
 	}
 	return nil
 }
 
-// matchExprs returns the nftables expressions that go on only for what the probe counts.
+// matchExprs returns the nftables expressions that match the packets that the probe counts.
 func matchExprs(p nf.Probe) []expr.Any {
 	var out []expr.Any
 	m := p.Match
@@ -224,14 +223,14 @@ func matchExprs(p nf.Probe) []expr.Any {
 
 func equal(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: data} }
 
-// ifname is a name as the kernel compares it, all 16 bytes.
+// ifname returns an interface name as the kernel compares it: all 16 bytes.
 func ifname(name string) []byte {
 	b := make([]byte, 16)
 	copy(b, name)
 	return b
 }
 
-// address loads an address of the network header, which lies at another offset for IPv6, and compares its prefix.
+// address returns the expressions that compare the prefix of an address in the network header, whose offset depends on the family.
 func address(p netip.Prefix, offset4, offset6 uint32) []expr.Any {
 	p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()).Masked()
 	offset, size := offset4, 4
@@ -249,7 +248,7 @@ func address(p netip.Prefix, offset4, offset6 uint32) []expr.Any {
 	}
 }
 
-// masked compares the bits of mask, which the kernel keeps in its own byte order.
+// masked returns the expressions that compare the bits of mask in the register, which is in host byte order.
 func masked(mask uint32, op expr.CmpOp, want uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, mask), Xor: make([]byte, 4)},
@@ -257,13 +256,12 @@ func masked(mask uint32, op expr.CmpOp, want uint32) []expr.Any {
 	}
 }
 
-// owned is the connection that owns our tables: only it can change them, and "flush ruleset" passes them over.
+// owned is the connection that owns our tables: only it can change them, and "flush ruleset" does not delete them.
 type owned struct {
-	mu   sync.Mutex // a lasting connection answers one question at a time
-	conn *nftables.Conn
-	// The tables: inet for the probes, netdev for the counts at ingress.
-	inet, netdev *nftables.Table
-	quiet        bool // the chain of that name is there
+	mu           sync.Mutex // held while conn is in use: it handles one request at a time
+	conn         *nftables.Conn
+	inet, netdev *nftables.Table // the tables for the probes and for the counters at ingress
+	quiet        bool            // the chain "quiet" exists
 }
 
 // tableOwner is NFT_TABLE_F_OWNER (include/uapi/linux/netfilter/nf_tables.h, since 5.12, 6001a930ce03 "netfilter:
@@ -293,13 +291,13 @@ func openOwned(e *Env) (*owned, error) {
 		}
 		if err != nil {
 			o.conn.CloseLasting()
-			return nil, fmt.Errorf("make the nftables table %q: %w", ours.Table, err)
+			return nil, fmt.Errorf("create the nftables table %q: %w", ours.Table, err)
 		}
 	}
 	return o, nil
 }
 
-// newOwnedTable makes a table with flags by a message of our own: google/nftables sends none.
+// newOwnedTable creates a table with flags, which google/nftables cannot send.
 func newOwnedTable(sock *netlink.Conn, t *nftables.Table, flags uint32) error {
 	attrs := netlink.NewAttributeEncoder()
 	attrs.ByteOrder = networkOrder
@@ -321,7 +319,7 @@ func newOwnedTable(sock *netlink.Conn, t *nftables.Table, flags uint32) error {
 	return err
 }
 
-// counter returns the packets that a named counter has seen.
+// counter returns the packet count of a named counter.
 func (o *owned) counter(t *nftables.Table, name string) (uint64, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -336,19 +334,18 @@ func (o *owned) counter(t *nftables.Table, name string) (uint64, error) {
 	return c.Packets, nil
 }
 
-// add puts a base chain with one named counter behind the given expressions into a batch.
+// add adds a named counter, and a rule that counts packets that match, to the current batch.
 func (o *owned) add(t *nftables.Table, c *nftables.Chain, counter string, match ...expr.Any) {
 	o.conn.AddObj(&nftables.CounterObj{Table: t, Name: counter})
 	o.conn.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: append(match, &expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: counter})})
 }
 
-// close lets the tables go. The kernel waits for RCU when an owning socket is closed (some 10 ms), and nobody has to wait
-// with it.
+// close deletes the tables, in the background: the kernel waits about 10 ms for RCU when an owning socket is closed.
 func (o *owned) close() { go o.conn.CloseLasting() }
 
-// addInvalid has a group of NFLOG tell of each packet that conntrack has called INVALID, right behind conntrack: the kernel
-// does not give a reason for all of them. A kernel without nft_log does without.
-// With a threshold of 1 none waits for the next (net/netfilter/nfnetlink_log.c, nfulnl_log_packet).
+// addInvalid logs each INVALID packet to an NFLOG group, directly behind conntrack, because the kernel does not log a reason for all of
+// them. A kernel without nft_log is not an error. With a threshold of 1, a packet is sent without waiting for the next
+// (net/netfilter/nfnetlink_log.c, nfulnl_log_packet).
 func (e *Env) addInvalid() error {
 	if !e.reasons || e.cfg.Conntrack != On {
 		return nil
@@ -366,13 +363,14 @@ func (e *Env) addInvalid() error {
 			&expr.Log{Key: 1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_QTHRESHOLD, Group: ours.InvalidGroup, QThreshold: 1})})
 	}
 	if err := o.conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("have INVALID packets logged: %w", err)
+		return fmt.Errorf("log INVALID packets: %w", err)
 	}
 	return nil
 }
 
-// addAnswered counts in the chain of p, which is behind the confirmation, what the host says of packets without an entry:
-// it has an entry in the reply direction, which is not confirmed. And it counts the INVALID packets, which have none.
+// addAnswered adds two counters to the chain of p, which is behind the confirmation. One counts the replies that the host sends to packets
+// without a confirmed entry: they are in the reply direction of an unconfirmed entry. The other counts INVALID packets, which have no
+// entry.
 func (e *Env) addAnswered(c *nftables.Chain, p nf.Probe) {
 	o := e.owned
 	match := append(matchExprs(nf.Probe{Family: p.Family, Dir: nf.Reply}), &expr.Ct{Key: expr.CtKeySTATUS, Register: 1})
@@ -381,26 +379,25 @@ func (e *Env) addAnswered(c *nftables.Chain, p nf.Probe) {
 	o.add(o.inet, c, fmt.Sprintf("%s%v/%v", ours.Passed, p.Family, p.Hook), matchExprs(nf.Probe{Family: p.Family, State: nf.StateInvalid})...)
 }
 
-// reasonLogs are where the loggers of IPv4 and IPv6 are set; the numbers are those of the families.
+// reasonLogs are the sysctls for the loggers of IPv4 and IPv6, by the numbers of the families.
 var reasonLogs = []string{"net/netfilter/nf_log/2", "net/netfilter/nf_log/10"}
 
-// The sysctl that makes conntrack say why a packet is INVALID, and its value for all protocols.
+// The sysctl that makes conntrack log why a packet is INVALID, its value for all protocols, and the logger.
 const (
 	keyLogInvalid = "net/netfilter/nf_conntrack_log_invalid"
 	allProtocols  = "255" // IPPROTO_RAW
 	nflogLogger   = "nfnetlink_log"
 )
 
-// askForReasons has conntrack say why it calls packets INVALID, by NFLOG group 0, where somebody may listen or not. The
-// loggers come first: since 6.17 a write to log_invalid loads one where none is set. A kernel that cannot do it does
-// without; the Observer says so.
-func (e *Env) askForReasons() error {
+// logReasons makes conntrack log to NFLOG group 0 why packets are INVALID. The loggers are set first, because since 6.17 a write to
+// log_invalid loads one if none is set. A kernel without this is not an error; the Observer reports it.
+func (e *Env) logReasons() error {
 	if e.cfg.NoReasons {
 		return nil
 	}
 	for i, key := range reasonLogs {
 		err := e.setSysctl(key, nflogLogger)
-		if errors.Is(err, os.ErrNotExist) && i == 0 && e.loadNFLog() == nil { // no such logger: a module that nobody has used
+		if errors.Is(err, os.ErrNotExist) && i == 0 && e.loadNFLog() == nil { // the logger's module was not loaded
 			err = e.setSysctl(key, nflogLogger)
 		}
 		switch {
@@ -418,8 +415,8 @@ func (e *Env) askForReasons() error {
 	return err
 }
 
-// loadNFLog has the kernel load nfnetlink_log, as it does when the first message for it comes (net/netfilter/nfnetlink.c,
-// nfnetlink_rcv_msg). The message changes nothing: the socket reads no group.
+// loadNFLog makes the kernel load nfnetlink_log by sending it a message (net/netfilter/nfnetlink.c, nfnetlink_rcv_msg). The message
+// changes nothing: the socket is not bound to any group.
 func (e *Env) loadNFLog() error {
 	return e.Do(func() error {
 		conn, err := nfnl.Dial()
@@ -432,11 +429,11 @@ func (e *Env) loadNFLog() error {
 	})
 }
 
-// traceAt is before the first of the standard probes, and so before fragments are put together.
+// traceAt is before the first standard probe, and therefore before defragmentation.
 const traceAt = nf.PriorityDefrag - 2
 
-// addTrace has all packets traced from here on (net/netfilter/nft_meta.c, NFT_META_NFTRACE). The step in which it
-// happens is the first that the kernel tells of a packet, by which Observer.Trace knows that a new one begins.
+// addTrace enables tracing for all packets (net/netfilter/nft_meta.c, NFT_META_NFTRACE). This rule causes the first trace message of each
+// packet, by which Observer.Trace recognizes a new packet.
 func (e *Env) addTrace() {
 	o := e.owned
 	for _, hook := range []nf.Hook{nf.Prerouting, nf.Output} {

@@ -16,20 +16,20 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Keys of the sysctls that a Room reads and, for the events, sets for a moment.
+// Sysctls that a Room uses. It only reads them, except that it turns off events while it fills the table.
 const (
 	keyMax    = "net/netfilter/nf_conntrack_max"
 	keyCount  = "net/netfilter/nf_conntrack_count"
 	keyEvents = "net/netfilter/nf_conntrack_events"
 )
 
-// fill leaves the room that the Config asks for.
+// fill fills the table up to the Room of the Config.
 func (e *Env) fill(ctx context.Context) error {
 	e.room.Free = -1
 	limit, err := e.number(keyMax)
 	if err != nil {
 		if !e.cfg.Room.set {
-			return nil // conntrack may be a module that nobody needs here
+			return nil // conntrack may be a module that is not loaded
 		}
 		return err
 	}
@@ -40,13 +40,13 @@ func (e *Env) fill(ctx context.Context) error {
 	n := limit - e.cfg.Room.free
 	switch {
 	case limit == 0:
-		return &nf.UnsupportedError{Need: "a limit", Hint: "sudo sysctl -w net.netfilter.nf_conntrack_max=262144: zero means none, and nothing fills up"}
+		return &nf.UnsupportedError{Need: "a limit", Hint: "sudo sysctl -w net.netfilter.nf_conntrack_max=262144: zero means no limit, so that the table is never full"}
 	case n < 0:
 		return fmt.Errorf("room for %d entries: the kernel's limit is %d", e.cfg.Room.free, limit)
 	case n > fillBudget:
 		return &nf.UnsupportedError{
 			Need: "a smaller table",
-			Hint: fmt.Sprintf("to fill it would take %d entries, more than the %d that are reasonable; sudo sysctl -w net.netfilter.nf_conntrack_max=262144", n, fillBudget),
+			Hint: fmt.Sprintf("filling it takes %d entries, more than the limit of %d; sudo sysctl -w net.netfilter.nf_conntrack_max=262144", n, fillBudget),
 		}
 	}
 	if err := e.addFiller(ctx, n); err != nil {
@@ -56,7 +56,7 @@ func (e *Env) fill(ctx context.Context) error {
 	return e.checkRoom(n, limit)
 }
 
-// checkRoom looks again after the table has been filled: others may write the limit.
+// checkRoom checks the table after it has been filled: another process may have changed the limit.
 func (e *Env) checkRoom(filler, limit int) error {
 	count, err := e.number(keyCount)
 	if err != nil {
@@ -67,16 +67,16 @@ func (e *Env) checkRoom(filler, limit int) error {
 		return err
 	}
 	if now != limit {
-		return fmt.Errorf("fill the table: somebody changed nf_conntrack_max from %d to %d meanwhile", limit, now)
+		return fmt.Errorf("fill the table: nf_conntrack_max changed from %d to %d meanwhile", limit, now)
 	}
 	if count != filler {
-		return fmt.Errorf("fill the table: %w: %d entries are there after %d were inserted", ErrNotFull, count, filler)
+		return fmt.Errorf("fill the table: %w: %d of %d entries", ErrNotFull, count, filler)
 	}
 	return nil
 }
 
-// unfill gives the filler back. The kernel would do it as well, when it takes the namespace apart, but one at a time and
-// later than the next table is filled: many full tables at once are more than the hash that they share can take.
+// unfill deletes the filler. The kernel would also delete it with the namespace, but one entry at a time and possibly after the next
+// table is filled. All namespaces share one hash table, which cannot hold many full conntrack tables at once.
 func (e *Env) unfill() error {
 	if err := e.writeSysctl(keyEvents, "0"); err != nil {
 		return err
@@ -86,11 +86,11 @@ func (e *Env) unfill() error {
 	return e.table.conn.Flush()
 }
 
-// filling lets one Env at a time insert its filler: the kernel takes a lock of all namespaces for each entry
-// (net/netfilter/nfnetlink.c, nfnl_lock), and who has to share that sleeps at every one.
+// filling serializes the fillers of all Envs. The kernel takes a global lock for each entry (net/netfilter/nfnetlink.c, nfnl_lock), so
+// that concurrent fillers would sleep at each one.
 var filling sync.Mutex
 
-// addFiller inserts n entries without events, so that they never have any: it is faster, and nobody is told of them.
+// addFiller inserts n entries while events are off, so that they never cause events. That is also faster.
 func (e *Env) addFiller(ctx context.Context, n int) error {
 	events, err := e.readFile("/proc/sys/" + keyEvents)
 	if err != nil {
@@ -101,17 +101,17 @@ func (e *Env) addFiller(ctx context.Context, n int) error {
 	}
 	filling.Lock()
 	defer filling.Unlock()
-	e.onClose(closerFunc(e.unfill)) // also if not all of it fits
+	e.onClose(closerFunc(e.unfill)) // also after an error below
 	return errors.Join(e.fillUp(ctx, n), e.writeSysctl(keyEvents, events))
 }
 
-// fillUp inserts n entries, and those again that the garbage collector takes meanwhile: it may be at work because a full
-// table somewhere on the host has dropped a packet, and takes what was never answered.
+// fillUp inserts n entries, and replaces those that the garbage collector evicts meanwhile. It evicts unreplied entries for some time
+// after a full table in any namespace has dropped a packet.
 func (e *Env) fillUp(ctx context.Context, n int) error {
 	f := newFiller(e.cfg.Room.unreplied)
-	const rounds = 20 // one scan of the collector's is over long before
+	const rounds = 20 // more than enough for one scan of the collector
 	for missing, i := n, 0; missing > 0 && i < rounds; i++ {
-		inserted, err := e.table.inBulk(ctx, f.entries(missing), bulk{fillerBatch, nil, nfnl.AppendCreate, fillerError})
+		inserted, err := e.table.inBulk(ctx, f.entries(missing), bulk{fillerBatch, nfnl.AppendCreate, fillerError})
 		if err != nil {
 			return fmt.Errorf("%d entries inserted: %w", inserted, err)
 		}
@@ -125,19 +125,19 @@ func (e *Env) fillUp(ctx context.Context, n int) error {
 }
 
 const (
-	fillerBatch   = 512   // entries in one send: 128 take 7 % longer, 1024 are not faster
-	fillerPorts   = 64000 // entries for each address
+	fillerBatch   = 512   // entries in a batch: 128 take 7 % longer, 1024 are not faster
+	fillerPorts   = 64000 // entries per source address
 	fillerTimeout = 5 * 24 * time.Hour
 )
 
-// filler makes the entries that fill a table.
+// filler generates the entries that fill a table.
 type filler struct {
 	entry nf.Entry
-	next  int // number of the next one
+	next  int // number of the next entry
 }
 
-// newFiller makes entries that are established and assured, so that neither early_drop nor the garbage collector touches
-// them, or never answered.
+// newFiller returns a filler of established and assured entries, which neither early_drop nor the garbage collector evicts, or of
+// unreplied entries.
 func newFiller(unreplied bool) *filler {
 	e := nf.Entry{
 		Status: nf.Confirmed | nf.SeenReply | nf.Assured | nf.FixedTimeout, State: nf.Established,
@@ -151,7 +151,7 @@ func newFiller(unreplied bool) *filler {
 	return &filler{entry: e}
 }
 
-// entries yields n entries that differ from each other, and from those of an earlier call.
+// entries yields n entries that differ from each other and from those of earlier calls.
 func (f *filler) entries(n int) iter.Seq[nf.Entry] {
 	return func(yield func(nf.Entry) bool) {
 		for range n {
@@ -166,13 +166,13 @@ func (f *filler) entries(n int) iter.Seq[nf.Entry] {
 	}
 }
 
-// fillerError says why the kernel refuses an entry of the filler.
+// fillerError explains why the kernel rejected an entry of the filler.
 func fillerError(_ nf.Entry, err unix.Errno) error {
 	switch err {
 	case unix.ENOMEM:
-		return fmt.Errorf("the table is full already: somebody lowered nf_conntrack_max: %w", err)
+		return fmt.Errorf("the table is already full: nf_conntrack_max was lowered: %w", err)
 	case unix.ENOSPC: // nf_conntrack_core.c, nf_conntrack_hash_check_insert: chains of more than 50 to 80 entries
-		return fmt.Errorf("the hash that all namespaces share has chains that are too long: too many full tables at once: %w", err)
+		return fmt.Errorf("too many full tables at once: the chains of the hash that all namespaces share are too long: %w", err)
 	}
 	return err
 }

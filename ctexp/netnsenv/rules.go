@@ -8,50 +8,48 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
-// Ruleset is something that puts rules into an Env. The package's own are NFT, IPTablesSave, IPTables and, on Linux,
-// NFTables; a type of yours may be one as well.
+// Ruleset loads rules into an Env. NFT, IPTablesSave, IPTables and, on Linux, NFTables return Rulesets; other types may implement it.
 type Ruleset interface {
-	// Load puts the rules into the Env, or returns an error that says which of them it was.
+	// Load loads the rules, or returns an error that names the wrong ones.
 	Load(ctx context.Context, e *Env) error
 }
 
 // Variant is one of the two iptables, by the name of its binary.
 type Variant = nf.Variant
 
-// The variants of iptables. Legacy rules live in tables of their own (ip_tables), NFT rules in nftables.
+// The variants of iptables. Legacy rules are in tables of their own (ip_tables), NFT rules in nftables.
 const (
 	IPTablesLegacy = nf.IPTablesLegacy
 	IPTablesNFT    = nf.IPTablesNFT
 )
 
-// RulesError says what is wrong with a text of rules, all of it that can be told.
+// RulesError lists all problems found in the text of a ruleset.
 type RulesError = nf.RulesError
 
-// RuleProblem is one thing that is wrong with a line of a text of rules.
+// RuleProblem is a problem with one line of a ruleset.
 type RuleProblem = nf.RuleProblem
 
-// NFT is a text as nft -f takes it. It needs the program nft.
+// NFT returns a Ruleset for a text in the format of nft -f. It needs the program nft.
 func NFT(text string) Ruleset { return rulesText{ruleset.Text{Program: "nft", Text: text}} }
 
-// IPTablesSave is a text as iptables-save prints it, for IPv4. Tables that it does not name stay as they are.
+// IPTablesSave returns a Ruleset for a text in the format of iptables-save, for IPv4. It does not change tables that are not in the text.
 func IPTablesSave(v Variant, text string) Ruleset {
 	return rulesText{ruleset.Text{Program: string(v), Family: nf.IPv4, Text: text}}
 }
 
-// IP6TablesSave is a text as ip6tables-save prints it.
+// IP6TablesSave is IPTablesSave for IPv6.
 func IP6TablesSave(v Variant, text string) Ruleset {
 	return rulesText{ruleset.Text{Program: string(v), Family: nf.IPv6, Text: text}}
 }
 
-// IPTables is a list of single commands, each the arguments of one call of iptables in a line, for IPv4:
+// IPTables returns a Ruleset for single commands, each with the arguments of one call of iptables, for IPv4:
 //
 //	netnsenv.IPTables(netnsenv.IPTablesLegacy,
 //		"-t raw -A PREROUTING -j CT",
 //		"-t raw -A OUTPUT -p tcp --sport 80 -j DROP")
 //
-// The commands are -A, -I, -D, -N, -P; quotes and backslashes mean what they mean in a shell. When some fail, one RulesError
-// names them all, and nothing is left of the others: what they added is gone, what they deleted is back in its place, and
-// policies are as they were.
+// The commands are -A, -I, -D, -N and -P. Quotes and backslashes have the same meaning as in a shell. If some commands fail, a
+// RulesError lists them all, and the effects of the others are undone.
 func IPTables(v Variant, commands ...string) Ruleset {
 	return singleCommands{ruleset.Text{Program: string(v), Family: nf.IPv4, Commands: commands}}
 }
@@ -61,19 +59,19 @@ func IP6Tables(v Variant, commands ...string) Ruleset {
 	return singleCommands{ruleset.Text{Program: string(v), Family: nf.IPv6, Commands: commands}}
 }
 
-// rulesText is a whole text for a program, singleCommands one command after another.
+// rulesText is a Ruleset with a whole text, singleCommands one with single commands.
 type (
 	rulesText      struct{ ruleset.Text }
 	singleCommands struct{ ruleset.Text }
 )
 
-// MissingLinks returns r with the allowance to name these links, which the Env need not have; without names any. A rule
-// for a link that is not there never matches, so that without this it is an error:
+// MissingLinks returns a copy of r that may name these links even if the Env does not have them; without names, any links. A rule for a
+// missing link never matches, and is otherwise an error:
 //
 //	netnsenv.MissingLinks(netnsenv.IPTablesSave(v, production), "docker0", "br-*")
 //
-// Wildcards (eth+ of iptables, "eth*" of nft) are no error in any case, nor is what Go code says. What nft or the kernel
-// refuse by themselves, such as iif or the devices of a flowtable, this does not make them take.
+// Wildcards (eth+ of iptables, "eth*" of nft) are never an error, nor are links in an NFTables function. Links that nft or the kernel
+// itself requires, such as those of iif or the devices of a flowtable, must exist in any case.
 func MissingLinks(r Ruleset, names ...string) Ruleset {
 	if len(names) == 0 {
 		names = []string{"*"}

@@ -17,7 +17,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nsthread"
 )
 
-// baseline are the values that a new namespace may have from the host (net/ipv4/devinet.c, devinet_init_net), in the
+// baseline has the defaults for sysctls that a new namespace may inherit from the host (net/ipv4/devinet.c, devinet_init_net), in the
 // order of writing: forwarding resets others.
 var baseline = []setting{
 	{"net/ipv4/conf/*/forwarding", "0"},
@@ -29,15 +29,15 @@ var baseline = []setting{
 	{"net/ipv4/conf/*/log_martians", "0"},
 }
 
-// conntrackBaseline is what the entries of a namespace have beside what they must have.
+// conntrackBaseline has the defaults for conntrack.
 var conntrackBaseline = []setting{
-	{keyEvents, "1"}, // 2, the default since 5.19, would make events depend on listeners anywhere on the host
-	// When an entry came, and since 6.14 when an event happened. It takes no memory: what an entry has beside the rest comes in
-	// pieces of 128 bytes (net/netfilter/nf_conntrack_extend.c, NF_CT_EXT_PREALLOC), of which it has one for its events.
+	{keyEvents, "1"}, // with 2, the default since 5.19, events depend on listeners anywhere on the host
+	// The time of an entry's creation and, since 6.14, of an event. It needs no extra memory: extensions of an entry are allocated
+	// 128 bytes at a time (net/netfilter/nf_conntrack_extend.c, NF_CT_EXT_PREALLOC), and events need one already.
 	{"net/netfilter/nf_conntrack_timestamp", "1"},
 }
 
-// quietIPv6 is how IPv6 makes no noise where an experiment wants it, and noIPv6 where it does not.
+// quietIPv6 has the sysctls for an Env with IPv6, so that the kernel sends nothing on its own, noIPv6 those for an Env without.
 var (
 	quietIPv6 = []setting{
 		{"net/ipv6/conf/*/disable_ipv6", "0"},
@@ -45,15 +45,15 @@ var (
 		{"net/ipv6/conf/*/accept_dad", "0"},
 		{"net/ipv6/conf/*/router_solicitations", "0"},
 		{"net/ipv6/conf/*/accept_ra", "0"},
-		{"net/ipv6/conf/*/addr_gen_mode", "1"}, // none: no link-local address by itself
+		{"net/ipv6/conf/*/addr_gen_mode", "1"}, // no link-local address
 	}
 	noIPv6 = []setting{{"net/ipv6/conf/*/disable_ipv6", "1"}}
 )
 
-// setting is a value of a file below /proc/sys; the star stands for all links that there are and that will be.
+// setting is the value of a file below /proc/sys. The star stands for "all" and "default": all present and future links.
 type setting struct{ key, value string }
 
-// setBaseline makes the namespace independent of the host, for all links to come.
+// setBaseline makes the sysctls of the namespace independent of the host.
 func (e *Env) setBaseline() error {
 	ipv6 := noIPv6
 	if e.hasIPv6() {
@@ -70,7 +70,7 @@ func (e *Env) setBaseline() error {
 			}
 		}
 		for _, s := range conntrackBaseline {
-			if err := e.setSysctl(s.key, s.value); err != nil && !errors.Is(err, os.ErrNotExist) { // the kernel is built without
+			if err := e.setSysctl(s.key, s.value); err != nil && !errors.Is(err, os.ErrNotExist) { // not in this kernel's configuration
 				return err
 			}
 		}
@@ -78,7 +78,7 @@ func (e *Env) setBaseline() error {
 	})
 }
 
-// setConfigured writes the sysctls of the Config: those that belong to a link when it is there, all others before.
+// setConfigured writes the sysctls of the Config that belong to a link, or all others.
 func (e *Env) setConfigured(ofLinks bool) error {
 	var keys []string
 	for name := range e.cfg.Sysctls {
@@ -118,7 +118,7 @@ func (e *Env) Sysctl(name string) (string, error) {
 	return strings.TrimSuffix(v, "\n"), sysctlError(name, err)
 }
 
-// SetSysctl sets a sysctl of the namespace, what the Env itself has set not excepted. Only names below "net." are taken: others belong to the whole machine.
+// SetSysctl sets a sysctl of the namespace. Only names below "net." are accepted, because others belong to the whole machine.
 func (e *Env) SetSysctl(name, value string) error {
 	key, err := sysctlKey(name)
 	if err != nil {
@@ -133,11 +133,11 @@ func (e *Env) SetSysctl(name, value string) error {
 	}))
 }
 
-// sysctlKey turns a dotted name into its path below /proc/sys: slashes and dots change places, as in sysctl(8).
+// sysctlKey returns the path of a dotted name below /proc/sys. Slashes and dots are swapped, as in sysctl(8).
 func sysctlKey(name string) (string, error) {
 	key := swapDots(name)
 	if !strings.HasPrefix(key, "net/") || strings.Contains(key, "..") {
-		return "", fmt.Errorf("sysctl %q: want a name that begins with \"net.\": no other belongs to the namespace", name)
+		return "", fmt.Errorf("sysctl %q: want a name that begins with \"net.\": others do not belong to the namespace", name)
 	}
 	return key, nil
 }
@@ -154,7 +154,7 @@ func sysctlError(name string, err error) error {
 	return fmt.Errorf("sysctl %s: %w", name, err)
 }
 
-// setSysctl sets a sysctl for the Env itself.
+// setSysctl sets a sysctl as a default of the Env.
 func (e *Env) setSysctl(key, value string) error {
 	return e.Do(func() error {
 		if err := e.writeSysctl(key, value); err != nil {
@@ -165,10 +165,10 @@ func (e *Env) setSysctl(key, value string) error {
 	})
 }
 
-// writeSysctl writes a value that does not stay.
+// writeSysctl writes a sysctl without recording it.
 func (e *Env) writeSysctl(key, value string) error {
 	return e.Do(func() error {
-		// Without O_CREATE: in /proc that is refused with an error that hides the real one.
+		// Without O_CREATE, with which the error in /proc would be another one.
 		f, err := os.OpenFile("/proc/sys/"+key, os.O_WRONLY, 0)
 		if errors.Is(err, unix.EROFS) {
 			return &nf.UnsupportedError{Need: "a writable /proc/sys", Hint: "docker run --security-opt systempaths=unconfined, or --privileged", Err: err}
@@ -192,13 +192,13 @@ func (e *Env) readFile(path string) (s string, err error) {
 	return s, err
 }
 
-// sysctlWrite is what was written into a sysctl last.
+// sysctlWrite is the last value written to a sysctl.
 type sysctlWrite struct {
 	by    SysctlSetter
 	value string
 }
 
-// noteSysctl remembers, on the thread, who has set a sysctl.
+// noteSysctl records who has set a sysctl. It must run on the thread.
 func (e *Env) noteSysctl(key, value string, by SysctlSetter) {
 	if e.sysctls == nil {
 		e.sysctls = map[string]sysctlWrite{}
@@ -206,19 +206,19 @@ func (e *Env) noteSysctl(key, value string, by SysctlSetter) {
 	e.sysctls[key] = sysctlWrite{by, value}
 }
 
-// SysctlChanges returns the sysctls below "net." that are not as in a new namespace of this kernel, whoever has set them,
-// sorted by name: those of Config.Sysctls and SetSysctl, what the Env has set itself, and what programs inside have. Both
-// values are read anew with each call, for which it makes a namespace: some tens of milliseconds. Counters and what belongs to a link are
-// passed over, except for the latter where ctexp or the Config has set it; its Before is that of "default".
+// SysctlChanges returns the sysctls below "net." that differ from those of a new namespace, sorted by name. It includes changes by the
+// Env, by Config.Sysctls and SetSysctl, and by programs in the namespace. Each call creates a namespace to read the values from, which
+// takes some tens of milliseconds. Counters are left out. Sysctls of a link are left out unless ctexp or the Config has set them; their
+// Before is the value of "default".
 //
-// It returns none if the Env is closed or a new namespace cannot be made.
+// It returns nil if the Env is closed or a new namespace cannot be created.
 func (e *Env) SysctlChanges() []SysctlChange {
 	fresh, err := freshSysctls()
 	if err != nil {
 		return nil
 	}
 	var out []SysctlChange
-	_ = e.Do(func() error { // if it is closed there are none
+	_ = e.Do(func() error { // an error means that the Env is closed
 		now := readSysctls()
 		keys := slices.AppendSeq(slices.Collect(maps.Keys(fresh)), maps.Keys(e.sysctls))
 		slices.Sort(keys)
@@ -237,17 +237,17 @@ func (e *Env) SysctlChanges() []SysctlChange {
 	return out
 }
 
-// setter returns who has set a sysctl to what it is now. What is set for "all" links the kernel sets for each of them.
+// setter returns who has set a sysctl to its current value. The kernel applies a value for "all" links to each of them.
 func (e *Env) setter(key, now string) SysctlSetter {
 	for _, k := range []string{key, ofScope(key, "all")} {
-		if w, ok := e.sysctls[k]; ok && slices.Equal(strings.Fields(w.value), strings.Fields(now)) { // lists come back with tabs
+		if w, ok := e.sysctls[k]; ok && slices.Equal(strings.Fields(w.value), strings.Fields(now)) { // the kernel separates lists by tabs
 			return w.by
 		}
 	}
 	return ByOther
 }
 
-// freshSysctls reads the sysctls of a namespace that is made for it.
+// freshSysctls reads the sysctls of a new namespace.
 func freshSysctls() (all map[string]string, err error) {
 	t, err := nsthread.New()
 	if err != nil {
@@ -261,14 +261,14 @@ func freshSysctls() (all map[string]string, err error) {
 	return all, err
 }
 
-// noSetting are sysctls that count, or begin something when they are read or written.
+// noSetting has sysctls that are counters, or that trigger an action.
 var noSetting = []string{"net/netfilter/nf_conntrack_count", "net/ipv4/route/flush", "net/ipv6/route/flush"}
 
 // readSysctls reads all sysctls of the namespace of the calling thread, by their paths below /proc/sys.
 func readSysctls() map[string]string {
 	const root = "/proc/sys/"
 	all := map[string]string{}
-	// Some can only be written, some only be read by others: these are passed over.
+	// Files that cannot be read are skipped: some are write-only, some are restricted to other users.
 	_ = filepath.WalkDir(root+"net", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return nil
@@ -285,7 +285,7 @@ func readSysctls() map[string]string {
 	return all
 }
 
-// ofScope returns the key of the value that is for "all" links or, as their "default", for new ones:
+// ofScope returns the key of the value for "all" links or the "default" for new links:
 // "net/ipv4/conf/default/rp_filter" for "net/ipv4/conf/tun0/rp_filter".
 func ofScope(key, scope string) string {
 	parts := strings.Split(key, "/")
@@ -295,7 +295,7 @@ func ofScope(key, scope string) string {
 	return strings.Join(parts, "/")
 }
 
-// swapDots has slashes and dots change places, which makes a path of a name and a name of a path.
+// swapDots swaps slashes and dots, which converts a name to a path and a path to a name.
 func swapDots(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch r {

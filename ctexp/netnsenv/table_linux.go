@@ -17,18 +17,28 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Table reads and writes the conntrack table of an Env as ctnetlink does, from any goroutine. The filler of a Room is
-// no part of it: it is neither counted nor deleted, and its zone 65535 is refused.
+// Table reads and writes the conntrack table of an Env through ctnetlink. It is safe for concurrent use. The filler of a Room is
+// not part of it: it is neither counted nor deleted, and entries of its zone 65535 are rejected.
+//
+// Create, Update and Delete go through ti-mo/conntrack, except for requests that it cannot express. CreateAll, Flush and Age send
+// many requests in one system call and do not wait for each acknowledgement, which ti-mo/conntrack cannot do:
+// BenchmarkTableOneByOne and BenchmarkTableInBulk compare the two.
 type Table struct {
+	*tableConns
+	watcher Watcher
+}
+
+// tableConns are the connections that a Table and its copies share.
+type tableConns struct {
 	env  *Env
-	mu   sync.Mutex // conn answers one request at a time
+	mu   sync.Mutex // held while conn is in use: it handles one request at a time
 	conn *conntrack.Conn
-	nfnl *nfnl.Conn // for many requests in one send, for lists, and for what conn cannot
-	age  *nfnl.Conn // of ours.AgePort
+	nfnl *nfnl.Conn // for batches, dumps, and requests that conn cannot express
+	age  *nfnl.Conn // has the port ours.AgePort
 }
 
 func openTable(e *Env) (*Table, error) {
-	t := &Table{env: e}
+	t := &Table{tableConns: &tableConns{env: e}}
 	err := e.Do(func() (err error) {
 		if t.conn, err = conntrack.Dial(nil); err != nil {
 			return err
@@ -46,17 +56,19 @@ func openTable(e *Env) (*Table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open ctnetlink: %w", err)
 	}
-	// The first request loads what is a module and nobody has used yet; the sysctls come with it.
+	// The first request loads the module if necessary, and with it the sysctls.
 	if _, err := t.conn.Stats(); err != nil {
 		return nil, &nf.UnsupportedError{Need: "CONFIG_NF_CT_NETLINK", Hint: "sudo modprobe nf_conntrack_netlink", Err: err}
 	}
 	return t, nil
 }
 
-// Count returns how many entries the table has. Those whose time is over still count until the kernel's garbage
-// collector, a walk of the table or a packet meets them.
+// WatchedBy returns the same table for a caller whose events w reads: its CreateAll, Flush and Age use w.
+func (t *Table) WatchedBy(w Watcher) *Table { return &Table{t.tableConns, w} }
+
+// Count returns the number of entries. Expired entries are included until the garbage collector, a dump or a packet removes them.
 func (t *Table) Count() (int, error) {
-	if t.env.room.Unreplied { // the kernel evicts the filler as well: only a look can tell
+	if t.env.room.Unreplied { // the kernel may have evicted some of the filler, so that its size is unknown
 		entries, err := t.list(nf.Filter{})
 		return len(entries), err
 	}
@@ -64,8 +76,8 @@ func (t *Table) Count() (int, error) {
 	return n - t.env.room.Filler, err
 }
 
-// Create inserts an entry. It needs both tuples and a timeout; a TCP entry takes its state, too. A zero status is
-// CONFIRMED alone; others must contain it. On a full table the kernel says ENOMEM, for an entry that is there EEXIST.
+// Create creates an entry. It needs both tuples and a timeout; a TCP entry may have a state. A zero status means CONFIRMED; any
+// other status must contain it. The error is ENOMEM if the table is full and EEXIST if the entry exists.
 func (t *Table) Create(e nf.Entry) error {
 	if !e.Orig.Src.IsValid() || !e.Reply.Src.IsValid() || e.Timeout <= 0 {
 		return fmt.Errorf("create entry %v: want both tuples and a timeout", e)
@@ -73,28 +85,27 @@ func (t *Table) Create(e nf.Entry) error {
 	return t.one("create", e, t.conn.Create)
 }
 
-// Update changes the entry that has e's tuples and zone. What is zero in e stays as it is.
+// Update changes the entry with e's tuples and zone. Zero fields of e are left unchanged.
 func (t *Table) Update(e nf.Entry) error {
 	update := t.conn.Update
 	if e.State != nf.TCPNone {
-		// With the state ti-mo/conntrack v0.6.0 writes the window scales as well, zero if it was given none (attribute_types.go,
-		// ProtoInfoTCP.marshal), and the kernel takes them (net/netfilter/nf_conntrack_proto_tcp.c, nlattr_to_tcp).
+		// With the state, ti-mo/conntrack v0.6.0 also sends the window scales, even if they are not set (attribute_types.go,
+		// ProtoInfoTCP.marshal), and the kernel sets them to zero (net/netfilter/nf_conntrack_proto_tcp.c, nlattr_to_tcp).
 		update = func(conntrack.Flow) error { return t.nfnl.Do(nfnl.AppendUpdate(nil, e)) }
 	}
 	return t.one("update", e, update)
 }
 
-// Delete removes the entry that has e's tuple Orig, its zone and, unless it is zero, its id. Where there is none,
-// the error is ENOENT.
+// Delete deletes the entry with e's original tuple, zone and, unless zero, ID. If there is none, the error is ENOENT.
 func (t *Table) Delete(e nf.Entry) error {
 	remove := t.conn.Delete
-	if e.ID != 0 { // which ti-mo/conntrack v0.6.0 does not send (flow.go, Flow.marshal)
+	if e.ID != 0 { // ti-mo/conntrack v0.6.0 does not send the ID (flow.go, Flow.marshal)
 		remove = func(conntrack.Flow) error { return t.nfnl.Do(nfnl.AppendDelete(nil, e)) }
 	}
 	return t.one("delete", e, remove)
 }
 
-// one has a single request about e carried out. BenchmarkTableOneByOne compares the ways.
+// one sends a single request about e by do.
 func (t *Table) one(what string, e nf.Entry, do func(conntrack.Flow) error) error {
 	if err := spareZone(e); err != nil {
 		return fmt.Errorf("%s %w", what, err)
@@ -110,18 +121,12 @@ func (t *Table) one(what string, e nf.Entry, do func(conntrack.Flow) error) erro
 	return nil
 }
 
-// bulkSize is how many entries are created or deleted by one send. More are hardly faster, and the events of so many fit
-// into the receive buffer that an ordinary user gets by default.
+// bulkSize is the number of requests in a batch. Larger batches are hardly faster, and the events of this many fit into the default
+// receive buffer of an unprivileged user.
 const bulkSize = 128
 
-// Flush deletes the entries that the filter selects, all of the experiment's if it is zero, and returns how many.
+// Flush deletes the entries that f selects and returns their number. The zero Filter selects all entries of the experiment.
 func (t *Table) Flush(ctx context.Context, f nf.Filter) (int, error) {
-	return t.FlushWith(ctx, f, nil)
-}
-
-// FlushWith is Flush that calls pause, unless it is nil, after every 128 entries. An Observer's Drain as pause takes the DESTROY
-// events out of its receive buffer meanwhile, so that they do not overrun it.
-func (t *Table) FlushWith(ctx context.Context, f nf.Filter, pause func()) (int, error) {
 	if err := spareFiller(f); err != nil {
 		return 0, fmt.Errorf("flush: %w", err)
 	}
@@ -129,9 +134,9 @@ func (t *Table) FlushWith(ctx context.Context, f nf.Filter, pause func()) (int, 
 	if err != nil {
 		return 0, fmt.Errorf("flush: %w", err)
 	}
-	n, err := t.inBulk(ctx, slices.Values(entries), bulk{bulkSize, pause, nfnl.AppendDelete, func(e nf.Entry, errno unix.Errno) error {
+	n, err := t.inBulk(ctx, slices.Values(entries), bulk{bulkSize, nfnl.AppendDelete, func(e nf.Entry, errno unix.Errno) error {
 		if errno == unix.ENOENT {
-			return nil // it has ended meanwhile
+			return nil // it has expired since the dump
 		}
 		return fmt.Errorf("delete entry %v: %w", e, errno)
 	}})
@@ -141,10 +146,9 @@ func (t *Table) FlushWith(ctx context.Context, f nf.Filter, pause func()) (int, 
 	return n, nil
 }
 
-// CreateAll is Create of many entries, 400,000 in a second, and returns how many were created. It calls pause, unless it
-// is nil, after every 128 of them. The first that the kernel refuses is named by the error and ends it; of the 127 behind
-// it those that are not refused are created all the same.
-func (t *Table) CreateAll(ctx context.Context, entries iter.Seq[nf.Entry], pause func()) (int, error) {
+// CreateAll creates many entries, about 400,000 per second, and returns the number created. It ends at the first entry that the
+// kernel rejects, which the error names. Up to 127 entries behind that one may still have been created.
+func (t *Table) CreateAll(ctx context.Context, entries iter.Seq[nf.Entry]) (int, error) {
 	var spared error
 	allowed := func(yield func(nf.Entry) bool) {
 		for e := range entries {
@@ -153,7 +157,7 @@ func (t *Table) CreateAll(ctx context.Context, entries iter.Seq[nf.Entry], pause
 			}
 		}
 	}
-	n, err := t.inBulk(ctx, allowed, bulk{bulkSize, pause, nfnl.AppendCreate, func(e nf.Entry, errno unix.Errno) error {
+	n, err := t.inBulk(ctx, allowed, bulk{bulkSize, nfnl.AppendCreate, func(e nf.Entry, errno unix.Errno) error {
 		return fmt.Errorf("create entry %v: %w", e, errno)
 	}})
 	if err == nil {
@@ -165,15 +169,14 @@ func (t *Table) CreateAll(ctx context.Context, entries iter.Seq[nf.Entry], pause
 	return n, nil
 }
 
-// bulk says what is requested for many entries.
+// bulk describes one kind of request for many entries.
 type bulk struct {
-	size    int    // requests in one send
-	pause   func() // called after each send, unless it is nil
-	request func([]byte, nf.Entry) []byte
-	refused func(nf.Entry, unix.Errno) error // called for an entry that the kernel refuses; an error ends it
+	size    int                              // requests in a batch
+	request func([]byte, nf.Entry) []byte    // appends the request for an entry
+	refused func(nf.Entry, unix.Errno) error // called for each entry that the kernel rejects; an error ends the operation
 }
 
-// inBulk sends a request for each entry and returns how many were carried out.
+// inBulk sends a request for each entry and returns the number of those that succeeded.
 func (t *Table) inBulk(ctx context.Context, entries iter.Seq[nf.Entry], b bulk) (n int, err error) {
 	if t.env.FD() < 0 {
 		return 0, ErrClosed
@@ -189,9 +192,7 @@ func (t *Table) inBulk(ctx context.Context, entries iter.Seq[nf.Entry], b bulk) 
 		n += len(sent) - failed
 		batch.Reset()
 		sent = sent[:0]
-		if b.pause != nil {
-			b.pause()
-		}
+		t.drain()
 		return err
 	}
 	for e := range entries {
@@ -212,7 +213,14 @@ func (t *Table) inBulk(ctx context.Context, entries iter.Seq[nf.Entry], b bulk) 
 	return n, err
 }
 
-// spareZone refuses an entry in the filler's zone.
+// drain lets the Watcher read the events of a batch.
+func (t *Table) drain() {
+	if t.watcher.Drain != nil {
+		t.watcher.Drain()
+	}
+}
+
+// spareZone returns an error for an entry in the filler's zone.
 func spareZone(e nf.Entry) error {
 	if e.Zone == ours.FillerZone {
 		return fmt.Errorf("entry %v: zone %d belongs to the filler", e, e.Zone)
@@ -220,7 +228,7 @@ func spareZone(e nf.Entry) error {
 	return nil
 }
 
-// spareFiller refuses a filter that selects the filler.
+// spareFiller returns an error for a filter that selects the filler.
 func spareFiller(f nf.Filter) error {
 	if f.Zone != nil && *f.Zone == ours.FillerZone {
 		return fmt.Errorf("zone %d belongs to the filler", *f.Zone)
@@ -228,7 +236,7 @@ func spareFiller(f nf.Filter) error {
 	return nil
 }
 
-// list reads the entries that f selects.
+// list dumps the entries that f selects.
 func (t *Table) list(f nf.Filter) ([]nf.Entry, error) {
 	if t.env.FD() < 0 {
 		return nil, ErrClosed
@@ -236,7 +244,7 @@ func (t *Table) list(f nf.Filter) ([]nf.Entry, error) {
 	var entries []nf.Entry
 	err := t.nfnl.Dump(nfnl.DumpEntries(f, t.env.room.Filler > 0), func(body []byte, at int) error {
 		e, err := nfnl.DecodeEntry(body, at)
-		// The kernel's filter only saves time: old ones ignore parts of it.
+		// The kernel's filter only saves time: old kernels ignore parts of it.
 		if err == nil && e.Zone != ours.FillerZone && f.Match(e) {
 			entries = append(entries, e)
 		}
@@ -248,7 +256,7 @@ func (t *Table) list(f nf.Filter) ([]nf.Entry, error) {
 	return entries, nil
 }
 
-// number reads a sysctl that is a number.
+// number reads a numeric sysctl.
 func (e *Env) number(key string) (int, error) {
 	s, err := e.readFile("/proc/sys/" + key)
 	if err != nil {

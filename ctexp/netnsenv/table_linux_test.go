@@ -129,7 +129,7 @@ func TestCreateAndCreateAllMakeTheSame(t *testing.T) {
 	for name, want := range writable() {
 		one, err := made(func() error { return e.Table().Create(want) })
 		bulk, bulkErr := made(func() error {
-			_, err := e.Table().CreateAll(t.Context(), func(yield func(nf.Entry) bool) { yield(want) }, nil)
+			_, err := e.Table().CreateAll(t.Context(), func(yield func(nf.Entry) bool) { yield(want) })
 			return err
 		})
 		if diff := cmp.Diff(one, bulk, cmp.Comparer(func(a, b nf.Entry) bool { return a == b })); diff != "" || err != bulkErr {
@@ -210,7 +210,7 @@ func TestFillersZoneIsRefused(t *testing.T) {
 	if err := e.Table().Create(en); err == nil {
 		t.Error("an entry in the filler's zone was created")
 	}
-	if n, err := e.Table().CreateAll(t.Context(), func(yield func(nf.Entry) bool) { _ = yield(entry(2)) && yield(en) }, nil); n != 1 || err == nil {
+	if n, err := e.Table().CreateAll(t.Context(), func(yield func(nf.Entry) bool) { _ = yield(entry(2)) && yield(en) }); n != 1 || err == nil {
 		t.Errorf("an entry, and one in the filler's zone: %d created, %v", n, err)
 	}
 }
@@ -226,20 +226,20 @@ func entries(n int) iter.Seq[nf.Entry] {
 	}
 }
 
-// Many entries come and go in batches, between which there is a pause.
+// Many entries are created and deleted in batches, after each of which the Watcher drains its events.
 func TestManyEntriesAreCreatedAndFlushed(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{Room: netnsenv.Free(1000)})
-	pauses := 0
-	pause := func() { pauses++ }
-	if n, err := e.Table().CreateAll(t.Context(), entries(1000), pause); n != 1000 || err != nil || pauses != 8 {
-		t.Errorf("create: %d, %v, with %d pauses; want 1000 with 8", n, err, pauses)
+	drained := 0
+	table := e.Table().WatchedBy(netnsenv.Watcher{Drain: func() { drained++ }})
+	if n, err := table.CreateAll(t.Context(), entries(1000)); n != 1000 || err != nil || drained != 8 {
+		t.Errorf("create: %d, %v, drained %d times; want 1000 with 8", n, err, drained)
 	}
 	if n := count(t, e); n != 1000 {
 		t.Errorf("%d entries are there", n)
 	}
-	if n, err := e.Table().FlushWith(t.Context(), nf.Filter{}, pause); n != 1000 || err != nil || pauses != 16 {
-		t.Errorf("flush: %d, %v, with %d pauses in all; want 1000 with 16", n, err, pauses)
+	if n, err := table.Flush(t.Context(), nf.Filter{}); n != 1000 || err != nil || drained != 16 {
+		t.Errorf("flush: %d, %v, drained %d times in all; want 1000 with 16", n, err, drained)
 	}
 	if n := count(t, e); n != 0 {
 		t.Errorf("%d entries are left", n)
@@ -253,7 +253,7 @@ func TestCreateAllNamesWhatIsRefused(t *testing.T) {
 	if err := e.Table().Create(entry(3)); err != nil {
 		t.Fatal(err)
 	}
-	n, err := e.Table().CreateAll(t.Context(), entries(300), nil)
+	n, err := e.Table().CreateAll(t.Context(), entries(300))
 	if n != 127 || !errors.Is(err, unix.EEXIST) || !strings.Contains(err.Error(), "sport=3 ") {
 		t.Errorf("%d, %v; want 127 and the entry with source port 3", n, err)
 	}
@@ -266,7 +266,7 @@ func TestBulkEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
-	n, err := e.Table().CreateAll(ctx, entries(1000), cancel)
+	n, err := e.Table().WatchedBy(netnsenv.Watcher{Drain: cancel}).CreateAll(ctx, entries(1000))
 	if n != 128 || !errors.Is(err, context.Canceled) {
 		t.Errorf("%d, %v; want the first 128", n, err)
 	}
@@ -276,7 +276,7 @@ func BenchmarkCreateAllAndFlush(b *testing.B) {
 	const n = 10000
 	e := open(b, netnsenv.Config{})
 	for b.Loop() {
-		if _, err := e.Table().CreateAll(b.Context(), entries(n), nil); err != nil {
+		if _, err := e.Table().CreateAll(b.Context(), entries(n)); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := e.Table().Flush(b.Context(), nf.Filter{}); err != nil {

@@ -90,7 +90,7 @@ func BenchmarkTableInBulk(b *testing.B) {
 	})
 	b.Run("nfnl", func(b *testing.B) {
 		for b.Loop() {
-			_, err := e.Table().CreateAll(b.Context(), entries(inBulk), nil)
+			_, err := e.Table().CreateAll(b.Context(), entries(inBulk))
 			must(b, err)
 			flush(b, e)
 		}
@@ -101,7 +101,7 @@ func BenchmarkTableInBulk(b *testing.B) {
 // BenchmarkTableDump lists 10,000 entries. Most of it is the walk of the hash that all namespaces share.
 func BenchmarkTableDump(b *testing.B) {
 	e, theirs, ours := conns(b)
-	_, err := e.Table().CreateAll(b.Context(), entries(inBulk), nil)
+	_, err := e.Table().CreateAll(b.Context(), entries(inBulk))
 	must(b, err)
 	b.Run("ti-mo", func(b *testing.B) {
 		b.ReportAllocs()
@@ -133,7 +133,7 @@ func BenchmarkTableEvents(b *testing.B) {
 	const queued = 250
 	e, theirs, _ := conns(b)
 	create := func(b *testing.B) {
-		_, err := e.Table().CreateAll(b.Context(), entries(queued), nil)
+		_, err := e.Table().CreateAll(b.Context(), entries(queued))
 		must(b, err)
 	}
 	b.Run("ti-mo", func(b *testing.B) {

@@ -19,18 +19,17 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// veth is a pair of interfaces in the namespace with a packet socket on the far one. Both are without ARP: the host
-// then addresses every frame to its own MAC (net/ipv4/arp.c, arp_constructor), which the far end takes for somebody
-// else's and drops before any hook.
+// veth is a pair of interfaces in the namespace with a packet socket on the far one. Both have no ARP: the host then addresses each frame
+// to its own MAC (net/ipv4/arp.c, arp_constructor), so that for the far end it is PACKET_OTHERHOST and is dropped before any hook.
 type veth struct {
 	*os.File        // the packet socket
-	header   []byte // destination and source address of what is injected
+	header   []byte // destination and source address of injected packets
 	closed   atomic.Bool
-	dropped  atomic.Uint64 // packets that found no room in the packet socket
+	dropped  atomic.Uint64 // packets dropped because the packet socket's buffer was full
 }
 
-// outsider is the address that packets come from. It is not that of the far interface, which would take up what the host
-// sends there; it is one for documentation (RFC 9542, 2.1.2).
+// outsider is the source address of injected packets, one for documentation (RFC 9542, 2.1.2). It is not the far interface's, which would
+// then process the packets that the host sends to it.
 var outsider = []byte{0x00, 0x00, 0x5e, 0x00, 0x53, 0x02}
 
 func openVeth(e *Env, name string) (device, error) {
@@ -45,7 +44,7 @@ func openVeth(e *Env, name string) (device, error) {
 		}}},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make a veth pair: %w", err)
+		return nil, fmt.Errorf("create a veth pair: %w", err)
 	}
 	var near, peer rtnetlink.LinkMessage
 	links, err := e.route.Link.List()
@@ -61,7 +60,7 @@ func openVeth(e *Env, name string) (device, error) {
 		}
 	}
 	if near.Index == 0 || peer.Index == 0 {
-		return nil, fmt.Errorf("make a veth pair: %q and %q are not both there", name, far)
+		return nil, fmt.Errorf("create a veth pair: %q or %q is missing", name, far)
 	}
 	if err := e.setSysctl("net/ipv6/conf/"+far+"/disable_ipv6", "1"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
@@ -83,14 +82,14 @@ func openVeth(e *Env, name string) (device, error) {
 	return v, nil
 }
 
-// packetSocket opens a packet socket on one interface that sees what arrives there, not what it sends itself.
+// packetSocket opens a packet socket on an interface. It receives packets that arrive there, but not those that it sends.
 func packetSocket(ifindex int) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket(AF_PACKET)", err)
 	}
-	// The queueing discipline of an interface that was up before its peer comes with the link watch, some time later, and
-	// drops until then (net/sched/sch_generic.c, dev_activate): do without.
+	// Bypass the queueing discipline: if an interface was up before its peer, the link watch activates its queue some time later, and
+	// packets are dropped until then (net/sched/sch_generic.c, dev_activate).
 	for _, option := range []int{unix.PACKET_IGNORE_OUTGOING, unix.PACKET_QDISC_BYPASS, unix.PACKET_AUXDATA} {
 		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, option, 1); err != nil {
 			unix.Close(fd)
@@ -105,8 +104,8 @@ func packetSocket(ifindex int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "packet socket"), nil
 }
 
-// noChecksumOffload makes the host compute the checksums of what it sends, as it does for a tun, and with them gone
-// no segment larger than the MTU leaves either (net/core/dev.c, netdev_fix_features).
+// noChecksumOffload makes the host compute the checksums of packets that it sends, as it does for a tun. Without the offload, it does not
+// send segments larger than the MTU either (net/core/dev.c, netdev_fix_features).
 func noChecksumOffload(name string) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -127,8 +126,8 @@ func noChecksumOffload(name string) error {
 	return nil
 }
 
-// Close closes the packet socket in the background: the kernel waits some 15 ms for RCU (net/packet/af_packet.c,
-// packet_release), and nobody has to wait with it.
+// Close closes the packet socket in the background, because the kernel waits about 15 ms for RCU (net/packet/af_packet.c,
+// packet_release).
 func (v *veth) Close() error {
 	v.closed.Store(true)
 	go v.File.Close()
@@ -147,7 +146,7 @@ func (v *veth) Write(p []byte) (int, error) {
 	return max(0, n-header.EthernetSize), err
 }
 
-// Read takes the Ethernet header away, and passes over what is no IP.
+// Read removes the Ethernet header, and skips frames without an IP packet.
 func (v *veth) Read(p []byte) (int, error) {
 	frame := make([]byte, header.EthernetSize+len(p))
 	for {
@@ -164,13 +163,13 @@ func (v *veth) Read(p []byte) (int, error) {
 	}
 }
 
-// errNoEthernet is why a tun takes no frames.
+// errNoEthernet is returned by the methods for frames on a tun.
 var errNoEthernet = &nf.UnsupportedError{
 	Need: "a veth link", Hint: "LinkConfig.Kind: netnsenv.Veth", Err: errors.New("the link is a tun, which has no Ethernet"),
 }
 
-// WriteFrame hands one frame, from its Ethernet header on and without checksum, to the host under test: VLAN tags, ARP, other
-// addresses. Fence waits for it as for a packet. On a tun the error is an *nf.UnsupportedError.
+// WriteFrame sends an Ethernet frame, without frame check sequence, to the host under test: for VLAN tags, ARP or other addresses. Fence
+// waits for it as for a packet. On a tun the error is an *nf.UnsupportedError.
 func (l *Link) WriteFrame(b []byte) (int, error) {
 	v, ok := l.dev.(*veth)
 	if !ok {
@@ -183,11 +182,11 @@ func (l *Link) WriteFrame(b []byte) (int, error) {
 	return n, closedError(err)
 }
 
-// HardwareAddr returns the address of Ethernet that the host has on the link; zero on a tun.
+// HardwareAddr returns the host's Ethernet address on the link; zero on a tun.
 func (l *Link) HardwareAddr() nf.MAC { return l.mac(0) }
 
-// PeerHardwareAddr returns the address of Ethernet that packets come from that are written without a header,
-// 00:00:5e:00:53:02; zero on a tun. No interface has it: what the host sends there is for Read alone.
+// PeerHardwareAddr returns the source address of packets that are written without an Ethernet header, 00:00:5e:00:53:02; zero on a tun.
+// No interface has it, so that frames that the host sends there are only read by Read.
 func (l *Link) PeerHardwareAddr() nf.MAC { return l.mac(6) }
 
 func (l *Link) mac(at int) nf.MAC {
@@ -198,12 +197,10 @@ func (l *Link) mac(at int) nf.MAC {
 	return nf.MAC(v.header[at:])
 }
 
-// ReadFrame returns the next frame that left by the link, from its Ethernet header on and with the tag of a VLAN that it
-// has. It takes turns with Read, which passes over frames that carry neither IPv4 nor IPv6: ask one of them alone. On a
-// tun the error is an *nf.UnsupportedError.
+// ReadFrame reads the next frame that the host sent on the link, with its Ethernet header and VLAN tags. It shares the queue with Read,
+// which skips frames without IPv4 or IPv6, so use only one of the two. On a tun the error is an *nf.UnsupportedError.
 //
-// In an Experiment the Inbox reads the links, also while something is sent, and what it reads is gone for ReadFrame: there
-// x.Frames() has every frame that has left.
+// In an Experiment the Inbox reads the links, so that ReadFrame misses frames. Use x.Frames() there, which has all frames.
 func (l *Link) ReadFrame(b []byte) (int, error) {
 	v, ok := l.dev.(*veth)
 	if !ok {
@@ -220,20 +217,20 @@ func (v *veth) writeFrame(b []byte) (int, error) {
 	return v.File.Write(b)
 }
 
-// reachesIngress reports whether the host begins with the frame at all: it drops one with a tag that is cut before the
-// ingress hook (net/core/skbuff.c, skb_vlan_untag, which wants two bytes behind the tag as well).
+// reachesIngress reports whether the frame reaches the ingress hook. The host drops a frame with a truncated tag before that
+// (net/core/skbuff.c, skb_vlan_untag, which also requires two bytes behind the tag).
 func reachesIngress(b []byte) bool {
 	const tag = 4
 	return !header.IsTag(header.OuterType(b)) || len(b) >= header.EthernetSize+tag+2
 }
 
-// carriesIP reports whether Read is to return what the frame carries.
+// carriesIP reports whether the frame's payload is an IP packet.
 func carriesIP(b []byte) bool {
 	t := header.OuterType(b)
 	return t == header.EtherTypeIPv4 || t == header.EtherTypeIPv6
 }
 
-// readFrame puts the tag back that the kernel has taken out of the frame (net/packet/af_packet.c, packet_recvmsg).
+// readFrame reads a frame and inserts the VLAN tag that the kernel has removed from it (net/packet/af_packet.c, packet_recvmsg).
 func (v *veth) readFrame(b []byte) (n int, err error) {
 	if v.closed.Load() {
 		return 0, os.ErrClosed
@@ -257,7 +254,8 @@ func (v *veth) readFrame(b []byte) (n int, err error) {
 	return retag(b, n, oob[:oobn]), nil
 }
 
-// retag inserts the tag that the ancillary data tell of into the frame in b, as far as there is room.
+// retag inserts the VLAN tag in the ancillary data into the frame in b, which has n bytes, and returns its new length. The frame is
+// truncated if b is too small.
 func retag(b []byte, n int, oob []byte) int {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
@@ -282,16 +280,16 @@ func retag(b []byte, n int, oob []byte) int {
 	return n
 }
 
-// switchOnARP lets the host ask for the addresses of its neighbours, and answer who asks for its own.
+// switchOnARP enables ARP and neighbour discovery on the link.
 func (e *Env) switchOnARP(l *Link) error {
 	err := e.route.Link.Set(&rtnetlink.LinkMessage{Index: l.index, Change: unix.IFF_NOARP})
 	if err != nil {
-		return fmt.Errorf("link %q: switch on ARP: %w", l.cfg.Name, err)
+		return fmt.Errorf("link %q: enable ARP: %w", l.cfg.Name, err)
 	}
 	return nil
 }
 
-// openFence counts what arrives by the link.
+// openFence adds the link's counters at ingress and its fence.
 func (e *Env) openFence(l *Link) error {
 	count, err := e.countIngress(l.cfg.Name, l.cfg.Name)
 	if err != nil {
@@ -301,8 +299,8 @@ func (e *Env) openFence(l *Link) error {
 	return nil
 }
 
-// countIngress counts in a chain of that name what arrives by a device, at the ingress hook, before anything else can drop
-// it; what of it is IPv4 and what IPv6, in counters that the Observer reads.
+// countIngress adds a chain that counts the packets arriving on a device, at the ingress hook, before anything can drop them. Two more
+// counters, for IPv4 and IPv6, are for the Observer. The returned function reads the first one.
 func (e *Env) countIngress(chain, device string) (func() (uint64, error), error) {
 	name := "ingress/" + chain
 	o := e.owned

@@ -7,12 +7,14 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Wire says how two Envs are joined: by a pair of interfaces, one in each. An end's Prefixes are its host's addresses on the
-// wire, its Routes what it reaches through the other end. Its Kind is Veth or left out; a Name that is left out is wire0,
-// wire1, … by what is free.
-type Wire struct{ A, B LinkConfig }
+// Wire describes a pair of interfaces that joins two Envs.
+type Wire struct {
+	// A and B are the ends. Prefixes are the host's addresses on the wire, Routes go through the other end. Kind must be Auto or
+	// Veth, both of which mean Veth. An empty Name means wire0, wire1, …, whichever is free.
+	A, B LinkConfig
+}
 
-// normalize checks w and fills in what zero values stand for; index numbers the wire.
+// normalize checks w and replaces zero values by their defaults. The default names contain index.
 func (w Wire) normalize(index int) (Wire, error) {
 	ends := [2]*LinkConfig{&w.A, &w.B}
 	for i, end := range ends {
@@ -50,7 +52,7 @@ func (l *LinkConfig) normalizeEnd(index int) (err error) {
 	return nil
 }
 
-// reaches reports whether an end can use the other as the gateway of its routes.
+// reaches returns an error if an end cannot use the other one as the gateway of its routes.
 func (l LinkConfig) reaches(other LinkConfig) error {
 	for _, r := range l.Routes {
 		if !l.gateway(other, nf.FamilyOf(r.Addr())).IsValid() {
@@ -60,7 +62,7 @@ func (l LinkConfig) reaches(other LinkConfig) error {
 	return nil
 }
 
-// gateway returns the first address of the other end that is in a network of this one; none if it is not valid.
+// gateway returns the first address of the other end that is in a network of this one; the zero Addr if there is none.
 func (l LinkConfig) gateway(other LinkConfig, f nf.Family) netip.Addr {
 	for _, p := range other.Prefixes {
 		for _, own := range l.Prefixes {

@@ -18,20 +18,20 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// wire joins two Envs. Either of them cuts it when it is closed.
+// wire is a pair of interfaces that joins two Envs. Closing either Env cuts it.
 type wire struct {
 	ends [2]wireEnd
 	cut  atomic.Bool
 
 	arriving sync.Mutex
-	lost     [2]uint64 // packets from each end that are reported as lost
+	lost     [2]uint64 // packets from each end already reported as lost
 
 	mu     sync.Mutex
 	closed bool
-	forget []func() // take back that an Env cuts the wire when it is closed
+	forget []func() // remove the wire from what each Env closes
 }
 
-// name names the link of the first end (0) or the second, with the end: both may have the same name.
+// name returns the end's letter and the name of its link. Both ends may have the same link name.
 func (w *wire) name(end int) string { return fmt.Sprintf("%c: link %q", 'A'+end, w.ends[end].cfg.Name) }
 
 // wireEnd is one interface of the pair.
@@ -40,21 +40,21 @@ type wireEnd struct {
 	cfg     LinkConfig
 	index   uint32
 	mac     net.HardwareAddr
-	ingress func() (uint64, error) // packets that have arrived here
+	ingress func() (uint64, error) // returns the number of packets that have arrived
 }
 
-// Join joins two Envs by a wire, so that each is a host of its own to the other: a real second stack. The wire is there when
-// Join returns, and each end knows the other's addresses without asking, unless its ARP says otherwise. Either Env takes it
-// away when it is closed, for which it waits some 20 ms. Further Envs can be joined to either, in any shape.
+// Join joins two Envs by a wire, so that each is a separate host for the other, with its own network stack. When Join returns, the wire
+// works, and each end has the other's addresses as permanent neighbours, unless its ARP is set. Closing either Env deletes the wire, which
+// takes about 20 ms. An Env can be joined to any number of others.
 //
 //	netnsenv.Join(ctx, client, server, netnsenv.Wire{
 //		A: netnsenv.LinkConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}},
 //		B: netnsenv.LinkConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}},
 //	})
 //
-// Probes, rules and captures see what comes and goes by the wire as by any link, but nothing is injected by it: it is no
-// Link of either Env. Fence of a Link waits for all that its packets have brought about in the Envs that are joined, over
-// any number of wires; while others keep on sending over them, it may take some tenths of a second. An Env that had no IPv6 when it was opened counts none in its path.
+// Probes, rules and captures see packets on the wire as on any link, but packets cannot be injected into it: it is not a Link of either
+// Env. Fence of a Link also waits for the effects of its packets in all joined Envs, over any number of wires. If others keep sending, it
+// may take a few tenths of a second. An Env without IPv6 when it was opened has no path counters for it.
 func Join(ctx context.Context, a, b *Env, w Wire) error {
 	if err := join(ctx, a, b, w); err != nil {
 		return fmt.Errorf("join: %w", err)
@@ -76,7 +76,7 @@ func join(ctx context.Context, a, b *Env, cfg Wire) error {
 		return err
 	}
 	w := &wire{ends: [2]wireEnd{{env: a, cfg: cfg.A}, {env: b, cfg: cfg.B}}}
-	if err := w.make(); err != nil {
+	if err := w.create(); err != nil {
 		return err
 	}
 	if err := w.setUp(ctx); err != nil {
@@ -92,7 +92,7 @@ func join(ctx context.Context, a, b *Env, cfg Wire) error {
 	return nil
 }
 
-// freeWire returns a number that no wire of the Env has in its name.
+// freeWire returns a number that is in no wire name of the Env.
 func (e *Env) freeWire() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -108,8 +108,8 @@ func (e *Env) freeWire() int {
 	return free
 }
 
-// make makes the pair, each end in its namespace at once.
-func (w *wire) make() error {
+// create creates the pair, with each end in its namespace.
+func (w *wire) create() error {
 	a, b := &w.ends[0], &w.ends[1]
 	for i, end := range w.ends {
 		if _, err := end.env.linkIndex(end.cfg.Name); err == nil {
@@ -126,12 +126,12 @@ func (w *wire) make() error {
 		}}},
 	})
 	if err != nil {
-		return fmt.Errorf("make the links %q and %q: %w", a.cfg.Name, b.cfg.Name, err)
+		return fmt.Errorf("create the links %q and %q: %w", a.cfg.Name, b.cfg.Name, err)
 	}
 	return nil
 }
 
-// setUp turns both ends on and tells each of the other.
+// setUp sets up both ends and adds their addresses, neighbours and routes.
 func (w *wire) setUp(ctx context.Context) error {
 	for i := range w.ends {
 		if err := w.ends[i].prepare(); err != nil {
@@ -151,14 +151,14 @@ func (w *wire) setUp(ctx context.Context) error {
 		if err := end.env.addPrefixes(ctx, end.cfg, end.index); err != nil {
 			return fmt.Errorf("%c: %w", 'A'+i, err)
 		}
-		if err := end.know(other); err != nil {
+		if err := end.addPeer(other); err != nil {
 			return fmt.Errorf("%s: %w", w.name(i), err)
 		}
 	}
 	return nil
 }
 
-// prepare sets what must be there before the first packet.
+// prepare sets sysctls, offloads and counters, which must be in place before the first packet.
 func (end *wireEnd) prepare() (err error) {
 	e := end.env
 	if end.index, err = e.linkIndex(end.cfg.Name); err != nil {
@@ -185,7 +185,7 @@ func (end *wireEnd) prepare() (err error) {
 	}
 	e.mu.Lock()
 	e.assigned++
-	chain := fmt.Sprintf("%s.%d", end.cfg.Name, e.assigned) // one with that name may have been here before
+	chain := fmt.Sprintf("%s.%d", end.cfg.Name, e.assigned) // an earlier link may have had the same name
 	e.mu.Unlock()
 	end.ingress, err = e.countIngress(chain, end.cfg.Name)
 	return err
@@ -198,8 +198,8 @@ func (end *wireEnd) up() error {
 	})
 }
 
-// awaitQueue waits until the end sends: an interface that was up before its peer drops all until the kernel's link watch
-// has seen the peer (net/sched/sch_generic.c, dev_activate).
+// awaitQueue waits until the end can send. If an interface was up before its peer, it drops all packets until the kernel's link watch has
+// seen the peer (net/sched/sch_generic.c, dev_activate).
 func (end *wireEnd) awaitQueue(ctx context.Context) error {
 	tick := time.NewTicker(100 * time.Microsecond)
 	defer tick.Stop()
@@ -210,14 +210,14 @@ func (end *wireEnd) awaitQueue(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("it does not send yet: %w", context.Cause(ctx))
+			return fmt.Errorf("it cannot send yet: %w", context.Cause(ctx))
 		case <-tick.C:
 		}
 	}
 }
 
-// know tells an end the hardware address of the other, unless it is to ask, and what is reached through it.
-func (end *wireEnd) know(other *wireEnd) error {
+// addPeer adds neighbour entries for the other end, unless this end has ARP, and the routes through it.
+func (end *wireEnd) addPeer(other *wireEnd) error {
 	for _, p := range other.cfg.Prefixes {
 		if end.cfg.ARP {
 			break
@@ -248,7 +248,7 @@ func (end *wireEnd) know(other *wireEnd) error {
 	return nil
 }
 
-// onForget has forget called when the wire is cut.
+// onForget calls forget when the wire is cut.
 func (w *wire) onForget(forget func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -258,7 +258,7 @@ func (w *wire) onForget(forget func()) {
 	w.forget = append(w.forget, forget)
 }
 
-// Close takes the wire away: both ends go with one.
+// Close deletes the wire. Deleting one end deletes both.
 func (w *wire) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

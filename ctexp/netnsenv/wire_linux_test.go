@@ -250,7 +250,7 @@ func TestWrongWiresAreRefused(t *testing.T) {
 	}{
 		{good(func(w *netnsenv.Wire) { w.A.Name = "tun0" }), b, `join: A: link "tun0": the name is taken`},
 		{good(func(w *netnsenv.Wire) { w.B.Name = "lo" }), b, `join: B: link "lo": the name is taken`},
-		{good(func(w *netnsenv.Wire) { w.A.Name = "a/b" }), b, `join: A: link "a/b": no name for an interface`},
+		{good(func(w *netnsenv.Wire) { w.A.Name = "a/b" }), b, `join: A: link "a/b": not a valid name for an interface`},
 		{good(func(w *netnsenv.Wire) { w.A.MTU = 20 }), b, `join: A: link "wire0": MTU 20: want 68 to 65535`},
 		{good(func(w *netnsenv.Wire) { w.B.Kind = netnsenv.Tun }), b, `join: B: link "wire0": kind tun: a wire is a pair of veth`},
 		{good(func(w *netnsenv.Wire) { w.B.Prefixes = nil }), b, `join: B: link "wire0": it has no prefix: want an address for the end of a wire`},

@@ -1,7 +1,6 @@
-// Package nf has the kernel's nouns that netnsenv, inject and observe share, as plain values: families, hooks,
-// protocols, tuples, the status bits and TCP states of an entry, the entry itself and what was expected, and probes. ParseEntries reads
-// a table that was written as text.
+// Package nf has the netfilter types that netnsenv, inject and observe share. An Entry is an entry of the conntrack table, a Tuple
+// one direction of its flow, and a Probe a point in the ruleset where packets are counted. ParseEntries reads a table from text.
 //
-// It imports nothing of ctexp, talks to no kernel and compiles everywhere. All values are comparable by
-// ctexp.Diff, print themselves in the words of conntrack and nft, and are safe for concurrent reading.
+// The package makes no system calls and compiles on every system. All its types are plain values: ctexp.Diff compares them,
+// their String methods use the words of conntrack and nft, and they are safe for concurrent reading.
 package nf

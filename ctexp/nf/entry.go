@@ -9,46 +9,47 @@ import (
 	"time"
 )
 
-// Entry is one entry of the conntrack table: a flow as the kernel knows it.
+// Entry is an entry of the conntrack table: a flow as the kernel tracks it.
 type Entry struct {
-	// Orig is the tuple of the packet that made the entry, Reply the tuple that its answers are expected to have.
-	// Without NAT, Reply is Orig.Reverse(); what the difference means says the method NAT.
+	// Orig is the tuple of the packet that created the entry, Reply the tuple expected of its replies. Without NAT, Reply is
+	// Orig.Reverse(). The method NAT returns the difference.
 	Orig, Reply Tuple
-	Status      Status
+	Status      Status        // the status bits
 	State       TCPState      // zero unless the protocol is TCP
-	Timeout     time.Duration // whole seconds until the entry is over, as of reading it
-	Mark        uint32
-	Zone        uint16
-	ZoneDir     Direction // whose tuple is in the Zone, the other one being in zone 0; zero: both
-	// Packets and Bytes count both directions where net.netfilter.nf_conntrack_acct is 1, else they are zero.
+	Timeout     time.Duration // time until the entry expires, in whole seconds, at the time of reading
+	Mark        uint32        // the connmark
+	Zone        uint16        // the conntrack zone; zero: the default zone
+	ZoneDir     Direction     // the direction whose tuple is in Zone, while the other one is in zone 0; zero: both
+	// Packets and Bytes are the counters of both directions if net.netfilter.nf_conntrack_acct is 1, else zero.
 	Packets, Bytes DirCounts
 	Labels         string // in hexadecimal, lowest byte first; empty without labels
-	Helper         string // "ftp", say; empty without one
-	ID             uint32 // the kernel's own number of the entry; zero asks for any
+	Helper         string // the helper, such as "ftp"; empty without one
+	ID             uint32 // the kernel's ID of the entry; zero in a request: any
 
-	// OtherState is the state of an SCTP or DCCP entry by the kernel's name, "COOKIE_WAIT" or "OPEN"; empty for others.
+	// OtherState is the state of an SCTP or DCCP entry by the kernel's name, such as "COOKIE_WAIT" or "OPEN"; empty for other
+	// protocols.
 	OtherState string
-	// TCP is what else the kernel knows of a TCP flow; zero in DESTROY events and unless the protocol is TCP.
+	// TCP is the rest of the TCP tracking state; zero in DESTROY events and unless the protocol is TCP.
 	TCP TCPInfo
-	// Start and Stop are when the entry was made and destroyed, where net.netfilter.nf_conntrack_timestamp was 1 when
-	// it was made; else zero. Only DESTROY events have a Stop.
+	// Start and Stop are when the entry was created and destroyed, if net.netfilter.nf_conntrack_timestamp was 1 when it was
+	// created; else zero. Only DESTROY events have a Stop.
 	Start, Stop time.Time
-	// SeqAdjust says by how much helpers and SYNPROXY have shifted the TCP sequence numbers of each direction.
+	// SeqAdjust is the shift of the TCP sequence numbers of each direction by helpers and SYNPROXY.
 	SeqAdjust DirSeqShift
-	SynProxy  SynProxy // zero unless SYNPROXY has answered the handshake
+	SynProxy  SynProxy // the state of SYNPROXY; zero unless it has answered the handshake
 	Master    Tuple    // the original tuple of the flow that expected this one; zero unless Status has Expected
-	SecCtx    string   // the security context, where a module like SELinux marks packets; else empty
+	SecCtx    string   // the security context, if a security module such as SELinux labels packets; else empty
 }
 
 // DirCounts is a count for each direction of a flow.
 type DirCounts struct{ Orig, Reply uint64 }
 
-// String prints the entry as one line in the words of conntrack -L, without what changes by itself (timeout, counters,
-// id), so that lines of two runs can be sorted and compared:
+// String returns the entry as one line in the words of conntrack -L. It leaves out the timeout, the counters and the ID, which
+// change between runs, so that lines of two runs can be sorted and compared:
 //
 //	tcp SYN_SENT src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=80 dport=10000
 //
-// ParseEntry reads it again.
+// ParseEntry is the inverse.
 func (e Entry) String() string {
 	var b strings.Builder
 	b.WriteString(e.Orig.Proto.String())
@@ -92,8 +93,8 @@ func (e Entry) String() string {
 	return b.String()
 }
 
-// Brief prints how an entry is, without saying which: the state of TCP, or the protocol, and [UNREPLIED] or [ASSURED] as
-// conntrack -L does: "SYN_SENT [UNREPLIED]", "SYN_RECV", "ESTABLISHED [ASSURED]", "udp [UNREPLIED]".
+// Brief returns the state of the entry without its tuples: the TCP state or the protocol, and [UNREPLIED] or [ASSURED] as in
+// conntrack -L: "SYN_SENT [UNREPLIED]", "SYN_RECV", "ESTABLISHED [ASSURED]", "udp [UNREPLIED]".
 func (e Entry) Brief() string {
 	words := []string{e.Orig.Proto.String()}
 	switch {
@@ -111,10 +112,18 @@ func (e Entry) Brief() string {
 	return strings.Join(words, " ")
 }
 
+// ZoneOf returns the zone in which the tuple of a direction is looked up.
+func (e Entry) ZoneOf(d Direction) uint16 {
+	if e.ZoneDir != 0 && e.ZoneDir != d {
+		return 0
+	}
+	return e.Zone
+}
+
 // Status is the set of status bits of an entry (include/uapi/linux/netfilter/nf_conntrack_common.h, enum ip_conntrack_status).
 type Status uint32
 
-// The bits by the kernel's names, without their prefix IPS_.
+// The status bits by the kernel's names, without the prefix IPS_.
 const (
 	Expected Status = 1 << iota
 	SeenReply
@@ -161,7 +170,7 @@ func (s Status) String() string {
 // It is zero for other protocols.
 type TCPState uint8
 
-// The states by the kernel's names, without their prefix TCP_CONNTRACK_.
+// The TCP states by the kernel's names, without the prefix TCP_CONNTRACK_.
 const (
 	TCPNone TCPState = iota
 	SynSent
@@ -199,30 +208,31 @@ func tcpStateOf(name string) (TCPState, bool) {
 	return 0, false
 }
 
-// NAT says what the kernel translates in the packets of a flow. The zero NAT is nothing.
+// NAT is what the kernel translates in the packets of a flow. The zero NAT means no translation.
 type NAT struct {
-	// Src is the change of the original direction's source: SNAT and masquerading, at postrouting (or input).
-	Src Translation
-	// Dst is the change of its destination: DNAT and redirection, at prerouting (or output).
-	Dst Translation
+	Src Translation // of the original direction's source: SNAT and masquerade, at postrouting (or input)
+	Dst Translation // of the original direction's destination: DNAT and redirect, at prerouting (or output)
 }
 
-// Translation is the change of one end of a flow's original direction. Answers are translated back from To to From.
-// The zero Translation is none. For ICMP the port is the query's identifier, for GRE the key.
-type Translation struct{ From, To netip.AddrPort }
+// Translation is the translation of one end of a flow's original direction. The zero Translation means none.
+type Translation struct {
+	// From is translated to To; in replies, To is translated back to From. The port is the identifier of an ICMP query and
+	// the key of GRE.
+	From, To netip.AddrPort
+}
 
-// NAT returns what is translated, which is the difference between the two tuples: answers go to where the flow seems to
-// come from, and come from where it really goes to.
+// NAT returns the translations of the entry, which are the difference between its two tuples: the reply tuple has the translated
+// source as its destination and the translated destination as its source.
 func (e Entry) NAT() NAT {
 	if !e.Orig.Src.IsValid() || !e.Reply.Src.IsValid() {
-		return NAT{} // not all of an entry is there
+		return NAT{} // a partial entry
 	}
 	src, dst := ends(e.Orig)
 	back, to := ends(e.Reply.Reverse())
 	return NAT{Src: translation(src, back), Dst: translation(dst, to)}
 }
 
-// ends returns the two ends of a tuple, with the identifier of an ICMP query as the port of its source.
+// ends returns the two ends of a tuple. The port of an ICMP query's source is its identifier.
 func ends(t Tuple) (src, dst netip.AddrPort) {
 	if t.Proto.IsICMP() {
 		return netip.AddrPortFrom(t.Src.Addr(), t.ICMP.ID), netip.AddrPortFrom(t.Dst.Addr(), 0)
@@ -237,8 +247,8 @@ func translation(from, to netip.AddrPort) Translation {
 	return Translation{From: from, To: to}
 }
 
-// String prints what is translated: "src 10.0.0.2:1000 to 192.0.2.9:1000, dst 192.0.2.9:80 to 10.0.0.3:8080"; empty for
-// the zero NAT.
+// String returns the translations: "src 10.0.0.2:1000 to 192.0.2.9:1000, dst 192.0.2.9:80 to 10.0.0.3:8080"; empty for the zero
+// NAT.
 func (n NAT) String() string {
 	var s []string
 	for _, c := range []struct {
@@ -252,30 +262,30 @@ func (n NAT) String() string {
 	return strings.Join(s, ", ")
 }
 
-// TCPInfo is what the kernel knows of each side of a TCP flow beside its state (struct ip_ct_tcp_state). The windows
-// themselves it does not export.
+// TCPInfo is what the kernel tracks of each side of a TCP flow beside the state (struct ip_ct_tcp_state). It does not export the
+// windows themselves.
 type TCPInfo struct{ Orig, Reply TCPSide }
 
-// TCPSide is the side that sends in one direction.
+// TCPSide is the tracking state of the sender of one direction.
 type TCPSide struct {
-	Scale uint8 // the shift that its window is scaled by; zero unless Flags has WindowScale
-	Flags TCPTrackFlags
+	Scale uint8         // window scale; zero unless Flags has WindowScale
+	Flags TCPTrackFlags // what the sender has offered and sent
 }
 
-// TCPTrackFlags are the tracker's own notes about a side, not the flags of a segment
-// (include/uapi/linux/netfilter/nf_conntrack_tcp.h, IP_CT_TCP_FLAG_*; the last ones are of nf_conntrack_tcp.c).
+// TCPTrackFlags are conntrack's flags about one side of a TCP flow, not the flags of a segment
+// (include/uapi/linux/netfilter/nf_conntrack_tcp.h, IP_CT_TCP_FLAG_WINDOW_SCALE to IP_CT_TCP_SIMULTANEOUS_OPEN).
 type TCPTrackFlags uint8
 
-// The flags by the kernel's names.
+// The flags by the kernel's names, without their prefixes.
 const (
-	WindowScale        TCPTrackFlags = 1 << iota // it has offered window scaling
-	SACKPerm                                     // it has offered selective acknowledgements
-	CloseInit                                    // it has sent a FIN
-	BeLiberal                                    // its window is not checked
-	DataUnacknowledged                           // it has data on the way
-	MaxACKSet                                    // its highest acknowledgement is known
+	WindowScale        TCPTrackFlags = 1 << iota // the side offered window scaling
+	SACKPerm                                     // the side offered selective acknowledgements
+	CloseInit                                    // the side sent a FIN
+	BeLiberal                                    // the window of the side is not checked
+	DataUnacknowledged                           // the side has unacknowledged data
+	MaxACKSet                                    // the highest acknowledgement of the side is known
 	ChallengeACK                                 // a challenge ACK was seen
-	SimultaneousOpen                             // both sides opened at once
+	SimultaneousOpen                             // both sides opened the connection simultaneously
 )
 
 var tcpTrackNames = [...]string{
@@ -297,33 +307,32 @@ func (f TCPTrackFlags) String() string {
 	return strings.Join(names, ",")
 }
 
-// DirSeqShift has the shift of the sequence numbers for each direction.
+// DirSeqShift is the shift of the TCP sequence numbers in each direction.
 type DirSeqShift struct{ Orig, Reply SeqShift }
 
-// SeqShift is a shift of the TCP sequence numbers of a direction (struct nf_ct_seqadj). The zero SeqShift is none.
+// SeqShift is a shift of the TCP sequence numbers of one direction (struct nf_ct_seqadj). The zero SeqShift means none.
 type SeqShift struct {
 	Position      uint32 // the sequence number where the offset changes
-	Before, After int32  // what is added to sequence numbers before and after it
+	Before, After int32  // what is added to sequence numbers before and after Position
 }
 
-// String prints the shift: "+4 from 1000 on, +0 before".
+// String returns the shift: "+4 from 1000 on, +0 before".
 func (s SeqShift) String() string {
 	return fmt.Sprintf("%+d from %d on, %+d before", s.After, s.Position, s.Before)
 }
 
-// SynProxy is what SYNPROXY remembers of the handshake that it has answered in the server's place (struct
-// nf_conn_synproxy).
+// SynProxy is what SYNPROXY remembers of a handshake that it answered for the server (struct nf_conn_synproxy).
 type SynProxy struct {
-	ISN      uint32 // its initial sequence number
-	ITS      uint32 // its initial timestamp
-	TSOffset uint32 // between its timestamps and the server's
+	ISN      uint32 // initial sequence number of SYNPROXY
+	ITS      uint32 // initial timestamp of SYNPROXY
+	TSOffset uint32 // offset between the timestamps of SYNPROXY and the server
 }
 
 // Direction is one of the two directions of a flow (include/uapi/linux/netfilter/nf_conntrack_tuple_common.h, enum
 // ip_conntrack_dir, which counts from zero). The zero Direction means both.
 type Direction uint8
 
-// The directions: that of the packet that made the entry, and that of its answers.
+// The directions: that of the packet that created the entry, and that of its replies.
 const (
 	Original Direction = 1 + iota
 	Reply
@@ -338,32 +347,24 @@ func (d Direction) String() string {
 	return fmt.Sprintf("direction(%d)", uint8(d))
 }
 
-// ZoneOf returns the zone that the tuple of a direction is looked up in.
-func (e Entry) ZoneOf(d Direction) uint16 {
-	if e.ZoneDir != 0 && e.ZoneDir != d {
-		return 0
-	}
-	return e.Zone
-}
-
-// Filter selects entries. The zero Filter selects all of the experiment's.
+// Filter selects entries. The zero Filter selects all entries of the experiment.
 type Filter struct {
 	Family Family // zero: both
-	// Mark selects entries whose mark agrees in the bits of MarkMask; a zero MarkMask asks for none.
+	// Mark selects entries whose mark is equal in the bits of MarkMask; zero MarkMask: any mark.
 	Mark, MarkMask uint32
-	// Status selects entries whose status agrees in the bits of StatusMask; a zero StatusMask asks for none.
+	// Status selects entries whose status is equal in the bits of StatusMask; zero StatusMask: any status.
 	Status, StatusMask Status
-	// Zone selects entries of one zone, if it is not nil: nf.InZone(0) differs from no zone asked for.
+	// Zone selects entries of one zone; nil: any zone. See InZone.
 	Zone *uint16
-	// Proto and Tuple are compared after reading: the kernel has no filter for them that every version gets right.
-	Proto Proto
-	Tuple Tuple // an entry whose original or reply tuple is this one; zero: any
+	// Proto and Tuple are compared after reading, because not every kernel version filters them correctly.
+	Proto Proto // zero: any protocol
+	Tuple Tuple // selects entries with this original or reply tuple; zero: any
 }
 
-// InZone returns a value for Filter.Zone.
+// InZone returns a value for Filter.Zone. InZone(0) selects the entries of zone 0 only.
 func InZone(zone uint16) *uint16 { return &zone }
 
-// Match reports whether e is among the entries that f selects.
+// Match reports whether f selects e.
 func (f Filter) Match(e Entry) bool {
 	return (f.Family == 0 || f.Family == e.Orig.Family()) &&
 		e.Mark&f.MarkMask == f.Mark&f.MarkMask &&

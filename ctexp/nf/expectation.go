@@ -6,34 +6,34 @@ import (
 	"time"
 )
 
-// Expectation is a flow that a helper has announced: the first packet that fits its Tuple in the bits of its Mask makes
-// an entry that is RELATED to the one of its Master (include/net/netfilter/nf_conntrack_expect.h).
+// Expectation is a flow that a helper expects. The first packet that matches its Tuple in the bits of its Mask creates an entry
+// that is RELATED to the Master's (include/net/netfilter/nf_conntrack_expect.h).
 type Expectation struct {
-	// Tuple is that of the packet that is expected. Mask says which bits of it count; of the destination's all do.
+	// Tuple is the tuple of the expected packet. Mask selects the bits of its source that are compared. All bits of the
+	// destination are.
 	Tuple, Mask Tuple
-	Master      Tuple         // the original tuple of the entry that it belongs to
-	Timeout     time.Duration // whole seconds until it is over, as of reading it
-	Zone        uint16
-	Helper      string // "ftp", say; empty for one that a rule has made
-	Function    string // what the helper does with NAT, "nat-follow-master" say; empty without NAT
-	Class       uint32 // number of its policy within the helper
-	Flags       ExpectFlags
-	NAT         ExpectNAT
-	ID          uint32 // the kernel's own number of the expectation
+	Master      Tuple         // the original tuple of the entry that the expectation belongs to
+	Timeout     time.Duration // time until the expectation expires, in whole seconds, at the time of reading
+	Zone        uint16        // the conntrack zone of the master
+	Helper      string        // the helper, such as "ftp"; empty if a rule created the expectation
+	Function    string        // the helper's NAT function, such as "nat-follow-master"; empty without NAT
+	Class       uint32        // number of the expectation policy within the helper
+	Flags       ExpectFlags   // zero for most helpers
+	NAT         ExpectNAT     // how the expected flow is translated
+	ID          uint32        // the kernel's ID of the expectation
 }
 
-// ExpectNAT is where the source (Reply false) or the destination of an expected flow is translated to; the zero
-// ExpectNAT is no translation.
+// ExpectNAT is the translation of an expected flow. The zero ExpectNAT means none.
 type ExpectNAT struct {
-	Tuple Tuple // its source address and port are those that are put in
-	Reply bool
+	Tuple Tuple // its source is the new address and port
+	Reply bool  // the destination is translated; false: the source
 }
 
 // ExpectFlags is a set of the flags of an expectation (include/uapi/linux/netfilter/nf_conntrack_common.h,
 // NF_CT_EXPECT_PERMANENT and so on).
 type ExpectFlags uint32
 
-// The flags by the kernel's names, without their prefix NF_CT_EXPECT_.
+// The flags by the kernel's names, without the prefix NF_CT_EXPECT_.
 const (
 	ExpectPermanent ExpectFlags = 1 << iota
 	ExpectInactive
@@ -57,8 +57,8 @@ func (f ExpectFlags) String() string {
 	return strings.Join(names, ",")
 }
 
-// String prints the expectation as one line, nearly as conntrack -L expect does, without what changes by itself (timeout,
-// id). The mask of the source is shown where it is not all or nothing:
+// String returns the expectation as one line, similar to conntrack -L expect, without the timeout and the ID. The mask of the
+// source is printed if its bits are not all equal:
 //
 //	tcp src=192.0.2.1 dst=198.18.0.2 sport=0 dport=20001 master src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=21 helper=ftp
 func (e Expectation) String() string {

@@ -19,7 +19,7 @@ type Match struct {
 	SrcPort, DstPort uint16
 }
 
-// String prints m in the words of nft: "iifname tun0 ip saddr 198.18.0.0/16 tcp dport 80".
+// String returns m in the words of nft: "iifname tun0 ip saddr 198.18.0.0/16 tcp dport 80".
 func (m Match) String() string {
 	var s []string
 	add := func(on bool, format string, args ...any) {

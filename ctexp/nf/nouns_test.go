@@ -43,7 +43,7 @@ func TestFamilyOfAddresses(t *testing.T) {
 	}
 }
 
-func TestStandardProbesHaveNamesOfTheirOwn(t *testing.T) {
+func TestStandardProbesHaveUniqueNames(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for _, p := range append(nf.PathProbes(nf.IPv4), nf.PathProbes(nf.IPv6)...) {
@@ -60,7 +60,7 @@ func TestStandardProbesHaveNamesOfTheirOwn(t *testing.T) {
 	}
 }
 
-// Each standard probe of a hook stands behind the one before.
+// The standard probes of a hook are in the order of their priorities.
 func TestStandardProbesAreInOrder(t *testing.T) {
 	t.Parallel()
 	probes := nf.PathProbes(nf.IPv4)
@@ -72,7 +72,7 @@ func TestStandardProbesAreInOrder(t *testing.T) {
 	}
 }
 
-func TestWhatIsBehindConntrack(t *testing.T) {
+func TestBehindConntrack(t *testing.T) {
 	t.Parallel()
 	for p, want := range map[nf.Probe]bool{
 		nf.RawPrerouting: false, nf.ConntrackPrerouting: false, nf.ManglePrerouting: true,
@@ -84,7 +84,7 @@ func TestWhatIsBehindConntrack(t *testing.T) {
 	}
 }
 
-func TestMissingAbilityIsUnsupported(t *testing.T) {
+func TestUnsupportedErrorIsErrUnsupported(t *testing.T) {
 	t.Parallel()
 	err := fmt.Errorf("open: %w", &nf.UnsupportedError{Need: "/dev/net/tun", Hint: "make one", Err: fs.ErrPermission})
 	if !errors.Is(err, errors.ErrUnsupported) || !errors.Is(err, fs.ErrPermission) {
@@ -95,7 +95,7 @@ func TestMissingAbilityIsUnsupported(t *testing.T) {
 	}
 }
 
-func TestTuplesTurnRound(t *testing.T) {
+func TestTupleReverse(t *testing.T) {
 	t.Parallel()
 	echo := nf.Tuple{Proto: nf.ICMPv6, Src: netip.MustParseAddrPort("[2001:db8::2]:0"), Dst: netip.MustParseAddrPort("[2001:db8::1]:0"), ICMP: nf.ICMPTuple{Type: 128, ID: 3}}
 	r := echo.Reverse()

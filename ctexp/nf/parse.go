@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// ParseError says where a line is not that of an entry.
+// ParseError describes where and why a line is not a valid entry.
 type ParseError struct {
-	Line   int    // from 1
-	Column int    // of the word that is wrong, in bytes from 1; behind the last one where something is missing
-	Word   string // the word; empty where something is missing
-	What   string // what is wrong with it
+	Line   int    // counted from 1
+	Column int    // column of the wrong word in bytes, counted from 1; behind the last word if something is missing
+	Word   string // the wrong word; empty if something is missing
+	What   string // what is wrong
 }
 
-// Error says where and what: `line 2, column 5: "SYN_SNT" is no state of TCP`.
+// Error returns a message such as `line 2, column 5: "SYN_SNT" is not a TCP state`.
 func (e *ParseError) Error() string {
 	s := fmt.Sprintf("line %d, column %d: ", e.Line, e.Column)
 	if e.Word != "" {
@@ -27,18 +27,18 @@ func (e *ParseError) Error() string {
 	return s + e.What
 }
 
-// ParseEntry reads an entry from one line: the form that Entry.String prints, that of conntrack -L, with or without
-// -o extended, id, ktimestamp and labels, or that of /proc/net/nf_conntrack. The error is a *ParseError.
+// ParseEntry reads an entry from one line in the form of Entry.String, of conntrack -L with or without -o extended, id, ktimestamp
+// and labels, or of /proc/net/nf_conntrack. The error is a *ParseError.
 //
-// What these forms do not tell is as an entry in the table has it: Status has Confirmed, and SeenReply unless the line
-// says [UNREPLIED]. So what Entry.String prints of the result is the canonical form of the line, whichever it was.
-// Labels are numbers, as without a connlabel.conf; the time of [start=…] is local, as conntrack prints it.
+// Status always has Confirmed, and SeenReply unless the line has [UNREPLIED]. Entry.String of the result is therefore the
+// canonical form of any line. Labels must be numbers, as printed without a connlabel.conf. The time in [start=…] is local time, as
+// conntrack prints it.
 func ParseEntry(line string) (Entry, error) {
 	return parseEntry(1, strings.TrimSuffix(line, "\n"))
 }
 
-// ParseEntries reads the entries of a text, one a line. Empty lines, comments that begin with a "#" and the line of conntrack
-// that counts what was shown are passed over. The error is a *ParseError for the first line that is wrong.
+// ParseEntries reads the entries of a text, one per line. It skips empty lines, comments that begin with "#", and conntrack's
+// line with the number of entries shown. The error is a *ParseError for the first wrong line.
 func ParseEntries(text string) ([]Entry, error) {
 	var entries []Entry
 	n := 0
@@ -58,7 +58,7 @@ func ParseEntries(text string) ([]Entry, error) {
 	return entries, nil
 }
 
-// uncommented cuts a line where a comment begins: at a "#" that no word has before it.
+// uncommented removes the comment from a line. It begins at a "#" at the start of the line or after a blank.
 func uncommented(line string) string {
 	for i := range len(line) {
 		if line[i] == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t') {
@@ -88,16 +88,16 @@ type entryParser struct {
 	words
 	e       Entry
 	family  Family
-	dir     Direction // of the tuple that was begun last; zero before the first
-	ofDir   []string  // the keys of this tuple that were there
-	ofFlow  []string  // those of the flow as a whole
-	numbers bool      // the protocol has its number behind it, as in the forms of conntrack and /proc
-	silent  bool      // [UNREPLIED]
+	dir     Direction // direction of the current tuple; zero before the first
+	ofDir   []string  // keys seen of the current tuple
+	ofFlow  []string  // keys seen of the flow as a whole
+	numbers bool      // the protocol is followed by its number, as in the forms of conntrack and /proc
+	silent  bool      // [UNREPLIED] was seen
 }
 
-// head reads what comes before the tuples: layer 3 and its number (-o extended), protocol and its number, time, state.
+// head reads what precedes the tuples: layer 3 and its number (-o extended), protocol and its number, timeout, state.
 func (p *entryParser) head() {
-	for _, f := range []Family{IPv4, IPv6} {
+	for _, f := range Families() {
 		if p.word == f.String() {
 			p.family = f
 			p.next()
@@ -111,15 +111,14 @@ func (p *entryParser) head() {
 	p.state()
 }
 
-// proto reads the protocol and, in the forms of conntrack and /proc, its number and the time that is left, which the
-// dying have none of.
+// proto reads the protocol and, in the forms of conntrack and /proc, its number and the timeout, which dying entries do not have.
 func (p *entryParser) proto() {
 	proto, known := protoOf(p.word)
 	switch {
 	case p.word == "":
-		p.missing("the protocol is")
+		p.missing("the protocol")
 	case !known && p.word != "unknown":
-		p.fail("is no protocol")
+		p.fail("is not a protocol")
 	}
 	p.next()
 	if p.isNumber() {
@@ -130,7 +129,7 @@ func (p *entryParser) proto() {
 		proto, p.numbers = n, true
 		p.next()
 	} else if !known {
-		p.fail("is no number of a protocol")
+		p.fail("is not a protocol number")
 	}
 	if p.numbers && p.isNumber() {
 		p.e.Timeout = time.Duration(p.number(p.word, 32)) * time.Second
@@ -139,23 +138,23 @@ func (p *entryParser) proto() {
 	p.e.Orig.Proto, p.e.Reply.Proto = proto, proto
 }
 
-// state reads the state, which comes before the tuples where the protocol has states.
+// state reads the state of a protocol that has states.
 func (p *entryParser) state() {
 	proto, pair := p.e.Orig.Proto, strings.Contains(p.word, "=")
 	switch {
-	case proto == TCP && pair && p.numbers: // conntrack says nothing of the state of some that are dying
+	case proto == TCP && pair && p.numbers: // conntrack prints no state for some dying entries
 	case proto == TCP:
 		s, ok := tcpStateOf(p.word)
 		if p.word == "" {
-			p.missing("the state of TCP is")
+			p.missing("the TCP state")
 		} else if !ok {
-			p.fail("is no state of TCP")
+			p.fail("is not a TCP state")
 		}
 		p.e.State = s
 		p.next()
 	case (proto == SCTP || proto == DCCP) && !pair && p.word != "":
 		if strings.Trim(p.word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") != "" {
-			p.fail("is no state of %v", proto)
+			p.fail("is not a state of %v", proto)
 		}
 		p.e.OtherState = p.word
 		p.next()
@@ -181,7 +180,7 @@ func (p *entryParser) part() {
 		p.ofDir = append(p.ofDir, key)
 		p.ofTuple(key, value)
 	case slices.Contains(p.ofFlow, key) || p.isOfTuple(key) && key != "id":
-		p.fail("comes twice")
+		p.fail("is repeated")
 	default: // the identifier of an echo and the entry's own number are both called id
 		p.ofFlow = append(p.ofFlow, key)
 		p.ofEntry(key, strings.TrimSuffix(value, ","))
@@ -266,7 +265,7 @@ const maxLabels = 16
 func (p *entryParser) labels(value string) {
 	b, err := hex.DecodeString(strings.TrimPrefix(value, "0x"))
 	if err != nil || len(b) > maxLabels {
-		p.fail("has not up to %d bytes in hexadecimal", maxLabels)
+		p.fail("is not up to %d bytes in hexadecimal", maxLabels)
 		return
 	}
 	for len(b) > 0 && b[len(b)-1] == 0 {
@@ -275,11 +274,11 @@ func (p *entryParser) labels(value string) {
 	p.e.Labels = hex.EncodeToString(b)
 }
 
-// finish is for the end of the line.
+// finish checks the entry at the end of the line.
 func (p *entryParser) finish() {
 	p.complete()
 	if p.dir < Reply {
-		p.missing("the tuple of the %v direction is", p.dir+1)
+		p.missing("the tuple of the %v direction", p.dir+1)
 	}
 	p.e.Status |= Confirmed
 	if !p.silent {
@@ -298,14 +297,14 @@ func (p *entryParser) tuple() {
 	p.ofDir = nil
 }
 
-// complete makes it an error if the current tuple has not all of its keys.
+// complete checks that the current tuple has all of its keys.
 func (p *entryParser) complete() {
 	if p.dir == 0 {
 		return
 	}
 	for _, key := range tupleKeys(p.e.Orig.Proto) {
 		if !slices.Contains(p.ofDir, key) {
-			p.missing("%s of the %v direction is", key, p.dir)
+			p.missing("%s of the %v direction", key, p.dir)
 		}
 	}
 }
@@ -349,7 +348,7 @@ func (p *entryParser) ofTuple(key, value string) {
 	}
 }
 
-// ofFamily holds all addresses of a line to one family.
+// ofFamily checks that all addresses of a line are of the same family.
 func (p *entryParser) ofFamily(a netip.Addr) {
 	f := FamilyOf(a)
 	if p.family == 0 {
@@ -360,7 +359,7 @@ func (p *entryParser) ofFamily(a netip.Addr) {
 	}
 }
 
-// tupleKeys returns the keys that a tuple has, all of which it must have.
+// tupleKeys returns the keys of a tuple. All are required.
 func tupleKeys(p Proto) []string {
 	switch {
 	case p.IsICMP():
@@ -373,17 +372,17 @@ func tupleKeys(p Proto) []string {
 	return []string{"src", "dst"}
 }
 
-// words goes through a line word by word. After an error there are no more words.
+// words splits a line into words. After an error there are no more words.
 type words struct {
 	line int
-	rest string // what comes behind word
+	rest string // the text behind word
 	at   int    // offset of rest in the line
 	word string // the current word, empty at the end of the line
 	col  int    // its column
 	err  error
 }
 
-// next steps to the next word. What stands in brackets is one word.
+// next advances to the next word. Text in brackets is one word.
 func (w *words) next() {
 	if w.err != nil {
 		return
@@ -396,7 +395,7 @@ func (w *words) next() {
 		n = strings.IndexByte(w.rest, ']') + 1
 		if n == 0 {
 			w.word = w.rest
-			w.fail("has no end")
+			w.fail("has no closing bracket")
 			return
 		}
 	}
@@ -412,7 +411,7 @@ func (w *words) skip(n int) {
 	w.at += n
 }
 
-// fail makes the current word the error, unless there is one.
+// fail records an error about the current word, unless there is one already.
 func (w *words) fail(format string, args ...any) {
 	if w.err == nil {
 		w.err = &ParseError{Line: w.line, Column: w.col, Word: w.word, What: fmt.Sprintf(format, args...)}
@@ -420,22 +419,22 @@ func (w *words) fail(format string, args ...any) {
 	w.word, w.rest = "", ""
 }
 
-// missing makes it the error that something should have come before the current word.
+// missing records the error that something is missing before the current word.
 func (w *words) missing(format string, args ...any) {
 	w.word = ""
-	w.fail(format+" missing", args...)
+	w.fail(format+" is missing", args...)
 }
 
-// pair cuts the current word at its equals sign.
+// pair splits the current word at its equals sign.
 func (w *words) pair() (key, value string, ok bool) {
 	return strings.Cut(w.word, "=")
 }
 
-// number reads a number of up to so many bits, in any base that Go knows when it has a prefix.
+// number reads a number of up to the given number of bits, in decimal or with a prefix of Go's for another base.
 func (w *words) number(s string, bits int) uint64 {
 	n, err := strconv.ParseUint(s, 0, bits)
 	if err != nil || strings.ContainsRune(s, '_') || len(s) > 1 && s[0] == '0' && s[1] != 'x' {
-		w.fail("has no number of %d bits", bits)
+		w.fail("is not a valid %d-bit number", bits)
 		return 0
 	}
 	return n
@@ -449,7 +448,7 @@ func (w *words) isNumber() bool {
 func (w *words) addr(s string) netip.Addr {
 	a, err := netip.ParseAddr(s)
 	if err != nil || a.Is4In6() || a.Zone() != "" {
-		w.fail("has no address of IPv4 or IPv6")
+		w.fail("is not a valid IPv4 or IPv6 address")
 	}
 	return a
 }

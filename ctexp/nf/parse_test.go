@@ -12,8 +12,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Each form that people have at hand comes to the canonical one.
-func TestEveryFormIsReadToTheCanonicalOne(t *testing.T) {
+// Lines of all supported forms parse to the same canonical form.
+func TestParseEntryReadsEveryForm(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ line, want string }{
 		"canonical": {
@@ -68,8 +68,8 @@ func TestEveryFormIsReadToTheCanonicalOne(t *testing.T) {
 	}
 }
 
-// What the canonical form leaves out is read all the same.
-func TestParsedEntryHasEverythingThatTheLineTells(t *testing.T) {
+// Parsing keeps the values that the canonical form leaves out.
+func TestParseEntryReadsAllValues(t *testing.T) {
 	t.Parallel()
 	const line = "ipv4     2 tcp      6 97 ESTABLISHED src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 packets=5 bytes=60 src=10.0.0.2 dst=192.0.2.9 sport=2 dport=1 packets=7 bytes=80 [ASSURED] mark=3 helper=ftp secctx=system zone=4 delta-time=2 [start=Tue Nov 24 16:09:55 2026] [stop=Tue Nov 24 16:09:57 2026] use=1 id=79406228"
 	got, err := nf.ParseEntry(line)
@@ -101,32 +101,32 @@ func TestParseErrorNamesLineColumnAndWord(t *testing.T) {
 	for line, want := range map[string]string{
 		"":                                      "line 1, column 1: the protocol is missing",
 		"   ":                                   "line 1, column 4: the protocol is missing",
-		"tpc SYN_SENT " + tuples:                `line 1, column 1: "tpc" is no protocol`,
-		"tcp":                                   "line 1, column 4: the state of TCP is missing",
-		"tcp SYN_SNT " + tuples:                 `line 1, column 5: "SYN_SNT" is no state of TCP`,
-		"tcp " + tuples:                         `line 1, column 5: "src=10.0.0.1" is no state of TCP`,
+		"tpc SYN_SENT " + tuples:                `line 1, column 1: "tpc" is not a protocol`,
+		"tcp":                                   "line 1, column 4: the TCP state is missing",
+		"tcp SYN_SNT " + tuples:                 `line 1, column 5: "SYN_SNT" is not a TCP state`,
+		"tcp " + tuples:                         `line 1, column 5: "src=10.0.0.1" is not a TCP state`,
 		"tcp 17 9 SYN_SENT " + tuples:           `line 1, column 5: "17" is not the number of tcp`,
-		"tcp 300 9 SYN_SENT " + tuples:          `line 1, column 5: "300" has no number of 8 bits`,
+		"tcp 300 9 SYN_SENT " + tuples:          `line 1, column 5: "300" is not a valid 8-bit number`,
 		"ipv4 10 tcp 6 9 CLOSE " + tuples:       `line 1, column 6: "10" is not the number of ipv4`,
 		"ipv6 10 udp 17 9 " + tuples:            `line 1, column 18: "src=10.0.0.1" is not of ipv6`,
-		"unknown " + tuples:                     `line 1, column 9: "src=10.0.0.1" is no number of a protocol`,
-		"sctp Open! " + tuples:                  `line 1, column 6: "Open!" is no state of sctp`,
-		"udp src=10.0.0":                        `line 1, column 5: "src=10.0.0" has no address of IPv4 or IPv6`,
+		"unknown " + tuples:                     `line 1, column 9: "src=10.0.0.1" is not a protocol number`,
+		"sctp Open! " + tuples:                  `line 1, column 6: "Open!" is not a state of sctp`,
+		"udp src=10.0.0":                        `line 1, column 5: "src=10.0.0" is not a valid IPv4 or IPv6 address`,
 		"udp dst=10.0.0.1":                      `line 1, column 5: "dst=10.0.0.1" comes before src`,
 		"udp src=10.0.0.1 dst=::1":              `line 1, column 18: "dst=::1" is not of ipv4`,
 		"udp src=10.0.0.1 src=10.0.0.1":         "line 1, column 18: dst of the original direction is missing",
 		"udp src=10.0.0.1 dst=10.0.0.2":         "line 1, column 30: sport of the original direction is missing",
 		"udp " + tuples[:41]:                    "line 1, column 46: the tuple of the reply direction is missing",
-		"udp " + tuples + " sport=5":            `line 1, column 89: "sport=5" comes twice`,
-		"udp " + tuples + " mark=1 mark=1":      `line 1, column 96: "mark=1" comes twice`,
+		"udp " + tuples + " sport=5":            `line 1, column 89: "sport=5" is repeated`,
+		"udp " + tuples + " mark=1 mark=1":      `line 1, column 96: "mark=1" is repeated`,
 		"udp " + tuples + " src=10.0.0.1":       `line 1, column 89: "src=10.0.0.1" begins a third tuple`,
 		"udp " + tuples + " mork=1":             `line 1, column 89: "mork=1" is not known`,
 		"udp " + tuples + " mark":               `line 1, column 89: "mark" is neither key=value nor in brackets`,
-		"udp " + tuples + " mark=09":            `line 1, column 89: "mark=09" has no number of 32 bits`,
+		"udp " + tuples + " mark=09":            `line 1, column 89: "mark=09" is not a valid 32-bit number`,
 		"udp " + tuples + " [ASURED]":           `line 1, column 89: "[ASURED]" is not known`,
-		"udp " + tuples + " [ASSURED":           `line 1, column 89: "[ASSURED" has no end`,
+		"udp " + tuples + " [ASSURED":           `line 1, column 89: "[ASSURED" has no closing bracket`,
 		"udp " + tuples + " [start=now]":        `line 1, column 89: "[start=now]" is not a time like "Mon Jan _2 15:04:05 2006"`,
-		"udp " + tuples + " labels=xy":          `line 1, column 89: "labels=xy" has not up to 16 bytes in hexadecimal`,
+		"udp " + tuples + " labels=xy":          `line 1, column 89: "labels=xy" is not up to 16 bytes in hexadecimal`,
 		"udp " + tuples + " helper=":            `line 1, column 89: "helper=" is empty`,
 		"udp " + tuples + " zone=1 zone-orig=2": `line 1, column 96: "zone-orig=2" is a second zone`,
 	} {
@@ -138,7 +138,7 @@ func TestParseErrorNamesLineColumnAndWord(t *testing.T) {
 	}
 }
 
-// An expected table is written as text, with comments.
+// A text may have comments, as in a test's expected table.
 func TestParseEntriesReadsATable(t *testing.T) {
 	t.Parallel()
 	const text = `
@@ -168,7 +168,7 @@ conntrack v1.4.7 (conntrack-tools): 2 flow entries have been shown.
 func TestParseEntriesNamesTheLine(t *testing.T) {
 	t.Parallel()
 	_, err := nf.ParseEntries("\n# nothing yet\r\n  tcp SYN_SNT")
-	if want := `line 3, column 7: "SYN_SNT" is no state of TCP`; err == nil || err.Error() != want {
+	if want := `line 3, column 7: "SYN_SNT" is not a TCP state`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	if entries, err := nf.ParseEntries(""); len(entries) != 0 || err != nil {
@@ -176,7 +176,7 @@ func TestParseEntriesNamesTheLine(t *testing.T) {
 	}
 }
 
-// What is read and printed is the same when it is read again.
+// Printing an entry and parsing it again gives the same entry.
 func FuzzParseEntry(f *testing.F) {
 	for _, line := range []string{
 		"tcp SYN_SENT src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=80 dport=10000",

@@ -6,31 +6,30 @@ import (
 	"strings"
 )
 
-// Probe is a place where packets are counted: a base chain at a hook and a priority, before the rules of higher
-// priority and behind those of lower. It counts and lets everything pass.
+// Probe counts packets at a hook and a priority. It is a base chain that accepts all packets.
 type Probe struct {
-	// Name is the key of the count: unique in an experiment. Empty means what DefaultName gives.
+	// Name is the key of the count, unique in an experiment; empty: DefaultName.
 	Name     string
-	Hook     Hook
-	Priority int32  // as in nft: -300 raw, -200 conntrack, -150 mangle, -100 dstnat, 0 filter, 100 srcnat, ±2147483647 the ends
-	Family   Family // zero: IPv4 and IPv6 are counted together
-	Match    Match  // zero: every packet
-	// State counts only packets of these classes. Like any "ct state" rule it switches conntrack on.
+	Hook     Hook   // the hook of the chain
+	Priority int32  // as in nft, lower runs first: -300 raw, -200 conntrack, -150 mangle, -100 dstnat, 0 filter, 100 srcnat
+	Family   Family // zero: IPv4 and IPv6 together
+	Match    Match  // counts only packets that match; zero: all
+	// State counts only packets in one of these states. Like any "ct state" rule it enables conntrack.
 	State CTState
 	// Status counts only packets whose entry has all of these bits.
 	Status Status
-	// Mark counts only packets whose entry's mark agrees in the bits of MarkMask; a zero MarkMask asks for none.
+	// Mark counts only packets whose entry's mark is equal in the bits of MarkMask; zero MarkMask: any mark.
 	Mark, MarkMask uint32
 	// Dir counts only packets of one direction of their flow; zero: both.
 	Dir Direction
 }
 
-// AsksConntrack reports whether the probe looks at the packet's entry, which like any "ct" rule switches conntrack on.
+// AsksConntrack reports whether the probe reads the packet's entry, which like any "ct" rule enables conntrack.
 func (p Probe) AsksConntrack() bool {
 	return p.State != 0 || p.Status != 0 || p.MarkMask != 0 || p.Dir != 0
 }
 
-// The priorities of the stages that rules live in (include/uapi/linux/netfilter_ipv4.h, enum nf_ip_hook_priorities).
+// The priorities of the stages of a hook (include/uapi/linux/netfilter_ipv4.h, enum nf_ip_hook_priorities).
 const (
 	PriorityFirst     int32 = -1 << 31
 	PriorityDefrag    int32 = -400
@@ -44,8 +43,8 @@ const (
 	PriorityConfirm   int32 = 1<<31 - 1
 )
 
-// DefaultName returns the name that p gets if it has none: the hook and the priority, such as "prerouting@-200",
-// preceded by "ip/" or "ip6/" where only one family is counted.
+// DefaultName returns the name of p if Name is empty: the hook and the priority, such as "prerouting@-200", with the prefix "ip/"
+// or "ip6/" if only one family is counted.
 func (p Probe) DefaultName() string {
 	prefix := ""
 	switch p.Family {
@@ -57,15 +56,16 @@ func (p Probe) DefaultName() string {
 	return fmt.Sprintf("%s%v@%d", prefix, p.Hook, p.Priority)
 }
 
-// The standard probes, each named for the stage that a packet meets next: raw/prerouting counts what arrives at the
-// raw table of prerouting. Packets that are in the one and not in the next were lost, or left, between the two.
+// The standard probes. Each is named for the stage that follows it: raw/prerouting counts the packets that reach the raw table of
+// prerouting. Packets counted by one probe but not by the next were dropped, or took another path, between the two.
 //
-// They count IPv4; Probe.IPv6 gives the twin for IPv6.
+// They count IPv4 packets. Probe.IPv6 returns the same probe for IPv6.
 var (
 	DefragPrerouting    = standard("defrag", Prerouting, PriorityDefrag-1)
 	RawPrerouting       = standard("raw", Prerouting, PriorityRaw-1)
 	ConntrackPrerouting = standard("conntrack", Prerouting, PriorityConntrack-1)
-	// ManglePrerouting stands right behind conntrack (-199), so that what a full table drops lacks here and nothing else.
+	// ManglePrerouting is directly behind conntrack (-199), so that exactly the packets that conntrack drops, as with a full
+	// table, are missing here.
 	ManglePrerouting = standard("mangle", Prerouting, PriorityConntrack+1)
 	NATPrerouting    = standard("nat", Prerouting, PriorityDNAT-1)
 	FilterPrerouting = standard("filter", Prerouting, PriorityFilter-1)
@@ -76,7 +76,7 @@ var (
 	SecurityInput = standard("security", Input, PrioritySecurity-1)
 	NATInput      = standard("nat", Input, PrioritySNAT-1)
 	ConfirmInput  = standard("confirm", Input, PriorityConfirm)
-	// ConfirmedInput stands behind the confirmation and counts packets whose entry is in the table then.
+	// ConfirmedInput is behind the confirmation and counts packets whose entry is in the table.
 	ConfirmedInput = confirmed(Input)
 
 	MangleForward   = standard("mangle", Forward, PriorityMangle-1)
@@ -98,8 +98,8 @@ var (
 	ConfirmedPostrouting = confirmed(Postrouting)
 )
 
-// Silenced is the name of the count of what a silent host would have sent: packets of its own without a socket of
-// the experiment, dropped at the very front of output.
+// Silenced is the name of the count of packets that a silent host would have sent. These are packets of its own without a socket
+// of the experiment; they are dropped at the first priority of output.
 const Silenced = "silenced/output"
 
 func standard(stage string, h Hook, priority int32) Probe {
@@ -112,7 +112,7 @@ func confirmed(h Hook) Probe {
 	return p
 }
 
-// IPv6 returns p for IPv6 packets instead of IPv4 ones, its name preceded by "ip6/".
+// IPv6 returns p for IPv6 instead of IPv4 packets. The name gets the prefix "ip6/".
 func (p Probe) IPv6() Probe {
 	if p.Name != "" {
 		p.Name = "ip6/" + p.Name
@@ -121,8 +121,8 @@ func (p Probe) IPv6() Probe {
 	return p
 }
 
-// PathProbes returns the standard probes of a family in the order in which packets meet them: prerouting, input,
-// forward, output, postrouting.
+// PathProbes returns the standard probes of a family, ordered by hook (prerouting, input, forward, output, postrouting) and
+// priority.
 func PathProbes(f Family) []Probe {
 	all := []Probe{
 		DefragPrerouting, RawPrerouting, ConntrackPrerouting, ManglePrerouting, NATPrerouting, FilterPrerouting, EndPrerouting,
@@ -139,23 +139,22 @@ func PathProbes(f Family) []Probe {
 	return all
 }
 
-// BehindConntrack reports whether a packet that conntrack dropped in prerouting, because the table was full, is
-// missing at p.
+// BehindConntrack reports whether p does not count packets that conntrack dropped in prerouting, as it does if the table is full.
 func (p Probe) BehindConntrack() bool {
 	return p.Hook != Output && (p.Hook != Prerouting || p.Priority > PriorityConntrack)
 }
 
-// BehindConfirm reports whether p stands behind the confirmation, which has the last priority there is: its chain
-// must be older than the confirm hook, since of equals the older runs last (net/netfilter/core.c, nf_hook_entries_grow).
+// BehindConfirm reports whether p is behind the confirmation, which has the last possible priority. The chain of p must be older
+// than the confirm hook, because of hooks with equal priority the older runs last (net/netfilter/core.c, nf_hook_entries_grow).
 func (p Probe) BehindConfirm() bool {
 	return p.Priority == math.MaxInt32 && p.Status.Has(Confirmed) && (p.Hook == Input || p.Hook == Postrouting)
 }
 
-// CTState is a set of the classes that "ct state" of nft and "--ctstate" of iptables tell apart, numbered as nft does
-// (include/net/netfilter/nf_conntrack.h, NF_CT_STATE_BIT). It belongs to a packet, while Status belongs to an entry.
+// CTState is a set of packet states as matched by nft's "ct state" and iptables' "--ctstate", with the bits of nft
+// (include/net/netfilter/nf_conntrack.h, NF_CT_STATE_BIT). A CTState belongs to a packet, a Status to an entry.
 type CTState uint32
 
-// The classes.
+// The states.
 const (
 	StateInvalid     CTState = 1 << 0
 	StateEstablished CTState = 1 << 1
@@ -164,7 +163,7 @@ const (
 	StateUntracked   CTState = 1 << 6
 )
 
-// String returns the classes as nft writes them: "established,related".
+// String returns the states as nft writes them: "established,related".
 func (s CTState) String() string {
 	var names []string
 	for _, c := range []struct {

@@ -11,29 +11,29 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Tuple names one direction of a flow, as nf_conntrack_tuple does (include/net/netfilter/nf_conntrack_tuple.h).
-// The zone is part of the Entry, not of its tuples.
+// Tuple identifies one direction of a flow (include/net/netfilter/nf_conntrack_tuple.h, struct nf_conntrack_tuple). The zone is
+// part of the Entry.
 type Tuple struct {
-	Proto Proto
-	// Src and Dst have port 0 for protocols without ports; for GRE the port is the key.
+	Proto Proto // protocol behind the IP headers
+	// Src and Dst are the addresses and ports. The port is the key for GRE and 0 for other protocols without ports.
 	Src, Dst netip.AddrPort
 	// ICMP is zero unless Proto is ICMP or ICMPv6.
 	ICMP ICMPTuple
 }
 
-// ICMPTuple is what stands for the ports in the tuple of an ICMP or ICMPv6 query.
+// ICMPTuple takes the place of the ports in the tuple of an ICMP or ICMPv6 query.
 type ICMPTuple struct {
-	Type, Code uint8
-	ID         uint16 // the identifier of an echo
+	Type, Code uint8  // of the message
+	ID         uint16 // identifier of the query
 }
 
-// TupleOf returns the tuple of the packet b, which begins at the network layer, without any NAT; ok is false where
-// b has no network header that the kernel takes. IPv6 extension headers are passed over; ports and ICMP fields that are not
-// there (a later fragment, a cut header) are zero.
+// TupleOf returns the tuple of the packet b, which begins at the network layer. ok is false if b has no network header that the
+// kernel accepts. IPv6 extension headers are skipped. Ports and ICMP fields are zero if they are not present, as in a later
+// fragment or a truncated packet.
 //
-// A packet of PPTP (GRE version 1) has the call of its receiver as the destination's key. That of its sender is not in it:
-// the kernel takes the source's key from what a helper has seen of PPTP's control connection, and zero without that
-// (net/netfilter/nf_conntrack_proto_gre.c, gre_pkt_to_tuple). Other packets of GRE have no keys for conntrack.
+// In a PPTP packet (GRE version 1), the destination's key is the call ID of the receiver. The packet does not contain the sender's:
+// the kernel takes the source's key from what a helper has seen on the PPTP control connection, else it is zero
+// (net/netfilter/nf_conntrack_proto_gre.c, gre_pkt_to_tuple). Conntrack knows no keys for other GRE packets.
 func TupleOf(b []byte) (t Tuple, ok bool) {
 	v := header.Parse(b)
 	if !v.HasHeader() {
@@ -61,8 +61,8 @@ func TupleOf(b []byte) (t Tuple, ok bool) {
 // Family returns the family of the tuple's source address.
 func (t Tuple) Family() Family { return FamilyOf(t.Src.Addr()) }
 
-// Reverse returns the tuple of the opposite direction for a flow without NAT: source and destination are swapped,
-// an echo request becomes an echo reply (net/netfilter/nf_conntrack_proto_icmp.c, nf_conntrack_invert_icmp_tuple).
+// Reverse returns the tuple of the opposite direction of a flow without NAT: source and destination are swapped, and an echo
+// request becomes an echo reply (net/netfilter/nf_conntrack_proto_icmp.c, nf_conntrack_invert_icmp_tuple).
 func (t Tuple) Reverse() Tuple {
 	t.Src, t.Dst = t.Dst, t.Src
 	if inv, ok := icmpInverse[t.Proto][t.ICMP.Type]; ok && t.Proto.IsICMP() {
@@ -77,7 +77,7 @@ var icmpInverse = map[Proto]map[uint8]uint8{
 	ICMPv6: {128: 129, 129: 128, 139: 140, 140: 139},
 }
 
-// String prints the tuple in the words of conntrack -L: "src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80".
+// String returns the tuple in the words of conntrack -L: "src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80".
 func (t Tuple) String() string {
 	s := fmt.Sprintf("src=%v dst=%v", t.Src.Addr(), t.Dst.Addr())
 	switch {
@@ -91,10 +91,10 @@ func (t Tuple) String() string {
 	return s
 }
 
-// Proto is an IP protocol number as assigned by IANA. The zero Proto means any where a Match asks for one.
+// Proto is an IP protocol number as assigned by IANA. In a Match or a Filter, the zero Proto means any.
 type Proto uint8
 
-// The protocols that conntrack tracks with more than the generic tracker.
+// The protocols that conntrack has its own tracker for.
 const (
 	ICMP    Proto = 1
 	TCP     Proto = 6
@@ -148,6 +148,9 @@ const (
 	IPv6 Family = 10
 )
 
+// Families returns the families that conntrack knows, in the order in which paths and tallies show them.
+func Families() []Family { return []Family{IPv4, IPv6} }
+
 // FamilyOf returns the family of a. An IPv4-mapped IPv6 address counts as IPv4; the zero Addr has Family 0.
 func FamilyOf(a netip.Addr) Family {
 	switch {
@@ -172,12 +175,11 @@ func (f Family) String() string {
 	return fmt.Sprintf("family(%d)", uint8(f))
 }
 
-// Hook is a place where netfilter looks at a packet (include/uapi/linux/netfilter.h, enum nf_inet_hooks).
+// Hook is a netfilter hook (include/uapi/linux/netfilter.h, enum nf_inet_hooks).
 type Hook uint8
 
-// The hooks. A packet for the host passes prerouting and input; one that is forwarded passes prerouting, forward and
-// postrouting; one that the host sends passes output and postrouting. Ingress comes before all of them, on the link: probes
-// do not stand there.
+// The hooks. A packet to the host passes prerouting and input, a forwarded packet passes prerouting, forward and postrouting, and a
+// packet from the host passes output and postrouting. Ingress is on the link, before all others. It takes no probes.
 const (
 	Prerouting Hook = iota
 	Input
@@ -196,7 +198,7 @@ func (h Hook) String() string {
 	return fmt.Sprintf("hook(%d)", uint8(h))
 }
 
-// MAC is an address of Ethernet: nf.MAC{2, 0, 0, 0, 0, 1}, nf.MAC(iface.HardwareAddr). The zero MAC is none.
+// MAC is an Ethernet address: nf.MAC{2, 0, 0, 0, 0, 1}, nf.MAC(iface.HardwareAddr). The zero MAC means none.
 type MAC [6]byte
 
 // String returns "02:00:00:00:00:01".

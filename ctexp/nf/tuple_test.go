@@ -37,13 +37,13 @@ func TestTupleOfEveryKindOfPacket(t *testing.T) {
 
 func noPort(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr(), 0) }
 
-// fragment makes p a fragment that is not the first.
+// fragment turns p into a later fragment.
 func fragment(p []byte) []byte {
 	p[6], p[7] = 0, 3
 	return p
 }
 
-// hopByHop puts a hop-by-hop header of 8 bytes into p.
+// hopByHop inserts a hop-by-hop header of 8 bytes into p.
 func hopByHop(p []byte) []byte {
 	out := append([]byte(nil), p[:40]...)
 	out[6] = 0
@@ -65,7 +65,7 @@ func FuzzTupleOf(f *testing.F) {
 	})
 }
 
-// A packet ends where its header claims, but for a jumbogram, which claims nothing there.
+// A packet ends where its length field says, except for a jumbogram, whose length field is zero.
 func TestTupleEndsWhereThePacketDoes(t *testing.T) {
 	t.Parallel()
 	datagram := web6.UDP([]byte("hello"))
@@ -96,7 +96,7 @@ func BenchmarkTupleOf(b *testing.B) {
 	}
 }
 
-func TestAMACPrintsItselfAsUsual(t *testing.T) {
+func TestMACString(t *testing.T) {
 	t.Parallel()
 	if got, want := (nf.MAC{2, 0, 0, 0, 0, 0xab}).String(), "02:00:00:00:00:ab"; got != want {
 		t.Errorf("got %q, want %q", got, want)

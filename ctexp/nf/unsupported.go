@@ -5,15 +5,15 @@ import (
 	"fmt"
 )
 
-// UnsupportedError says that something cannot be had here, which is not the same as that it went wrong:
-// errors.Is(err, errors.ErrUnsupported) holds, and a test that gets it skips.
+// UnsupportedError reports that the machine lacks something, as opposed to an operation that failed.
+// errors.Is(err, errors.ErrUnsupported) holds. A test that gets this error skips.
 type UnsupportedError struct {
-	Need string // what is missing, in one or two words that CTEXP_LACKS can name: "/dev/net/tun", "iptables-legacy"
-	Hint string // what to do about it
-	Err  error  // the cause; nil if there is none beyond the need
+	Need string // what is missing, in one or two words that CTEXP_LACKS can list: "/dev/net/tun", "iptables-legacy"
+	Hint string // how to provide it; may be empty
+	Err  error  // the cause; may be nil
 }
 
-// Error says need, hint and cause.
+// Error returns the need, the cause and the hint.
 func (e *UnsupportedError) Error() string {
 	s := fmt.Sprintf("needs %s", e.Need)
 	if e.Err != nil {

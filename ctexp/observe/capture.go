@@ -14,248 +14,14 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
-// framelog is what was captured so far.
-type framelog struct {
-	mu     sync.Mutex
-	limit  int
-	frames []packet.Record
-	lost   lostFrames
-	memory []byte // what is left of a piece of memory that several packets share
-}
-
-// lostFrames counts what is missing among the frames.
-type lostFrames struct {
-	beyond uint64 // came when the limit was reached
-	cut    uint64 // are there, but were larger than the buffer
-	kernel uint64 // found the kernel's buffer full
-}
-
-// String says how many are missing and why.
-func (l lostFrames) String() string {
-	var s []string
-	for _, why := range []struct {
-		n    uint64
-		what string
-	}{
-		{l.kernel, "found the kernel's buffer full"},
-		{l.beyond, "came when as many were kept as the Config allows"},
-		{l.cut, "are not whole"},
-	} {
-		if why.n > 0 {
-			s = append(s, fmt.Sprintf("%d %s", why.n, why.what))
-		}
-	}
-	return strings.Join(s, ", ")
-}
-
-const framelogPiece = 64 << 10
-
-// add keeps a copy of f.
-func (l *framelog) add(f packet.Record) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.frames) >= l.limit {
-		l.lost.beyond++
-		return
-	}
-	if f.IsCut() {
-		l.lost.cut++
-	}
-	f.Number, f.Ethernet, f.Packet = len(l.frames)+1, l.keep(f.Ethernet), l.keep(f.Packet)
-	l.frames = append(l.frames, f)
-}
-
-// keep returns a copy of b; nil of nil.
-func (l *framelog) keep(b []byte) []byte {
-	if b == nil {
-		return nil
-	}
-	n := len(b)
-	if n > len(l.memory) {
-		l.memory = make([]byte, max(n, framelogPiece))
-	}
-	copy(l.memory, b)
-	b, l.memory = l.memory[:n:n], l.memory[n:]
-	return b
-}
-
-// dropped adds to the frames that the kernel had to drop.
-func (l *framelog) dropped(n uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lost.kernel += n
-}
-
-// snapshot returns the frames so far, which later ones do not change, and what is missing among them.
-func (l *framelog) snapshot() ([]packet.Record, lostFrames) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.frames[:len(l.frames):len(l.frames)], l.lost
-}
-
-// Kinds of links that have the header of Ethernet (include/uapi/linux/if_arp.h); loopback's is all zeros.
-const (
-	arphrdEther    = 1
-	arphrdLoopback = 772
-)
-
-// parts returns what Ethernet has put in front of a packet, with the tag that the kernel has taken out of it
-// (net/core/skbuff.c, skb_vlan_untag), what the packet is, and the packet.
-func (r rawFrame) parts() (ethernet []byte, typ uint16, packet []byte) {
-	network := min(r.network, len(r.bytes))
-	if r.hardware != arphrdEther && r.hardware != arphrdLoopback || len(r.bytes) < header.EthernetSize {
-		return nil, r.protocol, r.bytes[network:]
-	}
-	b := r.bytes
-	if r.tagged {
-		tag := binary.BigEndian.AppendUint16(nil, r.tpid)
-		b = slices.Concat(b[:12], binary.BigEndian.AppendUint16(tag, r.tci), b[12:])
-	}
-	f := header.ParseFrame(b)
-	if f.Cut {
-		return b[:header.EthernetSize], r.protocol, b[header.EthernetSize:]
-	}
-	return b[:f.Payload], f.EtherType, b[f.Payload:]
-}
-
-// stamps tells the time stamps of the kernel from those that are none. It begins to stamp packets for all sockets of the
-// host when the first asks for it, but some milliseconds later (net/core/dev.c, net_enable_timestamp, puts it off to a
-// work queue). What came before has the time at which it is being read (net/socket.c, __sock_recv_timestamp), which is
-// behind all that the packet has brought about. Once it stamps it goes on doing so, as long as the socket is open.
-type stamps struct {
-	on    bool
-	empty time.Time // when nothing was left to be read
-}
-
-// of returns the time of what was read by a call that began at the time read: its stamp, or if that is none, the latest
-// time at which it had certainly not come yet, so that it stands before its consequences.
-func (s *stamps) of(stamp, read time.Time) time.Time {
-	if s.on || stamp.Before(read) {
-		s.on = true
-		return stamp
-	}
-	return s.empty
-}
-
-// rawFrame is a frame as the kernel gives it, in memory that is used again.
-type rawFrame struct {
-	time      time.Time
-	link      int32  // index; zero in a ring: the kernel has not finished writing the frame
-	protocol  uint16 // EtherType
-	hardware  uint16 // the kind of the link, of include/uapi/linux/if_arp.h
-	direction uint8  // of include/uapi/linux/if_packet.h, PACKET_OUTGOING and others
-	bytes     []byte // from the header of the link layer on
-	network   int    // where the packet begins in them
-	vlanTag
-	missing int // bytes at the end of the packet, as far as that is known
-}
-
-// vlanTag is the outermost tag of a VLAN, which the kernel keeps beside the frame.
-type vlanTag struct {
-	tagged    bool
-	tpid, tci uint16
-}
-
-// tagOf returns the tag that a frame with that status has.
-func tagOf(status uint32, tpid, tci uint16) vlanTag {
-	switch {
-	case status&tpStatusVLAN == 0:
-		return vlanTag{}
-	case status&tpStatusTPID == 0:
-		tpid = header.EtherTypeVLAN
-	}
-	return vlanTag{true, tpid, tci}
-}
-
-// Bits of the status (include/uapi/linux/if_packet.h, TP_STATUS_VLAN_VALID and TP_STATUS_VLAN_TPID_VALID).
-const (
-	tpStatusVLAN = 1 << 4
-	tpStatusTPID = 1 << 6
-)
-
-// The layout of a block of TPACKET_V3 (include/uapi/linux/if_packet.h, struct tpacket_block_desc and tpacket_hdr_v1) …
-const (
-	blockStatus  = 8
-	blockPackets = 12
-	blockFirst   = 16
-	blockHeader  = 48
-)
-
-// … and of a frame in it (struct tpacket3_hdr, behind which lies a struct sockaddr_ll).
-const (
-	frameNext    = 0
-	frameSec     = 4
-	frameNsec    = 8
-	frameSnaplen = 12
-	frameLen     = 16
-	frameStatus  = 20
-	frameMAC     = 24
-	frameNet     = 26
-	frameTCI     = 32
-	frameTPID    = 36
-	frameHeader  = 48
-
-	llProtocol = frameHeader + 2
-	llIfindex  = frameHeader + 4
-	llHatype   = frameHeader + 8
-	llPkttype  = frameHeader + 10
-	frameLLEnd = frameHeader + 20
-)
-
-// nextFrame returns where the frame with this index begins in a block; at is where the one before it does.
-func nextFrame(block []byte, index, at int) (int, error) {
-	if len(block) < blockHeader {
-		return 0, fmt.Errorf("ring block of %d bytes: shorter than its header", len(block))
-	}
-	next := uint64(binary.NativeEndian.Uint32(block[blockFirst:]))
-	if index > 0 {
-		if at < 0 || at+frameLLEnd > len(block) {
-			return 0, fmt.Errorf("ring frame %d at offset %d of %d", index-1, at, len(block))
-		}
-		step := uint64(binary.NativeEndian.Uint32(block[at+frameNext:]))
-		if step == 0 {
-			return 0, fmt.Errorf("ring frame %d at offset %d says that it is the last one", index-1, at)
-		}
-		next = uint64(at) + step
-	}
-	if next+frameLLEnd > uint64(len(block)) {
-		return 0, fmt.Errorf("ring frame %d would begin at offset %d of %d", index, next, len(block))
-	}
-	return int(next), nil
-}
-
-// parseFrame returns the frame that begins at an offset that nextFrame gave. Its packet lies in the block.
-func parseFrame(block []byte, at int) (rawFrame, error) {
-	b := block[at:]
-	begin, n := int(binary.NativeEndian.Uint16(b[frameMAC:])), binary.NativeEndian.Uint32(b[frameSnaplen:])
-	network := int(binary.NativeEndian.Uint16(b[frameNet:]))
-	if network < begin || uint64(begin)+uint64(n) > uint64(len(b)) {
-		return rawFrame{}, fmt.Errorf("ring frame at offset %d: %d bytes at %d, with a packet at %d, do not fit into %d",
-			at, n, begin, network, len(b))
-	}
-	return rawFrame{
-		time: time.Unix(int64(binary.NativeEndian.Uint32(b[frameSec:])), int64(binary.NativeEndian.Uint32(b[frameNsec:]))),
-		link: int32(binary.NativeEndian.Uint32(b[llIfindex:])),
-		// sll_protocol is in the order of the network.
-		protocol:  binary.BigEndian.Uint16(b[llProtocol:]),
-		hardware:  binary.NativeEndian.Uint16(b[llHatype:]),
-		direction: b[llPkttype],
-		bytes:     b[begin:][:n:n],
-		network:   network - begin,
-		vlanTag: tagOf(binary.NativeEndian.Uint32(b[frameStatus:]),
-			binary.NativeEndian.Uint16(b[frameTPID:]), uint16(binary.NativeEndian.Uint32(b[frameTCI:]))),
-		missing: int(max(n, binary.NativeEndian.Uint32(b[frameLen:])) - n),
-	}, nil
-}
-
-// WritePcapng writes frames as a pcapng file, for Wireshark and tshark: in their order, with time, name of the link,
-// direction and, where comment is not nil and does not return "", a comment (the packet's verdict, say). It calls
-// comment once for each frame, one after the other.
+// WritePcapng writes frames as a pcapng file for Wireshark and tshark, in their order, with time, link name and
+// direction. If comment is not nil, it is called once for each frame, one after the other, and what it returns
+// becomes the comment of the packet unless it is "".
 //
-// The packets have their header of Ethernet, with addresses and tags of VLANs, if all of them have one (link type EN10MB).
-// They begin at the network layer if none has one and all are IP (RAW). In between, a header in front of every packet says
-// what it is, with the sender's address and the tags where there are some (LINUX_SLL, as tcpdump -i any writes it). It is the
-// same for all links because libpcap, and tcpdump with it, refuses files where it is not.
+// If all packets have an Ethernet header, they have it in the file, with addresses and VLAN tags (link type EN10MB).
+// If none has one and all are IP, they begin at the network layer (RAW). Otherwise each packet is preceded by a
+// header with its protocol, the sender's address and VLAN tags if there are any (LINUX_SLL, as tcpdump -i any writes
+// it). All links have the same type because libpcap, and with it tcpdump, rejects files in which they differ.
 func WritePcapng(w io.Writer, frames []packet.Record, comment func(packet.Record) string) error {
 	var file pcap.File
 	for _, f := range frames {
@@ -285,7 +51,7 @@ func WritePcapng(w io.Writer, frames []packet.Record, comment func(packet.Record
 	return nil
 }
 
-// layerOf returns the link layer of a file for these frames.
+// layerOf returns the link layer of a file with these frames.
 func layerOf(frames []packet.Record) pcap.Layer {
 	without, ip := 0, true
 	for _, f := range frames {
@@ -301,4 +67,240 @@ func layerOf(frames []packet.Record) pcap.Layer {
 		return pcap.Raw
 	}
 	return pcap.Cooked
+}
+
+// rawFrame is a frame as the kernel delivers it, in memory that is reused.
+type rawFrame struct {
+	time      time.Time
+	link      int32  // index; zero in a ring while the kernel still writes the frame
+	protocol  uint16 // EtherType
+	hardware  uint16 // the type of the link (include/uapi/linux/if_arp.h)
+	direction uint8  // PACKET_OUTGOING and others (include/uapi/linux/if_packet.h)
+	bytes     []byte // from the link-layer header on
+	network   int    // offset of the packet in bytes
+	vlanTag
+	missing int // bytes at the end of the packet that were not captured, as far as that is known
+}
+
+// vlanTag is the outermost VLAN tag, which the kernel keeps beside the frame.
+type vlanTag struct {
+	tagged    bool
+	tpid, tci uint16
+}
+
+// tagOf returns the tag of a frame with this status.
+func tagOf(status uint32, tpid, tci uint16) vlanTag {
+	switch {
+	case status&tpStatusVLAN == 0:
+		return vlanTag{}
+	case status&tpStatusTPID == 0:
+		tpid = header.EtherTypeVLAN
+	}
+	return vlanTag{true, tpid, tci}
+}
+
+// Bits of the frame status (include/uapi/linux/if_packet.h, TP_STATUS_VLAN_VALID and TP_STATUS_VLAN_TPID_VALID).
+const (
+	tpStatusVLAN = 1 << 4
+	tpStatusTPID = 1 << 6
+)
+
+// Types of links with an Ethernet header (include/uapi/linux/if_arp.h); that of loopback is all zeros.
+const (
+	arphrdEther    = 1
+	arphrdLoopback = 772
+)
+
+// parts returns the Ethernet header including the tag that the kernel removed from it (net/core/skbuff.c,
+// skb_vlan_untag), the EtherType and the packet. The header is nil for links without one.
+func (r rawFrame) parts() (ethernet []byte, typ uint16, packet []byte) {
+	network := min(r.network, len(r.bytes))
+	if r.hardware != arphrdEther && r.hardware != arphrdLoopback || len(r.bytes) < header.EthernetSize {
+		return nil, r.protocol, r.bytes[network:]
+	}
+	b := r.bytes
+	if r.tagged {
+		tag := binary.BigEndian.AppendUint16(nil, r.tpid)
+		b = slices.Concat(b[:12], binary.BigEndian.AppendUint16(tag, r.tci), b[12:])
+	}
+	f := header.ParseFrame(b)
+	if f.Cut {
+		return b[:header.EthernetSize], r.protocol, b[header.EthernetSize:]
+	}
+	return b[:f.Payload], f.EtherType, b[f.Payload:]
+}
+
+// stamps distinguishes kernel time stamps from read times. The kernel starts to time-stamp packets for all sockets of
+// the host when the first socket requests it, but some milliseconds later (net/core/dev.c, net_enable_timestamp,
+// defers it to a work queue). A packet that arrived before gets the time at which it is read (net/socket.c,
+// __sock_recv_timestamp), which is later than its effects. Once the kernel time-stamps, it continues as long as the
+// socket is open.
+type stamps struct {
+	on    bool
+	empty time.Time // when the socket buffer was last empty
+}
+
+// of returns the time of a packet that was received by a call which began at the time read: its stamp, or if that is
+// a read time, the latest time at which the packet had certainly not arrived yet, so that it sorts before its
+// effects.
+func (s *stamps) of(stamp, read time.Time) time.Time {
+	if s.on || stamp.Before(read) {
+		s.on = true
+		return stamp
+	}
+	return s.empty
+}
+
+// The layout of a TPACKET_V3 block (include/uapi/linux/if_packet.h, struct tpacket_block_desc and tpacket_hdr_v1).
+const (
+	blockStatus  = 8
+	blockPackets = 12
+	blockFirst   = 16
+	blockHeader  = 48
+)
+
+// The layout of a frame in a block (struct tpacket3_hdr, followed by a struct sockaddr_ll).
+const (
+	frameNext    = 0
+	frameSec     = 4
+	frameNsec    = 8
+	frameSnaplen = 12
+	frameLen     = 16
+	frameStatus  = 20
+	frameMAC     = 24
+	frameNet     = 26
+	frameTCI     = 32
+	frameTPID    = 36
+	frameHeader  = 48
+
+	llProtocol = frameHeader + 2
+	llIfindex  = frameHeader + 4
+	llHatype   = frameHeader + 8
+	llPkttype  = frameHeader + 10
+	frameLLEnd = frameHeader + 20
+)
+
+// nextFrame returns the offset of the frame with this index in a block; at is the offset of the frame before it.
+func nextFrame(block []byte, index, at int) (int, error) {
+	if len(block) < blockHeader {
+		return 0, fmt.Errorf("ring block of %d bytes: shorter than its header", len(block))
+	}
+	next := uint64(binary.NativeEndian.Uint32(block[blockFirst:]))
+	if index > 0 {
+		if at < 0 || at+frameLLEnd > len(block) {
+			return 0, fmt.Errorf("ring frame %d at offset %d of %d", index-1, at, len(block))
+		}
+		step := uint64(binary.NativeEndian.Uint32(block[at+frameNext:]))
+		if step == 0 {
+			return 0, fmt.Errorf("ring frame %d at offset %d says that it is the last one", index-1, at)
+		}
+		next = uint64(at) + step
+	}
+	if next+frameLLEnd > uint64(len(block)) {
+		return 0, fmt.Errorf("ring frame %d would begin at offset %d of %d", index, next, len(block))
+	}
+	return int(next), nil
+}
+
+// parseFrame returns the frame at an offset that nextFrame returned. Its packet is a slice of the block.
+func parseFrame(block []byte, at int) (rawFrame, error) {
+	b := block[at:]
+	begin, n := int(binary.NativeEndian.Uint16(b[frameMAC:])), binary.NativeEndian.Uint32(b[frameSnaplen:])
+	network := int(binary.NativeEndian.Uint16(b[frameNet:]))
+	if network < begin || uint64(begin)+uint64(n) > uint64(len(b)) {
+		return rawFrame{}, fmt.Errorf("ring frame at offset %d: %d bytes at %d, with a packet at %d, do not fit into %d",
+			at, n, begin, network, len(b))
+	}
+	return rawFrame{
+		time: time.Unix(int64(binary.NativeEndian.Uint32(b[frameSec:])), int64(binary.NativeEndian.Uint32(b[frameNsec:]))),
+		link: int32(binary.NativeEndian.Uint32(b[llIfindex:])),
+		// sll_protocol is in network byte order.
+		protocol:  binary.BigEndian.Uint16(b[llProtocol:]),
+		hardware:  binary.NativeEndian.Uint16(b[llHatype:]),
+		direction: b[llPkttype],
+		bytes:     b[begin:][:n:n],
+		network:   network - begin,
+		vlanTag: tagOf(binary.NativeEndian.Uint32(b[frameStatus:]),
+			binary.NativeEndian.Uint16(b[frameTPID:]), uint16(binary.NativeEndian.Uint32(b[frameTCI:]))),
+		missing: int(max(n, binary.NativeEndian.Uint32(b[frameLen:])) - n),
+	}, nil
+}
+
+// framelog stores the captured frames.
+type framelog struct {
+	mu     sync.Mutex
+	limit  int
+	frames []packet.Record
+	lost   lostFrames
+	memory []byte // the unused rest of a buffer that several packets share
+}
+
+const framelogPiece = 64 << 10
+
+// add stores a copy of f.
+func (l *framelog) add(f packet.Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.frames) >= l.limit {
+		l.lost.beyond++
+		return
+	}
+	if f.IsCut() {
+		l.lost.cut++
+	}
+	f.Number, f.Ethernet, f.Packet = len(l.frames)+1, l.keep(f.Ethernet), l.keep(f.Packet)
+	l.frames = append(l.frames, f)
+}
+
+// keep returns a copy of b, and nil for nil.
+func (l *framelog) keep(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
+	n := len(b)
+	if n > len(l.memory) {
+		l.memory = make([]byte, max(n, framelogPiece))
+	}
+	copy(l.memory, b)
+	b, l.memory = l.memory[:n:n], l.memory[n:]
+	return b
+}
+
+// dropped counts n frames that the kernel dropped.
+func (l *framelog) dropped(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost.kernel += n
+}
+
+// snapshot returns the frames so far, which are not modified later, and what is missing among them.
+func (l *framelog) snapshot() ([]packet.Record, lostFrames) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.frames[:len(l.frames):len(l.frames)], l.lost
+}
+
+// lostFrames counts missing frames.
+type lostFrames struct {
+	beyond uint64 // frames beyond the limit
+	cut    uint64 // frames that are stored, but were larger than the receive buffer
+	kernel uint64 // frames that the kernel dropped because its buffer was full
+}
+
+// String says how many are missing and why.
+func (l lostFrames) String() string {
+	var s []string
+	for _, why := range []struct {
+		n    uint64
+		what string
+	}{
+		{l.kernel, "found the kernel's buffer full"},
+		{l.beyond, "exceeded the limit of the Config"},
+		{l.cut, "are truncated"},
+	} {
+		if why.n > 0 {
+			s = append(s, fmt.Sprintf("%d %s", why.n, why.what))
+		}
+	}
+	return strings.Join(s, ", ")
 }

@@ -19,27 +19,57 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// capture keeps the frames of all links of the namespace.
+// Frames returns the frames that went over all links, from Open until the iteration begins, in the order in which the
+// kernel saw them. A forwarded frame appears twice, In and Out; a frame on loopback once, In; a frame injected into
+// the far end of a veth link once, In.
+//
+// If frames are missing, the iteration ends in ErrFramesLost with their number: the kernel's buffer was full (call
+// Drain while sending, or set Config.Ring), MaxFrames was reached, or a frame was larger than 64 KiB and is
+// truncated. With Config.NoFrames the error is an nf.UnsupportedError.
+func (o *Observer) Frames(ctx context.Context) iter.Seq2[packet.Record, error] {
+	return recording(ctx, o, "frames", ErrFramesLost, o.readFrames)
+}
+
+func (o *Observer) readFrames(ctx context.Context) ([]packet.Record, lostFrames, error) {
+	release, err := o.use(ctx)
+	if err != nil {
+		return nil, lostFrames{}, err
+	}
+	defer release()
+	if o.capture == nil {
+		return nil, lostFrames{}, &nf.UnsupportedError{Need: "frames", Hint: "the Observer was opened with NoFrames"}
+	}
+	if err := o.capture.Drain(); err != nil {
+		return nil, lostFrames{}, err
+	}
+	if err := o.capture.countDropped(); err != nil {
+		return nil, lostFrames{}, err
+	}
+	frames, lost := o.capture.log.snapshot()
+	return frames, lost, nil
+}
+
+// capture records the frames of all links of the namespace.
 type capture struct {
 	*mmsg.Pump
-	ring  *ring // nil: frames are received one datagram each
-	links map[int32]string
+	ring  *ring // nil: each frame is received as a datagram
+	links linkNames
 	lo    int32 // index of the loopback link
 	times stamps
 	log   framelog
 }
 
-// captureBuffer holds some 10,000 small frames where the host's rmem_max allows it.
+// captureBuffer holds about 10,000 small frames if the host's rmem_max allows it.
 const captureBuffer = 8 << 20
 
 // startCapture must be called on a thread in the namespace.
 func startCapture(cfg Config) (*capture, error) {
-	// Protocol 0: nothing is captured before the bind, so that no frame lacks its time stamp.
+	// Protocol 0 captures nothing before the bind, so that every frame has its time stamp.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
-	c := &capture{links: map[int32]string{}, log: framelog{limit: cfg.maxFrames()}}
+	c := &capture{links: linkNames{}, log: framelog{limit: cfg.maxFrames()}}
 	if err := c.setUp(fd, cfg); err != nil {
 		c.ring.unmap()
 		_ = unix.Close(fd)
@@ -74,21 +104,21 @@ func (c *capture) setUp(fd int, cfg Config) (err error) {
 	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL)})
 }
 
-// enlarge asks for a receive buffer of n bytes, and takes what an ordinary user may have where more is refused.
+// enlarge requests a receive buffer of n bytes, and accepts what an ordinary user may have.
 func enlarge(fd, n int) error {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, n) == nil {
 		return nil
 	}
-	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, n) // the kernel cuts n down to net.core.rmem_max
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, n) // the kernel limits n to net.core.rmem_max
 }
 
-// stop ends the capture; what it has kept can still be read.
+// stop ends the capture. The recorded frames remain readable.
 func (c *capture) stop() {
 	c.Pump.Stop()
 	c.ring.unmap()
 }
 
-// receive reads what is queued.
+// receive reads all queued frames.
 func (c *capture) receive(fd int, _ bool) error {
 	b := mmsg.GetBuffer()
 	defer b.Free()
@@ -99,7 +129,7 @@ func (c *capture) receive(fd int, _ bool) error {
 		case err == unix.EAGAIN:
 			c.times.empty = now
 			return nil
-		case err == unix.ENETDOWN: // a link went down (net/packet/af_packet.c, packet_notifier); the others are still there
+		case err == unix.ENETDOWN: // a link went down (net/packet/af_packet.c, packet_notifier); the others still work
 			continue
 		case err != nil:
 			return fmt.Errorf("receive frames: %w", err)
@@ -119,19 +149,20 @@ func (c *capture) receive(fd int, _ bool) error {
 	}
 }
 
-// readRing reads what the ring has; only who asks for it (see Observer.Drain) reads the block that is being filled.
+// readRing reads the frames in the ring. Only if asked to (by Observer.Drain), it also reads the block that the
+// kernel still fills.
 func (c *capture) readRing(fd int, asked bool) error {
 	return c.ring.read(asked, func(f rawFrame) { c.add(fd, f) })
 }
 
-// add keeps a frame. Of loopback, where each frame is seen leaving and coming in, only the latter is kept, as by
-// tcpdump; of the far ends of veth links, from which packets are injected, none.
+// add records a frame. Loopback shows each frame twice, outgoing and incoming; like tcpdump, only the latter is
+// recorded. The far ends of veth links, from which packets are injected, are not recorded.
 func (c *capture) add(fd int, f rawFrame) {
 	outgoing := f.direction == unix.PACKET_OUTGOING
 	if outgoing && f.link == c.lo {
 		return
 	}
-	link := c.link(fd, f.link)
+	link := c.links.name(fd, f.link)
 	if strings.HasPrefix(link, ours.FarPrefix) {
 		return
 	}
@@ -147,8 +178,21 @@ func (c *capture) add(fd int, f rawFrame) {
 	c.log.add(r)
 }
 
-// auxdata returns where in a frame its packet begins, and the tag that is kept beside it (net/packet/af_packet.c,
-// packet_recvmsg).
+// countDropped reads how many frames the kernel dropped since the last reading, which resets its counter.
+func (c *capture) countDropped() error {
+	return c.Control(func(fd int) error {
+		// The older of the two structures is a prefix of the newer, and the kernel truncates (packet_getsockopt).
+		st, err := unix.GetsockoptTpacketStatsV3(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+		if err != nil {
+			return fmt.Errorf("statistics of the packet socket: %w", err)
+		}
+		c.log.dropped(uint64(st.Drops))
+		return nil
+	})
+}
+
+// auxdata returns the offset of the packet in a frame, and the VLAN tag that the kernel removed
+// (net/packet/af_packet.c, packet_recvmsg).
 func auxdata(control []byte) (network int, tag vlanTag) {
 	for len(control) > 0 {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(control)
@@ -164,91 +208,69 @@ func auxdata(control []byte) (network int, tag vlanTag) {
 	return 0, vlanTag{}
 }
 
-// link returns the name of a link, as it was when its first frame was read.
-func (c *capture) link(fd int, index int32) string {
-	if name, ok := c.links[index]; ok {
-		return name
-	}
-	name := linkName(fd, index)
-	c.links[index] = name
-	return name
-}
-
-// countDropped learns how many frames the kernel has dropped; reading sets its count to zero.
-func (c *capture) countDropped() error {
-	return c.Control(func(fd int) error {
-		// Of the two structures the older one is the beginning of the newer; the kernel cuts (packet_getsockopt).
-		st, err := unix.GetsockoptTpacketStatsV3(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+// timestamp returns the time stamp in the control messages of a datagram, or the current time if there is none.
+func timestamp(control []byte) time.Time {
+	for len(control) > 0 {
+		h, data, rest, err := unix.ParseOneSocketControlMessage(control)
 		if err != nil {
-			return fmt.Errorf("statistics of the packet socket: %w", err)
+			break
 		}
-		c.log.dropped(uint64(st.Drops))
-		return nil
-	})
+		if h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS {
+			switch len(data) {
+			case 16:
+				return time.Unix(int64(binary.NativeEndian.Uint64(data)), int64(binary.NativeEndian.Uint64(data[8:])))
+			case 8: // 32-bit machines
+				return time.Unix(int64(int32(binary.NativeEndian.Uint32(data))), int64(binary.NativeEndian.Uint32(data[4:])))
+			}
+		}
+		control = rest
+	}
+	return time.Now()
 }
 
-// networkOrder converts between the order of the network and that of the host.
+// networkOrder converts between network byte order and host byte order.
 func networkOrder(v uint16) uint16 {
 	var b [2]byte
 	binary.BigEndian.PutUint16(b[:], v)
 	return binary.NativeEndian.Uint16(b[:])
 }
 
-// Frames returns the frames that went over all links since the Observer was opened until the iteration begins, in the
-// order in which the kernel saw them. A frame that is forwarded is there twice, In and Out; what loopback carries,
-// once, In; what was injected into the far end of a veth link, once, In.
-//
-// Where frames are missing the iteration ends in ErrFramesLost with how many: the kernel's buffer was full (call Drain
-// while sending, or ask for a Ring), MaxFrames was reached, or a frame was larger than 64 KiB and is there in part.
-// With Config.NoFrames the error is an nf.UnsupportedError.
-func (o *Observer) Frames(ctx context.Context) iter.Seq2[packet.Record, error] {
-	return recording(ctx, o, "frames", ErrFramesLost, o.captured)
-}
-
-func (o *Observer) captured(ctx context.Context) ([]packet.Record, lostFrames, error) {
-	release, err := o.use(ctx)
+// linkIndex returns the index of a link in the namespace of the socket fd.
+func linkIndex(fd int, name string) (int32, error) {
+	ifr, err := unix.NewIfreq(name)
 	if err != nil {
-		return nil, lostFrames{}, err
+		return 0, err
 	}
-	defer release()
-	if o.capture == nil {
-		return nil, lostFrames{}, &nf.UnsupportedError{Need: "frames", Hint: "the Observer was opened with NoFrames"}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, ifr); err != nil {
+		return 0, fmt.Errorf("index of link %q: %w", name, err)
 	}
-	if err := o.capture.Drain(); err != nil {
-		return nil, lostFrames{}, err
-	}
-	if err := o.capture.countDropped(); err != nil {
-		return nil, lostFrames{}, err
-	}
-	frames, lost := o.capture.log.snapshot()
-	return frames, lost, nil
+	return int32(ifr.Uint32()), nil
 }
 
-// ring is a receive ring of TPACKET_V3 that is shared with the kernel: blocks of frames, each of which belongs either
-// to the kernel, which fills it, or to us.
+// ring is a TPACKET_V3 receive ring shared with the kernel: blocks of frames, each of which belongs either to the
+// kernel, which fills it, or to user space.
 //
-// A block is handed over when it is full or its time is over. But what the kernel has put into
-// the block that it still fills can be read, too, so that a frame is there as soon as the write that injected it has
-// returned.
+// The kernel hands over a block when it is full or its timeout has expired. The frames in the block that it still
+// fills can be read as well, so that a frame is available as soon as the write that injected it has returned.
 type ring struct {
 	memory []byte
 	size   int // of a block
-	block  int // the one to be read
-	frame  int // frames of it that were read
-	offset int // of the last one of these in the block
+	block  int // index of the block to read
+	frame  int // frames of that block read so far
+	offset int // offset of the last of these
 }
 
 const (
 	minRingBlock  = 128 << 10 // holds the largest packet
 	maxRingBlock  = 1 << 20
 	minRingBlocks = 8
-	// ringRetireMS is when a block is handed over that is not full. Eight of these, a fifth of a second each, are how
-	// long a sleepy reader may take while there is hardly any traffic.
+	// ringRetireMS is the timeout after which the kernel hands over a block that is not full. With little traffic a
+	// slow reader thus has eight times a fifth of a second.
 	ringRetireMS = 200
-	ringFrame    = 2048 // of no meaning to TPACKET_V3, but checked
+	ringFrame    = 2048 // has no effect with TPACKET_V3, but is validated
 )
 
-// blockSize returns the size of the blocks of a ring of size bytes: a power of two, so that there are some of them.
+// blockSize returns the block size of a ring of size bytes: a power of two that gives several blocks.
 func blockSize(size int) int {
 	block := minRingBlock
 	for block < maxRingBlock && block*minRingBlocks < size {
@@ -260,7 +282,7 @@ func blockSize(size int) int {
 // newRing makes fd, which must not be bound yet, deliver into a ring of at least size bytes.
 func newRing(fd, size int) (*ring, error) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3); err != nil {
-		return nil, fmt.Errorf("ask for TPACKET_V3: %w", err)
+		return nil, fmt.Errorf("set TPACKET_V3: %w", err)
 	}
 	block := blockSize(size)
 	blocks := max(minRingBlocks, (size+block-1)/block)
@@ -270,16 +292,16 @@ func newRing(fd, size int) (*ring, error) {
 		Retire_blk_tov: ringRetireMS,
 	}
 	if err := unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req); err != nil {
-		return nil, fmt.Errorf("make a ring of %d bytes: %w", blocks*block, err)
+		return nil, fmt.Errorf("create ring of %d bytes: %w", blocks*block, err)
 	}
 	memory, err := unix.Mmap(fd, 0, blocks*block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, fmt.Errorf("map a ring of %d bytes: %w", blocks*block, err)
+		return nil, fmt.Errorf("map ring of %d bytes: %w", blocks*block, err)
 	}
 	return &ring{memory: memory, size: block}, nil
 }
 
-// unmap gives the memory back. The packets of frames that were read are copies.
+// unmap unmaps the ring. The recorded packets are copies.
 func (r *ring) unmap() {
 	if r != nil && r.memory != nil {
 		_ = unix.Munmap(r.memory)
@@ -287,17 +309,18 @@ func (r *ring) unmap() {
 	}
 }
 
-// read calls add for each frame in the blocks that were handed over and, if open, in the one that is being filled.
+// read calls add for each frame in the blocks that were handed over and, if open is set, in the one that is being
+// filled.
 //
-// In that one the kernel counts a frame before it writes it (net/packet/af_packet.c, prb_fill_curr_block), the index
-// of the link last of all (tpacket_rcv). As all memory is zero when the kernel gets it, a frame with an index is
-// complete; with that order of writes it is certain on machines that keep it, x86 among them, and elsewhere while
-// nothing is being injected.
+// In that block the kernel counts a frame before it writes it (net/packet/af_packet.c, prb_fill_curr_block), and
+// writes the index of the link last (tpacket_rcv). As all memory is zero when the kernel gets it, a frame with an
+// index is complete. This order of writes is guaranteed on machines that keep the order of stores, such as x86, and
+// elsewhere while nothing is injected.
 func (r *ring) read(open bool, add func(f rawFrame)) error {
 	for {
 		b := r.memory[r.block*r.size:][:r.size]
 		status := (*uint32)(unsafe.Pointer(&b[blockStatus]))
-		// The order matters: when the block is ours the count does not change any more.
+		// Load the status before the count: once the block is ours, the count does not change.
 		ours := atomic.LoadUint32(status)&unix.TP_STATUS_USER != 0
 		if !ours && !open {
 			return nil

@@ -32,7 +32,7 @@ func TestFramelogKeepsCopiesUpToItsLimit(t *testing.T) {
 	if diff := cmp.Diff(want, early); diff != "" {
 		t.Errorf("an earlier snapshot changed (-want +got):\n%s", diff)
 	}
-	const why = "4 found the kernel's buffer full, 1 came when as many were kept as the Config allows, 1 are not whole"
+	const why = "4 found the kernel's buffer full, 1 exceeded the limit of the Config, 1 are truncated"
 	if lost.String() != why {
 		t.Errorf("lost\n got %v\nwant %s", lost, why)
 	}

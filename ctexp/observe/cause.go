@@ -7,72 +7,48 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// CauseKind is what makes a packet disappear, or go on without an entry.
+// CauseKind is what makes a packet disappear, or continue without an entry.
 type CauseKind string
 
 // The kinds of causes.
 const (
 	CauseUnknown         CauseKind = "unknown"          // no rule, counter or reason explains it
-	CauseTableFull       CauseKind = "table full"       // conntrack dropped it, nearly always because the table was full
+	CauseTableFull       CauseKind = "table full"       // conntrack dropped it, almost always because the table was full
 	CauseRule            CauseKind = "rule"             // a rule or a policy dropped it
 	CauseNAT             CauseKind = "nat"              // NAT dropped it; no rule there drops
-	CauseReassembled     CauseKind = "reassembled"      // a fragment that became part of a packet
+	CauseReassembled     CauseKind = "reassembled"      // a fragment that was reassembled into a packet
 	CauseHeaderChecksum  CauseKind = "header checksum"  // the checksum of the IPv4 header is wrong
 	CauseTruncated       CauseKind = "truncated"        // the packet is shorter than its IP header says
 	CauseMalformedHeader CauseKind = "malformed header" // the IP header is malformed
 	CauseOtherHost       CauseKind = "other host"       // the frame's destination is another host on the link
 	CauseIPv6Disabled    CauseKind = "ipv6 disabled"    // IPv6 is disabled on the link
 	CauseReversePath     CauseKind = "reverse path"     // rp_filter: the source is not reachable by that link
-	CauseMartian         CauseKind = "martian"          // an address that cannot come in by a link
+	CauseMartian         CauseKind = "martian"          // an address that is not valid on this link
 	CauseNoRoute         CauseKind = "no route"         // there is no route to the destination
 	CauseNotForwarding   CauseKind = "not forwarding"   // the destination is another host, and this one does not forward
 	CauseHopLimit        CauseKind = "hop limit"        // the time to live or the hop limit was exceeded
 	CauseTooBig          CauseKind = "too big"          // larger than the MTU of the next link, and not to be fragmented
-	CauseNoSocket        CauseKind = "no socket"        // no socket of the host takes it
+	CauseNoSocket        CauseKind = "no socket"        // no socket on the host accepts it
 	CauseInvalid         CauseKind = "invalid"          // conntrack called it INVALID
 	CauseICMPError       CauseKind = "invalid icmp"     // conntrack called an ICMP packet INVALID
 	CauseInsertFailed    CauseKind = "insert failed"    // its entry could not be inserted at the confirmation
 	CauseUntracked       CauseKind = "untracked"        // it is not tracked: notrack, or conntrack is off
-	CauseDropReason      CauseKind = "kernel's reason"  // another reason of the kernel's (enum skb_drop_reason), in Reason
+	CauseDropReason      CauseKind = "kernel's reason"  // another drop reason of the kernel (enum skb_drop_reason), in Reason
 )
 
-// Cause is why packets of a Loss are gone, or why one packet is.
-type Cause struct {
-	Kind CauseKind
-	// Certain says that Packets of the loss are known to be gone for this cause. The causes that are not certain are
-	// alternatives: each packet that the certain ones leave unexplained is gone for one of them.
-	Certain bool
-	// Packets is how many packets the evidence below counts. It may exceed what was lost at this place: a counter or a rule
-	// may have counted packets of other places. Zero if the cause is not certain.
-	Packets uint64
-	// Rule is the rule or policy of a CauseRule. The zero Rule means one that is not known.
-	Rule Rule
-	// Traced says that Packets were seen by tracing to be dropped by Rule; otherwise Packets is what the rule has counted.
-	Traced bool
-	// Counter is the counter of the kernel that counted Packets: "drop" or "invalid" of conntrack's statistics, or what
-	// nstat calls "IpExtInNoRoutes". Empty if there is none.
-	Counter string
-	// Reason is the kernel's drop reason by which Packets were counted (include/net/dropreason-core.h, enum
-	// skb_drop_reason, without the prefix): "IP_RPFILTER". Empty if it is not known.
-	Reason string
-	// Said has what conntrack logged about packets that it called INVALID, the most frequent first. Nil means that logs
-	// were not available; packets beyond those in Said were called INVALID without a log message.
-	Said []Said
-}
-
-// causeTexts are the kinds in words.
+// causeTexts describes the kinds in words.
 var causeTexts = map[CauseKind]string{
 	CauseUnknown:         "an unknown reason",
 	CauseTableFull:       "conntrack table full",
 	CauseRule:            "dropped by a rule",
 	CauseNAT:             "dropped by NAT",
-	CauseReassembled:     "fragments put together",
+	CauseReassembled:     "fragments reassembled",
 	CauseHeaderChecksum:  "a bad checksum of the IP header",
 	CauseTruncated:       "fewer bytes than the IP header says",
 	CauseMalformedHeader: "a malformed header",
 	CauseOtherHost:       "for another host on the link",
 	CauseIPv6Disabled:    "IPv6 is disabled on the link",
-	CauseReversePath:     "the source is not behind that link (rp_filter)",
+	CauseReversePath:     "the source is not reachable by that link (rp_filter)",
 	CauseMartian:         "a martian address",
 	CauseNoRoute:         "no route",
 	CauseNotForwarding:   "not for this host, which does not forward",
@@ -86,8 +62,32 @@ var causeTexts = map[CauseKind]string{
 	CauseDropReason:      "dropped by the kernel",
 }
 
-// String prints the cause with its evidence: "conntrack table full (drop +3)", "dropped by nft ip filter input: tcp dport 80
-// drop [packets 3 bytes 120]".
+// Cause is why packets of a Loss are missing, or why one packet is.
+type Cause struct {
+	Kind CauseKind // what made the packets disappear
+	// Certain says that this many Packets of the loss are known to have this cause. The causes that are not certain
+	// are alternatives: each packet that the certain ones do not explain has one of them.
+	Certain bool
+	// Packets is the number of packets that the evidence below counts. It may be higher than the loss, because a
+	// counter or a rule may also count packets of other places. Zero if the cause is not certain.
+	Packets uint64
+	// Rule is the rule or policy of a CauseRule. The zero Rule means an unknown rule.
+	Rule Rule
+	// Traced says that tracing showed Rule to drop Packets; otherwise Packets is what the rule has counted.
+	Traced bool
+	// Counter is the kernel counter that counted Packets: "drop" or "invalid" of conntrack's statistics, or
+	// "IpExtInNoRoutes" as nstat calls it. Empty if there is none.
+	Counter string
+	// Reason is the kernel's drop reason for Packets (include/net/dropreason-core.h, enum skb_drop_reason, without
+	// the prefix): "IP_RPFILTER". Empty if it is not known.
+	Reason string
+	// Logged is what conntrack logged about packets that it called INVALID, the most frequent first. Nil: logs were
+	// not available. Packets beyond those in Logged were called INVALID without a log message.
+	Logged []ReasonCount
+}
+
+// String prints the cause with its evidence: "conntrack table full (drop +3)", "dropped by nft ip filter input: tcp
+// dport 80 drop [packets 3 bytes 120]".
 func (c Cause) String() string {
 	switch {
 	case c.Kind == CauseRule:
@@ -106,7 +106,7 @@ func (c Cause) String() string {
 	return c.text()
 }
 
-// text is the cause without its evidence.
+// text returns the cause without its evidence.
 func (c Cause) text() string {
 	if s := evidenceByName[c.Counter+c.Reason].text; s != "" {
 		return s
@@ -124,8 +124,8 @@ func (c Cause) rule() string {
 	return c.Rule.String()
 }
 
-// maxSaid is how many log messages of conntrack a cause prints.
-const maxSaid = 3
+// maxLogged is the largest number of log messages that a cause prints.
+const maxLogged = 3
 
 // invalid prints "invalid +3: 2 × tcp: SEQ is over upper bound N; for 1 the kernel gives no reason".
 func (c Cause) invalid() string {
@@ -133,17 +133,17 @@ func (c Cause) invalid() string {
 	if c.Packets > 0 {
 		s += fmt.Sprintf(" +%d", c.Packets)
 	}
-	if c.Said == nil {
+	if c.Logged == nil {
 		return s
 	}
 	var said []string
 	var logged uint64
-	for _, r := range c.Said {
+	for _, r := range c.Logged {
 		logged += r.Packets
 		said = append(said, r.String())
 	}
-	if more := len(said) - maxSaid; more > 0 {
-		said = append(said[:maxSaid], fmt.Sprintf("%d other reasons", more))
+	if more := len(said) - maxLogged; more > 0 {
+		said = append(said[:maxLogged], fmt.Sprintf("%d other reasons", more))
 	}
 	switch without := saturatingSub(c.Packets, logged); {
 	case without == 0:
@@ -158,17 +158,27 @@ func (c Cause) invalid() string {
 	return s + ": " + strings.Join(said, "; ")
 }
 
-// maxRules is how many rules a text names.
-const maxRules = 3
+// CauseOf returns the cause that the kernel's drop reason of one packet stands for. NETFILTER_DROP is the reason for
+// all packets that rules, NAT and conntrack drop; for it CauseOf returns a CauseUnknown that is not certain.
+func CauseOf(d nf.Dropped) Cause {
+	c := Cause{Kind: CauseDropReason, Certain: d.Reason != reasonNetfilter, Packets: 1, Reason: d.Reason}
+	if e, known := evidenceByName[d.Reason]; known {
+		c.Kind = e.kind
+	}
+	return c
+}
 
-// joinCauses prints the certain causes, and then those that may explain the rest: "no route (IpExtInNoRoutes +1); else a
-// martian address, or for another host on the link".
+// reasonNetfilter is the drop reason for a netfilter verdict (net/netfilter/core.c, nf_hook_slow).
+const reasonNetfilter = "NETFILTER_DROP"
+
+// joinCauses prints the certain causes, and then those that may explain the rest: "no route (IpExtInNoRoutes +1);
+// else a martian address, or for another host on the link".
 func joinCauses(causes []Cause) string {
 	var certain, rules, maybe []string
-	known := 0 // of the rules that may have dropped
+	known := 0 // number of known rules that may have dropped packets
 	for _, c := range causes {
 		switch {
-		case c.Certain && c.Kind == CauseRule && len(rules) > 0: // "dropped by" is written once
+		case c.Certain && c.Kind == CauseRule && len(rules) > 0: // write "dropped by" once
 			rules = append(rules, c.rule())
 		case c.Certain && c.Kind == CauseRule:
 			rules = append(rules, c.String())
@@ -200,7 +210,10 @@ func joinCauses(causes []Cause) string {
 	return s
 }
 
-// candidates prints the rules of which it is not known which one dropped.
+// maxRules is the largest number of rules that a text names.
+const maxRules = 3
+
+// candidates prints the rules of which one may have dropped the packets.
 func candidates(causes []Cause) string {
 	var rules []string
 	for _, c := range causes {
@@ -214,7 +227,7 @@ func candidates(causes []Cause) string {
 	return "dropped by a rule, one of " + strings.Join(firstRules(rules), "; ")
 }
 
-// firstRules cuts a list of rules to maxRules and the number of the others.
+// firstRules shortens a list to maxRules rules and the number of the others.
 func firstRules(rules []string) []string {
 	if more := len(rules) - maxRules; more > 0 {
 		return append(rules[:maxRules:maxRules], fmt.Sprintf("%d more", more))
@@ -222,16 +235,16 @@ func firstRules(rules []string) []string {
 	return rules
 }
 
-// evidence is a counter of the kernel's networking, or a drop reason, and what it means.
+// evidence is a network counter or a drop reason of the kernel, and the cause it stands for.
 type evidence struct {
 	name string
 	kind CauseKind
-	text string // in the place of the kind's; empty: the kind's
+	text string // replaces the text of the kind; empty: the text of the kind
 }
 
-// The counters of a namespace for packets that end before the first hook (net/ipv4/ip_input.c, ip_rcv_core;
-// net/ipv6/ip6_input.c, ip6_rcv_core), and those for packets that end between prerouting and input or forward
-// (net/ipv4/ip_input.c, route.c and ip_forward.c, net/ipv6/ip6_output.c and route.c).
+// The counters of a network namespace for packets that are lost before the first hook (net/ipv4/ip_input.c,
+// ip_rcv_core; net/ipv6/ip6_input.c, ip6_rcv_core), and for packets that are lost between prerouting and input or
+// forward (net/ipv4/ip_input.c, route.c and ip_forward.c, net/ipv6/ip6_output.c and route.c).
 var (
 	countersBeforeHooks = map[nf.Family][]evidence{
 		nf.IPv4: {{"IpExtInCsumErrors", CauseHeaderChecksum, ""}, {"IpExtInTruncatedPkts", CauseTruncated, ""}},
@@ -254,8 +267,8 @@ var (
 	}
 )
 
-// The kernel's drop reasons that no counter of a namespace has, before the first hook and between prerouting and the next
-// hook (net/ipv4/route.c, ip_route_input_slow and fib_validate_source), and others.
+// The drop reasons without a counter before the first hook, those without a counter between prerouting and the next
+// hook (net/ipv4/route.c, ip_route_input_slow and fib_validate_source), and the others.
 var (
 	reasonsBeforeHooks = []evidence{
 		{"OTHERHOST", CauseOtherHost, ""}, {"IP_INHDR", CauseMalformedHeader, ""}, {"IPV6DISABLED", CauseIPv6Disabled, ""},
@@ -270,7 +283,7 @@ var (
 		{"IP_RPFILTER", CauseReversePath, ""}, {"IP_INNOROUTES", CauseNoRoute, ""}, {"IP_OUTNOROUTES", CauseNoRoute, ""},
 		{"IP_INADDRERRORS", CauseNotForwarding, ""}, {"IP_CSUM", CauseHeaderChecksum, ""}, {"PKT_TOO_SMALL", CauseTruncated, ""},
 		{"PKT_TOO_BIG", CauseTooBig, ""}, {"NO_SOCKET", CauseNoSocket, ""},
-		{reasonNetfilter, CauseUnknown, "dropped by a rule, NAT or conntrack"}, // net/netfilter/core.c, nf_hook_slow
+		{reasonNetfilter, CauseUnknown, "dropped by a rule, NAT or conntrack"},
 	}
 )
 
@@ -287,16 +300,3 @@ var evidenceByName = func() map[string]evidence {
 	}
 	return all
 }()
-
-// CauseOf returns what the kernel's drop reason says of one packet. The kernel has one reason, "NETFILTER_DROP", for what
-// rules, NAT and conntrack drop: that is a CauseUnknown, which is not certain.
-func CauseOf(d nf.Dropped) Cause {
-	c := Cause{Kind: CauseDropReason, Certain: d.Reason != reasonNetfilter, Packets: 1, Reason: d.Reason}
-	if e, known := evidenceByName[d.Reason]; known {
-		c.Kind = e.kind
-	}
-	return c
-}
-
-// reasonNetfilter is the drop reason for a verdict of netfilter.
-const reasonNetfilter = "NETFILTER_DROP"

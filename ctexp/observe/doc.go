@@ -1,9 +1,9 @@
-// Package observe says what happened to packets in a network namespace: how many passed which probe and where they
-// were lost (Tally, Path), what the conntrack table holds (Flows, Get, Count, Expectations) and what conntrack counted
-// (Stats), what the user's rules counted (Rules) and what went over the wire (Frames).
+// Package observe reports what happened to packets in a network namespace. An Observer records from the moment it is
+// opened. A Tally has what it counted, a Path how many packets met each probe and where they were lost, and a
+// Timeline what happened in order of time.
 //
-// An Observer counts from the moment it was opened. It asks the kernel by netlink and changes nothing: probes,
-// switches and sysctls are the business of whoever made the namespace and says in a Config what is there.
+// An Observer reads the kernel's state by netlink and changes nothing. Probes, links and sysctls belong to whoever
+// created the namespace; a Config says which of them exist.
 //
 //	o, err := observe.Open(ctx, ns, observe.Config{Probes: []nf.Probe{nf.RawPrerouting, nf.ManglePrerouting}})
 //	if err != nil {
@@ -13,17 +13,21 @@
 //	// send packets here
 //	got, err := o.Tally(ctx)
 //
-// What happened to the table, flow by flow, is in Events from the moment of opening on; Life picks one flow's. Follow tells
-// it while it happens. Where events were lost they say so, and read the table again.
+// Flows, Get, Count and Expectations read the conntrack table, Stats its statistics and Rules the user's rules with
+// their counters. Frames are the packets that went over the links.
 //
-// Why conntrack calls a packet INVALID is in Reasons, which rules a packet met in Trace, where the namespace was made so
-// that the kernel tells; ReasonsOf and StepsOf put them beside the frames of their packets. Path gives both as causes.
+// Events are the changes of the table since Open, and Life selects those of one flow. Follow waits for further
+// events. Where events were lost, both say so and read the table again.
 //
-// Why the kernel threw packets away that no rule has dropped, package dropreason tells, where it may; ExplainBy puts it into the
-// Path and the Timeline, and DropsOf beside the frames.
+// Reasons tell why conntrack called packets INVALID, and Trace which rules a packet met, if the namespace was set up
+// so that the kernel reports them. ReasonsOf and StepsOf assign them to the frames of their packets; Path has them as
+// causes.
 //
-// What it answers are plain values that can be printed, kept and compared. Two phases of an experiment are told apart
-// by Tally.Sub; Tally.Diff compares with what a test wants, up to the two kinds of dice that the kernel throws when the
-// table is full (early_drop and the garbage collector); Tally.Check asks whether the numbers obey the laws that bind
-// them together.
+// Package dropreason tells why the kernel dropped packets that no rule dropped, where it has the privileges.
+// Observer.SetDropSource adds that to the Path and the Timeline, and DropsOf assigns it to the frames.
+//
+// Results are plain values that can be printed, stored and compared. Tally.Sub separates two phases of an experiment.
+// Tally.Diff compares a Tally with what a test wants, and allows for the two things that the kernel does at random
+// when the table is full: early_drop and garbage collection. Tally.Check tests the numbers against the laws that
+// relate them.
 package observe

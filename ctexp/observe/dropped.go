@@ -14,23 +14,23 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// DropSource tells which packets the kernel has thrown away in the namespace, and why. A *dropreason.Watcher is one, which
-// needs the host's root and BPF.
+// DropSource reports which packets the kernel dropped in the namespace, and why. *dropreason.Watcher implements it;
+// it requires root in the initial user namespace and BPF.
 type DropSource interface {
-	// Drops yields what was dropped since the source was opened, in the kernel's order; see nf.Dropped.
+	// Drops yields the drops since the source was opened, in the kernel's order.
 	Drops(ctx context.Context) iter.Seq2[nf.Dropped, error]
 }
 
-// Thrown is how often the kernel threw packets away for a reason (see nf.Dropped).
-type Thrown struct {
-	Family   nf.Family
-	Reason   string // "IP_RPFILTER"
-	Function string
-	Packets  uint64
+// DropCount is how many packets the kernel dropped for one reason in one function (see nf.Dropped).
+type DropCount struct {
+	Family   nf.Family // of the packets; zero if it is not known
+	Reason   string    // "IP_RPFILTER"
+	Function string    // kernel function that dropped them: "tcp_v4_rcv"; may be empty
+	Packets  uint64    // how many were dropped
 }
 
-// String prints it as "2 × NO_SOCKET in tcp_v4_rcv", without the number of one.
-func (t Thrown) String() string {
+// String prints the count as "2 × NO_SOCKET in tcp_v4_rcv", without a number if it is one.
+func (t DropCount) String() string {
 	s := t.Reason
 	if t.Packets != 1 {
 		s = fmt.Sprintf("%d × %s", t.Packets, s)
@@ -41,38 +41,38 @@ func (t Thrown) String() string {
 	return s
 }
 
-// key is t without its count.
-func (t Thrown) key() Thrown {
+// key returns t without its count.
+func (t DropCount) key() DropCount {
 	t.Packets = 0
 	return t
 }
 
-// countThrown counts drops, the most frequent first.
-func countThrown(drops []nf.Dropped) []Thrown {
-	n := map[Thrown]uint64{}
+// sub subtracts the count of b, and reports whether anything is left.
+func (t *DropCount) sub(b DropCount) bool {
+	t.Packets = saturatingSub(t.Packets, b.Packets)
+	return t.Packets > 0
+}
+
+// countDrops counts drops by reason and function, the most frequent first.
+func countDrops(drops []nf.Dropped) []DropCount {
+	n := map[DropCount]uint64{}
 	for _, d := range drops {
-		n[Thrown{Family: familyOf(d.Packet), Reason: d.Reason, Function: d.Function}]++
+		n[DropCount{Family: familyOf(d.Packet), Reason: d.Reason, Function: d.Function}]++
 	}
-	counts := make([]Thrown, 0, len(n))
+	counts := make([]DropCount, 0, len(n))
 	for t, packets := range n {
 		t.Packets = packets
 		counts = append(counts, t)
 	}
-	slices.SortFunc(counts, func(a, b Thrown) int {
+	slices.SortFunc(counts, func(a, b DropCount) int {
 		return cmp.Or(cmp.Compare(b.Packets, a.Packets), cmp.Compare(a.Family, b.Family), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Function, b.Function))
 	})
 	return counts
 }
 
-// sub subtracts the count of b, and reports whether anything is left.
-func (t *Thrown) sub(b Thrown) bool {
-	t.Packets = saturatingSub(t.Packets, b.Packets)
-	return t.Packets > 0
-}
-
-// thrown returns how many packets of a family were thrown away for a reason.
-func (p Path) thrown(f nf.Family, reason string) (n uint64) {
-	for _, t := range p.Thrown {
+// kernelDrops returns how many packets of a family the kernel dropped for a reason.
+func (p Path) kernelDrops(f nf.Family, reason string) (n uint64) {
+	for _, t := range p.KernelDrops {
 		if t.Family == f && t.Reason == reason {
 			n += t.Packets
 		}
@@ -80,16 +80,16 @@ func (p Path) thrown(f nf.Family, reason string) (n uint64) {
 	return n
 }
 
-// DropsOf tells which drops belong to which frame: of[i] has those of frames[i], in their order. A drop belongs to the last
-// frame of the same packet before it that was not dropped already, one that came in rather than one that left. What fits
-// no frame is the rest: packets put together from fragments, changed by NAT, or not captured.
+// DropsOf assigns drops to frames: of[i] has the drops of frames[i], in their order. A drop belongs to the last frame
+// of the same packet before it that has no drop yet, preferably one that came in. rest has the drops without a frame:
+// of packets that were reassembled, changed by NAT, or not captured.
 func DropsOf(frames []packet.Record, drops []nf.Dropped) (of [][]nf.Dropped, rest []nf.Dropped) {
 	of = make([][]nf.Dropped, len(frames))
 	in, out := map[string][]int{}, map[string][]int{}
 	for _, d := range drops {
-		in[beginning(d.Packet, len(d.Packet))] = nil
+		in[invariantPrefix(d.Packet, len(d.Packet))] = nil
 	}
-	lengths := map[int]bool{} // of what the drops have of their packets
+	lengths := map[int]bool{} // of the packets' beginnings that the drops have
 	for _, d := range drops {
 		lengths[len(d.Packet)] = true
 	}
@@ -98,7 +98,7 @@ func DropsOf(frames []packet.Record, drops []nf.Dropped) (of [][]nf.Dropped, res
 			if n > len(f.Packet) {
 				continue
 			}
-			key := beginning(f.Packet, n)
+			key := invariantPrefix(f.Packet, n)
 			if _, wanted := in[key]; !wanted {
 				continue
 			}
@@ -110,7 +110,7 @@ func DropsOf(frames []packet.Record, drops []nf.Dropped) (of [][]nf.Dropped, res
 		}
 	}
 	for _, d := range drops {
-		key := beginning(d.Packet, len(d.Packet))
+		key := invariantPrefix(d.Packet, len(d.Packet))
 		i := lastBefore(frames, of, in[key], d)
 		if i < 0 {
 			i = lastBefore(frames, of, out[key], d)
@@ -124,7 +124,7 @@ func DropsOf(frames []packet.Record, drops []nf.Dropped) (of [][]nf.Dropped, res
 	return of, rest
 }
 
-// lastBefore returns the last of some frames before a drop that has none yet, or -1.
+// lastBefore returns the last of some frames that precedes a drop and has none yet, or -1.
 func lastBefore(frames []packet.Record, of [][]nf.Dropped, some []int, d nf.Dropped) int {
 	n := sort.Search(len(some), func(k int) bool { return frames[some[k]].Time.After(d.Time) })
 	for n--; n >= 0; n-- {
@@ -135,8 +135,9 @@ func lastBefore(frames []packet.Record, of [][]nf.Dropped, some []int, d nf.Drop
 	return -1
 }
 
-// beginning returns the first n bytes of a packet without what routers change: the time to live and the checksum of it.
-func beginning(packet []byte, n int) string {
+// invariantPrefix returns the first n bytes of a packet without what routers change: the time to live and its
+// checksum.
+func invariantPrefix(packet []byte, n int) string {
 	b := bytes.Clone(packet[:n])
 	header.ClearHop(b)
 	return string(b)

@@ -21,7 +21,7 @@ func TestThrownPacketsAreCounted(t *testing.T) {
 	drop := func(reason, function string) nf.Dropped {
 		return nf.Dropped{Reason: reason, Function: function, Packet: []byte{0x45}}
 	}
-	counts := countThrown([]nf.Dropped{drop("IP_RPFILTER", "f"), drop("NO_SOCKET", "g"), drop("NO_SOCKET", "g"), drop("NO_SOCKET", "")})
+	counts := countDrops([]nf.Dropped{drop("IP_RPFILTER", "f"), drop("NO_SOCKET", "g"), drop("NO_SOCKET", "g"), drop("NO_SOCKET", "")})
 	var got []string
 	for _, c := range counts {
 		got = append(got, c.String())
@@ -30,11 +30,11 @@ func TestThrownPacketsAreCounted(t *testing.T) {
 		// Of the same number, the order is that of the names.
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	since := subList(counts, []Thrown{{nf.IPv4, "NO_SOCKET", "g", 1}, {nf.IPv4, "IP_RPFILTER", "f", 1}}, Thrown.key, (*Thrown).sub)
-	if diff := cmp.Diff([]Thrown{{nf.IPv4, "NO_SOCKET", "g", 1}, {nf.IPv4, "NO_SOCKET", "", 1}}, since); diff != "" {
+	since := subList(counts, []DropCount{{nf.IPv4, "NO_SOCKET", "g", 1}, {nf.IPv4, "IP_RPFILTER", "f", 1}}, DropCount.key, (*DropCount).sub)
+	if diff := cmp.Diff([]DropCount{{nf.IPv4, "NO_SOCKET", "g", 1}, {nf.IPv4, "NO_SOCKET", "", 1}}, since); diff != "" {
 		t.Errorf("of a second phase (-want +got):\n%s", diff)
 	}
-	if subList(nil, nil, Thrown.key, (*Thrown).sub) != nil {
+	if subList(nil, nil, DropCount.key, (*DropCount).sub) != nil {
 		t.Error("what was not asked was counted")
 	}
 }
@@ -50,9 +50,9 @@ func TestPathSaysThatAPacketIsAMartian(t *testing.T) {
 	}
 	p := pathOf(func(p nf.Probe) uint64 { return counts[p.Name] })
 	p.MIB = map[string]uint64{"IpExtInNoRoutes": 1}
-	p.Thrown = []Thrown{{nf.IPv4, "IP_LOCAL_SOURCE", "ip_rcv", 2}, {nf.IPv4, "IP_INNOROUTES", "", 1}}
+	p.KernelDrops = []DropCount{{nf.IPv4, "IP_LOCAL_SOURCE", "ip_rcv", 2}, {nf.IPv4, "IP_INNOROUTES", "", 1}}
 	want := `ipv4 prerouting   defrag 3 → raw 3 → conntrack 3 → mangle 3 → nat 3 → filter 3 → end 3
-                  3 of 3 lost behind end, before mangle/input or mangle/forward: no route (IpExtInNoRoutes +1); the source is an address of this host (IP_LOCAL_SOURCE 2)
+                  3 of 3 lost after end, before mangle/input or mangle/forward: no route (IpExtInNoRoutes +1); the source is an address of this host (IP_LOCAL_SOURCE 2)
 the kernel drops  2 × IP_LOCAL_SOURCE in ip_rcv
                   IP_INNOROUTES
 `

@@ -17,38 +17,35 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Events returns what happened to the conntrack table since the Observer was opened until the iteration begins, flows
-// and expectations, in the kernel's order. After an Inject that is all that its packets have done. The filler has no
-// events.
+// Events returns the changes of the conntrack table, of entries and expectations, from Open until the iteration
+// begins, in the kernel's order. After an Inject it has everything that the injected packets caused. The filler has
+// no events.
 //
-// Where events are missing, an EventLost stands in their place, the last one followed by what the table has now, and the
-// iteration ends in ErrEventsLost: the receive buffer was full (call Drain while sending, or ask for a larger
-// EventBuffer), or MaxEvents was reached. An attribute that this package does not know, as later kernels may add, is passed
-// over; it is the error at the end. With Config.NoEvents, and in a namespace where
-// net.netfilter.nf_conntrack_events was 0, the error is an nf.UnsupportedError.
+// Where events are missing it yields an EventLost, after the last of which an EventResync follows for each entry that
+// the table has now, and it ends in ErrEventsLost: the receive buffer was full (call Drain while sending, or set a
+// larger Config.EventBuffer), or MaxEvents was reached. An attribute that this package does not know, as later
+// kernels may add, is skipped and reported as the error at the end. With Config.NoEvents, or if
+// net.netfilter.nf_conntrack_events was 0 in the namespace, the error is an nf.UnsupportedError.
 func (o *Observer) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		var d eventDecoder
-		pieces, lost, err := o.recorded(ctx)
+		pieces, lost, err := o.readEvents(ctx)
 		if err == nil {
 			err = o.replay(ctx, pieces, &d, yield)
 		}
 		if err == nil {
 			err = d.err()
 		}
-		if err != errBroken && lost != (lostEvents{}) {
+		if err != errStop && lost != (lostEvents{}) {
 			err = errors.Join(fmt.Errorf("%w: %v", ErrEventsLost, lost), err)
 		}
-		if err != nil && err != errBroken {
+		if err != nil && err != errStop {
 			yield(Event{}, fmt.Errorf("events: %w", err))
 		}
 	}
 }
 
-// errBroken says that the one who iterates wants no more.
-var errBroken = errors.New("broken off")
-
-func (o *Observer) recorded(ctx context.Context) ([]eventPiece, lostEvents, error) {
+func (o *Observer) readEvents(ctx context.Context) ([]eventPiece, lostEvents, error) {
 	release, err := o.use(ctx)
 	if err != nil {
 		return nil, lostEvents{}, err
@@ -64,7 +61,8 @@ func (o *Observer) recorded(ctx context.Context) ([]eventPiece, lostEvents, erro
 	return pieces, lost, nil
 }
 
-// replay yields events. Where several gaps are, the table of now tells only what they have come to behind the last.
+// replay yields recorded events. If there are several gaps, the table is read again only after the last: what it has
+// now says nothing about the state after an earlier one.
 func (o *Observer) replay(ctx context.Context, pieces []eventPiece, d *eventDecoder, yield func(Event, error) bool) error {
 	last := -1
 	for i, p := range pieces {
@@ -84,13 +82,13 @@ func (o *Observer) replay(ctx context.Context, pieces []eventPiece, d *eventDeco
 	return nil
 }
 
-// yieldPiece yields the events of a piece.
+// yieldPiece yields the events of one piece.
 func (o *Observer) yieldPiece(ctx context.Context, p eventPiece, d *eventDecoder, yield func(Event, error) bool) error {
-	if err := o.goOn(ctx); err != nil {
+	if err := o.interrupted(ctx); err != nil {
 		return err
 	}
 	if p.gap && !yield(Event{Time: p.read, Kind: EventLost}, nil) {
-		return errBroken
+		return errStop
 	}
 	for msg := range p.each {
 		e, ok, err := d.decode(msg, p.read)
@@ -101,16 +99,16 @@ func (o *Observer) yieldPiece(ctx context.Context, p eventPiece, d *eventDecoder
 			continue
 		}
 		if !yield(e, nil) {
-			return errBroken
+			return errStop
 		}
-		if err := o.goOn(ctx); err != nil {
+		if err := o.interrupted(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// resync yields what the table has.
+// resync yields the entries that the table has now.
 func (o *Observer) resync(ctx context.Context, yield func(Event, error) bool) error {
 	entries, err := o.flows(ctx, nf.Filter{})
 	if err != nil {
@@ -118,29 +116,100 @@ func (o *Observer) resync(ctx context.Context, yield func(Event, error) bool) er
 	}
 	now := time.Now()
 	for _, e := range entries {
-		if err := o.goOn(ctx); err != nil {
+		if err := o.interrupted(ctx); err != nil {
 			return err
 		}
 		if !yield(Event{Time: now, Kind: EventResync, Entry: e}, nil) {
-			return errBroken
+			return errStop
 		}
 	}
 	return nil
 }
 
-// eventWatch hears the events of the conntrack table. It counts the entries that left unasked and, unless the Config
-// has NoEvents, keeps all events.
-type eventWatch struct {
-	*mmsg.Pump
-	collected collected // with the Pump locked
-	overruns  int       // likewise
-	congested bool      // likewise: events are missing behind those that are still in the receive buffer
-	log       *eventlog // nil: only the ends of entries are heard
-	missing   error     // why there are no events, whatever log is
+// errStop says that the consumer of an iterator ended the iteration.
+var errStop = errors.New("iteration stopped")
+
+// Follow yields the changes of the conntrack table from the beginning of the iteration on, and waits for more. It
+// ends with the cause of ctx when ctx is done, or with os.ErrClosed when the Observer is closed.
+//
+// Where events are missing it yields an EventLost, followed by an EventResync for each entry of the table, and
+// continues. The error at the end then includes ErrEventsLost. The consumer has to keep up: at most MaxEvents events
+// are queued, and further ones are lost as well.
+func (o *Observer) Follow(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		if err := o.follow(ctx, yield); err != errStop {
+			yield(Event{}, fmt.Errorf("follow events: %w", err))
+		}
+	}
 }
 
-// forcedBuffer holds 200,000 events where the host's root asks for it; others get what net.core.rmem_max allows. It is a
-// bound: memory is used only for what waits to be read.
+func (o *Observer) follow(ctx context.Context, yield func(Event, error) bool) error {
+	if _, _, err := o.readEvents(ctx); err != nil { // drain the events before the beginning
+		return err
+	}
+	f := o.events.log.follow()
+	defer o.events.log.leave(f)
+	var d eventDecoder
+	lost := false
+	err := o.followOn(ctx, f, func(p eventPiece) error {
+		err := o.yieldPiece(ctx, p, &d, yield)
+		if p.gap && err == nil {
+			lost = true
+			err = o.resync(ctx, yield)
+		}
+		return err
+	})
+	if lost && err != errStop {
+		err = errors.Join(err, ErrEventsLost)
+	}
+	if err != errStop {
+		err = errors.Join(err, d.err())
+	}
+	return err
+}
+
+// followOn calls hand for each piece until ctx is done, the Observer is closed, or hand fails.
+func (o *Observer) followOn(ctx context.Context, f *follower, hand func(eventPiece) error) error {
+	for {
+		for _, p := range f.take() {
+			if err := hand(p); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-f.ready:
+			if err := o.interrupted(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// NextEvent returns a channel that is closed when the next event is recorded or the Observer is closed. To wait for a
+// state of the table, get the channel first, then read the table, then wait. Without events the channel is nil, which
+// blocks forever.
+func (o *Observer) NextEvent() <-chan struct{} {
+	if o.events.missing != nil {
+		return nil
+	}
+	return o.events.log.next()
+}
+
+// eventWatch receives the events of the conntrack table. It counts the entries that were removed without a request
+// and, unless Config.NoEvents is set, stores all events.
+type eventWatch struct {
+	*mmsg.Pump
+	collected collected // guarded by the Pump's lock, like the next two
+	overruns  int       // times the receive buffer was full
+	congested bool      // events are missing after those still in the receive buffer
+	log       *eventlog // nil: only DESTROY events are received
+	missing   error     // why Events has none, even if log is set
+}
+
+// forcedBuffer holds 200,000 events for a process with CAP_NET_ADMIN in the initial user namespace; others get what
+// net.core.rmem_max allows. It is a limit: only what waits to be read uses memory.
 const forcedBuffer = 128 << 20
 
 // watchEvents must be called on a thread in the namespace.
@@ -165,38 +234,38 @@ func watchEvents(cfg Config, table *nfnl.Conn) (*eventWatch, error) {
 	return w, nil
 }
 
-// eventsAreOn looks whether the kernel makes events at all.
+// eventsAreOn returns an error if the kernel does not generate events.
 func eventsAreOn() error {
 	switch v, err := readSysctl("nf_conntrack_events"); {
 	case err != nil:
 		return &nf.UnsupportedError{Need: "events", Hint: "a kernel with CONFIG_NF_CONNTRACK_EVENTS", Err: err}
 	case v == "0":
-		return &nf.UnsupportedError{Need: "events", Hint: "net.netfilter.nf_conntrack_events is 0 in the namespace; 1 asks for them"}
+		return &nf.UnsupportedError{Need: "events", Hint: "net.netfilter.nf_conntrack_events is 0 in the namespace; set it to 1"}
 	}
 	return nil
 }
 
-// read takes what is queued.
+// read receives all queued events.
 func (w *eventWatch) read(fd int, _ bool) error {
-	err := nfnl.ReadAll(fd, w.overrun, w.some)
+	err := nfnl.ReadAll(fd, w.overrun, w.addBatch)
 	if err != nil {
 		return fmt.Errorf("receive conntrack events: %w", err)
 	}
-	w.emptied()
+	w.bufferEmpty()
 	return nil
 }
 
-// overrun is told when the receive buffer was full. The kernel tells it first, but adds nothing more until the buffer is
-// empty (net/netlink/af_netlink.c, NETLINK_S_CONGESTED): the gap is behind what is still there.
+// overrun records that the receive buffer was full. The kernel reports that first, but adds nothing until the buffer
+// is empty (net/netlink/af_netlink.c, NETLINK_S_CONGESTED): the gap is after the events still in the buffer.
 func (w *eventWatch) overrun() {
 	w.overruns++
 	w.congested = true
 }
 
-// some takes n events.
-func (w *eventWatch) some(b *mmsg.Buffer, n int) error {
+// addBatch processes the n messages of one read.
+func (w *eventWatch) addBatch(b *mmsg.Buffer, n int) error {
 	for i := range n {
-		if err := w.one(b.Payload(i)); err != nil {
+		if err := w.countRemoved(b.Payload(i)); err != nil {
 			return err
 		}
 	}
@@ -204,21 +273,22 @@ func (w *eventWatch) some(b *mmsg.Buffer, n int) error {
 		w.log.add(time.Now(), n, b.Payload)
 	}
 	if n < mmsg.BufferLen {
-		w.emptied()
+		w.bufferEmpty()
 	}
 	return nil
 }
 
-// emptied is told when the receive buffer was empty.
-func (w *eventWatch) emptied() {
+// bufferEmpty records a pending gap, now that the receive buffer is empty.
+func (w *eventWatch) bufferEmpty() {
 	if w.congested && w.log != nil {
 		w.log.overrun(time.Now())
 	}
 	w.congested = false
 }
 
-// one looks at a message for its header's sake and for what it says about an end.
-func (w *eventWatch) one(msg []byte) error {
+// countRemoved counts a message that is the DESTROY event of an entry removed without a request. It also checks the
+// header of the others.
+func (w *eventWatch) countRemoved(msg []byte) error {
 	kind, asked, err := nfnl.KindOf(msg)
 	if err == nil && kind == nfnl.Destroy && asked == 0 {
 		err = w.collected.add(msg)
@@ -226,8 +296,8 @@ func (w *eventWatch) one(msg []byte) error {
 	return err
 }
 
-// unasked returns how many entries have left unasked until now.
-func (w *eventWatch) unasked() (uint64, error) {
+// removed returns how many entries were removed so far without a request.
+func (w *eventWatch) removed() (uint64, error) {
 	if err := w.Drain(); err != nil {
 		return 0, err
 	}
@@ -242,7 +312,7 @@ func (w *eventWatch) unasked() (uint64, error) {
 	return w.collected.count, nil
 }
 
-// stop ends the reading, and all that wait for events.
+// stop ends the reading, and wakes all that wait for events.
 func (w *eventWatch) stop() {
 	w.Pump.Stop()
 	if w.log != nil {
@@ -250,124 +320,66 @@ func (w *eventWatch) stop() {
 	}
 }
 
-// Follow returns what happens to the conntrack table from when the iteration begins on, and waits for more. It ends with
-// the error of ctx when that is over, or with os.ErrClosed when the Observer is closed.
-//
-// Where events are missing it goes on: an EventLost says so, and an EventResync for each entry says what the table has
-// then, from which one can go on, too. The error at the end is ErrEventsLost as well in that case. Who follows has to keep
-// up: what waits to be taken is bounded by MaxEvents, beyond which events are missing as well.
-func (o *Observer) Follow(ctx context.Context) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
-		if err := o.follow(ctx, yield); err != errBroken {
-			yield(Event{}, fmt.Errorf("follow events: %w", err))
-		}
-	}
+// collected counts entries that the kernel removed: evicted, collected or timed out. Entries that a packet ended or
+// replaced, or that a netlink request deleted, are not counted.
+type collected struct {
+	count   uint64
+	pending []nf.Entry // of fate maybeReplaced
+	table   *nfnl.Conn
 }
 
-func (o *Observer) follow(ctx context.Context, yield func(Event, error) bool) error {
-	if _, _, err := o.recorded(ctx); err != nil { // what came before is out of the way
+// maxPending is the largest number of pending entries.
+const maxPending = 1024
+
+// add counts the entry of a DESTROY event that nobody requested, or defers the decision to settle.
+func (c *collected) add(msg []byte) error {
+	body, at := nfnl.EventBody(msg)
+	end, err := nfnl.DecodeEnd(body, at)
+	if err != nil || end.Zone == ours.FillerZone {
 		return err
 	}
-	f := o.events.log.follow()
-	defer o.events.log.leave(f)
-	var d eventDecoder
-	lost := false
-	err := o.followOn(ctx, f, func(p eventPiece) error {
-		err := o.yieldPiece(ctx, p, &d, yield)
-		if p.gap && err == nil {
-			lost = true
-			err = o.resync(ctx, yield)
+	switch fateOf(end) {
+	case removed:
+		c.count++
+	case maybeReplaced:
+		e, err := nfnl.DecodeEntry(body, at)
+		if err != nil {
+			return err
 		}
-		return err
-	})
-	if lost && err != errBroken {
-		err = errors.Join(err, ErrEventsLost)
-	}
-	if err != errBroken {
-		err = errors.Join(err, d.err())
-	}
-	return err
-}
-
-// followOn hands on what comes until ctx ends, the Observer is closed, or hand fails.
-func (o *Observer) followOn(ctx context.Context, f *follower, hand func(eventPiece) error) error {
-	for {
-		for _, p := range f.take() {
-			if err := hand(p); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-f.ready:
-			if err := o.goOn(ctx); err != nil {
-				return err
-			}
+		c.pending = append(c.pending, e)
+		if len(c.pending) > maxPending {
+			return c.settle()
 		}
 	}
+	return nil
 }
 
-// NextEvent returns a channel that is closed when the next event is recorded, or the Observer is closed. Who waits for
-// something that shows in the table gets the channel first, then looks, and then waits. Where there are no events the
-// channel is nil, on which nothing is ever received.
-func (o *Observer) NextEvent() <-chan struct{} {
-	if o.events.missing != nil {
-		return nil
-	}
-	return o.events.log.next()
-}
-
-// maxGets is how many entries are asked for one by one at most, in the time of half a dump.
-const maxGets = 500
-
-// findByEvents is dump without a walk of the table: it asks for the entries whose events were heard. The kernel's count
-// tells whether these are all; if not, or where it cannot tell, ok is false.
-func (o *Observer) findByEvents(f nf.Filter) (l found, ok bool, err error) {
-	if o.cfg.NoEvents || o.events.missing != nil || o.cfg.Unreplied {
-		return l, false, nil
-	}
-	if err := o.events.Drain(); err != nil {
-		return l, false, nil // who needs the events hears of it
-	}
-	pieces, lost := o.events.log.snapshot()
-	if lost != (lostEvents{}) {
-		return l, false, nil
-	}
-	keys, ok, err := o.live.after(pieces)
-	if err != nil || !ok || len(keys) > maxGets {
-		return l, false, err
-	}
-	if n, err := o.entries.read(); err != nil || n-o.cfg.Filler > len(keys) {
-		return l, false, err
-	}
-	return o.getAll(keys, f)
-}
-
-// getAll asks for entries.
-func (o *Observer) getAll(keys []liveKey, f nf.Filter) (l found, ok bool, err error) {
-	there := 0
-	for _, k := range keys {
-		e, unknown, err := o.table.GetWhole(k.orig, k.zone)
-		switch {
-		case errors.Is(err, fs.ErrNotExist): // its time was over
-			continue
-		case err != nil:
-			return found{}, false, err
-		case e.Orig != k.orig: // one is gone, and another's answers have its tuple
-			continue
+// settle decides about the pending entries, for which the event alone is not enough. Call it after the packets were
+// processed: a replacing entry is in the table only once its packet was confirmed, some time after the event.
+func (c *collected) settle() error {
+	for _, e := range c.pending {
+		replaced, err := c.replaced(e)
+		if err != nil {
+			return err
 		}
-		there++
-		if f.Match(e) && !o.hidden(e, f) {
-			l.add(e, unknown)
+		if !replaced {
+			c.count++
 		}
 	}
-	n, err := o.entries.read()
-	return l, n-o.cfg.Filler == there, err
+	c.pending = c.pending[:0]
+	return nil
 }
 
-// hidden reports whether a dump would leave an entry out, as it does the filler.
-func (o *Observer) hidden(e nf.Entry, f nf.Filter) bool {
-	return e.Zone == ours.FillerZone ||
-		o.cfg.Filler > 0 && f.Zone == nil && !f.StatusMask.Has(nf.FixedTimeout) && e.Status.Has(nf.FixedTimeout)
+// replaced reports whether another entry now has one of the tuples of e.
+func (c *collected) replaced(e nf.Entry) (bool, error) {
+	for dir, tuple := range map[nf.Direction]nf.Tuple{nf.Original: e.Orig, nf.Reply: e.Reply} {
+		_, err := c.table.Get(tuple, e.ZoneOf(dir))
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+	}
+	return false, nil
 }

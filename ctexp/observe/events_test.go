@@ -121,11 +121,11 @@ func TestEventlogWakes(t *testing.T) {
 
 func TestLostEventsSayWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	const hint = "call Observer.Drain more often, or ask for a larger Config.EventBuffer, which net.core.rmem_max bounds for an ordinary user"
+	const hint = "call Observer.Drain more often, or set a larger Config.EventBuffer, which net.core.rmem_max limits for an ordinary user"
 	got := []string{lostEvents{overruns: 1}.String(), lostEvents{overruns: 2, beyond: 7}.String()}
 	want := []string{
 		"the receive buffer was full once (" + hint + ")",
-		"the receive buffer was full 2 times (" + hint + "), 7 came when as many were kept as the Config allows",
+		"the receive buffer was full 2 times (" + hint + "), 7 exceeded the limit of the Config",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -197,8 +197,8 @@ func TestDecodeEvents(t *testing.T) {
 			t.Errorf("%s: %v, %v, %v", c.name, ok, err, d.err())
 			continue
 		}
-		if e.Kind != c.kind || e.Asked != c.asked || !e.Time.Equal(c.at) || !strings.HasPrefix(e.String(), c.want) {
-			t.Errorf("%s: %v at %v, asked %v: %v\nwant it to begin %q", c.name, e.Kind, e.Time, e.Asked, e, c.want)
+		if e.Kind != c.kind || e.ByNetlink != c.asked || !e.Time.Equal(c.at) || !strings.HasPrefix(e.String(), c.want) {
+			t.Errorf("%s: %v at %v, asked %v: %v\nwant it to begin %q", c.name, e.Kind, e.Time, e.ByNetlink, e, c.want)
 		}
 	}
 }
@@ -244,10 +244,10 @@ func TestDecodeEventSaysWhatIsWrong(t *testing.T) {
 		want string
 	}{
 		"header":            {whole[:15], "shorter than its header"},
-		"length":            {whole[:len(whole)-1], "bytes, and has"},
+		"length":            {whole[:len(whole)-1], "its length field is"},
 		"cut":               {cut, "offset"},
 		"size of a mark":    {event(msgEntryNew, 0, 0, attr(8, 1)), "type 8, value at offset 24: 1 bytes, want 4"},
-		"unknown in tuples": {event(msgEntryNew, 0, 0, attr(1|nested, attr(9, 1)...)), "type 9, value at offset 28: unknown among those of the tuple"},
+		"unknown in tuples": {event(msgEntryNew, 0, 0, attr(1|nested, attr(9, 1)...)), "type 9, value at offset 28: unknown attribute of the tuple"},
 	} {
 		if _, ok, err := d.decode(c.msg, time.Time{}); ok || err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, %v; want %q", name, ok, err, c.want)
@@ -343,8 +343,30 @@ func TestReleasesAreComparedByNumber(t *testing.T) {
 		"5.18.0": true, "5.19.0-rc1": false, "5.10.262": true, "4.20": true, "6.1.192": false, "6.18.44-fc-v669": false,
 		"": false, "x": false,
 	} {
-		if got := before(release, 5, 19); got != want {
+		if got := kernelBefore(release, 5, 19); got != want {
 			t.Errorf("%q: %v", release, got)
+		}
+	}
+}
+
+func TestFateOfDestroyedEntries(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		e    nf.Entry
+		want fate
+	}{
+		{"time over", nf.Entry{State: nf.Close}, removed},
+		{"no time told", nf.Entry{State: nf.TCPNone}, removed},
+		{"evicted", nf.Entry{Timeout: 100 * time.Second, State: nf.SynSent}, removed},
+		{"collected while closing", nf.Entry{Timeout: 10 * time.Second, State: nf.LastAck, Status: nf.Assured | nf.SeenReply}, removed},
+		{"UDP evicted", nf.Entry{Timeout: 30 * time.Second}, removed},
+		{"RST to a SYN", nf.Entry{Timeout: 119 * time.Second, State: nf.Close}, endedByPacket},
+		{"opened again or collected", nf.Entry{Timeout: 100 * time.Second, State: nf.TimeWait, Status: nf.SeenReply}, maybeReplaced},
+		{"opened again or collected after a RST", nf.Entry{Timeout: 9 * time.Second, State: nf.Close, Status: nf.SeenReply}, maybeReplaced},
+	} {
+		if got := fateOf(c.e); got != c.want {
+			t.Errorf("%s: got %d, want %d", c.name, got, c.want)
 		}
 	}
 }

@@ -1,6 +1,13 @@
 package observe
 
-import "golang.org/x/sys/unix"
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/mmsg"
+)
 
 // HoldCapture keeps frames from being read until release is called, so that the kernel's buffer fills.
 func HoldCapture(o *Observer) (release func()) {
@@ -34,5 +41,37 @@ func KernelBefore(major, minor int) bool {
 	if err := unix.Uname(&u); err != nil {
 		panic(err)
 	}
-	return before(unix.ByteSliceToString(u.Release[:]), major, minor)
+	return kernelBefore(unix.ByteSliceToString(u.Release[:]), major, minor)
+}
+
+// FindByEvents returns the flows that were found by their events, or false if they could not be.
+func FindByEvents(o *Observer, f nf.Filter) ([]nf.Entry, bool) {
+	l, ok, err := o.findByEvents(f)
+	slices.SortFunc(l.entries, byTuple)
+	return l.entries, ok && err == nil
+}
+
+// HoldReasons keeps reasons from being read until release is called.
+func HoldReasons(o *Observer) (release func()) {
+	o.reasons.Lock()
+	return o.reasons.Unlock
+}
+
+// ShrinkReasons makes the receive buffer of reasons as small as it can be.
+func ShrinkReasons(o *Observer) { shrink(o.reasons.Pump) }
+
+// HoldTrace keeps the trace from being read until release is called.
+func HoldTrace(o *Observer) (release func()) {
+	o.trace.Lock()
+	return o.trace.Unlock
+}
+
+// ShrinkTrace makes the receive buffer of the trace as small as it can be.
+func ShrinkTrace(o *Observer) { shrink(o.trace.Pump) }
+
+func shrink(p *mmsg.Pump) {
+	err := p.Control(func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1) })
+	if err != nil {
+		panic(err)
+	}
 }

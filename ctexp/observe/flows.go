@@ -2,6 +2,7 @@ package observe
 
 import (
 	"cmp"
+	"fmt"
 	"sync"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -9,25 +10,25 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// livelist knows from the events which entries should be in the table. It reads them when somebody asks, and not at all
-// where they are so many that a dump is cheaper.
+// livelist tracks, from the events, which entries the table should have. It reads the events on demand, and not at
+// all if there are so many that a dump is cheaper.
 type livelist struct {
 	mu      sync.Mutex
-	done    int // pieces that were read
+	done    int // pieces read so far
 	entries map[liveKey]struct{}
 }
 
-// liveKey names an entry.
+// liveKey identifies an entry.
 type liveKey struct {
 	orig nf.Tuple
-	zone uint16 // that orig is looked up in
+	zone uint16 // in which orig is looked up
 }
 
-// maxCatchUp is how many events are read at most.
+// maxCatchUp is the largest number of events that after reads.
 const maxCatchUp = 10_000
 
-// after returns the entries that are there after the events of all pieces, of which each call gives those of the one
-// before and more. ok is false where that is not worth while or cannot be told.
+// after returns the entries that exist after the events of all pieces. Each call must pass the pieces of the previous
+// one and further ones. ok is false if reading them is not worthwhile or events are missing.
 func (l *livelist) after(pieces []eventPiece) (keys []liveKey, ok bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,7 +73,7 @@ func (l *livelist) read(msg []byte) error {
 	return nil
 }
 
-// byTuple is the order of flows.
+// byTuple orders entries.
 func byTuple(a, b nf.Entry) int {
 	return cmp.Or(
 		compareTuples(a.Orig, b.Orig),
@@ -82,7 +83,7 @@ func byTuple(a, b nf.Entry) int {
 	)
 }
 
-// byExpected is the order of expectations.
+// byExpected orders expectations.
 func byExpected(a, b nf.Expectation) int {
 	return cmp.Or(
 		compareTuples(a.Master, b.Master),
@@ -101,4 +102,13 @@ func compareTuples(a, b nf.Tuple) int {
 		cmp.Compare(a.ICMP.Code, b.ICMP.Code),
 		cmp.Compare(a.ICMP.ID, b.ICMP.ID),
 	)
+}
+
+// kernelBefore reports whether a kernel release such as "5.10.262-1" is older than major.minor.
+func kernelBefore(release string, major, minor int) bool {
+	var a, b int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &a, &b); n != 2 {
+		return false
+	}
+	return a < major || a == major && b < minor
 }

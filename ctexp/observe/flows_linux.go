@@ -3,10 +3,10 @@ package observe
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
-	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -16,56 +16,23 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Flows returns the entries of the table that f selects, in the order of their original tuples, as they were when the
-// iteration began. The filler is never among them; where there is one, entries that somebody made with FIXED_TIMEOUT
-// are found only by a filter that asks for this bit or for a zone, because the kernel leaves both out.
+// Flows returns the entries that f selects, ordered by their original tuples, as the table had them when the
+// iteration began. It never returns the filler. With a filler, entries that a user created with FIXED_TIMEOUT are
+// returned only if the filter asks for this bit or for a zone, because the kernel omits them together with the
+// filler.
 //
-// Where all entries are known from their events and are few, they are asked for one by one, 10 µs each. Else the kernel
-// walks the table of the whole host, 10 ms for 262,144 buckets and 60 with a filler, during which ctx is not looked at; it
-// selects by family, mark, status (since 5.15) and zone (since 6.8), and the rest is compared here. Either way entries
-// whose time is over are destroyed by looking for them.
+// If all entries are known from their events and are few, Flows requests them one by one, 10 µs each. Otherwise the
+// kernel walks the hash table of the whole host: 10 ms for 262,144 buckets, 60 ms with a filler, during which ctx is
+// not checked. The kernel selects by family, mark, status (since 5.15) and zone (since 6.8); Flows checks the rest.
+// Both ways remove the timed-out entries that they meet.
 //
-// What an entry has that this package does not know, as on later kernels, is left out; the last error says so.
+// Attributes that this package does not know, as later kernels may add, are skipped and reported as the error at the
+// end.
 func (o *Observer) Flows(ctx context.Context, f nf.Filter) iter.Seq2[nf.Entry, error] {
-	return listOf(o, ctx, "flows", func() ([]nf.Entry, *nfnl.UnknownError, error) {
+	return listOf(ctx, o, "flows", func() ([]nf.Entry, *nfnl.UnknownError, error) {
 		found, err := o.find(ctx, f)
 		return found.entries, found.unknown, err
 	})
-}
-
-// listOf yields what read returns, and then what was unknown in it.
-func listOf[T any](o *Observer, ctx context.Context, what string, read func() ([]T, *nfnl.UnknownError, error)) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		var none T
-		list, unknown, err := read()
-		if err != nil {
-			yield(none, fmt.Errorf("%s: %w", what, err))
-			return
-		}
-		for _, v := range list {
-			if err := o.goOn(ctx); err != nil {
-				yield(none, fmt.Errorf("%s: %w", what, err))
-				return
-			}
-			if !yield(v, nil) {
-				return
-			}
-		}
-		if unknown != nil {
-			yield(none, fmt.Errorf("%s: %w", what, unknown))
-		}
-	}
-}
-
-// found is a list of entries, and the first thing in them that is unknown.
-type found struct {
-	entries []nf.Entry
-	unknown *nfnl.UnknownError
-}
-
-func (l *found) add(e nf.Entry, unknown *nfnl.UnknownError) {
-	l.entries = append(l.entries, e)
-	l.unknown = cmp.Or(l.unknown, unknown)
 }
 
 // flows returns the entries that f selects, in order.
@@ -91,7 +58,7 @@ func (o *Observer) find(ctx context.Context, f nf.Filter) (found, error) {
 	return l, nil
 }
 
-// dump returns the entries that f selects, without the filler, in the order of the kernel's hash.
+// dump returns the entries that f selects, without the filler, in the order of the kernel's hash table.
 func (o *Observer) dump(f nf.Filter) (l found, err error) {
 	if f.Zone != nil && *f.Zone == ours.FillerZone {
 		return l, nil
@@ -109,22 +76,73 @@ func (o *Observer) dump(f nf.Filter) (l found, err error) {
 	return l, nil
 }
 
-// goOn returns why an iteration must end, if it must.
-func (o *Observer) goOn(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	if o.closed {
-		return fmt.Errorf("observer: %w", os.ErrClosed)
-	}
-	return nil
+// found is a list of entries with the first unknown attribute or value in them.
+type found struct {
+	entries []nf.Entry
+	unknown *nfnl.UnknownError
 }
 
-// Get returns the entry that has t as its original or its reply tuple and belongs, in that direction, to a zone: 10 µs.
-// Where there is none, errors.Is(err, fs.ErrNotExist) holds for the error. An entry whose time is over is not found, and
-// is destroyed by looking for it.
+func (l *found) add(e nf.Entry, unknown *nfnl.UnknownError) {
+	l.entries = append(l.entries, e)
+	l.unknown = cmp.Or(l.unknown, unknown)
+}
+
+// maxGets is the largest number of entries to request one by one: about half the time of a dump.
+const maxGets = 500
+
+// findByEvents does the same as dump without a walk of the table: it requests the entries that are known from events.
+// ok is false if the kernel's count shows that these are not all, or if that cannot be determined.
+func (o *Observer) findByEvents(f nf.Filter) (l found, ok bool, err error) {
+	if o.cfg.NoEvents || o.events.missing != nil || o.cfg.Unreplied {
+		return l, false, nil
+	}
+	if err := o.events.Drain(); err != nil {
+		return l, false, nil // methods that need the events report it
+	}
+	pieces, lost := o.events.log.snapshot()
+	if lost != (lostEvents{}) {
+		return l, false, nil
+	}
+	keys, ok, err := o.live.after(pieces)
+	if err != nil || !ok || len(keys) > maxGets {
+		return l, false, err
+	}
+	if n, err := o.entries.read(); err != nil || n-o.cfg.Filler > len(keys) {
+		return l, false, err
+	}
+	return o.getAll(keys, f)
+}
+
+// getAll requests entries one by one. ok is false if the table has others.
+func (o *Observer) getAll(keys []liveKey, f nf.Filter) (l found, ok bool, err error) {
+	there := 0
+	for _, k := range keys {
+		e, unknown, err := o.table.GetWhole(k.orig, k.zone)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // it timed out
+			continue
+		case err != nil:
+			return found{}, false, err
+		case e.Orig != k.orig: // it was removed, and the reply of another entry has its tuple
+			continue
+		}
+		there++
+		if f.Match(e) && !o.hidden(e, f) {
+			l.add(e, unknown)
+		}
+	}
+	n, err := o.entries.read()
+	return l, n-o.cfg.Filler == there, err
+}
+
+// hidden reports whether a dump would omit an entry as it omits the filler.
+func (o *Observer) hidden(e nf.Entry, f nf.Filter) bool {
+	return e.Zone == ours.FillerZone ||
+		o.cfg.Filler > 0 && f.Zone == nil && !f.StatusMask.Has(nf.FixedTimeout) && e.Status.Has(nf.FixedTimeout)
+}
+
+// Get returns the entry that has t as its original or reply tuple and, in that direction, belongs to a zone. It takes
+// 10 µs. If there is none, the error wraps fs.ErrNotExist. A timed-out entry is not found, and the lookup removes it.
 func (o *Observer) Get(ctx context.Context, t nf.Tuple, zone uint16) (nf.Entry, error) {
 	e, err := o.get(ctx, t, zone)
 	if err != nil {
@@ -149,8 +167,8 @@ func (o *Observer) get(ctx context.Context, t nf.Tuple, zone uint16) (nf.Entry, 
 	return e, err
 }
 
-// Count returns how many entries the table has, without the filler: the kernel's own count, which has those whose time
-// is over, too, until something meets them, and those that are not confirmed yet.
+// Count returns how many entries the table has, without the filler. It is the kernel's own count, which includes
+// unconfirmed entries and those that timed out but were not removed yet.
 func (o *Observer) Count(ctx context.Context) (int, error) {
 	n, err := o.countNow(ctx)
 	if err != nil {
@@ -166,15 +184,16 @@ func (o *Observer) countNow(ctx context.Context) (int, error) {
 	}
 	defer release()
 	n, err := o.countEntries()
-	if !o.cfg.Unreplied { // of such a filler, countEntries counts none
+	if !o.cfg.Unreplied { // countEntries does not count such a filler
 		n -= o.cfg.Filler
 	}
 	return n, err
 }
 
-// Expectations returns the flows that helpers and rules ("ct expectation set") expect, in the order of their masters.
+// Expectations returns the expectations that helpers and rules ("ct expectation set") created, ordered by their
+// masters.
 func (o *Observer) Expectations(ctx context.Context) iter.Seq2[nf.Expectation, error] {
-	return listOf(o, ctx, "expectations", func() ([]nf.Expectation, *nfnl.UnknownError, error) {
+	return listOf(ctx, o, "expectations", func() ([]nf.Expectation, *nfnl.UnknownError, error) {
 		var list []nf.Expectation
 		var unknown *nfnl.UnknownError
 		err := o.list(ctx, nfnl.DumpExpect, func(body []byte, at int) error {
@@ -188,15 +207,15 @@ func (o *Observer) Expectations(ctx context.Context) iter.Seq2[nf.Expectation, e
 	})
 }
 
-// Dying returns the entries that are no longer in the table, but whose DESTROY event could not be delivered yet to a
-// listener that wants to be sure (NETLINK_BROADCAST_ERROR), as conntrackd is; before Linux 5.19 also those that are
-// about to be freed. Their order is that of their tuples.
+// Dying returns the entries that were removed from the table but whose DESTROY event is still to be delivered to a
+// listener that requires delivery (NETLINK_BROADCAST_ERROR), such as conntrackd; before Linux 5.19 also those about
+// to be freed. They are ordered by their tuples.
 func (o *Observer) Dying(ctx context.Context) iter.Seq2[nf.Entry, error] {
 	return o.entriesOf(ctx, "dying", nfnl.DumpDying, func(int) error { return nil })
 }
 
-// Unconfirmed returns the entries of packets that are on their way, in a queue say, and were not confirmed yet. Linux
-// has no list of them since 5.19 (8a75a2c17410 "netfilter: conntrack: remove unconfirmed list"), where the error is an
+// Unconfirmed returns the entries that were not confirmed yet, because their packet is in a queue for instance. Linux
+// 5.19 removed the list (8a75a2c17410 "netfilter: conntrack: remove unconfirmed list"); there the error is an
 // nf.UnsupportedError.
 func (o *Observer) Unconfirmed(ctx context.Context) iter.Seq2[nf.Entry, error] {
 	return o.entriesOf(ctx, "unconfirmed", nfnl.DumpUnconfirmed, func(n int) error {
@@ -207,9 +226,9 @@ func (o *Observer) Unconfirmed(ctx context.Context) iter.Seq2[nf.Entry, error] {
 	})
 }
 
-// entriesOf returns a list of entries, in order. check is told how many there are.
+// entriesOf returns one of the kernel's lists of entries, in order. check gets the number of its entries.
 func (o *Observer) entriesOf(ctx context.Context, what string, d nfnl.Dump, check func(n int) error) iter.Seq2[nf.Entry, error] {
-	return listOf(o, ctx, what, func() ([]nf.Entry, *nfnl.UnknownError, error) {
+	return listOf(ctx, o, what, func() ([]nf.Entry, *nfnl.UnknownError, error) {
 		var l found
 		n := 0
 		err := o.list(ctx, d, func(body []byte, at int) error {
@@ -228,7 +247,7 @@ func (o *Observer) entriesOf(ctx context.Context, what string, d nfnl.Dump, chec
 	})
 }
 
-// list reads one list of the kernel's.
+// list reads one of the kernel's lists.
 func (o *Observer) list(ctx context.Context, d nfnl.Dump, each func(body []byte, at int) error) error {
 	release, err := o.use(ctx)
 	if err != nil {
@@ -238,16 +257,28 @@ func (o *Observer) list(ctx context.Context, d nfnl.Dump, each func(body []byte,
 	return o.table.Dump(d, each)
 }
 
-// hasUnconfirmed tells an empty list from none, which looks the same, by the kernel's release.
+// hasUnconfirmed returns an error if the kernel has no list of unconfirmed entries. It goes by the release, because
+// an empty list and a missing one look the same.
 func hasUnconfirmed() error {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		return fmt.Errorf("uname: %w", err)
 	}
-	if release := unix.ByteSliceToString(u.Release[:]); !before(release, 5, 19) {
+	if release := unix.ByteSliceToString(u.Release[:]); !kernelBefore(release, 5, 19) {
 		return &nf.UnsupportedError{
 			Need: "the list of unconfirmed entries", Hint: "Linux had it until 5.18; this is " + release,
 		}
 	}
 	return nil
+}
+
+// listOf yields the list that read returns, and then the first unknown attribute or value in it as an error.
+func listOf[T any](ctx context.Context, o *Observer, what string, read func() ([]T, *nfnl.UnknownError, error)) iter.Seq2[T, error] {
+	return iterate(ctx, o, what, func() (list []T, incomplete, err error) {
+		list, unknown, err := read()
+		if unknown != nil {
+			incomplete = unknown
+		}
+		return list, incomplete, err
+	})
 }

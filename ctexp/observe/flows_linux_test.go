@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // entry returns what Table.Create takes for a flow.
@@ -415,4 +419,200 @@ func TestUnconfirmedSaysWhereItHasNoList(t *testing.T) {
 			t.Errorf("got %v, %v", e, err)
 		}
 	}
+}
+
+// An expected table is written as text, in the form at hand; what differs from run to run does not matter.
+func TestTableIsThatOfAText(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	x.send(closedConnection(web)...)
+	x.send(web.Nth(1).UDP(nil))
+
+	want, err := nf.ParseEntries(`
+		# as conntrack -L prints it, and in the canonical form
+		tcp      6 119 TIME_WAIT src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80 src=192.0.2.1 dst=198.18.0.2 sport=80 dport=10000 [ASSURED] mark=0 use=1
+		udp src=198.18.0.2 dst=192.0.2.1 sport=10001 dport=80 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=80 dport=10001
+	`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(sortedLines(want), sortedLines(x.entries(nf.Filter{}))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+const redirecting = `
+table ip nat {
+	chain pre {
+		type nat hook prerouting priority dstnat;
+		tcp dport 80 redirect to :8080
+	}
+	chain in {
+		type nat hook input priority 100;
+		tcp dport 8080 snat to 203.0.113.7:4000
+	}
+}`
+
+// What was translated, and on which side.
+func TestEntryTellsItsTranslation(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(redirecting)}})
+	x.send(packet.SYN(web))
+	e, err := x.o.Get(t.Context(), web.Tuple(nf.TCP), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "src 198.18.0.2:10000 to 203.0.113.7:4000, dst 192.0.2.1:80 to 192.0.2.1:8080"
+	if got := e.NAT().String(); got != want || !e.Status.Has(nf.SrcNAT|nf.DstNAT) {
+		t.Errorf("got %q, status %v; want %q", got, e.Status, want)
+	}
+}
+
+// Start is there where the kernel notes it; a connection that was picked up in the middle has no window to check.
+func TestEntryTellsTimesAndFlags(t *testing.T) {
+	t.Parallel()
+	before := time.Now().Add(-time.Second)
+	x := open(t, netnsenv.Config{Silent: true, Sysctls: map[string]string{"net.netfilter.nf_conntrack_acct": "1"}})
+	x.send(packet.ACK(web), packet.ACK(web))
+	e, err := x.o.Get(t.Context(), web.Tuple(nf.TCP), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Start.Before(before) || e.Start.After(time.Now().Add(time.Second)) || !e.Stop.IsZero() {
+		t.Errorf("start %v, stop %v", e.Start, e.Stop)
+	}
+	if !e.TCP.Orig.Flags.Has(nf.BeLiberal) || !e.TCP.Reply.Flags.Has(nf.BeLiberal) {
+		t.Errorf("flags %v and %v, want BE_LIBERAL in both", e.TCP.Orig.Flags, e.TCP.Reply.Flags)
+	}
+	if want := (nf.DirCounts{Orig: 2}); e.Packets != want {
+		t.Errorf("packets: got %v, want %v", e.Packets, want)
+	}
+	if _, err := x.env.Table().Flush(t.Context(), nf.Filter{}); err != nil {
+		t.Fatal(err)
+	}
+	for event, err := range x.o.Events(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		e = event.Entry
+	}
+	if e.Stop.Before(e.Start) || e.Start.IsZero() {
+		t.Errorf("destroyed: start %v, stop %v", e.Start, e.Stop)
+	}
+}
+
+// manyKinds opens an Env whose table has an entry of every kind that the forms tell apart.
+func manyKinds(t *testing.T) lab {
+	t.Helper()
+	x := open(t, netnsenv.Config{Silent: true, Sysctls: map[string]string{
+		"net.netfilter.nf_conntrack_acct": "1", "net.netfilter.nf_conntrack_timestamp": "1",
+	}})
+	for _, e := range []nf.Entry{
+		entry(web.Nth(1), func(e *nf.Entry) { e.Status |= nf.SeenReply | nf.Assured; e.Mark = 3 }),
+		entry(web.Nth(2), func(e *nf.Entry) { e.Zone, e.State = 7, nf.TimeWait }),
+		entry(web.Nth(3), func(e *nf.Entry) { e.Zone, e.ZoneDir = 7, nf.Original }),
+		entry(web.Nth(4), func(e *nf.Entry) { e.Zone, e.ZoneDir = 7, nf.Reply }),
+		entry(web6, func(e *nf.Entry) { e.Orig.Proto, e.Reply.Proto, e.State = nf.UDP, nf.UDP, 0 }),
+		entry(web, func(e *nf.Entry) {
+			e.Orig.Proto, e.Reply.Proto, e.State = 50, 50, 0
+			e.Orig, e.Reply = noPorts(e.Orig), noPorts(e.Reply)
+		}),
+		entry(web, func(e *nf.Entry) { e.Orig.Proto, e.Reply.Proto, e.State = nf.GRE, nf.GRE, 0 }),
+		entry(web.Nth(5), func(e *nf.Entry) { e.Reply.Dst = addrPort("192.0.2.9:1024") }),
+	} {
+		if err := x.env.Table().Create(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.send(packet.SYN(web), packet.SYN(web), web.UDP(nil), packet.Echo(web.Src.Addr(), web.Dst.Addr(), 7, 1, nil))
+	return x
+}
+
+func noPorts(t nf.Tuple) nf.Tuple {
+	t.Src, t.Dst = addrPort(t.Src.Addr().String()+":0"), addrPort(t.Dst.Addr().String()+":0")
+	return t
+}
+
+// canonical returns the lines of a text in the canonical form, in order.
+func canonical(t *testing.T, text string) []string {
+	t.Helper()
+	entries, err := nf.ParseEntries(text)
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	return sortedLines(entries)
+}
+
+func sortedLines(entries []nf.Entry) []string {
+	var lines []string
+	for _, e := range entries {
+		lines = append(lines, e.String())
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func TestFlowsAgreeWithProc(t *testing.T) {
+	t.Parallel()
+	x := manyKinds(t)
+	var text []byte
+	err := x.env.Do(func() (err error) {
+		text, err = os.ReadFile("/proc/thread-self/net/nf_conntrack")
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = &nf.UnsupportedError{Need: "CONFIG_NF_CONNTRACK_PROCFS", Hint: "use a kernel that has it", Err: err}
+	}
+	needs.Check(t, err)
+	if diff := cmp.Diff(canonical(t, string(text)), sortedLines(x.entries(nf.Filter{}))); diff != "" {
+		t.Errorf("(-proc +netlink):\n%s", diff)
+	}
+}
+
+// What conntrack prints is read to the entries that Flows has, but for what it does not print.
+func TestFlowsAgreeWithConntrack(t *testing.T) {
+	t.Parallel()
+	x := manyKinds(t)
+	if _, err := exec.LookPath("conntrack"); err != nil {
+		needs.Check(t, &nf.UnsupportedError{Need: "conntrack", Hint: "apt-get install conntrack", Err: err})
+	}
+	for _, options := range [][]string{nil, {"-o", "extended"}, {"-o", "extended,id,ktimestamp"}} {
+		var text strings.Builder
+		for _, family := range []string{"ipv4", "ipv6"} {
+			out, err := x.env.Command(t.Context(), "conntrack", append([]string{"-L", "-f", family}, options...)...).Output()
+			if err != nil {
+				t.Fatalf("conntrack -L -f %s %q: %v", family, options, err)
+			}
+			text.Write(out)
+		}
+		entries, err := nf.ParseEntries(text.String())
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, text.String())
+		}
+		withID := len(options) > 1 && strings.Contains(options[1], "id")
+		if diff := cmp.Diff(printed(x.entries(nf.Filter{}), withID), printed(entries, withID)); diff != "" {
+			t.Errorf("conntrack -L %q (-netlink +text):\n%s", options, diff)
+		}
+	}
+}
+
+// conntrackEntry is what conntrack prints of an entry and the canonical form does not.
+type conntrackEntry struct {
+	Line           string
+	Packets, Bytes nf.DirCounts
+	ID             uint32
+	Start          int64
+}
+
+func printed(entries []nf.Entry, withID bool) []conntrackEntry {
+	var list []conntrackEntry
+	for _, e := range entries {
+		p := conntrackEntry{Line: e.String(), Packets: e.Packets, Bytes: e.Bytes}
+		if withID {
+			p.ID, p.Start = e.ID, e.Start.Unix()
+		}
+		list = append(list, p)
+	}
+	slices.SortFunc(list, func(a, b conntrackEntry) int { return strings.Compare(a.Line, b.Line) })
+	return list
 }

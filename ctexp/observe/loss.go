@@ -9,20 +9,20 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Loss is where packets of a Path went missing, and why.
+// Loss is a place where packets of a Path were lost, with the causes.
 type Loss struct {
-	Family nf.Family
-	// Hook is where they were lost, or the hook that they had passed last; nf.Ingress before the first.
+	Family nf.Family // of the packets
+	// Hook is the hook in which the packets were lost, or the last one that they passed; nf.Ingress before the first.
 	Hook nf.Hook
-	// From are the names of the probes that the packets had met, and To of those that they did not: "conntrack/prerouting"
-	// and "mangle/prerouting". Before the first hook From is "link/ingress". From has two names where the counts of two
-	// probes lead on together, To where packets may go on to one of two.
+	// From are the names of the probes that the packets met last, and To of those that they should have met next:
+	// "conntrack/prerouting" and "mangle/prerouting". Before the first hook From is "link/ingress". From has two
+	// names if two probes lead to the next one, To if packets may continue at either of two.
 	From, To []string
-	Lost, Of uint64
-	// Unconfirmed says that the packets went on, only without an entry in the table (all but those whose entry could not be
-	// inserted).
+	Lost, Of uint64 // packets that were lost, and those that met the probes in From
+	// Unconfirmed says that the packets continued, but without an entry in the table (except those whose entry could
+	// not be inserted, which were dropped).
 	Unconfirmed bool
-	// Causes are why, as far as counts and rules tell. The certain ones come first.
+	// Causes explain the loss as far as counters and rules do, the certain ones first.
 	Causes []Cause
 }
 
@@ -47,12 +47,12 @@ func (l Loss) verb() string {
 	return "lost"
 }
 
-// Losses returns where packets went missing, in the order of the path. There is no loss between neighbours of which the
-// later one has counted more packets than the earlier one: packets that a rule made, or that were sent on from elsewhere.
+// Losses returns where packets were lost, in the order of the path. Between two probes of which the later one counted
+// more packets, there is no loss: a rule created packets, or they came from elsewhere.
 func (p Path) Losses() []Loss {
-	full := p.Dropped // what the full table has dropped and no loss has been explained by yet
+	full := p.Dropped // packets dropped by the full table that no loss accounts for yet
 	var losses []Loss
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+	for _, f := range nf.Families() {
 		pre, in, fwd := p.at(f, nf.Prerouting), p.at(f, nf.Input), p.at(f, nf.Forward)
 		out, post := p.at(f, nf.Output), p.at(f, nf.Postrouting)
 
@@ -78,8 +78,8 @@ func first(points []Point) []Point { return points[:min(1, len(points)):min(1, l
 
 func last(points []Point) []Point { return slices.Clone(points[max(0, len(points)-1):]) }
 
-// between returns what was lost between the last probes of some hooks and the first probes of those that come next. Of two
-// probes that lead on, one that met no packet is left out.
+// between returns the loss between the last probes of some hooks and the first probes of the next ones. If two probes
+// lead on, one that met no packet is omitted.
 func between(from, to []Point) (l Loss, lost bool) {
 	if len(from) > 1 {
 		from = slices.DeleteFunc(from, func(p Point) bool { return p.Packets == 0 })
@@ -99,14 +99,15 @@ func between(from, to []Point) (l Loss, lost bool) {
 	return l, l.Lost > 0
 }
 
-// within returns the losses between the probes of one hook.
+// within returns the losses between the probes of one hook. full is the number of packets that the full table dropped
+// and that no loss accounts for yet.
 func (p Path) within(points []Point, full *uint64) []Loss {
 	var losses []Loss
 	for i := 1; i < len(points); i++ {
 		from, to := points[i-1].Probe, points[i].Probe
 		l, lost := between(points[i-1:i], points[i:i+1])
 		if to.BehindConfirm() {
-			l.Lost, l.Unconfirmed = saturatingSub(l.Lost, p.Answered[from.Family].at(from.Hook)), true
+			l.Lost, l.Unconfirmed = saturatingSub(l.Lost, p.Attached[from.Family].at(from.Hook)), true
 			lost = l.Lost > 0
 		}
 		if !lost {
@@ -145,9 +146,100 @@ func certainFirst(a, b Cause) int {
 	return 1
 }
 
-// byRule returns the rules between two probes that have dropped packets: those that have counted some, or were traced to
-// drop some, the most frequent first; if there is none, those that may have, without a counter. Where the rules were read
-// and none of them drops there, the cause is NAT or unknown.
+// beforeHooks returns the loss between the links and the first probe of prerouting: the packets that the kernel's
+// counters account for and, if the packets arriving on the links were counted, the rest.
+func (p Path) beforeHooks(f nf.Family, prerouting []Point) []Loss {
+	if len(prerouting) == 0 || prerouting[0].Probe.Priority >= nf.PriorityDefrag {
+		return nil
+	}
+	first := prerouting[0]
+	causes, explained := p.counted(f, countersBeforeHooks[f], nil)
+	rest := saturatingSub(p.Arrived[f], first.Packets+explained)
+	if rest > 0 {
+		var more []Cause
+		rest, more = p.atIngress(f, rest)
+		causes = append(causes, more...)
+	}
+	if explained+rest == 0 {
+		return nil
+	}
+	from := linkIngress
+	if f == nf.IPv6 {
+		from = "ip6/" + from
+	}
+	return []Loss{{
+		Family: f, Hook: nf.Ingress, From: []string{from}, To: []string{probeName(first.Probe)},
+		Lost: explained + rest, Of: max(p.Arrived[f], first.Packets+explained+rest), Causes: causes,
+	}}
+}
+
+// linkIngress names the packets that arrived on the links, like a probe. Chains of the netdev family belong here,
+// too.
+const linkIngress = "link/ingress"
+
+// atIngress returns why packets without a counter did not reach the hooks, and how many were certainly lost. With a
+// flowtable, or with links that are ports of others, these are only the packets that a rule or a drop reason accounts
+// for.
+func (p Path) atIngress(f nf.Family, rest uint64) (uint64, []Cause) {
+	causes, explained := p.counted(f, nil, reasonsBeforeHooks)
+	if explained >= rest {
+		return rest, causes
+	}
+	rules := p.byRule(nf.Probe{Hook: nf.Ingress, Family: f, Priority: nf.PriorityFirst}, nf.Probe{Priority: nf.PriorityConfirm})
+	if p.MayBypassHooks {
+		counted := uint64(0)
+		for _, c := range rules {
+			counted += c.Packets
+		}
+		rest = min(rest, explained+counted)
+	}
+	switch {
+	case rest <= explained:
+	case rules[0].Rule != (Rule{}):
+		causes = append(causes, rules...)
+	default:
+		causes = append(causes, Cause{Kind: CauseRule}, Cause{Kind: CauseOtherHost}, Cause{Kind: CauseMalformedHeader})
+	}
+	return rest, causes
+}
+
+// routing returns why packets of a family did not get from prerouting to another hook.
+func (p Path) routing(f nf.Family, lost uint64) []Cause {
+	causes, explained := p.counted(f, countersOfRouting[f], reasonsOfRouting)
+	switch {
+	case explained >= lost:
+	case p.MIB == nil:
+		causes = append(causes, Cause{Kind: CauseNoRoute}, Cause{Kind: CauseReversePath}, Cause{Kind: CauseMartian}, Cause{Kind: CauseNotForwarding})
+	default: // all other causes have a counter
+		causes = append(causes, Cause{Kind: CauseMartian}, Cause{Kind: CauseUnknown})
+	}
+	return causes
+}
+
+// counted returns the causes for which the kernel counted packets of a family, and the number of these packets.
+func (p Path) counted(f nf.Family, counters, reasons []evidence) (causes []Cause, packets uint64) {
+	add := func(c Cause) {
+		if c.Packets > 0 {
+			c.Certain = true
+			causes, packets = append(causes, c), packets+c.Packets
+		}
+	}
+	for _, e := range counters {
+		n := p.MIB[e.name]
+		if e.name == "IpInHdrErrors" { // it also counts checksum errors, which are lost before the hooks
+			n = saturatingSub(n, p.MIB["IpExtInCsumErrors"])
+		}
+		add(Cause{Kind: e.kind, Counter: e.name, Packets: n})
+	}
+	for _, e := range reasons {
+		add(Cause{Kind: e.kind, Reason: e.name, Packets: p.kernelDrops(f, e.name)})
+	}
+	return causes, packets
+}
+
+// byRule returns the rules between two probes that dropped packets: those that counted or were traced to drop some,
+// the most frequent first, or if there are none, those without a counter. If the rules were read and none there
+// drops, the cause is NAT or unknown.
 func (p Path) byRule(from, to nf.Probe) []Cause {
 	var certain, maybe []Cause
 	for _, d := range p.Drops {
@@ -158,7 +250,7 @@ func (p Path) byRule(from, to nf.Probe) []Cause {
 		switch c.Certain = c.Packets > 0; {
 		case c.Certain:
 			certain = append(certain, c)
-		case d.mayHave():
+		case d.mayHaveDropped():
 			maybe = append(maybe, c)
 		}
 	}
@@ -178,7 +270,7 @@ func (p Path) byRule(from, to nf.Probe) []Cause {
 	return []Cause{{Kind: CauseUnknown}}
 }
 
-// meets reports whether a rule meets packets of a family.
+// meets reports whether a rule sees packets of a family.
 func meets(r Rule, f nf.Family) bool {
 	switch r.Family {
 	case "ip":
@@ -189,97 +281,8 @@ func meets(r Rule, f nf.Family) bool {
 	return r.Family == "inet" || r.Family == "netdev"
 }
 
-// counted returns the causes for which the kernel has counted packets of a family, and how many these are.
-func (p Path) counted(f nf.Family, counters, reasons []evidence) (causes []Cause, packets uint64) {
-	add := func(c Cause) {
-		if c.Packets > 0 {
-			c.Certain = true
-			causes, packets = append(causes, c), packets+c.Packets
-		}
-	}
-	for _, e := range counters {
-		n := p.MIB[e.name]
-		if e.name == "IpInHdrErrors" { // it also counts checksum errors, which end before the hooks
-			n = saturatingSub(n, p.MIB["IpExtInCsumErrors"])
-		}
-		add(Cause{Kind: e.kind, Counter: e.name, Packets: n})
-	}
-	for _, e := range reasons {
-		add(Cause{Kind: e.kind, Reason: e.name, Packets: p.thrown(f, e.name)})
-	}
-	return causes, packets
-}
-
-// routing returns why packets of a family did not get from prerouting to another hook.
-func (p Path) routing(f nf.Family, lost uint64) []Cause {
-	causes, told := p.counted(f, countersOfRouting[f], reasonsOfRouting)
-	switch {
-	case told >= lost:
-	case p.MIB == nil:
-		causes = append(causes, Cause{Kind: CauseNoRoute}, Cause{Kind: CauseReversePath}, Cause{Kind: CauseMartian}, Cause{Kind: CauseNotForwarding})
-	default: // the others have a counter
-		causes = append(causes, Cause{Kind: CauseMartian}, Cause{Kind: CauseUnknown})
-	}
-	return causes
-}
-
-// linkIngress is what the links have brought, as the name of a probe. Chains of the family netdev stand there, too.
-const linkIngress = "link/ingress"
-
-// beforeHooks returns what was lost between the links and the first probe of prerouting: what the kernel's counters tell,
-// and where arriving packets were counted on the links, also the rest.
-func (p Path) beforeHooks(f nf.Family, prerouting []Point) []Loss {
-	if len(prerouting) == 0 || prerouting[0].Probe.Priority >= nf.PriorityDefrag {
-		return nil
-	}
-	first := prerouting[0]
-	causes, told := p.counted(f, countersBeforeHooks[f], nil)
-	rest := saturatingSub(p.Arrived[f], first.Packets+told)
-	if rest > 0 {
-		var more []Cause
-		rest, more = p.atIngress(f, rest)
-		causes = append(causes, more...)
-	}
-	if told+rest == 0 {
-		return nil
-	}
-	from := linkIngress
-	if f == nf.IPv6 {
-		from = "ip6/" + from
-	}
-	return []Loss{{
-		Family: f, Hook: nf.Ingress, From: []string{from}, To: []string{name(first.Probe)},
-		Lost: told + rest, Of: max(p.Arrived[f], first.Packets+told+rest), Causes: causes,
-	}}
-}
-
-// atIngress returns why packets without a counter did not get to the hooks, and how many of them were lost for certain: with
-// a flowtable, or with links that are ports of others, only those that a rule or a drop reason has counted.
-func (p Path) atIngress(f nf.Family, rest uint64) (uint64, []Cause) {
-	causes, told := p.counted(f, nil, reasonsBeforeHooks)
-	if told >= rest {
-		return rest, causes
-	}
-	rules := p.byRule(nf.Probe{Hook: nf.Ingress, Family: f, Priority: nf.PriorityFirst}, nf.Probe{Priority: nf.PriorityConfirm})
-	if p.Elsewhere {
-		counted := uint64(0)
-		for _, c := range rules {
-			counted += c.Packets
-		}
-		rest = min(rest, told+counted)
-	}
-	switch {
-	case rest <= told:
-	case rules[0].Rule != (Rule{}):
-		causes = append(causes, rules...)
-	default:
-		causes = append(causes, Cause{Kind: CauseRule}, Cause{Kind: CauseOtherHost}, Cause{Kind: CauseMalformedHeader})
-	}
-	return rest, causes
-}
-
-// unconfirmed returns why packets of a family had no entry in the table behind the confirmation. All but those whose entry
-// could not be inserted go on.
+// unconfirmed returns why packets of a family had no entry after the confirmation. All except those whose entry could
+// not be inserted continue.
 func (p Path) unconfirmed(f nf.Family) []Cause {
 	var causes []Cause
 	for _, c := range []Cause{
@@ -288,8 +291,8 @@ func (p Path) unconfirmed(f nf.Family) []Cause {
 		{Kind: CauseICMPError, Counter: "error", Packets: p.ICMPErrors},
 	} {
 		if c.Kind != CauseInsertFailed && p.Reasons != nil {
-			var others uint64 // the counter is that of both families
-			c.Said, others = p.saidOf(f, c.Kind)
+			var others uint64 // the counter includes both families
+			c.Logged, others = p.logged(f, c.Kind)
 			c.Packets = saturatingSub(c.Packets, others)
 		}
 		if c.Certain = c.Packets > 0; c.Certain {
@@ -302,11 +305,11 @@ func (p Path) unconfirmed(f nf.Family) []Cause {
 	return causes
 }
 
-// saidOf returns what conntrack logged about the packets of a family that are counted as invalid, or as invalid ICMP
-// packets (net/netfilter/nf_conntrack_core.c, nf_conntrack_in: the counters "invalid" and "error"), and how many packets of
-// the other family have such a message.
-func (p Path) saidOf(f nf.Family, kind CauseKind) (said []Said, others uint64) {
-	said = []Said{}
+// logged returns what conntrack logged about packets of a family that it counts as invalid, or as invalid ICMP
+// packets (net/netfilter/nf_conntrack_core.c, nf_conntrack_in: the counters "invalid" and "error"), and how many
+// packets of the other family it logged.
+func (p Path) logged(f nf.Family, kind CauseKind) (said []ReasonCount, others uint64) {
+	said = []ReasonCount{}
 	for _, s := range p.Reasons {
 		icmp := s.Proto == nf.ICMP || s.Proto == nf.ICMPv6
 		switch {
@@ -318,46 +321,4 @@ func (p Path) saidOf(f nf.Family, kind CauseKind) (said []Said, others uint64) {
 		}
 	}
 	return said, others
-}
-
-// Drop is a rule, or a policy, that drops packets, at one of the places from which it is reached.
-type Drop struct {
-	Rule     Rule
-	Verdict  string // how it drops them: "drop", "reject", or the target of an iptables such as "DROP"
-	ByMap    bool   // Verdict is one of those of a verdict map: what Rule has counted need not have been dropped
-	Hook     nf.Hook
-	Priority int32  // of the base chain which the rule is in or is reached from
-	Traced   uint64 // how many traced packets it dropped
-}
-
-// String prints the rule, and how many traced packets it dropped.
-func (d Drop) String() string {
-	if d.Traced > 0 {
-		return fmt.Sprintf("%v [dropped %d]", d.Rule, d.Traced)
-	}
-	return d.Rule.String()
-}
-
-// dropped is the number of packets that it is known to have dropped: those that were traced, or counted by the rule.
-func (d Drop) dropped() uint64 {
-	if d.Traced > 0 || d.ByMap {
-		return d.Traced
-	}
-	return d.Rule.Packets
-}
-
-// mayHave reports whether it may have dropped packets without its counter telling so.
-func (d Drop) mayHave() bool { return !d.Rule.Counted || d.ByMap && d.Rule.Packets > 0 }
-
-// key is d without its counts.
-func (d Drop) key() Drop {
-	d.Traced, d.Rule.Packets, d.Rule.Bytes = 0, 0, 0
-	return d
-}
-
-// sub subtracts the counts of b, and keeps every rule.
-func (d *Drop) sub(b Drop) bool {
-	d.Traced = saturatingSub(d.Traced, b.Traced)
-	d.Rule.Packets, d.Rule.Bytes = saturatingSub(d.Rule.Packets, b.Rule.Packets), saturatingSub(d.Rule.Bytes, b.Rule.Bytes)
-	return true
 }

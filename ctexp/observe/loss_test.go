@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
@@ -31,5 +33,64 @@ func TestLossNamesTheMostFrequentRules(t *testing.T) {
 	after[1].Traced = 7
 	if d := subList(after, p.Drops, Drop.key, (*Drop).sub); d[1].Traced != 2 || d[0].Rule.Packets != 0 {
 		t.Errorf("difference %v", d)
+	}
+}
+
+func TestLossesBeforeTheHooksAreExplained(t *testing.T) {
+	t.Parallel()
+	counts := map[string]uint64{}
+	for _, p := range nf.PathProbes(nf.IPv4) {
+		if p.Hook == nf.Prerouting || p.Hook == nf.Input {
+			counts[p.Name] = 7
+		}
+	}
+	came := func(n uint64) map[nf.Family]uint64 { return map[nf.Family]uint64{nf.IPv4: n} }
+	drop := Drop{Hook: nf.Ingress, Rule: Rule{Backend: "nft", Family: "netdev", Table: "u", Chain: "in", Kind: KindRule, Text: "drop", Counted: true, Packets: 2, Bytes: 80}}
+	uncounted := drop
+	uncounted.Rule.Counted, uncounted.Rule.Packets, uncounted.Rule.Bytes = false, 0, 0
+	elsewhere := drop
+	elsewhere.Hook = nf.Input
+	const other = "dropped by a rule, for another host on the link, or a malformed header"
+	for name, c := range map[string]struct {
+		path Path
+		want []string
+	}{
+		"as many as came":      {Path{Arrived: came(7)}, nil},
+		"more than came":       {Path{Arrived: came(5)}, nil}, // those of the loopback link
+		"nobody has counted":   {Path{MIB: map[string]uint64{"IpInHdrErrors": 1}}, nil},
+		"a checksum":           {Path{MIB: map[string]uint64{"IpExtInCsumErrors": 3}}, []string{"3 of 10 lost between link/ingress and defrag/prerouting: a bad checksum of the IP header (IpExtInCsumErrors +3)"}},
+		"IPv6":                 {Path{MIB: map[string]uint64{"Ip6InTruncatedPkts": 1}}, []string{"1 of 1 lost between ip6/link/ingress and ip6/defrag/prerouting: fewer bytes than the IPv6 header says (Ip6InTruncatedPkts +1)"}},
+		"a checksum, counted":  {Path{Arrived: came(10), MIB: map[string]uint64{"IpExtInCsumErrors": 3}}, []string{"3 of 10 lost between link/ingress and defrag/prerouting: a bad checksum of the IP header (IpExtInCsumErrors +3)"}},
+		"nobody knows":         {Path{Arrived: came(9)}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: " + other}},
+		"some are known":       {Path{Arrived: came(9), MIB: map[string]uint64{"IpExtInTruncatedPkts": 1}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: fewer bytes than the IP header says (IpExtInTruncatedPkts +1); else " + other}},
+		"a rule":               {Path{Arrived: came(9), Drops: []Drop{elsewhere, drop}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: dropped by nft netdev u in: drop [packets 2 bytes 80]"}},
+		"a rule that may have": {Path{Arrived: came(9), Drops: []Drop{uncounted}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: dropped by a rule, the only one there: nft netdev u in: drop"}},
+		"the kernel says":      {Path{Arrived: came(9), KernelDrops: []DropCount{{nf.IPv4, "OTHERHOST", "ip_rcv_core", 2}}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: for another host on the link (OTHERHOST 2)"}},
+		"a flowtable":          {Path{Arrived: came(70), MayBypassHooks: true}, nil},
+		"a flowtable, a rule":  {Path{Arrived: came(70), MayBypassHooks: true, Drops: []Drop{drop}}, []string{"2 of 70 lost between link/ingress and defrag/prerouting: dropped by nft netdev u in: drop [packets 2 bytes 80]"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := pathOf(func(p nf.Probe) uint64 { return counts[p.Name] })
+			c.path.Points = p.Points
+			var got []string
+			for _, l := range c.path.Losses() {
+				got = append(got, l.String())
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Of two phases the second has what came in it, and what the host said in it.
+func TestArrivedAndAnsweredOfASecondPhase(t *testing.T) {
+	t.Parallel()
+	before := Path{Arrived: map[nf.Family]uint64{nf.IPv4: 3}, Attached: map[nf.Family]AttachedCount{nf.IPv4: {Postrouting: 1}, nf.IPv6: {Input: 2}}}
+	after := Path{Arrived: map[nf.Family]uint64{nf.IPv4: 5, nf.IPv6: 1}, Attached: map[nf.Family]AttachedCount{nf.IPv4: {Postrouting: 4}, nf.IPv6: {Input: 2}}}
+	want := Path{Points: []Point{}, Arrived: map[nf.Family]uint64{nf.IPv4: 2, nf.IPv6: 1}, Attached: map[nf.Family]AttachedCount{nf.IPv4: {Postrouting: 3}}}
+	if diff := cmp.Diff(want, after.Sub(before)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

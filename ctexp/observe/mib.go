@@ -9,10 +9,10 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// mibNames are the counters that a Path has, without those that are zero.
+// mibNames returns the names of the counters that a Path may have.
 func mibNames() []string {
 	var names []string
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+	for _, f := range nf.Families() {
 		for _, e := range slices.Concat(countersOfRouting[f], countersBeforeHooks[f]) {
 			names = append(names, e.name)
 		}
@@ -20,9 +20,10 @@ func mibNames() []string {
 	return names
 }
 
-// parseMIB reads the text of /proc/net/snmp or /proc/net/netstat, in which two lines each have the names and the values,
-// or of /proc/net/snmp6, of one counter a line, and adds the counters to mib under the names that nstat gives them:
-// "IpInAddrErrors", "TcpExtIPReversePathFilter", "Ip6InNoRoutes". Values that are no count, such as -1, are left out.
+// parseMIB parses the text of /proc/net/snmp or /proc/net/netstat, in which a line of names precedes a line of
+// values, or of /proc/net/snmp6, which has one counter per line. It adds the counters to mib under the names that
+// nstat uses: "IpInAddrErrors", "TcpExtIPReversePathFilter", "Ip6InNoRoutes". Values that are not counts, such as -1,
+// are skipped.
 func parseMIB(text string, mib map[string]uint64) error {
 	var names []string
 	for i, line := range strings.Split(text, "\n") {

@@ -10,8 +10,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// mibFile is a file of a namespace's counters, which namespace is decided when it is opened, and what it said then. That is
-// parsed when somebody asks.
+// mibFile is an open file of network counters, whose namespace is that of the thread which opened it, and its text at
+// that time, which is parsed on demand.
 type mibFile struct {
 	*os.File
 	start string
@@ -19,10 +19,10 @@ type mibFile struct {
 
 type mibFiles []mibFile
 
-// mibSize holds any of the files.
+// mibSize is large enough for any of the files.
 const mibSize = 32 << 10
 
-// openMIB opens what a path of these probes needs. It must be called on a thread in the namespace.
+// openMIB opens the files that a path of these probes needs. It must be called on a thread in the namespace.
 func openMIB(path []nf.Probe) (files mibFiles, err error) {
 	var names []string
 	for _, p := range path {
@@ -64,7 +64,7 @@ func (f mibFile) read(buf []byte) (string, error) {
 	return string(buf[:n]), nil
 }
 
-// since returns by how much those of the counters that mibNames names have grown since they were opened.
+// since returns how much the counters of mibNames have grown since openMIB.
 func (files mibFiles) since() (map[string]uint64, error) {
 	before, after := map[string]uint64{}, map[string]uint64{}
 	buf := make([]byte, mibSize)
@@ -73,7 +73,7 @@ func (files mibFiles) since() (map[string]uint64, error) {
 		if err != nil {
 			return nil, err
 		}
-		if text == f.start { // as on most paths of IPv6
+		if text == f.start { // usual for snmp6
 			continue
 		}
 		if err := errors.Join(parseMIB(f.start, before), parseMIB(text, after)); err != nil {

@@ -43,7 +43,7 @@ func TestRoutingIsExplained(t *testing.T) {
 		lost uint64
 		want string
 	}{
-		{nil, 1, "no route, the source is not behind that link (rp_filter), a martian address, or not for this host, which does not forward"},
+		{nil, 1, "no route, the source is not reachable by that link (rp_filter), a martian address, or not for this host, which does not forward"},
 		{map[string]uint64{"IpExtInNoRoutes": 2}, 2, "no route (IpExtInNoRoutes +2)"},
 		{map[string]uint64{"IpExtInNoRoutes": 2}, 3, "no route (IpExtInNoRoutes +2); else a martian address, or an unknown reason"},
 		{map[string]uint64{"IpInHdrErrors": 2, "IpExtInCsumErrors": 2, "Ip6InNoRoutes": 1}, 1, "a martian address, or an unknown reason"},

@@ -3,11 +3,11 @@ package observe
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"strconv"
 	"sync"
@@ -16,16 +16,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
-// Observer looks at a network namespace and counts from the moment it was opened. Its methods may be called from any
-// goroutine; after Close they return an error for which errors.Is(err, os.ErrClosed) holds.
+// Observer observes a network namespace and counts from the moment it is opened. Its methods are safe for concurrent
+// use. After Close they return an error that wraps os.ErrClosed.
 type Observer struct {
 	ns  Namespace
 	cfg Config
 
-	mu     sync.RWMutex // held for reading by whoever uses what follows, for writing by Close
+	mu     sync.RWMutex // held for reading by methods that use the fields below, for writing by Close
 	closed bool
 
 	table     *nfnl.Conn
@@ -34,25 +35,25 @@ type Observer struct {
 	events    *eventWatch
 	capture   *capture // nil with Config.NoFrames
 	reasons   *reasonWatch
-	noReasons error // why there are none
+	noReasons error // why reasons is nil
 	trace     *traceWatch
-	mib       mibFiles // none without Config.Path
+	mib       mibFiles // empty without Config.Path
 
 	start   snapshot
-	arrived map[nf.Family]uint64 // when it was opened
+	arrived map[nf.Family]uint64 // counts of readArrived at Open
 	live    livelist
 	marks   marklog
 
 	dropsMu sync.Mutex
-	dropped DropSource // see ExplainBy
+	dropped DropSource // see SetDropSource
 }
 
-// Open begins to observe ns as cfg says: half a millisecond. The sockets that it opens keep the namespace alive until
-// Close, and a few milliseconds longer, while the kernel lets go of them in the background.
+// Open starts to observe ns as described by cfg, in about half a millisecond. The sockets that it opens keep the
+// namespace alive until Close, and a few milliseconds longer while the kernel frees them in the background.
 //
-// What Tally.Collected counts are events, so that net.netfilter.nf_conntrack_events should be 1 there. Open needs
-// CAP_NET_ADMIN over the namespace, and CAP_NET_RAW for the frames, as who made the namespace has. A probe of the Config
-// that the namespace was made without is an nf.UnsupportedError.
+// Tally.Collected is counted from events, so net.netfilter.nf_conntrack_events should be 1 in the namespace. Open
+// requires CAP_NET_ADMIN over the namespace, and CAP_NET_RAW for the capture; whoever created the namespace has both.
+// If the namespace was created without a probe of cfg, the error is an nf.UnsupportedError.
 func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("open observer: %w", err)
@@ -65,7 +66,7 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	if err == nil {
 		o.start, err = o.read()
 	}
-	if lost := (lostProbe{}); errors.As(err, &lost) { // it was never there
+	if lost := (lostProbe{}); errors.As(err, &lost) { // it never existed
 		err = &nf.UnsupportedError{Need: "the probe " + lost.name, Hint: "the namespace was made without it"}
 	}
 	if err == nil {
@@ -77,7 +78,7 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	return o, nil
 }
 
-// dial opens all that must be opened on a thread in the namespace, and can be used from any other then.
+// dial opens what must be opened on a thread in the namespace and works on any thread afterwards.
 func (o *Observer) dial() (err error) {
 	if o.entries, err = openSysctl("nf_conntrack_count"); err != nil {
 		return err
@@ -139,7 +140,7 @@ func (o *Observer) Close() error {
 	return nil
 }
 
-// use returns what undoes it, after which Close may go on; or an error if the Observer is closed or ctx is done.
+// use keeps Close from running until release is called. It returns an error if the Observer is closed or ctx is done.
 func (o *Observer) use(ctx context.Context) (release func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -152,9 +153,22 @@ func (o *Observer) use(ctx context.Context) (release func(), err error) {
 	return o.mu.RUnlock, nil
 }
 
-// Drain moves what the kernel has queued for the Observer, frames and events, into memory. Who sends many packets
-// calls it now and then, every few hundred, since the kernel's buffers are small for an ordinary user; it costs a
-// microsecond when there is nothing. What goes wrong is reported by the methods that need what was lost.
+// interrupted returns an error if ctx is done or the Observer is closed.
+func (o *Observer) interrupted(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	if o.closed {
+		return fmt.Errorf("observer: %w", os.ErrClosed)
+	}
+	return nil
+}
+
+// Drain moves the frames and messages that the kernel queued for the Observer into memory. Call it every few hundred
+// packets while sending many, because the kernel's buffers are small for an ordinary user. It takes a microsecond if
+// nothing is queued. Errors are reported by the methods that need the missing data.
 func (o *Observer) Drain() {
 	release, err := o.use(context.Background())
 	if err != nil {
@@ -166,27 +180,25 @@ func (o *Observer) Drain() {
 		_ = o.reasons.Drain()
 	}
 	_ = o.trace.Drain()
-	// The frames last: until the kernel stamps them, one counts as old as the reading that found none before it (see
-	// stamps), which must be behind all that was read of earlier packets.
+	// The frames come last: until the kernel time-stamps them, a frame counts as old as the read that found none
+	// before it (see stamps), which must be later than everything that was read about earlier packets.
 	if o.capture != nil {
 		_ = o.capture.Drain()
 	}
 }
 
-// ExplainBy has the Path, the Record and the Timeline tell from now on why the kernel threw packets away, as src says it: what
-// that has recorded since it was opened, which should be when the Observer was. Nil does without
-// one.
+// SetDropSource makes Path, Record and Timeline report from now on the packets that the kernel dropped and why, as
+// recorded by src since it was opened. Open src together with the Observer. A nil src disables it.
 //
-// Of a silent host's own packets those are left out that rules have dropped before they had a link: they are what
-// Path.Silenced counts.
-func (o *Observer) ExplainBy(src DropSource) {
+// Packets of a silent host itself that rules dropped before they had a link are omitted: Path.Silenced counts them.
+func (o *Observer) SetDropSource(src DropSource) {
 	o.dropsMu.Lock()
 	defer o.dropsMu.Unlock()
 	o.dropped = src
 }
 
-// thrownAway returns the drops, nil if nobody tells of them.
-func (o *Observer) thrownAway(ctx context.Context) ([]nf.Dropped, error) {
+// readDropSource returns the recorded drops; nil without a DropSource.
+func (o *Observer) readDropSource(ctx context.Context) ([]nf.Dropped, error) {
 	o.dropsMu.Lock()
 	src := o.dropped
 	o.dropsMu.Unlock()
@@ -198,111 +210,70 @@ func (o *Observer) thrownAway(ctx context.Context) ([]nf.Dropped, error) {
 		if err != nil {
 			return drops, fmt.Errorf("drops: %w", err)
 		}
-		if silenced := o.cfg.Silent && d.Link == "" && d.Reason == "NETFILTER_DROP"; !silenced {
+		if silenced := o.cfg.Silent && d.Link == "" && d.Reason == reasonNetfilter; !silenced {
 			drops = append(drops, d)
 		}
 	}
 	return drops, nil
 }
 
-// snapshot is all that counts at one moment.
-type snapshot struct {
-	packets   map[string]uint64 // by probe
-	stats     Stats
-	entries   int
-	destroyed uint64 // entries that left unasked, the evicted ones among them
+// recording yields the recording that read returns. If lost is not zero, the iteration ends in errLost.
+func recording[T any, L comparable](ctx context.Context, o *Observer, what string, errLost error, read func(context.Context) ([]T, L, error)) iter.Seq2[T, error] {
+	return iterate(ctx, o, what, func() (list []T, incomplete, err error) {
+		var nothing L
+		list, lost, err := read(ctx)
+		if lost != nothing {
+			incomplete = fmt.Errorf("%w: %v", errLost, lost)
+		}
+		return list, incomplete, err
+	})
 }
 
-// maxRereads bounds how often a snapshot is begun anew.
-const maxRereads = 8
-
-// read takes a snapshot. The garbage collector may strike at any time: where an entry left while the rest was read,
-// the rest is read again, lest the entry be missing in one number and not in another.
-func (o *Observer) read() (s snapshot, err error) {
-	if err := o.checkLimit(); err != nil {
-		return s, err
-	}
-	for range maxRereads {
-		if err := o.readDestroyed(&s); err != nil {
-			return s, err
+// iterate calls read when the iteration begins and yields its list, and then the error incomplete if it is not nil. what
+// names the list in every error.
+func iterate[T any](ctx context.Context, o *Observer, what string, read func() (list []T, incomplete, err error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
+		list, incomplete, err := read()
+		if err != nil {
+			yield(zero, fmt.Errorf("%s: %w", what, err))
+			return
 		}
-		before := s.destroyed
-		if s.packets, err = o.readPackets(); err != nil {
-			return s, err
+		for _, v := range list {
+			if err := o.interrupted(ctx); err != nil {
+				yield(zero, fmt.Errorf("%s: %w", what, err))
+				return
+			}
+			if !yield(v, nil) {
+				return
+			}
 		}
-		if s.stats, err = readKnownStats(o.table); err != nil {
-			return s, err
-		}
-		if s.entries, err = o.countEntries(); err != nil {
-			return s, err
-		}
-		if err := o.readDestroyed(&s); err != nil {
-			return s, err
-		}
-		if s.destroyed == before {
-			break
+		if incomplete != nil {
+			yield(zero, fmt.Errorf("%s: %w", what, incomplete))
 		}
 	}
-	return s, nil
 }
 
-// checkLimit returns ErrLimitChanged if the limit is not what the Config says.
-func (o *Observer) checkLimit() error {
-	if o.cfg.Limit == 0 {
+// readDatagrams calls add with each datagram queued at a netlink socket and the time at which it was read, and
+// overrun if datagrams are missing because the buffer was full.
+func readDatagrams(fd int, what string, overrun func(), add func(datagram []byte, now time.Time) error) error {
+	err := nfnl.ReadAll(fd, overrun, func(b *mmsg.Buffer, n int) error {
+		now := time.Now()
+		for i := range n {
+			if err := add(b.Payload(i), now); err != nil {
+				return err
+			}
+		}
 		return nil
-	}
-	limit, err := o.limit.read()
+	})
 	if err != nil {
-		return err
-	}
-	if limit != o.cfg.Limit {
-		return fmt.Errorf("%w: it was %d and is %d", ErrLimitChanged, o.cfg.Limit, limit)
+		return fmt.Errorf("receive %s: %w", what, err)
 	}
 	return nil
 }
 
-func (o *Observer) readDestroyed(s *snapshot) (err error) {
-	s.destroyed, err = o.events.unasked()
-	return err
-}
-
-// readPackets reads the counts of all probes that the Config promises.
-func (o *Observer) readPackets() (map[string]uint64, error) {
-	if len(o.cfg.Probes) == 0 && len(o.cfg.Path) == 0 {
-		return nil, nil
-	}
-	packets, err := readProbes(o.table)
-	if err != nil {
-		return nil, err
-	}
-	for _, probes := range [][]nf.Probe{o.cfg.Probes, o.cfg.Path} {
-		for _, p := range probes {
-			if _, ok := packets[name(p)]; !ok {
-				return nil, lostProbe{name(p)}
-			}
-		}
-	}
-	return packets, nil
-}
-
-// lostProbe is ErrProbeLost with the probe's name.
-type lostProbe struct{ name string }
-
-func (e lostProbe) Error() string        { return fmt.Sprintf("%v: %s", ErrProbeLost, e.name) }
-func (e lostProbe) Is(target error) bool { return target == ErrProbeLost }
-
-// countEntries counts the entries of the table. The filler is among them, which falls out of the difference of two
-// counts; unless it can be evicted: then the others are counted one by one.
-func (o *Observer) countEntries() (int, error) {
-	if !o.cfg.Unreplied {
-		return o.entries.read()
-	}
-	l, err := o.dump(nf.Filter{})
-	return len(l.entries), err
-}
-
-// sysctl is an open file of /proc/sys with one number in it. Whose namespace it speaks of was decided when it was
-// opened (net/sysctl_net.c, net_ctl_root), so that it can be read from any thread.
+// sysctl is an open file of /proc/sys that contains a number. Its namespace is that of the thread which opened it
+// (net/sysctl_net.c, net_ctl_root), so it can be read on any thread.
 type sysctl struct{ file *os.File }
 
 // openSysctl must be called on a thread in the namespace.
@@ -338,47 +309,29 @@ func (s sysctl) close() {
 	}
 }
 
-// linkName returns the name of the link with this index in the namespace of the socket fd, or "if7" if it is gone.
-func linkName(fd int, index int32) string {
+// readSysctl reads a sysctl of net.netfilter. It must be called on a thread in the namespace.
+func readSysctl(name string) (string, error) {
+	b, err := os.ReadFile("/proc/sys/net/netfilter/" + name)
+	return string(bytes.TrimSpace(b)), err
+}
+
+// linkNames caches the names of links by their index, each as it was when it was first needed.
+type linkNames map[int32]string
+
+// name returns the name of a link in the namespace of the socket fd: "if7" if the link no longer exists.
+func (n linkNames) name(fd int, index int32) string {
+	if name, ok := n[index]; ok {
+		return name
+	}
 	ifr, err := unix.NewIfreq("")
 	if err == nil {
 		ifr.SetUint32(uint32(index))
 		err = unix.IoctlIfreq(fd, unix.SIOCGIFNAME, ifr)
 	}
-	if err != nil {
-		return fmt.Sprintf("if%d", index)
+	name := fmt.Sprintf("if%d", index)
+	if err == nil {
+		name = ifr.Name()
 	}
-	return ifr.Name()
-}
-
-// linkIndex returns the index of a link in the namespace of the socket fd.
-func linkIndex(fd int, name string) (int32, error) {
-	ifr, err := unix.NewIfreq(name)
-	if err != nil {
-		return 0, err
-	}
-	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, ifr); err != nil {
-		return 0, fmt.Errorf("index of link %q: %w", name, err)
-	}
-	return int32(ifr.Uint32()), nil
-}
-
-// timestamp returns the time in the control messages of a datagram; where there is none, now.
-func timestamp(control []byte) time.Time {
-	for len(control) > 0 {
-		h, data, rest, err := unix.ParseOneSocketControlMessage(control)
-		if err != nil {
-			break
-		}
-		if h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS {
-			switch len(data) {
-			case 16:
-				return time.Unix(int64(binary.NativeEndian.Uint64(data)), int64(binary.NativeEndian.Uint64(data[8:])))
-			case 8: // 32-bit machines
-				return time.Unix(int64(int32(binary.NativeEndian.Uint32(data))), int64(binary.NativeEndian.Uint32(data[4:])))
-			}
-		}
-		control = rest
-	}
-	return time.Now()
+	n[index] = name
+	return name
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// Observer looks at a network namespace of Linux. Elsewhere there is none.
+// Observer observes a network namespace of Linux. On other systems its methods return an nf.UnsupportedError.
 type Observer struct{}
 
 var errNotLinux = &nf.UnsupportedError{Need: "Linux", Hint: "conntrack is a part of the Linux kernel"}
@@ -74,8 +74,8 @@ func (*Observer) Reasons(context.Context) iter.Seq2[Reason, error] {
 	return func(yield func(Reason, error) bool) { yield(Reason{}, errNotLinux) }
 }
 
-// ExplainBy does nothing.
-func (*Observer) ExplainBy(DropSource) {}
+// SetDropSource does nothing.
+func (*Observer) SetDropSource(DropSource) {}
 
 // Record returns an nf.UnsupportedError.
 func (*Observer) Record(context.Context) (Record, error) { return Record{}, errNotLinux }
@@ -104,7 +104,7 @@ func (*Observer) Trace(context.Context) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) { yield(Step{}, errNotLinux) }
 }
 
-// Place is a network namespace that somebody else has made; here there is none.
+// Place is a network namespace that another program created. On other systems than Linux there are none.
 type Place struct{}
 
 // At returns an nf.UnsupportedError.

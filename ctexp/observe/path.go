@@ -8,45 +8,66 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Path is how many packets met each of the standard probes, in the order in which packets meet them, family by family.
+// Path is how many packets met each of the standard probes, with what explains where packets were lost.
 type Path struct {
-	Points []Point
-	// Arrived is how many packets of each family the links of the namespace have brought; nil where nobody has counted them.
+	Points []Point // family by family, in the order in which packets meet them
+	// Arrived is the number of packets of each family that arrived on the links of the namespace; nil if they were
+	// not counted.
 	Arrived map[nf.Family]uint64
-	// Elsewhere says that some of these may have gone on without meeting a hook: there is a flowtable, or a link that is a
-	// port of another, as of a bridge.
-	Elsewhere bool
-	// Answered is how many packets of each family, at the confirmation in input and in postrouting, were errors of ICMP and
-	// RSTs of the host's about packets that have no entry yet. They have none either, and are not lost.
-	Answered map[nf.Family]Answered
-	// Passed is how many INVALID packets of each family have got to the confirmation, in input or in postrouting. They go on.
-	Passed map[nf.Family]uint64
-	// Silenced counts what the host would have sent of its own accord and a silent one does not.
+	// MayBypassHooks says that some of these may have continued without meeting a hook: there is a flowtable, or a
+	// link that is a port of another one, such as a bridge.
+	MayBypassHooks bool
+	// Attached is, for each family, the number of the host's own ICMP errors and RSTs that reached the confirmation
+	// about packets without a confirmed entry. They have no entry either and are not lost.
+	Attached map[nf.Family]AttachedCount
+	// InvalidPassed is, for each family, the number of INVALID packets that reached the confirmation in input or
+	// postrouting. They continue.
+	InvalidPassed map[nf.Family]uint64
+	// Silenced is the number of packets that the host would have sent on its own and that a silent host drops.
 	Silenced uint64
-	// Dropped, Invalid and InsertFailed are those of the Tally: they say why packets are missing.
+	// Dropped, Invalid and InsertFailed are those of the Tally. They explain losses.
 	Dropped, Invalid, InsertFailed uint64
-	// ICMPErrors counts ICMP packets that are INVALID; those are not among Invalid ("icmp_error").
+	// ICMPErrors is the number of INVALID ICMP packets, which Invalid does not include ("error" of conntrack's
+	// statistics).
 	ICMPErrors uint64
-	// Reasons are what conntrack said about packets, the most frequent first. Nil: it was not asked; empty: it said nothing.
-	Reasons []Said
-	// Drops are the user's rules and policies that drop packets, in the order of the ruleset; read only where packets were
-	// lost that a rule may have dropped: nil means that they were not read. Their counts are those since the rules were made.
+	// Reasons are what conntrack logged about packets, the most frequent first. Nil: logs were not available; empty:
+	// it logged nothing.
+	Reasons []ReasonCount
+	// Drops are the user's rules and policies that drop packets, in the order of the ruleset. They are read only if a
+	// rule may have dropped packets that were lost; otherwise Drops is nil. They count since the rules were created.
 	Drops []Drop
-	// MIB has those of the kernel's counters for networking that say why packets were lost where no rule and no conntrack
-	// is, under the names that nstat gives them, without those that are zero: "IpExtInNoRoutes": 2. Nil: they were not read.
+	// MIB has the kernel's network counters for packets that were lost outside of rules and conntrack, under the
+	// names that nstat uses, without those that are zero: "IpExtInNoRoutes": 2. Nil: they were not read.
 	MIB map[string]uint64
-	// Thrown are the reasons for which the kernel threw packets away, the most frequent first, where the Observer has somebody
-	// to tell them (ExplainBy). Nil: it has not; empty: none were.
-	Thrown []Thrown
+	// KernelDrops are the reasons for which the kernel dropped packets, the most frequent first. Nil: there is no
+	// DropSource (Observer.SetDropSource); empty: nothing was dropped.
+	KernelDrops []DropCount
 }
 
-// Point is one probe of a Path.
+// Point is a probe of a Path with the number of packets that met it.
 type Point struct {
-	Probe   nf.Probe
-	Packets uint64
+	Probe   nf.Probe // with its name
+	Packets uint64   // that met it
 }
 
-// Sub returns what was counted between before and p, which is the later Path of the same Observer.
+// AttachedCount counts, at the confirmation in input and in postrouting, ICMP errors and RSTs that the host sent
+// about packets without a confirmed entry. They are attached to that entry in the reply direction and skip the
+// confirmation (net/netfilter/nf_conntrack_core.c, nf_conntrack_attach and __nf_conntrack_confirm).
+type AttachedCount struct {
+	Input, Postrouting uint64 // packets in each hook
+}
+
+func (a AttachedCount) at(h nf.Hook) uint64 {
+	switch h {
+	case nf.Input:
+		return a.Input
+	case nf.Postrouting:
+		return a.Postrouting
+	}
+	return 0
+}
+
+// Sub returns what was counted between before and p, two Paths of the same Observer.
 func (p Path) Sub(before Path) Path {
 	d := p
 	d.Silenced = saturatingSub(p.Silenced, before.Silenced)
@@ -55,15 +76,30 @@ func (p Path) Sub(before Path) Path {
 	d.InsertFailed = saturatingSub(p.InsertFailed, before.InsertFailed)
 	d.ICMPErrors = saturatingSub(p.ICMPErrors, before.ICMPErrors)
 	d.Arrived = subCounts(p.Arrived, before.Arrived)
-	d.Passed = subCounts(p.Passed, before.Passed)
+	d.InvalidPassed = subCounts(p.InvalidPassed, before.InvalidPassed)
 	d.MIB = subCounts(p.MIB, before.MIB)
-	d.Answered = subAnswered(p.Answered, before.Answered)
-	d.Reasons = subList(p.Reasons, before.Reasons, Said.key, (*Said).sub)
-	d.Thrown = subList(p.Thrown, before.Thrown, Thrown.key, (*Thrown).sub)
+	d.Attached = subAttached(p.Attached, before.Attached)
+	d.Reasons = subList(p.Reasons, before.Reasons, ReasonCount.key, (*ReasonCount).sub)
+	d.KernelDrops = subList(p.KernelDrops, before.KernelDrops, DropCount.key, (*DropCount).sub)
 	d.Drops = subList(p.Drops, before.Drops, Drop.key, (*Drop).sub)
 	d.Points = make([]Point, len(p.Points))
 	for i, at := range p.Points {
 		d.Points[i] = Point{Probe: at.Probe, Packets: saturatingSub(at.Packets, before.packets(at.Probe.Name))}
+	}
+	return d
+}
+
+// subAttached is subCounts for what the host answered.
+func subAttached(after, before map[nf.Family]AttachedCount) map[nf.Family]AttachedCount {
+	if after == nil {
+		return nil
+	}
+	d := map[nf.Family]AttachedCount{}
+	for f, a := range after {
+		b := before[f]
+		if a = (AttachedCount{saturatingSub(a.Input, b.Input), saturatingSub(a.Postrouting, b.Postrouting)}); a != (AttachedCount{}) {
+			d[f] = a
+		}
 	}
 	return d
 }
@@ -89,52 +125,32 @@ func (p Path) at(f nf.Family, h nf.Hook) []Point {
 	return points
 }
 
-// Answered counts errors of ICMP and RSTs that the host has sent about packets without a confirmed entry: they belong to
-// the entry to be, in the reply direction, and are passed by at the confirmation (net/netfilter/nf_conntrack_core.c,
-// nf_conntrack_attach and __nf_conntrack_confirm).
-type Answered struct{ Input, Postrouting uint64 }
-
-func (a Answered) at(h nf.Hook) uint64 {
-	switch h {
-	case nf.Input:
-		return a.Input
-	case nf.Postrouting:
-		return a.Postrouting
-	}
-	return 0
-}
-
-// answeredText says what n of them are.
-func answeredText(n uint64) string {
-	return fmt.Sprintf("%d without an entry, not lost: what the host says of packets that have none (ICMP errors, RSTs)", n)
-}
-
-// Notes says, a line each, what of the path is no loss and should be known all the same: packets of the host's that have
-// no entry, what conntrack says of packets that went on, and what the kernel says of those that it threw away.
+// Notes returns, a line each, what is not a loss but worth knowing: packets of the host without an entry, what
+// conntrack logged about packets that continued, and why the kernel dropped packets.
 func (p Path) Notes() []string {
 	var notes []string
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+	for _, f := range nf.Families() {
 		for _, h := range []nf.Hook{nf.Input, nf.Postrouting} {
-			if n := p.Answered[f].at(h); n > 0 {
-				notes = append(notes, fmt.Sprintf("%v %v: %s", f, h, answeredText(n)))
+			if n := p.Attached[f].at(h); n > 0 {
+				notes = append(notes, fmt.Sprintf("%v %v: %s", f, h, attachedText(n)))
 			}
 		}
 	}
 	for _, s := range p.remarks() {
-		notes = append(notes, fmt.Sprintf("conntrack says %v", s))
+		notes = append(notes, fmt.Sprintf("conntrack logged %v", s))
 	}
-	for _, t := range p.Thrown {
+	for _, t := range p.KernelDrops {
 		notes = append(notes, fmt.Sprintf("the kernel drops %v", t))
 	}
 	return notes
 }
 
-// remarks are the reasons of packets that went on all the same, which no loss tells.
-func (p Path) remarks() []Said {
+// remarks returns the reasons of packets that continued, which no loss mentions.
+func (p Path) remarks() []ReasonCount {
 	if p.Invalid+p.ICMPErrors == 0 {
 		return p.Reasons
 	}
-	var r []Said
+	var r []ReasonCount
 	for _, s := range p.Reasons {
 		if s.passed() {
 			r = append(r, s)
@@ -143,8 +159,13 @@ func (p Path) remarks() []Said {
 	return r
 }
 
-// String draws the path, a line for each hook that saw packets with the count at each probe on it, and below it what
-// was lost there and why:
+// attachedText describes n of them.
+func attachedText(n uint64) string {
+	return fmt.Sprintf("%d without an entry, not lost: ICMP errors and RSTs of the host about packets without an entry", n)
+}
+
+// String draws the path: a line for each hook that saw packets, with the count of each probe, followed by what was
+// lost there and why:
 //
 //	ipv4 prerouting   defrag 10 → raw 10 → conntrack 10 → mangle 7 → nat 7 → filter 7 → end 7
 //	                  3 of 10 lost between conntrack and mangle: conntrack table full (drop +3)
@@ -153,7 +174,7 @@ func (p Path) remarks() []Said {
 func (p Path) String() string {
 	losses := p.Losses()
 	var b strings.Builder
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+	for _, f := range nf.Families() {
 		family := f.String()
 		for _, l := range losses {
 			if l.Family == f && l.Hook == nf.Ingress {
@@ -174,8 +195,8 @@ func (p Path) String() string {
 					fmt.Fprintf(&b, "%-17s %d of %d %s %s: %s\n", "", l.Lost, l.Of, l.verb(), l.place(), l.Why())
 				}
 			}
-			if n := p.Answered[f].at(h); n > 0 {
-				fmt.Fprintf(&b, "%-17s %s\n", "", answeredText(n))
+			if n := p.Attached[f].at(h); n > 0 {
+				fmt.Fprintf(&b, "%-17s %s\n", "", attachedText(n))
 			}
 		}
 	}
@@ -185,11 +206,11 @@ func (p Path) String() string {
 	for i, s := range p.remarks() {
 		title := ""
 		if i == 0 {
-			title = "conntrack says"
+			title = "conntrack logged"
 		}
 		fmt.Fprintf(&b, "%-17s %v\n", title, s)
 	}
-	for i, t := range p.Thrown {
+	for i, t := range p.KernelDrops {
 		title := ""
 		if i == 0 {
 			title = "the kernel drops"
@@ -219,12 +240,12 @@ func stages(points []Point) string {
 	return strings.Join(s, " → ")
 }
 
-// lostAt reports whether a loss belongs under the line of these points: behind one of them.
+// lostAt reports whether a loss belongs below the line of these points: its last probe is one of them.
 func lostAt(l Loss, points []Point) bool {
 	return slices.ContainsFunc(points, func(p Point) bool { return slices.Contains(l.From[len(l.From)-1:], p.Probe.Name) })
 }
 
-// place names the place of a loss under the line of its hook, briefly if it is within the hook.
+// place names the place of a loss below the line of its hook, in short if it is within the hook.
 func (l Loss) place() string {
 	if len(l.From) == 1 && len(l.To) == 1 && hookOf(l.From[0]) == hookOf(l.To[0]) {
 		return fmt.Sprintf("between %s and %s", stage(l.From[0]), stage(l.To[0]))
@@ -233,20 +254,20 @@ func (l Loss) place() string {
 	if len(l.From) == 1 {
 		from = stage(from)
 	}
-	return fmt.Sprintf("behind %s, before %s", from, strings.Join(l.To, " or "))
+	return fmt.Sprintf("after %s, before %s", from, strings.Join(l.To, " or "))
 }
 
-// stage returns what stands between the family and the hook in the name of a standard probe.
+// stage returns the part between the family and the hook in the name of a standard probe.
 func stage(name string) string {
 	s, _, _ := strings.Cut(strings.TrimPrefix(name, "ip6/"), "/")
 	return s
 }
 
-// hookOf returns what stands behind the stage in the name of a standard probe.
+// hookOf returns the part after the stage in the name of a standard probe.
 func hookOf(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
 
-// name returns the key of a probe.
-func name(p nf.Probe) string {
+// probeName returns the key of a probe in maps of counts.
+func probeName(p nf.Probe) string {
 	if p.Name == "" {
 		return p.DefaultName()
 	}

@@ -5,15 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/ours"
+	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
 // Path returns how many packets met each probe of Config.Path since the Observer was opened. Without such probes the
 // error is an nf.UnsupportedError.
 //
-// Where the one who tells of packets that the kernel threw away (ExplainBy) has lost some, the error says so, and the Path has
-// the rest. Where a rule may have dropped packets the user's rules are read, too (see Rules for what that costs).
+// If the DropSource lost drops, the error says so and the Path has the rest. If a rule may have dropped packets, Path
+// also reads the user's rules, which takes as long as Rules.
 func (o *Observer) Path(ctx context.Context) (Path, error) {
 	p, err := o.path(ctx)
 	if err != nil {
@@ -31,7 +37,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	if len(o.cfg.Path) == 0 {
 		return Path{}, &nf.UnsupportedError{Need: "probes of the path", Hint: "the namespace was made without them"}
 	}
-	arrived, err := o.readArrived() // before the probes, so that what comes meanwhile seems no loss
+	arrived, err := o.readArrived() // before the probes, so that packets arriving meanwhile do not look lost
 	if err != nil {
 		return Path{}, err
 	}
@@ -43,7 +49,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	p := Path{
 		Silenced: o.since(now, nf.Silenced),
 		Dropped:  st.Drop, Invalid: st.Invalid, InsertFailed: st.InsertFailed, ICMPErrors: st.Error,
-		Arrived: subCounts(arrived, o.arrived), Answered: o.answered(now), Passed: o.passed(now),
+		Arrived: subCounts(arrived, o.arrived), Attached: o.attached(now), InvalidPassed: o.invalidPassed(now),
 	}
 	if o.reasons != nil {
 		if err := o.reasons.Drain(); err != nil {
@@ -52,19 +58,19 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 		p.Reasons = o.reasons.log.counts()
 	}
 	for _, probe := range o.cfg.Path {
-		probe.Name = name(probe)
+		probe.Name = probeName(probe)
 		p.Points = append(p.Points, Point{Probe: probe, Packets: o.since(now, probe.Name)})
 	}
 	if p.MIB, err = o.mib.since(); err != nil {
 		return Path{}, err
 	}
-	drops, lost := o.thrownAway(ctx)
+	drops, lost := o.readDropSource(ctx)
 	if drops != nil {
-		p.Thrown = countThrown(drops)
+		p.KernelDrops = countDrops(drops)
 	}
 	losses := p.Losses()
 	if slices.ContainsFunc(losses, func(l Loss) bool { return l.Hook == nf.Ingress }) {
-		if p.Elsewhere, err = o.elsewhere(); err != nil {
+		if p.MayBypassHooks, err = o.mayBypassHooks(); err != nil {
 			return Path{}, err
 		}
 	}
@@ -72,7 +78,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 		if p.Drops, err = o.drops(ctx); p.Drops == nil && err == nil {
 			p.Drops = []Drop{}
 		}
-		if errors.Is(err, errors.ErrUnsupported) { // without the program that made the rules the path goes without them
+		if errors.Is(err, errors.ErrUnsupported) { // without the program that created the rules the Path goes without them
 			err = nil
 		}
 	}
@@ -82,4 +88,93 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 // mayBeByRule reports whether a rule may have dropped some of the packets.
 func (l Loss) mayBeByRule() bool {
 	return slices.ContainsFunc(l.Causes, func(c Cause) bool { return c.Kind == CauseRule })
+}
+
+// readArrived returns how many packets of each family arrived on all links; nil if nothing counts them.
+func (o *Observer) readArrived() (map[nf.Family]uint64, error) {
+	if len(o.cfg.Path) == 0 {
+		return nil, nil
+	}
+	counters, err := ruleset.Counters(o.table, unix.NFPROTO_NETDEV, ours.Table)
+	if err != nil {
+		return nil, err
+	}
+	var arrived map[nf.Family]uint64
+	for _, c := range counters {
+		for _, f := range nf.Families() {
+			if strings.HasPrefix(c.Name, fmt.Sprintf("%s%v/", ours.Arrived, f)) {
+				if arrived == nil {
+					arrived = map[nf.Family]uint64{}
+				}
+				arrived[f] += c.Packets
+			}
+		}
+	}
+	return arrived, nil
+}
+
+// attached returns the counts of Path.Attached.
+func (o *Observer) attached(now snapshot) map[nf.Family]AttachedCount {
+	all := map[nf.Family]AttachedCount{}
+	for _, f := range nf.Families() {
+		at := func(h nf.Hook) uint64 { return o.since(now, fmt.Sprintf("%s%v/%v", ours.Answered, f, h)) }
+		if a := (AttachedCount{at(nf.Input), at(nf.Postrouting)}); a != (AttachedCount{}) {
+			all[f] = a
+		}
+	}
+	return all
+}
+
+// invalidPassed returns the counts of Path.InvalidPassed.
+func (o *Observer) invalidPassed(now snapshot) map[nf.Family]uint64 {
+	all := map[nf.Family]uint64{}
+	for _, f := range nf.Families() {
+		for _, h := range []nf.Hook{nf.Input, nf.Postrouting} {
+			if n := o.since(now, fmt.Sprintf("%s%v/%v", ours.Passed, f, h)); n > 0 {
+				all[f] += n
+			}
+		}
+	}
+	return all
+}
+
+// mayBypassHooks reports whether packets can bypass the hooks: by a flowtable of the user, or on a link that is a
+// port of another one.
+func (o *Observer) mayBypassHooks() (bool, error) {
+	if has, err := ruleset.HasFlowtables(o.table); has || err != nil {
+		return has, err
+	}
+	ports := false
+	err := o.ns.Do(func() (err error) {
+		ports, err = hasPorts()
+		return err
+	})
+	return ports, err
+}
+
+// hasPorts reports whether a link is a port of another one. It must be called on a thread in the namespace.
+func hasPorts() (bool, error) {
+	rib, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
+	if err != nil {
+		return false, fmt.Errorf("list links: %w", err)
+	}
+	msgs, err := syscall.ParseNetlinkMessage(rib)
+	if err != nil {
+		return false, fmt.Errorf("list links: %w", err)
+	}
+	for _, m := range msgs {
+		if m.Header.Type != unix.RTM_NEWLINK {
+			continue
+		}
+		attrs, err := syscall.ParseNetlinkRouteAttr(&m)
+		if err != nil {
+			return false, fmt.Errorf("list links: %w", err)
+		}
+		for _, a := range attrs {
+			if a.Attr.Type == unix.IFLA_MASTER {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }

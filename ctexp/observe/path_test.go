@@ -65,9 +65,9 @@ func TestLossesAreExplained(t *testing.T) {
 		{"raw rule", map[string]uint64{"raw/prerouting": 4, "conntrack/prerouting": 1, "mangle/prerouting": 1, "nat/prerouting": 1, "filter/prerouting": 1, "end/prerouting": 1, "mangle/input": 1, "filter/input": 1, "security/input": 1, "nat/input": 1, "confirm/input": 1, "confirmed/input": 1}, Path{},
 			[]string{"3 of 4 lost between raw/prerouting and conntrack/prerouting: dropped by a rule"}},
 		{"fragments", map[string]uint64{"defrag/prerouting": 2, "raw/prerouting": 1, "conntrack/prerouting": 1, "mangle/prerouting": 1, "nat/prerouting": 1, "filter/prerouting": 1, "end/prerouting": 1, "mangle/forward": 1, "filter/forward": 1, "security/forward": 1, "end/forward": 1, "mangle/postrouting": 1, "nat/postrouting": 1, "confirm/postrouting": 1, "confirmed/postrouting": 1}, Path{},
-			[]string{"1 of 2 lost between defrag/prerouting and raw/prerouting: fragments put together, or dropped by a rule"}},
+			[]string{"1 of 2 lost between defrag/prerouting and raw/prerouting: fragments reassembled, or dropped by a rule"}},
 		{"no route", map[string]uint64{"end/prerouting": 2}, Path{},
-			[]string{"2 of 2 lost between end/prerouting and mangle/input or mangle/forward: no route, the source is not behind that link (rp_filter), a martian address, or not for this host, which does not forward"}},
+			[]string{"2 of 2 lost between end/prerouting and mangle/input or mangle/forward: no route, the source is not reachable by that link (rp_filter), a martian address, or not for this host, which does not forward"}},
 		{"invalid", map[string]uint64{"confirm/input": 2, "confirmed/input": 1}, Path{Invalid: 1},
 			[]string{"1 of 2 without an entry between confirm/input and confirmed/input: invalid +1"}},
 		{"untracked", map[string]uint64{"confirm/postrouting": 2}, Path{},
@@ -108,4 +108,54 @@ func TestSubOfPaths(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+func TestDiagramOfAFullTable(t *testing.T) {
+	t.Parallel()
+	golden(t, "path-full-table.txt", fullTable().String())
+}
+
+// Packets of both families that get lost everywhere.
+func TestDiagramOfARouter(t *testing.T) {
+	t.Parallel()
+	n := uint64(20000)
+	p := pathOf(func(p nf.Probe) uint64 {
+		if n -= 7; p.Hook == nf.Forward && p.Priority < 0 {
+			n -= 500
+		}
+		return n
+	})
+	p.Dropped, p.Invalid, p.Silenced = 9, 2, 1
+	golden(t, "path-router.txt", p.String())
+}
+
+func TestDiagramOfNothing(t *testing.T) {
+	t.Parallel()
+	if got := (Path{}).String(); got != "no packet met a probe\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Everything that a path may know of why packets are missing.
+func TestDiagramOfManyCauses(t *testing.T) {
+	t.Parallel()
+	counts := arrive(20, 20)
+	for name, n := range map[string]uint64{
+		"mangle/input": 18, "filter/input": 18, "security/input": 15, "nat/input": 15, "confirm/input": 15, "confirmed/input": 10,
+	} {
+		counts[name] = n
+	}
+	p := pathOf(func(p nf.Probe) uint64 { return counts[p.Name] })
+	p.Invalid, p.ICMPErrors = 4, 1
+	p.MIB = map[string]uint64{"IpExtInNoRoutes": 1, "IpExtInCsumErrors": 2}
+	p.Drops = []Drop{{
+		Hook: nf.Input,
+		Rule: Rule{Backend: "nft", Family: "ip", Table: "u", Chain: "in", Kind: KindRule, Text: "tcp dport 80 drop", Counted: true, Packets: 3, Bytes: 120},
+	}}
+	p.Reasons = []ReasonCount{
+		{Family: nf.IPv4, Proto: nf.TCP, Text: "SEQ is over upper bound N (over the window of the receiver)", Packets: 2},
+		{Family: nf.IPv4, Proto: nf.TCP, Text: "packet (index 0) in dir 0 ignored, state ESTABLISHED", Packets: 1},
+		{Family: nf.IPv4, Proto: nf.UDP, Text: "bad checksum", Packets: 1},
+	}
+	golden(t, "path-causes.txt", p.String())
 }

@@ -12,15 +12,15 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nsthread"
 )
 
-// Place is a network namespace that somebody else has made: a container's, say. It is a Namespace for Open, which
-// changes nothing in it; close it after the Observer. It may be used from any goroutine.
+// Place is a network namespace that another program created, such as that of a container. It implements Namespace for
+// Open, which changes nothing in it. Close it after the Observer. It is safe for concurrent use.
 //
-// It needs CAP_SYS_ADMIN both in this process's user namespace and in the one that owns the network namespace: for
-// other people's containers, root of the host, and no netnsenv.Enter.
+// It requires CAP_SYS_ADMIN in this process's user namespace and in the one that owns the network namespace. For
+// containers of others that means root in the initial user namespace, without netnsenv.Enter.
 type Place struct{ thread *nsthread.Thread }
 
-// At opens the namespace that a path leads to: "/run/netns/blue", "/proc/1234/ns/net". The host's own namespace is
-// refused: it is opened by Host alone.
+// At opens the namespace at a path such as "/run/netns/blue" or "/proc/1234/ns/net". It refuses the namespace of this
+// process; use Host for that.
 func At(path string) (*Place, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -30,10 +30,10 @@ func At(path string) (*Place, error) {
 	return at(f, false)
 }
 
-// AtPID opens the namespace of a process.
+// AtPID opens the network namespace of a process.
 func AtPID(pid int) (*Place, error) { return At("/proc/" + strconv.Itoa(pid) + "/ns/net") }
 
-// AtFD opens the namespace that a file descriptor refers to, which stays the caller's.
+// AtFD opens the network namespace of a file descriptor, which remains the caller's.
 func AtFD(fd int) (*Place, error) {
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -44,7 +44,7 @@ func AtFD(fd int) (*Place, error) {
 	return at(f, false)
 }
 
-// Host opens the network namespace that this process has been started in: on the host itself, the host's.
+// Host opens the network namespace in which this process was started.
 func Host() (*Place, error) {
 	f, err := os.Open(ownNamespace)
 	if err != nil {
@@ -54,7 +54,7 @@ func Host() (*Place, error) {
 	return at(f, true)
 }
 
-// ownNamespace is the namespace of the main thread, which never enters another.
+// ownNamespace is the namespace of the main thread, which never enters another one.
 const ownNamespace = "/proc/self/ns/net"
 
 func at(netns *os.File, mayBeOwn bool) (*Place, error) {
@@ -64,11 +64,11 @@ func at(netns *os.File, mayBeOwn bool) (*Place, error) {
 		return nil, placeError(err)
 	}
 	if !mayBeOwn && os.SameFile(here, there) {
-		return nil, fmt.Errorf("observe: %s is the namespace of this process itself: to observe that, ask for Host", netns.Name())
+		return nil, fmt.Errorf("observe: %s is the namespace of this process itself; use Host to observe it", netns.Name())
 	}
 	t, err := nsthread.Join(netns)
 	if errors.Is(err, unix.EINVAL) {
-		return nil, fmt.Errorf("observe: %s is no network namespace: %w", netns.Name(), err)
+		return nil, fmt.Errorf("observe: %s is not a network namespace: %w", netns.Name(), err)
 	}
 	if err != nil {
 		return nil, placeError(err)
@@ -80,20 +80,20 @@ func placeError(err error) error {
 	if errors.Is(err, os.ErrPermission) {
 		return &nf.UnsupportedError{
 			Need: "CAP_SYS_ADMIN over the namespace",
-			Hint: "run as the host's root, and without netnsenv.Enter, which gives that away",
+			Hint: "run as root in the initial user namespace, without netnsenv.Enter, which drops the capability",
 			Err:  err,
 		}
 	}
 	return fmt.Errorf("observe: %w", err)
 }
 
-// Do runs f on a thread that is in the namespace, one call at a time, and returns its error.
+// Do runs f on a thread in the namespace, one call at a time, and returns its error.
 func (p *Place) Do(f func() error) error { return p.thread.Do(f) }
 
-// FD returns an open file descriptor of the namespace, good until Close.
+// FD returns a file descriptor of the namespace that is valid until Close.
 func (p *Place) FD() int { return p.thread.FD() }
 
-// Close lets go of the namespace. A second Close does nothing.
+// Close releases the namespace. A second Close does nothing.
 func (p *Place) Close() error {
 	p.thread.Close()
 	return nil

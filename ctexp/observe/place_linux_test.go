@@ -84,7 +84,7 @@ func frames(t *testing.T, o *observe.Observer) []packet.Record {
 
 func TestOwnNamespaceIsOpenedByNameOnly(t *testing.T) {
 	t.Parallel()
-	if _, err := observe.AtPID(os.Getpid()); err == nil || !strings.Contains(err.Error(), "ask for Host") {
+	if _, err := observe.AtPID(os.Getpid()); err == nil || !strings.Contains(err.Error(), "use Host") {
 		t.Errorf("got %v", err)
 	}
 	if p, err := observe.Host(); err == nil {
@@ -99,7 +99,7 @@ func TestPlacesThatAreNoneAreRefused(t *testing.T) {
 	if _, err := observe.At("/no/such/namespace"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no such path: %v", err)
 	}
-	if _, err := observe.At("/proc/self/ns/uts"); err == nil || !strings.HasPrefix(err.Error(), "observe: /proc/self/ns/uts is no network namespace: ") {
+	if _, err := observe.At("/proc/self/ns/uts"); err == nil || !strings.HasPrefix(err.Error(), "observe: /proc/self/ns/uts is not a network namespace: ") {
 		t.Errorf("a namespace of another kind: %v", err)
 	}
 	f, err := os.Open("/dev/null")
@@ -107,7 +107,7 @@ func TestPlacesThatAreNoneAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := observe.AtFD(int(f.Fd())); err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("observe: file descriptor %d is no network namespace: ", f.Fd())) {
+	if _, err := observe.AtFD(int(f.Fd())); err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("observe: file descriptor %d is not a network namespace: ", f.Fd())) {
 		t.Errorf("a file: %v", err)
 	}
 	if _, err := observe.AtFD(-1); err == nil {

@@ -52,10 +52,10 @@ func TestReasonlogCountsWhatIsMissing(t *testing.T) {
 	}
 	l.mustAdd(t, logMessage(logSeq(5), said), logMessage(logSeq(6), said))
 	got, lost := l.snapshot()
-	if want := "4 found the receive buffer full, 1 came when as many were kept as fit"; len(got) != 2 || lost.String() != want {
+	if want := "4 found the receive buffer full, 1 exceeded the limit"; len(got) != 2 || lost.String() != want {
 		t.Errorf("%d reasons, lost %v; want %s", len(got), lost, want)
 	}
-	counts := []Said{{Proto: nf.TCP, Text: "invalid rst", Packets: 3}}
+	counts := []ReasonCount{{Proto: nf.TCP, Text: "invalid rst", Packets: 3}}
 	if diff := cmp.Diff(counts, l.counts()); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
@@ -64,7 +64,7 @@ func TestReasonlogCountsWhatIsMissing(t *testing.T) {
 func TestTextsThatDifferInNumbersCountTogether(t *testing.T) {
 	t.Parallel()
 	var l reasonlog
-	for _, s := range []Said{
+	for _, s := range []ReasonCount{
 		{Proto: nf.TCP, Text: "SEQ is over upper bound 12 (over the window of the receiver)"},
 		{Proto: nf.TCP, Text: "SEQ is over upper bound 345 (over the window of the receiver)"},
 		{Proto: nf.TCP, Text: "packet (index 0) in dir 0 ignored, state ESTABLISHED"},
@@ -74,9 +74,9 @@ func TestTextsThatDifferInNumbersCountTogether(t *testing.T) {
 		l.count(s)
 	}
 	before := l.counts()
-	l.count(Said{Proto: nf.TCP, Text: "SEQ is over upper bound 6 (over the window of the receiver)", Packets: 1})
+	l.count(ReasonCount{Proto: nf.TCP, Text: "SEQ is over upper bound 6 (over the window of the receiver)", Packets: 1})
 	var got []string
-	for _, s := range append(before, subList(l.counts(), before, Said.key, (*Said).sub)...) {
+	for _, s := range append(before, subList(l.counts(), before, ReasonCount.key, (*ReasonCount).sub)...) {
 		got = append(got, s.String())
 	}
 	want := []string{

@@ -1,16 +1,62 @@
 package observe
 
-import "github.com/ctexp/go-ctexp/ctexp/nf"
+import (
+	"fmt"
 
-// Rule is one line of the user's ruleset, as text, with what it has counted.
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// Rule is a line of the user's ruleset as text, with its counters.
 type Rule = nf.Rule
 
-// RuleKind is what a Rule is.
+// RuleKind is the kind of a Rule.
 type RuleKind = nf.RuleKind
 
-// The kinds of lines.
+// The kinds of rules.
 const (
 	KindRule    = nf.KindRule
-	KindPolicy  = nf.KindPolicy  // what becomes of packets at the end of a base chain
+	KindPolicy  = nf.KindPolicy  // the policy of a base chain
 	KindCounter = nf.KindCounter // a named counter of a table
 )
+
+// Drop is a rule or policy that drops packets, at one of the places from which it is reached.
+type Drop struct {
+	Rule     Rule    // the rule or policy with its own counters
+	Verdict  string  // how it drops: "drop", "reject", or an iptables target such as "DROP"
+	ByMap    bool    // Verdict is one of a verdict map: what Rule has counted need not have been dropped
+	Hook     nf.Hook // hook of the base chain that contains the rule or leads to it
+	Priority int32   // of the base chain that contains the rule or leads to it
+	Traced   uint64  // number of traced packets that it dropped
+}
+
+// String prints the rule and how many traced packets it dropped.
+func (d Drop) String() string {
+	if d.Traced > 0 {
+		return fmt.Sprintf("%v [dropped %d]", d.Rule, d.Traced)
+	}
+	return d.Rule.String()
+}
+
+// dropped returns how many packets it dropped, or at least counted.
+func (d Drop) dropped() uint64 {
+	if d.Traced > 0 || d.ByMap {
+		return d.Traced
+	}
+	return d.Rule.Packets
+}
+
+// mayHaveDropped reports whether d may have dropped packets that its counter does not show.
+func (d Drop) mayHaveDropped() bool { return !d.Rule.Counted || d.ByMap && d.Rule.Packets > 0 }
+
+// key returns d without its counts.
+func (d Drop) key() Drop {
+	d.Traced, d.Rule.Packets, d.Rule.Bytes = 0, 0, 0
+	return d
+}
+
+// sub subtracts the counts of b. It keeps every rule.
+func (d *Drop) sub(b Drop) bool {
+	d.Traced = saturatingSub(d.Traced, b.Traced)
+	d.Rule.Packets, d.Rule.Bytes = saturatingSub(d.Rule.Packets, b.Rule.Packets), saturatingSub(d.Rule.Bytes, b.Rule.Bytes)
+	return true
+}

@@ -7,13 +7,13 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
-// Rules returns the user's rules with what they have counted since they were made: of iptables, in both variants, the
-// rules and the policies; of nftables the rules, the policies that drop and the named counters. What ctexp itself has
-// put into the namespace is not among them.
+// Rules returns the user's rules with their counters since they were created: for both variants of iptables the rules
+// and policies, for nftables the rules, the policies that drop and the named counters. Rules of ctexp itself are
+// omitted.
 //
-// Tables made by an iptables are read by executing it, on a thread in the namespace, some milliseconds for each of
-// their chains, and other tables by executing nft once. Where iptables-nft is missing, its tables are shown as the nftables
-// tables that they are; where nft is missing, the texts of the rules are this package's own, near to nft's.
+// Rules executes iptables for tables that iptables created, which takes some milliseconds for each of their chains,
+// and nft once for the others. Without iptables-nft its tables are shown as nftables tables; without nft the rule
+// texts are those of this package, which are close to those of nft.
 func (o *Observer) Rules(ctx context.Context) ([]Rule, error) {
 	release, err := o.use(ctx)
 	if err != nil {
@@ -27,7 +27,7 @@ func (o *Observer) Rules(ctx context.Context) ([]Rule, error) {
 	return s.Rules(), nil
 }
 
-// drops returns the rules and policies of the user's that drop packets, at each place from which they are reached.
+// drops returns the user's rules and policies that drop packets, at each place from which they are reached.
 func (o *Observer) drops(ctx context.Context) ([]Drop, error) {
 	s, err := ruleset.Read(ctx, o.ns, o.table)
 	if err != nil {
@@ -44,13 +44,13 @@ func (o *Observer) drops(ctx context.Context) ([]Drop, error) {
 	return drops, nil
 }
 
-// dropOf is a rule, or with handle 0 the policy of a chain.
+// dropOf identifies a rule, or with handle 0 the policy of a chain.
 type dropOf struct {
 	family, table, chain string
 	handle               uint64
 }
 
-// tracedDrops counts the traced packets that each rule and policy has dropped.
+// tracedDrops counts the traced packets that each rule and policy dropped.
 func (o *Observer) tracedDrops() map[dropOf]uint64 {
 	if o.trace.Drain() != nil {
 		return nil
@@ -58,7 +58,7 @@ func (o *Observer) tracedDrops() map[dropOf]uint64 {
 	kept, _, _ := o.trace.log.snapshot()
 	n := map[dropOf]uint64{}
 	for _, m := range kept {
-		if m.drops() && !m.isOurs() {
+		if m.drops() && !m.inOwnTable() {
 			n[dropOf{ruleset.FamilyName(m.Family), m.Table, m.Chain, m.Handle}]++
 		}
 	}

@@ -6,35 +6,37 @@ import (
 	"strings"
 )
 
-// Stats are the statistics of conntrack, as conntrack -S shows them, of all CPUs together: what was counted since the
-// Observer was opened, or between two Stats (see Sub). The kernel counts in 32 bits for each CPU.
+// Stats are the statistics of conntrack, as conntrack -S shows them, summed over all CPUs: what was counted since the
+// Observer was opened, or between two Stats (see Sub). The kernel's counters have 32 bits for each CPU.
 type Stats struct {
-	// Found counts packets of ports that were wanted for a new translation and were taken (net/netfilter/
-	// nf_conntrack_core.c, nf_conntrack_tuple_taken).
+	// Found counts lookups for NAT that found the wanted tuple in use (net/netfilter/nf_conntrack_core.c,
+	// nf_conntrack_tuple_taken).
 	Found uint64
-	// Invalid counts packets that the trackers found invalid; those of ICMP errors are in Error.
+	// Invalid counts packets that the trackers found invalid, except those counted in Error.
 	Invalid uint64
-	// Insert counts entries that were made by netlink. Those that packets make nobody counts.
+	// Insert counts entries created by netlink. The kernel does not count those created by packets.
 	Insert uint64
-	// InsertFailed counts packets that could not have their entry at the confirmation: another packet was faster.
+	// InsertFailed counts packets whose entry could not be inserted at the confirmation, because another packet was
+	// faster.
 	InsertFailed uint64
-	// Drop counts packets that were dropped, because the table was full or their entry could not be made or confirmed.
+	// Drop counts packets dropped because the table was full or their entry could not be created or confirmed.
 	Drop uint64
-	// EarlyDrop counts entries that were thrown out of a full table to make room for a new flow.
+	// EarlyDrop counts entries removed from a full table to make room for a new flow.
 	EarlyDrop uint64
-	// Error counts bad ICMP packets: checksum, length, type, and errors for flows that are not known.
+	// Error counts bad ICMP packets: checksum, length, type, and errors about unknown flows.
 	Error uint64
-	// SearchRestart counts searches that began again because the table was resized or entries moved meanwhile.
+	// SearchRestart counts lookups that restarted because the table was resized or entries moved meanwhile.
 	SearchRestart uint64
-	// ClashResolve counts packets whose entry another one had made first, and that could share it.
+	// ClashResolve counts packets whose entry another packet had created first, and which could use that one.
 	ClashResolve uint64
-	// ChainTooLong counts packets that could not have their entry because their bucket was too long (since 5.15).
+	// ChainTooLong counts packets whose entry was not inserted because its bucket was too long (since 5.15).
 	ChainTooLong uint64
-	// ExpectNew counts flows that had been expected; ExpectCreate and ExpectDelete count expectations.
+	// ExpectNew counts flows that were expected; ExpectCreate and ExpectDelete count created and deleted
+	// expectations.
 	ExpectNew, ExpectCreate, ExpectDelete uint64
 }
 
-// counts returns the counts by their names in conntrack -S and /proc/net/stat/nf_conntrack, in the order of both.
+// counts lists the counts by their names in conntrack -S and in /proc/net/stat/nf_conntrack, in the order of both.
 func (s *Stats) counts() []namedCount {
 	return []namedCount{
 		{"found", "found", &s.Found}, {"invalid", "invalid", &s.Invalid}, {"insert", "insert", &s.Insert}, {"insert_failed", "insert_failed", &s.InsertFailed},
@@ -44,8 +46,8 @@ func (s *Stats) counts() []namedCount {
 	}
 }
 
-// statOf returns the counts by their attributes (include/uapi/linux/netfilter/nfnetlink_conntrack.h, enum
-// ctattr_stats_cpu); what is nil, Linux has stopped counting before 5.10.
+// statOf returns the counts indexed by attribute (include/uapi/linux/netfilter/nfnetlink_conntrack.h, enum
+// ctattr_stats_cpu). Linux stopped counting those that are nil before 5.10.
 func (s *Stats) statOf() []*uint64 {
 	return []*uint64{
 		2: &s.Found, 4: &s.Invalid, 8: &s.Insert, 9: &s.InsertFailed, 10: &s.Drop, 11: &s.EarlyDrop, 12: &s.Error,
@@ -53,18 +55,18 @@ func (s *Stats) statOf() []*uint64 {
 	}
 }
 
-// expectStatOf is statOf of enum ctattr_expect_stats.
+// expectStatOf does the same for enum ctattr_expect_stats.
 func (s *Stats) expectStatOf() []*uint64 {
 	return []*uint64{1: &s.ExpectNew, 2: &s.ExpectCreate, 3: &s.ExpectDelete}
 }
 
-// Sub returns what was counted between before and s, which are of the same Observer.
+// Sub returns what was counted between before and s, two Stats of the same Observer.
 func (s Stats) Sub(before Stats) Stats {
 	subtract(s.counts(), before.counts())
 	return s
 }
 
-// All yields the counts by their names, in the order of conntrack -S.
+// All yields the counts by name, in the order of conntrack -S.
 func (s Stats) All() iter.Seq2[string, uint64] {
 	return func(yield func(string, uint64) bool) {
 		for _, c := range s.counts() {
@@ -75,7 +77,7 @@ func (s Stats) All() iter.Seq2[string, uint64] {
 	}
 }
 
-// String prints all counts in one line, as conntrack -S does for each CPU: "found=0 invalid=1 insert=0 …".
+// String prints all counts on one line, as conntrack -S does for each CPU: "found=0 invalid=1 insert=0 …".
 func (s Stats) String() string {
 	var b strings.Builder
 	for i, c := range s.counts() {

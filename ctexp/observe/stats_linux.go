@@ -7,8 +7,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
-// Stats returns what the kernel's statistics of conntrack have counted since the Observer was opened. Where the kernel
-// has a count that this package does not know, an error says so, beside those that are known.
+// Stats returns what the kernel's statistics of conntrack counted since the Observer was opened. If the kernel has a
+// counter that this package does not know, it returns an error together with the known counts.
 func (o *Observer) Stats(ctx context.Context) (Stats, error) {
 	s, err := o.stats(ctx)
 	if err != nil {
@@ -34,14 +34,14 @@ func (o *Observer) stats(ctx context.Context) (Stats, error) {
 	return s, nil
 }
 
-// readKnownStats is readStats for those who need no others than the counts that are known.
+// readKnownStats does the same as readStats, but ignores unknown counters.
 func readKnownStats(conn *nfnl.Conn) (Stats, error) {
 	s, _, err := readStats(conn)
 	return s, err
 }
 
-// readStats reads the statistics of the namespace that conn belongs to; those of a namespace begin at zero. unknown is
-// the first count that is not known.
+// readStats reads the statistics of the namespace of conn, which are zero in a new namespace. unknown is the first
+// counter that this package does not know.
 func readStats(conn *nfnl.Conn) (s Stats, unknown *nfnl.UnknownError, err error) {
 	for _, of := range []struct {
 		dump   nfnl.Dump

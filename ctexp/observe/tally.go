@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -16,30 +15,31 @@ import (
 
 // Tally is what was counted since the Observer was opened, or between two Tallies (see Sub).
 type Tally struct {
-	// Packets has the count of each probe that was asked for, by its name, and no others.
+	// Packets has the count of each probe of Config.Probes by its name, and no others.
 	Packets map[string]uint64
-	// Entries is how many more entries the table has than at the start; the filler is not counted. As a difference it
-	// may be negative.
+	// Entries is how many more entries the table has than at the start, without the filler. It may be negative in a
+	// difference.
 	Entries int
-	// Dropped counts packets that conntrack dropped, nearly always because the table was full: the host's own as well
-	// ("drop" of the kernel's statistics; some of InsertFailed are among them).
+	// Dropped counts packets that conntrack dropped, the host's own included, almost always because the table was
+	// full ("drop" of the kernel's statistics). It includes some of InsertFailed.
 	Dropped uint64
-	// Evicted counts entries that early_drop threw out of a full table to make room for a new flow ("early_drop").
+	// Evicted counts entries that early_drop removed from a full table to make room for a new flow ("early_drop").
 	Evicted uint64
-	// Collected counts entries that left unasked otherwise: their time was over, or the garbage collector of a nearly
-	// full table took them before. Those that a packet ended (RST, a SYN that reuses a closed connection) and those
-	// that were deleted by netlink are not among them; those that the kernel drops with an interface or a module are.
+	// Collected counts entries that the kernel removed otherwise: they timed out, or the garbage collector of an
+	// almost full table removed them before. Entries that a packet ended (RST, a SYN that reuses a closed connection)
+	// or that netlink requests deleted are not included; those removed with an interface or a module are.
 	Collected uint64
-	// Invalid counts packets that the trackers found invalid ("invalid"). ICMP errors have a count of their own.
+	// Invalid counts packets that the protocol trackers found invalid ("invalid"), except ICMP errors, which have
+	// their own count.
 	Invalid uint64
-	// InsertFailed counts packets that could not have their entry at the confirmation ("insert_failed").
+	// InsertFailed counts packets whose entry could not be inserted at the confirmation ("insert_failed").
 	InsertFailed uint64
 
-	// Law has what Check and Diff need beside the counts. Diff does not compare it.
+	// Law has what Check and Diff need besides the counts. Diff does not compare it.
 	Law Law
 }
 
-// Sub returns what was counted between before and t, which is the later Tally of the same Observer.
+// Sub returns what was counted between before and t, two Tallies of the same Observer.
 func (t Tally) Sub(before Tally) Tally {
 	d := t
 	d.Packets = make(map[string]uint64, len(t.Packets))
@@ -52,8 +52,8 @@ func (t Tally) Sub(before Tally) Tally {
 	return d
 }
 
-// String prints the counts in one line, the probes in the order in which packets meet them, and of the rest what is
-// not zero: "raw/prerouting 10, mangle/prerouting 7, entries 7, dropped 3".
+// String prints the counts on one line, the probes in the order in which packets meet them. Of the other counts it
+// prints entries and those that are not zero: "raw/prerouting 10, mangle/prerouting 7, entries 7, dropped 3".
 func (t Tally) String() string {
 	var s []string
 	for name, n := range t.All() {
@@ -64,16 +64,7 @@ func (t Tally) String() string {
 	return strings.Join(s, ", ")
 }
 
-// counts returns the counts beside packets and entries: the one list of them, by which they are read, subtracted, printed
-// and reported.
-func (t *Tally) counts() []namedCount {
-	return []namedCount{
-		{"dropped", "drop", &t.Dropped}, {"evicted", "early_drop", &t.Evicted}, {"collected", "", &t.Collected},
-		{"invalid", "invalid", &t.Invalid}, {"insert_failed", "insert_failed", &t.InsertFailed},
-	}
-}
-
-// All yields all counts by their names: the probes in the order in which packets meet them, "entries", and the others.
+// All yields all counts by name: the probes in the order in which packets meet them, "entries", and the others.
 func (t Tally) All() iter.Seq2[string, int64] {
 	return func(yield func(string, int64) bool) {
 		for _, name := range t.Names() {
@@ -92,28 +83,14 @@ func (t Tally) All() iter.Seq2[string, int64] {
 	}
 }
 
-// namedCount is a count with the name by which it is printed.
-type namedCount struct {
-	name string
-	stat string // the name of the Stats that it is; empty if it is none of them
-	n    *uint64
-}
-
-// subtract subtracts counts from those of the same names.
-func subtract(from, counts []namedCount) {
-	for i, c := range from {
-		*c.n = saturatingSub(*c.n, *counts[i].n)
-	}
-}
-
 // Names returns the names of the probes, the standard ones in the order in which packets meet them.
 func (t Tally) Names() []string { return inPathOrder(t.Packets) }
 
-// inPathOrder returns the names of the standard probes in the order of the path, IPv4 before IPv6, then the others in
-// the order of the alphabet.
+// inPathOrder returns the names of the standard probes in path order, IPv4 before IPv6, then the others in
+// alphabetical order.
 func inPathOrder(packets map[string]uint64) []string {
 	var names []string
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+	for _, f := range nf.Families() {
 		for _, p := range nf.PathProbes(f) {
 			if _, ok := packets[p.Name]; ok {
 				names = append(names, p.Name)
@@ -128,6 +105,28 @@ func inPathOrder(packets map[string]uint64) []string {
 	}
 	slices.Sort(names[standard:])
 	return names
+}
+
+// counts lists all counts except packets and entries. They are read, subtracted, printed and reported by this list.
+func (t *Tally) counts() []namedCount {
+	return []namedCount{
+		{"dropped", "drop", &t.Dropped}, {"evicted", "early_drop", &t.Evicted}, {"collected", "", &t.Collected},
+		{"invalid", "invalid", &t.Invalid}, {"insert_failed", "insert_failed", &t.InsertFailed},
+	}
+}
+
+// namedCount is a count with its printed name.
+type namedCount struct {
+	name string
+	stat string // name of the count in Stats; empty if it is not one of them
+	n    *uint64
+}
+
+// subtract subtracts each count from the one at the same index, down to zero.
+func subtract(from, counts []namedCount) {
+	for i, c := range from {
+		*c.n = saturatingSub(*c.n, *counts[i].n)
+	}
 }
 
 // saturatingSub returns a - b, or 0 if b is larger.
@@ -152,8 +151,8 @@ func subCounts[K comparable](after, before map[K]uint64) map[K]uint64 {
 	return d
 }
 
-// subList returns the counts of a list between before and after: key returns a value without its counts, and sub subtracts
-// those of an earlier value and reports whether the rest is to be kept. It is nil if after is nil.
+// subList returns the counts of a list between before and after; nil if after is nil. key returns a value without its
+// counts; sub subtracts those of an earlier value and reports whether to keep the result.
 func subList[T any, K comparable](after, before []T, key func(T) K, sub func(*T, T) bool) []T {
 	if after == nil {
 		return nil
@@ -171,32 +170,18 @@ func subList[T any, K comparable](after, before []T, key func(T) K, sub func(*T,
 	return d
 }
 
-// subAnswered is subCounts for what the host answered.
-func subAnswered(after, before map[nf.Family]Answered) map[nf.Family]Answered {
-	if after == nil {
-		return nil
-	}
-	d := map[nf.Family]Answered{}
-	for f, a := range after {
-		b := before[f]
-		if a = (Answered{saturatingSub(a.Input, b.Input), saturatingSub(a.Postrouting, b.Postrouting)}); a != (Answered{}) {
-			d[f] = a
-		}
-	}
-	return d
-}
-
-// Law is what the laws of a Tally speak of beside its counts.
+// Law has what the laws of Tally.Check relate to its counts. The zero Law makes no law applicable.
 type Law struct {
-	Known  bool // the probes on both sides of conntrack were counted: Before, Behind and Output are so
+	Known  bool // the probes before and after conntrack were counted: Before, Behind and Output are valid
 	Silent bool // the host itself sends nothing that conntrack sees
-	Free   int  // entries that fitted into the table at the start; -1: as many as the kernel gives
-	// Unreplied says that the entries of the filler are evicted and collected, too.
+	Free   int  // entries that fit into the table at the start; -1: as many as the kernel allows
+	// Unreplied says that the kernel may also evict and collect entries of the filler.
 	Unreplied bool
-	// Before and Behind count packets at conntrack/prerouting and mangle/prerouting, Output those at conntrack/output,
-	// IPv4 and IPv6 together.
+	// Before and Behind count packets at conntrack/prerouting and mangle/prerouting, Output those at
+	// conntrack/output, IPv4 and IPv6 together.
 	Before, Behind, Output uint64
-	// BehindConntrack names those of Tally.Packets that lack what conntrack dropped in prerouting.
+	// BehindConntrack names the probes of Tally.Packets that do not see packets which conntrack dropped in
+	// prerouting.
 	BehindConntrack []string
 }
 
@@ -210,20 +195,24 @@ func (l Law) sub(before Tally) Law {
 	return l
 }
 
-// Check reports whether the counts obey the laws of a table of limited room for new flows, each of which is sent once,
-// to a silent host, the rest of the table being assured and long-lived. With before and behind the packets at
-// conntrack/prerouting and mangle/prerouting:
+// lawProbes are the standard probes that Law counts.
+var lawProbes = struct{ before, behind, output nf.Probe }{nf.ConntrackPrerouting, nf.ManglePrerouting, nf.ConntrackOutput}
+
+// Check tests the counts against the laws of a table with limited room for new flows. The laws hold if each flow is
+// sent once to a silent host and the rest of the table is assured and long-lived. With before and behind as the
+// packets at conntrack/prerouting and mangle/prerouting:
 //
 //	before = behind + dropped
 //	min(before, free) ≤ behind ≤ min(before, free + evicted + collected)
 //	entries ≤ min(before, free)
 //
-// The error says which law is broken, with its numbers. Where something that the laws presuppose is not so it says
-// what, and errors.Is(err, ErrLawNotApplicable) holds: the path is not counted, the host is not silent or sent
-// something all the same, the room is not known, packets were invalid or lost their entry at the confirmation, or not
-// every packet behind conntrack has made an entry of its own (it was repeated, untracked or dropped by a rule).
+// The error names the broken law with its numbers. If a precondition does not hold, the error says which and wraps
+// ErrLawNotApplicable: the path is not counted, the host is not silent or sent something anyway, the room is not
+// known, packets were invalid or lost their entry at the confirmation, or not every packet that passed conntrack
+// created its own entry (it was repeated, untracked or dropped by a rule).
 //
-// The first law needs only the path and a host that sent nothing; if it is broken, Check says so whatever else lacks.
+// The first law only needs the path and a host that sent nothing. If it is broken, Check says so even if other
+// preconditions do not hold.
 func (t Tally) Check() error {
 	l := t.Law
 	for _, need := range []struct {
@@ -248,10 +237,10 @@ func (t Tally) Check() error {
 		why string
 	}{
 		{l.Silent, "the host is not silent"},
-		{l.Free >= 0, "nobody said how many entries were free"},
+		{l.Free >= 0, "the number of free entries is not known"},
 		{!l.Unreplied, "the filler itself may be evicted"},
 		{t.Invalid == 0, fmt.Sprintf("%d packets were invalid", t.Invalid)},
-		{inTable == int64(t.Entries), fmt.Sprintf("%d packets passed conntrack, %d entries were evicted and %d collected, and %d are there: not every packet made an entry of its own", l.Behind, t.Evicted, t.Collected, t.Entries)},
+		{inTable == int64(t.Entries), fmt.Sprintf("%d packets passed conntrack, %d entries were evicted and %d collected, and %d are there: not every packet created its own entry", l.Behind, t.Evicted, t.Collected, t.Entries)},
 	} {
 		if !need.ok {
 			return notApplicable(need.why)
@@ -277,19 +266,15 @@ func broken(law, numbers string, args ...any) error {
 	return fmt.Errorf("law broken: %s: %s", law, fmt.Sprintf(numbers, args...))
 }
 
-// lawProbes are the standard probes that Law counts by.
-var lawProbes = struct{ before, behind, output nf.Probe }{nf.ConntrackPrerouting, nf.ManglePrerouting, nf.ConntrackOutput}
-
-// Diff returns how t differs from want, in the form of cmp.Diff with -want and +got, or "" where it does not.
+// Diff returns how t differs from want, in the form of cmp.Diff with -want and +got, or "" if it does not.
 //
-// It compares up to the dice. With a full table the kernel sometimes evicts an entry for a new flow, or collects some
-// (see Tally.Evicted and Tally.Collected); how often is chance. Where t has more of both than want, the numbers of
-// want are first shifted to what follows from that: a packet may have got through for each such entry, so that there
-// is one drop less and one packet more at the probes behind conntrack, and the entry is gone from the table. So a test
-// can state the plain numbers and is never red by luck. If there is still a difference, its first lines say how want
-// was shifted.
+// It allows for chance. With a full table the kernel sometimes evicts an entry for a new flow, or collects some (see
+// Evicted and Collected); how many is random. If t has more of both than want, Diff first shifts the numbers of want
+// accordingly: for each such entry one more packet may have passed, so that there is one drop less and one packet
+// more at the probes behind conntrack, and the entry is missing from the table. A test can therefore state the plain
+// numbers and does not fail by chance. If a difference remains, its first line says how want was shifted.
 func (t Tally) Diff(want Tally) string {
-	shifted, why := t.loadDice(want)
+	shifted, why := t.shiftByChance(want)
 	got := t
 	got.Law, shifted.Law = Law{}, Law{}
 	diff := cmp.Diff(shifted, got, cmpopts.EquateEmpty())
@@ -299,8 +284,9 @@ func (t Tally) Diff(want Tally) string {
 	return why + "\n" + diff
 }
 
-// loadDice returns want shifted by what chance gave t beyond it, and what it did, "" for nothing.
-func (t Tally) loadDice(want Tally) (Tally, string) {
+// shiftByChance returns want shifted by the entries that t lost by chance, and a description of the shift; "" if
+// there is none.
+func (t Tally) shiftByChance(want Tally) (Tally, string) {
 	surplus := saturatingSub(t.Evicted+t.Collected, want.Evicted+want.Collected)
 	if surplus == 0 {
 		return want, ""
@@ -311,13 +297,13 @@ func (t Tally) loadDice(want Tally) (Tally, string) {
 	shifted.Evicted, shifted.Collected = t.Evicted, t.Collected
 	shifted.Dropped -= through
 	shifted.Entries += int(through) - int(surplus)
-	if t.Law.Unreplied { // the entries that left may be the filler's
+	if t.Law.Unreplied { // the removed entries may be the filler's
 		shifted.Entries = min(max(t.Entries, shifted.Entries), want.Entries+int(through))
 	}
 	shifted.Packets = maps.Clone(want.Packets)
 	var probes []string
 	for _, name := range t.Law.BehindConntrack {
-		// Which way the packet took behind conntrack, and whether the probe's match means it, is not known.
+		// Which way the packet took after conntrack, and whether the probe matches it, is not known.
 		more := min(saturatingSub(t.Packets[name], want.Packets[name]), through)
 		if _, ok := shifted.Packets[name]; ok && more > 0 {
 			shifted.Packets[name] += more
@@ -334,22 +320,3 @@ func (t Tally) loadDice(want Tally) (Tally, string) {
 	}
 	return shifted, b.String()
 }
-
-// What makes an observation incomplete. It is said rather than passed over: a count that may be short is no count.
-var (
-	// ErrLimitChanged says that nf_conntrack_max, which is one value for the whole host, is not what it was when the
-	// Observer was opened, so that the room in the table is not what the experiment was promised.
-	ErrLimitChanged = errors.New("the host's nf_conntrack_max was changed meanwhile")
-	// ErrEventsLost says that the kernel had more events than the receive buffer could hold.
-	ErrEventsLost = errors.New("conntrack events were lost")
-	// ErrFramesLost says that frames were there which are not among those that Frames gave.
-	ErrFramesLost = errors.New("frames were lost")
-	// ErrReasonsLost says that conntrack had more reasons to give than those that Reasons gave.
-	ErrReasonsLost = errors.New("reasons of conntrack were lost")
-	// ErrTraceLost says that traced packets met more rules than those that Trace gave.
-	ErrTraceLost = errors.New("steps of the trace were lost")
-	// ErrProbeLost says that the counter of a probe is gone, most likely with its table.
-	ErrProbeLost = errors.New("the counter of a probe is gone")
-	// ErrLawNotApplicable says that Tally.Check cannot tell: something that the laws presuppose is not so.
-	ErrLawNotApplicable = errors.New("law not applicable")
-)

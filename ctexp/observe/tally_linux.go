@@ -2,24 +2,18 @@ package observe
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
-// Tally returns what was counted since the Observer was opened.
-//
-// It returns ErrLimitChanged, ErrEventsLost or ErrProbeLost rather than numbers that cannot be relied on.
+// Tally returns what was counted since the Observer was opened. It returns ErrLimitChanged, ErrEventsLost or
+// ErrProbeLost if the numbers would not be reliable.
 func (o *Observer) Tally(ctx context.Context) (Tally, error) {
 	t, err := o.tally(ctx)
 	if err != nil {
@@ -55,19 +49,19 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 		t.Law.Free = -1
 	}
 	if o.cfg.Unreplied {
-		// The entries of such a filler are evicted without an event: the events are those of other entries.
+		// The entries of such a filler are evicted without an event, so all events are about other entries.
 		t.Collected = now.destroyed - o.start.destroyed
 	}
 	for _, p := range o.cfg.Probes {
-		t.Packets[name(p)] = o.since(now, name(p))
+		t.Packets[probeName(p)] = o.since(now, probeName(p))
 		if p.BehindConntrack() {
-			t.Law.BehindConntrack = append(t.Law.BehindConntrack, name(p))
+			t.Law.BehindConntrack = append(t.Law.BehindConntrack, probeName(p))
 		}
 	}
-	t.Law.Before, t.Law.Known = o.both(now, lawProbes.before)
-	behind, known := o.both(now, lawProbes.behind)
+	t.Law.Before, t.Law.Known = o.bothFamilies(now, lawProbes.before)
+	behind, known := o.bothFamilies(now, lawProbes.behind)
 	t.Law.Behind, t.Law.Known = behind, t.Law.Known && known
-	output, known := o.both(now, lawProbes.output)
+	output, known := o.bothFamilies(now, lawProbes.output)
 	t.Law.Output, t.Law.Known = output, t.Law.Known && known
 	return t, nil
 }
@@ -77,19 +71,20 @@ func (o *Observer) since(now snapshot, name string) uint64 {
 	return saturatingSub(now.packets[name], o.start.packets[name])
 }
 
-// both returns the packets of both families at a standard probe, and whether that of IPv4 is there at all.
-func (o *Observer) both(now snapshot, p nf.Probe) (packets uint64, known bool) {
-	known = o.promised(p)
+// bothFamilies returns the packets of both families at a standard probe. known says whether the IPv4 probe is
+// configured.
+func (o *Observer) bothFamilies(now snapshot, p nf.Probe) (packets uint64, known bool) {
+	known = o.configured(p)
 	for _, p := range []nf.Probe{p, p.IPv6()} {
-		if o.promised(p) {
+		if o.configured(p) {
 			packets += o.since(now, p.Name)
 		}
 	}
 	return packets, known
 }
 
-// promised reports whether the Config has a probe.
-func (o *Observer) promised(p nf.Probe) bool {
+// configured reports whether the Config has a probe.
+func (o *Observer) configured(p nf.Probe) bool {
 	for _, probes := range [][]nf.Probe{o.cfg.Path, o.cfg.Probes} {
 		for _, q := range probes {
 			if p == q {
@@ -100,154 +95,97 @@ func (o *Observer) promised(p nf.Probe) bool {
 	return false
 }
 
-// readArrived returns how many packets of each family all links have brought, for a Path; nil where nobody counts them.
-func (o *Observer) readArrived() (map[nf.Family]uint64, error) {
-	if len(o.cfg.Path) == 0 {
+// snapshot has all counts at one moment.
+type snapshot struct {
+	packets   map[string]uint64 // by probe
+	stats     Stats
+	entries   int
+	destroyed uint64 // removed entries (see eventWatch.removed), including evicted ones
+}
+
+// maxRereads is how often read tries to get a consistent snapshot.
+const maxRereads = 8
+
+// read takes a snapshot. The garbage collector may run at any time: if an entry was removed while the rest was read,
+// the rest is read again, so that all numbers agree about that entry.
+func (o *Observer) read() (s snapshot, err error) {
+	if err := o.checkLimit(); err != nil {
+		return s, err
+	}
+	for range maxRereads {
+		before, err := o.events.removed()
+		if err != nil {
+			return s, err
+		}
+		if s.packets, err = o.readPackets(); err != nil {
+			return s, err
+		}
+		if s.stats, err = readKnownStats(o.table); err != nil {
+			return s, err
+		}
+		if s.entries, err = o.countEntries(); err != nil {
+			return s, err
+		}
+		if s.destroyed, err = o.events.removed(); err != nil {
+			return s, err
+		}
+		if s.destroyed == before {
+			break
+		}
+	}
+	return s, nil
+}
+
+// checkLimit returns ErrLimitChanged if the limit is not that of the Config.
+func (o *Observer) checkLimit() error {
+	if o.cfg.Limit == 0 {
+		return nil
+	}
+	limit, err := o.limit.read()
+	if err != nil {
+		return err
+	}
+	if limit != o.cfg.Limit {
+		return fmt.Errorf("%w: it was %d and is %d", ErrLimitChanged, o.cfg.Limit, limit)
+	}
+	return nil
+}
+
+// readPackets reads the counts of all probes, and fails if one of the Config is missing.
+func (o *Observer) readPackets() (map[string]uint64, error) {
+	if len(o.cfg.Probes) == 0 && len(o.cfg.Path) == 0 {
 		return nil, nil
 	}
-	counters, err := ruleset.Counters(o.table, unix.NFPROTO_NETDEV, ours.Table)
+	counters, err := ruleset.Counters(o.table, unix.NFPROTO_UNSPEC, ours.Table)
 	if err != nil {
 		return nil, err
 	}
-	var arrived map[nf.Family]uint64
+	packets := make(map[string]uint64, len(counters))
 	for _, c := range counters {
-		for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
-			if strings.HasPrefix(c.Name, fmt.Sprintf("%s%v/", ours.Arrived, f)) {
-				if arrived == nil {
-					arrived = map[nf.Family]uint64{}
-				}
-				arrived[f] += c.Packets
+		packets[c.Name] = c.Packets
+	}
+	for _, probes := range [][]nf.Probe{o.cfg.Probes, o.cfg.Path} {
+		for _, p := range probes {
+			if _, ok := packets[probeName(p)]; !ok {
+				return nil, lostProbe{probeName(p)}
 			}
 		}
 	}
-	return arrived, nil
+	return packets, nil
 }
 
-// answered returns what the host has said of packets without an entry.
-func (o *Observer) answered(now snapshot) map[nf.Family]Answered {
-	all := map[nf.Family]Answered{}
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
-		at := func(h nf.Hook) uint64 { return o.since(now, fmt.Sprintf("%s%v/%v", ours.Answered, f, h)) }
-		if a := (Answered{at(nf.Input), at(nf.Postrouting)}); a != (Answered{}) {
-			all[f] = a
-		}
-	}
-	return all
-}
+// lostProbe is ErrProbeLost with the name of the probe.
+type lostProbe struct{ name string }
 
-// passed returns how many INVALID packets have got to the confirmation.
-func (o *Observer) passed(now snapshot) map[nf.Family]uint64 {
-	all := map[nf.Family]uint64{}
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
-		for _, h := range []nf.Hook{nf.Input, nf.Postrouting} {
-			if n := o.since(now, fmt.Sprintf("%s%v/%v", ours.Passed, f, h)); n > 0 {
-				all[f] += n
-			}
-		}
-	}
-	return all
-}
+func (e lostProbe) Error() string        { return fmt.Sprintf("%v: %s", ErrProbeLost, e.name) }
+func (e lostProbe) Is(target error) bool { return target == ErrProbeLost }
 
-// elsewhere reports whether packets can pass the hooks by: with a flowtable of the user's, or on a link that is a port of
-// another.
-func (o *Observer) elsewhere() (bool, error) {
-	if has, err := ruleset.HasFlowtables(o.table); has || err != nil {
-		return has, err
+// countEntries counts the entries of the table. It includes the filler, which cancels out in the difference of two
+// counts, unless the filler can be evicted: then it counts the other entries one by one.
+func (o *Observer) countEntries() (int, error) {
+	if !o.cfg.Unreplied {
+		return o.entries.read()
 	}
-	ports := false
-	err := o.ns.Do(func() (err error) {
-		ports, err = hasPorts()
-		return err
-	})
-	return ports, err
-}
-
-// hasPorts reports whether a link is a port of another. It must be called on a thread in the namespace.
-func hasPorts() (bool, error) {
-	rib, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
-	if err != nil {
-		return false, fmt.Errorf("list links: %w", err)
-	}
-	msgs, err := syscall.ParseNetlinkMessage(rib)
-	if err != nil {
-		return false, fmt.Errorf("list links: %w", err)
-	}
-	for _, m := range msgs {
-		if m.Header.Type != unix.RTM_NEWLINK {
-			continue
-		}
-		attrs, err := syscall.ParseNetlinkRouteAttr(&m)
-		if err != nil {
-			return false, fmt.Errorf("list links: %w", err)
-		}
-		for _, a := range attrs {
-			if a.Attr.Type == unix.IFLA_MASTER {
-				return true, nil
-			}
-		}
-	}
-	return false, nil
-}
-
-// collected counts the entries that left the table unasked, by those DESTROY events that nobody has asked for.
-type collected struct {
-	count   uint64
-	pending []nf.Entry // of fate replacedOr
-	table   *nfnl.Conn
-}
-
-// maxPending bounds what waits to be settled.
-const maxPending = 1024
-
-// add judges a DESTROY event.
-func (c *collected) add(msg []byte) error {
-	body, at := nfnl.EventBody(msg)
-	end, err := nfnl.DecodeEnd(body, at)
-	if err != nil || end.Zone == ours.FillerZone {
-		return err
-	}
-	switch fateOf(end) {
-	case unasked:
-		c.count++
-	case replacedOr:
-		gone, err := nfnl.DecodeEntry(body, at)
-		if err != nil {
-			return err
-		}
-		c.pending = append(c.pending, gone)
-		if len(c.pending) > maxPending {
-			return c.settle()
-		}
-	}
-	return nil
-}
-
-// settle decides about entries of which the event alone does not tell. It is for when the packets are through: the
-// entry that replaces another is in the table only when its packet was confirmed, a while after the event.
-func (c *collected) settle() error {
-	for _, gone := range c.pending {
-		replaced, err := c.replaced(gone)
-		if err != nil {
-			return err
-		}
-		if !replaced {
-			c.count++
-		}
-	}
-	c.pending = c.pending[:0]
-	return nil
-}
-
-// replaced reports whether another entry has one of the tuples of the one that is gone.
-func (c *collected) replaced(gone nf.Entry) (bool, error) {
-	for dir, tuple := range map[nf.Direction]nf.Tuple{nf.Original: gone.Orig, nf.Reply: gone.Reply} {
-		_, err := c.table.Get(tuple, gone.ZoneOf(dir))
-		if err == nil {
-			return true, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return false, err
-		}
-	}
-	return false, nil
+	l, err := o.dump(nf.Filter{})
+	return len(l.entries), err
 }

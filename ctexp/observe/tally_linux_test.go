@@ -139,10 +139,10 @@ func TestSizesThatAreNoneAreRefused(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{})
 	for want, cfg := range map[string]observe.Config{
-		"config: Ring is -1: want 0 for what is usual, or more":             {Ring: -1},
-		"config: MaxFrames is -1: want 0 for what is usual, or more":        {MaxFrames: -1},
-		"config: MaxEvents is -2: want 0 for what is usual, or more":        {MaxEvents: -2},
-		"config: EventBuffer is -1: want 0 for what is usual, or more":      {EventBuffer: -1},
+		"config: Ring is -1: must not be negative":                          {Ring: -1},
+		"config: MaxFrames is -1: must not be negative":                     {MaxFrames: -1},
+		"config: MaxEvents is -2: must not be negative":                     {MaxEvents: -2},
+		"config: EventBuffer is -1: must not be negative":                   {EventBuffer: -1},
 		"config: Ring is 1073741825 bytes: want at most 1073741824 (1 GiB)": {Ring: 1<<30 + 1},
 	} {
 		o, err := observe.Open(t.Context(), x.env, cfg)
@@ -279,10 +279,10 @@ func TestErrorsOfTheHostAreNotLost(t *testing.T) {
 	x.talk(packet.SYN(web).With(packet.TTL(1)))
 	want := `
 ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → end 1
-                  1 of 1 lost behind end, before mangle/input or mangle/forward: time to live exceeded (IpInHdrErrors +1)
+                  1 of 1 lost after end, before mangle/input or mangle/forward: time to live exceeded (IpInHdrErrors +1)
      output       raw 1 → conntrack 1 → mangle 1 → nat 1 → filter 1 → security 1 → end 1
      postrouting  mangle 1 → nat 1 → confirm 1 → confirmed 0
-                  1 without an entry, not lost: what the host says of packets that have none (ICMP errors, RSTs)
+                  1 without an entry, not lost: ICMP errors and RSTs of the host about packets without an entry
 `
 	if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), x.path().String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -80,10 +80,10 @@ func TestCheckSaysWhatLacksForALaw(t *testing.T) {
 		{"conntrack saw 2 packets of the host itself", func(x *Tally) { x.Law.Output = 2 }},
 		{"1 packets lost their entry at the confirmation", func(x *Tally) { x.InsertFailed = 1 }},
 		{"the host is not silent", func(x *Tally) { x.Law.Silent = false }},
-		{"nobody said how many entries were free", func(x *Tally) { x.Law.Free = -1 }},
+		{"the number of free entries is not known", func(x *Tally) { x.Law.Free = -1 }},
 		{"the filler itself may be evicted", func(x *Tally) { x.Law.Unreplied = true }},
 		{"1 packets were invalid", func(x *Tally) { x.Invalid = 1 }},
-		{"7 packets passed conntrack, 0 entries were evicted and 0 collected, and 5 are there: not every packet made an entry of its own", func(x *Tally) { x.Entries = 5 }},
+		{"7 packets passed conntrack, 0 entries were evicted and 0 collected, and 5 are there: not every packet created its own entry", func(x *Tally) { x.Entries = 5 }},
 	} {
 		x := lawful()
 		c.lack(&x)

@@ -15,50 +15,54 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
-// Timeline is what happened, in the order of time.
+// Timeline is what happened, in order of time.
 type Timeline struct {
-	Moments []Moment
-	// Missing says which moments could not be had, or not all of them, and why: "reasons: needs …". What is neither
-	// there nor missing did not happen.
+	Moments []Moment // by time
+	// Missing says which kinds of moments are missing or incomplete, and why: "reasons: needs …". A kind that is
+	// neither present nor missing did not happen.
 	Missing []string
+}
+
+// String prints the moments, one per line, and then what is missing in parentheses.
+func (t Timeline) String() string {
+	var b strings.Builder
+	for _, m := range t.Moments {
+		fmt.Fprintf(&b, "%v\n", m)
+	}
+	for _, s := range t.Missing {
+		fmt.Fprintf(&b, "(%s)\n", s)
+	}
+	if b.Len() == 0 {
+		return "nothing happened\n"
+	}
+	return b.String()
+}
+
+// Of returns the moments of one kind.
+func (t Timeline) Of(kind MomentKind) []Moment {
+	var some []Moment
+	for _, m := range t.Moments {
+		if m.Kind == kind {
+			some = append(some, m)
+		}
+	}
+	return some
 }
 
 // Moment is one thing that happened.
 type Moment struct {
-	// Time is when the kernel had the frame; of what was said of a frame's packet, and of the rules that it met, the time
-	// of the frame; of an event, that of the Event.
+	// Time is when the kernel received or sent the frame. Reasons and steps have the time of the frame of their
+	// packet, events that of the Event.
 	Time time.Time
-	Kind MomentKind
-	// Frame is the number of the frame that it is or belongs to, as Frames yields them and as a pcapng file of them
-	// counts: the first is 1. An event belongs to the last packet of its flow that came in before it, which has brought
-	// about what the host answers, too. Zero: it belongs to none, or nobody knows to which.
+	Kind MomentKind // what happened
+	// Frame is the number of the frame that the moment is or belongs to, counted from 1 as Frames yields them and as
+	// in a pcapng file. An event belongs to the last packet of its flow that came in before it, which also caused
+	// what the host replied. Zero: it belongs to no frame, or to an unknown one.
 	Frame int
 	Text  string // one line, without the time
 }
 
-// MomentKind is what a Moment tells of.
-type MomentKind uint8
-
-// The kinds, in the order in which they follow from a packet.
-const (
-	KindFrame  MomentKind = iota // a packet went over a link
-	KindReason                   // conntrack said something about it
-	KindTrace                    // it met a rule
-	KindDrop                     // the kernel threw it away
-	KindEvent                    // an entry of the table came, changed or left
-	KindCount                    // the counts have changed
-)
-
-// String returns one word: "frame", "reason", "trace", "drop", "event" or "count".
-func (k MomentKind) String() string {
-	words := [...]string{"frame", "reason", "trace", "drop", "event", "count"}
-	if int(k) < len(words) {
-		return words[k]
-	}
-	return fmt.Sprintf("kind(%d)", uint8(k))
-}
-
-// String prints the moment as one line. What belongs to a frame is set in, below it:
+// String prints the moment on one line. What belongs to a frame is indented below it:
 //
 //	12:00:00.000001 frame  #1 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [none], win 65535, length 0
 //	12:00:00.000001 reason    tcp: invalid tcp flag combination
@@ -74,52 +78,316 @@ func (m Moment) String() string {
 	return fmt.Sprintf("%s %-6v %s%s", m.Time.Format("15:04:05.000000"), m.Kind, prefix, m.Text)
 }
 
-// String prints the moments, a line each, and then what is missing among them, in brackets.
-func (t Timeline) String() string {
-	var b strings.Builder
-	for _, m := range t.Moments {
-		fmt.Fprintf(&b, "%v\n", m)
+// MomentKind is the kind of a Moment.
+type MomentKind uint8
+
+// The kinds of moments, in the order in which they follow from a packet.
+const (
+	KindFrame  MomentKind = iota // a packet went over a link
+	KindReason                   // conntrack logged a reason about it
+	KindTrace                    // it met a rule
+	KindDrop                     // the kernel dropped it
+	KindEvent                    // an entry or expectation of the table changed
+	KindCount                    // the counts changed
+)
+
+// String returns one word: "frame", "reason", "trace", "drop", "event" or "count".
+func (k MomentKind) String() string {
+	words := [...]string{"frame", "reason", "trace", "drop", "event", "count"}
+	if int(k) < len(words) {
+		return words[k]
 	}
-	for _, s := range t.Missing {
-		fmt.Fprintf(&b, "(%s)\n", s)
-	}
-	if b.Len() == 0 {
-		return "nothing happened\n"
-	}
-	return b.String()
+	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
-// Of returns the moments of a kind.
-func (t Timeline) Of(kind MomentKind) []Moment {
-	var some []Moment
-	for _, m := range t.Moments {
-		if m.Kind == kind {
-			some = append(some, m)
+// Record is everything that an Observer recorded, read at one time.
+type Record struct {
+	Frames  []packet.Record // as Observer.Frames yields them
+	Reasons []Reason        // as Observer.Reasons yields them
+	// Unexplained are the packets of Frames that conntrack called INVALID without a reason. Their Text is NoReason.
+	Unexplained []Reason
+	Steps       []Step  // as Observer.Trace yields them
+	Events      []Event // as Observer.Events yields them
+	// Drops are the packets that the kernel dropped; nil without a DropSource (Observer.SetDropSource).
+	Drops []nf.Dropped
+	// Missing says which parts are missing or incomplete, and why.
+	Missing []Missing
+
+	marks []mark
+}
+
+// Missing says why a part of a Record is missing or incomplete.
+type Missing struct {
+	Part RecordPart // the part that is missing
+	// Err names the part: "reasons: needs …". It wraps errors.ErrUnsupported if the namespace or the Config does not
+	// provide the part.
+	Err error
+}
+
+// RecordPart is a part of a Record.
+type RecordPart string
+
+// The parts of a Record.
+const (
+	PartFrames      RecordPart = "frames"
+	PartReasons     RecordPart = "reasons"
+	PartUnexplained RecordPart = "invalid"
+	PartTrace       RecordPart = "trace"
+	PartEvents      RecordPart = "events"
+	PartDrops       RecordPart = "drops"
+	PartCounts      RecordPart = "counts" // changes of the counts from mark to mark
+)
+
+// Lacks returns why a part is missing or incomplete, or nil if it is complete.
+func (r Record) Lacks(part RecordPart) error {
+	for _, m := range r.Missing {
+		if m.Part == part {
+			return m.Err
 		}
 	}
-	return some
+	return nil
 }
 
-// mark is what was counted up to a moment, for the Timeline.
+// Timeline returns the record in order of time: the frames, each followed by what conntrack logged about its packet,
+// the rules that the packet met and why the kernel dropped it; the events of the table; and the changes of the
+// counts.
+func (r Record) Timeline() Timeline {
+	together, rest := groupByFrame(frameMoments(r.Frames),
+		reasonMoments(r.Frames, r.Reasons), unexplainedMoments(r.Frames, r.Unexplained), stepMoments(r.Frames, r.Steps), dropMoments(r.Frames, r.Drops))
+	lists := append([][]Moment{together, eventMoments(r.Frames, r.Events)}, rest...)
+	t := Timeline{Moments: mergeByTime(append(lists, countMoments(r.marks))...)}
+	for _, m := range r.Missing {
+		t.Missing = append(t.Missing, m.Err.Error())
+	}
+	return t
+}
+
+// collect returns what a sequence yields until it fails. It records the error as missing in r, and returns it unless
+// it says that the part is not supported.
+func collect[T any](r *Record, part RecordPart, seq iter.Seq2[T, error]) (all []T, err error) {
+	for v, e := range seq {
+		if e != nil {
+			err = e
+			break
+		}
+		all = append(all, v)
+	}
+	if err != nil {
+		r.Missing = append(r.Missing, Missing{part, err})
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return all, err
+}
+
+// frameMoments returns the moments of frames, numbered from 1.
+func frameMoments(frames []packet.Record) []Moment {
+	moments := make([]Moment, len(frames))
+	for i, f := range frames {
+		moments[i] = Moment{Time: f.Time, Kind: KindFrame, Frame: i + 1, Text: f.Line()}
+	}
+	return moments
+}
+
+// reasonMoments returns the moments of reasons in the order of their frames, then those of reasons without a frame,
+// which include the packet.
+func reasonMoments(frames []packet.Record, reasons []Reason) []Moment {
+	var moments []Moment
+	of, rest := ReasonsOf(frames, reasons)
+	for i, some := range of {
+		for _, r := range some {
+			moments = append(moments, Moment{Time: r.Time, Kind: KindReason, Frame: i + 1, Text: fmt.Sprintf("%v: %s", r.Proto, r.Text)})
+		}
+	}
+	for _, r := range rest {
+		text := fmt.Sprintf("%s %s: %v: %s", r.Link, pktline.Format(r.Packet), r.Proto, r.Text)
+		moments = append(moments, Moment{Time: r.Time, Kind: KindReason, Text: text})
+	}
+	return moments
+}
+
+// unexplainedMoments returns the moments of packets that are INVALID without a reason.
+func unexplainedMoments(frames []packet.Record, unexplained []Reason) []Moment {
+	of, _ := ReasonsOf(frames, unexplained)
+	var moments []Moment
+	for i, some := range of {
+		for _, r := range some {
+			moments = append(moments, Moment{Time: r.Time, Kind: KindReason, Frame: i + 1, Text: "INVALID; " + r.Text})
+		}
+	}
+	return moments
+}
+
+// stepMoments does the same as reasonMoments with steps.
+func stepMoments(frames []packet.Record, steps []Step) []Moment {
+	var moments []Moment
+	of, rest := StepsOf(frames, steps)
+	for i, some := range of {
+		for _, s := range some {
+			moments = append(moments, Moment{Time: s.Time, Kind: KindTrace, Frame: i + 1, Text: s.brief()})
+		}
+	}
+	for _, s := range rest {
+		text := fmt.Sprintf("%s %v %s: %s", s.Link, s.Dir, pktline.Format(s.Header), s.brief())
+		moments = append(moments, Moment{Time: s.Time, Kind: KindTrace, Text: strings.TrimSpace(text)})
+	}
+	return moments
+}
+
+// dropMoments does the same as reasonMoments with drops.
+func dropMoments(frames []packet.Record, drops []nf.Dropped) []Moment {
+	var moments []Moment
+	of, rest := DropsOf(frames, drops)
+	for i, some := range of {
+		for _, d := range some {
+			moments = append(moments, Moment{Time: d.Time, Kind: KindDrop, Frame: i + 1, Text: DropCount{Reason: d.Reason, Function: d.Function, Packets: 1}.String()})
+		}
+	}
+	for _, d := range rest {
+		moments = append(moments, Moment{Time: d.Time, Kind: KindDrop, Text: d.String()})
+	}
+	return moments
+}
+
+// eventMoments returns the moments of events in their order.
+func eventMoments(frames []packet.Record, events []Event) []Moment {
+	if len(events) == 0 {
+		return nil
+	}
+	in := newIncoming(frames)
+	moments := make([]Moment, len(events))
+	for i, e := range events {
+		moments[i] = Moment{Time: e.Time, Kind: KindEvent, Frame: in.frameOf(e), Text: e.String()}
+		if e.ByNetlink {
+			moments[i].Text += " (by netlink)"
+		}
+	}
+	return moments
+}
+
+// EventsOf assigns events to frames: of[i] has the events of frames[i], in their order. An event belongs to the last
+// packet of its flow that came in before it. rest has the events without a frame: those caused by netlink or by a
+// timeout.
+func EventsOf(frames []packet.Record, events []Event) (of [][]Event, rest []Event) {
+	of = make([][]Event, len(frames))
+	in := newIncoming(frames)
+	for _, e := range events {
+		if n := in.frameOf(e); n > 0 {
+			of[n-1] = append(of[n-1], e)
+		} else {
+			rest = append(rest, e)
+		}
+	}
+	return of, rest
+}
+
+// incoming finds frames that came in by their flow.
+type incoming struct {
+	frames  []packet.Record
+	byTuple map[nf.Tuple][]int // indices of frames
+}
+
+func newIncoming(frames []packet.Record) *incoming {
+	in := &incoming{frames: frames, byTuple: map[nf.Tuple][]int{}}
+	for i, f := range frames {
+		if t := f.Tuple(); f.Dir == packet.In && t != (nf.Tuple{}) {
+			in.byTuple[t] = append(in.byTuple[t], i)
+		}
+	}
+	return in
+}
+
+// frameOf returns the number of the frame that an event belongs to, or zero. Of the packets of a flow only a RST
+// removes its entry; otherwise a timeout or another packet does.
+func (in *incoming) frameOf(e Event) int {
+	if e.ByNetlink || e.Kind != EventNew && e.Kind != EventUpdate && e.Kind != EventDestroy {
+		return 0
+	}
+	n := in.last(e.Entry.Orig, e.Entry.Reply, e.Time)
+	if n > 0 && e.Kind == EventDestroy && !strings.Contains(in.frames[n-1].TCPFlags(), "R") {
+		return 0
+	}
+	return n
+}
+
+// last returns the number of the last frame of a flow until that time, in either direction; zero if there is none.
+// Packets that come in have the tuples of their entry on either side of a NAT.
+func (in *incoming) last(orig, reply nf.Tuple, until time.Time) int {
+	number := 0
+	for _, t := range []nf.Tuple{orig, reply} {
+		of := in.byTuple[t]
+		n := sort.Search(len(of), func(i int) bool { return in.frames[of[i]].Time.After(until) })
+		if n > 0 {
+			number = max(number, of[n-1]+1)
+		}
+	}
+	return number
+}
+
+// groupByFrame inserts the moments that belong to a frame after it, those of an earlier list first, and returns the
+// others list by list. Frames are numbered from 1.
+func groupByFrame(frames []Moment, lists ...[]Moment) (together []Moment, rest [][]Moment) {
+	behind := make([][]Moment, len(frames))
+	for _, list := range lists {
+		var others []Moment
+		for _, m := range list {
+			if i := m.Frame - 1; i >= 0 && i < len(frames) {
+				m.Time = frames[i].Time
+				behind[i] = append(behind[i], m)
+			} else {
+				others = append(others, m)
+			}
+		}
+		rest = append(rest, others)
+	}
+	for i, f := range frames {
+		together = append(append(together, f), behind[i]...)
+	}
+	return together, rest
+}
+
+// mergeByTime merges lists by time. The moments of each list keep their order, which is the kernel's and more
+// reliable than a clock that may be set. At equal times those of an earlier list come first.
+func mergeByTime(lists ...[]Moment) []Moment {
+	n := 0
+	for _, l := range lists {
+		n += len(l)
+	}
+	all := make([]Moment, 0, n)
+	for len(all) < n {
+		first := -1
+		for i, l := range lists {
+			if len(l) > 0 && (first < 0 || l[0].Time.Before(lists[first][0].Time)) {
+				first = i
+			}
+		}
+		all = append(all, lists[first][0])
+		lists[first] = lists[first][1:]
+	}
+	return all
+}
+
+// mark is a snapshot of the counts for the Timeline.
 type mark struct {
 	time    time.Time
-	what    string // has happened
-	counted bool   // else tally is that of the mark before
+	what    string // what happened before the mark
+	counted bool   // false: tally is that of the previous mark
 	tally   Tally
 	err     error // why it was not counted
 }
 
-// marklog keeps marks.
+// marklog stores marks.
 type marklog struct {
 	mu     sync.Mutex
 	marks  []mark
-	beyond int // came when the limit was reached
+	beyond int // marks beyond the limit
 }
 
-// maxMarks bounds what marks cost: a tenth of a millisecond each.
+// maxMarks is the largest number of marks, which cost a tenth of a millisecond each.
 const maxMarks = 1000
 
-// full reports whether no more marks are kept, and counts the one that was to come.
+// full reports whether no further marks are stored, and if so counts one as lost.
 func (l *marklog) full() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -136,15 +404,15 @@ func (l *marklog) add(m mark) {
 	l.marks = append(l.marks, m)
 }
 
-// snapshot returns the marks so far and how many were not kept.
+// snapshot returns the marks so far and how many were not stored.
 func (l *marklog) snapshot() ([]mark, int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clip(l.marks), l.beyond
 }
 
-// countMoments tells how the counts have changed from mark to mark. A mark at which nothing happened, and nothing has
-// changed, is left out.
+// countMoments returns how the counts changed from mark to mark. It omits a mark without a text at which nothing
+// changed.
 func countMoments(marks []mark) []Moment {
 	var moments []Moment
 	var before Tally
@@ -168,7 +436,7 @@ func countMoments(marks []mark) []Moment {
 	return moments
 }
 
-// changes prints what a Tally that is a difference has of other than zero: "raw/prerouting +10, entries -3".
+// changes prints the counts of a difference that are not zero: "raw/prerouting +10, entries -3".
 func changes(t Tally) string {
 	var s []string
 	for name, n := range t.All() {
@@ -177,259 +445,4 @@ func changes(t Tally) string {
 		}
 	}
 	return strings.Join(s, ", ")
-}
-
-// frameMoments returns the moments of frames, the i-th with the number i+1.
-func frameMoments(frames []packet.Record) []Moment {
-	moments := make([]Moment, len(frames))
-	for i, f := range frames {
-		moments[i] = Moment{Time: f.Time, Kind: KindFrame, Frame: i + 1, Text: f.Line()}
-	}
-	return moments
-}
-
-// reasonMoments returns the moments of reasons, in the order of their frames, then those of reasons that belong to none.
-// These say which packet they are about.
-func reasonMoments(frames []packet.Record, reasons []Reason) []Moment {
-	var moments []Moment
-	of, rest := ReasonsOf(frames, reasons)
-	for i, some := range of {
-		for _, r := range some {
-			moments = append(moments, Moment{Time: r.Time, Kind: KindReason, Frame: i + 1, Text: fmt.Sprintf("%v: %s", r.Proto, r.Text)})
-		}
-	}
-	for _, r := range rest {
-		text := fmt.Sprintf("%s %s: %v: %s", r.Link, pktline.Format(r.Packet), r.Proto, r.Text)
-		moments = append(moments, Moment{Time: r.Time, Kind: KindReason, Text: text})
-	}
-	return moments
-}
-
-// stepMoments does the same with the rules that packets met.
-func stepMoments(frames []packet.Record, steps []Step) []Moment {
-	var moments []Moment
-	of, rest := StepsOf(frames, steps)
-	for i, some := range of {
-		for _, s := range some {
-			moments = append(moments, Moment{Time: s.Time, Kind: KindTrace, Frame: i + 1, Text: s.brief()})
-		}
-	}
-	for _, s := range rest {
-		text := fmt.Sprintf("%s %v %s: %s", s.Link, s.Dir, pktline.Format(s.Header), s.brief())
-		moments = append(moments, Moment{Time: s.Time, Kind: KindTrace, Text: strings.TrimSpace(text)})
-	}
-	return moments
-}
-
-// eventMoments returns the moments of events in their order.
-func eventMoments(frames []packet.Record, events []Event) []Moment {
-	if len(events) == 0 {
-		return nil
-	}
-	in := newIncoming(frames)
-	moments := make([]Moment, len(events))
-	for i, e := range events {
-		moments[i] = Moment{Time: e.Time, Kind: KindEvent, Frame: in.behind(e), Text: e.String()}
-		if e.Asked {
-			moments[i].Text += " (by netlink)"
-		}
-	}
-	return moments
-}
-
-// EventsOf tells which events belong to which frame: of[i] has those of frames[i], in their order. An event belongs to the
-// last packet of its flow that came in before it. What fits no frame is the rest: what netlink or time has done.
-func EventsOf(frames []packet.Record, events []Event) (of [][]Event, rest []Event) {
-	of = make([][]Event, len(frames))
-	in := newIncoming(frames)
-	for _, e := range events {
-		if n := in.behind(e); n > 0 {
-			of[n-1] = append(of[n-1], e)
-		} else {
-			rest = append(rest, e)
-		}
-	}
-	return of, rest
-}
-
-// behind returns the number of the frame that an event belongs to. Of the packets of a flow only a RST ends its entry;
-// else it is time that does, or another's packet.
-func (in *incoming) behind(e Event) int {
-	if e.Asked || e.Kind != EventNew && e.Kind != EventUpdate && e.Kind != EventDestroy {
-		return 0
-	}
-	n := in.last(e.Entry.Orig, e.Entry.Reply, e.Time)
-	if n > 0 && e.Kind == EventDestroy && !strings.Contains(in.frames[n-1].TCPFlags(), "R") {
-		return 0
-	}
-	return n
-}
-
-// dropMoments does the same with the packets that the kernel threw away.
-func dropMoments(frames []packet.Record, drops []nf.Dropped) []Moment {
-	var moments []Moment
-	of, rest := DropsOf(frames, drops)
-	for i, some := range of {
-		for _, d := range some {
-			moments = append(moments, Moment{Time: d.Time, Kind: KindDrop, Frame: i + 1, Text: Thrown{Reason: d.Reason, Function: d.Function, Packets: 1}.String()})
-		}
-	}
-	for _, d := range rest {
-		moments = append(moments, Moment{Time: d.Time, Kind: KindDrop, Text: d.String()})
-	}
-	return moments
-}
-
-// Record is all that an Observer has recorded, read once.
-type Record struct {
-	Frames  []packet.Record
-	Reasons []Reason
-	// Unexplained are packets that conntrack called INVALID without a reason, with NoReason for the text: those that came in
-	// or left as one of Frames.
-	Unexplained []Reason
-	Steps       []Step
-	Events      []Event
-	// Drops are the packets that the kernel threw away, where the Observer has somebody to tell them (ExplainBy).
-	Drops []nf.Dropped
-	// Missing says which of these could not be had, or not all of them, and why.
-	Missing []Missing
-
-	marks []mark
-}
-
-// Missing says why a part of a Record could not be had, or not all of it.
-type Missing struct {
-	Part RecordPart
-	// Err names the part: "reasons: needs …". It answers to errors.ErrUnsupported if the part was never to be had, because
-	// the namespace or the Config does without it.
-	Err error
-}
-
-// RecordPart is a part of a Record.
-type RecordPart string
-
-// The parts of a Record.
-const (
-	PartFrames      RecordPart = "frames"
-	PartReasons     RecordPart = "reasons"
-	PartUnexplained RecordPart = "invalid"
-	PartTrace       RecordPart = "trace"
-	PartEvents      RecordPart = "events"
-	PartDrops       RecordPart = "drops"
-	PartCounts      RecordPart = "counts" // how the counts have changed from mark to mark
-)
-
-// Lacks returns why a part is not there, or not whole; nil if it is.
-func (r Record) Lacks(part RecordPart) error {
-	for _, m := range r.Missing {
-		if m.Part == part {
-			return m.Err
-		}
-	}
-	return nil
-}
-
-// Timeline puts what is recorded in the order of time: the frames, below each of them what conntrack said about its packet
-// and which rules that met and why the kernel threw it away, the events of the table, and how the counts have changed.
-func (r Record) Timeline() Timeline {
-	together, rest := behindFrames(frameMoments(r.Frames),
-		reasonMoments(r.Frames, r.Reasons), unexplainedMoments(r.Frames, r.Unexplained), stepMoments(r.Frames, r.Steps), dropMoments(r.Frames, r.Drops))
-	lists := append([][]Moment{together, eventMoments(r.Frames, r.Events)}, rest...)
-	t := Timeline{Moments: merge(append(lists, countMoments(r.marks))...)}
-	for _, m := range r.Missing {
-		t.Missing = append(t.Missing, m.Err.Error())
-	}
-	return t
-}
-
-// gather collects what a sequence yields until it fails. Why it failed is put down as missing in the Record; it is an
-// error only if there was something to be had.
-func gather[T any](r *Record, part RecordPart, seq iter.Seq2[T, error]) (all []T, err error) {
-	for v, e := range seq {
-		if e != nil {
-			err = e
-			break
-		}
-		all = append(all, v)
-	}
-	if err != nil {
-		r.Missing = append(r.Missing, Missing{part, err})
-	}
-	if errors.Is(err, errors.ErrUnsupported) {
-		err = nil
-	}
-	return all, err
-}
-
-// merge makes one list of several by time. The moments of each list stay in their own order, which is the kernel's and
-// more to be relied on than a clock that may be set; of the same time, those of an earlier list come first.
-func merge(lists ...[]Moment) []Moment {
-	n := 0
-	for _, l := range lists {
-		n += len(l)
-	}
-	all := make([]Moment, 0, n)
-	for len(all) < n {
-		first := -1
-		for i, l := range lists {
-			if len(l) > 0 && (first < 0 || l[0].Time.Before(lists[first][0].Time)) {
-				first = i
-			}
-		}
-		all = append(all, lists[first][0])
-		lists[first] = lists[first][1:]
-	}
-	return all
-}
-
-// behindFrames puts the moments that belong to a frame behind it, those of an earlier list first, and returns the others
-// list by list. The i-th of frames has the number i+1.
-func behindFrames(frames []Moment, lists ...[]Moment) (together []Moment, rest [][]Moment) {
-	behind := make([][]Moment, len(frames))
-	for _, list := range lists {
-		var others []Moment
-		for _, m := range list {
-			if i := m.Frame - 1; i >= 0 && i < len(frames) {
-				m.Time = frames[i].Time
-				behind[i] = append(behind[i], m)
-			} else {
-				others = append(others, m)
-			}
-		}
-		rest = append(rest, others)
-	}
-	for i, f := range frames {
-		together = append(append(together, f), behind[i]...)
-	}
-	return together, rest
-}
-
-// incoming finds the frames of what came in, by the flow.
-type incoming struct {
-	frames  []packet.Record
-	byTuple map[nf.Tuple][]int // indices of frames
-}
-
-func newIncoming(frames []packet.Record) *incoming {
-	in := &incoming{frames: frames, byTuple: map[nf.Tuple][]int{}}
-	for i, f := range frames {
-		if t := f.Tuple(); f.Dir == packet.In && t != (nf.Tuple{}) {
-			in.byTuple[t] = append(in.byTuple[t], i)
-		}
-	}
-	return in
-}
-
-// last returns the number of the last frame of a flow, in either direction, until that time; zero if there was none. What
-// comes in has the tuples of its entry on either side of a NAT.
-func (in *incoming) last(orig, reply nf.Tuple, until time.Time) int {
-	number := 0
-	for _, t := range []nf.Tuple{orig, reply} {
-		of := in.byTuple[t]
-		n := sort.Search(len(of), func(i int) bool { return in.frames[of[i]].Time.After(until) })
-		if n > 0 {
-			number = max(number, of[n-1]+1)
-		}
-	}
-	return number
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Record returns all that was recorded since the Observer was opened, each part as Frames, Reasons, Trace and Events give
-// it. Where something was lost, it is named in the Record's Missing, and the error says so, too (ErrFramesLost,
-// ErrEventsLost and so on); the Record then has the rest.
+// Record returns everything recorded since the Observer was opened, each part as Frames, Reasons, Trace and Events
+// return it. If something was lost, Record.Missing names it and the error includes it (ErrFramesLost, ErrEventsLost
+// and so on); the Record has the rest.
 func (o *Observer) Record(ctx context.Context) (Record, error) {
 	r, err := o.record(ctx)
 	if err != nil {
@@ -18,12 +18,12 @@ func (o *Observer) Record(ctx context.Context) (Record, error) {
 	return r, nil
 }
 
-// Timeline returns what has happened since the Observer was opened: the frames, below each of them what conntrack said
-// about its packet and which rules that met, the events of the table, and how the counts have changed from Mark to Mark
-// and until now.
+// Timeline returns what happened since the Observer was opened: the frames, each followed by what conntrack logged
+// about its packet and the rules that the packet met, the events of the table, and the changes of the counts from
+// Mark to Mark and until now.
 //
-// What the namespace or the Config does without is named in the Timeline's Missing. Where something was lost, it is named
-// there, too, and the error says so (ErrFramesLost, ErrEventsLost and so on); the Timeline then has the rest.
+// Timeline.Missing names what the namespace or the Config does not provide. If something was lost, Missing names it
+// as well and the error includes it (ErrFramesLost, ErrEventsLost and so on); the Timeline has the rest.
 func (o *Observer) Timeline(ctx context.Context) (Timeline, error) {
 	r, err := o.record(ctx)
 	if err != nil {
@@ -39,26 +39,26 @@ func (o *Observer) record(ctx context.Context) (Record, error) {
 	}
 	release()
 	marks, beyond := o.marks.snapshot()
-	marks = append(marks, o.marked(ctx, "")) // first of all, because it is quick
+	marks = append(marks, o.takeMark(ctx, "")) // first, because it is quick
 	var r Record
 	var errFrames, errReasons, errSteps, errEvents error
-	r.Frames, errFrames = gather(&r, PartFrames, o.Frames(ctx))
-	r.Reasons, errReasons = gather(&r, PartReasons, o.Reasons(ctx))
+	r.Frames, errFrames = collect(&r, PartFrames, o.Frames(ctx))
+	r.Reasons, errReasons = collect(&r, PartReasons, o.Reasons(ctx))
 	if o.reasons != nil {
-		called, missing := o.reasons.log.called()
+		called, missing := o.reasons.log.invalidPackets()
 		r.Unexplained = unexplained(r.Frames, r.Reasons, called)
 		if missing > 0 {
-			err := fmt.Errorf("invalid: %d packets that conntrack called INVALID were not heard of: the receive buffer was full", missing)
+			err := fmt.Errorf("invalid: %d packets that conntrack called INVALID were lost: the receive buffer was full", missing)
 			r.Missing = append(r.Missing, Missing{PartUnexplained, err})
 		}
 	}
-	r.Steps, errSteps = gather(&r, PartTrace, o.Trace(ctx))
-	r.Events, errEvents = gather(&r, PartEvents, o.Events(ctx))
-	if r.Drops, err = o.thrownAway(ctx); err != nil {
+	r.Steps, errSteps = collect(&r, PartTrace, o.Trace(ctx))
+	r.Events, errEvents = collect(&r, PartEvents, o.Events(ctx))
+	if r.Drops, err = o.readDropSource(ctx); err != nil {
 		r.Missing = append(r.Missing, Missing{PartDrops, err})
 	}
 	if beyond > 0 {
-		err := fmt.Errorf("counts: the last %d of %d marks were too many", beyond, beyond+len(marks)-1)
+		err := fmt.Errorf("counts: the last %d of %d marks were not stored", beyond, beyond+len(marks)-1)
 		r.Missing = append(r.Missing, Missing{PartCounts, err})
 	}
 	if err := ctx.Err(); err != nil {
@@ -68,19 +68,19 @@ func (o *Observer) record(ctx context.Context) (Record, error) {
 	return r, errors.Join(errFrames, errReasons, errSteps, errEvents, err)
 }
 
-// Mark counts and remembers, for the Timeline, that what has just happened: "10 packets by tun0". A Lab does so when it
-// has injected something. It costs a tenth of a millisecond, and nothing once there are a thousand marks.
+// Mark reads the counts and records them for the Timeline together with what just happened: "10 packets by tun0". A
+// Lab calls it after injecting. It takes a tenth of a millisecond, and does nothing once there are a thousand marks.
 func (o *Observer) Mark(ctx context.Context, what string) {
 	if o.marks.full() {
 		return
 	}
 	o.Drain()
-	o.marks.add(o.marked(ctx, what))
-	o.Drain() // so that what comes next is known to come behind the mark (see stamps)
+	o.marks.add(o.takeMark(ctx, what))
+	o.Drain() // so that later frames are known to be later than the mark (see stamps)
 }
 
-// marked returns a mark. A filler that can be evicted makes counting slow, so that it is left.
-func (o *Observer) marked(ctx context.Context, what string) mark {
+// takeMark returns a mark. With a filler that can be evicted, counting is slow and therefore omitted.
+func (o *Observer) takeMark(ctx context.Context, what string) mark {
 	m := mark{what: what}
 	if !o.cfg.Unreplied {
 		m.tally, m.err = o.Tally(ctx)

@@ -62,7 +62,7 @@ func TestTimelineReadsAsAStory(t *testing.T) {
 	events := []Event{
 		{Time: us(9), Kind: EventNew, Entry: entry},
 		{Time: us(38), Kind: EventUpdate, Entry: answered},
-		{Time: us(175), Kind: EventDestroy, Entry: answered, Asked: true},
+		{Time: us(175), Kind: EventDestroy, Entry: answered, ByNetlink: true},
 		{Time: us(185), Kind: EventLost},
 	}
 	steps := []Step{
@@ -70,9 +70,9 @@ func TestTimelineReadsAsAStory(t *testing.T) {
 		{Time: us(195), Packet: 1, Dir: packet.Out, Header: packet.RST(visit.Reverse()), Family: "ip", Table: "filter", Chain: "output", Kind: StepPolicy, Verdict: "drop"},
 	}
 
-	together, rest := behindFrames(frameMoments(frames), reasonMoments(frames, reasons), stepMoments(frames, steps))
+	together, rest := groupByFrame(frameMoments(frames), reasonMoments(frames, reasons), stepMoments(frames, steps))
 	story := Timeline{
-		Moments: merge(append(append([][]Moment{together}, rest...), eventMoments(frames, events), countMoments(marks))...),
+		Moments: mergeByTime(append(append([][]Moment{together}, rest...), eventMoments(frames, events), countMoments(marks))...),
 		Missing: []string{"trace: steps were lost: 3 found the kernel's buffer full"},
 	}
 	golden(t, "timeline.txt", story.String())
@@ -103,7 +103,7 @@ func TestMergeKeepsTheOrderOfEachList(t *testing.T) {
 		return ms
 	}
 	var got []string
-	for _, m := range merge(list("a", 1, 5, 3, 9), nil, list("b", 1, 4, 9), list("c", 0)) {
+	for _, m := range mergeByTime(list("a", 1, 5, 3, 9), nil, list("b", 1, 4, 9), list("c", 0)) {
 		got = append(got, m.Text)
 	}
 	want := []string{"c0", "a0", "b0", "b1", "a1", "a2", "a3", "b2"}
@@ -137,12 +137,12 @@ func TestEventsBelongToTheLastPacketThatCameIn(t *testing.T) {
 	}
 	got := map[event]int{}
 	for e := range want {
-		got[e] = in.behind(Event{Time: us(e.at), Kind: e.kind, Entry: entry})
+		got[e] = in.frameOf(Event{Time: us(e.at), Kind: e.kind, Entry: entry})
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(event{})); diff != "" {
 		t.Errorf("event: frame (-want +got):\n%s", diff)
 	}
-	if n := in.behind(Event{Time: us(1000), Kind: EventNew, Entry: entry, Asked: true}); n != 0 {
+	if n := in.frameOf(Event{Time: us(1000), Kind: EventNew, Entry: entry, ByNetlink: true}); n != 0 {
 		t.Errorf("an event that was asked for belongs to frame %d", n)
 	}
 }
@@ -150,7 +150,7 @@ func TestEventsBelongToTheLastPacketThatCameIn(t *testing.T) {
 func TestMomentsOfFramesThatAreNotThereAreKept(t *testing.T) {
 	t.Parallel()
 	stray := []Moment{{Text: "of none"}, {Frame: 2, Text: "of one beyond"}, {Frame: -1, Text: "of nonsense"}}
-	together, rest := behindFrames([]Moment{{Frame: 1, Text: "frame"}}, stray)
+	together, rest := groupByFrame([]Moment{{Frame: 1, Text: "frame"}}, stray)
 	if diff := cmp.Diff([][]Moment{stray}, rest, cmpopts.EquateApproxTime(0)); diff != "" || len(together) != 1 {
 		t.Errorf("%d together, rest (-want +got):\n%s", len(together), diff)
 	}
@@ -176,8 +176,8 @@ func BenchmarkTimeline(b *testing.B) {
 		frames = append(frames, seen(us(i), frame("tun0", packet.In, packet.SYN(visit.Nth(i)))))
 	}
 	for b.Loop() {
-		together, rest := behindFrames(frameMoments(frames), reasonMoments(frames, nil))
-		_ = merge(append(rest, together)...)
+		together, rest := groupByFrame(frameMoments(frames), reasonMoments(frames, nil))
+		_ = mergeByTime(append(rest, together)...)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(frames)), "ns/frame")
 }

@@ -14,46 +14,17 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
-// traceWatch keeps what the kernel tells of traced packets.
-type traceWatch struct {
-	*mmsg.Pump
-	links map[int32]string // with the Pump locked
-	log   tracelog
-}
-
-// traceBuffer holds the messages of some thousand packets where the host's rmem_max allows it.
-const traceBuffer = 8 << 20
-
-// watchTrace must be called on a thread in the namespace.
-func watchTrace() (*traceWatch, error) {
-	conn, err := nfnl.Listen(traceBuffer, nfnl.DropOwnTrace(), unix.NFNLGRP_NFTRACE)
-	if err != nil {
-		return nil, fmt.Errorf("subscribe to the trace: %w", err)
-	}
-	w := &traceWatch{links: map[int32]string{0: ""}, log: tracelog{limit: maxTraced}}
-	if w.Pump, err = conn.Pump("trace", w.read); err != nil {
-		return nil, err
-	}
-	return w, nil
-}
-
-// read keeps what is queued.
-func (w *traceWatch) read(fd int, _ bool) error {
-	return readDatagrams(fd, "the trace", w.log.overrun, w.log.add)
-}
-
-// Trace returns which rules each traced packet met since the Observer was opened until the iteration begins, in the order
-// in which it happened: the user's rules of nftables, and of iptables-nft. The namespace must have packets traced, by
-// netnsenv.Config.Trace, or by a rule of the user's own (meta nftrace set 1, TRACE of iptables-nft) from that rule on. See
-// StepsOf for the frames that the steps belong to.
+// Trace returns which rules each traced packet met, from Open until the iteration begins, in order: the user's rules
+// of nftables and of iptables-nft. Tracing must be enabled by netnsenv.Config.Trace or by a rule of the user (meta
+// nftrace set 1, TRACE of iptables-nft), from which on the packet is traced. StepsOf assigns the steps to frames.
 //
-// Rules that are gone when the iteration begins have no text. Where steps are missing it ends in ErrTraceLost; where
-// nothing in the namespace has packets traced, the error is an nf.UnsupportedError.
+// Rules that no longer exist when the iteration begins have no text. If steps are missing, it ends in ErrTraceLost.
+// If nothing in the namespace enables tracing, the error is an nf.UnsupportedError.
 func (o *Observer) Trace(ctx context.Context) iter.Seq2[Step, error] {
-	return recording(ctx, o, "trace", ErrTraceLost, o.traced)
+	return recording(ctx, o, "trace", ErrTraceLost, o.readSteps)
 }
 
-func (o *Observer) traced(ctx context.Context) ([]Step, lostSteps, error) {
+func (o *Observer) readSteps(ctx context.Context) ([]Step, lostSteps, error) {
 	release, err := o.use(ctx)
 	if err != nil {
 		return nil, lostSteps{}, err
@@ -80,7 +51,7 @@ func (o *Observer) traced(ctx context.Context) ([]Step, lostSteps, error) {
 	return makeSteps(kept, frames, o.trace.link, func(m traced) string { return rules.Text(m.Family, m.Table, m.Handle) }), lost, nil
 }
 
-// tracedRules reads the tables that messages are about.
+// tracedRules reads the tables that the messages are about.
 func (o *Observer) tracedRules(ctx context.Context, kept []tracedAt) (ruleset.Ruleset, error) {
 	type table struct {
 		family uint8
@@ -93,23 +64,7 @@ func (o *Observer) tracedRules(ctx context.Context, kept []tracedAt) (ruleset.Ru
 	return ruleset.ReadTables(ctx, o.ns, o.table, func(family uint8, name string) bool { return met[table{family, name}] })
 }
 
-// link returns the name of a link; "" for none.
-func (w *traceWatch) link(index int32) (name string) {
-	_ = w.Control(func(fd int) error {
-		w.Lock()
-		defer w.Unlock()
-		known, ok := w.links[index]
-		if !ok {
-			known = linkName(fd, index)
-			w.links[index] = known
-		}
-		name = known
-		return nil
-	})
-	return name
-}
-
-// checkTraced returns an nf.UnsupportedError if nothing has packets traced.
+// checkTraced returns an nf.UnsupportedError if nothing enables tracing.
 func (o *Observer) checkTraced(ctx context.Context) error {
 	traced, err := ruleset.IsTraced(o.table)
 	if traced || err != nil {
@@ -119,5 +74,44 @@ func (o *Observer) checkTraced(ctx context.Context) error {
 	if rules.Traces() || err != nil {
 		return err
 	}
-	return &nf.UnsupportedError{Need: "nftrace", Hint: "nothing in the namespace has packets traced: netnsenv.Config.Trace does, and the rule meta nftrace set 1"}
+	return &nf.UnsupportedError{Need: "nftrace", Hint: "nothing in the namespace enables tracing; set netnsenv.Config.Trace, or add a rule with meta nftrace set 1"}
+}
+
+// traceWatch records the kernel's messages about traced packets.
+type traceWatch struct {
+	*mmsg.Pump
+	links linkNames // guarded by the Pump's lock
+	log   tracelog
+}
+
+// traceBuffer holds the messages of several thousand packets if the host's rmem_max allows it.
+const traceBuffer = 8 << 20
+
+// watchTrace must be called on a thread in the namespace.
+func watchTrace() (*traceWatch, error) {
+	conn, err := nfnl.Listen(traceBuffer, nfnl.DropOwnTrace(), unix.NFNLGRP_NFTRACE)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to the trace: %w", err)
+	}
+	w := &traceWatch{links: linkNames{0: ""}, log: tracelog{limit: maxTraced}}
+	if w.Pump, err = conn.Pump("trace", w.read); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// read records all queued messages.
+func (w *traceWatch) read(fd int, _ bool) error {
+	return readDatagrams(fd, "the trace", w.log.overrun, w.log.add)
+}
+
+// link returns the name of a link, or "" for index 0.
+func (w *traceWatch) link(index int32) (name string) {
+	_ = w.Control(func(fd int) error {
+		w.Lock()
+		defer w.Unlock()
+		name = w.links.name(fd, index)
+		return nil
+	})
+	return name
 }

@@ -30,7 +30,7 @@ func TestCountDumpsAndProcfsAgree(t *testing.T) {
 			Orig: p.Tuple(), Reply: p.Tuple().Reverse(), Status: nf.Confirmed | nf.SeenReply | nf.Assured, Timeout: time.Hour,
 		})
 	}
-	_, err := x.Env.Table().CreateAll(t.Context(), slices.Values(made), nil)
+	_, err := x.Env.Table().CreateAll(t.Context(), slices.Values(made))
 	ctexp.Require(t, "make entries", err)
 
 	var enough atomic.Bool

@@ -5,12 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
 // bench is what one experiment works on. Its methods, and those of its labs, have no error results: what goes wrong
@@ -175,4 +185,264 @@ func (b *bench) listen(l *lab) net.Listener {
 	})
 	b.must(setBacklog(listener, 65535))
 	return listener
+}
+
+// The host under test and the world, as in the article.
+var (
+	host  = netip.MustParseAddr("192.0.2.1")
+	world = netip.MustParseAddr("198.18.0.2")
+	web   = packet.Flow{Src: netip.AddrPortFrom(world, 10000), Dst: netip.AddrPortFrom(host, 80)}
+)
+
+// lab is a ctexp.Lab with the rules that a row has in it.
+type lab struct {
+	*ctexp.Lab
+	b       *bench
+	backend backend
+	rules   []rule // that are loaded
+	spoiled bool   // loading some has failed
+}
+
+func (l *lab) inject(packets iter.Seq[packet.Packet]) {
+	_, err := l.Inject(l.b.ctx, packets)
+	l.b.must(err)
+}
+
+func (l *lab) tally() observe.Tally {
+	t, err := l.Observer.Tally(l.b.ctx)
+	l.b.must(err)
+	return t
+}
+
+// input is how many packets came to the input hook.
+func input(t observe.Tally) int { return int(t.Packets[nf.FilterInput.Name]) }
+
+// dice are the fields that say what chance did to a full table.
+func dice(ts ...observe.Tally) fields {
+	evicted, collected := 0, 0
+	for _, t := range ts {
+		evicted += int(t.Evicted)
+		collected += int(t.Collected)
+	}
+	f := fields{{"evicted", evicted}}
+	if collected > 0 {
+		f = append(f, field{"collected", collected})
+	}
+	return f
+}
+
+// states returns the states of all flows, one name if they agree, "" if there are none.
+func (l *lab) states() string {
+	var names []string
+	for e, err := range l.Observer.Flows(l.b.ctx, nf.Filter{Proto: nf.TCP}) {
+		l.b.must(err)
+		if s := e.State.String(); !slices.Contains(names, s) && !isEstablished(e) {
+			names = append(names, s)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ",")
+}
+
+// captured counts the packets of the world that the capture saw coming in.
+func (l *lab) captured() int {
+	n := 0
+	for f, err := range l.Observer.Frames(l.b.ctx) {
+		l.b.must(err)
+		if f.Dir == packet.In && packet.Packet(f.Packet).Tuple().Src.Addr() == world {
+			n++
+		}
+	}
+	return n
+}
+
+// synacks counts the SYN+ACKs that left from a moment on, those to one port once: some are sent again.
+func (l *lab) synacks(from time.Time) map[uint16]layers.TCP {
+	seen := map[uint16]layers.TCP{}
+	for f, err := range l.Observer.Frames(l.b.ctx) {
+		l.b.must(err)
+		if f.Dir != packet.Out || f.Time.Before(from) {
+			continue
+		}
+		tcp, ok := f.Decode().Layer(layers.LayerTypeTCP).(*layers.TCP)
+		if ok && tcp.SYN && tcp.ACK {
+			seen[uint16(tcp.DstPort)] = *tcp
+		}
+	}
+	return seen
+}
+
+// established is the i-th of many entries that last: answered connections to another port than the experiment's.
+func established(i int) nf.Entry {
+	orig := nf.Tuple{Proto: nf.TCP, Src: netip.AddrPortFrom(others, uint16(1+i)), Dst: netip.AddrPortFrom(host, 443)}
+	return nf.Entry{
+		Orig: orig, Reply: orig.Reverse(), Timeout: 24 * time.Hour, State: nf.Established,
+		Status: nf.Confirmed | nf.SeenReply | nf.Assured,
+	}
+}
+
+// others is where such connections come from.
+var others = netip.MustParseAddr("203.0.113.9")
+
+func isEstablished(e nf.Entry) bool { return e.Orig.Src.Addr() == others }
+
+// pool keeps Envs with a full table, which has room for just M entries. To fill one takes half a second, to arm it again
+// less than a millisecond: the experiment's own entries are deleted, and the filler stays.
+type pool struct {
+	ctx   context.Context
+	free  int
+	draw  bool // where packets go is counted
+	ready chan filled
+
+	mu      sync.Mutex
+	opening sync.WaitGroup
+	closed  bool
+}
+
+type filled struct {
+	env *netnsenv.Env
+	err error
+}
+
+// newPool makes an empty pool.
+func newPool(ctx context.Context, o options) *pool {
+	return &pool{ctx: ctx, free: o.size.free, draw: o.html != "", ready: make(chan filled, most)}
+}
+
+// most is how many Envs a row needs at a time.
+const most = 2
+
+// start begins to fill as many tables as the rows need.
+func (p *pool) start(rows []row) {
+	need := 0
+	for _, r := range rows {
+		switch {
+		case r.id == perNamespace:
+			need = most
+		case r.full:
+			need = max(need, 1)
+		}
+	}
+	for range need {
+		p.open()
+	}
+}
+
+// open fills one more table, in the background.
+func (p *pool) open() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.opening.Go(func() {
+		cfg := plain()
+		cfg.Room, cfg.NoPath = netnsenv.Free(p.free), !p.draw
+		env, err := netnsenv.Open(p.ctx, cfg)
+		p.ready <- filled{env, err}
+	})
+}
+
+// take waits for an Env with just M entries free.
+func (p *pool) take(ctx context.Context) (*netnsenv.Env, error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case f := <-p.ready:
+			if f.err != nil {
+				p.ready <- f // whoever comes next will not fare better
+				return nil, f.err
+			}
+			if isArmed(f.env) == nil {
+				return f.env, nil
+			}
+			p.replace(f.env)
+		}
+	}
+}
+
+// give takes an Env back. One that cannot be armed again is replaced.
+func (p *pool) give(env *netnsenv.Env) {
+	_, err := env.Table().Flush(p.ctx, nf.Filter{})
+	if errors.Join(err, isArmed(env)) != nil {
+		p.replace(env)
+		return
+	}
+	p.ready <- filled{env: env}
+}
+
+func (p *pool) replace(env *netnsenv.Env) {
+	_ = env.Close() // it has failed already
+	p.open()
+}
+
+// isArmed checks that the table has the filler in it and nothing else.
+func isArmed(env *netnsenv.Env) error {
+	count, err := env.Sysctl("net.netfilter.nf_conntrack_count")
+	if err != nil {
+		return err
+	}
+	room := env.Room()
+	if n, err := strconv.Atoi(count); err != nil || n != room.Filler {
+		return fmt.Errorf("the table has %s entries, its filler %d", count, room.Filler)
+	}
+	return nil
+}
+
+// close closes all Envs.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.opening.Wait()
+	for {
+		select {
+		case f := <-p.ready:
+			if f.env != nil {
+				_ = f.env.Close() // nothing of it is needed any more
+			}
+		default:
+			return
+		}
+	}
+}
+
+// mostFillings bounds how often the table is filled again where the garbage collector has emptied it.
+const mostFillings = 4
+
+// fillUnreplied is the half of flood-filled with entries that were never answered. The garbage collector takes those
+// away, up to a minute after a new flow was dropped anywhere on the host: so it is asked before all other rows, and
+// again where the collector came first.
+func fillUnreplied(b *bench) fields {
+	for range mostFillings {
+		if got, ok := floodUnreplied(b); ok {
+			return got
+		}
+		b.note("the garbage collector had emptied the table, so it was filled again")
+	}
+	b.must(&nf.UnsupportedError{
+		Need: "a table that stays full",
+		Hint: "the garbage collector empties it: something else on this host overflows conntrack tables; ask again when it has ended",
+	})
+	return nil
+}
+
+// floodUnreplied fills a table and sends the SYNs. It reports false where the table was not full then.
+func floodUnreplied(b *bench) (got fields, ok bool) {
+	cfg := plain()
+	cfg.Room = netnsenv.Free(0).Unreplied()
+	l, err := b.tryOpen(cfg, script...)
+	if errors.Is(err, netnsenv.ErrNotFull) {
+		return nil, false
+	}
+	b.must(err)
+	defer l.Close() // its memory is not small
+	l.inject(packet.SYNs(b.packets, web))
+	t := l.tally()
+	// In a full table each of them has either found nothing to evict, or evicted at least one entry.
+	if int(t.Evicted+t.Dropped) < b.packets {
+		return nil, false
+	}
+	return fields{{"mangle", l.counts()[atMangle]}, {"dropped", int(t.Dropped)}, {"evicted", int(t.Evicted)}}, true
 }

@@ -7,8 +7,8 @@ import (
 	"go/ast"
 	"go/build"
 	"go/doc"
+	"go/format"
 	"go/parser"
-	"go/printer"
 	"go/token"
 	"os"
 	"path"
@@ -116,9 +116,15 @@ func declaration(b *strings.Builder, fset *token.FileSet, decl ast.Decl) {
 		}
 	}
 	var text bytes.Buffer
-	layout := printer.Config{Mode: printer.UseSpaces | printer.TabIndent, Tabwidth: 4}
-	if err := layout.Fprint(&text, fset, decl); err != nil {
+	if err := format.Node(&text, fset, decl); err != nil {
 		panic(err) // it was parsed
 	}
-	fmt.Fprintf(b, "\n%s\n", strings.TrimSpace(text.String()))
+	// Where comments were there are blank lines, and columns that end at them: neither is part of the interface.
+	b.WriteByte('\n')
+	for line := range strings.Lines(text.String()) {
+		indent := line[:len(line)-len(strings.TrimLeft(line, "\t"))]
+		if words := strings.Fields(line); len(words) > 0 {
+			fmt.Fprintf(b, "%s%s\n", indent, strings.Join(words, " "))
+		}
+	}
 }

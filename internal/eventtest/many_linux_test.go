@@ -98,7 +98,7 @@ func recorded(t *testing.T, lab *ctexp.Lab) map[string]int {
 func check(t *testing.T, lab *ctexp.Lab, pause func()) {
 	t.Helper()
 	start := time.Now()
-	if n, err := lab.Env.Table().FlushWith(t.Context(), nf.Filter{}, pause); n != many || err != nil {
+	if n, err := lab.Env.Table().WatchedBy(netnsenv.Watcher{Drain: pause}).Flush(t.Context(), nf.Filter{}); n != many || err != nil {
 		t.Errorf("flush: %d, %v", n, err)
 	}
 	t.Logf("flushed in %v", time.Since(start).Round(time.Millisecond))
@@ -115,7 +115,7 @@ func TestEventsOfManyEntries(t *testing.T) {
 	lab := open(t)
 	pause := pause(t, lab)
 	start := time.Now()
-	if n, err := lab.Env.Table().CreateAll(t.Context(), entries, pause); n != many || err != nil {
+	if n, err := lab.Env.Table().WatchedBy(netnsenv.Watcher{Drain: pause}).CreateAll(t.Context(), entries); n != many || err != nil {
 		t.Fatalf("create: %d, %v", n, err)
 	}
 	t.Logf("created in %v", time.Since(start).Round(time.Millisecond))

@@ -5,7 +5,7 @@ import (
 	"hash/crc32"
 )
 
-// Sum returns the sum in ones' complement of the 16-bit words of all parts, each of which begins a new word (RFC 1071).
+// Sum returns the ones' complement sum of the 16-bit words of all parts (RFC 1071). Each part begins a new word.
 func Sum(parts ...[]byte) uint16 {
 	var s uint64
 	for _, b := range parts {
@@ -22,10 +22,10 @@ func Sum(parts ...[]byte) uint16 {
 	return uint16(s)
 }
 
-// Delta returns by how much words change whose sum changes, for Adjust.
+// Delta returns the argument for Adjust if covered words whose sum was from now have the sum to.
 func Delta(from, to uint16) uint32 { return uint32(^from) + uint32(to) }
 
-// Adjust returns what a checksum becomes when what it covers changes by delta, a sum of less than 2^16 words
+// Adjust returns the checksum after the covered data has changed by delta, which is a Delta or a sum of fewer than 2^15 of them
 // (RFC 1624, equation 3: HC' = ~(~HC + ~m + m')).
 func Adjust(checksum uint16, delta uint32) uint16 {
 	s := uint32(^checksum) + delta
@@ -34,22 +34,22 @@ func Adjust(checksum uint16, delta uint32) uint16 {
 	return ^uint16(s)
 }
 
-// HeaderSumAt is where the IPv4 header has its checksum.
+// HeaderSumAt is the offset of the checksum in an IPv4 header.
 const HeaderSumAt = 10
 
-// IsHeaderSumRight reports whether the checksum of the IPv4 header that b begins with is right; b has 20 bytes at least.
+// IsHeaderSumRight reports whether the checksum of the IPv4 header at the start of b is right. b has at least 20 bytes.
 func IsHeaderSumRight(b []byte) bool { return Sum(b[:IPv4HeaderLength(b)]) == 0xffff }
 
-// HeaderSum returns the checksum that is right for the IPv4 header that b begins with; b has 20 bytes at least.
+// HeaderSum returns the right checksum for the IPv4 header at the start of b. b has at least 20 bytes.
 func HeaderSum(b []byte) uint16 {
 	return ^Sum(b[:HeaderSumAt], b[HeaderSumAt+2:IPv4HeaderLength(b)])
 }
 
-// SetHeaderSum makes the checksum of the IPv4 header that b begins with right; b has 20 bytes at least.
+// SetHeaderSum sets the checksum of the IPv4 header at the start of b. b has at least 20 bytes.
 func SetHeaderSum(b []byte) { binary.BigEndian.PutUint16(b[HeaderSumAt:], HeaderSum(b)) }
 
-// SumField says where a transport header has its checksum: offset and size in bytes. The size is 0 where it has none, or
-// where that is cut.
+// SumField returns the offset and the size in bytes of the checksum in a transport header. The size is 0 if there is none or if
+// the header is truncated before its end.
 func SumField(proto uint8, l4 []byte) (at, size int) {
 	switch proto {
 	case ProtoTCP:
@@ -60,7 +60,7 @@ func SumField(proto uint8, l4 []byte) (at, size int) {
 		at, size = 2, 2
 	case ProtoSCTP:
 		at, size = 8, 4
-	case ProtoGRE: // only where the header says that it is there, and in version 0
+	case ProtoGRE: // optional, and only in version 0
 		if len(l4) < 2 || l4[0]&0x80 == 0 || l4[1]&7 != 0 {
 			return 0, 0
 		}
@@ -72,20 +72,20 @@ func SumField(proto uint8, l4 []byte) (at, size int) {
 	return at, size
 }
 
-// CoversAddrs reports whether the checksum of a protocol covers the addresses of the packet as well.
+// CoversAddrs reports whether the protocol's checksum covers the packet's addresses, through a pseudo header.
 func CoversAddrs(proto uint8) bool {
 	return proto != ProtoICMP && proto != ProtoIGMP && proto != ProtoGRE && proto != ProtoSCTP
 }
 
-// TransportSum returns the checksum that is right for the transport header and payload l4 of a packet with these
-// addresses, source and destination in one piece. They are those of the network header, as netfilter checks them
-// (net/netfilter/utils.c). What l4 has in the checksum's place does not matter. It is 0 where there is no checksum.
+// TransportSum returns the right checksum for the transport header and payload l4, whatever its checksum field holds now; 0 if
+// the protocol has none. The argument addrs is the source followed by the destination address of the network header, which is what
+// netfilter checks against (net/netfilter/utils.c).
 func TransportSum(proto uint8, addrs, l4 []byte) uint32 {
 	at, size := SumField(proto, l4)
 	if size == 0 {
 		return 0
 	}
-	if proto == ProtoSCTP { // RFC 9260, appendix A: CRC32c, transmitted with its low byte first
+	if proto == ProtoSCTP { // RFC 9260, appendix A: CRC32c, sent low byte first
 		c := crc32.Update(0, castagnoli, l4[:at])
 		c = crc32.Update(c, castagnoli, zeros[:])
 		c = crc32.Update(c, castagnoli, l4[at+size:])
@@ -102,12 +102,12 @@ func TransportSum(proto uint8, addrs, l4 []byte) uint32 {
 	return uint32(NonZero(proto, ^Sum(covered[:at], covered[at+size:], addrs, pseudo[:])))
 }
 
-// SetTransportSum writes the checksum into l4 that TransportSum returns, where there is one.
+// SetTransportSum writes the result of TransportSum into l4, if the protocol has a checksum.
 func SetTransportSum(proto uint8, addrs, l4 []byte) {
 	at, size := SumField(proto, l4)
 	switch {
 	case size == 0:
-	case proto == ProtoSCTP: // over zeros in the place of the checksum, and not in pieces as TransportSum: floods do it
+	case proto == ProtoSCTP: // zeroing the field first allows one pass, which floods need to be fast
 		binary.LittleEndian.PutUint32(l4[at:], 0)
 		binary.LittleEndian.PutUint32(l4[at:], crc32.Checksum(l4, castagnoli))
 	default:
@@ -117,11 +117,11 @@ func SetTransportSum(proto uint8, addrs, l4 []byte) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// zeros stand for the field of the checksum. They would be allocated each time if they were a local variable.
+// zeros stands in for the checksum field. As a local variable it would be allocated on each call.
 var zeros [4]byte
 
-// coverage returns how many bytes of l4 the checksum covers: all but in UDP-Lite (RFC 3828, 3.1) and DCCP (RFC 4340,
-// 9.2). A coverage that makes no sense counts as all.
+// coverage returns the number of bytes of l4 that the checksum covers. It is all of them except in UDP-Lite (RFC 3828, 3.1) and
+// DCCP (RFC 4340, 9.2). An invalid coverage counts as all.
 func coverage(proto uint8, l4 []byte) int {
 	n := 0
 	switch proto {
@@ -138,8 +138,8 @@ func coverage(proto uint8, l4 []byte) int {
 	return n
 }
 
-// NonZero returns a checksum as it is written: in UDP and UDP-Lite zero means that there is none, so that zero is written
-// as all ones (RFC 768, RFC 3828).
+// NonZero returns the checksum as it is sent. In UDP and UDP-Lite, zero means no checksum, so a computed zero is sent as all
+// ones (RFC 768, RFC 3828).
 func NonZero(proto uint8, checksum uint16) uint16 {
 	if checksum == 0 && (proto == ProtoUDP || proto == ProtoUDPLite) {
 		return 0xffff
@@ -164,13 +164,13 @@ func PutSum(field []byte, checksum uint32) {
 	binary.BigEndian.PutUint16(field, uint16(checksum))
 }
 
-// IsSum reports whether the field of a checksum holds it. In ones' complement there are two ways to write zero.
+// IsSum reports whether a checksum field holds this checksum. In ones' complement, zero can also be written as all ones.
 func IsSum(field []byte, checksum uint32) bool {
 	return GetSum(field) == checksum || len(field) == 2 && checksum == 0 && GetSum(field) == 0xffff
 }
 
-// ClearHop sets to zero what a router changes in the packet b, as far as it is there: the time to live, and in IPv4 the
-// checksum of the header.
+// ClearHop zeroes the fields of the packet b that every router changes: the TTL or hop limit, and the IPv4 header checksum.
+// Fields beyond the end of b are ignored.
 func ClearHop(b []byte) {
 	v := View{Version: Version(b)}
 	if at := v.TTLAt(); (v.Version == 4 || v.Version == 6) && at < len(b) {

@@ -23,7 +23,7 @@ func TestSumOfTheRFC(t *testing.T) {
 	}
 }
 
-// What is adjusted is what would be calculated anew; RFC 1624, 4 has the first example.
+// An adjusted checksum equals a recalculated one. The first example is from RFC 1624, 4.
 func TestAdjustedChecksumsAreRight(t *testing.T) {
 	t.Parallel()
 	if got := header.Adjust(0xdd2f, header.Delta(0x5555, 0x3285)); got != 0x0000 {
@@ -63,7 +63,7 @@ func TestHeaderSums(t *testing.T) {
 	}
 }
 
-// What gopacket writes into the packets of inject, or what their RFC has as an example, is right.
+// The expected checksums are gopacket's, or the examples of the RFC.
 func TestTransportSums(t *testing.T) {
 	t.Parallel()
 	for _, f := range []packet.Flow{web, web6} {

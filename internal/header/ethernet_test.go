@@ -46,7 +46,7 @@ func TestFramesAreReadBehindTheirTags(t *testing.T) {
 	}
 }
 
-// What is found lies in the frame, and each tag in front of the payload is counted.
+// All offsets lie within the frame, and each tag before the payload is counted.
 func FuzzParseFrame(f *testing.F) {
 	mac := nf.MAC{2, 0, 0, 0, 0, 1}
 	for _, frame := range []packet.Frame{packet.SYN(web).Frame(mac, mac), packet.SYN(web6).Frame(mac, mac).VLAN(9).VLAN(5)} {

@@ -1,6 +1,6 @@
 package header
 
-// Types of messages that quote a packet.
+// ICMP and ICMPv6 types of messages that quote a packet.
 const (
 	icmpUnreachable      = 3
 	icmpSourceQuench     = 4
@@ -12,11 +12,11 @@ const (
 	icmpv6Redirect           = 137
 )
 
-// redirectedHeader is the option of a redirect that holds the packet (include/net/ndisc.h, ND_OPT_REDIRECT_HDR).
+// redirectedHeader is the option of an ICMPv6 redirect that holds the packet (include/net/ndisc.h, ND_OPT_REDIRECT_HDR).
 const redirectedHeader = 4
 
-// Quotes reports whether messages of a type of ICMP or ICMPv6 quote the packet that they are about: the errors, for which
-// conntrack looks for the flow of that packet, and the redirects (include/linux/icmp.h, icmp_is_err;
+// Quotes reports whether ICMP or ICMPv6 messages of a type quote the packet that they are about. These are the errors, for which
+// conntrack looks up the flow of the quoted packet, and the redirects (include/linux/icmp.h, icmp_is_err;
 // net/netfilter/nf_conntrack_proto_icmpv6.c, nf_conntrack_icmpv6_error).
 func Quotes(proto, typ uint8) bool {
 	switch proto {
@@ -31,8 +31,8 @@ func Quotes(proto, typ uint8) bool {
 	return false
 }
 
-// Quoted returns the packet that a message of ICMP or ICMPv6 quotes, in place and as much of it as is there; nil where the
-// message, which begins with its own header, quotes none or is cut before.
+// Quoted returns the packet that an ICMP or ICMPv6 message quotes, possibly truncated, as a slice of the message. The message
+// begins with its ICMP header. Quoted returns nil if the message quotes no packet or is truncated before it.
 func Quoted(proto uint8, message []byte) []byte {
 	if len(message) < ICMPSize || !Quotes(proto, message[0]) {
 		return nil
@@ -44,10 +44,10 @@ func Quoted(proto uint8, message []byte) []byte {
 	return body
 }
 
-// Quoted returns the packet that the packet b quotes if it is an ICMP error or a redirect, as the function Quoted does.
+// Quoted returns the packet that the packet b quotes, as the function Quoted does.
 func (v View) Quoted(b []byte) []byte { return Quoted(v.Proto, v.Body(b)) }
 
-// redirected returns the packet in the options that a redirect has behind two addresses (RFC 4861, 4.5 and 4.6.3).
+// redirected returns the packet in the options of a redirect, which follow two addresses (RFC 4861, 4.5 and 4.6.3).
 func redirected(b []byte) []byte {
 	for b = b[min(len(b), 32):]; len(b) >= 8 && b[1] > 0; {
 		n := min(len(b), int(b[1])*8)
@@ -59,7 +59,7 @@ func redirected(b []byte) []byte {
 	return nil
 }
 
-// IsQuery reports whether messages of a type of ICMP or ICMPv6 have an identifier and a sequence number.
+// IsQuery reports whether ICMP or ICMPv6 messages of a type have an identifier and a sequence number.
 func IsQuery(proto, typ uint8) bool {
 	if proto == ProtoICMPv6 {
 		return typ == 128 || typ == 129

@@ -31,7 +31,7 @@ func TestErrorsAndRedirectsQuote(t *testing.T) {
 	}
 }
 
-func TestQuotedIsWhatIsThereOfThePacket(t *testing.T) {
+func TestQuotedPacketMayBeTruncated(t *testing.T) {
 	t.Parallel()
 	syn, syn6 := packet.SYN(web), packet.SYN(web6)
 	unreachable := packet.Unreachable(web.Dst.Addr(), 1, syn)
@@ -63,7 +63,7 @@ func TestQuotedIsWhatIsThereOfThePacket(t *testing.T) {
 	}
 }
 
-// Whoever asks what an ICMP message is about gets the same answer.
+// All functions that read the quoted packet of an ICMP message agree.
 func TestQuotedPacketIsTheSameForEveryReader(t *testing.T) {
 	t.Parallel()
 	reserved := packet.PacketTooBig(web6.Dst.Addr(), 1280, packet.SYN(web6)).With(packet.ICMPType(100, 0)) // RFC 4443, 2.1

@@ -19,7 +19,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
-// seeds are packets of each kind that has another way to its transport header.
+// seeds returns packets that differ in the headers before their transport header.
 func seeds() []packet.Packet {
 	src, dst, src6, dst6 := web.Src.Addr(), web.Dst.Addr(), web6.Src.Addr(), web6.Dst.Addr()
 	all := []packet.Packet{
@@ -37,7 +37,7 @@ func seeds() []packet.Packet {
 	return append(all, web.UDP(make([]byte, 300)).Fragments(200)...)
 }
 
-// mutate returns a packet like a seed, of which some bytes of the headers are others and which may be cut.
+// mutate returns a copy of a seed with some header bytes changed. It may be truncated.
 func mutate(r *rand.Rand, seeds []packet.Packet) packet.Packet {
 	p := slices.Clone(seeds[r.IntN(len(seeds))])
 	for range r.IntN(4) {
@@ -57,7 +57,7 @@ func mutate(r *rand.Rand, seeds []packet.Packet) packet.Packet {
 	return p
 }
 
-// Those who read packets agree about 300,000 of them, most of which are broken somewhere.
+// All readers of packets agree about 300,000 packets, most of which are malformed.
 func TestReadersAgree(t *testing.T) {
 	t.Parallel()
 	const parts, each = 4, 75_000
@@ -74,7 +74,7 @@ func TestReadersAgree(t *testing.T) {
 	}
 }
 
-// Whatever the bytes are, the places of a View lie in them, in their order, and everybody reads the same there.
+// For any bytes, the offsets of a View lie within them and in order, and all readers agree.
 func FuzzView(f *testing.F) {
 	r, from := rand.New(rand.NewPCG(3, 4)), seeds()
 	for _, p := range from {
@@ -86,7 +86,7 @@ func FuzzView(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) { agree(t, b) })
 }
 
-// agree reports whether all who read p read the same.
+// agree reports whether all readers of p agree.
 func agree(t *testing.T, p packet.Packet) bool {
 	ok := true
 	for _, check := range []func(packet.Packet, header.View) string{
@@ -100,7 +100,7 @@ func agree(t *testing.T, p packet.Packet) bool {
 	return ok
 }
 
-// consistent checks the View by itself.
+// consistent checks the View on its own.
 func consistent(p packet.Packet, v header.View) string {
 	at := v.Header
 	for e := range v.Extensions(p) {
@@ -160,8 +160,8 @@ func portsOf(p packet.Packet, v header.View) (src, dst uint16, ok bool) {
 	return binary.BigEndian.Uint16(l4), binary.BigEndian.Uint16(l4[2:]), true
 }
 
-// asChanged has With change a port. Two things are other than elsewhere, since With is there to repair packets, too: it takes
-// an IPv4 header whose length is wrong, and looks behind the end of a packet whose length alone is wrong.
+// asChanged changes a port by With. With differs in two ways, because it also serves to repair packets: it accepts an IPv4 header
+// whose length is wrong, and reads beyond the end of a packet if only its length is wrong.
 func asChanged(p packet.Packet, v header.View) (text string) {
 	defer func() {
 		if r := recover(); r != nil && v.HasAddrs() {
@@ -185,7 +185,7 @@ func asChanged(p packet.Packet, v header.View) (text string) {
 	return ""
 }
 
-// onlyLengthIsWrong reports whether the checksum is right if the packet goes on to the end of the bytes.
+// onlyLengthIsWrong reports whether the checksum is right if the packet extends to the end of the bytes.
 func onlyLengthIsWrong(p packet.Packet, v header.View) bool {
 	all := header.ParseAll(p)
 	l4 := all.Body(p)
@@ -200,7 +200,7 @@ func changes(p packet.Packet) (ok bool) {
 	return true
 }
 
-// swap maps each address to the one with another first bit, and each of the ports.
+// swap returns a Remap that inverts the first bit of each address, and maps the ports.
 func swap(ports ...uint16) packet.Remap {
 	m := packet.Remap{Addrs: map[netip.Prefix]netip.Prefix{}, Ports: map[uint16]uint16{}}
 	for _, halves := range [][2]string{{"0.0.0.0/1", "128.0.0.0/1"}, {"::/1", "8000::/1"}} {
@@ -213,7 +213,7 @@ func swap(ports ...uint16) packet.Remap {
 	return m
 }
 
-// swapped is an address as swap maps it.
+// swapped returns an address as swap maps it.
 func swapped(a netip.Addr) netip.Addr {
 	b := a.AsSlice()
 	if len(b) > 0 {
@@ -223,7 +223,7 @@ func swapped(a netip.Addr) netip.Addr {
 	return a
 }
 
-// asRemapped compares what a Remap changes with what the View has: in the packet, and in the one that it quotes.
+// asRemapped compares what a Remap changes with the View, in the packet and in the packet that it quotes.
 func asRemapped(p packet.Packet, v header.View) string {
 	src, _, hasPorts := portsOf(p, v)
 	got := swap(src).Apply(p)
@@ -270,8 +270,8 @@ func asLine(p packet.Packet, v header.View) string {
 	return ""
 }
 
-// asGopacket compares with what gopacket decodes reliably: the IPv4 header, and the extension headers of IPv6 up to the first
-// that it does not know.
+// asGopacket compares with what gopacket decodes reliably: the IPv4 header, and the IPv6 extension headers up to the first that
+// it does not know.
 func asGopacket(p packet.Packet, v header.View) string {
 	if v.Version == 4 {
 		return asGopacket4(p, v)

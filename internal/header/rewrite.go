@@ -2,17 +2,16 @@ package header
 
 import "encoding/binary"
 
-// Rewriter changes the addresses and the ports of a packet, and corrects the checksums that cover them. Neither to find
-// the places nor to change what is there allocates memory.
+// Rewriter changes addresses and ports of a packet and corrects the checksums that cover them. It does not allocate memory.
 type Rewriter struct {
-	View
+	View                // where the headers are
 	HasPorts       bool // the transport header begins with ports
-	SumAt, SumSize int  // the checksum of the transport header; size 0: there is none
-	SumOptional    bool // a checksum of zero means that there is none
-	SumCoversAddrs bool // the checksum covers the addresses as well, and can be corrected by what changes in them
+	SumAt, SumSize int  // offset and size of the transport checksum in bytes; size 0: there is none
+	SumOptional    bool // a checksum field of zero means no checksum
+	SumCoversAddrs bool // the checksum covers the addresses too, so that a change of them can be applied to it
 }
 
-// NewRewriter returns the Rewriter of p; ok is false if p has no network header that the kernel accepts.
+// NewRewriter returns the Rewriter for the packet p. ok is false if p has no network header that the kernel accepts.
 func NewRewriter(p []byte) (pl Rewriter, ok bool) {
 	v := Parse(p)
 	if !v.HasHeader() {
@@ -31,7 +30,8 @@ func NewRewriter(p []byte) (pl Rewriter, ok bool) {
 	return pl, true
 }
 
-// Put writes value into field, which is a piece of p at an even offset, and corrects the checksums that cover it.
+// Put copies value into field, a slice of p at an even offset, and corrects the checksums that cover it. isAddr says whether field
+// is an address rather than part of the transport header.
 func (pl *Rewriter) Put(p, field, value []byte, isAddr bool) {
 	delta := Delta(Sum(field), Sum(value))
 	copy(field, value)
@@ -44,7 +44,7 @@ func (pl *Rewriter) Put(p, field, value []byte, isAddr bool) {
 	}
 }
 
-// Adjust corrects the checksum of the transport
+// Adjust applies delta, a Delta of what the transport checksum covers, to that checksum.
 func (pl *Rewriter) Adjust(p []byte, delta uint32) {
 	if pl.SumSize != 2 {
 		return
@@ -55,23 +55,23 @@ func (pl *Rewriter) Adjust(p []byte, delta uint32) {
 	}
 }
 
-// hasWholeSum reports whether there is a checksum and all that it covers.
+// hasWholeSum reports whether p has a transport checksum and all the data that it covers.
 func (pl *Rewriter) hasWholeSum() bool { return pl.SumSize > 0 && !pl.IsFragment() }
 
-// IsSumRight reports whether the checksum of the transport header is right. That of a fragment is not.
+// IsSumRight reports whether the transport checksum of p is right. It is false without a checksum and for fragments.
 func (pl *Rewriter) IsSumRight(p []byte) bool {
 	return pl.hasWholeSum() &&
 		GetSum(p[pl.SumAt:pl.SumAt+pl.SumSize]) == TransportSum(pl.Proto, pl.AddrBytes(p), pl.Body(p))
 }
 
-// FixSum makes the checksum of the transport header right, unless there is none or p is a fragment.
+// FixSum sets the transport checksum of p, unless there is none or p is a fragment.
 func (pl *Rewriter) FixSum(p []byte) {
 	if pl.hasWholeSum() && (!pl.SumOptional || GetSum(p[pl.SumAt:pl.SumAt+pl.SumSize]) != 0) {
 		SetTransportSum(pl.Proto, pl.AddrBytes(p), pl.Body(p))
 	}
 }
 
-// FixSums makes all checksums of p right that it has.
+// FixSums sets all checksums that p has.
 func FixSums(p []byte) {
 	pl, ok := NewRewriter(p)
 	if !ok {

@@ -46,7 +46,7 @@ func TestDataIsBehindTheTransportHeader(t *testing.T) {
 	}
 }
 
-func TestGREHasItsFieldsWhereItsBitsSay(t *testing.T) {
+func TestGREFieldsFollowItsFlags(t *testing.T) {
 	t.Parallel()
 	body := func(p packet.Packet) []byte { return header.Parse(p).Body(p) }
 	all := body(web.GRE(packet.GRE{Key: new(uint32(5)), Seq: new(uint32(6)), Checksum: true, Payload: packet.SYN(web6)}))

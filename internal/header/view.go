@@ -1,8 +1,8 @@
-// Package header reads the headers of packets: where a packet of IPv4 or IPv6 has its extension headers, its fragment
-// and its transport header (View), what an Ethernet frame has in front of its payload (Frame), and the checksums. It is
-// the only code here that walks them; where Linux and a specification differ, it reads as Linux does.
+// Package header parses packet headers. A View locates the extension headers, the fragment and the transport header of an IPv4 or
+// IPv6 packet, a Frame the payload behind an Ethernet header and its tags, and a Rewriter changes addresses and ports and corrects
+// the checksums. No other package walks headers. Where Linux and a specification differ, this package follows Linux.
 //
-// A View and a Frame are plain values of offsets into the bytes that they were read from. Reading allocates nothing.
+// A View and a Frame are plain values: offsets into the parsed bytes. Parsing allocates nothing.
 package header
 
 import (
@@ -11,7 +11,7 @@ import (
 	"net/netip"
 )
 
-// Protocol numbers (include/uapi/linux/in.h, include/net/ipv6.h). They are untyped, for nf.Proto as well as for uint8.
+// Protocol numbers (include/uapi/linux/in.h, include/net/ipv6.h). They are untyped, so that they serve as nf.Proto and as uint8.
 const (
 	ProtoHopByHop    = 0
 	ProtoICMP        = 1
@@ -39,24 +39,24 @@ const (
 	FragmentSize = 8
 )
 
-// Fault is the reason why a packet has no transport header that can be read. The constants stand in the order of how much is
-// known of the packet, which HasHeader and HasAddrs go by.
+// Fault is the reason why a packet has no transport header that can be read. The constants are ordered by how much of the packet
+// can be read, most first: HasHeader and HasAddrs rely on it.
 type Fault uint8
 
 const (
-	// NoFault: the transport header begins at View.Transport, as far as there are bytes.
+	// NoFault: the transport header begins at View.Transport. It may still be truncated.
 	NoFault Fault = iota
-	// LaterFragment: the packet is a fragment, and not the first one.
+	// LaterFragment: the packet is a fragment other than the first.
 	LaterFragment
-	// CutExtension: an extension header of IPv6 is longer than the packet. View.Proto is its number.
+	// CutExtension: an IPv6 extension header is longer than the packet. View.Proto is its number.
 	CutExtension
-	// BadLength: the total length of IPv4 is less than the header's.
+	// BadLength: the IPv4 total length is less than the header length.
 	BadLength
-	// BadHeaderLength: the header length of IPv4 is less than 20 bytes.
+	// BadHeaderLength: the IPv4 header length is less than 20 bytes.
 	BadHeaderLength
-	// CutOptions: the header length of IPv4 is more than the bytes that are there, which are 20 at least.
+	// CutOptions: the IPv4 header length is more than the number of bytes, which is at least 20.
 	CutOptions
-	// CutHeader: there are less than the 20 bytes of IPv4 or the 40 of IPv6.
+	// CutHeader: there are fewer bytes than the 20 of an IPv4 or the 40 of an IPv6 header.
 	CutHeader
 	// BadVersion: the version is neither 4 nor 6.
 	BadVersion
@@ -64,7 +64,7 @@ const (
 	Empty
 )
 
-// String returns the fault as the end of a sentence about the packet.
+// String returns a clause about the packet, such as "its header is cut".
 func (f Fault) String() string {
 	return [...]string{
 		"there is no fault", "it is a later fragment", "its extension headers are cut", "its length is less than its header's",
@@ -73,48 +73,47 @@ func (f Fault) String() string {
 	}[f]
 }
 
-// View says where a packet has what. All places are offsets into the packet. Without addresses (HasAddrs) it has nothing but
-// the Fault, and with a CutHeader the Version.
+// View locates the parts of a packet. All positions are offsets into the packet. If HasAddrs is false, only Fault is set, and with
+// CutHeader also Version.
 type View struct {
 	// Version is 4 or 6.
 	Version uint8
 	// Fault is the reason why there is no transport header.
 	Fault Fault
-	// Proto is the protocol behind all headers of the network layer. With a CutExtension it is the number of that header.
+	// Proto is the protocol behind all network-layer headers. With CutExtension it is the number of that header.
 	Proto uint8
 	// More reports that other fragments follow this one.
 	More bool
-	// FragOffset is the offset of a fragment in bytes.
+	// FragOffset is the fragment offset in bytes.
 	FragOffset int
-	// FragID is the identification of IPv4, or that of the first fragment header of IPv6.
+	// FragID is the IPv4 identification, or that of the first IPv6 fragment header.
 	FragID uint32
-	// Fragment is where the first fragment header of IPv6 begins; 0 without.
+	// Fragment is the offset of the first IPv6 fragment header; 0 if there is none.
 	Fragment int
-	// Header is the length of the network header as that claims it, without the extension headers of IPv6.
+	// Header is the length of the network header according to itself, without IPv6 extension headers.
 	Header int
-	// Transport is where what is behind the headers of the network layer begins, whether that is a transport header or
-	// not: the body of a later fragment, an extension header that is cut. It is 20 where the header length of IPv4 is wrong.
+	// Transport is the offset of what follows the network-layer headers. That is the transport header, the data of a later
+	// fragment, or a truncated extension header. It is 20 if the IPv4 header length is wrong.
 	Transport int
-	// End is where the packet ends: as its header claims it, or where the bytes end. What is behind is a trailer, such as
-	// the padding of Ethernet. It is not less than Transport.
+	// End is the end of the packet: where its header says, or where the bytes end. Bytes behind it are a trailer, such as
+	// Ethernet padding. It is not less than Transport.
 	End int
-	// Length is the length of the whole packet as its header claims it; of a jumbogram of IPv6, which claims none there, 40.
+	// Length is the length of the whole packet according to its header. It is 40 for an IPv6 jumbogram, whose length field is 0.
 	Length int
 }
 
-// Parse reads the headers of the network layer that b begins with.
+// Parse reads the network-layer headers at the start of b.
 //
-// A packet ends where its header claims, since that is where Linux cuts it before anything else looks at it
-// (net/ipv4/ip_input.c, ip_rcv_core; net/ipv6/ip6_input.c, ip6_rcv_core). Extension headers are passed over as
-// net/ipv6/exthdrs_core.c, ipv6_skip_exthdr does it, but a header that is not whole is the end: what is behind it is not
-// there, and Linux drops the packet when it comes to it (net/ipv6/exthdrs.c, ipv6_destopt_rcv). The protocol of a later
-// fragment is the one that its fragment header names (ipv6_find_hdr).
+// The packet ends where its header says, because Linux trims it there before anything else looks at it (net/ipv4/ip_input.c,
+// ip_rcv_core; net/ipv6/ip6_input.c, ip6_rcv_core). Extension headers are skipped as in net/ipv6/exthdrs_core.c,
+// ipv6_skip_exthdr, except that parsing stops at a truncated header: nothing follows it, and Linux drops such a packet
+// (net/ipv6/exthdrs.c, ipv6_destopt_rcv). The protocol of a later fragment is the one in its fragment header (ipv6_find_hdr).
 func Parse(b []byte) (v View) {
 	v.parse(b, false)
 	return v
 }
 
-// ParseAll is Parse for a packet whose length field is known to be wrong: it ends where b does.
+// ParseAll is Parse for a packet whose length field is known to be wrong: the packet ends where b does.
 func ParseAll(b []byte) (v View) {
 	v.parse(b, true)
 	return v
@@ -135,7 +134,7 @@ func (v *View) parse(b []byte, all bool) {
 	}
 }
 
-// Version returns the IP version that b claims, whether it is one or not; 0 of no bytes.
+// Version returns the version field of the packet b, which need not be a valid IP version; 0 if b is empty.
 func Version(b []byte) uint8 {
 	if len(b) == 0 {
 		return 0
@@ -143,7 +142,7 @@ func Version(b []byte) uint8 {
 	return b[0] >> 4
 }
 
-// parse4 checks the lengths in the order of ip_rcv_core.
+// parse4 checks the lengths in the same order as ip_rcv_core.
 func (v *View) parse4(b []byte, all bool) {
 	frag := binary.BigEndian.Uint16(b[6:])
 	v.Version, v.Proto = 4, b[9]
@@ -165,8 +164,8 @@ func (v *View) parse4(b []byte, all bool) {
 	}
 }
 
-// IPv4HeaderLength returns the length of the IPv4 header that b, which has 20 bytes at least, begins with: what its checksum
-// covers. It is 20 where the header claims less than that or more than there is.
+// IPv4HeaderLength returns the number of bytes that the checksum of the IPv4 header at the start of b covers. It is the header
+// length, or 20 if that is less than 20 or more than len(b). b has at least 20 bytes.
 func IPv4HeaderLength(b []byte) int {
 	if n := int(b[0]&15) * 4; n > IPv4Size && n <= len(b) {
 		return n
@@ -177,7 +176,7 @@ func IPv4HeaderLength(b []byte) int {
 func (v *View) parse6(b []byte, all bool) {
 	v.Version, v.Proto, v.Header, v.Transport = 6, b[6], IPv6Size, IPv6Size
 	v.Length, v.End = IPv6Size+int(binary.BigEndian.Uint16(b[4:])), len(b)
-	// ip6_rcv_core cuts nothing where there is no length in front of a hop-by-hop header: that may have the jumbo option.
+	// ip6_rcv_core does not trim if the length is 0 and a hop-by-hop header follows, which may have the jumbo payload option.
 	if jumbo := v.Length == IPv6Size && v.Proto == ProtoHopByHop; !all && !jumbo {
 		v.End = min(v.End, v.Length)
 	}
@@ -199,7 +198,7 @@ func (v *View) parse6(b []byte, all bool) {
 	}
 }
 
-// fragment reads the fragment header at that place.
+// fragment reads the fragment header at offset at.
 func (v *View) fragment(b []byte, at int) {
 	if v.Fragment == 0 {
 		v.Fragment, v.FragID = at, binary.BigEndian.Uint32(b[at+4:])
@@ -208,8 +207,8 @@ func (v *View) fragment(b []byte, at int) {
 	v.FragOffset, v.More = int(frag&^7), v.More || frag&1 != 0
 }
 
-// isExtension reports whether a number is that of an extension header (net/ipv6/exthdrs_core.c, ipv6_ext_hdr, without
-// NEXTHDR_NONE, behind which nothing is passed over).
+// isExtension reports whether proto is an extension header that can be skipped (net/ipv6/exthdrs_core.c, ipv6_ext_hdr, without
+// NEXTHDR_NONE, which nothing follows).
 func isExtension(proto uint8) bool {
 	switch proto {
 	case ProtoHopByHop, ProtoRouting, ProtoFragment, ProtoAH, ProtoDestination:
@@ -218,7 +217,7 @@ func isExtension(proto uint8) bool {
 	return false
 }
 
-// extensionLength returns the length of the extension header that b begins with; 0 where it is not whole.
+// extensionLength returns the length of the extension header at the start of b; 0 if it is truncated.
 func extensionLength(proto uint8, b []byte) int {
 	if len(b) < 8 {
 		return 0
@@ -237,14 +236,15 @@ func extensionLength(proto uint8, b []byte) int {
 	return n
 }
 
-// HasAddrs reports whether there are addresses to be read: whether the 20 bytes of IPv4 or the 40 of IPv6 are there.
+// HasAddrs reports whether the addresses can be read: whether there are the 20 bytes of an IPv4 or the 40 of an IPv6 header.
 func (v View) HasAddrs() bool { return v.Fault <= CutOptions }
 
-// HasHeader reports whether the network header is one that Linux takes: whole, and no shorter than it must be. Without
-// it conntrack has no tuple.
+// HasHeader reports whether Linux accepts the network header: it is complete and its lengths are valid. Otherwise conntrack has
+// no tuple for the packet.
 func (v View) HasHeader() bool { return v.Fault <= BadLength }
 
-// IsFragment reports whether the packet is a part of another one. A fragment header of IPv6 alone does not make it one.
+// IsFragment reports whether the packet is part of a fragmented packet. An atomic fragment, which has an IPv6 fragment header but
+// no other fragments (RFC 6946), is not.
 func (v View) IsFragment() bool { return v.FragOffset != 0 || v.More }
 
 // AddrSize returns the length of an address in bytes.
@@ -255,7 +255,7 @@ func (v View) AddrSize() int {
 	return 4
 }
 
-// SrcAt returns where the source address begins.
+// SrcAt returns the offset of the source address.
 func (v View) SrcAt() int {
 	if v.Version == 6 {
 		return 8
@@ -263,13 +263,13 @@ func (v View) SrcAt() int {
 	return 12
 }
 
-// DstAt returns where the destination address begins.
+// DstAt returns the offset of the destination address.
 func (v View) DstAt() int { return v.SrcAt() + v.AddrSize() }
 
-// AddrBytes returns both addresses of the packet b, which has addresses, in place: what checksums cover.
+// AddrBytes returns the source and the destination address of b, as one slice of b. HasAddrs must be true.
 func (v View) AddrBytes(b []byte) []byte { return b[v.SrcAt() : v.SrcAt()+2*v.AddrSize()] }
 
-// Src returns the source address of the packet b, which has addresses.
+// Src returns the source address of b. HasAddrs must be true.
 func (v View) Src(b []byte) netip.Addr {
 	if v.Version == 6 {
 		return netip.AddrFrom16([16]byte(b[8:]))
@@ -277,7 +277,7 @@ func (v View) Src(b []byte) netip.Addr {
 	return netip.AddrFrom4([4]byte(b[12:]))
 }
 
-// Dst returns the destination address of the packet b, which has addresses.
+// Dst returns the destination address of b. HasAddrs must be true.
 func (v View) Dst(b []byte) netip.Addr {
 	if v.Version == 6 {
 		return netip.AddrFrom16([16]byte(b[24:]))
@@ -285,7 +285,7 @@ func (v View) Dst(b []byte) netip.Addr {
 	return netip.AddrFrom4([4]byte(b[16:]))
 }
 
-// TTLAt returns where the time to live or the hop limit is.
+// TTLAt returns the offset of the TTL or the hop limit.
 func (v View) TTLAt() int {
 	if v.Version == 6 {
 		return 7
@@ -293,7 +293,7 @@ func (v View) TTLAt() int {
 	return 8
 }
 
-// TOS returns the type of service or the traffic class of the packet b, which has addresses.
+// TOS returns the type of service or the traffic class of b. HasAddrs must be true.
 func (v View) TOS(b []byte) uint8 {
 	if v.Version == 6 {
 		return b[0]<<4 | b[1]>>4
@@ -301,11 +301,10 @@ func (v View) TOS(b []byte) uint8 {
 	return b[1]
 }
 
-// Size returns how many bytes there are behind the headers of the network layer as these claim it; there are less where
-// the packet was cut.
+// Size returns the number of bytes behind the network-layer headers according to these headers. A truncated packet has fewer.
 func (v View) Size() int { return max(v.Length, v.End) - v.Transport }
 
-// Body returns what the packet b has from its transport header to its end, in place; nil where there is a Fault.
+// Body returns the transport header and payload of b as a slice of b; nil if there is a Fault.
 func (v View) Body(b []byte) []byte {
 	if v.Fault != NoFault {
 		return nil
@@ -313,15 +312,14 @@ func (v View) Body(b []byte) []byte {
 	return b[v.Transport:v.End:v.End]
 }
 
-// Extension is one extension header of IPv6.
+// Extension is an IPv6 extension header.
 type Extension struct {
-	Proto  uint8 // its number
-	At     int   // where it begins
+	Proto  uint8 // protocol number
+	At     int   // offset in the packet
 	Length int   // in bytes
 }
 
-// Extensions returns the extension headers of the packet b that are whole, in their order, up to the fragment header of
-// a later fragment.
+// Extensions returns the complete extension headers of b in order. In a later fragment, the fragment header is the last.
 func (v View) Extensions(b []byte) iter.Seq[Extension] {
 	return func(yield func(Extension) bool) {
 		if v.Version != 6 || v.Fault == CutHeader {

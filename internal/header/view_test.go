@@ -18,14 +18,14 @@ var (
 	web6 = packet.Flow{Src: netip.MustParseAddrPort("[2001:db8::2]:10000"), Dst: netip.MustParseAddrPort("[2001:db8::1]:80")}
 )
 
-// set returns a copy of b with other bytes from a place on.
+// set returns a copy of b with the bytes from offset at on replaced.
 func set(b []byte, at int, to ...byte) []byte {
 	b = slices.Clone(b)
 	copy(b[at:], to)
 	return b
 }
 
-func TestViewSaysWhereAPacketHasWhat(t *testing.T) {
+func TestViewLocatesHeaders(t *testing.T) {
 	t.Parallel()
 	four, six := []byte(web.UDP([]byte("hello"))), []byte(web6.UDP([]byte("hello")))
 	id := uint32(binary.BigEndian.Uint16(four[4:]))
@@ -93,7 +93,7 @@ func TestViewSaysWhereAPacketHasWhat(t *testing.T) {
 	}
 }
 
-// A length that is known to be wrong changes where a packet ends, and nothing else.
+// A wrong length changes only the end of the packet.
 func TestParseAllGoesToTheEnd(t *testing.T) {
 	t.Parallel()
 	for _, p := range [][]byte{web.UDP([]byte("hello")), web6.UDP([]byte("hello")).With(packet.HopByHop(), packet.DestinationOptions())} {
@@ -113,7 +113,7 @@ func TestParseAllGoesToTheEnd(t *testing.T) {
 	}
 }
 
-func TestExtensionsComeInTheirOrder(t *testing.T) {
+func TestExtensionsAreInOrder(t *testing.T) {
 	t.Parallel()
 	p := web6.UDP(make([]byte, 64)).With(packet.DestinationOptions(1, 8, 0, 0, 0, 0, 0, 0, 0, 0), packet.HopByHop(), packet.AH(1, 2, make([]byte, 4)...))
 	f := p.Fragment(0, 48, true)
@@ -155,7 +155,7 @@ func TestFieldsOfBothFamilies(t *testing.T) {
 	}
 }
 
-func TestAFaultIsASentence(t *testing.T) {
+func TestFaultIsAClause(t *testing.T) {
 	t.Parallel()
 	said := map[string]bool{}
 	for f := header.NoFault; f <= header.Empty; f++ {

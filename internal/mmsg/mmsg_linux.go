@@ -1,5 +1,5 @@
-// Package mmsg receives and sends many datagrams with one system call: Buffer is for recvmmsg(2), Send for sendmmsg(2). A Pump
-// empties a socket whenever there is something in it.
+// Package mmsg receives and sends many datagrams with one system call: a Buffer receives with recvmmsg(2), Send sends with
+// sendmmsg(2). A Pump reads a socket whenever it becomes readable.
 package mmsg
 
 import (
@@ -11,11 +11,11 @@ import (
 
 // Header is struct mmsghdr.
 type Header struct {
-	Msg unix.Msghdr
-	N   uint32 // bytes of the datagram, written by the kernel
+	Msg unix.Msghdr // describes one datagram
+	N   uint32      // length of the datagram in bytes, set by the kernel
 }
 
-// Send sends a datagram for each header, and returns how many were sent before the first error.
+// Send sends one datagram per header and returns how many were sent before the first error.
 func Send(fd int, headers []Header) (int, error) { return call(unix.SYS_SENDMMSG, fd, headers, 0) }
 
 func call(trap uintptr, fd int, headers []Header, flags uintptr) (int, error) {
@@ -31,7 +31,7 @@ func call(trap uintptr, fd int, headers []Header, flags uintptr) (int, error) {
 	}
 }
 
-// Buffer is memory to receive datagrams into, which is used again.
+// Buffer holds the datagrams of one recvmmsg call. Buffers are pooled: see GetBuffer.
 type Buffer struct {
 	headers  []Header
 	vectors  []unix.Iovec
@@ -40,21 +40,21 @@ type Buffer struct {
 	controls [BufferLen][controlSize]byte
 }
 
-// BufferLen is how many datagrams fit into a Buffer.
+// BufferLen is the number of datagrams that fit into a Buffer.
 const BufferLen = 32
 
 const (
 	datagramSize = 64<<10 + 64 // the largest packet with its link layer, and more than the largest netlink message
-	controlSize  = 128         // one time stamp, and what is known of a frame
+	controlSize  = 128         // a timestamp and a frame's tpacket_auxdata
 )
 
-// buffers are 2 MiB each, of which only what is filled is ever touched.
+// buffers holds Buffers of 2 MiB each. Pages that no datagram has reached are never touched.
 var buffers = sync.Pool{New: func() any { return newBuffer() }}
 
-// GetBuffer returns a Buffer, which whoever has read with it gives back by Free.
+// GetBuffer returns a Buffer from the pool. The caller returns it with Free.
 func GetBuffer() *Buffer { return buffers.Get().(*Buffer) }
 
-// Free gives the Buffer back.
+// Free returns the Buffer to the pool.
 func (b *Buffer) Free() { buffers.Put(b) }
 
 func newBuffer() *Buffer {
@@ -75,29 +75,30 @@ func newBuffer() *Buffer {
 	return b
 }
 
-// Receive returns how many datagrams it got, at least one, without waiting: unix.EAGAIN says that there are none.
+// Receive reads up to BufferLen datagrams without blocking and returns their number, at least 1. It returns unix.EAGAIN if there
+// are none.
 func (b *Buffer) Receive(fd int) (int, error) {
 	for i := range b.headers {
 		m := &b.headers[i].Msg
-		m.Namelen = uint32(unsafe.Sizeof(b.froms[i])) // the kernel has written here
+		m.Namelen = uint32(unsafe.Sizeof(b.froms[i])) // the kernel overwrites it with the length used
 		m.SetControllen(controlSize)
 	}
 	return call(unix.SYS_RECVMMSG, fd, b.headers, unix.MSG_DONTWAIT)
 }
 
-// Payload returns the i-th datagram, which the next Receive overwrites.
+// Payload returns the i-th datagram. It is valid until the next Receive.
 func (b *Buffer) Payload(i int) []byte {
 	from := i * datagramSize
 	return b.payloads[from : from+min(int(b.headers[i].N), datagramSize)]
 }
 
-// Control returns the control messages that came with the i-th datagram.
+// Control returns the control messages of the i-th datagram.
 func (b *Buffer) Control(i int) []byte {
 	return b.controls[i][:min(int(b.headers[i].Msg.Controllen), controlSize)]
 }
 
-// From returns the address that the i-th datagram, a frame of a packet socket, came from.
+// From returns the link-layer address of the i-th datagram, if the socket is a packet socket.
 func (b *Buffer) From(i int) *unix.RawSockaddrLinklayer { return &b.froms[i] }
 
-// IsCut reports whether the i-th datagram was larger than there is room for.
+// IsCut reports whether the i-th datagram was truncated to the Buffer's size.
 func (b *Buffer) IsCut(i int) bool { return b.headers[i].Msg.Flags&unix.MSG_TRUNC != 0 }

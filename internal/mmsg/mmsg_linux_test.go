@@ -11,7 +11,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 )
 
-// pair returns two ends of a socket pair that do not block.
+// pair returns a non-blocking socket pair.
 func pair(t *testing.T) [2]int {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)

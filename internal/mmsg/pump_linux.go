@@ -10,31 +10,31 @@ import (
 	"time"
 )
 
-// Pump empties a socket whenever the kernel has put something into it, on a goroutine of its own, and when it is asked.
-// While it does so, its mutex is held.
+// Pump reads a socket on its own goroutine whenever the socket becomes readable, and on request by Drain. Its mutex is held
+// while it reads.
 type Pump struct {
 	sync.Mutex
 	sock  Socket
 	conn  syscall.RawConn
-	done  chan struct{} // closed when the goroutine is gone
+	done  chan struct{} // closed when the goroutine has ended
 	empty func(fd int, asked bool) error
-	err   error // what ended it
+	err   error // the error that ended it
 }
 
-// Socket is a non-blocking socket that can be waited for, such as an os.File or a netlink.Conn.
+// Socket is a non-blocking socket that the runtime's poller knows, such as an os.File or a netlink.Conn.
 type Socket interface {
 	io.Closer
 	syscall.Conn
 	SetReadDeadline(t time.Time) error
 }
 
-// StartPump takes over a socket. Function empty reads without blocking until there is no more; asked tells a Drain from a
-// wake-up by the kernel. An error ends the pump.
+// StartPump starts a Pump on sock and takes ownership of it. The function empty reads from fd without blocking until nothing is
+// left; asked is true if Drain called it rather than the poller. An error from empty ends the pump. The name appears in errors.
 func StartPump(sock Socket, name string, empty func(fd int, asked bool) error) (*Pump, error) {
 	p := &Pump{sock: sock, empty: empty, done: make(chan struct{})}
 	conn, err := sock.SyscallConn()
 	if err == nil {
-		err = sock.SetReadDeadline(time.Time{}) // fails where the socket cannot be waited for
+		err = sock.SetReadDeadline(time.Time{}) // fails if the poller does not support the socket
 	}
 	if err != nil {
 		_ = sock.Close()
@@ -64,12 +64,12 @@ func (p *Pump) emptyNow(fd int, asked bool) error {
 	return p.err
 }
 
-// Drain empties the socket now. When it returns, what the kernel had put into it before the call is out of it.
+// Drain reads the socket now. When it returns, everything the kernel had queued before the call has been read.
 func (p *Pump) Drain() error {
 	return p.Control(func(fd int) error { return p.emptyNow(fd, true) })
 }
 
-// Control runs f with the socket.
+// Control calls f with the socket's file descriptor.
 func (p *Pump) Control(f func(fd int) error) error {
 	var done error
 	if err := p.conn.Control(func(fd uintptr) { done = f(int(fd)) }); err != nil {
@@ -78,8 +78,8 @@ func (p *Pump) Control(f func(fd int) error) error {
 	return done
 }
 
-// Stop ends the goroutine and waits for it. The socket is closed in the background: the kernel waits for a grace period
-// before it lets go of a packet socket (net/packet/af_packet.c, packet_release), 8 ms or more.
+// Stop ends the goroutine and waits for it. The socket is closed in the background, because closing a packet socket waits for an
+// RCU grace period of 8 ms or more (net/packet/af_packet.c, packet_release).
 func (p *Pump) Stop() {
 	_ = p.sock.SetReadDeadline(time.Unix(1, 0))
 	<-p.done

@@ -1,5 +1,5 @@
-// Package needs ends tests that the machine lacks something for: by a skip that says what, or by a failure where skips are not
-// allowed.
+// Package needs ends a test that needs something the machine does not have. Check skips the test with the need as the reason,
+// or fails it if such a skip is not allowed.
 package needs
 
 import (
@@ -11,21 +11,22 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// The environment variables that turn skips into failures. They are read inside the test, so that go test serves no cached skip.
+// Environment variables that turn skips into failures. They are read inside the test, so that go test does not reuse a cached
+// skip after they change.
 const (
-	Require = "CTEXP_REQUIRE" // 1: a skip is a failure …
-	Lacks   = "CTEXP_LACKS"   // … unless its need is one of these, separated by commas
+	Require = "CTEXP_REQUIRE" // if 1, a skip is a failure unless its need is listed in Lacks
+	Lacks   = "CTEXP_LACKS"   // the needs that this machine cannot meet, separated by commas
 )
 
-// TB is what a test has of it.
+// TB is the part of testing.TB that Check uses.
 type TB interface {
 	Helper()
 	Fatalf(format string, args ...any)
 	Skipf(format string, args ...any)
 }
 
-// Check does nothing if err is nil. It skips the test if err answers to errors.ErrUnsupported, or fails it where this need may
-// not be lacking; it fails it on any other error.
+// Check does nothing if err is nil. If err matches errors.ErrUnsupported, it skips the test, or fails it if the need is
+// Required. It fails the test on any other error.
 func Check(t TB, err error) {
 	t.Helper()
 	switch {
@@ -39,7 +40,7 @@ func Check(t TB, err error) {
 	}
 }
 
-// Of returns the need that err tells of, "something" if it does not say.
+// Of returns the need of the nf.UnsupportedError in err, or "something" if there is none.
 func Of(err error) string {
 	var u *nf.UnsupportedError
 	if errors.As(err, &u) {
@@ -48,12 +49,12 @@ func Of(err error) string {
 	return "something"
 }
 
-// Required reports whether a test must not skip for lack of need.
+// Required reports whether a test must fail rather than skip if the need is not met.
 func Required(need string) bool {
 	return os.Getenv(Require) == "1" && !slices.Contains(Listed(), need)
 }
 
-// Listed returns what is said to be lacking on this machine.
+// Listed returns the needs in the environment variable Lacks.
 func Listed() []string {
 	var listed []string
 	for _, need := range strings.Split(os.Getenv(Lacks), ",") {

@@ -18,8 +18,8 @@ const (
 	typeMask   = 1<<14 - 1
 )
 
-// Attributes calls f for each netlink attribute in b with its type, where its value lies in the message, and its value,
-// which shares memory with b. Where b begins in the message is for errors, which name the offset.
+// Attributes calls f for each netlink attribute in b, with its type, the offset of its value in the message, and the value, which
+// shares memory with b. The argument at is the offset of b in the message. Errors contain offsets.
 func Attributes(b []byte, at int, f func(typ uint16, at int, v []byte) error) error {
 	for len(b) > 0 {
 		if len(b) < AttributeSize {
@@ -38,7 +38,7 @@ func Attributes(b []byte, at int, f func(typ uint16, at int, v []byte) error) er
 	return nil
 }
 
-// CString returns a string up to its NUL, which not all strings of the kernel have.
+// CString returns the string up to its NUL. Not all strings from the kernel have one.
 func CString(v []byte) string {
 	s, _, _ := bytes.Cut(v, []byte{0})
 	return string(s)
@@ -107,7 +107,7 @@ func (v value) seconds(to *time.Duration) error {
 	return err
 }
 
-// time reads nanoseconds since 1970. Zero and what is too large for a time.Time leave the time as it is.
+// time reads nanoseconds since 1970. It leaves the time unchanged if they are zero or out of range.
 func (v value) time(to *time.Time) error {
 	var n uint64
 	err := v.u64(&n)
@@ -117,33 +117,33 @@ func (v value) time(to *time.Time) error {
 	return err
 }
 
-// UnknownError says that a message of the kernel has an attribute that this package does not know, as later kernels may
-// add. What it knows is decoded all the same, except in a tuple, which in part would name another flow.
+// UnknownError reports an attribute that this package does not know, as later kernels may add. The known attributes are still
+// decoded, except in a tuple: a part of it would identify another flow.
 type UnknownError struct {
-	Among  string // what the attribute belongs to
-	Type   uint16
-	Offset int // of its value in the datagram
+	Among  string // the object that the attribute belongs to, such as "entry"
+	Type   uint16 // type of the attribute
+	Offset int    // offset of its value in the datagram
 }
 
-// Error says which attribute and where.
+// Error names the attribute and its offset.
 func (e *UnknownError) Error() string {
-	return fmt.Sprintf("netlink attribute of type %d, value at offset %d: unknown among those of the %s", e.Type, e.Offset, e.Among)
+	return fmt.Sprintf("netlink attribute of type %d, value at offset %d: unknown attribute of the %s", e.Type, e.Offset, e.Among)
 }
 
 func (v value) unknown(among string) *UnknownError {
 	return &UnknownError{Among: among, Type: v.typ, Offset: v.at}
 }
 
-// unknowns keeps the first attribute that is unknown.
+// unknowns records the first unknown attribute.
 type unknowns struct{ first *UnknownError }
 
 func (u *unknowns) add(v value, among string) { u.first = cmp.Or(u.first, v.unknown(among)) }
 
-// errUnknown is what the function given to each returns for an attribute that it does not know.
+// errUnknown is returned by the argument of unknowns.each for an unknown attribute.
 var errUnknown = errors.New("unknown attribute")
 
-// each calls f for each attribute in b. Where f returns errUnknown, the attribute is one that is unknown among those of
-// something, which is no error.
+// each calls f for each attribute in b, which belong to the object named by among. If f returns errUnknown, the attribute is
+// recorded and is not an error.
 func (u *unknowns) each(b []byte, at int, among string, f func(v value) error) error {
 	return Attributes(b, at, func(typ uint16, at int, b []byte) error {
 		v := value{typ, at, b}

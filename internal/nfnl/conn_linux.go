@@ -24,15 +24,15 @@ type Conn struct {
 	buf []byte
 }
 
-// bufferSize holds any message: the kernel allocates dumps in pieces of at most 32 KiB and cuts what does not fit
-// into the reader's buffer (net/netlink/af_netlink.c, netlink_recvmsg).
+// bufferSize is enough for any message: the kernel sends dumps in datagrams of at most 32 KiB (net/netlink/af_netlink.c,
+// netlink_dump), and truncates a datagram that is larger than the reader's buffer (netlink_recvmsg).
 const bufferSize = 64 << 10
 
 // Dial opens a socket in the network namespace of the calling thread.
 func Dial() (*Conn, error) { return DialPort(0) }
 
-// DialPort is Dial with a netlink port of the caller's choice, which the events that its requests cause have in their header;
-// with zero the kernel chooses one.
+// DialPort is Dial with a given netlink port; with zero the kernel chooses one. Events that the socket's requests cause have the
+// port in their header.
 func DialPort(port uint32) (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if err != nil {
@@ -61,9 +61,9 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// Get returns the entry of a zone that has t as its original or its reply tuple. If there is none the error is
-// unix.ENOENT, for which errors.Is(err, fs.ErrNotExist) holds. An entry whose time is over is not found, and is
-// destroyed by looking for it (net/netfilter/nf_conntrack_core.c, ____nf_conntrack_find).
+// Get returns the entry in a zone that has t as its original or its reply tuple. If there is none, the error is unix.ENOENT, for
+// which errors.Is(err, fs.ErrNotExist) holds. An expired entry is not found, and the lookup destroys it
+// (net/netfilter/nf_conntrack_core.c, ____nf_conntrack_find).
 //
 // The Get of ti-mo/conntrack v0.6.0 never returns with mdlayher/netlink 1.10 and later, see Conn.
 func (c *Conn) Get(t nf.Tuple, zone uint16) (nf.Entry, error) {
@@ -71,10 +71,10 @@ func (c *Conn) Get(t nf.Tuple, zone uint16) (nf.Entry, error) {
 	return e, err
 }
 
-// GetWhole is Get that also returns the first unknown attribute that it passed over.
+// GetWhole is Get that also returns the first unknown attribute, if any.
 func (c *Conn) GetWhole(t nf.Tuple, zone uint16) (e nf.Entry, unknown *UnknownError, err error) {
 	if src, dst := nf.FamilyOf(t.Src.Addr()), nf.FamilyOf(t.Dst.Addr()); src != dst || !t.Src.IsValid() {
-		return e, nil, fmt.Errorf("get entry %v %v: source and destination are not of one family", t.Proto, t)
+		return e, nil, fmt.Errorf("get entry %v %v: source and destination are not of the same family", t.Proto, t)
 	}
 	answers := 0
 	err = c.query(AppendGet(nil, nf.Entry{Orig: t, Zone: zone}), func(_ MessageHeader, body []byte, at int) (err error) {
@@ -83,7 +83,7 @@ func (c *Conn) GetWhole(t nf.Tuple, zone uint16) (e nf.Entry, unknown *UnknownEr
 		return err
 	})
 	if err == nil && answers != 1 {
-		err = fmt.Errorf("%d answers, want 1", answers)
+		err = fmt.Errorf("%d replies, want 1", answers)
 	}
 	if err != nil {
 		return nf.Entry{}, nil, fmt.Errorf("get entry %v %v: %w", t.Proto, t, err)
@@ -91,14 +91,13 @@ func (c *Conn) GetWhole(t nf.Tuple, zone uint16) (e nf.Entry, unknown *UnknownEr
 	return e, unknown, nil
 }
 
-// Dump asks for a list and calls each with the body of every message of it, which each must not keep, and where the body
-// lies in the datagram. After an error of each it is not called again, but the list is read to its end.
+// Dump requests a list and calls each for every message of it, with its body, which each must not retain, and the body's offset in
+// the datagram. After an error, each is not called again, but the list is still read to its end.
 func (c *Conn) Dump(d Dump, each func(body []byte, at int) error) error {
 	return c.query(d.append(nil), func(_ MessageHeader, body []byte, at int) error { return each(body, at) })
 }
 
-// Query sends a request and returns its answers, for callers that have messages of other subsystems. What the kernel refuses
-// is a unix.Errno.
+// Query sends a request of any netfilter subsystem and returns the replies. An error of the kernel is a unix.Errno.
 func (c *Conn) Query(m netlink.Message) ([]netlink.Message, error) {
 	m.Header.Flags |= netlink.Request
 	m.Header.Length = uint32(HeaderSize + len(m.Data))
@@ -120,37 +119,37 @@ func (c *Conn) Query(m netlink.Message) ([]netlink.Message, error) {
 	return answers, err
 }
 
-// Do has one request carried out that changes something. What the kernel refuses is a unix.Errno.
+// Do sends one request that changes something. An error of the kernel is a unix.Errno.
 func (c *Conn) Do(request []byte) error { return c.query(request, ignore) }
 
 func ignore(MessageHeader, []byte, int) error { return nil }
 
-// query sends one request, and calls answer with the messages of its answer. What the kernel refuses is a unix.Errno.
+// query sends one request and calls answer for each message of the reply. An error of the kernel is a unix.Errno.
 func (c *Conn) query(request []byte, answer func(h MessageHeader, body []byte, at int) error) error {
 	return c.exchange(request, []int{0}, answer, func(_ int, err unix.Errno) error { return err })
 }
 
-// Batch collects requests that change something, for one send, which is many times faster than one at a time. The zero
-// Batch is empty.
+// Batch collects requests that change something, so that one system call sends them all. That is many times faster than one call
+// each. The zero Batch is empty.
 type Batch struct {
-	b      []byte
-	starts []int
+	b      []byte // the requests
+	starts []int  // their offsets in b
 }
 
-// Add adds a request, which write appends to what it is given.
+// Add adds a request, which write appends to its argument.
 func (b *Batch) Add(write func([]byte) []byte) {
 	b.starts = append(b.starts, len(b.b))
 	b.b = write(b.b)
 }
 
-// Len returns how many requests are in the batch.
+// Len returns the number of requests in the batch.
 func (b *Batch) Len() int { return len(b.starts) }
 
 // Reset empties the batch.
 func (b *Batch) Reset() { b.b, b.starts = b.b[:0], b.starts[:0] }
 
-// Send sends the requests of the batch, of which there should be some hundreds at most, and calls refused with the number
-// of each that the kernel refuses, and why. The first error that refused returns is returned; it stops nothing.
+// Send sends the requests of the batch, a few hundred at most. It calls refused with the index of each request that fails and the
+// kernel's error. It returns the first error of refused, after all requests have been processed.
 func (c *Conn) Send(b *Batch, refused func(i int, err unix.Errno) error) error {
 	if b.Len() == 0 {
 		return nil
@@ -158,9 +157,8 @@ func (c *Conn) Send(b *Batch, refused func(i int, err unix.Errno) error) error {
 	return c.exchange(b.b, b.starts, ignore, refused)
 }
 
-// exchange sends the requests that begin at starts in b, and reads all answers. Function answer is called with the messages
-// of a list or of an entry, refused with the number of each request that the kernel refuses. The first error that one of
-// them returns is returned; after it answer is not called again.
+// exchange sends the requests that begin at starts in b, and reads all replies. It calls answer for each message of a reply, and
+// refused with the index of each request that fails. It returns their first error. After that, answer is not called again.
 func (c *Conn) exchange(b []byte, starts []int, answer func(h MessageHeader, body []byte, at int) error, refused func(i int, err unix.Errno) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -172,7 +170,7 @@ func (c *Conn) exchange(b []byte, starts []int, answer func(h MessageHeader, bod
 		c.seq++
 		binary.NativeEndian.PutUint32(b[at+seqOffset:], c.seq)
 	}
-	// The kernel answers what it refuses in any case; of what it does, only the last is acknowledged.
+	// The kernel always reports errors. Only the last request needs an acknowledgement.
 	flags := b[starts[len(starts)-1]+flagsOffset:]
 	binary.NativeEndian.PutUint16(flags, binary.NativeEndian.Uint16(flags)|flagAck)
 	if err := send(c.fd, b); err != nil {
@@ -181,7 +179,7 @@ func (c *Conn) exchange(b []byte, starts []int, answer func(h MessageHeader, bod
 	return c.receive(first, answer, refused)
 }
 
-// send sends requests to the kernel, which has carried them out and answered when the call returns
+// send sends requests to the kernel. When it returns, the kernel has processed them and queued the replies
 // (net/netfilter/nfnetlink.c, nfnetlink_rcv, runs in netlink_sendmsg).
 func send(fd int, b []byte) error {
 	return unix.Sendto(fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
@@ -200,7 +198,7 @@ func (c *Conn) receive(first uint32, answer func(h MessageHeader, body []byte, a
 			err = Messages(c.buf[:n], func(h MessageHeader, body []byte, at int) error {
 				i := int(int32(h.Sequence - first))
 				switch {
-				case i < 0 || done: // the rest of an answer that an earlier error left behind, or no answer at all
+				case i < 0 || done: // the rest of an earlier reply that was not read to its end, or not a reply
 				case h.Type == msgError, h.Type == msgDone:
 					done = h.Sequence == c.seq
 					err := errorOf(body)
@@ -222,8 +220,8 @@ func (c *Conn) receive(first uint32, answer func(h MessageHeader, body []byte, a
 	return failed
 }
 
-// read receives one datagram into c.buf. It need not wait: the kernel answers in send, and puts the next piece of a list
-// into the queue when one is taken out (net/netlink/af_netlink.c, netlink_recvmsg). Where the queue had no room for an
+// read receives one datagram into c.buf. It does not block, because replies are queued already: the kernel replies in send, and
+// queues the next part of a dump when one is received (net/netlink/af_netlink.c, netlink_recvmsg). If the queue had no room for an
 // acknowledgement, there is none, and the error is EAGAIN.
 func (c *Conn) read() (int, error) {
 	if c.buf == nil {
@@ -234,7 +232,7 @@ func (c *Conn) read() (int, error) {
 	case err != nil:
 		return 0, fmt.Errorf("receive: %w", err)
 	case flags&unix.MSG_TRUNC != 0:
-		return 0, fmt.Errorf("receive: a message of more than %d bytes was cut", len(c.buf))
+		return 0, fmt.Errorf("receive: a message of more than %d bytes was truncated", len(c.buf))
 	}
 	return n, nil
 }

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// open returns a connection into a new namespace.
+// open returns a Conn in a new namespace.
 func open(t testing.TB) (*netnsenv.Env, *nfnl.Conn) {
 	t.Helper()
 	env, err := netnsenv.Open(t.Context(), netnsenv.Config{NoPath: true})
@@ -31,7 +31,7 @@ func open(t testing.TB) (*netnsenv.Env, *nfnl.Conn) {
 	return env, c
 }
 
-func TestConnIsForAnyGoroutine(t *testing.T) {
+func TestConnIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	env, c := open(t)
 	if err := env.Table().Create(ping); err != nil {
@@ -51,7 +51,7 @@ func TestConnIsForAnyGoroutine(t *testing.T) {
 	wg.Wait()
 }
 
-func TestClosedConnAnswersErrClosed(t *testing.T) {
+func TestClosedConnReturnsErrClosed(t *testing.T) {
 	t.Parallel()
 	_, c := open(t)
 	for range 2 {

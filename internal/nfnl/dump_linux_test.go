@@ -28,8 +28,8 @@ func dump(t testing.TB, c *nfnl.Conn, d nfnl.Dump) []uint32 {
 	return marks
 }
 
-// What the kernel does not select by, DumpEntries gives as well.
-func TestDumpListsWhatIsSelected(t *testing.T) {
+// A dump also returns entries that only nf.Filter.Match excludes.
+func TestDumpAppliesTheFilter(t *testing.T) {
 	t.Parallel()
 	env, c := open(t)
 	for i := range uint32(5) {
@@ -61,7 +61,7 @@ func TestDumpListsWhatIsSelected(t *testing.T) {
 	}
 }
 
-// After an error in the middle the connection answers the next question.
+// After an error in the middle of a dump, the Conn can be used again.
 func TestDumpIsReadToItsEnd(t *testing.T) {
 	t.Parallel()
 	env, c := open(t)

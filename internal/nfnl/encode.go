@@ -9,20 +9,20 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// AppendCreate appends the request for a new entry to b: what ctnetlink takes of e, without what only the kernel writes
-// (counters, times, id). A part of a second in the timeout counts as a whole one. Labels that are not hexadecimal panic.
+// AppendCreate appends a request to create the entry e to b. Fields that only the kernel sets (counters, times, ID) are ignored.
+// The timeout is rounded up to whole seconds. It panics if the labels are not hexadecimal.
 func AppendCreate(b []byte, e nf.Entry) []byte {
 	b, start := begin(b, msgEntryNew, flagCreate|flagExcl, e.Orig.Family())
 	return end(appendEntry(b, &e), start)
 }
 
-// AppendUpdate appends the request to change the entry that has e's tuples and zone. What is zero in e stays as it is.
+// AppendUpdate appends a request to change the entry with e's tuples and zone. Zero fields of e are left unchanged.
 func AppendUpdate(b []byte, e nf.Entry) []byte {
 	b, start := begin(b, msgEntryNew, 0, e.Orig.Family())
 	return end(appendEntry(b, &e), start)
 }
 
-// AppendDelete appends the request to delete the entry that has e's tuple Orig, its zone and, unless it is zero, its id.
+// AppendDelete appends a request to delete the entry with e's original tuple, zone and, unless zero, ID.
 func AppendDelete(b []byte, e nf.Entry) []byte {
 	b, start := begin(b, msgEntryDelete, 0, e.Orig.Family())
 	b = appendOriginal(b, &e)
@@ -32,14 +32,15 @@ func AppendDelete(b []byte, e nf.Entry) []byte {
 	return end(b, start)
 }
 
-// AppendTimeout appends the request that the entry with e's tuple Orig and its zone be over in so many whole seconds.
+// AppendTimeout appends a request to set the timeout of the entry with e's original tuple and zone to left, rounded down to whole
+// seconds.
 func AppendTimeout(b []byte, e nf.Entry, left time.Duration) []byte {
 	b, start := begin(b, msgEntryNew, 0, e.Orig.Family())
 	b = appendOriginal(b, &e)
 	return end(appendU32(b, entryTimeout, uint32(left/time.Second)), start)
 }
 
-// AppendGet appends the request for the entry with e's tuple Orig and its zone. One whose time is over is destroyed by it
+// AppendGet appends a request for the entry with e's original tuple and zone. The lookup destroys an expired entry
 // (net/netfilter/nf_conntrack_core.c, ____nf_conntrack_find).
 func AppendGet(b []byte, e nf.Entry) []byte {
 	b, start := begin(b, msgEntryGet, 0, e.Orig.Family())
@@ -49,10 +50,10 @@ func AppendGet(b []byte, e nf.Entry) []byte {
 // Dump is a request for a list.
 type Dump struct {
 	typ    uint16
-	filter nf.Filter // of entries
+	filter nf.Filter // for lists of entries
 }
 
-// The lists that the kernel gives, see also DumpEntries. Those of statistics have a message for each CPU.
+// The lists of the kernel; see also DumpEntries. The lists of statistics have a message per CPU.
 var (
 	DumpStats       = Dump{typ: msgStats}
 	DumpExpectStats = Dump{typ: msgExpectStats}
@@ -61,23 +62,22 @@ var (
 	DumpExpect      = Dump{typ: msgExpectGet}
 )
 
-// DumpEntries is the list of the entries of the table that f selects, as far as the kernel can tell: by family, mark,
-// zone and status. It only saves time: older kernels apply less of it (the status since 5.15, a zone since 6.8,
-// eff3c558bb7e "netfilter: ctnetlink: support filtering by zone"), so f.Match has to be asked about every entry all the
-// same.
+// DumpEntries is the list of the entries that f selects by family, mark, zone and status. It only saves time: older kernels ignore
+// parts of the filter (they know the status since 5.15, the zone since 6.8, eff3c558bb7e "netfilter: ctnetlink: support filtering
+// by zone"), so that the caller still has to call f.Match for each entry.
 //
-// With hideFiller the kernel leaves out entries with a fixed timeout, as all of the filler has, unless f asks for that
-// bit or for a zone.
+// With hideFiller the kernel leaves out entries with a fixed timeout, as all filler entries have, unless f selects by that bit or by
+// zone.
 func DumpEntries(f nf.Filter, hideFiller bool) Dump {
 	d := Dump{typ: msgEntryGet, filter: f}
 	if hideFiller && f.Zone == nil {
 		d.filter.Status &= f.StatusMask
-		d.filter.StatusMask |= nf.FixedTimeout // where f asks for the bit itself, mask and status have it already
+		d.filter.StatusMask |= nf.FixedTimeout // no change if f selects by this bit
 	}
 	return d
 }
 
-// append appends the request for the list.
+// append appends the dump request to b.
 func (d Dump) append(b []byte) []byte {
 	f := d.filter
 	b, start := begin(b, d.typ, flagDump, f.Family)
@@ -95,7 +95,7 @@ func (d Dump) append(b []byte) []byte {
 	return end(b, start)
 }
 
-// appendEntry appends all of an entry that can be written.
+// appendEntry appends all attributes of an entry that can be set.
 func appendEntry(b []byte, e *nf.Entry) []byte {
 	b = appendOriginal(b, e)
 	b = appendTuple(b, entryTupleReply, &e.Reply, zoneIn(e, nf.Reply))
@@ -136,7 +136,7 @@ func appendHelper(b []byte, name string) []byte {
 	return b
 }
 
-// appendOriginal appends what an entry is found by: its tuple Orig and its zone.
+// appendOriginal appends the attributes that identify an entry: the original tuple and the zone.
 func appendOriginal(b []byte, e *nf.Entry) []byte {
 	b = appendTuple(b, entryTupleOrig, &e.Orig, zoneIn(e, nf.Original))
 	if e.Zone != 0 && e.ZoneDir == 0 {
@@ -145,7 +145,7 @@ func appendOriginal(b []byte, e *nf.Entry) []byte {
 	return b
 }
 
-// zoneIn returns the zone that stands in the tuple of a direction, where the other direction is in zone 0.
+// zoneIn returns the zone attribute of a direction's tuple, which it has only if the other direction is in zone 0.
 func zoneIn(e *nf.Entry, dir nf.Direction) uint16 {
 	if e.ZoneDir != dir {
 		return 0
@@ -194,13 +194,13 @@ func appendAddress(b []byte, v4, v6 uint16, a netip.Addr) []byte {
 	return b
 }
 
-// wholeSeconds rounds up: a timeout of zero would be none.
+// wholeSeconds rounds up, because a timeout of zero means that none is set.
 func wholeSeconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }
 
 // labelBytes is the size of a set of labels (include/net/netfilter/nf_conntrack_labels.h, NF_CT_LABELS_MAX_SIZE).
 const labelBytes = 16
 
-// labels returns the bytes of a set of labels, none for "", and panics if s is not hexadecimal.
+// labels returns the bytes of a set of labels, nil for "". It panics if s is not hexadecimal.
 func labels(s string) []byte {
 	if s == "" {
 		return nil

@@ -16,8 +16,8 @@ func tupleOf(p nf.Proto, src, dst string) nf.Tuple {
 	return nf.Tuple{Proto: p, Src: netip.MustParseAddrPort(src), Dst: netip.MustParseAddrPort(dst)}
 }
 
-// What is written is read again as the same entry.
-func TestWrittenEntriesAreRead(t *testing.T) {
+// Encoding and decoding an entry gives the same entry.
+func TestEncodedEntriesDecode(t *testing.T) {
 	t.Parallel()
 	tcp := tupleOf(nf.TCP, "198.18.0.2:10000", "192.0.2.1:80")
 	udp6 := tupleOf(nf.UDP, "[2001:db8::2]:5000", "[2001:db8::1]:53")
@@ -45,8 +45,8 @@ func TestWrittenEntriesAreRead(t *testing.T) {
 	}
 }
 
-// A request to delete names the entry by its tuple, its zone and its number.
-func TestDeleteNamesTheEntry(t *testing.T) {
+// A delete request identifies the entry by its tuple, zone and ID.
+func TestDeleteIdentifiesTheEntry(t *testing.T) {
 	t.Parallel()
 	tcp := tupleOf(nf.TCP, "198.18.0.2:10000", "192.0.2.1:80")
 	msg := nfnl.AppendDelete([]byte("before"), nf.Entry{Orig: tcp, Reply: tcp.Reverse(), Mark: 1, Zone: 7, ID: 9})[len("before"):]
@@ -56,8 +56,8 @@ func TestDeleteNamesTheEntry(t *testing.T) {
 	}
 }
 
-// A request for a time has the entry's tuple, its zone and the time, and one to look it up no time.
-func TestTimeoutNamesTheEntry(t *testing.T) {
+// A request to set a timeout has the entry's tuple, zone and timeout. A get request has no timeout.
+func TestTimeoutIdentifiesTheEntry(t *testing.T) {
 	t.Parallel()
 	tcp := tupleOf(nf.TCP, "198.18.0.2:10000", "192.0.2.1:80")
 	e := nf.Entry{Orig: tcp, Reply: tcp.Reverse(), Mark: 1, Zone: 7, ZoneDir: nf.Original, ID: 9}
@@ -76,8 +76,8 @@ func TestTimeoutNamesTheEntry(t *testing.T) {
 	}
 }
 
-// Requests that are cut anywhere are an error that names an offset, or an entry.
-func FuzzWrittenEntryCut(f *testing.F) {
+// Decoding a truncated request returns an entry or an error that contains an offset.
+func FuzzTruncatedEntry(f *testing.F) {
 	tcp := tupleOf(nf.TCP, "198.18.0.2:10000", "192.0.2.1:80")
 	msg := nfnl.AppendCreate(nil, nf.Entry{Orig: tcp, Reply: tcp.Reverse(), State: nf.SynSent, Timeout: time.Hour, Helper: "ftp"})
 	f.Add(uint16(len(msg)), uint16(0), byte(0))

@@ -38,23 +38,23 @@ const (
 	entryEventTime  = 27 // CTA_TIMESTAMP_EVENT, since 601731fc7c61 "netfilter: conntrack: add conntrack event timestamp"
 )
 
-// DecodeEntry returns the entry in the body of a message, an answer or an event. The body lies at an offset in the datagram,
-// which errors name. A message that is cut, an attribute of a wrong size and one that is unknown in a tuple are errors;
-// other unknown attributes, as later kernels may add, are passed over.
+// DecodeEntry returns the entry in the body of a message, which is a reply or an event. The argument at is the body's offset in the
+// datagram; errors contain offsets. Truncated messages, attributes of a wrong size and unknown attributes of a tuple are errors.
+// Other unknown attributes, as later kernels may add, are skipped.
 func DecodeEntry(body []byte, at int) (nf.Entry, error) {
 	e, _, err := DecodeWhole(body, at)
 	return e, err
 }
 
-// DecodeWhole is DecodeEntry that also returns the first unknown attribute that it passed over.
+// DecodeWhole is DecodeEntry that also returns the first skipped attribute, if any.
 func DecodeWhole(body []byte, at int) (nf.Entry, *UnknownError, error) {
 	var d entryDecoder
 	err := d.decode(body, at)
 	return d.e, d.first, err
 }
 
-// DecodeEnd is DecodeEntry of a DESTROY event that reads only how the entry ended: its status, the time that was left, the
-// state of TCP, and the zone. That takes a quarter of the time, for those who only count such events.
+// DecodeEnd is DecodeEntry for callers that only count DESTROY events. It decodes only the status, the timeout, the protocol's state
+// and the zone, which takes a quarter of the time.
 func DecodeEnd(body []byte, at int) (nf.Entry, error) {
 	d := entryDecoder{only: 1<<entryStatus | 1<<entryProtoInfo | 1<<entryTimeout | 1<<entryZone}
 	err := d.decode(body, at)
@@ -64,8 +64,8 @@ func DecodeEnd(body []byte, at int) (nf.Entry, error) {
 type entryDecoder struct {
 	unknowns
 	e    nf.Entry
-	when time.Time // of an event
-	only uint64    // a bit for each type of attribute that is read; zero for all
+	when time.Time // time of the event
+	only uint64    // a bit for each attribute type to decode; zero: all
 }
 
 func (d *entryDecoder) decode(body []byte, at int) error {
@@ -120,14 +120,14 @@ func (d *entryDecoder) attribute(v value) error {
 		return d.synProxy(v)
 	case entryEventTime:
 		return v.time(&d.when)
-	case entryUse, entrySecMark, entryLabelsMask: // known, and not in an nf.Entry
+	case entryUse, entrySecMark, entryLabelsMask: // known, but not part of an nf.Entry
 	default:
 		return errUnknown
 	}
 	return nil
 }
 
-// tuple decodes a tuple, which has the zone of its direction where the other direction has none.
+// tuple decodes a tuple of the entry. It has a zone if only this direction is in the entry's zone.
 func (d *entryDecoder) tuple(to *nf.Tuple, dir nf.Direction, v value) error {
 	zone, err := decodeTuple(to, v)
 	if zone != 0 {
@@ -159,8 +159,8 @@ const (
 	tupleICMPv6Code = 9
 )
 
-// decodeTuple decodes a tuple, and its zone if it has one. All attributes have to be known: a tuple that is understood
-// in part would name another flow.
+// decodeTuple decodes a tuple, and its zone if it has one. An unknown attribute is an error, because a part of a tuple would
+// identify another flow.
 func decodeTuple(t *nf.Tuple, v value) (zone uint16, err error) {
 	var src, dst netip.Addr
 	var sport, dport uint16
@@ -206,13 +206,13 @@ func decodeTuple(t *nf.Tuple, v value) (zone uint16, err error) {
 	return zone, err
 }
 
-// tuple reads a tuple whose zone stands elsewhere.
+// tuple decodes a tuple without a zone of its own.
 func (v value) tuple(t *nf.Tuple) error {
 	_, err := decodeTuple(t, v)
 	return err
 }
 
-// address reads an address of the family that the type says.
+// address reads an address. The type of the attribute determines the family.
 func (v value) address(to *netip.Addr) error {
 	size := 4
 	if v.typ == tupleIPv6Src || v.typ == tupleIPv6Dst {
@@ -232,14 +232,14 @@ const (
 	infoDCCP = 2
 	infoSCTP = 3
 
-	infoState = 1 // of each of the three
+	infoState = 1 // the same for all three
 
 	infoTCPScaleOrig  = 2
 	infoTCPScaleReply = 3
 	infoTCPFlagsOrig  = 4
 	infoTCPFlagsReply = 5
 
-	infoLastOfDCCP = 4 // behind role and sequence number of the handshake, padding
+	infoLastOfDCCP = 4 // role, handshake sequence number, padding
 	infoLastOfSCTP = 3 // verification tags
 )
 
@@ -287,7 +287,7 @@ func (d *entryDecoder) tcpInfo(v value) error {
 	})
 }
 
-// tcpFlags reads struct nf_ct_tcp_flags: the flags, and a mask that only requests use.
+// tcpFlags reads the flags of a struct nf_ct_tcp_flags. Only requests use its mask.
 func (v value) tcpFlags(to *nf.TCPTrackFlags) error {
 	err := v.check(2)
 	if err == nil {
@@ -296,7 +296,7 @@ func (v value) tcpFlags(to *nf.TCPTrackFlags) error {
 	return err
 }
 
-// otherState decodes the state alone; an nf.Entry has none of the other attributes, whose types go up to last.
+// otherState decodes the state only. The other attributes, with types up to last, are not part of an nf.Entry.
 func (d *entryDecoder) otherState(v value, names []string, last uint16) error {
 	return d.each(v.b, v.at, "state of another protocol", func(v value) error {
 		switch {
@@ -314,7 +314,7 @@ func (d *entryDecoder) otherState(v value, names []string, last uint16) error {
 	})
 }
 
-// The attributes in attributes of an entry (include/uapi/linux/netfilter/nfnetlink_conntrack.h, enum ctattr_help,
+// The nested attributes of an entry (include/uapi/linux/netfilter/nfnetlink_conntrack.h, enum ctattr_help,
 // ctattr_counters, ctattr_seqadj, ctattr_secctx, ctattr_tstamp and ctattr_synproxy).
 const (
 	helpName = 1
@@ -322,7 +322,7 @@ const (
 
 	countPackets   = 1
 	countBytes     = 2
-	count32Packets = 3 // of old kernels
+	count32Packets = 3 // in old kernels
 	count32Bytes   = 4
 	countPad       = 5
 

@@ -14,7 +14,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
-// attr is a netlink attribute. Its children, if it has any, lie in its value.
+// attr returns a netlink attribute, whose value may be nested attributes.
 func attr(typ uint16, value ...[]byte) []byte {
 	v := bytes.Join(value, nil)
 	b := binary.NativeEndian.AppendUint16(nil, uint16(4+len(v)))
@@ -28,10 +28,10 @@ func u16(v uint16) []byte { return binary.BigEndian.AppendUint16(nil, v) }
 func u32(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
 func u64(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }
 
-// nested is the flag of attributes that have children.
+// nested is NLA_F_NESTED.
 const nested = 1 << 15
 
-// tupleMessage is an attribute with a tuple of IPv4, and more inside of it.
+// tupleMessage returns an attribute with an IPv4 tuple and more nested attributes.
 func tupleMessage(typ uint16, src, dst string, proto byte, sport, dport uint16, more ...[]byte) []byte {
 	return attr(typ|nested, append([][]byte{
 		attr(1|nested, attr(1, []byte(src)), attr(2, []byte(dst))),
@@ -44,12 +44,12 @@ const (
 	server = "\xc0\x00\x02\x01" // 192.0.2.1
 )
 
-// body is the body of a netfilter message.
+// body returns the body of a netfilter message.
 func body(attrs ...[]byte) []byte {
 	return append([]byte{2, 0, 0, 0}, bytes.Join(attrs, nil)...)
 }
 
-// wholeEntry has everything that the kernel tells of an entry, as it does.
+// wholeEntry returns an entry with all attributes, in the kernel's order.
 func wholeEntry() []byte {
 	return body(
 		tupleMessage(1, client, server, 6, 10000, 80, attr(3, u16(7))),
@@ -75,7 +75,7 @@ func wholeEntry() []byte {
 	)
 }
 
-func TestAllThatTheKernelTellsIsDecoded(t *testing.T) {
+func TestAllAttributesAreDecoded(t *testing.T) {
 	t.Parallel()
 	got, when, _, err := nfnl.DecodeEvent(wholeEntry(), 16)
 	if err != nil {
@@ -121,19 +121,19 @@ func TestStatesOfOtherProtocolsHaveNames(t *testing.T) {
 	}
 }
 
-// A later kernel may tell more: the rest is decoded, and it is said where something was passed over.
-func TestUnknownAttributesAreTold(t *testing.T) {
+// A later kernel may send more attributes. The others are decoded, and the first unknown one is reported.
+func TestUnknownAttributesAreReported(t *testing.T) {
 	t.Parallel()
 	mark := attr(8, u32(5))
 	for name, c := range map[string]struct {
 		attrs [][]byte
 		want  string
 	}{
-		"of the entry":    {[][]byte{attr(99, u32(1)), mark}, "netlink attribute of type 99, value at offset 24: unknown among those of the entry"},
-		"of the helper":   {[][]byte{mark, attr(5|nested, attr(3, u8(1)))}, "netlink attribute of type 3, value at offset 36: unknown among those of the helper"},
-		"of the counters": {[][]byte{mark, attr(9|nested, attr(9, u8(1)))}, "netlink attribute of type 9, value at offset 36: unknown among those of the counters"},
-		"of TCP":          {[][]byte{mark, attr(4|nested, attr(1|nested, attr(6, u8(1))))}, "netlink attribute of type 6, value at offset 40: unknown among those of the state of TCP"},
-		"the first":       {[][]byte{mark, attr(98), attr(99)}, "netlink attribute of type 98, value at offset 32: unknown among those of the entry"},
+		"of the entry":    {[][]byte{attr(99, u32(1)), mark}, "netlink attribute of type 99, value at offset 24: unknown attribute of the entry"},
+		"of the helper":   {[][]byte{mark, attr(5|nested, attr(3, u8(1)))}, "netlink attribute of type 3, value at offset 36: unknown attribute of the helper"},
+		"of the counters": {[][]byte{mark, attr(9|nested, attr(9, u8(1)))}, "netlink attribute of type 9, value at offset 36: unknown attribute of the counters"},
+		"of TCP":          {[][]byte{mark, attr(4|nested, attr(1|nested, attr(6, u8(1))))}, "netlink attribute of type 6, value at offset 40: unknown attribute of the state of TCP"},
+		"the first":       {[][]byte{mark, attr(98), attr(99)}, "netlink attribute of type 98, value at offset 32: unknown attribute of the entry"},
 	} {
 		e, unknown, err := nfnl.DecodeWhole(body(c.attrs...), 16)
 		if err != nil || unknown == nil || unknown.Error() != c.want || e.Mark != 5 {
@@ -145,7 +145,7 @@ func TestUnknownAttributesAreTold(t *testing.T) {
 	}
 }
 
-// A tuple of which a part is unknown names another flow, perhaps.
+// Without the unknown part, a tuple might identify another flow.
 func TestUnknownPartOfATupleIsAnError(t *testing.T) {
 	t.Parallel()
 	_, _, err := nfnl.DecodeWhole(body(attr(1|nested, attr(1|nested, attr(5, u8(1))))), 16)
@@ -155,8 +155,8 @@ func TestUnknownPartOfATupleIsAnError(t *testing.T) {
 	}
 }
 
-// Whatever is cut off and whatever has another size: an error that names an offset, or an entry; no panic.
-func TestCutEntriesNameAnOffset(t *testing.T) {
+// Decoding a truncated or damaged message returns an entry or an error that contains an offset, and does not panic.
+func TestTruncatedEntriesNameAnOffset(t *testing.T) {
 	t.Parallel()
 	b := wholeEntry()
 	for n := range len(b) {
@@ -171,8 +171,8 @@ func TestCutEntriesNameAnOffset(t *testing.T) {
 	}
 }
 
-// Of how an entry ended, DecodeEnd tells the same as DecodeWhole, and nothing else.
-func TestEndOfAnEntry(t *testing.T) {
+// The fields that DecodeEnd sets are those that DecodeWhole sets.
+func TestDecodeEnd(t *testing.T) {
 	t.Parallel()
 	msg := body(
 		tupleMessage(1, client, server, 6, 10000, 80),
@@ -189,7 +189,7 @@ func TestEndOfAnEntry(t *testing.T) {
 	}
 }
 
-func TestEndSaysWhereItIsGarbage(t *testing.T) {
+func TestDecodeEndErrorsNameAnOffset(t *testing.T) {
 	t.Parallel()
 	for want, b := range map[string][]byte{
 		"offset 16: 3 bytes are shorter":            {2, 0, 0},

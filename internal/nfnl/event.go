@@ -8,16 +8,16 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// EventKind is what an event tells (include/uapi/linux/netfilter/nfnetlink_compat.h, NF_NETLINK_CONNTRACK_NEW and so on).
+// EventKind is the kind of an Event (include/uapi/linux/netfilter/nfnetlink_compat.h, NF_NETLINK_CONNTRACK_NEW and following).
 type EventKind uint8
 
-// The kinds of events; zero is none.
+// The kinds of events. Zero means that a message is not an event.
 const (
-	New           EventKind = iota + 1 // an entry was confirmed, or made by netlink
-	Update                             // an entry has changed
-	Destroy                            // an entry is gone
-	ExpectNew                          // an expectation was made
-	ExpectDestroy                      // an expectation is gone
+	New           EventKind = iota + 1 // an entry was confirmed, or created by netlink
+	Update                             // an entry was changed
+	Destroy                            // an entry was destroyed
+	ExpectNew                          // an expectation was created
+	ExpectDestroy                      // an expectation was destroyed
 )
 
 // KindOf returns the kind of the event that a message is, headers included, from its header alone. asked is the netlink port
@@ -27,11 +27,11 @@ func KindOf(msg []byte) (kind EventKind, asked uint32, err error) {
 		return 0, 0, fmt.Errorf("conntrack event of %d bytes: shorter than its header", len(msg))
 	}
 	if n := binary.NativeEndian.Uint32(msg); uint64(n) != uint64(len(msg)) {
-		return 0, 0, fmt.Errorf("conntrack event says that it has %d bytes, and has %d", n, len(msg))
+		return 0, 0, fmt.Errorf("conntrack event of %d bytes: its length field is %d", len(msg), n)
 	}
 	switch binary.NativeEndian.Uint16(msg[typeOffset:]) {
 	case msgEntryNew:
-		// Which of the two it is, the flags tell (net/netfilter/nf_conntrack_netlink.c, ctnetlink_conntrack_event).
+		// The flags distinguish New and Update (net/netfilter/nf_conntrack_netlink.c, ctnetlink_conntrack_event).
 		kind = Update
 		if binary.NativeEndian.Uint16(msg[flagsOffset:])&(flagCreate|flagExcl) != 0 {
 			kind = New

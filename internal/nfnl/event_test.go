@@ -10,13 +10,13 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
-// event returns a message with flags of its header, and who asked for it.
-func event(typ, flags uint16, asked uint32, attrs ...[]byte) []byte {
+// event returns a message with the given flags, caused by a request of the socket with this port.
+func event(typ, flags uint16, port uint32, attrs ...[]byte) []byte {
 	b := append(make([]byte, nfnl.HeaderSize), body(attrs...)...)
 	binary.NativeEndian.PutUint32(b, uint32(len(b)))
 	binary.NativeEndian.PutUint16(b[4:], typ)
 	binary.NativeEndian.PutUint16(b[6:], flags)
-	binary.NativeEndian.PutUint32(b[12:], asked)
+	binary.NativeEndian.PutUint32(b[12:], port)
 	return b
 }
 
@@ -26,7 +26,7 @@ const (
 	create, excl = 0x400, 0x200
 )
 
-func TestEventsAreToldByTheirHeader(t *testing.T) {
+func TestKindOf(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		msg   []byte
@@ -46,9 +46,9 @@ func TestEventsAreToldByTheirHeader(t *testing.T) {
 	}
 	whole := event(ctNew, 0, 0)
 	for want, msg := range map[string][]byte{
-		"conntrack event of 19 bytes: shorter than its header":  whole[:19],
-		"conntrack event says that it has 20 bytes, and has 21": append(whole[:20:20], 0),
-		"conntrack event says that it has 24 bytes, and has 20": append([]byte{24, 0, 0, 0}, whole[4:]...),
+		"conntrack event of 19 bytes: shorter than its header": whole[:19],
+		"conntrack event of 21 bytes: its length field is 20":  append(whole[:20:20], 0),
+		"conntrack event of 20 bytes: its length field is 24":  append([]byte{24, 0, 0, 0}, whole[4:]...),
 	} {
 		if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
 			t.Skip("needs a little-endian machine: the bytes are written so")

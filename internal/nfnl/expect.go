@@ -25,13 +25,13 @@ const (
 	expectNATTuple = 2
 )
 
-// DecodeExpectation returns the expectation in the body of a message, as DecodeEntry does an entry.
+// DecodeExpectation returns the expectation in the body of a message. It is to expectations what DecodeEntry is to entries.
 func DecodeExpectation(body []byte, at int) (nf.Expectation, error) {
 	e, _, err := DecodeWholeExpectation(body, at)
 	return e, err
 }
 
-// DecodeWholeExpectation is DecodeExpectation that also returns the first unknown attribute that it passed over.
+// DecodeWholeExpectation is DecodeExpectation that also returns the first skipped attribute, if any.
 func DecodeWholeExpectation(body []byte, at int) (e nf.Expectation, unknown *UnknownError, err error) {
 	attrs, at, err := Body(body, at)
 	if err != nil {
@@ -85,18 +85,18 @@ func (u *unknowns) expectNAT(n *nf.ExpectNAT, v value) error {
 	})
 }
 
-// AppendExpectTimeout appends the request that the expectation with x's tuple and zone be over in so many whole seconds.
+// AppendExpectTimeout appends a request to set the timeout of the expectation with x's tuple and zone to left, rounded down to whole
+// seconds.
 func AppendExpectTimeout(b []byte, x nf.Expectation, left time.Duration) []byte {
 	b, start := begin(b, msgExpectNew, 0, x.Tuple.Family())
 	b = appendExpected(b, &x)
-	// The kernel requires these two and then looks at neither (nf_conntrack_netlink.c, ctnetlink_new_expect).
+	// The kernel requires these two but ignores them (net/netfilter/nf_conntrack_netlink.c, ctnetlink_new_expect).
 	b = appendTuple(b, expectMaster, &x.Master, 0)
 	b = appendTuple(b, expectMask, &x.Mask, 0)
 	return end(appendU32(b, expectTimeout, uint32(left/time.Second)), start)
 }
 
-// AppendExpectDelete appends the request to delete the expectation that has x's tuple, its zone and, unless it is zero, its
-// id.
+// AppendExpectDelete appends a request to delete the expectation with x's tuple, zone and, unless zero, ID.
 func AppendExpectDelete(b []byte, x nf.Expectation) []byte {
 	b, start := begin(b, msgExpectDelete, 0, x.Tuple.Family())
 	b = appendExpected(b, &x)
@@ -106,7 +106,7 @@ func AppendExpectDelete(b []byte, x nf.Expectation) []byte {
 	return end(b, start)
 }
 
-// appendExpected appends what an expectation is found by: its tuple and its zone.
+// appendExpected appends the attributes that identify an expectation: its tuple and its zone.
 func appendExpected(b []byte, x *nf.Expectation) []byte {
 	b = appendTuple(b, expectTuple, &x.Tuple, 0)
 	if x.Zone != 0 {

@@ -40,8 +40,8 @@ func TestExpectationIsDecoded(t *testing.T) {
 	}
 }
 
-// Requests about an expectation name it by its tuple and zone; the kernel wants a master and a mask beside a time.
-func TestExpectationIsNamed(t *testing.T) {
+// Requests identify an expectation by its tuple and zone. To set a timeout the kernel also requires a master and a mask.
+func TestRequestsIdentifyTheExpectation(t *testing.T) {
 	t.Parallel()
 	x := nf.Expectation{
 		Tuple: tupleOf(nf.TCP, "192.0.2.1:0", "198.18.0.2:20001"), Mask: tupleOf(nf.TCP, "255.255.255.255:0", "255.255.255.255:65535"),

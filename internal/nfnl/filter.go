@@ -9,14 +9,14 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Socket filters (BPF): what they drop takes up no room in the receive buffer.
+// The return values of socket filters (BPF). A dropped message takes no space in the receive buffer.
 var (
 	pass = bpf.RetConstant{Val: 0xffffffff}
 	drop = bpf.RetConstant{Val: 0}
 )
 
-// PassUnasked is the filter of events that drops those that a request by netlink has caused: they have the port of the
-// asking socket in the header, the others 0.
+// PassUnasked returns a socket filter that drops events caused by a netlink request. They have the port of the requesting socket in
+// the header, other events 0.
 func PassUnasked() []bpf.Instruction {
 	return []bpf.Instruction{
 		bpf.LoadAbsolute{Off: portOffset, Size: 4},
@@ -26,11 +26,11 @@ func PassUnasked() []bpf.Instruction {
 	}
 }
 
-// DropAged is the filter of events that drops the UPDATE events that an Env's Age causes: no packet and no time has brought
-// them about, and of a large table they would overrun the receive buffer. The DESTROY events of what ends by it are the
-// kernel's own.
+// DropAged returns a socket filter that drops the UPDATE events that Env.Age causes. They are not caused by a packet or a timeout,
+// and with a large table they would overrun the receive buffer. DESTROY events of entries that expire because of Age come from the
+// kernel and pass.
 func DropAged() []bpf.Instruction {
-	// A filter loads numbers in network order, those of a header are in that of the machine.
+	// The filter loads numbers in network byte order, but the header has host byte order.
 	var update, isNew, port [4]byte
 	binary.NativeEndian.PutUint16(update[:], msgEntryNew)
 	binary.NativeEndian.PutUint16(isNew[:], flagCreate|flagExcl)
@@ -47,8 +47,8 @@ func DropAged() []bpf.Instruction {
 	}
 }
 
-// DropOwnTrace is the filter of the trace that drops the messages about our own probes, two for each of some ten chains,
-// except those by which the trace of a packet begins.
+// DropOwnTrace returns a socket filter that drops trace messages about our own probes, two for each of about ten chains, except for
+// those that begin the trace of a packet.
 func DropOwnTrace() []bpf.Instruction {
 	begins := func(hook nf.Hook) []bpf.Instruction {
 		return ifAttribute(traceChain, ours.TracePrefix+hook.String(), pass)
@@ -57,14 +57,14 @@ func DropOwnTrace() []bpf.Instruction {
 	return append(ifAttribute(traceTable, ours.Table, probes...), pass)
 }
 
-// ifAttribute executes then if the message has a string attribute of that value, and else what follows it.
+// ifAttribute returns instructions that execute then if the message has the string attribute with this value.
 func ifAttribute(typ uint32, value string, then ...bpf.Instruction) []bpf.Instruction {
 	value += "\x00"
 	type test struct {
 		load bpf.Instruction
 		want uint32
 	}
-	var length [2]byte // nla_len, loaded in network order
+	var length [2]byte // nla_len, loaded in network byte order
 	binary.NativeEndian.PutUint16(length[:], uint16(AttributeSize+len(value)))
 	tests := []test{{bpf.LoadIndirect{Off: 0, Size: 2}, uint32(binary.BigEndian.Uint16(length[:]))}}
 	for i := range len(value) {
@@ -73,12 +73,12 @@ func ifAttribute(typ uint32, value string, then ...bpf.Instruction) []bpf.Instru
 	program := []bpf.Instruction{
 		bpf.LoadConstant{Dst: bpf.RegA, Val: HeaderSize + GenSize},
 		bpf.LoadConstant{Dst: bpf.RegX, Val: typ},
-		bpf.LoadExtension{Num: bpf.ExtNetlinkAttr}, // where the attribute begins, or 0
+		bpf.LoadExtension{Num: bpf.ExtNetlinkAttr}, // the offset of the attribute, or 0
 		bpf.TAX{},
 	}
 	for i, t := range tests {
-		behind := 2*(len(tests)-1-i) + len(then)
-		program = append(program, t.load, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: t.want, SkipTrue: uint8(behind)})
+		toEnd := 2*(len(tests)-1-i) + len(then)
+		program = append(program, t.load, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: t.want, SkipTrue: uint8(toEnd)})
 	}
 	return append(program, then...)
 }

@@ -6,11 +6,11 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Flow returns e for ti-mo's Create, Update and Delete. A part of a second in the timeout counts as a whole one. The
-// counters, which only the kernel writes, are left out. Labels that are not hexadecimal panic.
+// Flow converts e for Create, Update and Delete of ti-mo/conntrack. The timeout is rounded up to whole seconds. The counters, which
+// only the kernel sets, are left out. It panics if the labels are not hexadecimal.
 //
-// A status that is not zero goes to the kernel as it is, which takes it only with Confirmed and without Expected and
-// Dying (net/netfilter/nf_conntrack_netlink.c, ctnetlink_change_status).
+// A nonzero status is passed on unchanged. The kernel accepts it only with Confirmed and without Expected and Dying
+// (net/netfilter/nf_conntrack_netlink.c, ctnetlink_change_status).
 func Flow(e nf.Entry) conntrack.Flow {
 	f := conntrack.Flow{
 		TupleOrig:  flowTuple(e.Orig, zoneIn(&e, nf.Original)),
@@ -24,7 +24,7 @@ func Flow(e nf.Entry) conntrack.Flow {
 		f.Zone = e.Zone
 	}
 	if e.Helper != "" {
-		// The kernel wants the NUL (nf_conntrack_netlink.c, help_nla_policy), which ti-mo/conntrack v0.6.0 does not write.
+		// The kernel requires the NUL (nf_conntrack_netlink.c, help_nla_policy), which ti-mo/conntrack v0.6.0 does not write.
 		f.Helper.Name = e.Helper + "\x00"
 	}
 	if e.State != nf.TCPNone {

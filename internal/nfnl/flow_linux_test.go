@@ -9,8 +9,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
-// A timeout of zero would ask for none.
-func TestPartOfASecondCountsAsAWholeOne(t *testing.T) {
+// A timeout of zero would not be set at all.
+func TestTimeoutIsRoundedUp(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration]uint32{0: 0, 1: 1, time.Second: 1, 1500 * time.Millisecond: 2} {
 		if got := nfnl.Flow(nf.Entry{Timeout: d}).Timeout; got != want {
@@ -19,14 +19,14 @@ func TestPartOfASecondCountsAsAWholeOne(t *testing.T) {
 	}
 }
 
-func TestLabelsAreOfTheKernelsSize(t *testing.T) {
+func TestLabelsHaveTheKernelsSize(t *testing.T) {
 	t.Parallel()
 	if got := nfnl.Flow(nf.Entry{Labels: "05"}).Labels; len(got) != 16 || got[0] != 5 {
 		t.Errorf("got %v", got)
 	}
 }
 
-func TestLabelsThatAreNoneArePanics(t *testing.T) {
+func TestInvalidLabelsPanic(t *testing.T) {
 	t.Parallel()
 	for _, labels := range []string{"xy", "123", strings.Repeat("00", 17)} {
 		func() {

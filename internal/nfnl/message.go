@@ -14,10 +14,9 @@ const (
 	GenSize    = 4
 )
 
-// The types of messages: in the upper byte the subsystem (include/uapi/linux/netfilter/nfnetlink.h, NFNL_SUBSYS_*), in the
-// lower one the message.
+// Message types. The upper byte is the subsystem (include/uapi/linux/netfilter/nfnetlink.h, NFNL_SUBSYS_*).
 const (
-	msgEntryNew         = 1 << 8 // CTNETLINK, IPCTNL_MSG_CT_NEW: also of an update
+	msgEntryNew         = 1 << 8 // CTNETLINK, IPCTNL_MSG_CT_NEW: also an update
 	msgEntryGet         = 1<<8 | 1
 	msgEntryDelete      = 1<<8 | 2
 	msgStats            = 1<<8 | 4 // IPCTNL_MSG_CT_GET_STATS_CPU
@@ -32,10 +31,10 @@ const (
 	msgTrace            = 10<<8 | 17 // NFTABLES, NFT_MSG_TRACE
 
 	msgError = 2 // NLMSG_ERROR: also an acknowledgement
-	msgDone  = 3 // NLMSG_DONE: the end of a list
+	msgDone  = 3 // NLMSG_DONE: the end of a dump
 )
 
-// Flags of messages (include/uapi/linux/netlink.h, NLM_F_*).
+// Message flags (include/uapi/linux/netlink.h, NLM_F_*).
 const (
 	flagRequest = 0x1
 	flagAck     = 0x4
@@ -44,19 +43,19 @@ const (
 	flagCreate  = 0x400
 )
 
-// Where the fields of struct nlmsghdr are.
+// Offsets of the fields of struct nlmsghdr.
 const (
 	typeOffset, flagsOffset, seqOffset, portOffset = 4, 6, 8, 12
 )
 
-// MessageHeader is what the header of a netlink message says (struct nlmsghdr).
+// MessageHeader is the header of a netlink message without its length (struct nlmsghdr).
 type MessageHeader struct {
-	Type, Flags   uint16
-	Sequence, PID uint32
+	Type, Flags   uint16 // nlmsg_type and nlmsg_flags
+	Sequence, PID uint32 // nlmsg_seq, and nlmsg_pid: the netlink port of the socket that caused the message
 }
 
-// Messages calls f for each netlink message of a datagram, with its header, its body, which shares memory with b, and
-// where the body lies in b. What is not whole is an error that names its offset.
+// Messages calls f for each netlink message of the datagram b, with its header, its body, which shares memory with b, and the
+// body's offset in b. A truncated message is an error that contains the offset.
 func Messages(b []byte, f func(h MessageHeader, body []byte, at int) error) error {
 	for at := 0; at < len(b); {
 		rest := b[at:]
@@ -81,8 +80,8 @@ func Messages(b []byte, f func(h MessageHeader, body []byte, at int) error) erro
 	return nil
 }
 
-// Body returns the attributes of the body of a netfilter message, and where they lie in the message. The body begins at
-// offset at, with struct nfgenmsg.
+// Body returns the attributes of a netfilter message and their offset in the message. The body begins at offset at with struct
+// nfgenmsg.
 func Body(body []byte, at int) (attrs []byte, attrsAt int, err error) {
 	if len(body) < GenSize {
 		return nil, 0, fmt.Errorf("netfilter message at offset %d: %d bytes are shorter than its header", at, len(body))
@@ -90,7 +89,7 @@ func Body(body []byte, at int) (attrs []byte, attrsAt int, err error) {
 	return body[GenSize:], at + GenSize, nil
 }
 
-// errorOf returns what the body of an NLMSG_ERROR or NLMSG_DONE says: nil for an acknowledgement, else a syscall.Errno.
+// errorOf returns the error in the body of an NLMSG_ERROR or NLMSG_DONE: nil for an acknowledgement, else a syscall.Errno.
 func errorOf(body []byte) error {
 	if len(body) < 4 {
 		return fmt.Errorf("netlink acknowledgement of %d bytes: want 4 or more", len(body))
@@ -101,24 +100,24 @@ func errorOf(body []byte) error {
 	return nil
 }
 
-// begin appends the headers of a request to b, and returns where it begins, for end. The sequence number is written when the
-// request is sent.
+// begin appends the headers of a request to b, and returns the request's offset for end. The sequence number is set when the request
+// is sent.
 func begin(b []byte, typ, flags uint16, family nf.Family) (_ []byte, start int) {
 	start = len(b)
-	b = append(b, 0, 0, 0, 0) // the length, see end
+	b = append(b, 0, 0, 0, 0) // the length, set by end
 	b = binary.NativeEndian.AppendUint16(b, typ)
 	b = binary.NativeEndian.AppendUint16(b, flagRequest|flags)
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)          // sequence number and port
 	return append(b, byte(family), 0, 0, 0), start // struct nfgenmsg
 }
 
-// end finishes the request that begins at start.
+// end sets the length of the request that begins at start.
 func end(b []byte, start int) []byte {
 	binary.NativeEndian.PutUint32(b[start:], uint32(len(b)-start))
 	return b
 }
 
-// appendHeader appends the header of an attribute whose value has n bytes.
+// appendHeader appends the header of an attribute with a value of n bytes.
 func appendHeader(b []byte, typ uint16, n int) []byte {
 	b = binary.NativeEndian.AppendUint16(b, uint16(AttributeSize+n))
 	return binary.NativeEndian.AppendUint16(b, typ)
@@ -141,7 +140,7 @@ func appendU32(b []byte, typ uint16, v uint32) []byte {
 	return binary.BigEndian.AppendUint32(appendHeader(b, typ, 4), v)
 }
 
-// nest begins an attribute that has others in it, and returns where it begins, for endNest.
+// nest begins a nested attribute and returns its offset for endNest.
 func nest(b []byte, typ uint16) (_ []byte, at int) {
 	return appendHeader(b, typ|flagNested, 0), len(b)
 }

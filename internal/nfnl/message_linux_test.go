@@ -13,7 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
-// datagram returns messages one behind the other.
+// datagram returns the encoded messages.
 func datagram(t testing.TB, msgs ...netlink.Message) []byte {
 	t.Helper()
 	var b []byte
@@ -63,7 +63,7 @@ func TestMessagesOfADatagram(t *testing.T) {
 	}
 }
 
-func TestMessagesSayWhereTheyAreGarbage(t *testing.T) {
+func TestMessageErrorsNameAnOffset(t *testing.T) {
 	t.Parallel()
 	whole := datagram(t, msg(1, 1, 2, 3, 4))
 	long := datagram(t, msg(1, 1, 2, 3, 4), msg(2))
@@ -79,7 +79,7 @@ func TestMessagesSayWhereTheyAreGarbage(t *testing.T) {
 	}
 }
 
-// What package syscall can cut into messages is cut in the same way; it passes over what follows the last whole one, and wants
+// If package syscall parses a datagram, the messages are the same. It ignores what follows the last complete message, and requires
 // the padding of the last.
 func FuzzMessages(f *testing.F) {
 	f.Add(datagram(f, msg(1, 2, 0, 0, 0), msg(2)))

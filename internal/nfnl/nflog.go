@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Logged is one packet that NFLOG tells of (net/netfilter/nfnetlink_log.c, __build_packet_message).
+// Logged is a packet logged by NFLOG (net/netfilter/nfnetlink_log.c, __build_packet_message).
 type Logged struct {
-	Prefix  string    // text of the rule or of conntrack
-	Payload []byte    // from the network layer on; shares memory with the message
-	Time    time.Time // zero where the kernel does not tell
-	In, Out int32     // indices of the links, zero if there is none
-	Group   uint16    // of NFLOG
-	Seq     uint32    // number of the packet in its group
-	HasSeq  bool      // whether the kernel tells Seq
+	Prefix  string    // the log prefix of the rule, or conntrack's message
+	Payload []byte    // the packet from the network layer on; shares memory with the message
+	Time    time.Time // when the packet was received; zero if unknown
+	In, Out int32     // indices of the input and output links; zero: none
+	Group   uint16    // NFLOG group
+	Seq     uint32    // sequence number of the packet in its group, if HasSeq
+	HasSeq  bool      // the message has a sequence number
 }
 
 // The attributes of a logged packet and of the configuration of a group (include/uapi/linux/netfilter/nfnetlink_log.h,
@@ -50,8 +50,8 @@ func EachLogged(datagram []byte, f func(l Logged) error) error {
 	})
 }
 
-// DecodeLogged decodes the body of an NFULNL_MSG_PACKET message, which lies at an offset in the datagram that errors
-// name. Attributes that a Logged does not have are passed over.
+// DecodeLogged decodes the body of an NFULNL_MSG_PACKET message. The argument at is the body's offset in the datagram; errors
+// contain offsets. Attributes that a Logged does not have are skipped.
 func DecodeLogged(body []byte, at int) (l Logged, err error) {
 	attrs, at, err := Body(body, at)
 	if err != nil {
@@ -80,9 +80,8 @@ func DecodeLogged(body []byte, at int) (l Logged, err error) {
 	return l, err
 }
 
-// logTime reads struct nfulnl_msg_packet_timestamp. It returns the last nanosecond of the microsecond that the kernel tells,
-// so that what is sorted by time stands behind the frame of the packet, whose time is exact. A time that no clock shows is
-// passed over.
+// logTime reads a struct nfulnl_msg_packet_timestamp, which has microseconds. It returns the last nanosecond of the microsecond, so
+// that the message sorts behind the packet's frame, whose time is exact. An invalid time is skipped.
 func (v value) logTime(to *time.Time) error {
 	if err := v.check(16); err != nil {
 		return err
@@ -95,7 +94,7 @@ func (v value) logTime(to *time.Time) error {
 	return nil
 }
 
-// appendLogBind appends the request to become the reader of a group, of whole packets with sequence numbers.
+// appendLogBind appends a request to bind the socket to a group, with whole packets and sequence numbers.
 func appendLogBind(b []byte, group uint16) []byte {
 	b, start := beginLogConfig(b, group)
 	b = appendU8(b, logConfigCommand, logBind)

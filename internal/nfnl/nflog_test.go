@@ -30,7 +30,7 @@ func TestDecodeLogged(t *testing.T) {
 	}
 }
 
-func TestLoggedTimesThatNoClockShowsArePassedOver(t *testing.T) {
+func TestInvalidLogTimesAreSkipped(t *testing.T) {
 	t.Parallel()
 	for _, v := range [][2]uint64{{1 << 33, 0}, {1, 1_000_000}} {
 		if got, err := nfnl.DecodeLogged(body(attr(3, u64(v[0]), u64(v[1]))), 16); !got.Time.IsZero() || err != nil {
@@ -39,7 +39,7 @@ func TestLoggedTimesThatNoClockShowsArePassedOver(t *testing.T) {
 	}
 }
 
-func TestDecodeLoggedSaysWhereItIsGarbage(t *testing.T) {
+func TestDecodeLoggedErrorsNameAnOffset(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		body []byte

@@ -6,26 +6,26 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Trace is one NFT_MSG_TRACE message: what became of a packet at one rule, or at the end of a chain
-// (net/netfilter/nf_tables_trace.c, nft_trace_notify).
+// Trace is an NFT_MSG_TRACE message: the verdict on a packet at a rule or at the end of a chain (net/netfilter/nf_tables_trace.c,
+// nft_trace_notify).
 type Trace struct {
-	Family       uint8 // of the table, as nftables numbers them
-	Table, Chain string
-	Handle       uint64 // of the rule; 0 at the end of a chain
-	Type         TraceType
-	Verdict      int32  // as the kernel numbers them; see VerdictName
-	To           string // where a jump or goto leads
-	Policy       int32  // of the base chain, where Type is TracePolicy
-	ID           uint32 // of the packet, roughly: another may have the same
-	// Network and Transport are the beginnings of these headers, with the first message of each base chain. They share
-	// memory with the message.
+	Family       uint8     // family of the table (NFPROTO_*)
+	Table, Chain string    // their names
+	Handle       uint64    // handle of the rule; 0 at the end of a chain
+	Type         TraceType // what the message is about
+	Verdict      int32     // the verdict; see VerdictName
+	To           string    // target chain of a jump or goto
+	Policy       int32     // policy of the base chain, if Type is TracePolicy
+	ID           uint32    // ID of the packet, which is not necessarily unique
+	// Network and Transport are the beginnings of these headers, in the first message of each base chain. They share memory
+	// with the message.
 	Network, Transport []byte
-	In, Out            int32 // indices of the links
-	State              nf.CTState
-	Status             nf.Status
+	In, Out            int32      // indices of the input and output links; zero: none
+	State              nf.CTState // conntrack state of the packet, since 6.16
+	Status             nf.Status  // status of the packet's entry, since 6.16
 }
 
-// TraceType is what a Trace is about (enum nft_trace_types).
+// TraceType is the type of a Trace (enum nft_trace_types).
 type TraceType uint32
 
 // The types of a Trace.
@@ -56,7 +56,7 @@ const (
 	verdictChain = 2
 )
 
-// EachTrace calls f for each message of the trace in a datagram.
+// EachTrace calls f for each trace message of a datagram.
 func EachTrace(datagram []byte, f func(t Trace) error) error {
 	return Messages(datagram, func(h MessageHeader, body []byte, at int) error {
 		if h.Type != msgTrace {
@@ -70,8 +70,8 @@ func EachTrace(datagram []byte, f func(t Trace) error) error {
 	})
 }
 
-// DecodeTrace decodes the body of an NFT_MSG_TRACE message, which lies at an offset in the datagram that errors name.
-// Attributes that a Trace does not have are passed over.
+// DecodeTrace decodes the body of an NFT_MSG_TRACE message. The argument at is the body's offset in the datagram; errors contain
+// offsets. Attributes that a Trace does not have are skipped.
 func DecodeTrace(body []byte, at int) (t Trace, err error) {
 	attrs, at, err := Body(body, at)
 	if err != nil {
@@ -128,8 +128,8 @@ func (t *Trace) verdict(v value) error {
 // VerdictContinue is NFT_CONTINUE.
 const VerdictContinue = -1
 
-// VerdictName returns the name of a verdict as nft writes it, with the chain that a jump or a goto leads to
-// (include/uapi/linux/netfilter.h and nf_tables.h).
+// VerdictName returns a verdict as nft writes it, with the target chain of a jump or goto (include/uapi/linux/netfilter.h and
+// include/uapi/linux/netfilter/nf_tables.h).
 func VerdictName(code int32, to string) string {
 	switch code {
 	case VerdictContinue:
@@ -143,7 +143,7 @@ func VerdictName(code int32, to string) string {
 	case -5:
 		return "return"
 	}
-	switch code & 0xff { // NF_VERDICT_MASK; above it is the number of a queue, or an errno
+	switch code & 0xff { // NF_VERDICT_MASK; the upper bits are a queue number or an errno
 	case 0:
 		return "drop"
 	case 1:

@@ -29,7 +29,7 @@ func TestDecodeTrace(t *testing.T) {
 	}
 }
 
-func TestDecodeTraceSaysWhereItIsGarbage(t *testing.T) {
+func TestDecodeTraceErrorsNameAnOffset(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		body []byte
@@ -46,7 +46,7 @@ func TestDecodeTraceSaysWhereItIsGarbage(t *testing.T) {
 	}
 }
 
-func TestVerdictsAreNamed(t *testing.T) {
+func TestVerdictName(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[int32]string{
 		-1: "continue", -2: "break", -3: "jump web", -4: "goto web", -5: "return",

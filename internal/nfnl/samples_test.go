@@ -9,7 +9,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// web is an entry that has everything that can be written.
+// web is an entry with all fields that can be set.
 var web = nf.Entry{
 	Orig:   nf.Tuple{Proto: nf.TCP, Src: netip.MustParseAddrPort("198.18.0.2:10000"), Dst: netip.MustParseAddrPort("192.0.2.1:80")},
 	Reply:  nf.Tuple{Proto: nf.TCP, Src: netip.MustParseAddrPort("192.0.2.1:80"), Dst: netip.MustParseAddrPort("198.18.0.2:10000")},
@@ -17,7 +17,7 @@ var web = nf.Entry{
 	Mark: 0x2a, Zone: 7, Labels: "0500000001", Helper: "ftp", ID: 9,
 }
 
-// ping is an echo over IPv6.
+// ping is the entry of an ICMPv6 echo.
 var ping = nf.Entry{
 	Orig: nf.Tuple{
 		Proto: nf.ICMPv6, Src: netip.MustParseAddrPort("[2001:db8::2]:0"), Dst: netip.MustParseAddrPort("[2001:db8::1]:0"),

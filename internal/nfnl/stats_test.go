@@ -7,7 +7,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
-func TestStatsSayWhereTheyAreWrong(t *testing.T) {
+func TestStatsErrorsNameAnOffset(t *testing.T) {
 	t.Parallel()
 	whole := body(attr(10, u32(9)))
 	for name, c := range map[string]struct {
@@ -25,8 +25,8 @@ func TestStatsSayWhereTheyAreWrong(t *testing.T) {
 	}
 }
 
-// A later kernel counts more: what is known is counted, and the rest is told.
-func TestUnknownStatIsTold(t *testing.T) {
+// A later kernel may have more statistics. The known ones are added, and the first unknown one is reported.
+func TestUnknownStatIsReported(t *testing.T) {
 	t.Parallel()
 	var drop uint64
 	counts := []*uint64{10: &drop, 11: nil}

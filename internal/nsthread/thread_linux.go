@@ -1,4 +1,4 @@
-// Package nsthread runs functions on operating system threads that are in another network namespace than the process.
+// Package nsthread runs functions on a Thread: an operating system thread in another network namespace than the process.
 package nsthread
 
 import (
@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Thread is an operating system thread in a network namespace. It runs what must happen inside, one call at a time, and
-// dies with its goroutine: it is never given back to the Go runtime. The main thread must not become one, because a
-// locked goroutine that ends on it wedges instead of ending the thread.
+// Thread is an operating system thread in a network namespace. It runs one function at a time. It ends with its goroutine and is
+// never returned to the Go runtime. It must not be the main thread: a locked goroutine that ends there blocks forever instead of
+// ending the thread.
 type Thread struct {
 	tid   int
 	netns *os.File
@@ -32,13 +32,13 @@ type call struct {
 	done     chan struct{}
 }
 
-// ErrClosed says that the thread is gone.
+// ErrClosed is returned by Do once the thread has ended.
 var ErrClosed = errors.New("the thread of the network namespace has ended")
 
-// errGoexit says that the function ended its goroutine, which t.Fatal does: the thread is gone then.
+// errGoexit is returned if the function ended its goroutine, as t.Fatal does. The thread has then ended too.
 var errGoexit = errors.New("Do: the function ended its goroutine (runtime.Goexit, as t.Fatal does); return an error instead")
 
-// New makes a network namespace and a thread in it.
+// New creates a network namespace and starts a thread in it.
 func New() (*Thread, error) {
 	return start(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
@@ -48,7 +48,7 @@ func New() (*Thread, error) {
 	})
 }
 
-// Join starts a thread in the network namespace that the file refers to. The file stays the caller's.
+// Join starts a thread in the network namespace that the file refers to. The caller keeps ownership of the file.
 func Join(netns *os.File) (*Thread, error) {
 	return start(func() error { return enter(netns) })
 }
@@ -108,18 +108,18 @@ func (c *call) run() {
 	c.finished = true
 }
 
-// FD returns the file descriptor of the namespace; it is good until Close.
+// FD returns a file descriptor of the namespace. It is valid until Close.
 func (t *Thread) FD() int { return int(t.netns.Fd()) }
 
-// Do runs f on the thread and returns its error; a panic of f goes on in the caller. Called on the thread itself it
-// just calls f. After Close it returns ErrClosed.
+// Do runs f on the thread and returns its error. A panic in f is raised again in the caller. On the thread itself, Do just calls
+// f. After Close it returns ErrClosed.
 func (t *Thread) Do(f func() error) error {
 	select {
-	case <-t.gone: // before all: another thread may have its number by now
+	case <-t.gone: // checked first: another thread may have been given the same tid
 		return ErrClosed
 	default:
 	}
-	if unix.Gettid() == t.tid { // only our locked goroutine runs there
+	if unix.Gettid() == t.tid { // the thread runs no goroutine but ours
 		return f()
 	}
 	c := &call{f: f, done: make(chan struct{})}
@@ -135,11 +135,12 @@ func (t *Thread) Do(f func() error) error {
 	return c.err
 }
 
-// Aside runs f on another thread that enters the namespace for it and dies afterwards: for what may wait for long.
+// Aside runs f on a temporary thread in the namespace, so that a function that blocks does not block Do. A panic in f is raised
+// again in the caller.
 func (t *Thread) Aside(f func() error) error {
 	c := &call{done: make(chan struct{})}
 	c.f = func() error {
-		runtime.LockOSThread() // never unlocked: it could not go back to where it came from
+		runtime.LockOSThread() // never unlocked: the thread cannot return to its previous namespace
 		if err := enter(t.netns); err != nil {
 			return err
 		}
@@ -153,7 +154,7 @@ func (t *Thread) Aside(f func() error) error {
 	return c.err
 }
 
-// Close ends the thread, and with it the processes that it started with Pdeathsig. A second Close does nothing.
+// Close ends the thread, and with it the processes that were started on it with Pdeathsig. A second Close does nothing.
 func (t *Thread) Close() {
 	t.once.Do(func() {
 		close(t.quit)

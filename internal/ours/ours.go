@@ -1,28 +1,29 @@
-// Package ours names what ctexp itself puts into a namespace, so that netnsenv, which makes it, and observe, which
-// hides it from what belongs to the user, agree on it.
+// Package ours names the objects that ctexp itself creates in a namespace. Package netnsenv creates them, and observe hides them
+// from the user's own objects.
 package ours
 
 const (
-	// Table is the name of our nftables tables: family inet has the probes, family netdev the fence's ingress counters.
+	// Table is the name of our nftables tables: the one of family inet has the probes, the one of family netdev the ingress
+	// counters of the fence.
 	Table = "ctexp"
-	// Arrived begins the names of the counters, in the table of family netdev, of what a link has brought; the family and
-	// the link follow: "arrived/ipv4/tun0".
+	// Arrived is the prefix of the counters of packets that arrived on a link, in the netdev table. The family and the link
+	// follow: "arrived/ipv4/tun0".
 	Arrived = "arrived/"
-	// Answered begins the names of the counters of what the host says of packets without an entry; the family and the hook
-	// follow: "answered/ipv4/postrouting".
+	// Answered is the prefix of the counters of the replies that the host sends to packets without a confirmed entry. The
+	// family and the hook follow: "answered/ipv4/postrouting".
 	Answered = "answered/"
-	// Passed begins those of the INVALID packets that have got to the confirmation: "passed/ipv4/input".
+	// Passed is the prefix of the counters of INVALID packets that reached the confirmation: "passed/ipv4/input".
 	Passed = "passed/"
-	// InvalidGroup is the group of NFLOG that tells of the packets that conntrack has called INVALID.
+	// InvalidGroup is the NFLOG group that receives the packets that conntrack considers INVALID.
 	InvalidGroup uint16 = 0x6374
-	// TracePrefix begins the names of the base chains where the trace of a packet begins; the hook's name follows.
+	// TracePrefix is the prefix of the base chains that enable tracing for a packet. The hook's name follows.
 	TracePrefix = "trace_"
-	// FarPrefix begins the name of the far end of a veth link, from which packets are injected.
+	// FarPrefix is the prefix of the name of a veth link's far end, from which packets are injected.
 	FarPrefix = "far."
-	// FillerZone is the conntrack zone of the filler that leaves just so much room in the table.
+	// FillerZone is the conntrack zone of the entries that fill the table up to the requested room.
 	FillerZone uint16 = 65535
-	// AgePort is the netlink port of the socket by which Age writes times. Observers pass the UPDATE events over that it
-	// causes. The kernel itself gives ports up to 4194304, the most a process id can be, and negative ones
+	// AgePort is the netlink port of the socket through which Age writes timeouts. Observers ignore the UPDATE events that it
+	// causes. The kernel assigns only ports up to 4194304, the largest process ID, and negative ones
 	// (net/netlink/af_netlink.c, netlink_autobind).
 	AgePort uint32 = 0x63746578
 )

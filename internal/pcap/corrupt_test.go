@@ -15,8 +15,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
-// Wherever a file is cut off, what was whole before is read, and then it is an error unless a packet ends there.
-func TestAFileIsReadUpToWhereItIsCutOff(t *testing.T) {
+// The complete packets of a truncated file are read. Then there is an error, unless the file was truncated behind a packet.
+func TestTruncatedFileIsReadToItsEnd(t *testing.T) {
 	t.Parallel()
 	o := binary.LittleEndian
 	for name, parts := range map[string][][]byte{
@@ -74,7 +74,7 @@ func TestGarbageIsNamed(t *testing.T) {
 		"of no interface":     {concat(head, change(good, 8, 7)), "Interface id 7"},
 		"more than it has":    {concat(head, change(change(good, 20, 60), 24, 60)), "a packet of 60 bytes in"},
 		"huge packet":         {concat(head, change(change(good, 20, 1<<31), 24, 1<<31)), "a packet of 2147483648 bytes"},
-		"more than there was": {concat(head, change(good, 24, 20)), "21 bytes were recorded of 20"},
+		"more than there was": {concat(head, change(good, 24, 20)), "captured length 21 of a packet of 20 bytes"},
 		"option too long":     {concat(head, change(good, 8+20+24, 2|400<<16)), "an option of 400 bytes"},
 		"version":             {change(head, 12, 9), "Version"},
 		"skipped block":       {concat(section(o), change(block(o, 4, make([]byte, 8)), 16, 4)), "at its end"},
@@ -92,7 +92,7 @@ func TestGarbageIsNamed(t *testing.T) {
 	}
 }
 
-// endless is a file that begins with head and goes on with body again and again, so many times.
+// endless is a file that begins with head, followed by a number of copies of body.
 type endless struct {
 	head, body, rest []byte
 	times            int
@@ -114,8 +114,8 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// A gigabyte of packets, of blocks of no use among them, takes as much memory as a megabyte. Not in parallel: it counts
-// all that is allocated.
+// A gigabyte of packets and skipped blocks takes as much memory as a megabyte. The test counts all allocations, so it is not
+// parallel.
 func TestMemoryDoesNotGrowWithTheFile(t *testing.T) {
 	o := binary.LittleEndian
 	data := make([]byte, 60_000)
@@ -145,7 +145,7 @@ func TestMemoryDoesNotGrowWithTheFile(t *testing.T) {
 	}
 }
 
-// Whatever a file has in it, reading it ends, with little memory.
+// Reading any file ends, and needs little memory.
 func FuzzReader(f *testing.F) {
 	for _, o := range orders {
 		f.Add(concat(pcapFile(o, 0xa1b2c3d4, 100, 1), pcapPacket(o, 0, 35, concat(make([]byte, 12), []byte{8, 0}, ip4))))

@@ -10,24 +10,24 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
-// order is either order of bytes.
+// order is a byte order.
 type order interface {
 	binary.ByteOrder
 	binary.AppendByteOrder
 }
 
-// orders are both of them.
+// orders has both byte orders.
 var orders = map[string]order{"little": binary.LittleEndian, "big": binary.BigEndian}
 
 var at = time.Unix(1_700_000_000, 123_456_000).UTC()
 
-// ip4 and ip6 are as much of a packet as it takes.
+// ip4 and ip6 are minimal packets.
 var (
 	ip4 = []byte{0x45, 0, 0, 21, 0, 0, 0x40, 0, 64, 253, 0, 0, 198, 18, 0, 2, 192, 0, 2, 1, 'x'}
 	ip6 = append([]byte{0x60, 0, 0, 0, 0, 1, 59, 64}, append(make([]byte, 32), 'x')...)
 )
 
-// pcapFile returns the header of a file.
+// pcapFile returns the header of a pcap file.
 func pcapFile(o order, magic, snap, linkType uint32) []byte {
 	b := o.AppendUint32(nil, magic)
 	b = o.AppendUint16(b, 2)
@@ -37,7 +37,7 @@ func pcapFile(o order, magic, snap, linkType uint32) []byte {
 	return o.AppendUint32(b, linkType)
 }
 
-// pcapPacket returns a packet of such a file; fraction is in what the file counts.
+// pcapPacket returns a packet of a pcap file; the unit of fraction is the file's.
 func pcapPacket(o order, fraction uint32, length int, data []byte) []byte {
 	b := o.AppendUint32(nil, uint32(at.Unix()))
 	b = o.AppendUint32(b, fraction)
@@ -64,7 +64,7 @@ func section(o order) []byte {
 	return block(o, 0x0a0d0d0a, o.AppendUint64(b, 1<<64-1))
 }
 
-// iface returns the description of an interface, whose time is counted in nanoseconds.
+// iface returns an interface block with a resolution of nanoseconds.
 func iface(o order, linkType uint16, snap uint32, name string) []byte {
 	b := o.AppendUint16(nil, linkType)
 	b = o.AppendUint32(append(b, 0, 0), snap)
@@ -83,7 +83,7 @@ func option(o order, b []byte, code uint16, value []byte) []byte {
 	return b
 }
 
-// packet returns an enhanced packet block. Flags are left out where they are 0.
+// packet returns an enhanced packet block, without flags if they are 0.
 func packet(o order, link uint32, flags uint32, length int, data []byte) []byte {
 	ns := uint64(at.UnixNano())
 	b := o.AppendUint32(nil, link)
@@ -100,7 +100,7 @@ func packet(o order, link uint32, flags uint32, length int, data []byte) []byte 
 	return block(o, 6, b)
 }
 
-// readAll returns copies of all packets up to the first error, which io.EOF is none of.
+// readAll returns copies of all packets up to the first error other than io.EOF.
 func readAll(t testing.TB, r io.Reader) (all []pcap.Packet, err error) {
 	t.Helper()
 	from, err := pcap.NewReader(r)
@@ -121,7 +121,7 @@ func readAll(t testing.TB, r io.Reader) (all []pcap.Packet, err error) {
 	}
 }
 
-// concat returns all of them one after the other.
+// concat returns the concatenation of its arguments.
 func concat(parts ...[]byte) (b []byte) {
 	for _, p := range parts {
 		b = append(b, p...)

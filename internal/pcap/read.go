@@ -1,3 +1,7 @@
+// Package pcap reads and writes recordings of packets: a Reader reads the formats pcap and pcapng, a Writer writes pcapng.
+//
+// It uses pcapgo of gopacket/gopacket, because that of google/gopacket cannot write the comments and flags of packets. pcapgo does
+// not check lengths, so a Reader checks each pcapng block first; see blocks.
 package pcap
 
 import (
@@ -39,7 +43,7 @@ type Packet struct {
 	Comment string
 }
 
-// Dir is the direction of a packet as the host that recorded it saw it.
+// Dir is the direction of a packet as seen by the capturing host.
 type Dir uint8
 
 // The directions.
@@ -49,10 +53,10 @@ const (
 	Out
 )
 
-// maxPacket is the most that a recorded packet may have, as for libpcap (MAXIMUM_SNAPLEN).
+// maxPacket is the maximum length of a captured packet in bytes, as in libpcap (MAXIMUM_SNAPLEN).
 const maxPacket = 262144
 
-// record is a packet with its link layer.
+// record is a packet with its link-layer header.
 type record struct {
 	time     time.Time
 	link     string
@@ -65,17 +69,16 @@ type record struct {
 // Reader reads one file.
 type Reader struct {
 	next func() (record, error)
-	n    int
-	err  error
+	n    int   // packets read
+	err  error // the error that ended the reading
 }
 
 const (
-	magicSection = 0x0a0d0d0a // the same in both orders
+	magicSection = 0x0a0d0d0a // the same in both byte orders
 	magicGzip    = 0x1f8b
 )
 
-// NewReader begins to read a file, whose format it recognises. What r has behind the end of the last packet that was read
-// may be read as well.
+// NewReader returns a Reader for a file of either format. It buffers, so that it may read from r more than the packets returned.
 func NewReader(r io.Reader) (*Reader, error) {
 	b := bufio.NewReaderSize(r, 64<<10)
 	magic, err := b.Peek(4)
@@ -93,13 +96,13 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return &Reader{next: next}, nil
 }
 
-// format recognises a file by its first four bytes.
+// format returns the function that opens a file, by the file's first four bytes.
 func format(magic []byte) (func(*bufio.Reader) (func() (record, error), error), error) {
 	if len(magic) < 4 {
 		return nil, errTruncated
 	}
 	switch binary.BigEndian.Uint32(magic) {
-	case 0xa1b2c3d4, 0xd4c3b2a1, 0xa1b23c4d, 0x4d3cb2a1: // microseconds and nanoseconds, in both orders
+	case 0xa1b2c3d4, 0xd4c3b2a1, 0xa1b23c4d, 0x4d3cb2a1: // microseconds and nanoseconds, in both byte orders
 		return nextOfPcap, nil
 	case magicSection:
 		return nextOfPcapng, nil
@@ -110,7 +113,7 @@ func format(magic []byte) (func(*bufio.Reader) (func() (record, error), error), 
 	return nil, fmt.Errorf("it is neither pcap nor pcapng: it begins with %x", magic)
 }
 
-// Next returns the next packet, or io.EOF behind the last one. After an error there is nothing more to read.
+// Next returns the next packet, or io.EOF after the last one. After an error it returns the same error again.
 func (r *Reader) Next() (Packet, error) {
 	if r.err != nil {
 		return Packet{}, r.err
@@ -127,10 +130,10 @@ func (r *Reader) Next() (Packet, error) {
 	return Packet{}, err
 }
 
-// Number returns how many packets were read: the number of the last one, if they are counted from 1 as Wireshark does.
+// Number returns the number of packets read so far. This is the number of the last packet, counted from 1 as in Wireshark.
 func (r *Reader) Number() int { return r.n }
 
-// nextOfPcap reads the header of a pcap file and returns what reads its packets.
+// nextOfPcap reads the header of a pcap file and returns a function that reads the next packet.
 func nextOfPcap(b *bufio.Reader) (func() (record, error), error) {
 	r, err := pcapgo.NewReader(b)
 	if err != nil {
@@ -140,7 +143,7 @@ func nextOfPcap(b *bufio.Reader) (func() (record, error), error) {
 	return func() (record, error) {
 		data, ci, err := r.ZeroCopyReadPacketData()
 		if errors.Is(err, io.EOF) && ci.CaptureLength > 0 {
-			err = io.ErrUnexpectedEOF // right behind the packet's header
+			err = io.ErrUnexpectedEOF // the file ends behind the packet's header
 		}
 		if err != nil {
 			return record{}, truncated(err)
@@ -149,10 +152,10 @@ func nextOfPcap(b *bufio.Reader) (func() (record, error), error) {
 	}, nil
 }
 
-// errTruncated is not io.ErrUnexpectedEOF itself, which pcapgo takes for the end of the file where a block begins.
+// errTruncated wraps io.ErrUnexpectedEOF, because pcapgo takes that error itself at the start of a block for the end of the file.
 var errTruncated = fmt.Errorf("the file is truncated: %w", io.ErrUnexpectedEOF)
 
-// truncated says of a file that ends too early that it does.
+// truncated returns errTruncated for io.ErrUnexpectedEOF, and other errors unchanged.
 func truncated(err error) error {
 	if err == io.ErrUnexpectedEOF {
 		return errTruncated
@@ -160,7 +163,7 @@ func truncated(err error) error {
 	return err
 }
 
-// nextOfPcapng reads the first section's header of a pcapng file and returns what reads its packets.
+// nextOfPcapng reads the first section header of a pcapng file and returns a function that reads the next packet.
 func nextOfPcapng(b *bufio.Reader) (func() (record, error), error) {
 	from := &blocks{r: b}
 	r, err := pcapgo.NewNgReader(from, pcapgo.NgReaderOptions{WantMixedLinkType: true})
@@ -188,8 +191,8 @@ func nextOfPcapng(b *bufio.Reader) (func() (record, error), error) {
 	}, nil
 }
 
-// direction returns what the flags of a packet say. pcapgo takes them for little-endian in any file, and keeps the high half
-// of the word as errors of the link layer: where the file is big-endian the direction is in there.
+// direction returns the direction in the flags of a packet. pcapgo always reads them as little-endian, and returns the upper half as
+// link-layer errors: in a big-endian file, that is where the direction is.
 func direction(flags *pcapgo.NgEpbFlags, big bool) Dir {
 	if flags == nil {
 		return Unknown
@@ -207,19 +210,19 @@ func direction(flags *pcapgo.NgEpbFlags, big bool) Dir {
 	return Unknown
 }
 
-// blocks hands the blocks of a pcapng file to pcapgo, which takes their lengths on trust: it passes on only those that are
-// whole and whose contents fit into them, of the types that are of use, and none behind a packet until that was asked for.
+// blocks is an io.Reader that passes the blocks of a pcapng file to pcapgo, which does not check lengths. It passes on only complete
+// blocks whose contents fit into them, only of the types that are needed, and none behind a packet before the next one is requested.
 type blocks struct {
 	r          *bufio.Reader
-	big        bool // the order of the present section
-	interfaces int  // of the present section
-	snap       uint32
-	packet     bool // a block with a packet was handed on
+	big        bool   // the current section is big-endian
+	interfaces int    // number of interfaces of the current section
+	snap       uint32 // snap length of its first interface
+	packet     bool   // a block with a packet was passed on
 	memory     bytes.Buffer
-	rest       []byte // what of a block is not handed on yet
+	rest       []byte // the rest of the current block
 }
 
-// The types of blocks (draft-ietf-opsawg-pcapng, 11.1) …
+// Block types (draft-ietf-opsawg-pcapng, 11.1).
 const (
 	interfaceBlock = 1
 	oldPacketBlock = 2
@@ -227,18 +230,18 @@ const (
 	enhancedPacket = 6
 )
 
-// … and how long they may be: what is more is garbage.
+// Limits of blocks. Anything beyond them is garbage.
 const (
 	minBlock      = 12
 	maxBlock      = 1 << 20
 	maxInterfaces = 1 << 16
 )
 
-// Read implements io.Reader. It returns bytes of one block only.
+// Read implements io.Reader. It returns bytes of only one block.
 func (b *blocks) Read(p []byte) (int, error) {
 	for len(b.rest) == 0 {
 		if b.packet {
-			return 0, errors.New("block: it ends before its contents do") // not what pcapgo expects of a block that fits
+			return 0, errors.New("block: it ends before its contents do") // pcapgo reads on although the block was checked
 		}
 		if err := b.next(); err != nil {
 			return 0, err
@@ -249,11 +252,11 @@ func (b *blocks) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next reads a block, and lets b.rest empty if it is of no use.
+// next reads a block into b.rest, which stays empty if the block is not needed.
 func (b *blocks) next() error {
 	var head [minBlock]byte
 	if _, err := io.ReadFull(b.r, head[:]); err != nil {
-		return truncated(err) // io.EOF stays what it is
+		return truncated(err) // io.EOF is returned unchanged
 	}
 	typ := b.order().Uint32(head[:])
 	if typ == magicSection {
@@ -280,7 +283,7 @@ func (b *blocks) next() error {
 	}
 	block := b.memory.Bytes()
 	if again := b.order().Uint32(block[length-4:]); again != length {
-		return fmt.Errorf("block of type %#x: length %d at its front, %d at its end", typ, length, again)
+		return errLengths(typ, length, again)
 	}
 	if err := b.check(typ, block[8:length-4]); err != nil {
 		return fmt.Errorf("block of type %#x: %w", typ, err)
@@ -289,7 +292,7 @@ func (b *blocks) next() error {
 	return nil
 }
 
-// skip reads a block of no use.
+// skip reads a block that is not needed.
 func (b *blocks) skip(head [minBlock]byte, typ, length uint32) error {
 	end := [4]byte(head[8:])
 	if length > minBlock {
@@ -301,12 +304,17 @@ func (b *blocks) skip(head [minBlock]byte, typ, length uint32) error {
 		}
 	}
 	if again := b.order().Uint32(end[:]); again != length {
-		return fmt.Errorf("block of type %#x: length %d at its front, %d at its end", typ, length, again)
+		return errLengths(typ, length, again)
 	}
 	return nil
 }
 
-// atEnd is the error of a file that ends within a block.
+// errLengths returns the error about a block whose two lengths differ.
+func errLengths(typ, front, end uint32) error {
+	return fmt.Errorf("block of type %#x: length %d at its front, %d at its end", typ, front, end)
+}
+
+// atEnd returns errTruncated for io.EOF within a block, and other errors unchanged.
 func atEnd(err error) error {
 	if errors.Is(err, io.EOF) {
 		return errTruncated
@@ -321,7 +329,7 @@ func (b *blocks) order() binary.ByteOrder {
 	return binary.LittleEndian
 }
 
-// section begins a section, whose order its magic number tells.
+// section begins a section. Its magic number determines the byte order.
 func (b *blocks) section(magic []byte) error {
 	switch uint32(0x1a2b3c4d) {
 	case binary.BigEndian.Uint32(magic):
@@ -335,11 +343,11 @@ func (b *blocks) section(magic []byte) error {
 	return nil
 }
 
-// check looks whether what a block says that it has fits into it; body is what is between its two lengths.
+// check returns an error if the contents of a block do not fit into it. body is what is between its two lengths.
 func (b *blocks) check(typ uint32, body []byte) error {
 	fixed := map[uint32]int{magicSection: 16, interfaceBlock: 8, oldPacketBlock: 20, simplePacket: 4, enhancedPacket: 20}[typ]
 	if len(body) < fixed {
-		return fmt.Errorf("%d bytes, less than %d", len(body), fixed)
+		return fmt.Errorf("%d bytes, want at least %d", len(body), fixed)
 	}
 	options := body[fixed:]
 	switch typ {
@@ -361,51 +369,49 @@ func (b *blocks) check(typ uint32, body []byte) error {
 		b.packet = true
 		captured, length := b.order().Uint32(body[12:]), b.order().Uint32(body[16:])
 		if captured > length {
-			return fmt.Errorf("%d bytes were recorded of %d", captured, length)
+			return fmt.Errorf("captured length %d of a packet of %d bytes", captured, length)
 		}
 		if err := fits(captured, options); err != nil {
 			return err
 		}
 		options = options[(captured+3)&^3:]
 		if typ == oldPacketBlock {
-			return nil // pcapgo passes its options over
+			return nil // pcapgo ignores its options
 		}
 	}
 	return b.checkOptions(options)
 }
 
-// fits looks whether a packet of n bytes, padded to words, is there.
+// fits returns an error if a packet of n bytes, padded to 32 bits, does not fit into b.
 func fits(n uint32, b []byte) error {
 	if n > maxPacket || int(n+3)&^3 > len(b) {
-		return fmt.Errorf("a packet of %d bytes in %d", n, len(b))
+		return fmt.Errorf("a packet of %d bytes in %d bytes", n, len(b))
 	}
 	return nil
 }
 
-// checkOptions looks whether a list of options ends where its block does, or before.
+// checkOptions returns an error if a list of options does not fit into its block.
 func (b *blocks) checkOptions(options []byte) error {
 	for len(options) > 0 {
 		if len(options) < 4 {
-			return errors.New("half an option at its end")
+			return errors.New("a truncated option at its end")
 		}
 		code, n := b.order().Uint16(options), int(b.order().Uint16(options[2:]))
 		if code == 0 {
 			return nil
 		}
 		if n = (n + 3) &^ 3; n > len(options)-4 {
-			return fmt.Errorf("an option of %d bytes in %d", n, len(options)-4)
+			return fmt.Errorf("an option of %d bytes in %d bytes", n, len(options)-4)
 		}
 		options = options[4+n:]
 	}
 	return nil
 }
 
-const arphrdNetlink = 824 // include/uapi/linux/if_arp.h
-
-// packet takes the link layer away.
+// packet removes the link-layer header.
 func (r record) packet() (Packet, error) {
 	p := Packet{Time: r.time, Link: r.link, Dir: r.dir, Data: r.data, Length: r.length}
-	padded := false // to the least length of a frame
+	padded := false // frames are padded to a minimum length
 	switch r.linkType {
 	case layers.LinkTypeEthernet:
 		padded = true
@@ -420,14 +426,14 @@ func (r record) packet() (Packet, error) {
 		if p.take(4) != nil {
 			p.byVersion()
 		}
-	case layers.LinkTypeRaw, 12, 14: // DLT_RAW is 12, on OpenBSD 14; in files it should be 101
+	case layers.LinkTypeRaw, 12, 14: // DLT_RAW is 12, or 14 on OpenBSD; files should have LINKTYPE_RAW, 101
 		p.byVersion()
 	case layers.LinkTypeIPv4:
 		p.EtherType = header.EtherTypeIPv4
 	case layers.LinkTypeIPv6:
 		p.EtherType = header.EtherTypeIPv6
 	default:
-		return Packet{}, fmt.Errorf("link type %d (%v) is none of those that are known", uint16(r.linkType), r.linkType)
+		return Packet{}, fmt.Errorf("unknown link type %d (%v)", uint16(r.linkType), r.linkType)
 	}
 	if padded {
 		p.unpad()
@@ -435,7 +441,7 @@ func (r record) packet() (Packet, error) {
 	return p, nil
 }
 
-// take takes n bytes from the front, or all and returns nil if there are not so many.
+// take removes n bytes from the front of Data and returns them. If there are fewer, it removes all and returns nil.
 func (p *Packet) take(n int) []byte {
 	if len(p.Data) < n {
 		p.Length -= len(p.Data)
@@ -509,15 +515,15 @@ func (p *Packet) cookedFields(typ, kind uint16, sender []byte, protocol uint16) 
 	p.Ethernet = append(binary.BigEndian.AppendUint16(p.Ethernet, protocol), tags...)
 }
 
-// byVersion tells IPv4 and IPv6 apart by their first bits.
+// byVersion sets the EtherType from the IP version.
 func (p *Packet) byVersion() {
 	if v := header.Version(p.Data); v == 4 || v == 6 {
 		p.EtherType = header.EtherTypeOf(p.Data)
 	}
 }
 
-// unpad takes away what stands behind an IP packet in a frame. A length that is less than a header's says nothing: it is zero
-// where a network card was to cut a large packet into segments, and where the packet is a jumbogram.
+// unpad removes the padding behind an IP packet. A length field that is less than a header's is ignored: it is zero if the network
+// card was to segment a large packet, and in a jumbogram.
 func (p *Packet) unpad() {
 	v := header.Parse(p.Data)
 	if !v.HasAddrs() || p.EtherType != header.EtherTypeOf(p.Data) || v.Length < header.IPv4Size || v.Length == header.IPv6Size && v.Version == 6 {

@@ -72,8 +72,8 @@ func TestFilesWithoutPacketsAreRead(t *testing.T) {
 	}
 }
 
-// What stands in front of a packet, for each type of link.
-func TestTheLinkLayerIsTakenAway(t *testing.T) {
+// The header before a packet depends on the link type.
+func TestLinkLayerIsRemoved(t *testing.T) {
 	t.Parallel()
 	to, from := []byte{2, 0, 0, 0, 0, 1}, []byte{2, 0, 0, 0, 0, 2}
 	macs := concat(to, from)
@@ -135,8 +135,8 @@ func TestTheLinkLayerIsTakenAway(t *testing.T) {
 	}
 }
 
-// What the recording cut away, it cut from the packet.
-func TestAPacketThatWasCutHasItsLength(t *testing.T) {
+// A packet that the capture truncated keeps its original length.
+func TestTruncatedPacketHasItsLength(t *testing.T) {
 	t.Parallel()
 	o := binary.LittleEndian
 	frame := concat(make([]byte, 12), []byte{8, 0}, ip4)
@@ -149,7 +149,7 @@ func TestAPacketThatWasCutHasItsLength(t *testing.T) {
 	}
 }
 
-func TestAnUnknownLinkTypeIsNamed(t *testing.T) {
+func TestUnknownLinkTypeIsAnError(t *testing.T) {
 	t.Parallel()
 	o := binary.LittleEndian
 	_, err := readAll(t, bytes.NewReader(concat(pcapFile(o, 0xa1b2c3d4, 20, 147), pcapPacket(o, 0, 1, []byte("x")))))

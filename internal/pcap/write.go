@@ -15,32 +15,32 @@ import (
 
 // File describes a file as a whole.
 type File struct {
-	Links []string // the names of the interfaces that packets go over; without any the file can only stay empty
-	// Layer is what stands in front of each packet. It is the same for all links because libpcap, and tcpdump with it,
-	// refuses files where it is not.
+	Links []string // names of the interfaces; without any, no packet can be written
+	// Layer is the link-layer header of each packet. It is the same for all links, because libpcap, and with it tcpdump,
+	// rejects other files.
 	Layer Layer
 }
 
-// Layer is what stands in front of the packets of a file.
+// Layer is the kind of link-layer header in a file.
 type Layer uint8
 
-// The layers.
+// The kinds of link-layer headers.
 const (
-	// Raw is nothing: all packets must be IPv4 or IPv6, which their first bits tell apart (LINKTYPE_RAW).
+	// Raw is no header: all packets must be IPv4 or IPv6 (LINKTYPE_RAW).
 	Raw Layer = iota
-	// Ethernet is the header of Ethernet, which all packets must have (LINKTYPE_ETHERNET).
+	// Ethernet is the Ethernet header, which all packets must have (LINKTYPE_ETHERNET).
 	Ethernet
-	// Cooked is a header that says what the packet is, and as much of that of Ethernet as is known (LINKTYPE_LINUX_SLL).
+	// Cooked is a header with the EtherType and, if known, parts of the Ethernet header (LINKTYPE_LINUX_SLL).
 	Cooked
 )
 
-// Writer writes one file. It is not for several goroutines.
+// Writer writes one file. It is not safe for concurrent use.
 type Writer struct {
 	ng     *pcapgo.NgWriter
 	layer  Layer
 	links  map[string]int // the numbers of the File's
 	n      int
-	memory []byte // for one packet
+	memory []byte // buffer for one packet
 }
 
 // NewWriter begins a file.
@@ -52,7 +52,7 @@ func NewWriter(to io.Writer, f File) (*Writer, error) {
 	case Cooked:
 		link.LinkType = layers.LinkTypeLinuxSLL
 	}
-	if len(f.Links) > 0 { // else there is one without a name, which the library writes in any case
+	if len(f.Links) > 0 { // else the one that pcapgo always writes has no name
 		link.Name = text(f.Links[0])
 	}
 	ng, err := pcapgo.NewNgWriterInterface(to, link, pcapgo.NgWriterOptions{
@@ -111,7 +111,7 @@ func (w *Writer) Write(p Packet) error {
 	return nil
 }
 
-// Flush hands all that was written to the underlying writer. A file is whole after it.
+// Flush writes all buffered data to the underlying writer. The file is complete after it.
 func (w *Writer) Flush() error {
 	if err := w.ng.Flush(); err != nil {
 		return fmt.Errorf("write pcapng: %w", err)
@@ -119,13 +119,14 @@ func (w *Writer) Flush() error {
 	return nil
 }
 
-// What LINKTYPE_LINUX_SLL has in its fields (https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL.html).
+// Values in cooked headers (https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL.html; include/uapi/linux/if_arp.h).
 const (
 	sllToUs = 0
-	sllByUs = 4
+	sllByUs = 4 // PACKET_OUTGOING
 
-	arphrdEther = 1      // include/uapi/linux/if_arp.h
-	arphrdVoid  = 0xffff // likewise, ARPHRD_VOID: nothing is known of the link layer
+	arphrdEther   = 1
+	arphrdNetlink = 824
+	arphrdVoid    = 0xffff // the link layer is unknown
 )
 
 // cookedHeader appends the header of a cooked packet to b: the direction, the sender's address of Ethernet where it is
@@ -147,12 +148,12 @@ func cookedHeader(b []byte, p Packet) []byte {
 	return binary.BigEndian.AppendUint16(b, p.EtherType)
 }
 
-// maxText is the longest value of an option in bytes: its length has 16 bits.
+// maxText is the maximum length of an option's value in bytes: the length field has 16 bits.
 const maxText = 1<<16 - 1
 
 const ellipsis = "…"
 
-// text makes s fit for an option: UTF-8 without a NUL, at which readers stop, and not too long.
+// text converts s to a valid option value: UTF-8 without NULs, at which readers stop, and not too long.
 func text(s string) string {
 	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
 	if len(s) <= maxText {

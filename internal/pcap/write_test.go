@@ -16,10 +16,10 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
-// ip is as much of an IPv4 packet as it takes.
+// ip is a minimal IPv4 packet.
 var ip = []byte{0x45, 0, 0, 21, 0, 0, 0x40, 0, 64, 253, 0, 0, 198, 18, 0, 2, 192, 0, 2, 1, 'x'}
 
-// got is what a reader finds in a file.
+// got is the contents of a file.
 type got struct {
 	Links   []string
 	Type    layers.LinkType
@@ -94,7 +94,7 @@ func TestPacketsAreReadAsTheyWereWritten(t *testing.T) {
 	}
 }
 
-func TestCookedPacketsSayWhatTheyAre(t *testing.T) {
+func TestCookedPacketsHaveTheirEtherType(t *testing.T) {
 	t.Parallel()
 	file := write(t, pcap.File{Links: []string{"veth0"}, Layer: pcap.Cooked},
 		pcap.Packet{EtherType: 0x0806, Data: []byte("arp")},
@@ -126,7 +126,7 @@ func TestTimeBeforeTheEpochIsTheEpoch(t *testing.T) {
 	}
 }
 
-func TestCommentThatIsTooLongIsCut(t *testing.T) {
+func TestLongCommentIsTruncated(t *testing.T) {
 	t.Parallel()
 	comment := write(t, pcap.File{Links: []string{"tun0"}}, pcap.Packet{Comment: strings.Repeat("ä", 40_000)}).Packets[0].Comment
 	if len(comment) > 65535 || len(comment) < 65530 || !utf8.ValidString(comment) || !strings.HasSuffix(comment, "ä…") {
@@ -148,7 +148,7 @@ func TestPacketOfNoLinkPanics(t *testing.T) {
 	_ = w.Write(pcap.Packet{Link: "tun1"})
 }
 
-// full is a disk that has room for so many bytes.
+// full is a writer that fails after a number of bytes.
 type full int
 
 var errFull = errors.New("disk full")
@@ -176,7 +176,7 @@ func TestFullDiskIsAnError(t *testing.T) {
 	}
 }
 
-// Whatever a packet has in it, the file stays readable.
+// A file with any packet can be read.
 func FuzzPacket(f *testing.F) {
 	f.Add(int64(0), true, ip, "comment")
 	f.Add(int64(-1), false, []byte{}, "\x00\xff\n")

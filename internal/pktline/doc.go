@@ -1,3 +1,3 @@
-// Package pktline prints a packet as one line in the manner of tcpdump and decodes it with gopacket, for inject and
-// observe alike. It takes whatever bytes there are: what is cut short or makes no sense is said in the line.
+// Package pktline formats packets as lines like tcpdump's: Format for IP packets, FormatFrame for Ethernet frames. Decode decodes a
+// packet with gopacket. All of them accept any bytes: the line says what is truncated or invalid.
 package pktline

@@ -17,19 +17,19 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// sample is a packet and the reason why its line is of interest.
+// sample is a packet and what its line shows.
 type sample struct {
 	why    string
 	packet []byte
 }
 
-// golden compares the lines of the samples with those in testdata.
+// golden compares the lines of the samples with those in a file of testdata.
 func golden(t *testing.T, file string, samples ...sample) {
 	t.Helper()
 	lines(t, file, pktline.Format, samples...)
 }
 
-// lines compares what format makes of the samples with what is in testdata.
+// lines compares the samples formatted by format with a file of testdata.
 func lines(t *testing.T, file string, format func([]byte) string, samples ...sample) {
 	t.Helper()
 	var w strings.Builder
@@ -51,7 +51,7 @@ func lines(t *testing.T, file string, format func([]byte) string, samples ...sam
 	}
 }
 
-// build returns the packet of the layers, which are known to be good.
+// build returns the packet of the layers, which must be valid.
 func build(ls ...gopacket.SerializableLayer) packet.Packet {
 	p, err := packet.Build(ls...)
 	if err != nil {
@@ -60,7 +60,7 @@ func build(ls ...gopacket.SerializableLayer) packet.Packet {
 	return p
 }
 
-// set returns a copy of p with other bytes at the offset.
+// set returns a copy of p with the bytes at the offset replaced.
 func set(p []byte, offset int, b ...byte) []byte {
 	p = append([]byte(nil), p...)
 	copy(p[offset:], b)

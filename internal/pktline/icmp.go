@@ -31,7 +31,7 @@ func (h packet) icmp(in nesting) string {
 	return fmt.Sprintf("%s%s, length %d", line, h.quote(in), h.size)
 }
 
-// quote formats the packet that an ICMP error is about. An error about an error, which no host may send, ends there.
+// quote formats the packet that an ICMP error quotes. Within a quoted error, which no host may send, it does not.
 func (h packet) quote(in nesting) string {
 	b := header.Quoted(h.Proto, h.body)
 	if in.quoted || len(b) == 0 {
@@ -40,7 +40,7 @@ func (h packet) quote(in nesting) string {
 	return " for (" + inner(b, nesting{true, in.depth}) + ")"
 }
 
-// anyCode stands for the codes that have no name of their own.
+// anyCode matches all codes that have no name.
 const anyCode = -1
 
 type icmpKind struct {
@@ -48,7 +48,7 @@ type icmpKind struct {
 	code int
 }
 
-// icmpName returns the name of the code, else the type's name and the code, else the numbers.
+// icmpName returns the name of the type and code, or else the name of the type and the code, or else the numbers.
 func icmpName(names map[icmpKind]string, typ, code uint8) string {
 	if s, ok := names[icmpKind{typ, int(code)}]; ok {
 		return s
@@ -104,7 +104,7 @@ func (h packet) icmp6(in nesting) string {
 	}
 	typ := m.TypeCode.Type()
 	line := "ICMP6, " + icmpName(icmp6Names, typ, m.TypeCode.Code())
-	word := h.body[4:8] // what the type makes of the second word
+	word := h.body[4:8] // its meaning depends on the type
 	rest := h.body[8:]
 	switch typ {
 	case layers.ICMPv6TypeEchoRequest, layers.ICMPv6TypeEchoReply:
@@ -121,7 +121,7 @@ func (h packet) icmp6(in nesting) string {
 	return fmt.Sprintf("%s%s, length %d", line, h.quote(in), h.size)
 }
 
-// target returns the address that b begins with, if it is there, behind the words that lead to it.
+// target returns words followed by the address at the start of b, or "" if b is too short.
 func target(words string, b []byte) string {
 	if len(b) < 16 {
 		return ""

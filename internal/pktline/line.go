@@ -13,25 +13,25 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Format returns one line about the packet b, which begins at the network layer:
+// Format returns a line about the packet b, which begins at the network layer:
 //
 //	IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
 //
-// It differs from tcpdump where an experiment asks for more: the sequence number is always there, an ICMP error quotes
-// the packet that it is about, and addresses and ports are never given names. The length is the one that the headers
-// claim; bytes that are not there are said to be missing.
+// It differs from tcpdump where experiments need more: there is always a sequence number, an ICMP error shows the packet that it
+// quotes, and addresses and ports are never resolved. The length is the one in the headers. If the packet is truncated, the line
+// has the number of missing bytes.
 func Format(b []byte) string { return format(b, nesting{}) }
 
-// nesting says within what a packet stands.
+// nesting describes what a packet is nested in.
 type nesting struct {
-	quoted bool // an ICMP error quotes it, so that its end may be missing
-	depth  int  // number of packets around it
+	quoted bool // quoted by an ICMP error, which may truncate it
+	depth  int  // number of enclosing packets
 }
 
-// maxDepth is how many packets within one another are shown.
+// maxDepth is the number of nested packets that are shown.
 const maxDepth = 3
 
-// inner formats the packet that one in the place in carries behind its header.
+// inner formats a packet that the one described by in carries or quotes.
 func inner(b []byte, in nesting) string {
 	if in.depth++; in.depth > maxDepth {
 		return "…"
@@ -39,7 +39,7 @@ func inner(b []byte, in nesting) string {
 	return format(b, in)
 }
 
-// format formats a whole packet, or the start of one that an ICMP error quotes.
+// format formats a packet.
 func format(b []byte, in nesting) string {
 	h, ok := parse(b)
 	if !ok {
@@ -117,7 +117,7 @@ func (h packet) endpoint(a netip.Addr, offset int) string {
 	return fmt.Sprintf("%v.%d", a, binary.BigEndian.Uint16(h.body[offset:]))
 }
 
-// transport says what stands behind the network layer's headers.
+// transport formats what follows the network-layer headers.
 func (h packet) transport(in nesting) string {
 	switch h.proto {
 	case nf.TCP:
@@ -146,7 +146,7 @@ func (h packet) transport(in nesting) string {
 	return fmt.Sprintf("%s, length %d", protoName(h.proto), h.size)
 }
 
-// protoName returns the protocol's name as /etc/protocols has it in lower case, or tcpdump's "ip-proto-N".
+// protoName returns the protocol's name as in /etc/protocols, in lower case, or tcpdump's "ip-proto-N".
 func protoName(p nf.Proto) string {
 	switch p {
 	case nf.ICMP, nf.TCP, nf.UDP, nf.DCCP, nf.GRE, nf.ICMPv6, nf.SCTP, nf.UDPLite:
@@ -179,20 +179,20 @@ func protoName(p nf.Proto) string {
 	return fmt.Sprintf("ip-proto-%d", uint8(p))
 }
 
-// packet is what the network layer says about a packet.
+// packet is a packet with its network layer decoded.
 type packet struct {
 	header.View
 	name     string // "IP" or "IP6"
 	src, dst netip.Addr
 	proto    nf.Proto
-	body     []byte // behind the headers of the network layer; nil if it cannot be found
-	size     int    // of the body as the headers have it; more than len(body) where the packet was cut
-	frag     string // "(frag 7:1480@0+)": id, size, offset, more to come
-	words    string // of the extension headers of IPv6, each followed by a space
-	fault    string
+	body     []byte // what follows the network-layer headers; nil if it cannot be located
+	size     int    // size of the body according to the headers; more than len(body) if the packet is truncated
+	frag     string // "(frag 7:1480@0+)": ID, size, offset, more fragments
+	words    string // names of the IPv6 extension headers, each followed by a space
+	fault    string // what is wrong with the headers
 }
 
-// parse reads the headers of the network layer. Without addresses there is only the fault, and ok is false.
+// parse reads the network-layer headers. If there are no addresses, ok is false and only fault is set.
 func parse(b []byte) (h packet, ok bool) {
 	v := header.Parse(b)
 	h = packet{View: v, name: "IP", proto: nf.Proto(v.Proto), size: v.Size()}
@@ -221,7 +221,7 @@ func parse(b []byte) (h packet, ok bool) {
 	return h, v.HasAddrs()
 }
 
-// parts reads what the headers of a packet say beside the addresses.
+// parts reads the rest of the network-layer headers.
 func (h *packet) parts(b []byte) {
 	h.body = b[h.Transport:h.End:h.End]
 	for e := range h.Extensions(b) {
@@ -231,9 +231,9 @@ func (h *packet) parts(b []byte) {
 	case h.Fault == header.CutExtension:
 		h.fault = "extension header cut"
 	case h.Version == 4 && h.Header > header.IPv4Size && new(layers.IPv4).DecodeFromBytes(b, gopacket.NilDecodeFeedback) != nil:
-		h.fault = "bad IP options" // what else gopacket finds fault with is a Fault
+		h.fault = "bad IP options" // gopacket's other errors about the header are Faults
 	}
-	at := h.Header // of what fragments divide
+	at := h.Header // offset of the fragment's data
 	switch {
 	case h.Fragment > 0:
 		at = h.Fragment + header.FragmentSize
@@ -247,7 +247,7 @@ func (h *packet) parts(b []byte) {
 	h.frag = fmt.Sprintf("(frag %d:%d@%d%s)", h.FragID, h.size+h.Transport-at, h.FragOffset, plus)
 }
 
-// extensionWords are those of tcpdump. Of a fragment header the end of the line tells.
+// extensionWords are tcpdump's names of extension headers. A fragment header is shown at the end of the line.
 var extensionWords = map[uint8]string{
 	header.ProtoHopByHop: "HBH ", header.ProtoRouting: "RT ", header.ProtoDestination: "DSTOPT ", header.ProtoAH: "AH ",
 }
@@ -258,7 +258,7 @@ func addr(b []byte) netip.Addr {
 	return a
 }
 
-// FormatFrame returns one line about the Ethernet frame b:
+// FormatFrame returns a line about the Ethernet frame b:
 //
 //	02:00:00:00:00:02 > 02:00:00:00:00:01, vlan 5, IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], …
 func FormatFrame(b []byte) string {
@@ -276,7 +276,7 @@ func FormatFrame(b []byte) string {
 	return line + FormatAs(f.EtherType, b[f.Payload:])
 }
 
-// FormatAs returns one line about b, which is what a frame of that EtherType carries.
+// FormatAs returns a line about b, the payload of a frame with this EtherType.
 func FormatAs(typ uint16, b []byte) string {
 	switch {
 	case typ == header.EtherTypeIPv4 || typ == header.EtherTypeIPv6:
@@ -289,7 +289,7 @@ func FormatAs(typ uint16, b []byte) string {
 	return fmt.Sprintf("ethertype 0x%04x, length %d", typ, len(b))
 }
 
-// arp knows Ethernet and IPv4 alone.
+// arp formats an ARP packet for Ethernet and IPv4.
 func arp(b []byte) string {
 	if len(b) < 28 {
 		return fmt.Sprintf("ARP cut after %d bytes", len(b))
@@ -308,8 +308,8 @@ func arp(b []byte) string {
 	}
 }
 
-// Decode returns the layers of the packet b, which begins at the network layer. It copies b and never panics: what
-// cannot be decoded stands in the result's ErrorLayer.
+// Decode returns the layers of the packet b, which begins at the network layer. It copies b and never panics. The result's ErrorLayer
+// has what cannot be decoded.
 func Decode(b []byte) gopacket.Packet {
 	first := gopacket.Decoder(gopacket.DecodeFunc(decodeUnknown))
 	switch header.Version(b) {

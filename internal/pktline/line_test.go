@@ -36,7 +36,7 @@ func TestEveryProtocolHasALine(t *testing.T) {
 	)
 }
 
-// FuzzFormat checks that whatever comes is one printable line.
+// FuzzFormat checks that the result is one printable line for any bytes.
 func FuzzFormat(f *testing.F) {
 	for _, p := range seeds() {
 		f.Add(p)
@@ -50,7 +50,7 @@ func FuzzFormat(f *testing.F) {
 	})
 }
 
-// seeds are packets of all kinds, whole and cut after each byte of their headers.
+// seeds returns packets of all kinds, complete and truncated after each byte of their headers.
 func seeds() [][]byte {
 	mss := layers.TCPOption{OptionType: layers.TCPOptionKindMSS, OptionData: []byte{5, 180}}
 	syn := tcp()
@@ -83,7 +83,7 @@ func BenchmarkFormat(b *testing.B) {
 	}
 }
 
-func TestFragmentsSayWhereTheyBelong(t *testing.T) {
+func TestFragmentsShowTheirOffset(t *testing.T) {
 	t.Parallel()
 	golden(t, "fragment.golden",
 		sample{"the first one has ports", fragment4(0)},
@@ -93,7 +93,7 @@ func TestFragmentsSayWhereTheyBelong(t *testing.T) {
 	)
 }
 
-func TestExtensionHeadersArePassedOver(t *testing.T) {
+func TestExtensionHeadersAreSkipped(t *testing.T) {
 	t.Parallel()
 	p := extended()
 	golden(t, "extension.golden",
@@ -128,14 +128,14 @@ func TestBrokenHeadersAreNamed(t *testing.T) {
 	)
 }
 
-// fragment4 returns an IPv4 fragment at the offset with more to come.
+// fragment4 returns an IPv4 fragment with this offset and more fragments to follow.
 func fragment4(offset int) []byte {
 	ip := ip4()
 	ip.Id, ip.Flags, ip.FragOffset = 7, layers.IPv4MoreFragments, uint16(offset/8)
 	return set(build(ip, udp(), bytes(1472)), 24, 2000>>8, 2000&0xff) // the datagram is longer than its fragment
 }
 
-// fragment6 returns an IPv6 fragment at the offset with more to come.
+// fragment6 returns an IPv6 fragment with this offset and more fragments to follow.
 func fragment6(offset int) []byte {
 	ip := ip6()
 	ip.NextHeader = layers.IPProtocolIPv6Fragment
@@ -195,7 +195,7 @@ func TestDecodeCopies(t *testing.T) {
 	}
 }
 
-// FuzzDecode checks that Decode returns, whatever comes, and that what it returns can be printed.
+// FuzzDecode checks that Decode returns for any bytes, and that its result can be printed.
 func FuzzDecode(f *testing.F) {
 	for _, p := range seeds() {
 		f.Add(p)

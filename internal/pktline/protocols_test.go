@@ -128,7 +128,7 @@ func TestFramesHaveALine(t *testing.T) {
 	)
 }
 
-// FuzzFormatFrame checks that whatever comes is one printable line.
+// FuzzFormatFrame checks that the result is one printable line for any bytes.
 func FuzzFormatFrame(f *testing.F) {
 	mac := nf.MAC{2, 0, 0, 0, 0, 1}
 	for _, p := range []packet.Frame{

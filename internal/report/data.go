@@ -1,10 +1,12 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,91 +14,91 @@ import (
 )
 
 // Version is the version of result.json that this package writes, and the only one it reads. It grows when a field
-// changes its meaning or leaves; new fields leave it as it is.
+// changes its meaning or is removed; new fields do not change it.
 const Version = 2
 
-// Data is what one experiment did. Every list may be empty, and is then absent in JSON; numbers of nanoseconds have "_ns" in
-// their names. The zero Data is a test without a name that passed and of which nothing is known.
+// Data is what happened in one experiment. Every list may be empty and is then absent in JSON. Names of fields in
+// nanoseconds end in "_ns". The zero Data is a test without a name that passed and of which nothing is known.
 type Data struct {
-	Version int           `json:"version"` // see Version; set by WriteJSON
-	Test    string        `json:"test"`    // as go test calls it: "TestFullTable/strict"
-	Failed  bool          `json:"failed"`
-	Diff    string        `json:"diff,omitempty"` // why it failed: text, of which lines beginning with - and + are coloured
-	Time    time.Time     `json:"time,omitzero"`  // when the experiment was opened: what At counts from
-	Took    time.Duration `json:"took_ns,omitempty"`
+	Version int           `json:"version"`           // see Version; set by WriteJSON
+	Test    string        `json:"test"`              // as go test names it: "TestFullTable/strict"
+	Failed  bool          `json:"failed"`            // whether the test failed
+	Diff    string        `json:"diff,omitempty"`    // why it failed; lines that begin with - or + are coloured
+	Time    time.Time     `json:"time,omitzero"`     // when the experiment was opened; the reference of all At
+	Took    time.Duration `json:"took_ns,omitempty"` // how long the experiment took
 
-	Kernel   string     `json:"kernel,omitempty"` // "6.18.44"
-	Versions []Software `json:"versions,omitempty"`
-	Links    []Link     `json:"links,omitempty"`
-	Room     Room       `json:"room,omitzero"`
-	Sent     uint64     `json:"sent"` // packets that were injected
+	Kernel   string     `json:"kernel,omitempty"`   // "6.18.44"
+	Versions []Software `json:"versions,omitempty"` // of the software that took part
+	Links    []Link     `json:"links,omitempty"`    // of the host under test
+	Room     Room       `json:"room,omitzero"`      // in the conntrack table
+	Sent     uint64     `json:"sent"`               // number of injected packets
 
-	Path     Path     `json:"path,omitzero"`
-	Tally    []Count  `json:"tally,omitempty"` // in the order in which one reads them
-	Laws     []Law    `json:"laws,omitempty"`
-	Flows    []Flow   `json:"flows,omitempty"`
-	Rules    []Rule   `json:"rules,omitempty"`
+	Path     Path     `json:"path,omitzero"`      // where packets went
+	Tally    []Count  `json:"tally,omitempty"`    // in reading order
+	Laws     []Law    `json:"laws,omitempty"`     // of the Tally
+	Flows    []Flow   `json:"flows,omitempty"`    // entries of the conntrack table at the end
+	Rules    []Rule   `json:"rules,omitempty"`    // the user's ruleset
 	Frames   []Frame  `json:"frames,omitempty"`   // by time
 	Timeline []Moment `json:"timeline,omitempty"` // by time
-	Stats    []Count  `json:"stats,omitempty"`    // what the kernel's statistics have gained, zeros included or not
-	Sysctls  []Sysctl `json:"sysctls,omitempty"`  // those that are not as in a new namespace, ctexp's own among them
+	Stats    []Count  `json:"stats,omitempty"`    // growth of the kernel's statistics; zeros are optional
+	Sysctls  []Sysctl `json:"sysctls,omitempty"`  // those that differ from a new namespace, including those set by ctexp
 
-	// Missing says which parts could not be had. A part that is neither there nor missing was empty.
+	// Missing says which parts are not available. A part that is neither present nor missing was empty.
 	Missing []Missing `json:"missing,omitempty"`
-	// Omitted is how many more there were than a list has.
+	// Omitted is how many items were left out of each list.
 	Omitted Omitted `json:"omitted,omitzero"`
-	// Artifacts are the files beside the page, by name; set by WriteFiles.
+	// Artifacts are the names of the files beside the page. WriteFiles sets it.
 	Artifacts []string `json:"artifacts,omitempty"`
 }
 
-// Software is a program or a library that took part.
+// Software is a program or library that took part.
 type Software struct {
 	Name    string `json:"name"`    // "ctexp", "go", "iptables"
 	Version string `json:"version"` // "go1.26.8"
 }
 
-// Link is an interface of the host under test; outside of it stands the test.
+// Link is an interface of the host under test. The test is at its far end.
 type Link struct {
-	Name  string   `json:"name"`
-	Kind  string   `json:"kind,omitempty"` // "tun" or "veth"
-	MTU   int      `json:"mtu,omitempty"`
+	Name  string   `json:"name"`            // "tun0"
+	Kind  string   `json:"kind,omitempty"`  // "tun" or "veth"
+	MTU   int      `json:"mtu,omitempty"`   // in bytes; zero: not known
 	Addrs []string `json:"addrs,omitempty"` // "192.0.2.1/24"
 }
 
-// Room is how many entries the table took. The zero Room is a table as the kernel gives it.
+// Room is the room in the conntrack table. The zero Room is a table that ctexp did not limit.
 type Room struct {
-	Limited bool `json:"limited"` // Free was asked for
+	Limited bool `json:"limited"` // Free was requested
 	Free    int  `json:"free"`    // entries that were left free
-	Filler  int  `json:"filler"`  // entries that fill the rest
-	Limit   int  `json:"limit"`   // net.netfilter.nf_conntrack_max; zero: none
+	Filler  int  `json:"filler"`  // entries that fill the rest of the table
+	Limit   int  `json:"limit"`   // net.netfilter.nf_conntrack_max; zero: unlimited
 }
 
-// Count is a number with a name, or the difference of two.
+// Count is a named count or difference of counts.
 type Count struct {
-	Name string `json:"name"`
-	N    int64  `json:"n"`
+	Name string `json:"name"` // "raw/prerouting"
+	N    int64  `json:"n"`    // the count or the difference
 }
 
-// Law is a law that the counts should obey.
+// Law is a law that relates the counts, and whether they obey it.
 type Law struct {
-	Law     string `json:"law"`     // "before = behind + dropped"
-	Verdict string `json:"verdict"` // one of Holds, Broken and NotApplicable
-	Why     string `json:"why,omitempty"`
+	Law     string `json:"law"`           // "before = behind + dropped"
+	Verdict string `json:"verdict"`       // one of Holds, Broken and NotApplicable
+	Why     string `json:"why,omitempty"` // for Broken and NotApplicable
 }
 
-// What becomes of a Law.
+// The verdicts of a Law.
 const (
 	Holds         = "holds"
 	Broken        = "broken"
 	NotApplicable = "not applicable"
 )
 
-// Sysctl is a switch that is not as in a new namespace.
+// Sysctl is a sysctl that differs from a new namespace.
 type Sysctl struct {
-	Name   string `json:"name"` // "net.netfilter.nf_conntrack_tcp_loose"
-	Before string `json:"before"`
-	After  string `json:"after"`
-	By     string `json:"by,omitempty"` // who has set it: "ctexp", "Config", "somebody else"
+	Name   string `json:"name"`         // "net.netfilter.nf_conntrack_tcp_loose"
+	Before string `json:"before"`       // value in a new namespace; for a link that of "default"
+	After  string `json:"after"`        // value in the experiment
+	By     string `json:"by,omitempty"` // who set it: "ctexp", "Config", "somebody else"
 }
 
 // The parts of Data that may be Missing.
@@ -111,54 +113,45 @@ const (
 	PartSysctls  = "sysctls"
 )
 
-// Missing is a part that could not be had, or not whole.
+// Missing is a part that is not available, or incomplete.
 type Missing struct {
-	Part string `json:"part"` // one of the parts above; any other word is shown with the setting
-	Why  string `json:"why"`
+	Part string `json:"part"` // one of the constants above; any other part is shown with the settings
+	Why  string `json:"why"`  // reason; may begin with the name of the part
 }
 
-// Omitted is how many there were beyond what the lists have.
+// Omitted is how many items each list lacks.
 type Omitted struct {
-	Flows    int `json:"flows,omitempty"`
-	Rules    int `json:"rules,omitempty"`
-	Frames   int `json:"frames,omitempty"`
-	Dropped  int `json:"dropped,omitempty"` // of Frames
-	Timeline int `json:"timeline,omitempty"`
+	Flows    int `json:"flows,omitempty"`    // entries
+	Rules    int `json:"rules,omitempty"`    // lines of the ruleset
+	Frames   int `json:"frames,omitempty"`   // all omitted frames
+	Dropped  int `json:"dropped,omitempty"`  // those of Frames that were dropped
+	Timeline int `json:"timeline,omitempty"` // moments
 }
 
-// missing returns why a part could not be had; "" if it could.
-func (d Data) missing(part string) string {
-	for _, m := range d.Missing {
-		if m.Part == part {
-			return m.Why
-		}
-	}
-	return ""
-}
-
-// Frame is what went over a link, once.
+// Frame is a frame that went over a link.
 type Frame struct {
 	At   time.Duration `json:"at_ns"` // since Data.Time
-	Link string        `json:"link"`
-	Dir  string        `json:"dir"` // In or Out, as the host sees it
-	// Line is the packet in the manner of tcpdump: "IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, length 0".
+	Link string        `json:"link"`  // "tun0"
+	Dir  string        `json:"dir"`   // In or Out, as seen by the host
+	// Line is the packet in the format of tcpdump: "IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, length 0".
 	Line string `json:"line"`
-	// Src and Dst are the addresses, with ports where the protocol has them; zero if the packet is not IP.
+	// Src and Dst are the addresses, with ports if the protocol has them; zero if the packet is not IP.
 	Src netip.AddrPort `json:"src,omitzero"`
-	Dst netip.AddrPort `json:"dst,omitzero"`
-	// What is the packet in a word or two, "SYN+ACK", and Detail the rest of the line: "seq 1, win 65535, length 0".
+	Dst netip.AddrPort `json:"dst,omitzero"` // see Src
+	// What is the packet in one or two words, "SYN+ACK", and Detail the rest of the line: "seq 1, win 65535, length
+	// 0".
 	What   string `json:"what,omitempty"`
-	Detail string `json:"detail,omitempty"`
-	// State is what conntrack made of it: "NEW SYN_SENT [UNREPLIED]", "INVALID", "no entry"; empty: not known.
+	Detail string `json:"detail,omitempty"` // see What
+	// State is the conntrack state: "NEW SYN_SENT [UNREPLIED]", "INVALID", "no entry"; empty: not known.
 	State   string   `json:"state,omitempty"`
 	Invalid bool     `json:"invalid,omitempty"` // conntrack called it INVALID
 	Verdict string   `json:"verdict,omitempty"` // Dropped, Accepted, or empty: not known
-	Causes  []Cause  `json:"causes,omitempty"`  // why it was dropped: the one cause, or one of several
-	Reason  string   `json:"reason,omitempty"`  // in words, why it is invalid or was dropped
-	Steps   []string `json:"steps,omitempty"`   // the rules that it met with their verdicts, a line each
+	Causes  []Cause  `json:"causes,omitempty"`  // why it was dropped: one cause, or several possible ones
+	Reason  string   `json:"reason,omitempty"`  // why it is invalid or was dropped, in words
+	Steps   []string `json:"steps,omitempty"`   // the rules that it met with their verdicts, one per line
 }
 
-// The directions of a Frame and what becomes of it.
+// The directions of a Frame and its verdicts.
 const (
 	In  = "in"
 	Out = "out"
@@ -175,8 +168,8 @@ func (f Frame) Direction() string {
 	return "In"
 }
 
-// Comment returns verdict, state and reason, those that there are, with "; " between them: what stands beside the
-// packet in capture.pcapng.
+// Comment returns verdict, state and reason, without empty ones, separated by "; ". It is the comment of the packet
+// in capture.pcapng.
 func (f Frame) Comment() string {
 	var s []string
 	for _, word := range []string{f.Verdict, f.State, f.Reason} {
@@ -189,15 +182,15 @@ func (f Frame) Comment() string {
 
 // Moment is a line of the timeline.
 type Moment struct {
-	At   time.Duration `json:"at_ns"`
-	Kind string        `json:"kind"` // "frame", "event", "reason", "trace", "drop", "count"
-	// Frame is the number of the frame that it is or belongs to, as capture.pcapng counts: the first is 1. Zero: of none.
+	At   time.Duration `json:"at_ns"` // since Data.Time
+	Kind string        `json:"kind"`  // "frame", "event", "reason", "trace", "drop", "count"
+	// Frame is the number of the frame that it is or belongs to, counted from 1 as in capture.pcapng. Zero: none.
 	Frame int    `json:"frame,omitempty"`
-	Line  string `json:"line"`
-	Loss  bool   `json:"loss,omitempty"` // it tells of a packet that was lost
+	Line  string `json:"line"`           // one line, without time and number
+	Loss  bool   `json:"loss,omitempty"` // it is about a packet that was lost
 }
 
-// Text is the line with the number of the frame before it; what belongs to one is set in, below it.
+// Text returns the line after the number of its frame. What belongs to a frame is indented below it.
 func (m Moment) Text() string {
 	switch {
 	case m.Frame == 0:
@@ -210,42 +203,30 @@ func (m Moment) Text() string {
 
 // Flow is an entry of the conntrack table.
 type Flow struct {
-	Line  string `json:"line"`            // the canonical form, which sorts and diffs
+	Line  string `json:"line"`            // the canonical form, which can be sorted and compared
 	Proto string `json:"proto"`           // "tcp"
 	State string `json:"state,omitempty"` // "SYN_SENT"; empty unless the protocol is TCP
-	// Orig and Reply are the tuples in the words of conntrack -L: "src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80".
+	// Orig and Reply are the tuples in the format of conntrack -L: "src=198.18.0.2 dst=192.0.2.1 sport=10000
+	// dport=80".
 	Orig  string `json:"orig"`
-	Reply string `json:"reply"`
-	// OrigEnds and ReplyEnds are the tuples as people write them; see Ends.
+	Reply string `json:"reply"` // see Orig
+	// OrigEnds and ReplyEnds are the tuples in the format of Ends.
 	OrigEnds  string   `json:"orig_ends,omitempty"`
-	ReplyEnds string   `json:"reply_ends,omitempty"`
-	Status    string   `json:"status,omitempty"`    // the bits by the kernel's names: "SEEN_REPLY,ASSURED"
-	NAT       string   `json:"nat,omitempty"`       // what was translated, on which side
-	Timeout   int64    `json:"timeout_s,omitempty"` // seconds, as of reading it
-	Mark      uint32   `json:"mark,omitempty"`
-	Zone      uint16   `json:"zone,omitempty"`
-	Helper    string   `json:"helper,omitempty"`
-	Labels    string   `json:"labels,omitempty"`
-	Packets   [2]int64 `json:"packets,omitzero"` // original, reply; zero where they are not counted
-	Bytes     [2]int64 `json:"bytes,omitzero"`
-	Life      []string `json:"life,omitempty"` // its events: "NEW SYN_SENT", "UPDATE SYN_RECV", "DESTROY"
+	ReplyEnds string   `json:"reply_ends,omitempty"` // see OrigEnds
+	Status    string   `json:"status,omitempty"`     // the status bits by the kernel's names: "SEEN_REPLY,ASSURED"
+	NAT       string   `json:"nat,omitempty"`        // what was translated, and on which side
+	Timeout   int64    `json:"timeout_s,omitempty"`  // seconds, at the time of reading
+	Mark      uint32   `json:"mark,omitempty"`       // ct mark
+	Zone      uint16   `json:"zone,omitempty"`       // ct zone
+	Helper    string   `json:"helper,omitempty"`     // "ftp"
+	Labels    string   `json:"labels,omitempty"`     // ct labels
+	Packets   [2]int64 `json:"packets,omitzero"`     // original, reply; zero if they are not counted
+	Bytes     [2]int64 `json:"bytes,omitzero"`       // like Packets
+	Life      []string `json:"life,omitempty"`       // its events: "NEW SYN_SENT", "UPDATE SYN_RECV", "DESTROY"
 }
 
-// Rule is a line of the ruleset with what it has counted.
-type Rule struct {
-	Backend string `json:"backend"` // "nft", "iptables-nft" or "iptables-legacy"
-	Family  string `json:"family"`  // "ip", "ip6", "inet"
-	Table   string `json:"table"`
-	Chain   string `json:"chain,omitempty"`
-	Kind    string `json:"kind"` // "rule", "policy" or "counter"
-	Text    string `json:"text"`
-	Counted bool   `json:"counted"` // false: Packets and Bytes say nothing
-	Packets uint64 `json:"packets"`
-	Bytes   uint64 `json:"bytes"`
-}
-
-// Ends returns a tuple as people write it: "198.18.0.2:10000 → 192.0.2.1:80"; of ICMP the type, the code and the identifier
-// stand behind the addresses.
+// Ends returns a tuple as two endpoints: "198.18.0.2:10000 → 192.0.2.1:80". For ICMP they are followed by type, code
+// and identifier, for GRE by the keys.
 func Ends(t nf.Tuple) string {
 	end := func(a netip.AddrPort) string {
 		if !t.Proto.HasPorts() {
@@ -263,22 +244,67 @@ func Ends(t nf.Tuple) string {
 	return s
 }
 
-// join puts a port behind an address, if there is one.
-func join(addr, port string) string {
-	switch {
-	case port == "":
-		return addr
-	case strings.Contains(addr, ":"):
-		return "[" + addr + "]:" + port
-	}
-	return addr + ":" + port
+// Rule is a line of the ruleset with its counters.
+type Rule struct {
+	Backend string `json:"backend"`         // "nft", "iptables-nft" or "iptables-legacy"
+	Family  string `json:"family"`          // "ip", "ip6", "inet"
+	Table   string `json:"table"`           // "filter"
+	Chain   string `json:"chain,omitempty"` // empty for a counter
+	Kind    string `json:"kind"`            // "rule", "policy" or "counter"
+	Text    string `json:"text"`            // as nft or iptables lists it
+	Counted bool   `json:"counted"`         // false: Packets and Bytes are meaningless
+	Packets uint64 `json:"packets"`         // that the rule counted
+	Bytes   uint64 `json:"bytes"`           // of these packets
 }
 
-// WriteJSON writes d as result.json, indented, with a line feed at the end. It fails only if w does.
+// missing returns why a part is not available; "" if it is.
+func (d Data) missing(part string) string {
+	for _, m := range d.Missing {
+		if m.Part == part {
+			return m.Why
+		}
+	}
+	return ""
+}
+
+// normalize returns d in the form in which it is shown: reasons do not repeat the name of the part or the verdict
+// that precedes them, laws that are not applicable are removed unless the table was limited, and sysctls set by the
+// experiment come before those set by ctexp.
+func (d Data) normalize() Data {
+	missing := make([]Missing, len(d.Missing))
+	for i, m := range d.Missing {
+		m.Why = strings.TrimPrefix(m.Why, m.Part+": ")
+		missing[i] = m
+	}
+	var laws []Law
+	for _, l := range d.Laws {
+		if l.Verdict == NotApplicable && !d.Room.Limited {
+			continue
+		}
+		for _, prefix := range []string{"law not applicable: ", "law broken: "} {
+			l.Why = strings.TrimPrefix(l.Why, prefix)
+		}
+		laws = append(laws, l)
+	}
+	d.Missing, d.Laws = missing, laws
+	d.Sysctls = slices.Clone(d.Sysctls)
+	slices.SortStableFunc(d.Sysctls, func(a, b Sysctl) int { return cmp.Compare(setterRank(a.By), setterRank(b.By)) })
+	return d
+}
+
+// setterRank orders sysctls set by ctexp after the others.
+func setterRank(setter string) int {
+	if setter == "ctexp" {
+		return 1
+	}
+	return 0
+}
+
+// WriteJSON writes d as result.json, indented and with a final newline. It fails only if w does.
 func (d Data) WriteJSON(w io.Writer) error {
 	d.Version = Version
 	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false) // an arrow in a law is no markup
+	e.SetEscapeHTML(false) // laws contain ≤, tuples →
 	e.SetIndent("", "  ")
 	if err := e.Encode(d); err != nil {
 		return fmt.Errorf("write result.json: %w", err)
@@ -286,7 +312,8 @@ func (d Data) WriteJSON(w io.Writer) error {
 	return nil
 }
 
-// ReadJSON reads what WriteJSON wrote. A version other than Version is an error; fields that it does not know are not.
+// ReadJSON reads what WriteJSON wrote. It returns an error for a version other than Version, and ignores unknown
+// fields.
 func ReadJSON(r io.Reader) (Data, error) {
 	var d Data
 	if err := json.NewDecoder(r).Decode(&d); err != nil {

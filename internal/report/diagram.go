@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// drawing is a picture of the path in SVG: boxes for the stages with their counts, bands between them as thick as
-// there were packets, and what was lost falling out of the box where it went. It is drawn twice: in rows for a wide screen, in
-// a column for a telephone. All text is laid out here, since SVG neither breaks nor measures it.
+// drawing is an SVG picture of the path: boxes for the stages with their counts, bands between them whose thickness
+// shows the number of packets, and arrows from a box for what was lost there. There are two: one in rows for wide
+// screens, and one in a column for phones. Text is laid out here, because SVG neither breaks nor measures it.
 type drawing struct {
 	Kind  string // "wide" or "narrow"
 	W, H  int
-	Label string // what the picture says, for those who do not see it
+	Label string // text alternative of the picture
 	Boxes []box
 	Lines []line
 	Texts []text
@@ -22,45 +22,45 @@ type drawing struct {
 type box struct {
 	X, Y, W, H int
 	Point      Point
-	Stage      string // short enough for the box
+	Stage      string // abbreviated to fit
 	StageX     int
 	StageY     int
 	Count      string
 	CountX     int
 	CountY     int
-	Anchor     string // of the count: "middle" or "end"
-	Squeeze    int    // width of a count that would not fit; zero: as it is
+	Anchor     string // text-anchor of the count: "start" or "end"
+	Squeeze    int    // width to which a long count is condensed; zero: not condensed
 	Class      string
 }
 
-// line is a band of packets, or what falls out of it.
+// line is a band of packets, or the shaft of an arrow for a loss.
 type line struct {
 	X1, Y1, X2, Y2 int
 	Thick          string
 	Class          string
 }
 
-// text is a line of text from its left.
+// text is a line of text that begins at X.
 type text struct {
 	X, Y  int
 	Class string
 	Text  string
 }
 
-// write puts a line of text into the drawing, if there is anything to write.
+// head is the head of an arrow.
+type head struct {
+	Points string
+	Class  string
+}
+
+// write adds a line of text to the drawing unless it is empty.
 func (g *drawing) write(x, y int, class, s string) {
 	if s != "" {
 		g.Texts = append(g.Texts, text{x, y, class, s})
 	}
 }
 
-// head is the point of an arrow.
-type head struct {
-	Points string
-	Class  string
-}
-
-// The classes of what is drawn: plain, of conntrack itself, where packets were lost, and where they went on without an
+// The CSS classes of boxes and lines: plain, conntrack's own, packets were lost, and packets continued without an
 // entry.
 const (
 	classPlain = "plain"
@@ -69,150 +69,13 @@ const (
 	classWarn  = "warn"
 )
 
-// The text beside a loss is 12 pixels high, in a font of fixed width: some 0.6 of that, and a bit to be sure.
+// The text beside a loss is 12 pixels high, in a font of fixed width of about 0.6 of that, rounded up.
 const (
-	reasonWide  = 74 // tenths of a pixel
-	reasonLines = 16 // from one line to the next
+	reasonWide  = 74 // tenths of a pixel per column
+	reasonLines = 16 // pixels between lines
 )
 
-// boxClass returns how the box of a stage looks; the worst loss of all is the most red.
-func (d Data) boxClass(p Point, losses []Loss) string {
-	class := classPlain
-	switch p.Stage() {
-	case "conntrack", "confirm", "confirmed":
-		class = classCT
-	}
-	for _, l := range losses {
-		if l.Unconfirmed {
-			class = classWarn
-			continue
-		}
-		if l.Lost == d.Path.worst() {
-			return classLost + " worst"
-		}
-		class = classLost
-	}
-	return class
-}
-
-// worst returns how many packets the worst loss took.
-func (p Path) worst() uint64 {
-	var n uint64
-	for _, l := range p.Losses {
-		if !l.Unconfirmed {
-			n = max(n, l.Lost)
-		}
-	}
-	return n
-}
-
-func lossClass(l Loss) string {
-	if l.Unconfirmed {
-		return classWarn
-	}
-	return classLost
-}
-
-// thickness returns how thick the band of n packets is, of at most most.
-func thickness(n, most uint64) string {
-	if n == 0 {
-		return "1"
-	}
-	return fmt.Sprintf("%.1f", 2+12*min(1, float64(n)/float64(most)))
-}
-
-// lossText returns the lines of text beside what was lost, each of at most width columns.
-func lossText(l Loss, width int) []text {
-	verb := "lost"
-	if l.Unconfirmed {
-		verb = "without an entry"
-	}
-	var out []text
-	add := func(s, class string) {
-		for _, line := range wrap(s, width) {
-			out = append(out, text{Text: line, Class: class})
-		}
-	}
-	add(fmt.Sprintf("%s of %s %s", thousands(l.Lost), thousands(l.Of), verb), "t-"+lossClass(l))
-	add(l.Why, "t-why")
-	for _, e := range l.Evidence {
-		add(e, "t-dim")
-	}
-	return out
-}
-
-// onward says where the packets of a lane go from its end: "→ input 7, forward 3".
-func onward(l lane, all []lane) []string {
-	next := map[string][]string{ingress: {"prerouting"}, "prerouting": {"input", "forward"}, "forward": {"postrouting"}, "output": {"postrouting"}}[l.hook]
-	var out []string
-	for _, other := range all {
-		if other.family != l.family || other.first() == 0 {
-			continue
-		}
-		for _, hook := range next {
-			if other.hook == hook {
-				out = append(out, "→ "+hook)
-			}
-		}
-	}
-	arrived := l.points[len(l.points)-1].Packets > 0
-	switch {
-	case arrived && l.hook == "input":
-		out = append(out, "→ the host")
-	case arrived && l.hook == "postrouting":
-		out = append(out, "→ a link")
-	}
-	return out
-}
-
-// whence says where the packets of a lane come from.
-func (d Data) whence(hook string) string {
-	switch hook {
-	case ingress, "prerouting":
-		if len(d.Links) == 1 {
-			return "from " + d.Links[0].Name
-		}
-		return "from a link"
-	case "input":
-		return "to the host"
-	case "forward":
-		return "through it"
-	case "output":
-		return "from the host"
-	case "postrouting":
-		return "on the way out"
-	}
-	return ""
-}
-
-// lossTotal is how many packets a lane lost.
-func lossTotal(l lane) uint64 {
-	var n uint64
-	for _, losses := range l.losses {
-		for _, loss := range losses {
-			if !loss.Unconfirmed {
-				n += loss.Lost
-			}
-		}
-	}
-	return n
-}
-
-// spoken is the picture in words.
-func (p Path) spoken() string {
-	busy, _ := p.lanes()
-	var s []string
-	for _, l := range busy {
-		s = append(s, fmt.Sprintf("%s %s: %s arrived, %s lost", familyName(l.family), l.hook, packets(l.first()), thousands(lossTotal(l))))
-	}
-	for _, l := range p.Losses {
-		from, to := l.place()
-		s = append(s, fmt.Sprintf("%s of %s between %s and %s: %s", thousands(l.Lost), thousands(l.Of), from, to, l.Why))
-	}
-	return strings.Join(s, ". ")
-}
-
-// The measures of the wide picture: a lane for each hook, its boxes from left to right.
+// The dimensions of the wide drawing, which has a lane for each hook with its boxes from left to right.
 const (
 	wideW      = 1040
 	wideLeft   = 132 // where the boxes begin
@@ -221,13 +84,13 @@ const (
 	wideSlot   = 114
 	wideTop    = 8
 	wideGap    = 30 // between lanes
-	wideDrop   = 22 // from a box to the text of what it lost
-	wideFamily = 30 // the line with the name of a family
+	wideDrop   = 22 // from a box to the text of its loss
+	wideFamily = 30 // line with the name of a family
 )
 
 func (d Data) wide() drawing {
 	busy, _ := d.Path.lanes()
-	g := drawing{Kind: "wide", W: wideW, Label: d.Path.spoken()}
+	g := drawing{Kind: "wide", W: wideW, Label: d.Path.altText()}
 	y, family := wideTop, ""
 	for _, l := range busy {
 		if l.family != family && d.Path.families() > 1 {
@@ -244,20 +107,20 @@ func (d Data) wide() drawing {
 	return g
 }
 
-// wideLane draws the lane l with its top at y and returns where it ends.
+// wideLane draws a lane with its top at y and returns where it ends.
 func (g *drawing) wideLane(d Data, l lane, all []lane, y int) int {
-	mid, most := y+wideBoxH/2, d.Path.most(l.family)
+	mid, peak := y+wideBoxH/2, d.Path.maxPackets(l.family)
 	g.write(0, mid-1, "t-hook", short(l.hook, 14))
-	g.write(0, mid+15, "t-dim", short(d.whence(l.hook), 17))
-	g.Lines = append(g.Lines, line{wideLeft - 16, mid, wideLeft, mid, thickness(l.first(), most), bandClass(l.first())})
-	perRow := (wideW - wideLeft) / wideSlot // a path with more probes than the standard ones goes on below
+	g.write(0, mid+15, "t-dim", short(d.origin(l.hook), 17))
+	g.Lines = append(g.Lines, line{wideLeft - 16, mid, wideLeft, mid, thickness(l.first(), peak), bandClass(l.first())})
+	perRow := (wideW - wideLeft) / wideSlot // a path with more than the standard probes continues in the next row
 	for from := 0; from < len(l.points); from += perRow {
 		to := min(from+perRow, len(l.points))
 		row := lane{l.family, l.hook, l.points[from:to], l.losses[from:to]}
-		end := g.wideRow(d, row, most, y)
+		end := g.wideRow(d, row, peak, y)
 		if to == len(l.points) {
 			x := wideLeft + (to-from)*wideSlot - wideSlot + wideBoxW
-			for i, s := range onward(l, all) {
+			for i, s := range destinations(l, all) {
 				g.write(x+10, mid+4+16*i, "t-dim", s)
 			}
 		}
@@ -266,8 +129,8 @@ func (g *drawing) wideLane(d Data, l lane, all []lane, y int) int {
 	return y - wideGap
 }
 
-// wideRow draws the boxes of a row and what they lost, and returns where that ends.
-func (g *drawing) wideRow(d Data, l lane, most uint64, y int) int {
+// wideRow draws the boxes of a row and their losses, and returns where they end.
+func (g *drawing) wideRow(d Data, l lane, peak uint64, y int) int {
 	mid := y + wideBoxH/2
 	for i, p := range l.points {
 		x := wideLeft + i*wideSlot
@@ -281,15 +144,15 @@ func (g *drawing) wideRow(d Data, l lane, most uint64, y int) int {
 		}
 		g.Boxes = append(g.Boxes, b)
 		if i > 0 {
-			g.Lines = append(g.Lines, line{x - wideSlot + wideBoxW, mid, x, mid, thickness(p.Packets, most), bandClass(p.Packets)})
+			g.Lines = append(g.Lines, line{x - wideSlot + wideBoxW, mid, x, mid, thickness(p.Packets, peak), bandClass(p.Packets)})
 		}
 	}
-	return g.wideLosses(l, most, y+wideBoxH)
+	return g.wideLosses(l, peak, y+wideBoxH)
 }
 
-// wideLosses hangs what was lost below the boxes, from the right to the left: what hangs further left goes deeper, unless
-// it fits before its right neighbour, so that no arrow crosses a text.
-func (g *drawing) wideLosses(l lane, most uint64, y int) int {
+// wideLosses draws the losses below their boxes, from right to left. A loss goes below its right neighbour unless it
+// fits to the left of it, so that no arrow crosses a text.
+func (g *drawing) wideLosses(l lane, peak uint64, y int) int {
 	bottom, level, next := y, y, wideW // level: where the text of the right neighbour begins; next: its arrow
 	for i := len(l.points) - 1; i >= 0; i-- {
 		for k, loss := range l.losses[i] {
@@ -298,14 +161,14 @@ func (g *drawing) wideLosses(l lane, most uint64, y int) int {
 			lines := lossText(loss, (next-10-left)*10/reasonWide)
 			top := level
 			switch {
-			case bottom == y: // the first
+			case bottom == y: // the first loss
 				top = y
 			case next-10-left < 100 || len(lines) > 3:
 				lines, top = lossText(loss, (wideW-left)*10/reasonWide), bottom+8
 			}
 			class := lossClass(loss)
 			tip := top + wideDrop
-			g.Lines = append(g.Lines, line{x, y, x, tip - 8, thickness(loss.Lost, most), class})
+			g.Lines = append(g.Lines, line{x, y, x, tip - 8, thickness(loss.Lost, peak), class})
 			g.Heads = append(g.Heads, head{fmt.Sprintf("%d,%d %d,%d %d,%d", x-10, tip-9, x+10, tip-9, x, tip+4), class})
 			for n, t := range lines {
 				t.X, t.Y = left, tip+2+n*reasonLines
@@ -318,7 +181,7 @@ func (g *drawing) wideLosses(l lane, most uint64, y int) int {
 	return bottom
 }
 
-// wideSilenced draws what the host would have said.
+// wideSilenced draws the packets that a silent host drops.
 func (g *drawing) wideSilenced(n uint64, y int) int {
 	mid := y + wideBoxH/2
 	g.write(0, mid-1, "t-hook", "output")
@@ -336,31 +199,23 @@ func (g *drawing) wideSilenced(n uint64, y int) int {
 	return y + wideBoxH
 }
 
-func bandClass(n uint64) string {
-	if n == 0 {
-		return "band none"
-	}
-	return "band"
-}
-
-func silenced(n uint64) Point { return Point{Name: "silenced/output", Hook: "output", Packets: n} }
-
-const silencedWhy = "the host's own answers, dropped before conntrack saw them"
-
-// The measures of the narrow picture: one column of boxes, what they lost to their right. It is drawn for a telephone
-// of 390 pixels and shown no larger.
+// The dimensions of the narrow drawing, which has one column of boxes with their losses to the right. It is drawn for
+// a phone of 390 pixels and not enlarged.
 const (
 	narrowW    = 358
 	narrowBoxW = 150
 	narrowBoxH = 32
 	narrowGap  = 12 // between boxes
-	narrowHook = 30 // the line with the name of a hook
+	narrowHook = 30 // line with the name of a hook
 	narrowText = narrowBoxW + 32
 )
 
+// narrowColumns is the number of text columns beside a box.
+const narrowColumns = (narrowW - narrowText) * 10 / reasonWide
+
 func (d Data) narrow() drawing {
 	busy, _ := d.Path.lanes()
-	g := drawing{Kind: "narrow", W: narrowW, Label: d.Path.spoken()}
+	g := drawing{Kind: "narrow", W: narrowW, Label: d.Path.altText()}
 	y, family := 0, ""
 	for _, l := range busy {
 		if l.family != family && d.Path.families() > 1 {
@@ -384,12 +239,9 @@ func (d Data) narrow() drawing {
 	return g
 }
 
-// narrowColumns is how many columns there are beside a box.
-const narrowColumns = (narrowW - narrowText) * 10 / reasonWide
-
-func (g *drawing) narrowHead(hook, whence string, y int) {
+func (g *drawing) narrowHead(hook, origin string, y int) {
 	g.write(0, y+18, "t-hook", short(hook, 16))
-	g.write(narrowBoxW+6, y+18, "t-dim", short(whence, narrowColumns+3))
+	g.write(narrowBoxW+6, y+18, "t-dim", short(origin, narrowColumns+3))
 }
 
 func (g *drawing) narrowBox(p Point, class string, y int) {
@@ -404,18 +256,18 @@ func (g *drawing) narrowBox(p Point, class string, y int) {
 	g.Boxes = append(g.Boxes, b)
 }
 
-// narrowLane draws the lane l with its top at y and returns where it ends.
+// narrowLane draws a lane with its top at y and returns where it ends.
 func (g *drawing) narrowLane(d Data, l lane, all []lane, y int) int {
 	const mid = narrowBoxW / 2
-	most := d.Path.most(l.family)
-	g.narrowHead(l.hook, d.whence(l.hook), y)
+	peak := d.Path.maxPackets(l.family)
+	g.narrowHead(l.hook, d.origin(l.hook), y)
 	y += narrowHook
 	for i, p := range l.points {
 		g.narrowBox(p, d.boxClass(p, l.losses[i]), y)
 		end := y + narrowBoxH
 		text := y + 15
 		for _, loss := range l.losses[i] {
-			text = g.narrowLoss(loss, most, y+narrowBoxH/2, text)
+			text = g.narrowLoss(loss, peak, y+narrowBoxH/2, text)
 			end = max(end, text-reasonLines-2)
 			text += 4
 		}
@@ -425,23 +277,23 @@ func (g *drawing) narrowLane(d Data, l lane, all []lane, y int) int {
 		}
 		next := end + narrowGap
 		n := l.points[i+1].Packets
-		g.Lines = append(g.Lines, line{mid, y + narrowBoxH, mid, next, thickness(n, most), bandClass(n)})
+		g.Lines = append(g.Lines, line{mid, y + narrowBoxH, mid, next, thickness(n, peak), bandClass(n)})
 		y = next
 	}
-	for _, s := range onward(l, all) {
+	for _, s := range destinations(l, all) {
 		y += reasonLines + 2
 		g.write(9, y, "t-dim", s)
 	}
 	return y
 }
 
-// narrowLoss draws a loss to the right of the box whose middle is at mid, its text from the base line y on, and returns
-// the base line of what may follow.
-func (g *drawing) narrowLoss(l Loss, most uint64, mid, y int) int {
+// narrowLoss draws a loss to the right of the box with its middle at mid. Its text begins at the base line y; it
+// returns the next free base line.
+func (g *drawing) narrowLoss(l Loss, peak uint64, mid, y int) int {
 	class := lossClass(l)
 	x := narrowBoxW + 1
-	if y <= mid { // the first of the box
-		g.Lines = append(g.Lines, line{x, mid, x + 14, mid, thickness(l.Lost, most), class})
+	if y <= mid { // the first loss of the box
+		g.Lines = append(g.Lines, line{x, mid, x + 14, mid, thickness(l.Lost, peak), class})
 		g.Heads = append(g.Heads, head{fmt.Sprintf("%d,%d %d,%d %d,%d", x+13, mid-10, x+13, mid+10, x+26, mid), class})
 	}
 	for _, t := range lossText(l, narrowColumns) {
@@ -450,4 +302,128 @@ func (g *drawing) narrowLoss(l Loss, most uint64, mid, y int) int {
 		y += reasonLines
 	}
 	return y
+}
+
+// boxClass returns the class of the box of a stage. The largest loss is emphasized.
+func (d Data) boxClass(p Point, losses []Loss) string {
+	class := classPlain
+	switch p.Stage() {
+	case "conntrack", "confirm", "confirmed":
+		class = classCT
+	}
+	for _, l := range losses {
+		if l.Unconfirmed {
+			class = classWarn
+			continue
+		}
+		if l.Lost == d.Path.worst() {
+			return classLost + " worst"
+		}
+		class = classLost
+	}
+	return class
+}
+
+func lossClass(l Loss) string {
+	if l.Unconfirmed {
+		return classWarn
+	}
+	return classLost
+}
+
+func bandClass(n uint64) string {
+	if n == 0 {
+		return "band none"
+	}
+	return "band"
+}
+
+// thickness returns the thickness of the band of n packets, where the thickest band has peak packets.
+func thickness(n, peak uint64) string {
+	if n == 0 {
+		return "1"
+	}
+	return fmt.Sprintf("%.1f", 2+12*min(1, float64(n)/float64(peak)))
+}
+
+// lossText returns the lines of text beside a loss, each of at most width columns.
+func lossText(l Loss, width int) []text {
+	verb := "lost"
+	if l.Unconfirmed {
+		verb = "without an entry"
+	}
+	var out []text
+	add := func(s, class string) {
+		for _, line := range wrap(s, width) {
+			out = append(out, text{Text: line, Class: class})
+		}
+	}
+	add(fmt.Sprintf("%s of %s %s", thousands(l.Lost), thousands(l.Of), verb), "t-"+lossClass(l))
+	add(l.Why, "t-why")
+	for _, e := range l.Evidence {
+		add(e, "t-dim")
+	}
+	return out
+}
+
+// destinations returns where the packets of a lane continue: "→ input", "→ forward".
+func destinations(l lane, all []lane) []string {
+	next := map[string][]string{ingress: {"prerouting"}, "prerouting": {"input", "forward"}, "forward": {"postrouting"}, "output": {"postrouting"}}[l.hook]
+	var out []string
+	for _, other := range all {
+		if other.family != l.family || other.first() == 0 {
+			continue
+		}
+		for _, hook := range next {
+			if other.hook == hook {
+				out = append(out, "→ "+hook)
+			}
+		}
+	}
+	arrived := l.points[len(l.points)-1].Packets > 0
+	switch {
+	case arrived && l.hook == "input":
+		out = append(out, "→ the host")
+	case arrived && l.hook == "postrouting":
+		out = append(out, "→ a link")
+	}
+	return out
+}
+
+// origin describes where the packets of a hook come from.
+func (d Data) origin(hook string) string {
+	switch hook {
+	case ingress, "prerouting":
+		if len(d.Links) == 1 {
+			return "from " + d.Links[0].Name
+		}
+		return "from a link"
+	case "input":
+		return "to the host"
+	case "forward":
+		return "through it"
+	case "output":
+		return "from the host"
+	case "postrouting":
+		return "on the way out"
+	}
+	return ""
+}
+
+func silenced(n uint64) Point { return Point{Name: "silenced/output", Hook: "output", Packets: n} }
+
+const silencedWhy = "the host's own answers, dropped before conntrack saw them"
+
+// altText describes the picture in words.
+func (p Path) altText() string {
+	busy, _ := p.lanes()
+	var s []string
+	for _, l := range busy {
+		s = append(s, fmt.Sprintf("%s %s: %s arrived, %s lost", familyName(l.family), l.hook, packets(l.first()), thousands(l.lost())))
+	}
+	for _, l := range p.Losses {
+		from, to := l.place()
+		s = append(s, fmt.Sprintf("%s of %s between %s and %s: %s", thousands(l.Lost), thousands(l.Of), from, to, l.Why))
+	}
+	return strings.Join(s, ". ")
 }

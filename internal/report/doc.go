@@ -1,9 +1,10 @@
-// Package report shows what happened in an experiment: one self-contained page to look at, the same content as
-// result.json to compute with, and the text files beside them.
+// Package report writes what happened in an experiment: as a self-contained HTML page, with the same content as
+// result.json, and as text files.
 //
-// Data is the content, plain and versioned; it knows nothing of how it was measured. Data.WriteHTML draws it, with the
-// loss first; Page draws many claims at once, each with its verdict. WriteFiles writes everything into a folder.
+// Data is the content of one experiment, plain and versioned; it does not depend on how it was measured.
+// Data.WriteHTML draws it with the losses first, and WriteFiles writes all files into a folder. Page draws many
+// claims, each with its verdict.
 //
-// The page needs no script, no network and no second file; it fits a telephone and a sheet of paper, by day and by
-// night. Whatever stands in Data is text: markup in the name of a test, a rule or a link is shown, never obeyed.
+// The page needs no script, no network and no second file. It fits phones and paper, in light and dark. All strings
+// in Data are shown as text: markup in the name of a test, a rule or a link has no effect.
 package report

@@ -1,27 +1,25 @@
 package report
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"unicode"
 )
 
-// File is a file beside the report that Data alone does not make, such as capture.pcapng, or that is better than what
-// Data makes of it, such as ruleset.nft as nft lists it.
+// File is a file beside the report that Data does not contain, such as capture.pcapng, or that replaces one made from
+// Data, such as ruleset.nft as nft lists it.
 type File struct {
-	Name  string // without a folder, and without the name of the test
-	Write func(io.Writer) error
+	Name  string                // without a folder, and without the name of the test
+	Write func(io.Writer) error // writes the content
 }
 
-// The names of the files, behind the name of the test.
+// The names of the files, without the name of the test that precedes them.
 const (
 	NameReport   = "report.html"
 	NameResult   = "result.json"
@@ -34,12 +32,12 @@ const (
 	NameIPTables = "ruleset.iptables"
 )
 
-// WriteFiles writes the report and everything beside it into the folder dir, which it makes if it is not there, and
-// returns the names of the files, report.html first. The name of the test precedes each name, as Stem shapes it: the
-// folder that go test keeps artifacts in does not tell. Files of the same names are overwritten.
+// WriteFiles writes the report and all other files into the folder dir, creates it if necessary, and returns the
+// names of the files, report.html first. Each name begins with the Stem of the test's name, because the artifact
+// folder of go test does not tell tests apart. Existing files are overwritten.
 //
-// Files take the place of those of the same name that Data makes. A file that cannot be written is left out, the report
-// says why, and so does the error, which joins all of these; the others are written all the same.
+// A File replaces the file of the same name that is made from Data. A file that cannot be written is left out; the
+// report says why and so does the returned error, which joins all of these. The others are written anyway.
 func WriteFiles(dir string, d Data, files ...File) ([]string, error) {
 	for _, f := range files {
 		if f.Name == "" || f.Name != filepath.Base(f.Name) {
@@ -56,7 +54,7 @@ func WriteFiles(dir string, d Data, files ...File) ([]string, error) {
 	defer root.Close()
 
 	stem := Stem(d.Test) + "."
-	d = d.tidy()
+	d = d.normalize()
 	d.Artifacts = nil
 	var errs []error
 	for _, f := range append(d.ownFiles(files), files...) {
@@ -80,7 +78,7 @@ func WriteFiles(dir string, d Data, files ...File) ([]string, error) {
 	return written, errors.Join(errs...)
 }
 
-// ownFiles returns the text files that d makes itself, without those that others make.
+// ownFiles returns the text files made from d, except those that others replace.
 func (d Data) ownFiles(others []File) []File {
 	own := []File{
 		{NameTimeline, lines(d.timelineText())}, {NameFlows, lines(d.flowsText())},
@@ -97,7 +95,7 @@ func (d Data) ownFiles(others []File) []File {
 	})
 }
 
-// writeFile writes one file, and leaves nothing behind of one that fails.
+// writeFile writes one file, and removes it if that fails.
 func writeFile(root *os.Root, name string, write func(io.Writer) error) error {
 	f, err := root.Create(name)
 	if err != nil {
@@ -121,12 +119,8 @@ func lines(text []string) func(io.Writer) error {
 	}
 }
 
-// longestStem is how long the name of a test may be in the name of a file: with the rest it fits into the 255 bytes of
-// most file systems.
-const longestStem = 160
-
-// Stem returns the name of a test as the names of files begin with: letters and digits of any script, "_", "." and "-" as they are, and
-// "-" for everything else. A name that is too long is cut and ends with a number made of the whole.
+// Stem returns the name of a test as it begins file names. Letters and digits of any script, "_" and "." are kept,
+// and anything else becomes "-". A name that is too long is truncated and ends with a hash of the whole name.
 func Stem(test string) string {
 	s := strings.Trim(strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' || r == '.' {
@@ -137,22 +131,26 @@ func Stem(test string) string {
 	if s == "" {
 		return "experiment"
 	}
-	if len(s) > longestStem {
+	if len(s) > maxStem {
 		h := fnv.New32a()
 		h.Write([]byte(test))
-		s = fmt.Sprintf("%s-%08x", strings.ToValidUTF8(s[:longestStem-9], ""), h.Sum32())
+		s = fmt.Sprintf("%s-%08x", strings.ToValidUTF8(s[:maxStem-9], ""), h.Sum32())
 	}
 	return s
 }
 
-// timelineText is the timeline, a line each, in the form of observe.Timeline's String: what is missing stands in brackets
-// at the end.
+// maxStem is the length of the longest stem in bytes. With the rest of the name it fits into the 255 bytes of most
+// file systems.
+const maxStem = 160
+
+// timelineText returns the timeline, one moment per line, in the format of observe.Timeline.String: what is missing
+// is in parentheses at the end.
 func (d Data) timelineText() []string {
 	var out []string
 	for _, m := range d.Timeline {
 		out = append(out, fmt.Sprintf("%s %-6s %s", d.Time.Add(m.At).Format("15:04:05.000000"), oneLine(m.Kind), oneLine(m.Text())))
 	}
-	out = d.rest(out, d.Omitted.Timeline, PartTimeline)
+	out = d.appendMissing(out, d.Omitted.Timeline, PartTimeline)
 	for _, part := range []string{PartFrames, "reasons", "trace", "events", "drops", "counts"} {
 		if why := d.missing(part); why != "" {
 			out = append(out, fmt.Sprintf("(%s: %s)", part, oneLine(why)))
@@ -161,17 +159,17 @@ func (d Data) timelineText() []string {
 	return out
 }
 
-// flowsText is the flows by their canonical lines, sorted, so that two of these files can be compared.
+// flowsText returns the canonical lines of the flows, sorted so that two such files can be compared.
 func (d Data) flowsText() []string {
 	var out []string
 	for _, f := range d.Flows {
 		out = append(out, oneLine(f.Line))
 	}
 	slices.Sort(out)
-	return d.rest(out, d.Omitted.Flows, PartFlows)
+	return d.appendMissing(out, d.Omitted.Flows, PartFlows)
 }
 
-// statsText is the tally, its laws, and the statistics of the kernel.
+// statsText returns the tally with its laws, and the statistics of the kernel.
 func (d Data) statsText() []string {
 	out := []string{"# tally"}
 	for _, c := range d.Tally {
@@ -184,14 +182,14 @@ func (d Data) statsText() []string {
 		}
 		out = append(out, s)
 	}
-	out = append(d.rest(out, 0, PartTally), "# kernel statistics since the start")
+	out = append(d.appendMissing(out, 0, PartTally), "# kernel statistics since the start")
 	for _, c := range d.Stats {
 		out = append(out, fmt.Sprintf("%-24s %+d", oneLine(c.Name), c.N))
 	}
-	return d.rest(out, 0, PartStats)
+	return d.appendMissing(out, 0, PartStats)
 }
 
-// sysctlText is the sysctls as a difference.
+// sysctlText returns the sysctls as a difference.
 func (d Data) sysctlText() []string {
 	var out []string
 	for _, s := range d.Sysctls {
@@ -206,10 +204,10 @@ func (d Data) sysctlText() []string {
 			out = append(out, line)
 		}
 	}
-	return d.rest(out, 0, PartSysctls)
+	return d.appendMissing(out, 0, PartSysctls)
 }
 
-// rulesText is the rules of nft, or those of iptables, with their counters; nothing where there are none.
+// rulesText returns the rules of nft, or those of iptables, with their counters; nil if there are none.
 func (d Data) rulesText(nft bool) []string {
 	var out []string
 	for _, r := range d.Rules {
@@ -229,11 +227,11 @@ func (d Data) rulesText(nft bool) []string {
 	if out == nil {
 		return nil
 	}
-	return d.rest(out, d.Omitted.Rules, PartRules)
+	return d.appendMissing(out, d.Omitted.Rules, PartRules)
 }
 
-// rest says at the end of a list what is not in it.
-func (d Data) rest(out []string, more int, part string) []string {
+// appendMissing appends to the lines of a list how many items and which parts are missing.
+func (d Data) appendMissing(out []string, more int, part string) []string {
 	if more > 0 {
 		out = append(out, fmt.Sprintf("# … and %d more", more))
 	}
@@ -241,101 +239,4 @@ func (d Data) rest(out []string, more int, part string) []string {
 		out = append(out, "# "+oneLine(why))
 	}
 	return out
-}
-
-// oneLine makes one line of text that could be several.
-func oneLine(s string) string {
-	return strings.NewReplacer("\n", "␊", "\t", " ").Replace(visible(s))
-}
-
-// clean returns a copy of a plain value in which every string can be shown: control characters, which could hide what
-// stands beside them, and those that turn the direction of the text, have visible stand-ins.
-func clean[T any](v T) T {
-	scrub(reflect.ValueOf(&v).Elem())
-	return v
-}
-
-func scrub(v reflect.Value) {
-	switch v.Kind() {
-	case reflect.String:
-		v.SetString(visible(v.String()))
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
-				scrub(v.Field(i))
-			}
-		}
-	case reflect.Slice: // of the copy, not of the caller's
-		if v.IsNil() {
-			return
-		}
-		own := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
-		reflect.Copy(own, v)
-		v.Set(own)
-		for i := range v.Len() {
-			scrub(v.Index(i))
-		}
-	}
-}
-
-// visible replaces what cannot be seen. Line feeds and tabs stay; the no-break spaces that cmp mixes into its diffs
-// become plain ones.
-func visible(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if strings.IndexFunc(s, odd) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case !odd(r):
-			b.WriteRune(r)
-		case r == '\u00a0':
-			b.WriteByte(' ')
-		case r < ' ':
-			b.WriteRune('\u2400' + r) // the pictures of the control characters
-		case r == 0x7f:
-			b.WriteRune('\u2421')
-		default:
-			fmt.Fprintf(&b, "<U+%04X>", r)
-		}
-	}
-	return b.String()
-}
-
-func odd(r rune) bool {
-	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u00a0' || r == '\u2028' || r == '\u2029')
-}
-
-// tidy returns d with its reasons said once: what is shown beside the name of a part, or of a verdict, does not begin with
-// it again. A law that is not applicable to a table without a limit is left out: nobody asked for it. The sysctls that the
-// experiment has set come before those that ctexp has.
-func (d Data) tidy() Data {
-	missing := make([]Missing, len(d.Missing))
-	for i, m := range d.Missing {
-		m.Why = strings.TrimPrefix(m.Why, m.Part+": ")
-		missing[i] = m
-	}
-	var laws []Law
-	for _, l := range d.Laws {
-		if l.Verdict == NotApplicable && !d.Room.Limited {
-			continue
-		}
-		for _, prefix := range []string{"law not applicable: ", "law broken: "} {
-			l.Why = strings.TrimPrefix(l.Why, prefix)
-		}
-		laws = append(laws, l)
-	}
-	d.Missing, d.Laws = missing, laws
-	d.Sysctls = slices.Clone(d.Sysctls)
-	slices.SortStableFunc(d.Sysctls, func(a, b Sysctl) int { return cmp.Compare(rank(a.By), rank(b.By)) })
-	return d
-}
-
-// rank puts what ctexp itself has set behind what the experiment has.
-func rank(setter string) int {
-	if setter == "ctexp" {
-		return 1
-	}
-	return 0
 }

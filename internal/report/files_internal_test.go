@@ -16,7 +16,7 @@ func TestReasonsAreSaidOnceAndLawsOnlyOfALimitedTable(t *testing.T) {
 	open := d
 	open.Room = Room{}
 
-	got := []Data{d.tidy(), open.tidy()}
+	got := []Data{d.normalize(), open.normalize()}
 
 	missing := []Missing{{"reasons", "needs nfnetlink_log"}, {PartFrames, "3 were lost"}}
 	sysctls := []Sysctl{{Name: "b", By: "Config"}, {Name: "c"}, {Name: "a", By: "ctexp"}}

@@ -11,45 +11,145 @@ import (
 	"sync"
 )
 
-// Page is many claims, each with its verdict and, if there is one, the report of its experiment.
+// Page is a list of claims, each with its verdict and optionally the reports of its experiments.
 type Page struct {
-	Title string `json:"title"`
-	Intro string `json:"intro,omitempty"` // a sentence below it: kernel, backend, sizes
-	Said  string `json:"said,omitempty"`  // whose numbers Row.Said has: "article"; empty: "said"
-	Rows  []Row  `json:"rows,omitempty"`
+	Title string `json:"title"`           // of the page
+	Intro string `json:"intro,omitempty"` // a sentence below the title: kernel, backend, sizes
+	Said  string `json:"said,omitempty"`  // heading of the column of Row.Said: "article"; empty: "said"
+	Rows  []Row  `json:"rows,omitempty"`  // in the order of the page
 }
 
-// Row is a claim that an experiment put to the kernel.
+// Row is a claim that an experiment tested.
 type Row struct {
-	ID      string `json:"id"`
-	Claim   string `json:"claim"`
-	Verdict string `json:"verdict"` // "confirmed", "changed", "refined", "refuted", "unsupported"; others are shown in grey
-	// Said is what the author of the claim saw, Got what was measured here: pairs have the same name.
+	ID      string `json:"id"`      // short name of the claim
+	Claim   string `json:"claim"`   // as a sentence
+	Verdict string `json:"verdict"` // "confirmed", "changed", "refined", "refuted" or "unsupported"; others are shown in grey
+	// Said is what the author of the claim measured, Got what was measured here. Pairs have the same name.
 	Said  []Field `json:"said,omitempty"`
-	Got   []Field `json:"got,omitempty"`
-	Quote string  `json:"quote,omitempty"` // in the author's own words
-	Why   string  `json:"why,omitempty"`
-	Error string  `json:"error,omitempty"` // what kept the row from an answer
-	// Reports are those of the experiments behind the row, folded away below it; usually none or one.
+	Got   []Field `json:"got,omitempty"`   // see Said
+	Quote string  `json:"quote,omitempty"` // the claim in the author's words
+	Why   string  `json:"why,omitempty"`   // explanation of the verdict
+	Error string  `json:"error,omitempty"` // why there is no result
+	// Reports are the reports of the experiments behind the row, folded below it; usually none or one.
 	Reports []Data `json:"reports,omitempty"`
-	// Runs are experiments of which only the path is drawn, with the rules that it led through: in one fold, which is closed
-	// where the claim is confirmed.
+	// Runs are experiments of which only the path is drawn, together with the rules on it. They share one fold, which
+	// is closed if the claim is confirmed.
 	Runs []Data `json:"runs,omitempty"`
 }
 
-// Field is something measured, under its name.
+// Field is a named measurement.
 type Field struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Name  string `json:"name"`  // "entries"
+	Value string `json:"value"` // as text, with its unit
 }
 
-// pair is a field of a Row as said and as measured.
+// WriteHTML writes all claims as one self-contained page. It fails only if w does.
+func (p Page) WriteHTML(w io.Writer) error {
+	p = clean(p)
+	v := pageView{Page: p, Shares: p.verdictCounts()}
+	for i, r := range p.Rows {
+		row := rowView{Row: r, Word: r.shownVerdict(), Anchor: fmt.Sprintf("claim-%d", i+1), Pairs: r.pairs()}
+		for k, d := range r.Reports {
+			row.Views = append(row.Views, newView(d.normalize(), fmt.Sprintf("%s-%d-", row.Anchor, k+1)))
+		}
+		for k, d := range r.Runs {
+			row.Runs = append(row.Runs, newView(d.normalize(), fmt.Sprintf("%s-run-%d-", row.Anchor, k+1)))
+		}
+		v.Rows = append(v.Rows, row)
+	}
+	return write(w, "page", v)
+}
+
+// WriteHTML writes the report as one self-contained page. It fails only if w does.
+func (d Data) WriteHTML(w io.Writer) error {
+	d = clean(d.normalize())
+	return write(w, "report", newView(d, ""))
+}
+
+// write executes the template before it writes anything.
+func write(w io.Writer, name string, v any) error {
+	t, err := pages()
+	if err != nil {
+		panic("report: " + err.Error()) // the templates are embedded
+	}
+	var b bytes.Buffer
+	if err := t.ExecuteTemplate(&b, name, v); err != nil {
+		return fmt.Errorf("draw the report: %w", err)
+	}
+	if _, err := w.Write(b.Bytes()); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+//go:embed templates
+var templateFiles embed.FS
+
+// pages returns the templates, which are parsed once.
+var pages = sync.OnceValues(func() (*template.Template, error) {
+	return template.New("").Funcs(template.FuncMap{
+		"thousands": thousands, "signed": signed, "packets": packets, "since": since, "took": took,
+		"join": joinWords, "uint": func(n int) uint64 { return uint64(max(n, 0)) }, "class": class, "breaks": breaks, "pieces": pieces, "count": count,
+		"total": total, "extras": extras, "frames": func(d Data) uint64 { return uint64(len(d.Frames) + d.Omitted.Frames) },
+	}).ParseFS(templateFiles, "templates/*.tmpl")
+})
+
+// pageView is a Page for the template.
+type pageView struct {
+	Page
+	Shares []verdictCount
+	Rows   []rowView
+}
+
+type rowView struct {
+	Row
+	Word   string // the verdict that is shown
+	Anchor string
+	Pairs  []pair
+	Views  []view
+	Runs   []view
+}
+
+// Walk returns the title of the fold with the runs of a row: "Where the packets went: 10 came in, 3 lost; 7 of the
+// host's own; 7 lost on the way out".
+func (r rowView) Walk() string {
+	var arrived, lost, own, ownLost uint64
+	for _, v := range r.Runs {
+		busy, _ := v.Data.Path.lanes()
+		for _, l := range busy {
+			switch l.hook {
+			case "prerouting":
+				arrived += l.first()
+			case "output":
+				own += l.first()
+			}
+			if l.hook == "output" || l.hook == "postrouting" {
+				ownLost += l.lost()
+			} else {
+				lost += l.lost()
+			}
+		}
+	}
+	s := fmt.Sprintf("Where the packets went: %s came in, %s lost", thousands(arrived), thousands(lost))
+	if own > 0 {
+		s += fmt.Sprintf("; %s of the host's own", thousands(own))
+	}
+	if ownLost > 0 {
+		s += fmt.Sprintf("; %s lost on the way out", thousands(ownLost))
+	}
+	if n := len(r.Runs); n > 1 {
+		s += fmt.Sprintf(" (%d pictures)", n)
+	}
+	return s
+}
+
+// pair is a Field of a Row as said and as measured.
 type pair struct {
 	Name, Said, Got string
-	Differ          bool // both are there, and not the same
+	Differ          bool // both are present and differ
 }
 
-// pairs returns what was said and measured side by side, in the order of what was measured.
+// pairs returns what was said beside what was measured, in the order of the latter.
 func (r Row) pairs() []pair {
 	said := map[string]string{}
 	for _, f := range r.Said {
@@ -69,184 +169,84 @@ func (r Row) pairs() []pair {
 	return out
 }
 
-// Walk is what the runs of a row are folded under: "Where the packets went: 10 came in, 3 lost; 7 of the host's own; 7 lost on
-// the way out".
-func (r rowView) Walk() string {
-	var arrived, lost, own, ownLost uint64
-	for _, v := range r.Runs {
-		busy, _ := v.Data.Path.lanes()
-		for _, l := range busy {
-			switch l.hook {
-			case "prerouting":
-				arrived += l.first()
-			case "output":
-				own += l.first()
-			}
-			if l.hook == "output" || l.hook == "postrouting" {
-				ownLost += lossTotal(l)
-			} else {
-				lost += lossTotal(l)
-			}
-		}
-	}
-	s := fmt.Sprintf("Where the packets went: %s came in, %s lost", thousands(arrived), thousands(lost))
-	if own > 0 {
-		s += fmt.Sprintf("; %s of the host's own", thousands(own))
-	}
-	if ownLost > 0 {
-		s += fmt.Sprintf("; %s lost on the way out", thousands(ownLost))
-	}
-	if n := len(r.Runs); n > 1 {
-		s += fmt.Sprintf(" (%d pictures)", n)
-	}
-	return s
-}
-
-// share is how many rows have a verdict.
-type share struct {
-	Verdict string
-	N       int
-}
-
-// noAnswer is the verdict of a row that has an Error.
+// noAnswer is the verdict of a row with an Error.
 const noAnswer = "no answer"
 
-// word returns the verdict that is shown.
-func (r Row) word() string {
+// shownVerdict returns the verdict that is shown.
+func (r Row) shownVerdict() string {
 	if r.Error != "" || r.Verdict == "" {
 		return noAnswer
 	}
 	return r.Verdict
 }
 
-// shares counts the verdicts, the known ones first and in their order.
-func (p Page) shares() []share {
+// verdictCount is how many rows have a verdict.
+type verdictCount struct {
+	Verdict string
+	N       int
+}
+
+// verdictCounts counts the verdicts, the known ones first and in their order.
+func (p Page) verdictCounts() []verdictCount {
 	count := map[string]int{}
 	order := []string{"confirmed", "changed", "refined", "refuted", "unsupported", noAnswer}
 	for _, r := range p.Rows {
-		if count[r.word()]++; count[r.word()] == 1 {
-			order = append(order, r.word())
+		if count[r.shownVerdict()]++; count[r.shownVerdict()] == 1 {
+			order = append(order, r.shownVerdict())
 		}
 	}
-	var out []share
+	var out []verdictCount
 	for _, v := range order {
 		if n := count[v]; n > 0 {
-			out = append(out, share{v, n})
+			out = append(out, verdictCount{v, n})
 			delete(count, v)
 		}
 	}
 	return out
 }
 
-//go:embed templates
-var templateFiles embed.FS
-
-// pages are the templates, parsed once.
-var pages = sync.OnceValues(func() (*template.Template, error) {
-	return template.New("").Funcs(template.FuncMap{
-		"thousands": thousands, "signed": signed, "packets": packets, "since": since, "took": took,
-		"join": joinWords, "uint": func(n int) uint64 { return uint64(max(n, 0)) }, "class": class, "breaks": breaks, "pieces": pieces, "count": count,
-		"total": total, "extras": extras, "frames": func(d Data) uint64 { return uint64(len(d.Frames) + d.Omitted.Frames) },
-	}).ParseFS(templateFiles, "templates/*.tmpl")
-})
-
-// WriteHTML writes the report as one page that needs nothing else. It fails only if w does.
-func (d Data) WriteHTML(w io.Writer) error {
-	d = clean(d.tidy())
-	return write(w, "report", newView(d, ""))
-}
-
-// WriteHTML writes all claims as one page that needs nothing else. It fails only if w does.
-func (p Page) WriteHTML(w io.Writer) error {
-	p = clean(p)
-	v := pageView{Page: p, Shares: p.shares()}
-	for i, r := range p.Rows {
-		row := rowView{Row: r, Word: r.word(), Anchor: fmt.Sprintf("claim-%d", i+1), Pairs: r.pairs()}
-		for k, d := range r.Reports {
-			row.Views = append(row.Views, newView(d.tidy(), fmt.Sprintf("%s-%d-", row.Anchor, k+1)))
-		}
-		for k, d := range r.Runs {
-			row.Runs = append(row.Runs, newView(d.tidy(), fmt.Sprintf("%s-run-%d-", row.Anchor, k+1)))
-		}
-		v.Rows = append(v.Rows, row)
-	}
-	return write(w, "page", v)
-}
-
-// write makes the whole page before it writes any of it.
-func write(w io.Writer, name string, v any) error {
-	t, err := pages()
-	if err != nil {
-		panic("report: " + err.Error()) // the templates are ours
-	}
-	var b bytes.Buffer
-	if err := t.ExecuteTemplate(&b, name, v); err != nil {
-		return fmt.Errorf("draw the report: %w", err)
-	}
-	if _, err := w.Write(b.Bytes()); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	return nil
-}
-
-// pageView is a Page as the template wants it.
-type pageView struct {
-	Page
-	Shares []share
-	Rows   []rowView
-}
-
-type rowView struct {
-	Row
-	Word   string // the verdict
-	Anchor string
-	Pairs  []pair
-	Views  []view
-	Runs   []view
-}
-
-// The longest lists that a page shows; what goes beyond is in the files beside it.
-const (
-	mostFlows    = 100
-	mostRules    = 100
-	mostTimeline = 200
-)
-
-// view is Data as the template wants it.
+// view is Data for the template.
 type view struct {
 	Data
-	ID          string // what the names of places in the page begin with
+	ID          string // prefix of the anchors in the page
 	Head        headline
 	DiffText    []diffLine
-	Drawings    []drawing // the wide one and the narrow one; none without a path
-	Quiet       string    // the hooks that no packet met
+	Drawings    []drawing // the wide and the narrow one; none without a path
+	Quiet       string    // hooks that no packet met
 	Seq         sequence
-	Flows       []kept[Flow]
-	Rules       []kept[Rule]
-	Timeline    []kept[Moment]
-	Facts       []Count  // the statistics that are not zero
-	Zeros       string   // the names of those that are
-	Settings    []Sysctl // those that ctexp has not set
+	Flows       []item[Flow]
+	Rules       []item[Rule]
+	Timeline    []item[Moment]
+	Facts       []Count  // statistics that are not zero
+	Zeros       string   // names of those that are zero
+	Settings    []Sysctl // sysctls that ctexp did not set
 	OwnSettings []Sysctl
 	Why         map[string]string
 	Other       []Missing
 }
 
+// The maximum lengths of lists on a page. The files beside it have the rest.
+const (
+	maxFlows    = 100
+	maxRules    = 100
+	maxTimeline = 200
+)
+
 func newView(d Data, id string) view {
 	v := view{
 		Data: d, ID: id, Head: d.headline(), DiffText: diffLines(d.Diff), Seq: d.sequence(),
-		Flows:    keep(d.Flows, mostFlows, d.Omitted.Flows, func(Flow) bool { return false }),
-		Rules:    keep(d.Rules, mostRules, d.Omitted.Rules, func(r Rule) bool { return r.Packets > 0 }),
-		Timeline: keep(d.Timeline, mostTimeline, d.Omitted.Timeline, func(m Moment) bool { return m.Loss }),
+		Flows:    shorten(d.Flows, maxFlows, d.Omitted.Flows, func(Flow) bool { return false }),
+		Rules:    shorten(d.Rules, maxRules, d.Omitted.Rules, func(r Rule) bool { return r.Packets > 0 }),
+		Timeline: shorten(d.Timeline, maxTimeline, d.Omitted.Timeline, func(m Moment) bool { return m.Loss }),
 		Why:      map[string]string{},
 	}
-	busy, quiet := d.Path.lanes()
+	busy, idle := d.Path.lanes()
 	if len(busy) > 0 || d.Path.Silenced > 0 {
 		v.Drawings = []drawing{d.wide(), d.narrow()}
 	}
-	v.Quiet = hooks(quiet)
-	ours := len(d.Sysctls) // they come last
-	if i := slices.IndexFunc(d.Sysctls, func(s Sysctl) bool { return rank(s.By) > 0 }); i >= 0 {
+	v.Quiet = hooks(idle)
+	ours := len(d.Sysctls) // those of ctexp come last
+	if i := slices.IndexFunc(d.Sysctls, func(s Sysctl) bool { return setterRank(s.By) > 0 }); i >= 0 {
 		ours = i
 	}
 	v.Settings, v.OwnSettings = d.Sysctls[:ours], d.Sysctls[ours:]
@@ -270,24 +270,7 @@ func newView(d Data, id string) view {
 	return v
 }
 
-// hooks names lanes: "IPv4: forward, output; IPv6: prerouting".
-func hooks(lanes []lane) string {
-	var families []string
-	names := map[string][]string{}
-	for _, l := range lanes {
-		if names[l.family] == nil {
-			families = append(families, l.family)
-		}
-		names[l.family] = append(names[l.family], l.hook)
-	}
-	var s []string
-	for _, f := range families {
-		s = append(s, fmt.Sprintf("%s %s", familyName(f), strings.Join(names[f], ", ")))
-	}
-	return strings.Join(s, "; ")
-}
-
-// Status is the word for what became of the test.
+// Status returns the result of the test in one word.
 func (v view) Status() string {
 	if v.Failed {
 		return "failed"
@@ -295,7 +278,7 @@ func (v view) Status() string {
 	return "passed"
 }
 
-// Setting is the line below the name of the test.
+// Setting returns the line below the name of the test.
 func (v view) Setting() []string {
 	var s []string
 	if v.Sent > 0 {
@@ -317,20 +300,62 @@ func (v view) Setting() []string {
 	return s
 }
 
-func entries(n int) string {
-	if n == 1 {
-		return "1 entry"
+// hooks lists lanes: "IPv4: forward, output; IPv6: prerouting".
+func hooks(lanes []lane) string {
+	var families []string
+	names := map[string][]string{}
+	for _, l := range lanes {
+		if names[l.family] == nil {
+			families = append(families, l.family)
+		}
+		names[l.family] = append(names[l.family], l.hook)
 	}
-	return thousands(uint64(max(n, 0))) + " entries"
+	var s []string
+	for _, f := range families {
+		s = append(s, fmt.Sprintf("%s %s", familyName(f), strings.Join(names[f], ", ")))
+	}
+	return strings.Join(s, "; ")
 }
 
-// diffLine is a line of the difference.
+// item is an item of a shortened list or, if Gap is not zero, the number of items omitted here.
+type item[T any] struct {
+	Item T
+	Gap  int
+}
+
+// shorten returns at most about limit items: the first ones, and of the others those that matter. It counts the
+// omitted items between them, and more, which were omitted before.
+func shorten[T any](items []T, limit, more int, matters func(T) bool) []item[T] {
+	first := len(items)
+	if first > limit {
+		first = limit * 2 / 3
+	}
+	var out []item[T]
+	gap := 0
+	for i, v := range items {
+		if i >= first && (len(out) >= limit || !matters(v)) {
+			gap++
+			continue
+		}
+		if gap > 0 {
+			out = append(out, item[T]{Gap: gap})
+			gap = 0
+		}
+		out = append(out, item[T]{Item: v})
+	}
+	if gap += more; gap > 0 {
+		out = append(out, item[T]{Gap: gap})
+	}
+	return out
+}
+
+// diffLine is a line of a diff.
 type diffLine struct {
 	Class string // "del", "add" or empty
 	Text  string
 }
 
-// diffLines marks what a difference takes away and adds.
+// diffLines marks the removed and added lines of a diff.
 func diffLines(diff string) []diffLine {
 	if strings.TrimSpace(diff) == "" {
 		return nil
@@ -349,29 +374,26 @@ func diffLines(diff string) []diffLine {
 	return out
 }
 
-// joinWords puts sep between words.
-func joinWords(words []string, sep string) string { return strings.Join(words, sep) }
-
-// headline is the first thing one sees: what was lost, and if nothing was, what else is the matter.
+// headline is the first text of a report: the losses, or if there are none, what else matters.
 type headline struct {
-	Losses []lossLine // the worst first
-	More   int        // losses beyond those
-	Title  string     // instead of losses
+	Losses []lossLine // the largest first
+	More   int        // number of further losses
+	Title  string     // if there are no losses
 	Text   string
 }
 
-// lossLine is a loss as a sentence, with its numbers apart.
+// lossLine is a loss as a sentence, with its numbers separate.
 type lossLine struct {
 	Loss
-	Family string // "IPv6", or empty if there is but one family
+	Family string // "IPv6"; empty if all packets are of one family
 	What   string // "lost in conntrack, prerouting"
-	Where  string // "met conntrack/prerouting, and not mangle/prerouting"
-	Share  string // of 100: what was lost
+	Where  string // "Met conntrack/prerouting, and not mangle/prerouting."
+	Share  string // percentage that was lost
 	Rest   string
 }
 
-// mostHeadlines is how many losses are said at the top.
-const mostHeadlines = 3
+// maxHeadlines is the largest number of losses in the headline.
+const maxHeadlines = 3
 
 func (d Data) headline() headline {
 	losses := slices.Clone(d.Path.Losses)
@@ -386,7 +408,7 @@ func (d Data) headline() headline {
 	})
 	var h headline
 	for i, l := range losses {
-		if i == mostHeadlines {
+		if i == maxHeadlines {
 			h.More = len(losses) - i
 			break
 		}
@@ -412,21 +434,6 @@ func (d Data) headline() headline {
 	return h
 }
 
-// sentence ends a text as a sentence ends.
-func sentence(s string) string {
-	if strings.HasSuffix(s, ".") || s == "" {
-		return s
-	}
-	return s + "."
-}
-
-func was(n uint64) string {
-	if n == 1 {
-		return "1 packet was"
-	}
-	return packets(n) + " were"
-}
-
 func (d Data) lossLine(l Loss) lossLine {
 	from, to := l.place()
 	s := lossLine{Loss: l, Where: fmt.Sprintf("Met %s, and not %s.", from, to)}
@@ -448,7 +455,7 @@ func (d Data) lossLine(l Loss) lossLine {
 				hooks = append(hooks, h)
 			}
 		}
-		s.What = "lost behind " + strings.Join(hooks, " and ")
+		s.What = "lost after " + strings.Join(hooks, " and ")
 	}
 	lost := 100.0
 	if l.Of > 0 {
@@ -456,66 +463,4 @@ func (d Data) lossLine(l Loss) lossLine {
 	}
 	s.Share, s.Rest = fmt.Sprintf("%.2f", lost), fmt.Sprintf("%.2f", 100-lost)
 	return s
-}
-
-// hookOf returns the hook of a point.
-func (p Path) hookOf(point string) string {
-	for _, at := range p.Points {
-		if at.Name == point {
-			return at.Hook
-		}
-	}
-	return ""
-}
-
-// families counts the families of which packets were seen.
-func (p Path) families() int {
-	seen := map[string]bool{}
-	busy, _ := p.lanes()
-	for _, l := range busy {
-		seen[l.family] = true
-	}
-	return len(seen)
-}
-
-func familyName(f string) string {
-	switch f {
-	case "ipv4":
-		return "IPv4"
-	case "ipv6":
-		return "IPv6"
-	}
-	return f
-}
-
-// kept is an item of a list of which only some are shown, or, where Gap is not zero, so many that are not.
-type kept[T any] struct {
-	Item T
-	Gap  int
-}
-
-// keep returns at most about most items: the first ones, and of the others those that matter. What was left out in
-// between is counted, as is more, which was left out before.
-func keep[T any](items []T, most, more int, matters func(T) bool) []kept[T] {
-	first := len(items)
-	if first > most {
-		first = most * 2 / 3
-	}
-	var out []kept[T]
-	gap := 0
-	for i, item := range items {
-		if i >= first && (len(out) >= most || !matters(item)) {
-			gap++
-			continue
-		}
-		if gap > 0 {
-			out = append(out, kept[T]{Gap: gap})
-			gap = 0
-		}
-		out = append(out, kept[T]{Item: item})
-	}
-	if gap += more; gap > 0 {
-		out = append(out, kept[T]{Gap: gap})
-	}
-	return out
 }

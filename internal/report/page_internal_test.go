@@ -19,8 +19,8 @@ func TestWhatWasSaidAndMeasuredStandSideBySide(t *testing.T) {
 func TestVerdictsAreCountedInTheirOrder(t *testing.T) {
 	t.Parallel()
 	p := Page{Rows: []Row{{Verdict: "odd"}, {Verdict: "refuted"}, {Verdict: "confirmed"}, {Verdict: "confirmed", Error: "no"}, {}, {Verdict: "odd"}, {Verdict: "confirmed"}}}
-	want := []share{{"confirmed", 2}, {"refuted", 1}, {noAnswer, 2}, {"odd", 2}}
-	if diff := cmp.Diff(want, p.shares()); diff != "" {
+	want := []verdictCount{{"confirmed", 2}, {"refuted", 1}, {noAnswer, 2}, {"odd", 2}}
+	if diff := cmp.Diff(want, p.verdictCounts()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
@@ -77,8 +77,8 @@ func TestTheWorstLossComesFirst(t *testing.T) {
 		"full table": {"3 of 10  packets lost in conntrack, prerouting (30.00 %): conntrack table full (drop +3) Met conntrack/prerouting, and not mangle/prerouting."},
 		"router": {
 			"80507 of 99402 IPv4 packets lost in mangle, forward (80.99 %): dropped by a rule Met mangle/forward, and not filter/forward.",
-			"18888 of 37713 IPv4 packets lost behind forward and output (50.08 %): no route out, or too big for the next link Met end/forward and end/output, and not mangle/postrouting.",
-			"605 of 119951 IPv4 packets lost behind prerouting (0.50 %): martian source (rp_filter): IPReversePathFilter +605 Met end/prerouting, and not mangle/input or mangle/forward.",
+			"18888 of 37713 IPv4 packets lost after forward and output (50.08 %): no route out, or too big for the next link Met end/forward and end/output, and not mangle/postrouting.",
+			"605 of 119951 IPv4 packets lost after prerouting (0.50 %): martian source (rp_filter): IPReversePathFilter +605 Met end/prerouting, and not mangle/input or mangle/forward.",
 			"24 more",
 		},
 		"nothing lost":             {"No packet was lost on the path. 10 packets were sent."},

@@ -9,75 +9,97 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 )
 
-// Path is how many packets met each probe, and where they went missing.
+// Path is how many packets met each probe, and where they were lost.
 type Path struct {
-	Points []Point `json:"points,omitempty"` // in the order in which packets meet them, family by family
+	Points []Point `json:"points,omitempty"` // family by family, in the order in which packets meet them
 	Losses []Loss  `json:"losses,omitempty"` // in the same order
-	// Silenced counts what the host would have sent of its own accord and a silent one does not.
+	// Silenced is the number of packets that the host would have sent on its own and that a silent host drops.
 	Silenced uint64 `json:"silenced,omitempty"`
-	// Arrived is how many packets the links have brought, by family: "ipv4".
+	// Arrived is how many packets arrived on the links, by family: "ipv4".
 	Arrived []Count `json:"arrived,omitempty"`
-	// MIB has those of the kernel's counters that say why packets were lost, under the names that nstat gives them.
+	// MIB has the kernel's network counters that explain losses, under the names that nstat uses.
 	MIB []Count `json:"mib,omitempty"`
-	// Thrown are the reasons for which the kernel threw packets away, the most frequent first, if somebody told them.
-	Thrown []Thrown `json:"thrown,omitempty"`
-	// Notes are what else is to be said of the path, a line each.
+	// KernelDrops are the reasons for which the kernel dropped packets, the most frequent first, if a source reported
+	// them.
+	KernelDrops []DropCount `json:"kernel_drops,omitempty"`
+	// Notes are further remarks about the path, one per line.
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Thrown is how often the kernel threw packets away for a reason.
-type Thrown struct {
-	Family   string `json:"family,omitempty"`
-	Reason   string `json:"reason"` // "IP_RPFILTER"
-	Function string `json:"function,omitempty"`
-	Packets  uint64 `json:"packets"`
-}
-
-// IsZero reports whether nothing is known of a path, its lists being empty or nil: it is then absent in JSON.
+// IsZero reports whether nothing is known of a path, whose lists may be empty or nil. It is then absent in JSON.
 func (p Path) IsZero() bool {
 	return len(p.Points) == 0 && len(p.Losses) == 0 && p.Silenced == 0 &&
-		len(p.Arrived) == 0 && len(p.MIB) == 0 && len(p.Thrown) == 0 && len(p.Notes) == 0
+		len(p.Arrived) == 0 && len(p.MIB) == 0 && len(p.KernelDrops) == 0 && len(p.Notes) == 0
 }
 
-// Point is a probe that counts the packets that arrive at a stage.
+// Point is a probe that counts the packets which arrive at a stage.
 type Point struct {
-	Name     string `json:"name"`   // unique: "raw/prerouting", "ip6/raw/prerouting"
-	Family   string `json:"family"` // "ipv4" or "ipv6"
-	Hook     string `json:"hook"`   // "prerouting", "input", "forward", "output", "postrouting"
-	Priority int    `json:"priority"`
-	Packets  uint64 `json:"packets"`
+	Name     string `json:"name"`     // unique: "raw/prerouting", "ip6/raw/prerouting"
+	Family   string `json:"family"`   // "ipv4" or "ipv6"
+	Hook     string `json:"hook"`     // "prerouting", "input", "forward", "output", "postrouting"
+	Priority int    `json:"priority"` // of the probe in its hook
+	Packets  uint64 `json:"packets"`  // that met it
 }
 
-// Loss is where packets went missing.
+// Stage returns the stage of a point: "raw" of "ip6/raw/prerouting".
+func (p Point) Stage() string { return stage(p.Name) }
+
+// stage returns the part between the family and the hook in the name of a point.
+func stage(name string) string {
+	s, _, _ := strings.Cut(strings.TrimPrefix(name, "ip6/"), "/")
+	return s
+}
+
+// Loss is a place where packets were lost.
 type Loss struct {
 	Family string `json:"family"` // "ipv4" or "ipv6"
-	// Hook is where the packets were lost, or the hook that they had passed last: "prerouting"; "ingress" before the first.
+	// Hook is the hook in which the packets were lost, or the last one that they passed: "prerouting"; "ingress"
+	// before the first.
 	Hook string `json:"hook"`
-	// From are the Points that they had met, To those that they did not: see observe.Loss.
+	// From are the names of the Points that the packets met, To of those that they did not meet; see observe.Loss.
 	From []string `json:"from"`
-	To   []string `json:"to"`
-	Lost uint64   `json:"lost"`
-	Of   uint64   `json:"of"`
-	// Unconfirmed says that the packets went on, only without an entry in the table.
+	To   []string `json:"to"`   // see From
+	Lost uint64   `json:"lost"` // number of packets that were lost
+	Of   uint64   `json:"of"`   // number of packets that met From
+	// Unconfirmed says that the packets continued, but without an entry in the table.
 	Unconfirmed bool    `json:"unconfirmed,omitempty"`
-	Causes      []Cause `json:"causes,omitempty"`
-	Why         string  `json:"why"` // the causes in words: "conntrack table full (drop +3)"
-	// Evidence is what else speaks for it, a line each: the ports, the rule, the kernel's reasons.
+	Causes      []Cause `json:"causes,omitempty"` // the certain ones first
+	Why         string  `json:"why"`              // the causes in words: "conntrack table full (drop +3)"
+	// Evidence is further evidence, one item per line: the ports, the rule, the kernel's reasons.
 	Evidence []string `json:"evidence,omitempty"`
+}
+
+// at reports whether the text of a loss belongs to a point: the last one that the packets met.
+func (l Loss) at(p Point) bool {
+	return l.Family == p.Family && len(l.From) > 0 && l.From[len(l.From)-1] == p.Name
+}
+
+// place names the points that the packets met and those that they did not: "conntrack/prerouting" and
+// "mangle/prerouting".
+func (l Loss) place() (from, to string) {
+	return strings.Join(l.From, " and "), strings.Join(l.To, " or ")
 }
 
 // Cause is why packets were lost; see observe.Cause.
 type Cause struct {
 	Kind    string   `json:"kind"`              // "table full"
-	Certain bool     `json:"certain"`           // false: it is one of several that may be
-	Packets uint64   `json:"packets,omitempty"` // that the evidence counts
-	Rule    Rule     `json:"rule,omitzero"`
+	Certain bool     `json:"certain"`           // false: one of several possible causes
+	Packets uint64   `json:"packets,omitempty"` // number of packets that the evidence counts
+	Rule    Rule     `json:"rule,omitzero"`     // that dropped them; zero: not known
 	Counter string   `json:"counter,omitempty"` // "IpExtInNoRoutes"
 	Reason  string   `json:"reason,omitempty"`  // "IP_RPFILTER"
-	Said    []string `json:"said,omitempty"`    // what conntrack logged
+	Logged  []string `json:"logged,omitempty"`  // what conntrack logged about the packets
 }
 
-// PathOf returns a path as a report has it.
+// DropCount is how many packets the kernel dropped for one reason in one function.
+type DropCount struct {
+	Family   string `json:"family,omitempty"`   // "ipv4" or "ipv6"; empty: not known
+	Reason   string `json:"reason"`             // "IP_RPFILTER"
+	Function string `json:"function,omitempty"` // kernel function that dropped them: "tcp_v4_rcv"
+	Packets  uint64 `json:"packets"`            // how many were dropped
+}
+
+// PathOf converts a path.
 func PathOf(p observe.Path) Path {
 	out := Path{Silenced: p.Silenced, Notes: p.Notes()}
 	for _, at := range p.Points {
@@ -92,7 +114,7 @@ func PathOf(p observe.Path) Path {
 			Unconfirmed: l.Unconfirmed, Causes: CausesOf(l.Causes), Why: l.Why(),
 		})
 	}
-	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
+	for _, f := range nf.Families() {
 		if n := p.Arrived[f]; n > 0 {
 			out.Arrived = append(out.Arrived, Count{Name: f.String(), N: int64(n)})
 		}
@@ -100,17 +122,17 @@ func PathOf(p observe.Path) Path {
 	for _, name := range slices.Sorted(maps.Keys(p.MIB)) {
 		out.MIB = append(out.MIB, Count{Name: name, N: int64(p.MIB[name])})
 	}
-	for _, t := range p.Thrown {
-		thrown := Thrown{Reason: t.Reason, Function: t.Function, Packets: t.Packets}
+	for _, t := range p.KernelDrops {
+		drop := DropCount{Reason: t.Reason, Function: t.Function, Packets: t.Packets}
 		if t.Family != 0 {
-			thrown.Family = t.Family.String()
+			drop.Family = t.Family.String()
 		}
-		out.Thrown = append(out.Thrown, thrown)
+		out.KernelDrops = append(out.KernelDrops, drop)
 	}
 	return out
 }
 
-// CausesOf returns causes as a report has them.
+// CausesOf converts causes.
 func CausesOf(causes []observe.Cause) []Cause {
 	var out []Cause
 	for _, c := range causes {
@@ -118,15 +140,15 @@ func CausesOf(causes []observe.Cause) []Cause {
 		if c.Rule != (observe.Rule{}) {
 			to.Rule = RuleOf(c.Rule)
 		}
-		for _, s := range c.Said {
-			to.Said = append(to.Said, s.String())
+		for _, s := range c.Logged {
+			to.Logged = append(to.Logged, s.String())
 		}
 		out = append(out, to)
 	}
 	return out
 }
 
-// RuleOf returns a rule as a report has it.
+// RuleOf converts a rule.
 func RuleOf(r observe.Rule) Rule {
 	return Rule{
 		Backend: r.Backend, Family: r.Family, Table: r.Table, Chain: r.Chain, Kind: string(r.Kind), Text: r.Text,
@@ -134,30 +156,11 @@ func RuleOf(r observe.Rule) Rule {
 	}
 }
 
-// Stage returns the stage that a point counts arrivals at: "raw" of "ip6/raw/prerouting".
-func (p Point) Stage() string { return stage(p.Name) }
-
-// stage returns what stands between the family and the hook in the name of a point.
-func stage(name string) string {
-	s, _, _ := strings.Cut(strings.TrimPrefix(name, "ip6/"), "/")
-	return s
-}
-
-// at reports whether the text of a loss stands at a point: the last of those that the packets had met.
-func (l Loss) at(p Point) bool {
-	return l.Family == p.Family && len(l.From) > 0 && l.From[len(l.From)-1] == p.Name
-}
-
-// place names what the packets had met and what they did not: "conntrack/prerouting and mangle/prerouting".
-func (l Loss) place() (from, to string) {
-	return strings.Join(l.From, " and "), strings.Join(l.To, " or ")
-}
-
-// lane is the points of a family at a hook, with what was lost behind each.
+// lane is the points of a family at a hook, with the losses after each.
 type lane struct {
 	family, hook string
 	points       []Point
-	losses       [][]Loss // one list for each point
+	losses       [][]Loss // one list per point
 }
 
 func (l lane) first() uint64 { return l.points[0].Packets }
@@ -171,8 +174,21 @@ func (l lane) any() bool {
 	return false
 }
 
-// lanes returns the path hook by hook; quiet are the lanes that no packet met.
-func (p Path) lanes() (busy, quiet []lane) {
+// lost returns how many packets were lost in the lane.
+func (l lane) lost() uint64 {
+	var n uint64
+	for _, losses := range l.losses {
+		for _, loss := range losses {
+			if !loss.Unconfirmed {
+				n += loss.Lost
+			}
+		}
+	}
+	return n
+}
+
+// lanes returns the path hook by hook: the lanes that packets met, and the idle ones.
+func (p Path) lanes() (busy, idle []lane) {
 	var all []lane
 	for _, point := range p.Points {
 		if n := len(all); n == 0 || all[n-1].family != point.Family || all[n-1].hook != point.Hook {
@@ -194,13 +210,14 @@ func (p Path) lanes() (busy, quiet []lane) {
 		if l.any() {
 			busy = append(busy, l)
 		} else {
-			quiet = append(quiet, l)
+			idle = append(idle, l)
 		}
 	}
-	return busy, quiet
+	return busy, idle
 }
 
-// ingress returns what comes before the first point of a family, if packets were lost there: what the links have brought.
+// ingress returns the lane before the first point of a family, with what arrived on the links, if packets were lost
+// there.
 func (p Path) ingress(family string) []lane {
 	for _, l := range p.Losses {
 		if l.Family == family && l.Hook == ingress {
@@ -213,16 +230,47 @@ func (p Path) ingress(family string) []lane {
 	return nil
 }
 
-// ingress is the Hook of what comes before the hooks.
+// ingress is the Hook of losses before the first hook.
 const ingress = "ingress"
 
-// most returns the highest count of a family, at least one.
-func (p Path) most(family string) uint64 {
-	most := uint64(1)
+// maxPackets returns the highest count of a family, at least one.
+func (p Path) maxPackets(family string) uint64 {
+	peak := uint64(1)
 	for _, point := range p.Points {
 		if point.Family == family {
-			most = max(most, point.Packets)
+			peak = max(peak, point.Packets)
 		}
 	}
-	return most
+	return peak
+}
+
+// worst returns the number of packets of the largest loss.
+func (p Path) worst() uint64 {
+	var n uint64
+	for _, l := range p.Losses {
+		if !l.Unconfirmed {
+			n = max(n, l.Lost)
+		}
+	}
+	return n
+}
+
+// hookOf returns the hook of a point.
+func (p Path) hookOf(point string) string {
+	for _, at := range p.Points {
+		if at.Name == point {
+			return at.Hook
+		}
+	}
+	return ""
+}
+
+// families returns how many families have packets on the path.
+func (p Path) families() int {
+	seen := map[string]bool{}
+	busy, _ := p.lanes()
+	for _, l := range busy {
+		seen[l.family] = true
+	}
+	return len(seen)
 }

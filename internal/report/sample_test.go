@@ -175,7 +175,7 @@ func router() report.Data {
 		case "conntrack":
 			return "2 conntrack table full (drop +9), 5 dropped by a rule"
 		case "defrag":
-			return "fragments put together, or dropped by a rule"
+			return "fragments reassembled, or dropped by a rule"
 		}
 		return "dropped by a rule"
 	})
@@ -261,7 +261,7 @@ func hostile() report.Data {
 		}},
 	}
 	d.Path.Losses = []report.Loss{
-		{Family: markup, From: []string{markup}, To: []string{long + "/x"}, Causes: []report.Cause{{Kind: markup, Rule: report.Rule{Text: markup}, Counter: long, Reason: markup, Said: []string{markup}}}, Lost: most, Of: 0, Why: markup, Evidence: []string{long, markup}},
+		{Family: markup, From: []string{markup}, To: []string{long + "/x"}, Causes: []report.Cause{{Kind: markup, Rule: report.Rule{Text: markup}, Counter: long, Reason: markup, Logged: []string{markup}}}, Lost: most, Of: 0, Why: markup, Evidence: []string{long, markup}},
 		{Family: markup, From: []string{markup}, To: []string{markup}, Lost: 5, Of: 9, Why: long},
 	}
 	return d

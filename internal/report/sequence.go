@@ -8,27 +8,27 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 )
 
-// sequence is the picture of the packets between the outside of each link and the host. Time goes down.
+// sequence is a sequence diagram of the packets between the far end of each link and the host. Time goes down.
 type sequence struct {
-	Lifelines []string // names, from left to right; the host is the second
-	Messages  []kept[message]
+	Lifelines []string // names from left to right; the host is the second
+	Messages  []item[message]
 }
 
-// message is an arrow: neighbouring frames of one Fold.
+// message is an arrow: neighbouring frames in one Fold.
 type message struct {
 	Fold
-	Gap    int    // which gap between lifelines it crosses, from 1
-	Wide   int    // how many gaps
+	Gap    int    // index of the gap between lifelines that it begins to cross, from 1
+	Wide   int    // number of gaps that it crosses
 	Toward string // "right" or "left"
 }
 
-// mostMessages is how many arrows are drawn.
-const mostMessages = 60
+// maxMessages is the largest number of arrows.
+const maxMessages = 60
 
-// mostLifelines is how many there is room for; what is beyond shares the last.
-const mostLifelines = 8
+// maxLifelines is the largest number of lifelines. Further links share the last one.
+const maxLifelines = 8
 
-// host is the index of the host among the lifelines.
+// host is the index of the host's lifeline.
 const host = 1
 
 func (d Data) sequence() sequence {
@@ -42,8 +42,8 @@ func (d Data) sequence() sequence {
 			place[link], s.Lifelines[0] = 0, link
 			return
 		}
-		if len(s.Lifelines) == mostLifelines {
-			place[link], s.Lifelines[mostLifelines-1] = mostLifelines-1, "other links"
+		if len(s.Lifelines) == maxLifelines {
+			place[link], s.Lifelines[maxLifelines-1] = maxLifelines-1, "other links"
 			return
 		}
 		place[link], s.Lifelines = len(s.Lifelines), append(s.Lifelines, link)
@@ -64,7 +64,7 @@ func (d Data) sequence() sequence {
 			all = append(all, newMessage(f, place[f.Link]))
 		}
 	}
-	s.Messages = keep(all, mostMessages, 0, message.Lost)
+	s.Messages = shorten(all, maxMessages, 0, message.Lost)
 	return s
 }
 
@@ -76,22 +76,33 @@ func newMessage(f Frame, outside int) message {
 	return m
 }
 
-// Lost reports whether the packet went no further than the host.
+// Lost reports whether the host dropped the packet.
 func (m message) Lost() bool { return m.Verdict == Dropped }
 
-// Ends are the endpoints in the direction of the packet: "198.18.0.2:10000–10006 → 192.0.2.1:80".
+// Ends returns the endpoints in the direction of the packet: "198.18.0.2:10000–10006 → 192.0.2.1:80".
 func (m message) Ends() string {
 	if !m.Src.IsValid() {
 		return ""
 	}
-	return join(m.Src.Addr().String(), ports(m.SrcPorts)) + " → " + join(m.Dst.Addr().String(), ports(m.DstPorts))
+	return joinPort(m.Src.Addr().String(), ports(m.SrcPorts)) + " → " + joinPort(m.Dst.Addr().String(), ports(m.DstPorts))
 }
 
-// Fold is a frame, or neighbouring frames that differ in a port of one side and in nothing else.
+// joinPort appends a port to an address, if there is one.
+func joinPort(addr, port string) string {
+	switch {
+	case port == "":
+		return addr
+	case strings.Contains(addr, ":"):
+		return "[" + addr + "]:" + port
+	}
+	return addr + ":" + port
+}
+
+// Fold is a frame, or several neighbouring frames that differ only in the port of one side.
 type Fold struct {
-	Frame              // the first one
-	Times              int
-	SrcPorts, DstPorts []uint16 // the ports of each frame of the side in which they differ, else one
+	Frame                       // the first frame
+	Times              int      // number of frames
+	SrcPorts, DstPorts []uint16 // the ports of all frames on the side where they differ, one port on the other side
 }
 
 // NewFold returns a Fold of one frame.
@@ -99,7 +110,7 @@ func NewFold(f Frame) Fold {
 	return Fold{Frame: f, Times: 1, SrcPorts: []uint16{f.Src.Port()}, DstPorts: []uint16{f.Dst.Port()}}
 }
 
-// Add takes the next frame into the Fold if it differs in no more than a port, and reports whether it did.
+// Add adds the next frame to the Fold if it differs only in a port, and reports whether it did.
 func (f *Fold) Add(next Frame) bool {
 	same := f.Link == next.Link && f.Dir == next.Dir && f.Src.Addr() == next.Src.Addr() && f.Dst.Addr() == next.Dst.Addr() &&
 		f.What == next.What && f.Detail == next.Detail && f.State == next.State && f.Verdict == next.Verdict &&
@@ -120,8 +131,8 @@ func (f *Fold) Add(next Frame) bool {
 	return true
 }
 
-// String prints the line of the frame with the ports of all of them, how many they are and what became of them:
-// "IP 198.18.0.2.10000–10006 > 192.0.2.1.80: Flags [S], …, length 0 ×7 (dropped: conntrack table full)".
+// String prints the line of the frame with the ports of all frames, their number and their verdict: "IP
+// 198.18.0.2.10000–10006 > 192.0.2.1.80: Flags [S], …, length 0 ×7 (dropped: conntrack table full)".
 func (f Fold) String() string {
 	s := f.Line
 	if f.Times > 1 && f.Src.IsValid() && (len(f.SrcPorts) > 1 || len(f.DstPorts) > 1) {
@@ -134,7 +145,7 @@ func (f Fold) String() string {
 	switch {
 	case f.Verdict == Dropped && f.Reason == "":
 		s += " (dropped)"
-	case f.Verdict == Dropped && len(f.Causes) == 1 && f.Causes[0].Kind == string(observe.CauseRule): // the reason says so
+	case f.Verdict == Dropped && len(f.Causes) == 1 && f.Causes[0].Kind == string(observe.CauseRule): // the reason begins with "dropped"
 		s += " (" + f.Reason + ")"
 	case f.Verdict == Dropped:
 		s += " (dropped: " + f.Reason + ")"
@@ -144,12 +155,12 @@ func (f Fold) String() string {
 	return s
 }
 
-// ends are the endpoints as a line has them: "198.18.0.2.10000 > 192.0.2.1.80".
+// ends returns the endpoints as they appear in Line: "198.18.0.2.10000 > 192.0.2.1.80".
 func (f Fold) ends(src, dst []uint16) string {
 	return fmt.Sprintf("%v.%s > %v.%s", f.Src.Addr(), ports(src), f.Dst.Addr(), ports(dst))
 }
 
-// ports prints ports: "10000–10006" if they follow each other, else the first few; "" if there is none.
+// ports prints ports: "10000–10006" if they are consecutive, otherwise the first few; "" if there is none.
 func ports(list []uint16) string {
 	const max = 3
 	last := list[len(list)-1]
@@ -171,7 +182,7 @@ func ports(list []uint16) string {
 	return strings.Join(s, ", ")
 }
 
-// consecutive reports whether each port is the one after the last.
+// consecutive reports whether each port is the successor of the one before it.
 func consecutive(list []uint16) bool {
 	for i, p := range list {
 		if int(p) != int(list[0])+i {

@@ -86,7 +86,7 @@ func TestWhatWasLostIsAlwaysDrawn(t *testing.T) {
 		}
 		d.Frames = append(d.Frames, f)
 	}
-	got := drawn(d.sequence())[mostMessages*2/3+1:]
+	got := drawn(d.sequence())[maxMessages*2/3+1:]
 	want := []string{"… 860 more", "1+1 right a line of its own: 900 ×1  lost: here", "… 99 more"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

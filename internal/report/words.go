@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -9,7 +10,72 @@ import (
 	"unicode/utf8"
 )
 
-// class makes the name of a style of a word, and of nothing that could be two: "no answer" is "noanswer".
+// oneLine returns text that may have several lines as one line.
+func oneLine(s string) string {
+	return strings.NewReplacer("\n", "␊", "\t", " ").Replace(visible(s))
+}
+
+// clean returns a copy of a plain value in which every string can be shown: control characters, which might hide
+// adjacent text, and bidirectional formatting characters are replaced by visible ones.
+func clean[T any](v T) T {
+	cleanValue(reflect.ValueOf(&v).Elem())
+	return v
+}
+
+func cleanValue(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(visible(v.String()))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				cleanValue(v.Field(i))
+			}
+		}
+	case reflect.Slice: // do not modify the caller's slice
+		if v.IsNil() {
+			return
+		}
+		own := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		reflect.Copy(own, v)
+		v.Set(own)
+		for i := range v.Len() {
+			cleanValue(v.Index(i))
+		}
+	}
+}
+
+// visible replaces characters that are not visible. Line feeds and tabs stay; the no-break spaces that cmp puts into
+// its diffs become plain spaces.
+func visible(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if strings.IndexFunc(s, isHidden) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case !isHidden(r):
+			b.WriteRune(r)
+		case r == '\u00a0':
+			b.WriteByte(' ')
+		case r < ' ':
+			b.WriteRune('\u2400' + r) // the Unicode control pictures
+		case r == 0x7f:
+			b.WriteRune('\u2421')
+		default:
+			fmt.Fprintf(&b, "<U+%04X>", r)
+		}
+	}
+	return b.String()
+}
+
+func isHidden(r rune) bool {
+	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u00a0' || r == '\u2028' || r == '\u2029')
+}
+
+// class converts a word to the name of a CSS class, which has only lower-case letters: "no answer" becomes
+// "noanswer".
 func class(word string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' {
@@ -19,7 +85,8 @@ func class(word string) string {
 	}, word)
 }
 
-// breaks divides the name of a test where a line may end: before a hump, behind a slash or an underscore.
+// breaks splits the name of a test where a line may be broken: before an upper-case letter that begins a word, and
+// after a slash or underscore.
 func breaks(name string) []string {
 	var out []string
 	begin, before := 0, ' '
@@ -32,13 +99,13 @@ func breaks(name string) []string {
 	return append(out, name[begin:])
 }
 
-// piece is a part of a text behind which a line may end, and inside of which it should not.
+// piece is a part of a text after which a line may be broken.
 type piece struct {
 	Text  string
-	Whole bool // it is short enough to be kept whole on any screen
+	Whole bool // it is short enough not to be broken on any screen
 }
 
-// pieces divides a text behind blanks, commas and bars.
+// pieces splits a text after spaces, commas and bars.
 func pieces(s string) []piece {
 	const whole = 24
 	var out []piece
@@ -53,6 +120,27 @@ func pieces(s string) []piece {
 	return out
 }
 
+// sentence ends a text with a period.
+func sentence(s string) string {
+	if strings.HasSuffix(s, ".") || s == "" {
+		return s
+	}
+	return s + "."
+}
+
+// joinWords joins words with sep.
+func joinWords(words []string, sep string) string { return strings.Join(words, sep) }
+
+func familyName(f string) string {
+	switch f {
+	case "ipv4":
+		return "IPv4"
+	case "ipv6":
+		return "IPv6"
+	}
+	return f
+}
+
 // count prints a number that may be negative.
 func count(n int64) string {
 	if n < 0 {
@@ -61,10 +149,71 @@ func count(n int64) string {
 	return thousands(uint64(n))
 }
 
-// total prints the length of a list, with what was left out of it.
+// total prints the length of a list including omitted items.
 func total(n, more int) string { return thousands(uint64(n + max(more, 0))) }
 
-// extras are what a flow has beside what every flow has: "mark 7, zone 2, packets 3/2".
+// thousands prints a number with commas: "19,993".
+func thousands(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// signed prints a difference: "+19,993", "−3", "0".
+func signed(n int64) string {
+	switch {
+	case n > 0:
+		return "+" + thousands(uint64(n))
+	case n < 0:
+		return "−" + thousands(-uint64(n))
+	}
+	return "0"
+}
+
+// packets prints a number of packets: "1 packet".
+func packets(n uint64) string {
+	if n == 1 {
+		return "1 packet"
+	}
+	return thousands(n) + " packets"
+}
+
+func was(n uint64) string {
+	if n == 1 {
+		return "1 packet was"
+	}
+	return packets(n) + " were"
+}
+
+func entries(n int) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return thousands(uint64(max(n, 0))) + " entries"
+}
+
+// since prints a time since the start of the experiment, to the microsecond: "+0.071 ms", "+2.104 s".
+func since(d time.Duration) string {
+	if d >= 10*time.Second || d <= -10*time.Second {
+		return fmt.Sprintf("%+.3f s", d.Seconds())
+	}
+	return fmt.Sprintf("%+.3f ms", float64(d)/float64(time.Millisecond))
+}
+
+// took prints a duration.
+func took(d time.Duration) string {
+	switch {
+	case d >= time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d >= time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	}
+	return fmt.Sprintf("%d µs", d.Microseconds())
+}
+
+// extras returns the optional attributes of a flow: "mark 7, zone 2, packets 3/2".
 func extras(f Flow) string {
 	var s []string
 	for _, c := range []struct {
@@ -85,8 +234,8 @@ func extras(f Flow) string {
 	return strings.Join(s, ", ")
 }
 
-// wrap breaks text into lines of at most width columns, at spaces where it can, and within a word where it must. SVG
-// breaks no lines by itself.
+// wrap breaks text into lines of at most width columns, at spaces if possible and otherwise within a word. SVG does
+// not break lines.
 func wrap(text string, width int) []string {
 	width = max(width, 1)
 	var lines []string
@@ -117,7 +266,7 @@ func wrap(text string, width int) []string {
 	return lines
 }
 
-// cut returns the beginning of a word that fits into width columns, at least one rune of it.
+// cut returns the beginning of a word that fits into width columns, at least one rune.
 func cut(word string, width int) string {
 	used := 0
 	for i, r := range word {
@@ -129,7 +278,7 @@ func cut(word string, width int) string {
 	return word
 }
 
-// short returns text in at most width columns, with an ellipsis in place of what was cut off.
+// short returns text in at most width columns, with an ellipsis if it was truncated.
 func short(text string, width int) string {
 	if columns(text) <= width {
 		return text
@@ -137,7 +286,7 @@ func short(text string, width int) string {
 	return cut(text, width-1) + "…"
 }
 
-// columns returns how wide text is in a font of fixed width.
+// columns returns the width of text in a font of fixed width.
 func columns(text string) int {
 	n := 0
 	for _, r := range text {
@@ -146,58 +295,11 @@ func columns(text string) int {
 	return n
 }
 
-// column is the width of a rune; what a font of fixed width may lack counts as two.
+// column returns the width of a rune. A rune that a font of fixed width may lack counts as two.
 func column(r rune) int {
 	switch {
 	case r < utf8.RuneSelf, unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic), unicode.IsPunct(r), r == '→', r == '−':
 		return 1
 	}
 	return 2
-}
-
-// thousands prints a number with commas: "19,993".
-func thousands(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// signed prints a difference: "+19,993", "−3", "0".
-func signed(n int64) string {
-	switch {
-	case n > 0:
-		return "+" + thousands(uint64(n))
-	case n < 0:
-		return "−" + thousands(-uint64(n))
-	}
-	return "0"
-}
-
-// packets prints a number of them: "1 packet".
-func packets(n uint64) string {
-	if n == 1 {
-		return "1 packet"
-	}
-	return thousands(n) + " packets"
-}
-
-// since prints a time since the start of the experiment, to the microsecond: "+0.071 ms", "+2.104 s".
-func since(d time.Duration) string {
-	if d >= 10*time.Second || d <= -10*time.Second {
-		return fmt.Sprintf("%+.3f s", d.Seconds())
-	}
-	return fmt.Sprintf("%+.3f ms", float64(d)/float64(time.Millisecond))
-}
-
-// took prints how long something took.
-func took(d time.Duration) string {
-	switch {
-	case d >= time.Second:
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	case d >= time.Millisecond:
-		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
-	}
-	return fmt.Sprintf("%d µs", d.Microseconds())
 }

@@ -39,8 +39,8 @@ func TestControlCharactersHavePictures(t *testing.T) {
 
 func TestOfALongListTheBeginningIsKeptAndWhatMatters(t *testing.T) {
 	t.Parallel()
-	got := keep([]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, 6, 90, func(n int) bool { return n%4 == 0 })
-	want := []kept[int]{{1, 0}, {2, 0}, {3, 0}, {4, 0}, {Gap: 3}, {8, 0}, {Gap: 92}}
+	got := shorten([]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, 6, 90, func(n int) bool { return n%4 == 0 })
+	want := []item[int]{{1, 0}, {2, 0}, {3, 0}, {4, 0}, {Gap: 3}, {8, 0}, {Gap: 92}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

@@ -104,7 +104,7 @@ func (t Text) explain(bad []nf.RuleProblem, said string, err error, try trial) e
 	slices.SortStableFunc(bad, func(a, b nf.RuleProblem) int { return a.Line - b.Line })
 	out := &nf.RulesError{Rules: t.Program, Problems: bad, Err: err}
 	if !found {
-		out.Said = said
+		out.Output = said
 	} else if err := onlyModules(bad); err != nil {
 		out.Err = err
 	}

@@ -3,6 +3,7 @@ package dropreason
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -14,38 +15,38 @@ import (
 	"sync"
 )
 
-// event is what the BPF program says of a packet, in the machine's byte order.
+// event is a record of the BPF program.
 type event struct {
-	monotonic uint64 // ns since the machine was started
-	location  uint64 // address in the kernel behind the call that dropped it
-	reason    uint32
-	length    uint32
-	link      string
-	packet    []byte // of the record, not a copy
+	monotonic uint64 // CLOCK_MONOTONIC in ns
+	location  uint64 // return address of the call that dropped the packet
+	reason    uint32 // enum skb_drop_reason
+	length    uint32 // sk_buff.len
+	link      string // name of the device; empty: none
+	packet    []byte // beginning of the packet; shares memory with the record
 }
 
-// Where the record of an event has its fields.
+// Offsets and sizes of the fields of a record, in bytes. Numbers are in host byte order.
 const (
 	atTime     = 0
 	atLocation = 8
 	atReason   = 16
 	atLength   = 20
-	atCaptured = 24 // bytes of the packet; at 28 nothing
+	atCaptured = 24 // length of the packet field; followed by 4 unused bytes
 	atLink     = 32
 	linkSize   = 16 // IFNAMSIZ
 	atPacket   = atLink + linkSize
-	packetSize = 128 // IPv6 with options and TCP with options fit
+	packetSize = 128 // enough for IPv6 with extension headers and TCP with options
 	eventSize  = atPacket + packetSize
 )
 
-// decode reads a record.
+// decode decodes a record.
 func decode(b []byte) (event, error) {
 	if len(b) < eventSize {
 		return event{}, fmt.Errorf("drop of %d bytes: want %d", len(b), eventSize)
 	}
 	n := binary.NativeEndian.Uint32(b[atCaptured:])
 	if n > packetSize {
-		return event{}, fmt.Errorf("drop at offset %d: %d bytes of a packet, want %d at most", atCaptured, n, packetSize)
+		return event{}, fmt.Errorf("drop at offset %d: %d bytes of a packet, want at most %d", atCaptured, n, packetSize)
 	}
 	link, _, _ := bytes.Cut(b[atLink:atLink+linkSize], []byte{0})
 	return event{
@@ -58,16 +59,16 @@ func decode(b []byte) (event, error) {
 	}, nil
 }
 
-// names are the kernel's names of the reasons, by their numbers.
+// names maps the numbers of the reasons to the kernel's names.
 type names map[uint32]string
 
-// prefix begins the names of most of them.
+// prefix is the prefix of most names.
 const prefix = "SKB_DROP_REASON_"
 
 func (n names) add(number uint32, name string) { n[number] = strings.TrimPrefix(name, prefix) }
 
-// name returns the name of a reason. Subsystems have numbers of their own (include/net/dropreason.h,
-// SKB_DROP_REASON_SUBSYS_MASK), which are no part of the enumeration.
+// name returns the name of a reason. The reasons of subsystems (include/net/dropreason.h, SKB_DROP_REASON_SUBSYS_MASK) are not part
+// of the enumeration.
 func (n names) name(number uint32) string {
 	if s := n[number]; s != "" {
 		return s
@@ -78,17 +79,17 @@ func (n names) name(number uint32) string {
 	return fmt.Sprintf("reason(%d)", number)
 }
 
-// symbol is a function of the kernel's.
+// symbol is a kernel function.
 type symbol struct {
 	at   uint64
 	name string
 }
 
-// symbols are functions by their addresses.
+// symbols is a list of kernel functions, sorted by address.
 type symbols []symbol
 
-// kernelSymbols reads the functions of the running kernel once, 50 ms. Where they cannot be read, or have no addresses
-// (kernel.kptr_restrict), there are none.
+// kernelSymbols reads the functions of the running kernel once, which takes 50 ms. It returns none if they cannot be read or have no
+// addresses (kernel.kptr_restrict).
 var kernelSymbols = sync.OnceValue(func() symbols {
 	f, err := os.Open("/proc/kallsyms")
 	if err != nil {
@@ -102,7 +103,7 @@ var kernelSymbols = sync.OnceValue(func() symbols {
 	return s
 })
 
-// parseSymbols reads lines such as "ffffffff81000000 T _text" and keeps the functions. Lines of another form are passed over.
+// parseSymbols reads lines such as "ffffffff81000000 T _text" and returns the functions. It skips other lines.
 func parseSymbols(r io.Reader) (symbols, error) {
 	var all symbols
 	lines := bufio.NewScanner(r)
@@ -117,19 +118,11 @@ func parseSymbols(r io.Reader) (symbols, error) {
 		}
 		all = append(all, symbol{at, words[2]})
 	}
-	slices.SortStableFunc(all, func(a, b symbol) int {
-		switch {
-		case a.at < b.at:
-			return -1
-		case a.at > b.at:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(all, func(a, b symbol) int { return cmp.Compare(a.at, b.at) })
 	return all, lines.Err()
 }
 
-// name returns the function that an address is in; "" if it is before all of them.
+// name returns the function that contains an address; "" if the address is before the first function.
 func (s symbols) name(address uint64) string {
 	i := sort.Search(len(s), func(i int) bool { return s[i].at > address })
 	if i == 0 {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// record is what the program writes of a packet.
+// record returns a record of the BPF program.
 func record(packet string) []byte {
 	b := make([]byte, eventSize)
 	binary.NativeEndian.PutUint64(b[atTime:], 1000)
@@ -42,7 +42,7 @@ func TestBrokenRecordsAreErrors(t *testing.T) {
 		want   string
 	}{
 		"cut":           {record("abc")[:eventSize-1], "drop of 175 bytes: want 176"},
-		"more than fit": {long, "drop at offset 24: 129 bytes of a packet, want 128 at most"},
+		"more than fit": {long, "drop at offset 24: 129 bytes of a packet, want at most 128"},
 	} {
 		if _, err := decode(c.record); err == nil || err.Error() != c.want {
 			t.Errorf("%s: %v, want %s", name, err, c.want)

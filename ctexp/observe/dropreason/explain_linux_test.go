@@ -16,7 +16,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
-// What a silent host does not say is no news.
+// Packets that a silent host drops of its own are not reported.
 func TestSilencedPacketsAreLeftOut(t *testing.T) {
 	t.Parallel()
 	lab, err := ctexp.Open(t.Context(), netnsenv.Config{Silent: true})
@@ -25,7 +25,7 @@ func TestSilencedPacketsAreLeftOut(t *testing.T) {
 	w, err := dropreason.Open(lab.Env)
 	needs.Check(t, err)
 	defer w.Close()
-	lab.Observer.ExplainBy(w)
+	lab.Observer.SetDropSource(w)
 	if _, err := lab.Inject(t.Context(), packet.Packets(packet.SYN(web), web.UDP(nil))); err != nil {
 		t.Fatal(err)
 	}
@@ -42,8 +42,8 @@ func TestSilencedPacketsAreLeftOut(t *testing.T) {
 	}
 }
 
-// With a Watcher the Observer says why a packet vanished that no rule, no conntrack and no counter accounts for: on the path,
-// in the timeline and in the report.
+// With a Watcher, the Observer gives the reason for a lost packet that no rule, conntrack or counter explains: in the path, the
+// timeline and the report.
 func TestObserverIsExplainedByTheKernel(t *testing.T) {
 	t.Parallel()
 	lab, err := ctexp.Open(t.Context(), netnsenv.Config{})
@@ -52,7 +52,7 @@ func TestObserverIsExplainedByTheKernel(t *testing.T) {
 	w, err := dropreason.Open(lab.Env)
 	needs.Check(t, err)
 	defer w.Close()
-	lab.Observer.ExplainBy(w)
+	lab.Observer.SetDropSource(w)
 	martian := web
 	martian.Src = web.Dst // the host's own address, from outside
 	if _, err := lab.Inject(t.Context(), packet.Packets(packet.SYN(martian), web.UDP(nil))); err != nil {

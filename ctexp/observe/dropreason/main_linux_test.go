@@ -25,7 +25,7 @@ var web = packet.Flow{
 	Dst: netip.MustParseAddrPort("192.0.2.1:80"),
 }
 
-// lab is an Env and what it drops.
+// lab is an Env with a Watcher.
 type lab struct {
 	testing.TB
 	env *netnsenv.Env

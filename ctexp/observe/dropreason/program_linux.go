@@ -12,20 +12,20 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// The kernel lets only programs under the GPL look into its structures, so that these instructions, and nothing else of
-// this module, may also be had under it, or under the BSD license.
+// Only programs under the GPL may call bpf_probe_read_kernel. These instructions, and nothing else in this module, are therefore
+// licensed under the GPL or the BSD license.
 const license = "Dual BSD/GPL"
 
-// Where the program keeps things on its stack, below the frame pointer.
+// The program's stack: offsets from the frame pointer.
 const (
-	word     = -8 // what was read last
+	word     = -8 // destination of read
 	location = -16
 	reason   = -24
 	device   = -32 // struct net_device *, or zero
 )
 
-// program returns the program for the tracepoint. It puts a record into the ring for each IP or ARP packet of the network
-// namespace with that inode number, or adds one to the only value of the array lost if the ring is full.
+// program returns the program for the tracepoint. For each IP or ARP packet of the network namespace with this inode number, it
+// writes a record to the ring. If the ring is full, it increments the only element of the array lost.
 func program(l layout, inode uint32, ring, lost *ebpf.Map) *ebpf.ProgramSpec {
 	const skb, ptr, event = asm.R6, asm.R7, asm.R7
 	code := asm.Instructions{
@@ -49,8 +49,8 @@ func program(l layout, inode uint32, ring, lost *ebpf.Map) *ebpf.ProgramSpec {
 	}
 	add(asm.Instructions{asm.Ja.Label("exit")})
 
-	// Whose packet it is: that of its device's namespace; while it has none, of its socket's; without one, of its route's.
-	// What is no device there (dev_scratch, of packets that wait for a socket) has no namespace.
+	// The namespace of a packet is that of its device, or else of its socket, or else of its route. If the device field holds
+	// something else (dev_scratch, in packets queued at a socket), that has no namespace.
 	add(label("packet", read(ptr, skb, l.dev, asm.DWord)))
 	add(asm.Instructions{asm.JEq.Imm(ptr, 0, "socket")}, inodeOf(l, ptr, l.devNet))
 	add(asm.Instructions{
@@ -87,7 +87,7 @@ func program(l layout, inode uint32, ring, lost *ebpf.Map) *ebpf.ProgramSpec {
 	add(read(asm.R1, skb, l.length, asm.Word))
 	add(asm.Instructions{asm.StoreMem(event, atLength, asm.R1, asm.Word)})
 
-	// The name of the device; without one, zeros: a read that fails clears what it was to fill.
+	// The name of the device, or zeros: a failed bpf_probe_read_kernel zeroes its destination.
 	add(asm.Instructions{
 		asm.Mov.Reg(asm.R1, event),
 		asm.Add.Imm(asm.R1, atLink),
@@ -98,7 +98,7 @@ func program(l layout, inode uint32, ring, lost *ebpf.Map) *ebpf.ProgramSpec {
 		asm.FnProbeReadKernel.Call().WithSymbol("name"),
 	})
 
-	// The packet's bytes: from the network header, which is counted from the head as the tail is.
+	// The packet's bytes from the network header on. Its offset and the tail's are relative to the head.
 	const offset, size = asm.R8, asm.R9
 	add(read(offset, skb, l.network, asm.Half), read(size, skb, l.tail, asm.Word))
 	add(asm.Instructions{
@@ -132,7 +132,7 @@ func program(l layout, inode uint32, ring, lost *ebpf.Map) *ebpf.ProgramSpec {
 	return &ebpf.ProgramSpec{Name: "ctexp_drops", Type: ebpf.RawTracepoint, License: license, Instructions: code}
 }
 
-// read reads a number of the kernel's into a register; zero where there is nothing to read. It spoils R1 to R5.
+// read reads a number from kernel memory into a register; zero if it cannot be read. It clobbers R1 to R5.
 func read(to, from asm.Register, offset int16, size asm.Size) asm.Instructions {
 	return asm.Instructions{
 		asm.Mov.Reg(asm.R3, from),
@@ -145,12 +145,12 @@ func read(to, from asm.Register, offset int16, size asm.Size) asm.Instructions {
 	}
 }
 
-// inodeOf reads into R1 the inode number of the namespace that the structure at ptr belongs to; zero if it is none.
+// inodeOf reads the inode number of the network namespace of the structure at ptr into R1; zero if it has none. It clobbers R8.
 func inodeOf(l layout, ptr asm.Register, offset int16) asm.Instructions {
 	return append(read(asm.R8, ptr, offset, asm.DWord), read(asm.R1, asm.R8, l.netInode, asm.Word)...)
 }
 
-// label names the first of some instructions, to which others jump.
+// label sets the label of the first instruction.
 func label(name string, of asm.Instructions) asm.Instructions {
 	if len(of) == 0 {
 		panic(fmt.Sprintf("dropreason: nothing at %s", name))
@@ -159,10 +159,10 @@ func label(name string, of asm.Instructions) asm.Instructions {
 	return of
 }
 
-// bigEndian returns what the machine reads of a number in network order.
+// bigEndian returns the value that the host reads from a number in network byte order.
 func bigEndian(n uint16) uint16 { return order.Uint16([]byte{byte(n >> 8), byte(n)}) }
 
-// layout says where the running kernel's structures have what the program reads: offsets in bytes.
+// layout has the offsets in bytes of the fields that the program reads, for the running kernel.
 type layout struct {
 	dev, sk, dst, length, protocol, network, tail, head int16 // of struct sk_buff
 	devNet, devName                                     int16 // of struct net_device
@@ -171,7 +171,7 @@ type layout struct {
 	netInode                                            int16 // of struct net
 }
 
-// readLayout reads the layout from the kernel's BTF, and the names of the reasons. A kernel that tells too little is an
+// readLayout reads the layout and the names of the reasons from the kernel's BTF. If something is missing there, the error is an
 // nf.UnsupportedError.
 func readLayout() (layout, names, error) {
 	spec, err := btf.LoadKernelSpec()
@@ -180,7 +180,7 @@ func readLayout() (layout, names, error) {
 	}
 	reasons, err := reasonNames(spec)
 	if err != nil {
-		return layout{}, nil, &nf.UnsupportedError{Need: "BPF", Hint: "Linux 5.17 or later tells why it drops packets", Err: err}
+		return layout{}, nil, &nf.UnsupportedError{Need: "BPF", Hint: "Linux 5.17 or later, which has reasons for dropped packets", Err: err}
 	}
 	var l layout
 	for _, f := range []struct {
@@ -193,19 +193,19 @@ func readLayout() (layout, names, error) {
 		{&l.sockNet, "sock.__sk_common.skc_net"}, {&l.dstDev, "dst_entry.dev"}, {&l.netInode, "net.ns.inum"},
 	} {
 		if *f.to, err = offsetOf(spec, f.path); err != nil {
-			return layout{}, nil, &nf.UnsupportedError{Need: "BPF", Hint: "this kernel's structures are not as the program knows them", Err: err}
+			return layout{}, nil, &nf.UnsupportedError{Need: "BPF", Hint: "a kernel with the structures that the program reads", Err: err}
 		}
 	}
 	return l, reasons, nil
 }
 
-// reasonNames reads the enumeration, if the tracepoint has it as its third argument.
+// reasonNames reads the enumeration of the tracepoint's third argument, the reason.
 func reasonNames(spec *btf.Spec) (names, error) {
 	var trace *btf.Typedef
 	if err := spec.TypeByName("btf_trace_kfree_skb", &trace); err != nil {
 		return nil, fmt.Errorf("tracepoint kfree_skb: %w", err)
 	}
-	const argument = 3 // the first is the tracepoint's own
+	const argument = 3 // behind the tracepoint's context
 	var f *btf.FuncProto
 	if p, ok := btf.UnderlyingType(trace).(*btf.Pointer); ok {
 		f, _ = btf.UnderlyingType(p.Target).(*btf.FuncProto)
@@ -224,7 +224,7 @@ func reasonNames(spec *btf.Spec) (names, error) {
 	return n, nil
 }
 
-// offsetOf returns where a field is: "sk_buff.dev". Fields of nameless structures and unions are their owner's.
+// offsetOf returns the offset of a field such as "sk_buff.dev". Fields of anonymous structures and unions belong to the outer one.
 func offsetOf(spec *btf.Spec, path string) (int16, error) {
 	words := strings.Split(path, ".")
 	var s *btf.Struct
@@ -247,7 +247,7 @@ func offsetOf(spec *btf.Spec, path string) (int16, error) {
 	return int16(bytes), nil
 }
 
-// member finds a field by its name.
+// member returns the field with this name and its offset.
 func member(t btf.Type, name string) (btf.Member, btf.Bits, bool) {
 	var members []btf.Member
 	switch t := btf.UnderlyingType(t).(type) {

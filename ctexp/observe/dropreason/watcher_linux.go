@@ -22,39 +22,39 @@ import (
 
 var order = binary.NativeEndian
 
-// Watcher records what is dropped in a namespace. Its methods may be called from any goroutine; Close it.
+// Watcher records the packets that are dropped in a namespace, until Close. It is safe for concurrent use.
 type Watcher struct {
 	ring, lost *ebpf.Map
 	prog       *ebpf.Program
 	hook       link.Link
 	reader     *ringbuf.Reader
 	names      names
-	started    time.Time // wall clock when the monotonic one was zero
+	started    time.Time // wall clock time at which CLOCK_MONOTONIC was zero
 	reading    sync.WaitGroup
 
 	once     sync.Once
 	closeErr error
 
-	flush sync.Mutex // one asks at a time
-	asked chan error // answers whoever has flushed: nil, or why nothing more is read
+	flush   sync.Mutex // held during a flush
+	flushed chan error // result of a flush: nil, or the error that ended the reading
 
 	mu    sync.Mutex
 	drops []nf.Dropped
-	over  uint64 // came when as many were kept as fit
-	bad   error  // a record that could not be read
+	over  uint64 // drops beyond maxDrops
+	bad   error  // an error of reading or decoding
 
-	ended  bool   // by Close
-	unread uint64 // found the ring full until then
+	ended  bool   // Close was called
+	unread uint64 // drops until then for which the ring was full
 }
 
 const (
-	ringSize = 8 << 20 // 45,000 drops until the reader is woken
-	maxDrops = 250_000
+	ringSize = 8 << 20 // bytes: 45,000 drops until the reader is woken
+	maxDrops = 250_000 // drops that are kept
 )
 
-// Open begins to record what is dropped in a namespace: that of ns, which *netnsenv.Env and *observe.Place are. It takes 20
-// ms, for what the kernel tells of its structures. Without the host's root, or on a kernel that lacks something, the error is
-// an nf.UnsupportedError whose Need is "BPF".
+// Open starts to record drops in the namespace of ns, such as a *netnsenv.Env or an *observe.Place. It takes 20 ms, because it reads
+// the kernel's BTF. Without the host's root, or if the kernel lacks something, the error is an nf.UnsupportedError whose Need is
+// "BPF".
 func Open(ns interface{ FD() int }) (*Watcher, error) { return openWith(ns, ringSize) }
 
 func openWith(ns interface{ FD() int }, ring uint32) (*Watcher, error) {
@@ -62,11 +62,11 @@ func openWith(ns interface{ FD() int }, ring uint32) (*Watcher, error) {
 	if err := unix.Fstat(ns.FD(), &st); err != nil {
 		return nil, fmt.Errorf("dropreason: the namespace: %w", err)
 	}
-	w := &Watcher{asked: make(chan error)}
+	w := &Watcher{flushed: make(chan error)}
 	if err := w.open(uint32(st.Ino), ring); err != nil {
 		err = errors.Join(err, w.Close())
 		if errors.Is(err, unix.EPERM) || errors.Is(err, ebpf.ErrNotSupported) {
-			return nil, &nf.UnsupportedError{Need: "BPF", Hint: "run it as root of the host, with netnsenv.EnterWith(netnsenv.Entry{RealRoot: true})", Err: err}
+			return nil, &nf.UnsupportedError{Need: "BPF", Hint: "run as the host's root, with netnsenv.EnterWith(netnsenv.Entry{RealRoot: true})", Err: err}
 		}
 		return nil, fmt.Errorf("dropreason: %w", err)
 	}
@@ -82,13 +82,13 @@ func (w *Watcher) open(inode, ring uint32) (err error) {
 		return err
 	}
 	if err := rlimit.RemoveMemlock(); err != nil {
-		return fmt.Errorf("lift the limit of locked memory: %w", err)
+		return fmt.Errorf("remove the limit of locked memory: %w", err)
 	}
 	if w.ring, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: ring}); err != nil {
-		return fmt.Errorf("make a BPF ring: %w", err)
+		return fmt.Errorf("create a BPF ring: %w", err)
 	}
 	if w.lost, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}); err != nil {
-		return fmt.Errorf("make a BPF map: %w", err)
+		return fmt.Errorf("create a BPF map: %w", err)
 	}
 	if w.prog, err = ebpf.NewProgram(program(l, inode, w.ring, w.lost)); err != nil {
 		return fmt.Errorf("load a BPF program: %w", err)
@@ -104,7 +104,7 @@ func (w *Watcher) open(inode, ring uint32) (err error) {
 	return nil
 }
 
-// startOfClock returns what the wall clock showed when the monotonic one was zero.
+// startOfClock returns the wall clock time at which CLOCK_MONOTONIC was zero.
 func startOfClock() (time.Time, error) {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
@@ -113,7 +113,7 @@ func startOfClock() (time.Time, error) {
 	return time.Now().Round(0).Add(-time.Duration(now.Nano())), nil
 }
 
-// Close ends the recording and waits for the reader; what was recorded can still be asked for. A second Close does nothing.
+// Close ends the recording and waits for the reader. Drops still returns what was recorded. A second Close does nothing.
 func (w *Watcher) Close() error {
 	w.once.Do(func() { w.closeErr = w.close() })
 	return w.closeErr
@@ -144,13 +144,13 @@ func (w *Watcher) close() error {
 	return errors.Join(errs...)
 }
 
-// ErrLost says that packets were dropped that are not among those that Drops gave.
+// ErrLost is returned by Drops if it could not record all dropped packets.
 var ErrLost = errors.New("reasons of dropped packets were lost")
 
-// Drops returns the packets that were dropped since the Watcher was opened until the iteration begins, in the kernel's order,
-// or nearly: two CPUs may change places. After an Inject that is all that has become of its packets.
+// Drops returns the packets that were dropped between Open and the start of the iteration, in the kernel's order, except that drops on
+// different CPUs may be swapped. After an Inject it includes all drops of the injected packets.
 //
-// Where some are missing the iteration ends in ErrLost with how many. After Close it has what was dropped until then.
+// If drops are missing, the iteration ends with ErrLost and their number. After Close it returns the drops until then.
 func (w *Watcher) Drops(ctx context.Context) iter.Seq2[nf.Dropped, error] {
 	return func(yield func(nf.Dropped, error) bool) {
 		drops, err := w.recorded(ctx)
@@ -180,12 +180,12 @@ func (w *Watcher) recorded(ctx context.Context) ([]nf.Dropped, error) {
 	}
 	drops, bad := w.drops[:len(w.drops):len(w.drops)], w.bad
 	if unread+w.over > 0 {
-		bad = errors.Join(fmt.Errorf("%w: %d found the ring full, %d came when as many were kept as fit", ErrLost, unread, w.over), bad)
+		bad = errors.Join(fmt.Errorf("%w: %d because the ring was full, %d beyond the first %d", ErrLost, unread, w.over, maxDrops), bad)
 	}
 	return drops, bad
 }
 
-// count reads all that is in the ring and returns how many found it full.
+// count reads all records in the ring and returns the number of drops for which the ring was full.
 func (w *Watcher) count() (unread uint64, err error) {
 	if err := w.drain(); err != nil {
 		return 0, err
@@ -196,17 +196,17 @@ func (w *Watcher) count() (unread uint64, err error) {
 	return unread, nil
 }
 
-// drain waits until all that is in the ring was read.
+// drain waits until all records in the ring have been read.
 func (w *Watcher) drain() error {
 	w.flush.Lock()
 	defer w.flush.Unlock()
 	if err := w.reader.Flush(); err != nil {
 		return fmt.Errorf("read a BPF ring: %w", err)
 	}
-	return <-w.asked
+	return <-w.flushed
 }
 
-// read keeps what comes until the reader is closed; then it answers who still asks.
+// read keeps records until the reader is closed. Then it ends waiting and later flushes.
 func (w *Watcher) read() {
 	var rec ringbuf.Record
 	for {
@@ -214,7 +214,7 @@ func (w *Watcher) read() {
 		case err == nil:
 			w.keep(rec.RawSample)
 		case errors.Is(err, ringbuf.ErrFlushed):
-			w.asked <- nil
+			w.flushed <- nil
 		default:
 			w.end(err)
 			return
@@ -222,14 +222,14 @@ func (w *Watcher) read() {
 	}
 }
 
-// end lets everybody know that nothing more is read.
+// end records why the reading has ended, and ends all flushes.
 func (w *Watcher) end(err error) {
 	if !errors.Is(err, os.ErrClosed) {
 		w.mu.Lock()
 		w.bad = fmt.Errorf("read a BPF ring: %w", err)
 		w.mu.Unlock()
 	}
-	close(w.asked)
+	close(w.flushed)
 }
 
 func (w *Watcher) keep(record []byte) {

@@ -21,14 +21,14 @@ func link(prefix string) netnsenv.LinkConfig {
 	return netnsenv.LinkConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix(prefix)}}
 }
 
-// broken returns p with a byte changed.
+// broken returns a copy of p with one byte changed.
 func broken(p packet.Packet, at int) packet.Packet {
 	p = append(packet.Packet(nil), p...)
 	p[at] ^= 0xff
 	return p
 }
 
-// What no rule drops the kernel drops for a reason that has a name.
+// Packets that the kernel drops without a rule have a named reason.
 func TestKernelNamesWhyItDropsAPacket(t *testing.T) {
 	t.Parallel()
 	strict := map[string]string{"net.ipv4.conf.all.rp_filter": "1"}
@@ -75,8 +75,8 @@ func TestKernelNamesWhyItDropsAPacket(t *testing.T) {
 	}
 }
 
-// A packet that arrives and is kept has no reason, and neither have those of other namespaces.
-func TestOnlyWhatIsDroppedHereIsTold(t *testing.T) {
+// Accepted packets and drops in other namespaces are not recorded.
+func TestOnlyDropsInTheNamespaceAreRecorded(t *testing.T) {
 	t.Parallel()
 	x, other := open(t, netnsenv.Config{}), open(t, netnsenv.Config{})
 	conn, err := x.env.ListenPacket(t.Context(), "udp", web.Dst.String())
@@ -96,7 +96,7 @@ func TestOnlyWhatIsDroppedHereIsTold(t *testing.T) {
 	}
 }
 
-// A packet that has no device yet is known by its socket.
+// A packet without a device belongs to the namespace of its socket.
 func TestDropsOfTheHostsOwnPackets(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Rules: []netnsenv.Ruleset{
@@ -126,8 +126,8 @@ func TestDropsOfIPv6(t *testing.T) {
 	}
 }
 
-// Long packets are told by their beginnings.
-func TestLongPacketsAreCut(t *testing.T) {
+// Only the beginning of a long packet is recorded.
+func TestLongPacketsAreTruncated(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{})
 	p := web.UDP(make([]byte, 1000))
@@ -138,7 +138,7 @@ func TestLongPacketsAreCut(t *testing.T) {
 	}
 }
 
-// What the ring could not hold is an error with a number.
+// Drops for which the ring was full are reported by their number.
 func TestLostDropsAreCounted(t *testing.T) {
 	t.Parallel()
 	env, err := netnsenv.Open(t.Context(), netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{
@@ -162,14 +162,14 @@ func TestLostDropsAreCounted(t *testing.T) {
 			n++
 		}
 	}
-	want := fmt.Sprintf("dropreason: reasons of dropped packets were lost: %d found the ring full, 0 came when as many were kept as fit", sent-n)
+	want := fmt.Sprintf("dropreason: reasons of dropped packets were lost: %d because the ring was full, 0 beyond the first 250000", sent-n)
 	if n == 0 || !errors.Is(last, dropreason.ErrLost) || last.Error() != want {
 		t.Errorf("%d drops, then %v\nwant %s", n, last, want)
 	}
 }
 
-// What was recorded outlives the recording: the report of a failed test is written when the test is over.
-func TestDropsAreThereAfterClose(t *testing.T) {
+// Drops are available after Close, because the report of a failed test is written at its end.
+func TestDropsAfterClose(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{})
 	p := web.UDP([]byte("x"))
@@ -203,14 +203,14 @@ type noNamespace struct{}
 
 func (noNamespace) FD() int { return -1 }
 
-func TestWhatIsNoNamespaceIsRefused(t *testing.T) {
+func TestOpenWithoutNamespaceFails(t *testing.T) {
 	t.Parallel()
 	if _, err := dropreason.Open(noNamespace{}); err == nil || errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("error %v", err)
 	}
 }
 
-// BenchmarkDropped is what a flood of dropped packets costs more with a Watcher.
+// BenchmarkDropped measures the cost of a Watcher to a flood of dropped packets.
 func BenchmarkDropped(b *testing.B) {
 	for name, watched := range map[string]bool{"watched": true, "not": false} {
 		b.Run(name, func(b *testing.B) {
@@ -236,7 +236,7 @@ func BenchmarkDropped(b *testing.B) {
 	}
 }
 
-// BenchmarkOpen is what it costs to begin and to end.
+// BenchmarkOpen measures Open and Close.
 func BenchmarkOpen(b *testing.B) {
 	env, err := netnsenv.Open(b.Context(), netnsenv.Config{})
 	needs.Check(b, err)

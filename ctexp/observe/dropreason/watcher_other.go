@@ -10,13 +10,13 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// ErrLost says that packets were dropped that are not among those that Drops gave.
+// ErrLost is returned by Drops if it could not record all dropped packets.
 var ErrLost = errors.New("reasons of dropped packets were lost")
 
-// Watcher records what is dropped in a namespace of Linux. Elsewhere there is none.
+// Watcher records the packets that are dropped in a namespace. It needs Linux.
 type Watcher struct{}
 
-var errNotLinux = &nf.UnsupportedError{Need: "Linux", Hint: "the Linux kernel tells why it drops packets"}
+var errNotLinux = &nf.UnsupportedError{Need: "Linux", Hint: "the reasons of dropped packets are those of the Linux kernel"}
 
 // Open returns an nf.UnsupportedError.
 func Open(interface{ FD() int }) (*Watcher, error) { return nil, errNotLinux }

@@ -1,0 +1,121 @@
+package observe
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
+
+// Namespace is a network namespace that an Observer reads. *netnsenv.Env implements it.
+type Namespace interface {
+	// Do runs f on a thread in the namespace and returns the error of f.
+	Do(f func() error) error
+	// FD returns a file descriptor of the network namespace, or -1 after it was closed.
+	FD() int
+}
+
+// Config says what the namespace contains and what to record. The zero Config observes a namespace without probes.
+// Open returns an error for a negative size.
+type Config struct {
+	// Probes are the probes whose packets Tally.Packets counts, by name.
+	Probes []nf.Probe
+	// Path has the standard probes that Observer.Path reads. Empty: Observer.Path returns an nf.UnsupportedError, and
+	// Tally.Check returns ErrLawNotApplicable unless Probes has the probes that the laws need.
+	Path []nf.Probe
+
+	// Filler is the number of filler entries, which fill the table up to the requested room. They never appear in
+	// Flows or in a Tally. Zero: there is no filler.
+	Filler int
+	// Unreplied says that the kernel may evict and collect the filler's entries.
+	Unreplied bool
+	// Limit is nf_conntrack_max at the time of Open. If it differs later, Tally returns ErrLimitChanged. Zero: it is
+	// not checked.
+	Limit int
+	// Free is the number of entries that fit into the table beside the Filler. It is ignored without a Filler.
+	Free int
+	// Silent says that packets which the host sends without a socket of the experiment are dropped before conntrack.
+	Silent bool
+
+	// NoEvents disables the recording of events, which slows down a flood of new flows. Tally.Collected is counted
+	// anyway.
+	NoEvents bool
+	// MaxEvents is the largest number of events that are kept, about 250 bytes each. Further events are only counted,
+	// and Events ends in ErrEventsLost. Zero: 250,000.
+	MaxEvents int
+	// EventBuffer is the requested size in bytes of the netlink receive buffer for events. The kernel charges about
+	// 640 bytes for each event. Without CAP_NET_ADMIN in the initial user namespace net.core.rmem_max is the limit.
+	// Zero: 128 MiB, of which only what waits to be read uses memory.
+	EventBuffer int
+
+	// NoFrames disables the capture, which costs about half of the speed of a flood.
+	NoFrames bool
+	// MaxFrames is the largest number of frames that are kept. Further frames are only counted, and Frames ends in
+	// ErrFramesLost. Zero: 100,000.
+	MaxFrames int
+	// Ring is the size in bytes of a ring buffer shared with the kernel, which captures a flood without loss. 8 MiB
+	// suffice; a smaller size than 1 MiB is rounded up, and a larger one than 1 GiB is an error. Opening the ring
+	// waits for an RCU grace period, about 15 ms (net/packet/af_packet.c, packet_set_ring). Zero: an ordinary socket
+	// buffer, which needs no such wait.
+	Ring int
+}
+
+// maxRing is the size of the largest ring. The kernel allocates it at once, which takes seconds for a few GiB.
+const maxRing = 1 << 30
+
+// check returns an error for an invalid size.
+func (c Config) check() error {
+	for _, s := range []struct {
+		name string
+		n    int
+	}{
+		{"MaxEvents", c.MaxEvents}, {"EventBuffer", c.EventBuffer}, {"MaxFrames", c.MaxFrames}, {"Ring", c.Ring},
+		{"Filler", c.Filler}, {"Limit", c.Limit},
+	} {
+		if s.n < 0 {
+			return fmt.Errorf("config: %s is %d: must not be negative", s.name, s.n)
+		}
+	}
+	if c.Ring > maxRing {
+		return fmt.Errorf("config: Ring is %d bytes: want at most %d (1 GiB)", c.Ring, maxRing)
+	}
+	return nil
+}
+
+const (
+	defaultMaxFrames = 100_000
+	defaultMaxEvents = 250_000
+)
+
+func (c Config) maxFrames() int {
+	if c.MaxFrames > 0 {
+		return c.MaxFrames
+	}
+	return defaultMaxFrames
+}
+
+func (c Config) maxEvents() int {
+	if c.MaxEvents > 0 {
+		return c.MaxEvents
+	}
+	return defaultMaxEvents
+}
+
+// Errors of an incomplete observation. They are returned rather than a count that may be too low.
+var (
+	// ErrLimitChanged says that nf_conntrack_max, which is one value for the whole host, has changed since the
+	// Observer was opened. The table then has other room than the experiment asked for.
+	ErrLimitChanged = errors.New("the host's nf_conntrack_max has changed")
+	// ErrEventsLost says that events are missing: the receive buffer was full, or MaxEvents was reached.
+	ErrEventsLost = errors.New("conntrack events were lost")
+	// ErrFramesLost says that Frames did not return every frame, or not every frame whole.
+	ErrFramesLost = errors.New("frames were lost")
+	// ErrReasonsLost says that Reasons did not return every reason of conntrack.
+	ErrReasonsLost = errors.New("reasons of conntrack were lost")
+	// ErrTraceLost says that Trace did not return every step of the traced packets.
+	ErrTraceLost = errors.New("trace steps were lost")
+	// ErrProbeLost says that the counter of a probe no longer exists, most likely because its table was deleted.
+	ErrProbeLost = errors.New("the counter of a probe no longer exists")
+	// ErrLawNotApplicable says that a precondition of the laws of Tally.Check does not hold.
+	ErrLawNotApplicable = errors.New("law not applicable")
+)
