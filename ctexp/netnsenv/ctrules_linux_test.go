@@ -122,7 +122,7 @@ func TestWrongObjectsAreRefused(t *testing.T) {
 		"timeout policy: it matches tcp, and is for udp":                                netnsenv.TimeoutPolicy{Proto: nf.UDP, Timeouts: seconds("replied", 1), Match: nf.Match{Proto: nf.TCP}},
 		"timeout policy: it matches ports, which icmp does not have":                    netnsenv.TimeoutPolicy{Proto: nf.ICMP, Timeouts: seconds("timeout", 1), Match: nf.Match{DstPort: 1}},
 		`helper "": want a name of 1 to 15 bytes`:                                       netnsenv.Helper{Proto: nf.TCP},
-		`helper "ftp": protocol icmp: want tcp or udp`:                          netnsenv.Helper{Name: "ftp", Proto: nf.ICMP},
+		`helper "ftp": protocol icmp: want tcp or udp`:                                  netnsenv.Helper{Name: "ftp", Proto: nf.ICMP},
 		`helper "ftp": it matches udp, and is for tcp`:                                  netnsenv.Helper{Name: "ftp", Proto: nf.TCP, Match: nf.Match{Proto: nf.UDP}},
 		"expect: the match has no protocol":                                             netnsenv.Expect{},
 		"expect: protocol icmp has no ports to expect":                                  netnsenv.Expect{Match: nf.Match{Proto: nf.TCP}, Proto: nf.ICMP},

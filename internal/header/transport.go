@@ -33,6 +33,33 @@ func Data(proto uint8, l4 []byte) []byte {
 	return l4[size:end:end]
 }
 
+// Kinds of options of TCP (include/net/tcp.h, TCPOPT_MSS and others). They are untyped, for any integer.
+const (
+	OptionEnd           = 0
+	OptionNOP           = 1
+	OptionMSS           = 2
+	OptionWindowScale   = 3
+	OptionSACKPermitted = 4
+	OptionSACK          = 5
+	OptionTimestamps    = 8
+)
+
+// Option reads the first of the options that b, which has one byte at least, begins with: its kind, its data in place, and
+// the options behind it, which are empty behind the end of the list. They are nil, and so are the data, where the option
+// makes no sense: where it claims more bytes than there are, or less than its own kind and length.
+func Option(b []byte) (kind uint8, data, rest []byte) {
+	switch kind = b[0]; {
+	case kind == OptionEnd:
+		return kind, nil, b[len(b):]
+	case kind == OptionNOP:
+		return kind, nil, b[1:]
+	case len(b) < 2 || b[1] < 2 || int(b[1]) > len(b):
+		return kind, nil, nil
+	}
+	n := int(b[1])
+	return kind, b[2:n:n], b[n:]
+}
+
 // GRE describes a GRE header. The zero GRE means that there are fewer than 4 bytes.
 type GRE struct {
 	Version       uint8  // 0, or 1 for PPTP

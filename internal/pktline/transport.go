@@ -39,10 +39,7 @@ func (h packet) tcp() string {
 	b := h.body
 	u32 := binary.BigEndian.Uint32
 	switch {
-	case len(h.body) < 20: // as in an ICMP error
-		if len(h.body) >= 8 {
-			return fmt.Sprintf("tcp, seq %d", binary.BigEndian.Uint32(h.body[4:]))
-		}
+	case len(b) < 8: // as in an ICMP error
 		return "tcp"
 	case len(b) < header.TCPSize:
 		return fmt.Sprintf("tcp, seq %d", u32(b[4:]))
@@ -77,15 +74,9 @@ func (h packet) tcp() string {
 	return w.String()
 }
 
-// Options returns the options of a TCP header as tcpdump writes them: "mss 1460,nop,wscale 7".
-func Options(header []byte) string {
-	var t layers.TCP
-	err := t.DecodeFromBytes(header, gopacket.NilDecodeFeedback)
-	return tcpOptions(t.Options, err != nil)
-}
-
-// tcpOptions returns the options. If bad, the last of them is invalid and is written as "bad".
-func tcpOptions(opts []layers.TCPOption, bad bool) string {
+// Options returns the options of a TCP header, which b has, as tcpdump writes them: "mss 1460,nop,wscale 7". An invalid one is
+// the last, and is written as "bad".
+func Options(b []byte) string {
 	var s []string
 	for len(b) > 0 {
 		kind, data, rest := header.Option(b)
