@@ -9,9 +9,9 @@ const (
 	ICMPSize = 8
 )
 
-// Data returns the payload of TCP, UDP, ICMP or ICMPv6 as a slice of l4, which begins with the transport header. For TCP it begins
-// behind the options, for UDP it ends where the length field says. Data returns nil for other protocols, for a truncated header,
-// and for a TCP header length of less than 20 bytes, which Linux drops (net/ipv4/tcp_ipv4.c, tcp_v4_rcv).
+// Data returns what TCP, UDP, ICMP or ICMPv6 carry behind their header, which l4 begins with, in place: behind the options
+// of TCP, and up to the end that UDP claims. It is nil for other protocols, for a header that is cut, and where TCP claims
+// less than 20 bytes of header, which Linux drops (net/ipv4/tcp_ipv4.c, tcp_v4_rcv).
 func Data(proto uint8, l4 []byte) []byte {
 	size, end := 0, len(l4)
 	switch {
@@ -60,16 +60,16 @@ func Option(b []byte) (kind uint8, data, rest []byte) {
 	return kind, b[2:n:n], b[n:]
 }
 
-// GRE describes a GRE header. The zero GRE means that there are fewer than 4 bytes.
+// GRE says what a GRE header has. The zero GRE is a header of less than 4 bytes.
 type GRE struct {
 	Version       uint8  // 0, or 1 for PPTP
-	Protocol      uint16 // the EtherType of the payload
-	Key, Seq, Ack int    // offsets of these fields, four bytes each; 0: absent or truncated
-	Length        int    // header length in bytes according to its flags, even if the header is truncated
+	Protocol      uint16 // the EtherType of what it carries
+	Key, Seq, Ack int    // where these fields are, of four bytes each; 0: there is none, or it is cut
+	Length        int    // of the header as it claims; more than there is if it is cut
 }
 
-// ParseGRE reads the GRE header at the start of b (RFC 2784, RFC 2890). In version 1, the key is always present and consists of
-// the payload length and the call ID, and there is no checksum (RFC 2637, 4.1; net/netfilter/nf_conntrack_proto_gre.c,
+// ParseGRE reads the GRE header that b begins with (RFC 2784, RFC 2890). In version 1 the key is the length of the payload
+// and the call, which are always there, and there is no checksum (RFC 2637, 4.1; net/netfilter/nf_conntrack_proto_gre.c,
 // gre_pkt_to_tuple).
 func ParseGRE(b []byte) GRE {
 	if len(b) < 4 {
@@ -77,14 +77,14 @@ func ParseGRE(b []byte) GRE {
 	}
 	g := GRE{Version: b[1] & 7, Protocol: binary.BigEndian.Uint16(b[2:]), Length: 4}
 	pptp := g.Version == 1
-	var sum int // checksum and reserved1
+	var sum int // with the offset
 	for _, f := range []struct {
-		present bool
-		at      *int
+		there bool
+		at    *int
 	}{
 		{b[0]&0xc0 != 0 && !pptp, &sum}, {b[0]&0x20 != 0 || pptp, &g.Key}, {b[0]&0x10 != 0, &g.Seq}, {b[1]&0x80 != 0 && pptp, &g.Ack},
 	} {
-		if !f.present {
+		if !f.there {
 			continue
 		}
 		if len(b) >= g.Length+4 {
@@ -95,7 +95,7 @@ func ParseGRE(b []byte) GRE {
 	return g
 }
 
-// HasPorts reports whether the protocol's header begins with a source and a destination port.
+// HasPorts reports whether the header of a protocol begins with a source and a destination port.
 func HasPorts(proto uint8) bool {
 	switch proto {
 	case ProtoTCP, ProtoUDP, ProtoDCCP, ProtoSCTP, ProtoUDPLite:

@@ -39,7 +39,7 @@ func (h packet) tcp() string {
 	b := h.body
 	u32 := binary.BigEndian.Uint32
 	switch {
-	case len(b) < 8: // as in an ICMP error
+	case len(b) < 8: // what an ICMP error quotes
 		return "tcp"
 	case len(b) < header.TCPSize:
 		return fmt.Sprintf("tcp, seq %d", u32(b[4:]))
@@ -74,8 +74,8 @@ func (h packet) tcp() string {
 	return w.String()
 }
 
-// Options returns the options of a TCP header, which b has, as tcpdump writes them: "mss 1460,nop,wscale 7". An invalid one is
-// the last, and is written as "bad".
+// Options lists the options of a TCP header, which b has, as tcpdump does: "mss 1460,nop,wscale 7". Where one makes no
+// sense the list ends in "bad".
 func Options(b []byte) string {
 	var s []string
 	for len(b) > 0 {
@@ -122,7 +122,7 @@ func (h packet) udp() string {
 	switch {
 	case len(h.body) < 8:
 		return "UDP"
-	case u.Length == 0 && h.size > math.MaxUint16: // the length field of a jumbogram is 0
+	case u.Length == 0 && h.size > math.MaxUint16: // a jumbogram has no length of its own
 		return fmt.Sprintf("UDP, length %d", h.size-8)
 	case err != nil || u.Length == 0 || h.frag == "" && int(u.Length) > h.size:
 		return fmt.Sprintf("UDP, bad length %d", u.Length)
@@ -144,7 +144,7 @@ func (h packet) udplite() string {
 	return fmt.Sprintf("UDP-Lite, coverage %d, length %d", coverage, h.size-8)
 }
 
-// sctp lists the chunks with their most important fields.
+// sctp lists the chunks, with the fields by which one tells what they are for.
 func (h packet) sctp() string {
 	if len(h.body) < 12 {
 		return "sctp"
@@ -158,7 +158,7 @@ func (h packet) sctp() string {
 	return w.String()
 }
 
-// Chunks returns the SCTP chunks in b, one string each: "[INIT tag 1, tsn 100]".
+// Chunks returns the chunks of an SCTP packet, one text each: "[INIT tag 1, tsn 100]".
 func Chunks(b []byte) []string {
 	var out []string
 	for len(b) > 0 {
@@ -211,7 +211,7 @@ func (h packet) dccp() string {
 	}
 	typ, size := b[8]>>1&15, int(b[4])*4
 	line := DCCPType(typ)
-	long, at := b[8]&1 == 1, 12 // sequence numbers of 48 or 24 bits; at is the offset behind the first
+	long, at := b[8]&1 == 1, 12 // sequence numbers of 48 or 24 bits, of which the first is in front of at
 	if long {
 		at = 16
 	}
@@ -253,7 +253,7 @@ func number(b []byte, long bool) uint64 {
 	return out
 }
 
-// DCCPType returns the name of a DCCP packet type as tcpdump writes it: "DCCP-Request".
+// DCCPType returns the name of a type of DCCP packet as tcpdump has it: "DCCP-Request".
 func DCCPType(t uint8) string {
 	names := [...]string{
 		"Request", "Response", "Data", "Ack", "DataAck", "CloseReq", "Close", "Reset", "Sync", "SyncAck",
@@ -264,7 +264,7 @@ func DCCPType(t uint8) string {
 	return fmt.Sprintf("DCCP-%d", t)
 }
 
-// gre formats the header and, for version 0, the packet that it carries.
+// gre shows the header and, within version 0, the packet that it carries.
 func (h packet) gre(in nesting) string {
 	b := h.body
 	if len(b) < 4 {
@@ -278,7 +278,7 @@ func (h packet) gre(in nesting) string {
 			fmt.Fprintf(&w, format, binary.BigEndian.Uint32(b[at:]))
 		}
 	}
-	if g.Version == 1 && g.Key > 0 { // payload length and call ID
+	if g.Version == 1 && g.Key > 0 { // the length of the payload, and the call
 		fmt.Fprintf(&w, ", call %d", binary.BigEndian.Uint16(b[g.Key+2:]))
 	} else {
 		field(g.Key, ", key %#x")
