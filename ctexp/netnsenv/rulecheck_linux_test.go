@@ -169,7 +169,7 @@ func TestWordsOfNftAreNoNames(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	got := problemsOf(t, e, netnsenv.NFT("table inet t {\n\tchain fwd {\n\t\ttype filter hook forward priority filter; policy accept;\n\t\tct state new counter\n\t}\n}\n"))
-	want := "2: \"fwd\" is a word of the language of nft and cannot be a name: chain fwd {\n"
+	want := "2: \"fwd\" is a keyword of nft and cannot be a name: chain fwd {\n"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}

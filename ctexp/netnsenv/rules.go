@@ -78,10 +78,10 @@ func MissingLinks(r Ruleset, names ...string) Ruleset {
 	}
 	switch r := r.(type) {
 	case rulesText:
-		r.MayLack = append(slices.Clone(r.MayLack), names...)
+		r.Optional = append(slices.Clone(r.Optional), names...)
 		return r
 	case singleCommands:
-		r.MayLack = append(slices.Clone(r.MayLack), names...)
+		r.Optional = append(slices.Clone(r.Optional), names...)
 		return r
 	}
 	return r

@@ -68,9 +68,9 @@ func TestRulesThatTheKernelRefusesAreNamed(t *testing.T) {
 			e := open(t, netnsenv.Config{})
 			needs.Check(t, skipOnly(netnsenv.IPTables(v, "-N MINE", "-A FORWARD -p udp -j DROP").Load(t.Context(), e)))
 			before := listRules(t, e, v, "filter")
-			want := `9: the kernel refuses it: Invalid argument: [3:180] -A FORWARD -j CT --notrack
+			want := `9: the kernel rejects it: Invalid argument: [3:180] -A FORWARD -j CT --notrack
 11: there is no link "eth9", only lo, tun0 (MissingLinks allows it): -A FORWARD -i eth9 -j DROP
-12: the kernel refuses it: Invalid argument: -A OUTPUT -p tcp -j CT --notrack
+12: the kernel rejects it: Invalid argument: -A OUTPUT -p tcp -j CT --notrack
 `
 			if diff := cmp.Diff(want, problemsOf(t, e, netnsenv.IPTablesSave(v, refusedSave))); diff != "" {
 				t.Errorf("problems (-want +got):\n%s", diff)
@@ -106,7 +106,7 @@ func TestFailedCommandsChangeNothing(t *testing.T) {
 				"-A FORWARD -j CT --notrack",
 				"-D INPUT -p tcp -j ACCEPT", "-D INPUT 1", "-N OTHER", "-A OTHER -i eth9", "-A INPUT -j OTHER", "-A INPUT --nonsense",
 			))
-			want := `5: the kernel refuses it: Invalid argument: -A FORWARD -j CT --notrack
+			want := `5: the kernel rejects it: Invalid argument: -A FORWARD -j CT --notrack
 9: there is no link "eth9", only lo, tun0 (MissingLinks allows it): -A OTHER -i eth9
 11: unknown option "--nonsense": -A INPUT --nonsense
 `
@@ -144,7 +144,7 @@ add element inet f s { 192.0.2.1 }
 7: there is no counter "c": counter name c
 8: there is no chain "nowhere": ip saddr vmap { 192.0.2.1 : jump nowhere }
 11: there is no set or map "s": add element inet f s { 192.0.2.1 }
-2: helper "ftp": it reads tcp, not udp: ct helper h {
+2: helper "ftp": it supports tcp, not udp: ct helper h {
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("problems (-want +got):\n%s\n%s", diff, got)

@@ -10,8 +10,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
-// attrs are the attributes of a message of nftables, or those nested in one, by their types. A number that is absent reads as
-// zero, as in the kernel's own defaults.
+// attrs are the attributes of an nftables message, or nested attributes, by their types. An absent number reads as zero, which is the
+// kernel's default.
 type attrs map[uint16][]byte
 
 func decodeAttrs(b []byte, at int) (attrs, error) {
@@ -45,7 +45,7 @@ func (a attrs) u32(typ uint16) uint32 { return uint32(a.u64(typ)) }
 
 func (a attrs) text(typ uint16) string { return strings.TrimRight(string(a[typ]), "\x00") }
 
-// nested returns the attributes in an attribute; none if they are not whole.
+// nested returns the nested attributes of an attribute; none if they are truncated.
 func (a attrs) nested(typ uint16) attrs {
 	in, err := decodeAttrs(a[typ], 0)
 	if err != nil {
@@ -54,7 +54,7 @@ func (a attrs) nested(typ uint16) attrs {
 	return in
 }
 
-// list returns the attributes in each attribute of a list; none of what is not whole.
+// list returns the nested attributes of each element of a list. It stops at a truncated one.
 func (a attrs) list(typ uint16) (all []attrs) {
 	_ = nfnl.Attributes(a[typ], 0, func(_ uint16, at int, v []byte) error {
 		in, err := decodeAttrs(v, at)
@@ -67,7 +67,7 @@ func (a attrs) list(typ uint16) (all []attrs) {
 // data returns the value in an attribute of type struct nft_data.
 func (a attrs) data(typ uint16) []byte { return a.nested(typ)[unix.NFTA_DATA_VALUE] }
 
-// expression is one expression of a rule by the kernel's name, such as "cmp".
+// expression is an expression of a rule, with the kernel's name, such as "cmp".
 type expression struct {
 	name string
 	attrs
@@ -77,7 +77,7 @@ func expressionOf(a attrs) expression {
 	return expression{a.text(unix.NFTA_EXPR_NAME), a.nested(unix.NFTA_EXPR_DATA)}
 }
 
-// rule is a rule as the kernel tells it.
+// rule is a decoded rule.
 type rule struct {
 	family       uint8 // of its table
 	table, chain string
@@ -120,7 +120,7 @@ func comment(udata []byte) string {
 	return ""
 }
 
-// verdict returns the verdict in an attribute of type struct nft_data, and the chain that it leads to.
+// verdict returns the verdict in an attribute of type struct nft_data.
 func (a attrs) verdict(typ uint16) (v verdict, ok bool) {
 	code, ok := a.nested(typ)[unix.NFTA_DATA_VERDICT]
 	if !ok {
@@ -132,7 +132,7 @@ func (a attrs) verdict(typ uint16) (v verdict, ok bool) {
 
 const nfDrop = 0 // NF_DROP
 
-// verdict is what becomes of a packet (include/uapi/linux/netfilter.h, nf_tables.h), and the chain that a jump leads to.
+// verdict is a verdict (include/uapi/linux/netfilter.h, include/uapi/linux/netfilter/nf_tables.h) and the target chain of a jump or goto.
 type verdict struct {
 	code int32
 	to   string
@@ -145,14 +145,14 @@ func (v verdict) drops() bool { return v.code >= 0 && v.code&0xff == nfDrop }
 
 func (v verdict) jumps() bool { return v.code == unix.NFT_JUMP || v.code == unix.NFT_GOTO }
 
-// chain is a chain as the kernel tells it, with its rules.
+// chain is a decoded chain with its rules.
 type chain struct {
 	family      uint8
 	table, name string
-	base        bool // it is at a hook
+	base        bool // a base chain, at hook and priority
 	hook        nf.Hook
 	priority    int32
-	drop        bool // its policy
+	drop        bool // the policy is drop
 	rules       []rule
 }
 
@@ -174,8 +174,8 @@ func decodeChain(payload []byte) (chain, error) {
 
 // Counter is a named counter of a table.
 type Counter struct {
-	Name           string
-	Packets, Bytes uint64
+	Name           string // unique in the table
+	Packets, Bytes uint64 // since the counter was created or reset
 }
 
 // decodeCounter decodes the payload of an NFT_MSG_NEWOBJ message. ok is false for an object that is not a counter.
@@ -196,17 +196,17 @@ func decodeCounter(payload []byte) (c Counter, ok bool, err error) {
 	}, true, nil
 }
 
-// set is an anonymous set or map of a rule.
+// set is a set or map. Only anonymous ones have elements here.
 type set struct {
 	flags           uint32
 	keyLen, dataLen int
 	elements        []element
 }
 
-// element is an element of a set: a value, or all from key to end, and what it maps to.
+// element is an element of a set or map: a value or a range of values, and what it maps to.
 type element struct {
-	key, end  []byte // end is nil for a single value
-	isEnd     bool   // the key is the end of the interval before it, which does not belong to it
+	key, end  []byte // first and last value; end is nil for a single value
+	isEnd     bool   // key is the exclusive end of the interval before it
 	data      []byte
 	verdict   verdict
 	isVerdict bool

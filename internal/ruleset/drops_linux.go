@@ -8,7 +8,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Drop is a rule, or a policy, that drops packets, at one of the places from which it is reached.
+// Drop is a rule or policy that drops packets, for one of the base chains from which it is reached.
 type Drop struct {
 	Rule    nf.Rule
 	Verdict string // "drop", "reject", or the target of an iptables such as "DROP"
@@ -18,7 +18,7 @@ type Drop struct {
 	Priority int32 // of the base chain which the rule is in or is reached from
 }
 
-// Drops returns the rules and policies that drop packets, each once for each base chain from which it is reached.
+// Drops returns the rules and policies that drop packets, once for each base chain from which they are reached.
 func (s Ruleset) Drops() []Drop {
 	drops := iptablesDrops(s.legacy)
 	for _, t := range s.tables {
@@ -29,7 +29,7 @@ func (s Ruleset) Drops() []Drop {
 
 func (t *table) drops() []Drop {
 	bases, jumps := map[string]place{}, map[string][]string{}
-	var found []Drop // not yet at a place
+	var found []Drop // without hook and priority
 	for _, c := range t.chains {
 		jumps[c.name] = nil
 		for _, r := range c.rules {
@@ -96,21 +96,20 @@ func (e expression) looksUpVerdict() bool {
 	return e.name == "lookup" && isMap && e.u32(unix.NFTA_LOOKUP_DREG) == unix.NFT_REG_VERDICT
 }
 
-// iptablesDropTargets are the targets of iptables behind which a packet is gone.
+// iptablesDropTargets has the iptables targets that drop a packet.
 var iptablesDropTargets = []string{"DROP", "REJECT", "TARPIT", "STEAL"}
 
-// iptablesHooks are the built-in chains of iptables, with their hooks.
+// iptablesHooks has the hooks of iptables' built-in chains.
 var iptablesHooks = map[string]nf.Hook{
 	"PREROUTING": nf.Prerouting, "INPUT": nf.Input, "FORWARD": nf.Forward, "OUTPUT": nf.Output, "POSTROUTING": nf.Postrouting,
 }
 
-// iptablesPriorities are the tables of iptables, with the priorities of their chains.
+// iptablesPriorities has the priorities of iptables' tables.
 var iptablesPriorities = map[string]int32{
 	"raw": nf.PriorityRaw, "mangle": nf.PriorityMangle, "nat": nf.PriorityDNAT, "filter": nf.PriorityFilter, "security": nf.PrioritySecurity,
 }
 
-// iptablesBase returns where a built-in chain of iptables is; ok is false for a chain of the user's. In nat it depends on what
-// is translated.
+// iptablesBase returns the place of a built-in chain of iptables; ok is false for a user-defined chain.
 func iptablesBase(table, chain string) (at place, ok bool) {
 	hook, isBase := iptablesHooks[chain]
 	priority, isTable := iptablesPriorities[table]
@@ -120,7 +119,7 @@ func iptablesBase(table, chain string) (at place, ok bool) {
 	return place{hook, priority}, isBase && isTable
 }
 
-// iptablesDrops returns the drops of iptables-legacy, whose rules stand table by table.
+// iptablesDrops returns the drops of iptables-legacy, whose rules are sorted by table.
 func iptablesDrops(rules []nf.Rule) (drops []Drop) {
 	for len(rules) > 0 {
 		bases, jumps := map[string]place{}, map[string][]string{}
@@ -131,7 +130,7 @@ func iptablesDrops(rules []nf.Rule) (drops []Drop) {
 			if at, ok := iptablesBase(r.Table, r.Chain); ok {
 				bases[r.Chain] = at
 			}
-			target := iptablesTarget(r) // of the kernel's own, too, which no chain has the name of
+			target := iptablesTarget(r) // a chain or a built-in target, which no chain can have the name of
 			jumps[r.Chain] = append(jumps[r.Chain], target)
 			if slices.Contains(iptablesDropTargets, target) {
 				found = append(found, Drop{Rule: r, Verdict: target})
@@ -157,16 +156,16 @@ func iptablesTarget(r nf.Rule) string {
 	return ""
 }
 
-// place is where a base chain is.
+// place is the hook and priority of a base chain.
 type place struct {
 	hook     nf.Hook
 	priority int32
 }
 
-// anywhere as the target of a jump means every chain of the table: where a verdict map leads is not known.
+// anywhere is the target of a verdict map, which may jump to any chain of the table.
 const anywhere = "*"
 
-// reached returns from where the chains of a table are reached: bases are the base chains, jumps lead from a chain to others.
+// reached returns the places of the base chains from which each chain of a table is reached. jumps has the targets of each chain's jumps.
 func reached(bases map[string]place, jumps map[string][]string) map[string][]place {
 	all := map[string]bool{}
 	for from, tos := range jumps {
@@ -205,7 +204,7 @@ func reached(bases map[string]place, jumps map[string][]string) map[string][]pla
 	return from
 }
 
-// placed returns each drop once for each place from which its chain is reached.
+// placed returns a copy of each drop for each place from which its chain is reached.
 func placed(found []Drop, bases map[string]place, jumps map[string][]string) []Drop {
 	from := reached(bases, jumps)
 	var drops []Drop

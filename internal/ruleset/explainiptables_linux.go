@@ -18,31 +18,31 @@ import (
 )
 
 var (
-	saidLine    = regexp.MustCompile(`line:? (\d+)`)
-	saidChain   = regexp.MustCompile(`Chain '([^']+)' does not exist`)
-	saidName    = regexp.MustCompile(`^ip6?tables[^:]*: *`)
-	saidModule  = regexp.MustCompile(`Warning: Extension (\S+) revision \d+ not supported, missing kernel module`)
-	saidTable   = regexp.MustCompile("(?:initialize (?:ip6?tables )?table|table name|: table) [`']([^']+)'")
-	saidRefusal = regexp.MustCompile(`(?:line (\d+): )?[A-Z]+_[A-Z_]+ failed \(([^)]*)\)`) // of iptables-nft, when it commits
-	saidCommand = regexp.MustCompile(`(?s)^running \[.*?\]: exit status \d+: `)            // of go-iptables
+	outputLine    = regexp.MustCompile(`line:? (\d+)`)
+	outputChain   = regexp.MustCompile(`Chain '([^']+)' does not exist`)
+	outputName    = regexp.MustCompile(`^ip6?tables[^:]*: *`)
+	outputModule  = regexp.MustCompile(`Warning: Extension (\S+) revision \d+ not supported, missing kernel module`)
+	outputTable   = regexp.MustCompile("(?:initialize (?:ip6?tables )?table|table name|: table) [`']([^']+)'")
+	outputRefusal = regexp.MustCompile(`(?:line (\d+): )?[A-Z]+_[A-Z_]+ failed \(([^)]*)\)`) // of iptables-nft, when it commits
+	outputCommand = regexp.MustCompile(`(?s)^running \[.*?\]: exit status \d+: `)            // of go-iptables
 )
 
-// refusal begins the reason of what a program has understood and the kernel not taken.
-const refusal = "the kernel refuses it: "
+// refusal is the prefix of an error of the kernel, as opposed to one of the program.
+const refusal = "the kernel rejects it: "
 
-// plainWords returns what an iptables has said without its name and version, its warnings and its advice to look elsewhere.
-func plainWords(said string) string {
-	said = saidCommand.ReplaceAllString(said, "")
-	for l := range strings.Lines(said) {
-		l = strings.TrimSpace(saidName.ReplaceAllString(strings.TrimSpace(l), ""))
+// plainWords returns the first error in the output of iptables without the program's name, version and advice. It skips warnings.
+func plainWords(output string) string {
+	output = outputCommand.ReplaceAllString(output, "")
+	for l := range strings.Lines(output) {
+		l = strings.TrimSpace(outputName.ReplaceAllString(strings.TrimSpace(l), ""))
 		if l == "" || strings.HasPrefix(l, "Warning: ") || strings.HasPrefix(l, "# Warning: ") {
 			continue
 		}
-		if m := saidRefusal.FindStringSubmatch(l); m != nil {
+		if m := outputRefusal.FindStringSubmatch(l); m != nil {
 			return refusal + m[2]
 		}
 		l, _, kernel := strings.Cut(l, " Run `dmesg'")
-		if l = strings.TrimSuffix(l, "."); kernel { // it says this of errors that are none of its own
+		if l = strings.TrimSuffix(l, "."); kernel { // iptables adds this advice to errors of the kernel
 			return refusal + l
 		}
 		return l
@@ -50,8 +50,8 @@ func plainWords(said string) string {
 	return ""
 }
 
-// wantsExtension reports whether the arguments of a rule name a match or target.
-func wantsExtension(args []string, name string) bool {
+// usesExtension reports whether a rule uses a match or target.
+func usesExtension(args []string, name string) bool {
 	for i, a := range args[min(1, len(args)):] {
 		if a == name && slices.Contains([]string{"-m", "--match", "-j", "--jump"}, args[i]) {
 			return true
@@ -60,18 +60,18 @@ func wantsExtension(args []string, name string) bool {
 	return false
 }
 
-// lackedModule returns the module that a rule needs and that iptables has warned is missing, or "". That it prints for a
-// match or target whose revision 0 the kernel does not know, and no later one either (libxtables/xtables.c).
-func lackedModule(args []string, said string, ipv6 bool) string {
-	for _, m := range saidModule.FindAllStringSubmatch(said, -1) {
-		if wantsExtension(args, m[1]) {
+// missingExtension returns the module of an extension that the rule uses and that iptables has warned is missing, or "". iptables prints
+// the warning if the kernel does not know any revision of the match or target (libxtables/xtables.c).
+func missingExtension(args []string, output string, ipv6 bool) string {
+	for _, m := range outputModule.FindAllStringSubmatch(output, -1) {
+		if usesExtension(args, m[1]) {
 			return extensionModule(m[1], ipv6)
 		}
 	}
 	return ""
 }
 
-// extensionModule returns the name by which modprobe knows a match or target: all have the alias.
+// extensionModule returns the module alias that every match or target has.
 func extensionModule(name string, ipv6 bool) string {
 	if ipv6 {
 		return "ip6t_" + name
@@ -79,17 +79,17 @@ func extensionModule(name string, ipv6 bool) string {
 	return "ipt_" + name
 }
 
-// tableProblem says what it means that an iptables has not found a table.
-func tableProblem(said string, ipv6 bool) (nf.RuleProblem, bool) {
-	m := saidTable.FindStringSubmatch(said)
+// tableProblem returns the problem if the output says that a table is missing.
+func tableProblem(output string, ipv6 bool) (nf.RuleProblem, bool) {
+	m := outputTable.FindStringSubmatch(output)
 	if m == nil {
 		return nf.RuleProblem{}, false
 	}
 	if !slices.Contains([]string{"filter", "nat", "mangle", "raw", "security"}, m[1]) {
 		return nf.RuleProblem{Why: fmt.Sprintf("there is no table %q", m[1])}, true
 	}
-	if !strings.Contains(said, "initialize") {
-		return nf.RuleProblem{}, false // iptables-nft makes them
+	if !strings.Contains(output, "initialize") {
+		return nf.RuleProblem{}, false // iptables-nft creates these tables
 	}
 	module := "iptable_" + m[1]
 	if ipv6 {
@@ -98,13 +98,13 @@ func tableProblem(said string, ipv6 bool) (nf.RuleProblem, bool) {
 	return nf.RuleProblem{Why: lacks(module), Module: module}, true
 }
 
-// restoreProblems reads what iptables-restore complains about: the first line that is wrong, all lines that lead to a chain,
-// or all that the kernel refuses; and the modules that are missing.
-func restoreProblems(text, said string, ipv6 bool) (out []nf.RuleProblem) {
+// restoreProblems returns the problems in the output of iptables-restore: missing modules, and the first wrong line, all lines that jump to
+// a missing chain, or all lines that the kernel rejects.
+func restoreProblems(text, output string, ipv6 bool) (out []nf.RuleProblem) {
 	lines := strings.Split(text, "\n")
 	for i, l := range lines {
 		args, _ := splitArguments(l)
-		if m := lackedModule(args, said, ipv6); m != "" && !strings.HasPrefix(l, "#") {
+		if m := missingExtension(args, output, ipv6); m != "" && !strings.HasPrefix(l, "#") {
 			out = append(out, nf.RuleProblem{Line: i + 1, Why: lacks(m), Module: m})
 		}
 	}
@@ -113,28 +113,28 @@ func restoreProblems(text, said string, ipv6 bool) (out []nf.RuleProblem) {
 			out = append(out, p)
 		}
 	}
-	if m := saidChain.FindStringSubmatch(said); m != nil { // it names the COMMIT
+	if m := outputChain.FindStringSubmatch(output); m != nil { // the reported line is the COMMIT
 		for i, l := range lines {
 			args, _ := splitArguments(l)
 			for j, a := range args {
 				if j > 0 && a == m[1] && slices.Contains([]string{"-j", "--jump", "-g", "--goto"}, args[j-1]) {
-					add(nf.RuleProblem{Line: i + 1, Why: plainWords(said)})
+					add(nf.RuleProblem{Line: i + 1, Why: plainWords(output)})
 				}
 			}
 		}
 		return out
 	}
-	for _, m := range saidRefusal.FindAllStringSubmatch(said, -1) {
+	for _, m := range outputRefusal.FindAllStringSubmatch(output, -1) {
 		if n, err := strconv.Atoi(m[1]); err == nil {
 			add(nf.RuleProblem{Line: n, Why: refusal + m[2]})
 		}
 	}
-	if m := saidLine.FindStringSubmatch(said); m != nil && !saidRefusal.MatchString(said) {
+	if m := outputLine.FindStringSubmatch(output); m != nil && !outputRefusal.MatchString(output) {
 		n, _ := strconv.Atoi(m[1]) // it is all digits
-		p, ok := tableProblem(said, ipv6)
+		p, ok := tableProblem(output, ipv6)
 		if !ok {
-			p.Why = plainWords(said)
-			if m := saidLine.FindStringSubmatchIndex(p.Why); m != nil && strings.Contains(p.Why[m[1]:], "failed") {
+			p.Why = plainWords(output)
+			if m := outputLine.FindStringSubmatchIndex(p.Why); m != nil && strings.Contains(p.Why[m[1]:], "failed") {
 				p.Why = restoreWhy(lines, n)
 			}
 		}
@@ -144,7 +144,7 @@ func restoreProblems(text, said string, ipv6 bool) (out []nf.RuleProblem) {
 	return out
 }
 
-// restoreWhy says what is wrong with a line that iptables-restore calls failed and no more.
+// restoreWhy explains a line for which iptables-restore only says that it failed.
 func restoreWhy(lines []string, n int) string {
 	if n < 1 || n > len(lines) {
 		return "iptables-restore does not say why"
@@ -170,7 +170,7 @@ func restoreWhy(lines []string, n int) string {
 	return "iptables-restore does not say why"
 }
 
-// ruleOfSave returns the arguments of a rule in a text of iptables-save, without its counters; none if it is no rule.
+// ruleOfSave returns the arguments of a rule in the output of iptables-save, without its counters; nil if the line is not a rule.
 func ruleOfSave(l string) []string {
 	args, err := splitArguments(l)
 	if err == nil && len(args) > 0 && strings.HasPrefix(args[0], "[") {
@@ -182,8 +182,8 @@ func ruleOfSave(l string) []string {
 	return args
 }
 
-// iptablesTry tries texts for iptables-restore without loading them: first by its own test, which reads them; then by loading
-// them in another namespace that has the same rules, where the kernel has its say as well.
+// iptablesTry checks texts for iptables-restore without loading them. First it runs iptables-restore --test, which only parses them. Then it
+// loads them in another namespace with the same rules, to get the errors of the kernel.
 type iptablesTry struct {
 	ns      Namespace
 	ctx     context.Context
@@ -194,8 +194,8 @@ type iptablesTry struct {
 // problems is a trial.
 func (t iptablesTry) problems(text string) ([]nf.RuleProblem, string, bool) {
 	ipv6 := t.family == nf.IPv6
-	said, err := t.restore(t.ns, text, "--test")
-	out := restoreProblems(text, said, ipv6)
+	output, err := t.restore(t.ns, text, "--test")
+	out := restoreProblems(text, output, ipv6)
 	if err == nil && t.variant == nf.IPTablesNFT {
 		for _, p := range chainProblems(t.ns, text) {
 			if !slices.ContainsFunc(out, func(q nf.RuleProblem) bool { return q.Line == p.Line }) {
@@ -204,24 +204,25 @@ func (t iptablesTry) problems(text string) ([]nf.RuleProblem, string, bool) {
 		}
 	}
 	if err != nil || len(out) > 0 {
-		return out, said, false
+		return out, output, false
 	}
-	said, err = t.load(text, nil)
+	output, err = t.load(text, nil)
 	switch {
 	case err == nil:
 		return nil, "", true
 	case t.variant == nf.IPTablesNFT:
-		if !saidRefusal.MatchString(said) {
-			return nil, "", true // the other namespace lacks something that this one has
+		if !outputRefusal.MatchString(output) {
+			return nil, "", true // the other namespace does not have everything that this one has
 		}
-		return restoreProblems(text, said, ipv6), said, false
+		return restoreProblems(text, output, ipv6), output, false
 	}
-	out = t.refused(text)
-	return out, said, len(out) == 0
+	out = t.firstRejected(text)
+	return out, output, len(out) == 0
 }
 
-// refused returns the first line of a table that the legacy iptables-restore is refused by the kernel: it names the COMMIT.
-func (t iptablesTry) refused(text string) []nf.RuleProblem {
+// firstRejected returns the first line that the kernel rejects of a text for iptables-legacy-restore, which only reports the COMMIT. It
+// bisects each table.
+func (t iptablesTry) firstRejected(text string) []nf.RuleProblem {
 	lines := strings.Split(text, "\n")
 	for from := 0; from < len(lines); from++ {
 		if !strings.HasPrefix(lines[from], "*") {
@@ -231,9 +232,9 @@ func (t iptablesTry) refused(text string) []nf.RuleProblem {
 		for to < len(lines) && strings.TrimSpace(lines[to]) != "COMMIT" {
 			to++
 		}
-		fails := func(n int) bool { // the table up to the n-th line behind its first
-			said, err := t.load(strings.Join(lines[from:from+n+1], "\n")+"\nCOMMIT", nil)
-			return err != nil && restoreFailed(said)
+		fails := func(n int) bool { // whether the first n lines of the table fail
+			output, err := t.load(strings.Join(lines[from:from+n+1], "\n")+"\nCOMMIT", nil)
+			return err != nil && restoreFailed(output)
 		}
 		if to == len(lines) || !fails(to-from-1) {
 			continue
@@ -241,8 +242,8 @@ func (t iptablesTry) refused(text string) []nf.RuleProblem {
 		n := sort.Search(to-from-1, fails)
 		p := nf.RuleProblem{Line: from + n + 1, Why: strings.TrimSuffix(refusal, ": ")}
 		if rule := ruleOfSave(lines[from+n]); rule != nil {
-			said, err := t.load(strings.Join(lines[from:from+n], "\n")+"\nCOMMIT", append([]string{"-t", strings.TrimSpace(lines[from][1:])}, rule...))
-			if why := plainWords(said); err != nil && why != "" {
+			output, err := t.load(strings.Join(lines[from:from+n], "\n")+"\nCOMMIT", append([]string{"-t", strings.TrimSpace(lines[from][1:])}, rule...))
+			if why := plainWords(output); err != nil && why != "" {
 				p.Why = refusal + strings.TrimPrefix(why, refusal)
 			}
 		}
@@ -251,27 +252,27 @@ func (t iptablesTry) refused(text string) []nf.RuleProblem {
 	return nil
 }
 
-// restoreFailed reports whether iptables-restore was refused by the kernel, as opposed to what itself has not understood.
-func restoreFailed(said string) bool {
-	l := said[strings.LastIndexByte(said, '\n')+1:]
+// restoreFailed reports whether iptables-restore failed because of an error of the kernel rather than its own.
+func restoreFailed(output string) bool {
+	l := output[strings.LastIndexByte(output, '\n')+1:]
 	return strings.HasSuffix(l, "failed") && strings.Contains(l, "restore: line ")
 }
 
-// load loads a text into a namespace that has the same rules, and then executes a command of iptables, unless that is nil.
+// load loads a text into another namespace with the same rules, and then executes an iptables command, unless it is nil.
 func (t iptablesTry) load(text string, command []string) (string, error) {
 	other, err := nsthread.New()
 	if err != nil {
-		return "", nil // what cannot be tried is not known to fail
+		return "", nil // without another namespace there is no error to report
 	}
 	defer other.Close()
 	if path, err := iptablesPath(t.variant, t.family, "-save"); err == nil {
 		if rules, err := run(t.ns, exec.CommandContext(t.ctx, path), ""); err == nil {
-			_, _ = t.restore(other, rules) // it may lack what they need: then a trial tells less
+			_, _ = t.restore(other, rules) // if this fails, fewer problems may be found
 		}
 	}
-	said, err := t.restore(other, text)
+	output, err := t.restore(other, text)
 	if err != nil || command == nil {
-		return said, err
+		return output, err
 	}
 	path, err := iptablesPath(t.variant, t.family, "")
 	if err != nil {
@@ -280,20 +281,20 @@ func (t iptablesTry) load(text string, command []string) (string, error) {
 	return run(other, exec.CommandContext(t.ctx, path, command...), "")
 }
 
-// restore has iptables-restore read a text in a namespace.
+// restore executes iptables-restore in a namespace.
 func (t iptablesTry) restore(ns Namespace, text string, options ...string) (string, error) {
 	path, err := iptablesPath(t.variant, t.family, "-restore")
 	if err != nil {
 		return "", err
 	}
 	args := append([]string{"--noflush", "--wait"}, options...)
-	return run(ns, exec.CommandContext(t.ctx, path, args...), text+"\n") // the legacy one wants the last line ended
+	return run(ns, exec.CommandContext(t.ctx, path, args...), text+"\n") // iptables-legacy-restore needs a newline at the end
 }
 
-// chainProblems returns the rules that are added to a chain, or lead to one, that neither the text declares nor the namespace
-// has, and that is no target either: iptables-nft-restore looks for them only when it commits.
+// chainProblems returns the rules that are added to or jump to a missing chain, because iptables-nft-restore --test does not check chains. A
+// chain is missing if the text does not declare it, the namespace does not have it, and it is not a target.
 func chainProblems(ns Namespace, text string) []nf.RuleProblem {
-	there := chainNames(ns)
+	existing := chainNames(ns)
 	declared := map[string]bool{}
 	var out []nf.RuleProblem
 	for i, l := range strings.Split(text, "\n") {
@@ -307,7 +308,7 @@ func chainProblems(ns Namespace, text string) []nf.RuleProblem {
 		default:
 			for j, a := range args[:len(args)-1] {
 				name, why := args[j+1], ""
-				known := declared[name] || slices.Contains(there, name)
+				known := declared[name] || slices.Contains(existing, name)
 				switch a {
 				case "-N", "--new-chain":
 					declared[name] = true
@@ -334,7 +335,7 @@ func chainProblems(ns Namespace, text string) []nf.RuleProblem {
 	return out
 }
 
-// chainNames returns the names of the chains that nftables has in a namespace; none if they cannot be read.
+// chainNames returns the names of the nftables chains of a namespace; nil if they cannot be read.
 func chainNames(ns Namespace) (names []string) {
 	var chains []chain
 	_ = ns.Do(func() error {
@@ -352,8 +353,7 @@ func chainNames(ns Namespace) (names []string) {
 	return names
 }
 
-// isTarget reports whether iptables knows a target, by the libraries that it loads for them; if these are not found where
-// they usually are, any may be one.
+// isTarget reports whether iptables has a library for a target. If it finds no libraries at all, it returns true for any name.
 func isTarget(name string) bool {
 	if slices.Contains([]string{"ACCEPT", "DROP", "RETURN", "QUEUE"}, name) {
 		return true

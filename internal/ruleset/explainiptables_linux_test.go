@@ -14,7 +14,7 @@ import (
 func TestWordsOfIptables(t *testing.T) {
 	t.Parallel()
 	const text = "*filter\n-A FORWARD -j LED --led-trigger-id x\n-A FORWARD -j CT --notrack\nCOMMIT\n*nat\n-A INPUT -m ipvs --ipvs\n-A NONE -j DROP\nCOMMIT\n-A INPUT"
-	for name, tt := range map[string]struct{ said, want string }{
+	for name, tt := range map[string]struct{ output, want string }{
 		"module, legacy": {
 			"Warning: Extension LED revision 0 not supported, missing kernel module?\niptables-restore: line 4 failed",
 			"[2 the kernel lacks the module ipt_LED ipt_LED] [4 iptables-restore does not say why ]",
@@ -23,7 +23,7 @@ func TestWordsOfIptables(t *testing.T) {
 			"Warning: Extension LED revision 0 not supported, missing kernel module?\nWarning: Extension ipvs revision 0 not supported, missing kernel module?\n" +
 				"iptables-nft-restore v1.8.9 (nf_tables): \nline 2: RULE_APPEND failed (No such file or directory): rule in chain FORWARD\n" +
 				"line 3: RULE_APPEND failed (Invalid argument): rule in chain FORWARD",
-			"[2 the kernel lacks the module ipt_LED ipt_LED] [6 the kernel lacks the module ipt_ipvs ipt_ipvs] [3 the kernel refuses it: Invalid argument ]",
+			"[2 the kernel lacks the module ipt_LED ipt_LED] [6 the kernel lacks the module ipt_ipvs ipt_ipvs] [3 the kernel rejects it: Invalid argument ]",
 		},
 		"no chain":      {"iptables-restore: line 7 failed", `[7 there is no chain "NONE" in the table nat ]`},
 		"no chain, nft": {"iptables-nft-restore: line 7 failed: No chain/target/match by that name.", `[7 there is no chain "NONE" in the table nat ]`},
@@ -46,7 +46,7 @@ func TestWordsOfIptables(t *testing.T) {
 		},
 	} {
 		var got string
-		for i, p := range restoreProblems(text, tt.said, false) {
+		for i, p := range restoreProblems(text, tt.output, false) {
 			if i > 0 {
 				got += " "
 			}
@@ -56,14 +56,14 @@ func TestWordsOfIptables(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	for said, want := range map[string]string{
-		"running [/usr/sbin/iptables-legacy -t raw -A PREROUTING --wait]: exit status 1: iptables: Invalid argument. Run `dmesg' for more information.\n": "the kernel refuses it: Invalid argument",
+	for output, want := range map[string]string{
+		"running [/usr/sbin/iptables-legacy -t raw -A PREROUTING --wait]: exit status 1: iptables: Invalid argument. Run `dmesg' for more information.\n": "the kernel rejects it: Invalid argument",
 		"iptables v1.8.9 (legacy): \nThe \"nat\" table is not intended for filtering.\n\n":                                                                `The "nat" table is not intended for filtering`,
-		"iptables v1.8.9 (nf_tables):  RULE_APPEND failed (Invalid argument): rule in chain FORWARD":                                                      "the kernel refuses it: Invalid argument",
+		"iptables v1.8.9 (nf_tables):  RULE_APPEND failed (Invalid argument): rule in chain FORWARD":                                                      "the kernel rejects it: Invalid argument",
 		"": "",
 	} {
-		if got := plainWords(said); got != want {
-			t.Errorf("%q: got %q, want %q", said, got, want)
+		if got := plainWords(output); got != want {
+			t.Errorf("%q: got %q, want %q", output, got, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package ruleset
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -21,53 +22,53 @@ var (
 	nftHelper = regexp.MustCompile(`(?s)^[^}]*?type\s+"?([\w.-]+)"?\s+protocol\s+(tcp|udp)`)
 )
 
-// nftTry tries texts for nft without loading them.
+// nftTry checks nft texts without loading them.
 type nftTry struct {
 	run   func(text string) (string, error) // nft -c
-	links []string                          // that are there
+	links []string                          // the links of the namespace
 }
 
-// problems is a trial. It reads what nft complains about: several lines at once.
+// problems is a trial. nft reports problems of several lines at once.
 func (t nftTry) problems(text string) ([]nf.RuleProblem, string, bool) {
-	said, err := t.run(text)
+	output, err := t.run(text)
 	if err == nil {
 		return nil, "", true
 	}
 	var out []nf.RuleProblem
-	for _, m := range nftPlace.FindAllStringSubmatch(said, -1) {
+	for _, m := range nftPlace.FindAllStringSubmatch(output, -1) {
 		n, _ := strconv.Atoi(m[1]) // they are all digits
 		from, _ := strconv.Atoi(m[2])
 		to, _ := strconv.Atoi(m[3])
-		c := nftComplaint{text: text, line: n, from: from, to: to, said: strings.TrimPrefix(m[4], "Could not process rule: ")}
+		c := nftComplaint{text: text, line: n, from: from, to: to, message: strings.TrimPrefix(m[4], "Could not process rule: ")}
 		p := c.problem(t)
 		if !slices.ContainsFunc(out, func(q nf.RuleProblem) bool { return q.Line == p.Line }) {
 			out = append(out, p)
 		}
-		if c.isKeyword() { // nft takes all that follows for something else than it is
+		if c.isKeyword() { // nft has misread everything that follows
 			break
 		}
 	}
-	return out, said, false
+	return out, output, false
 }
 
-// nftComplaint is what nft says of a place in a text, in columns of a line, both from 1.
+// nftComplaint is an error message of nft about a part of a line.
 type nftComplaint struct {
 	text           string
-	line, from, to int
-	said           string
+	line, from, to int // line, first and last column, counted from 1
+	message        string
 }
 
-// isKeyword reports whether a word of nft stands where a name is wanted.
+// isKeyword reports whether the error is that a name is a keyword of nft.
 func (c nftComplaint) isKeyword() bool {
-	m, l := nftNoName.FindStringSubmatch(c.said), lineOf(c.text, c.line)
+	m, l := nftNoName.FindStringSubmatch(c.message), lineOf(c.text, c.line)
 	return m != nil && c.from >= 1 && c.to >= c.from && c.to <= len(l) && l[c.from-1:c.to] == m[1]
 }
 
-// problem says it with the name that nft has only pointed at, and with the module that is missing.
+// problem returns the problem, including the name that nft only points at and the missing module.
 func (c nftComplaint) problem(t nftTry) nf.RuleProblem {
-	p := nf.RuleProblem{Line: c.line, Why: c.said}
-	if a := nftAdvice.FindString(c.said); strings.Contains(a, ours.Table) {
-		p.Why = strings.TrimSuffix(c.said, a) // that is nothing of the user's
+	p := nf.RuleProblem{Line: c.line, Why: c.message}
+	if a := nftAdvice.FindString(c.message); strings.Contains(a, ours.Table) {
+		p.Why = strings.TrimSuffix(c.message, a) // do not suggest our own tables
 	}
 	l := lineOf(c.text, c.line)
 	if c.from < 1 || c.to < c.from || c.to > len(l) {
@@ -76,9 +77,9 @@ func (c nftComplaint) problem(t nftTry) nf.RuleProblem {
 	before, at, after := strings.FieldsFunc(l[:c.from-1], isNftSpace), strings.Trim(l[c.from-1:c.to], `"`), l[c.to:]
 	switch {
 	case c.isKeyword():
-		p.Why = fmt.Sprintf("%q is a word of the language of nft and cannot be a name", at)
+		p.Why = fmt.Sprintf("%q is a keyword of nft and cannot be a name", at)
 	case strings.HasPrefix(p.Why, "Interface does not exist"):
-		p.Link, p.Why = at, noLink(at, t.links)+" (iif wants it to be there, iifname does not)"
+		p.Link, p.Why = at, noLink(at, t.links)+" (iif needs an existing link, iifname does not)"
 	case strings.HasPrefix(p.Why, "No such file or directory"):
 		if why := missingName(before, at, after); why != "" {
 			p.Why = why + strings.TrimPrefix(p.Why, "No such file or directory")
@@ -90,7 +91,7 @@ func (c nftComplaint) problem(t nftTry) nf.RuleProblem {
 		}
 		fallthrough
 	case strings.HasPrefix(p.Why, "Operation not supported"):
-		known, module := t.lacks(l)
+		known, module := t.missingModule(l)
 		if m := nftFlow.FindStringSubmatch(l); m != nil && module != "" && !strings.Contains(c.text, "flowtable "+m[1]) {
 			p.Why = fmt.Sprintf("there is no flowtable %q", m[1])
 		} else if module != "" {
@@ -104,9 +105,9 @@ func (c nftComplaint) problem(t nftTry) nf.RuleProblem {
 
 func isNftSpace(r rune) bool { return strings.ContainsRune(" \t{};,", r) }
 
-// missingName says what there is not, by the words before a name and what follows it; "" if they do not tell.
+// missingName describes the missing object by the words before and after its name; "" if they do not determine it.
 func missingName(before []string, at, after string) string {
-	word := func(n int) string { // counted from the name
+	word := func(n int) string { // the n-th word before the name
 		if n > len(before) {
 			return ""
 		}
@@ -139,7 +140,7 @@ func missingName(before []string, at, after string) string {
 	return ""
 }
 
-// helper says what it means that the kernel does not know the helper of an object that is declared here.
+// helper explains why the kernel does not know the helper of the ct helper object declared at the error.
 func (c nftComplaint) helper(before []string, at string) (why, module string, ok bool) {
 	if n := len(before); n < 2 || before[n-1] != "helper" || before[n-2] != "ct" {
 		return "", "", false
@@ -157,12 +158,11 @@ func (c nftComplaint) helper(before []string, at string) (why, module string, ok
 	return lacks(module), module, true
 }
 
-// nftModule is a module of the kernel that a statement or expression of nft is in: where even the probe is refused, the kernel
-// lacks it.
+// nftModule is a kernel module that a statement or expression of nft needs. If the kernel also rejects the probe, the module is missing.
 type nftModule struct {
 	name  string
-	word  *regexp.Regexp
-	probe string // a chain's hook and a rule that all kernels take that have the module, or a whole table
+	word  *regexp.Regexp // the statement or expression
+	probe string         // a chain's hook and a rule that every kernel with the module accepts, or a flowtable
 }
 
 var nftModules = []nftModule{
@@ -188,26 +188,26 @@ var nftModules = []nftModule{
 	{"nft_nat", regexp.MustCompile(`\b[ds]nat\b`), "nat hook prerouting priority -100; dnat to 127.0.0.1"},
 }
 
-// nftUserWords are what the user has named, and may have named like a statement.
+// nftUserWords matches names chosen by the user, which may look like statements.
 var nftUserWords = regexp.MustCompile(`"[^"]*"|@[\w./-]+|\b(?:jump|goto|name) +[\w./-]+|#.*`)
 
-// lacks returns the module that a line needs and that the kernel lacks, or "", and whether it needs any that we know.
-func (t nftTry) lacks(line string) (known bool, module string) {
+// missingModule returns the missing module that a line needs, or "". known reports whether the line needs any of nftModules.
+func (t nftTry) missingModule(line string) (known bool, module string) {
 	line = nftUserWords.ReplaceAllString(line, "")
 	for _, m := range nftModules {
 		if !m.word.MatchString(line) {
 			continue
 		}
 		known = true
-		said, err := t.run(m.text())
-		if err != nil && (strings.Contains(said, "No such file or directory") || strings.Contains(said, "not supported")) {
+		output, err := t.run(m.text())
+		if err != nil && (strings.Contains(output, "No such file or directory") || strings.Contains(output, "not supported")) {
 			return true, m.name
 		}
 	}
 	return known, ""
 }
 
-// text returns a text for nft in which nothing but the module can be missing.
+// text returns an nft text that fails only if the module is missing.
 func (m nftModule) text() string {
 	body := m.probe
 	switch {
@@ -219,15 +219,15 @@ func (m nftModule) text() string {
 	return fmt.Sprintf("table ip %s_probe {\n%s\n}\n", ours.Table, body)
 }
 
-// kernelHelper is what a helper of the kernel reads, and the modules that it is in.
+// kernelHelper describes a conntrack helper of the kernel.
 type kernelHelper struct {
-	protos  []nf.Proto
-	ipv4    bool // it is for IPv4 only
-	modules string
+	protos  []nf.Proto // the protocols that it supports
+	ipv4    bool       // only IPv4 is supported
+	modules string     // its modules, separated by blanks
 }
 
-// kernelHelpers are those that come with the kernel, by the names that they register (net/netfilter/nf_conntrack_*.c,
-// nf_conntrack_helper_register). Programs may register others from userspace (nfnetlink_cthelper).
+// kernelHelpers has the kernel's helpers by their registered names (net/netfilter/nf_conntrack_*.c, nf_conntrack_helper_register). Programs
+// may register others from userspace (nfnetlink_cthelper).
 var kernelHelpers = map[string]kernelHelper{
 	"amanda":     {[]nf.Proto{nf.UDP}, false, "nf_conntrack_amanda nf_nat_amanda"},
 	"ftp":        {[]nf.Proto{nf.TCP}, false, "nf_conntrack_ftp nf_nat_ftp"},
@@ -243,23 +243,23 @@ var kernelHelpers = map[string]kernelHelper{
 	"tftp":       {[]nf.Proto{nf.UDP}, false, "nf_conntrack_tftp nf_nat_tftp"},
 }
 
-// HelperModules returns the modules that have a helper of the kernel, separated by blanks, or why no kernel has it. The zero
-// family is both.
+// HelperModules returns the modules of a conntrack helper, separated by blanks, or an error if no kernel has such a helper. The zero family
+// means both.
 func HelperModules(name string, proto nf.Proto, family nf.Family) (string, error) {
 	k, ok := kernelHelpers[name]
 	switch {
 	case !ok:
 		names := slices.SortedFunc(maps.Keys(kernelHelpers), func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
-		return "", fmt.Errorf("no kernel has a helper of that name, and no program has registered one: want one of %s", strings.Join(names, ", "))
+		return "", fmt.Errorf("neither the kernel nor a program has registered a helper of that name: want one of %s", strings.Join(names, ", "))
 	case !slices.Contains(k.protos, proto):
-		return "", fmt.Errorf("it reads %v, not %v", k.protos[0], proto)
+		return "", fmt.Errorf("it supports %v, not %v", k.protos[0], proto)
 	case k.ipv4 && family == nf.IPv6:
-		return "", fmt.Errorf("it reads IPv4 only")
+		return "", errors.New("it supports only IPv4")
 	}
 	return k.modules, nil
 }
 
-// onlyModules returns the error of rules that nothing but modules is missing for, or nil.
+// onlyModules returns an UnsupportedError if all problems are missing modules, or nil.
 func onlyModules(problems []nf.RuleProblem) error {
 	var names []string
 	for _, p := range problems {

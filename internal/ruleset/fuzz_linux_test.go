@@ -12,14 +12,14 @@ func FuzzRules(f *testing.F) {
 	f.Add("define a = $a\niifname $a", "")
 	f.Add("*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i eth0 ! -o \"eth1\" -j LED\nCOMMIT", "iptables-restore v1.8.11 (legacy): Couldn't load target `LED'\nError occurred at line: 3")
 	f.Add("*filter\n-A FORWARD -m", "iptables-restore: line 9 failed")
-	f.Fuzz(func(t *testing.T, rules, said string) {
+	f.Fuzz(func(t *testing.T, rules, output string) {
 		lines := strings.Count(rules, "\n") + 1
 		for _, u := range append(nftLinks(rules), iptablesLinks(strings.Split(rules, "\n"))...) {
 			if u.line < 1 || u.line > lines {
 				t.Errorf("%v: there are %d lines", u, lines)
 			}
 		}
-		restoreProblems(rules, said, false)
-		tableProblem(said, true)
+		restoreProblems(rules, output, false)
+		tableProblem(output, true)
 	})
 }

@@ -10,21 +10,21 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// linkUse is the name of a link in a text of rules.
+// linkUse is the use of a link's name in a line of a text.
 type linkUse struct {
 	name string
 	line int
 }
 
-// missingLinks returns a problem for each name that is neither among those that are there nor allowed to be missing.
-func missingLinks(uses []linkUse, there, mayLack []string, textOf func(line int) string) []nf.RuleProblem {
+// missingLinks returns a problem for each name that is neither an existing link nor optional.
+func missingLinks(uses []linkUse, existing, optional []string, textOf func(line int) string) []nf.RuleProblem {
 	var out []nf.RuleProblem
 	for _, u := range uses {
 		if u.name == "" || strings.HasSuffix(u.name, "+") || strings.HasSuffix(u.name, "*") ||
-			slices.Contains(there, u.name) || slices.ContainsFunc(mayLack, u.matches) {
+			slices.Contains(existing, u.name) || slices.ContainsFunc(optional, u.matches) {
 			continue
 		}
-		p := nf.RuleProblem{Line: u.line, Text: textOf(u.line), Link: u.name, Why: noLink(u.name, there) + " (MissingLinks allows it)"}
+		p := nf.RuleProblem{Line: u.line, Text: textOf(u.line), Link: u.name, Why: noLink(u.name, existing) + " (MissingLinks allows it)"}
 		if !slices.Contains(out, p) {
 			out = append(out, p)
 		}
@@ -32,20 +32,20 @@ func missingLinks(uses []linkUse, there, mayLack []string, textOf func(line int)
 	return out
 }
 
-// matches reports whether a pattern of path.Match means the link. In a name a slash is nothing special: "/never/" is what rules
-// name that are to match no packet, since no link can have it (net/core/dev.c, dev_valid_name). Nor can one have a colon.
+// matches reports whether a pattern of path.Match matches the link. A slash is an ordinary character here: rules that must not match any
+// packet use names such as "/never/", which no link can have (net/core/dev.c, dev_valid_name). No link can have a colon either.
 func (u linkUse) matches(pattern string) bool {
 	ok, err := path.Match(strings.ReplaceAll(pattern, "/", ":"), strings.ReplaceAll(u.name, "/", ":"))
 	return ok && err == nil
 }
 
-// noLink says which links there are instead; the far ends of veth are ours.
-func noLink(name string, there []string) string {
-	there = slices.DeleteFunc(slices.Clone(there), func(n string) bool { return strings.HasPrefix(n, ours.FarPrefix) })
-	return fmt.Sprintf("there is no link %q, only %s", name, strings.Join(there, ", "))
+// noLink describes a missing link and lists the existing ones, without the far ends of our veth links.
+func noLink(name string, existing []string) string {
+	existing = slices.DeleteFunc(slices.Clone(existing), func(n string) bool { return strings.HasPrefix(n, ours.FarPrefix) })
+	return fmt.Sprintf("there is no link %q, only %s", name, strings.Join(existing, ", "))
 }
 
-// iptablesLinks returns the links that the rules of an iptables-save text, or single commands, name.
+// iptablesLinks returns the links named in the lines of an iptables-save text, or in single commands.
 func iptablesLinks(lines []string) []linkUse {
 	var uses []linkUse
 	for i, l := range lines {
@@ -54,13 +54,13 @@ func iptablesLinks(lines []string) []linkUse {
 		}
 		args, err := splitArguments(l)
 		if err != nil {
-			continue // the program says it better
+			continue // the program reports this error
 		}
 		for j, a := range args[:max(0, len(args)-1)] {
 			switch a {
 			case "-i", "--in-interface", "-o", "--out-interface", "--physdev-in", "--physdev-out":
 				name := args[j+1]
-				if name == "!" && j+2 < len(args) { // the old way to negate
+				if name == "!" && j+2 < len(args) { // the old syntax of negation
 					name = args[j+2]
 				}
 				uses = append(uses, linkUse{name, i + 1})
@@ -70,34 +70,34 @@ func iptablesLinks(lines []string) []linkUse {
 	return uses
 }
 
-// nftLinks returns the links that an nft text names by iifname and oifname, by the device of a chain or a flowtable, in an
-// anonymous set, in the elements of a named one or by way of a define. Those behind iif and oif, nft itself looks for.
+// nftLinks returns the links that an nft text names: by iifname and oifname, also with sets and defines, and by the devices of chains and
+// flowtables. nft itself checks the links of iif and oif.
 func nftLinks(text string) []linkUse {
-	n := nftNamed{words: nftWords(text), defines: map[string][]nftWord{}, sets: map[string]int{}}
+	n := linkScanner{words: nftWords(text), defines: map[string][]nftWord{}, sets: map[string]int{}}
 	for i := range n.words {
-		n.at(i)
+		n.visit(i)
 	}
 	return n.uses
 }
 
-// nftNamed collects the links of an nft text.
-type nftNamed struct {
+// linkScanner collects the links of an nft text.
+type linkScanner struct {
 	words   []nftWord
 	defines map[string][]nftWord
-	sets    map[string]int // which part of a set's elements is a link, from 0; the current one is ""
+	sets    map[string]int // for sets with links: the index of the link in an element; the key "" is the current set
 	uses    []linkUse
 }
 
-// word returns the i-th word's text, or "" if it is quoted or there is none.
-func (n *nftNamed) word(i int) string {
+// word returns the text of the i-th word, or "" if it is quoted or does not exist.
+func (n *linkScanner) word(i int) string {
 	if i < 0 || i >= len(n.words) || n.words[i].quoted {
 		return ""
 	}
 	return n.words[i].text
 }
 
-// at looks at the i-th word.
-func (n *nftNamed) at(i int) {
+// visit handles the i-th word.
+func (n *linkScanner) visit(i int) {
 	switch n.word(i) {
 	case "define":
 		if n.word(i+2) == "=" {
@@ -131,8 +131,8 @@ func (n *nftNamed) at(i int) {
 	}
 }
 
-// linkPart returns which part of the elements of a set is a link, or -1: its block begins with the i-th word.
-func (n *nftNamed) linkPart(i int) int {
+// linkPart returns the index of the link in the elements of a set, or -1. The set's block begins with the i-th word.
+func (n *linkScanner) linkPart(i int) int {
 	for depth := 1; depth > 0 && i < len(n.words); i++ {
 		switch n.word(i) {
 		case "{":
@@ -157,8 +157,8 @@ func (n *nftNamed) linkPart(i int) int {
 	return -1
 }
 
-// compared looks at what the iifname or oifname at i is compared with, alone or as a part of a concatenation.
-func (n *nftNamed) compared(i int) {
+// compared collects the links that the iifname or oifname at i is compared with, alone or as part of a concatenation.
+func (n *linkScanner) compared(i int) {
 	if n.word(i-1) == "typeof" || n.word(i-1) == "meta" && n.word(i-2) == "typeof" {
 		return
 	}
@@ -167,7 +167,7 @@ func (n *nftNamed) compared(i int) {
 		part++
 	}
 	j := i + 1
-	for n.word(j) == "." { // a part is a word or two, such as ip saddr
+	for n.word(j) == "." { // a part is one or two words, such as ip saddr
 		for j++; j < len(n.words) && j < i+20 && !slices.Contains([]string{".", "{", "vmap", "map", "==", "!=", ";"}, n.word(j)); {
 			j++
 		}
@@ -178,8 +178,8 @@ func (n *nftNamed) compared(i int) {
 	n.use(i, n.words[min(j, len(n.words)):], part)
 }
 
-// dotBefore reports whether the part of a concatenation that ends at j is joined to another by a dot, and moves j there.
-func (n *nftNamed) dotBefore(j *int) bool {
+// dotBefore reports whether a dot precedes the part of a concatenation that ends at j. If so, it moves j before the dot.
+func (n *linkScanner) dotBefore(j *int) bool {
 	for k := *j; k >= max(0, *j-2); k-- {
 		switch w := n.word(k); {
 		case w == ".":
@@ -192,18 +192,18 @@ func (n *nftNamed) dotBefore(j *int) bool {
 	return false
 }
 
-// use notes the links of the value that some words begin with; the word at i says what for.
-func (n *nftNamed) use(i int, value []nftWord, part int) {
+// use adds the links in the value at the start of some words. They belong to the keyword at i.
+func (n *linkScanner) use(i int, value []nftWord, part int) {
 	line := n.words[i].line
 	for _, name := range namesIn(valueOf(value), part, n.defines) {
 		n.uses = append(n.uses, linkUse{name.text, max(line, name.line)})
 	}
 }
 
-// operators may stand between iifname and what it is compared with.
+// operators may precede the value that iifname is compared with.
 var operators = map[string]bool{"==": true, "!=": true, "!": true, "=": true, "vmap": true, "map": true}
 
-// valueOf returns the words of the value that some words begin with: one, or what is in braces.
+// valueOf returns the value at the start of some words: one word, or a block in braces.
 func valueOf(words []nftWord) []nftWord {
 	if len(words) == 0 {
 		return nil
@@ -219,7 +219,7 @@ func valueOf(words []nftWord) []nftWord {
 	return nil
 }
 
-// namesIn returns the names of links in a value: the first word of the wanted part of each element.
+// namesIn returns the names of links in a value: the first word of the part with index want of each element.
 func namesIn(value []nftWord, want int, defines map[string][]nftWord) []nftWord {
 	var names []nftWord
 	part, first := 0, true
@@ -239,7 +239,7 @@ func namesIn(value []nftWord, want int, defines map[string][]nftWord) []nftWord 
 		case w.text == "}":
 		case is && strings.HasPrefix(w.text, "$"):
 			for _, name := range namesIn(defines[w.text], 0, nil) {
-				name.line = w.line // where it is used
+				name.line = w.line // the line of the use, not of the define
 				names = append(names, name)
 			}
 		case is && !strings.HasPrefix(w.text, "@") && w.text != "map" && w.text != ".":
@@ -249,15 +249,14 @@ func namesIn(value []nftWord, want int, defines map[string][]nftWord) []nftWord 
 	return names
 }
 
-// nftWord is a word of an nft text and where it stands.
+// nftWord is a word of an nft text.
 type nftWord struct {
 	text   string
 	line   int
 	quoted bool
 }
 
-// nftWords splits an nft text into words: quoted strings, braces, commas, colons and what stands between blanks. Comments
-// are left out.
+// nftWords splits an nft text into words: quoted strings, punctuation, and text between blanks. It skips comments.
 func nftWords(text string) []nftWord {
 	const alone = "{},;:="
 	var words []nftWord

@@ -14,8 +14,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Load loads the text into a namespace that has these links, by executing nft or iptables-restore. What is wrong with the text
-// is an nf.RulesError.
+// Load loads the text into a namespace with these links by executing nft or iptables-restore. If the text is wrong, the error is an
+// nf.RulesError.
 func (t Text) Load(ctx context.Context, ns Namespace, links []string) error {
 	if t.Program == "nft" {
 		return t.loadNFT(ctx, ns, links)
@@ -32,12 +32,12 @@ func (t Text) loadNFT(ctx context.Context, ns Namespace, links []string) error {
 		return run(ns, exec.CommandContext(ctx, path, append(args, "-f", "-")...), text)
 	}
 	bad := t.missing(nftLinks(t.Text), links)
-	var said string
+	var output string
 	if len(bad) == 0 {
-		said, err = nft(t.Text)
+		output, err = nft(t.Text)
 	}
 	try := nftTry{links: links, run: func(text string) (string, error) { return nft(text, "-c") }}
-	return t.explain(bad, said, err, try.problems)
+	return t.explain(bad, output, err, try.problems)
 }
 
 func (t Text) loadSave(ctx context.Context, ns Namespace, links []string) error {
@@ -46,40 +46,40 @@ func (t Text) loadSave(ctx context.Context, ns Namespace, links []string) error 
 		return err
 	}
 	bad := t.missing(iptablesLinks(strings.Split(t.Text, "\n")), links)
-	var said string
+	var output string
 	var err error
-	if strings.Count(t.Text, "\nCOMMIT") > 1 { // each is a transaction of its own
-		said, err = try.restore(ns, t.Text, "--test")
+	if strings.Count(t.Text, "\nCOMMIT") > 1 { // each table is a separate transaction, so test all of them first
+		output, err = try.restore(ns, t.Text, "--test")
 	}
 	if err == nil && len(bad) == 0 {
-		said, err = try.restore(ns, t.Text)
+		output, err = try.restore(ns, t.Text)
 	}
-	return t.explain(bad, said, err, try.problems)
+	return t.explain(bad, output, err, try.problems)
 }
 
-// missing returns a problem for each use of a link that is not there and that the text may not lack.
-func (t Text) missing(uses []linkUse, there []string) []nf.RuleProblem {
+// missing returns a problem for each use of a link that is missing and not optional.
+func (t Text) missing(uses []linkUse, links []string) []nf.RuleProblem {
 	text := t.Text
 	if t.Commands != nil {
 		text = strings.Join(t.Commands, "\n")
 	}
-	return missingLinks(uses, there, t.MayLack, func(n int) string { return lineOf(text, n) })
+	return missingLinks(uses, links, t.Optional, func(n int) string { return lineOf(text, n) })
 }
 
-// trial has a program look at a text without loading it, and returns the problems that it has named and what else it said.
-// Some programs end at the first one.
-type trial func(text string) (problems []nf.RuleProblem, said string, ok bool)
+// trial checks a text without loading it. It returns the problems that the program reports, which may be only the first one, and the
+// program's output.
+type trial func(text string) (problems []nf.RuleProblem, output string, ok bool)
 
-// explain returns nil, or an error with all that is wrong: the links that are missing, and, where those are or the program
-// has failed, what it complains about line by line when it does not see the lines it has complained about before.
-func (t Text) explain(bad []nf.RuleProblem, said string, err error, try trial) error {
+// explain returns nil, or an error with all problems: the missing links, and those that the program reports. Because a program may stop
+// at the first problem, explain removes the reported lines from the text and tries again.
+func (t Text) explain(bad []nf.RuleProblem, output string, err error, try trial) error {
 	if err == nil && len(bad) == 0 {
 		return nil
 	}
-	const most = 50 // lines to complain about
+	const maxTrials = 50
 	lines := strings.Split(t.Text, "\n")
-	found, whole := false, true // whole: what is left of the text means what it meant
-	for i := 0; whole && i < most; i++ {
+	found, whole := false, true // whole: the removed lines do not change the meaning of the rest
+	for i := 0; whole && i < maxTrials; i++ {
 		problems, _, ok := try(strings.Join(lines, "\n"))
 		left := false
 		for _, p := range problems {
@@ -104,23 +104,23 @@ func (t Text) explain(bad []nf.RuleProblem, said string, err error, try trial) e
 	slices.SortStableFunc(bad, func(a, b nf.RuleProblem) int { return a.Line - b.Line })
 	out := &nf.RulesError{Rules: t.Program, Problems: bad, Err: err}
 	if !found {
-		out.Output = said
+		out.Output = output
 	} else if err := onlyModules(bad); err != nil {
 		out.Err = err
 	}
 	return out
 }
 
-// isRule reports whether a line can be left out of a text: whether it is whole in itself.
+// isRule reports whether removing a line does not change the meaning of other lines.
 func isRule(l string) bool {
 	l = strings.TrimSpace(l)
 	return !strings.HasPrefix(l, "*") && strings.Count(l, "{") == strings.Count(l, "}")
 }
 
-// OpenIPTables returns a handle on the variant's program, which it executes once to learn the version. The handle executes
-// from whatever thread calls it: call OpenIPTables, and use what it returns, on a thread that is in the namespace.
+// OpenIPTables returns a handle for the variant's program, which it executes once to get the version. The handle executes the program on
+// the calling thread: OpenIPTables and the handle must be used on a thread in the namespace.
 //
-// Where the program is missing the error is an nf.UnsupportedError whose Need is the variant.
+// If the program is missing, the error is an nf.UnsupportedError whose Need is the variant.
 func OpenIPTables(v nf.Variant, f nf.Family) (*iptables.IPTables, error) {
 	path, err := iptablesPath(v, f, "")
 	if err != nil {
@@ -133,8 +133,8 @@ func OpenIPTables(v nf.Variant, f nf.Family) (*iptables.IPTables, error) {
 	return iptables.New(iptables.Path(path), iptables.IPFamily(proto), iptables.Timeout(10))
 }
 
-// LoadCommands executes the single commands of the text by a handle of its variant and family, on a thread in the namespace,
-// which has these links. When some fail, an nf.RulesError names them all, and the others have changed nothing.
+// LoadCommands executes the single commands of the text by a handle for its variant and family. It must be called on a thread in the
+// namespace, which has these links. If commands fail, an nf.RulesError lists them all, and the effects of the others are undone.
 func (t Text) LoadCommands(ctx context.Context, ipt *iptables.IPTables, links []string) error {
 	bad := t.missing(iptablesLinks(t.Commands), links)
 	var undo []func()
@@ -149,7 +149,7 @@ func (t Text) LoadCommands(ctx context.Context, ipt *iptables.IPTables, links []
 			return fmt.Errorf("%s rule %q: %w", t.Program, c, err)
 		}
 		u, err := runCommand(ipt, c)
-		if err != nil { // the others are tried all the same, to name all that are wrong
+		if err != nil { // continue, to find all wrong commands
 			bad = append(bad, t.commandProblem(i, err))
 			continue
 		}
@@ -163,14 +163,14 @@ func (t Text) LoadCommands(ctx context.Context, ipt *iptables.IPTables, links []
 	return &nf.RulesError{Rules: t.Program, Problems: bad, Err: onlyModules(bad)}
 }
 
-// commandProblem says what is wrong with the i-th command, from 0, that has failed.
+// commandProblem returns the problem of the failed command with index i.
 func (t Text) commandProblem(i int, err error) nf.RuleProblem {
 	p := nf.RuleProblem{Line: i + 1, Text: t.Commands[i]}
 	args, _ := splitArguments(t.Commands[i])
 	ipv6 := t.Family == nf.IPv6
 	if table, ok := tableProblem(err.Error(), ipv6); ok {
 		p.Why, p.Module = table.Why, table.Module
-	} else if m := lackedModule(args, err.Error(), ipv6); m != "" {
+	} else if m := missingExtension(args, err.Error(), ipv6); m != "" {
 		p.Why, p.Module = lacks(m), m
 	} else if p.Why = plainWords(err.Error()); p.Why == "" {
 		p.Why = err.Error()
@@ -178,8 +178,7 @@ func (t Text) commandProblem(i int, err error) nf.RuleProblem {
 	return p
 }
 
-// runCommand calls what go-iptables has for one command line of iptables, and returns what takes it back; the last command
-// is taken back first.
+// runCommand executes an iptables command by go-iptables, and returns a function that undoes it. Commands must be undone in reverse order.
 func runCommand(ipt *iptables.IPTables, text string) (undo func(), err error) {
 	c, err := parseCommand(text)
 	if err != nil {
@@ -188,7 +187,7 @@ func runCommand(ipt *iptables.IPTables, text string) (undo func(), err error) {
 	switch c.command {
 	case "-A", "--append":
 		return func() {
-			if rules, err := ipt.List(c.table, c.chain); err == nil { // the first is the chain
+			if rules, err := ipt.List(c.table, c.chain); err == nil { // the first line is the chain
 				_ = ipt.Delete(c.table, c.chain, strconv.Itoa(len(rules)-1))
 			}
 		}, ipt.Append(c.table, c.chain, c.rest...)
@@ -217,7 +216,7 @@ func runCommand(ipt *iptables.IPTables, text string) (undo func(), err error) {
 
 var counters = regexp.MustCompile(` -c \d+ \d+`)
 
-// deleteRule deletes a rule and returns what puts it back to where it was, with its counters.
+// deleteRule deletes a rule and returns a function that inserts it again at the same position with its counters.
 func deleteRule(ipt *iptables.IPTables, c command) (undo func(), err error) {
 	before, err := ipt.ListWithCounters(c.table, c.chain)
 	if err != nil {
@@ -238,7 +237,7 @@ func deleteRule(ipt *iptables.IPTables, c command) (undo func(), err error) {
 		return false
 	})
 	return func() {
-		if at < 1 { // the first is the chain
+		if at < 1 { // the first line is the chain
 			return
 		}
 		if args, err := splitArguments(before[at]); err == nil && len(args) > 2 {
@@ -247,10 +246,10 @@ func deleteRule(ipt *iptables.IPTables, c command) (undo func(), err error) {
 	}, nil
 }
 
-// command is one command line of iptables in its parts.
+// command is a parsed command line of iptables.
 type command struct {
 	command, table, chain string
-	position              int // of an insertion, from 1
+	position              int // of an inserted rule, counted from 1
 	rest                  []string
 }
 

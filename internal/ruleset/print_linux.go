@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// printRule writes a rule as nft -s list ruleset does (nft 1.0). Of an expression that it does not know it writes the name in
-// brackets. Function sets returns a set of the rule's table by its name, or nil; link the name of a link.
+// printRule returns a rule as nft -s list ruleset prints it (nft 1.0). An unknown expression is printed as its name in brackets. The
+// function sets returns a set of the rule's table by its name, or nil, and link returns the name of a link by its index.
 func printRule(r rule, sets func(string) *set, link func(uint32) string) string {
 	p := printer{
 		family: r.family, sets: sets, link: link, implied: map[uint32]int{},
@@ -26,25 +26,25 @@ func printRule(r rule, sets func(string) *set, link func(uint32) string) string 
 	return strings.Join(slices.DeleteFunc(p.words, func(w string) bool { return w == "" }), " ")
 }
 
-// printer follows what the expressions of a rule load into the registers.
+// printer prints a rule. It keeps track of what the rule's expressions load into the registers.
 type printer struct {
-	family uint8 // of the table
+	family uint8 // family of the table
 	sets   func(string) *set
 	link   func(uint32) string
 
 	words     []string
 	registers [registers]operand
-	// network and transport are the headers that the packet is known to have: "ip" or "ip6", and "tcp", "udp", …; else "".
+	// network and transport are the headers that the rule has matched so far: "ip" or "ip6", and "tcp", "udp", …; else "".
 	network, transport string
-	// implied are the numbers of the words, from 1, by which the rule has asked for the header of a layer. nft puts them before a
-	// field of the header by itself, and leaves them out where it prints one.
+	// implied has the numbers, counted from 1, of the words that match the header of a layer. nft adds such a match before a match of
+	// a field of the header, and does not print it there.
 	implied map[uint32]int
 }
 
-// registers is how many registers of four bytes a rule has (include/uapi/linux/netfilter/nf_tables.h, NFT_REG32_COUNT).
+// registers is the number of 4-byte registers (include/uapi/linux/netfilter/nf_tables.h, NFT_REG32_COUNT).
 const registers = 16
 
-// register returns the number of a register of four bytes; the four of 16 bytes are each the first of four of these.
+// register returns the index of a 4-byte register. A 16-byte register has the index of the first of the four that it consists of.
 func register(n uint32) int {
 	switch {
 	case n >= unix.NFT_REG_1 && n <= unix.NFT_REG_4:
@@ -55,20 +55,20 @@ func register(n uint32) int {
 	return 0
 }
 
-// operand is what a register holds: something of the packet, a value, or what a map leads to.
+// operand is the contents of a register: a field of the packet, a value, or the result of a map.
 type operand struct {
 	field
-	swapped   bool                   // its bytes have been swapped: between the orders of the host and the network
-	mask, xor []byte                 // what it was and-ed and then xor-ed with; nil: neither
-	value     func(*datatype) string // of a value or a map, as one of a type; nil of something of the packet
-	parts     []field                // of a payload that is several fields
+	swapped   bool                   // converted between host and network byte order
+	mask, xor []byte                 // applied by a bitwise expression: x & mask ^ xor; nil: none
+	value     func(*datatype) string // formats a value or the result of a map as a type; nil for a field
+	parts     []field                // the fields of a payload that has several
 }
 
 func (p *printer) say(format string, args ...any) {
 	p.words = append(p.words, strings.TrimSpace(fmt.Sprintf(format, args...)))
 }
 
-// load notes what a register holds from now on.
+// load sets the contents of a register.
 func (p *printer) load(n uint32, o operand) {
 	at := register(n)
 	p.registers[at] = o
@@ -77,18 +77,18 @@ func (p *printer) load(n uint32, o operand) {
 	}
 }
 
-// words returns how many registers of four bytes a value takes.
+// words returns the number of 4-byte registers that a value of size bytes occupies.
 func words(size int) int { return max(1, (max(0, min(size, 64))+3)/4) }
 
-// leaveOut leaves out the word by which the rule has asked for a header.
-func (p *printer) leaveOut(base uint32) {
+// omit removes the word that matches the header of a layer.
+func (p *printer) omit(base uint32) {
 	if word := p.implied[base]; word > 0 {
 		p.words[word-1] = ""
 		p.implied[base] = 0
 	}
 }
 
-// expression prints one expression, and returns how many of the next ones as well.
+// expression prints an expression, and returns the number of following expressions printed with it.
 func (p *printer) expression(e expression, next []expression) (more int) {
 	switch e.name {
 	case "meta":
@@ -147,7 +147,7 @@ func (p *printer) expression(e expression, next []expression) (more int) {
 	return 0
 }
 
-// loadOrSet notes that an expression loads an operand, or writes what it sets the operand to.
+// loadOrSet handles an expression that loads an operand into a register or sets the operand from a register.
 func (p *printer) loadOrSet(e expression, to, from uint16, o operand) {
 	if _, sets := e.attrs[from]; sets {
 		p.say("%s set %s", o.name, p.source(e.u32(from), o.typ))
@@ -156,7 +156,7 @@ func (p *printer) loadOrSet(e expression, to, from uint16, o operand) {
 	p.load(e.u32(to), o)
 }
 
-// payload loads or sets some bytes of a header: fields of it, by what the rule has asked for before, or some place.
+// payload handles an expression that loads or sets bytes of a header: fields, if the rule has matched the header before, or raw bytes.
 func (p *printer) payload(e expression) {
 	base, offset, size := e.u32(unix.NFTA_PAYLOAD_BASE), e.u32(unix.NFTA_PAYLOAD_OFFSET), e.u32(unix.NFTA_PAYLOAD_LEN)
 	header, place := "", "ll"
@@ -172,9 +172,9 @@ func (p *printer) payload(e expression) {
 	}
 	o := operand{field: field{fmt.Sprintf("@%s,%d,%d", place, offset*8, size*8), rawNumber, int(min(size, registers*4)), 0}}
 	if parts := fieldsAt(header, offset, int(min(size, registers*4))); parts != nil {
-		p.leaveOut(base)
+		p.omit(base)
 		if base == unix.NFT_PAYLOAD_TRANSPORT_HEADER && strings.HasPrefix(p.transport, "icmp") {
-			p.leaveOut(unix.NFT_PAYLOAD_NETWORK_HEADER)
+			p.omit(unix.NFT_PAYLOAD_NETWORK_HEADER)
 		}
 		if o.parts = parts; len(parts) == 1 {
 			o.field, o.parts = parts[0], nil
@@ -183,14 +183,14 @@ func (p *printer) payload(e expression) {
 	p.loadOrSet(e, unix.NFTA_PAYLOAD_DREG, unix.NFTA_PAYLOAD_SREG, o)
 }
 
-// learn notes what a comparison, the last word, has told of the packet.
+// learn records the header that a comparison, which is the last word, has matched.
 func (p *printer) learn(o operand, data []byte) {
 	inet := p.family != unix.NFPROTO_IPV4 && p.family != unix.NFPROTO_IPV6
 	value, word := p.format(o.datatype(), data), len(p.words)
 	switch o.name {
 	case "meta l4proto", "ip protocol", "ip6 nexthdr":
 		p.transport = strings.Replace(value, "ipv6-icmp", "icmpv6", 1)
-		if inet && o.name != "meta l4proto" { // it tells of the network header as well (nft, src/payload.c, payload_may_dependency_kill)
+		if inet && o.name != "meta l4proto" { // it also matches the network header (nft, src/payload.c, payload_may_dependency_kill)
 			word = 0
 		}
 		p.implied[unix.NFT_PAYLOAD_TRANSPORT_HEADER] = word
@@ -205,7 +205,7 @@ func (p *printer) learn(o operand, data []byte) {
 	}
 }
 
-// compare says what a comparison asks for.
+// compare prints a comparison.
 func (p *printer) compare(e expression, next []expression) (more int) {
 	reg, op, data := e.u32(unix.NFTA_CMP_SREG), e.u32(unix.NFTA_CMP_OP), e.data(unix.NFTA_CMP_DATA)
 	o := p.registers[register(reg)]
@@ -237,7 +237,7 @@ func (p *printer) compare(e expression, next []expression) (more int) {
 		if op == unix.NFT_CMP_EQ {
 			p.learn(o, data)
 		}
-	case t.flags && isZero(data) && op == unix.NFT_CMP_NEQ: // any of these bits
+	case t.flags && isZero(data) && op == unix.NFT_CMP_NEQ: // any of the bits is set
 		p.say("%s %s", o.name, p.format(t, o.mask))
 	case t.flags && isZero(data) && op == unix.NFT_CMP_EQ:
 		p.say("%s ! %s", o.name, p.format(t, o.mask))
@@ -251,7 +251,7 @@ func (p *printer) compare(e expression, next []expression) (more int) {
 	return 0
 }
 
-// masked writes an operand with what it was and-ed and xor-ed with.
+// masked returns an operand with the bitwise operations applied to it.
 func (p *printer) masked(o operand) string {
 	if o.mask == nil {
 		return o.name
@@ -268,7 +268,7 @@ func (p *printer) masked(o operand) string {
 	return fmt.Sprintf("%s & %s ^ %s", o.name, and, xor)
 }
 
-// source writes what something is set to from a register: a value of its type, or something of the packet.
+// source returns the contents of a register that something is set to: a value of type t, or a field.
 func (p *printer) source(n uint32, t *datatype) string {
 	o := p.registers[register(n)]
 	switch {
@@ -280,7 +280,7 @@ func (p *printer) source(n uint32, t *datatype) string {
 	return p.masked(o)
 }
 
-// key returns the operands that the key of a set is made of, from the first one's register on; s may be nil.
+// key returns the operands of a set's key, which begins in register n; s may be nil.
 func (p *printer) key(n uint32, s *set) []operand {
 	at := register(n)
 	all := []operand{p.registers[at]}
@@ -299,7 +299,7 @@ func textOf(key []operand) string {
 	return strings.Join(s, " . ")
 }
 
-// lookup says which set something is looked up in, or loads what a map leads to.
+// lookup prints a lookup in a set or verdict map, or loads the result of a map.
 func (p *printer) lookup(e expression) {
 	name := e.text(unix.NFTA_LOOKUP_SET)
 	s := p.sets(name)
@@ -324,7 +324,7 @@ func (p *printer) lookup(e expression) {
 	}
 }
 
-// set writes the name of a set, or the elements of an anonymous one; what they map to has a type.
+// set returns the name of a set, or the elements of an anonymous one. They map to values of type to.
 func (p *printer) set(name string, s *set, key []operand, to *datatype) string {
 	if s == nil || s.flags&unix.NFT_SET_ANONYMOUS == 0 {
 		return "@" + name
@@ -341,7 +341,7 @@ func (p *printer) set(name string, s *set, key []operand, to *datatype) string {
 		case e.isEnd:
 			continue
 		case interval && len(key) == 1:
-			var end []byte // behind the interval; nil: there is none
+			var end []byte // exclusive end of the interval; nil: none
 			if i+1 < len(elements) {
 				end = elements[i+1].key
 			}
@@ -365,7 +365,7 @@ func (p *printer) set(name string, s *set, key []operand, to *datatype) string {
 	return "{ " + strings.Join(all, ", ") + " }"
 }
 
-// split returns the parts of a key, each of which begins in a register of its own.
+// split returns the parts of a key, each of which begins in a new register.
 func split(key []operand, b []byte) (parts [][]byte) {
 	for i, o := range key {
 		n := min(len(b), o.size)
@@ -380,8 +380,8 @@ func split(key []operand, b []byte) (parts [][]byte) {
 	return parts
 }
 
-// sortKey returns a key as nft orders them: as one number in the order of the network, and text as one in the host's unless
-// there are intervals.
+// sortKey returns the bytes by which nft sorts the elements of a set: a number in network byte order. Without intervals, text is also
+// sorted as a number in host byte order.
 func sortKey(key []operand, b []byte, interval bool) (sort []byte) {
 	for i, part := range split(key, b) {
 		if t := key[i].datatype(); t.host || t.text && !interval {
@@ -392,7 +392,7 @@ func sortKey(key []operand, b []byte, interval bool) (sort []byte) {
 	return sort
 }
 
-// interval writes an element of a set of intervals, from its first value to the one before end.
+// interval returns an element of an interval set, from its first value to the exclusive end.
 func (p *printer) interval(t *datatype, from, end []byte) string {
 	if t.text {
 		prefix := bytes.TrimRight(from, "\x00")
@@ -408,12 +408,12 @@ func (p *printer) interval(t *datatype, from, end []byte) string {
 	return p.between(t, from, last)
 }
 
-// between writes a range, the prefix that it is, or its one value; an empty to is from.
+// between returns a range as a prefix if it is one, or as a single value if both ends are equal or to is empty.
 func (p *printer) between(t *datatype, from, to []byte) string {
 	if len(to) != len(from) || bytes.Equal(from, to) {
 		return p.format(t, from)
 	}
-	mask, bits := make([]byte, len(from)), make([]byte, len(from)) // those that are the same for all, and the others
+	mask, bits := make([]byte, len(from)), make([]byte, len(from)) // the bits that are the same in both ends, and the others
 	for i := range mask {
 		bits[i] = from[i] ^ to[i]
 		mask[i] = ^bits[i]
@@ -424,7 +424,7 @@ func (p *printer) between(t *datatype, from, to []byte) string {
 	return p.format(t, from) + "-" + p.format(t, to)
 }
 
-// datatype returns how the values of an operand are written.
+// datatype returns the type of an operand's values.
 func (o operand) datatype() *datatype {
 	t := o.typ
 	if t == nil {
@@ -438,7 +438,7 @@ func (o operand) datatype() *datatype {
 	return t
 }
 
-// format writes a value of a type; nil is a number.
+// format returns a value of type t; nil means a raw number.
 func (p *printer) format(t *datatype, b []byte) string {
 	switch {
 	case t == nil:
@@ -456,7 +456,7 @@ func not(b bool) string {
 	return ""
 }
 
-// fib loads what a lookup of the routing table yields.
+// fib loads the result of a routing table lookup.
 func (p *printer) fib(e expression) {
 	var by []string
 	flags := e.u32(unix.NFTA_FIB_FLAGS)

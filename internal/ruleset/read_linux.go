@@ -21,32 +21,31 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Conn is a netfilter netlink socket in the namespace whose rules are read, such as a *nfnl.Conn.
+// Conn is a netfilter netlink socket in the namespace, such as a *nfnl.Conn.
 type Conn interface {
-	// Query sends a request and returns all answers.
+	// Query sends a request and returns all replies.
 	Query(netlink.Message) ([]netlink.Message, error)
 }
 
-// Ruleset is the rules of a namespace that are the user's, as they were when they were read. What ctexp itself has put into the
-// namespace is not among them.
+// Ruleset has the user's rules of a namespace at the time of reading. It does not include the rules of ctexp itself.
 type Ruleset struct {
-	legacy []nf.Rule // of iptables-legacy
-	tables []table   // of nftables, in the kernel's order
+	legacy []nf.Rule // rules of iptables-legacy
+	tables []table   // tables of nftables, in the kernel's order
 }
 
-// table is a table of nftables.
+// table is an nftables table.
 type table struct {
 	family   uint8
 	name     string
 	chains   []chain
 	counters []Counter
-	// lines are those of iptables-nft, if that has made the table and is there to list it.
+	// lines has the rules as iptables-nft lists them, if it made the table and is installed.
 	lines []nf.Rule
 }
 
-// Read reads all of the user's rules. Tables made by an iptables are listed by executing it, on a thread in the namespace, some
-// milliseconds for each of their chains, and the others by executing nft once. Without iptables-nft its tables are shown as
-// the nftables tables that they are, and without nft this package writes the texts of the rules.
+// Read reads all of the user's rules. It lists tables made by iptables by executing iptables, which takes a few milliseconds per chain, and
+// other tables by executing nft once. Without iptables-nft, its tables are listed as nftables tables. Without nft, this package prints the
+// rules itself.
 func Read(ctx context.Context, ns Namespace, conn Conn) (Ruleset, error) {
 	legacy, err := legacyRules(ctx, ns)
 	if err != nil {
@@ -57,7 +56,7 @@ func Read(ctx context.Context, ns Namespace, conn Conn) (Ruleset, error) {
 	return s, err
 }
 
-// ReadTables reads the rules of nftables alone, of the tables that are wanted.
+// ReadTables reads the rules of nftables, but only of the tables for which want returns true.
 func ReadTables(ctx context.Context, ns Namespace, conn Conn, want func(family uint8, table string) bool) (Ruleset, error) {
 	all, err := tables(conn)
 	if err != nil {
@@ -73,7 +72,7 @@ func ReadTables(ctx context.Context, ns Namespace, conn Conn, want func(family u
 	return Ruleset{tables: all}, nil
 }
 
-// read reads what the table has.
+// read reads the counters and rules of the table.
 func (t *table) read(ctx context.Context, ns Namespace, conn Conn, texts *listing) error {
 	fail := func(err error) error { return fmt.Errorf("read rules of nftables table %s: %w", t.name, err) }
 	var err error
@@ -138,7 +137,7 @@ func (t *table) read(ctx context.Context, ns Namespace, conn Conn, texts *listin
 	return nil
 }
 
-// linesOf returns the lines of iptables-nft for the rules of a chain, or nil if there is not one for each.
+// linesOf returns the lines of iptables-nft for the rules of a chain, or nil if their numbers differ.
 func (t *table) linesOf(c chain) (lines []nf.Rule) {
 	for _, l := range t.lines {
 		if l.Chain == c.name && l.Kind == nf.KindRule {
@@ -151,7 +150,7 @@ func (t *table) linesOf(c chain) (lines []nf.Rule) {
 	return lines
 }
 
-// byIPTables reports whether iptables-nft made the table: it has one of its names, and a base chain of its names.
+// byIPTables reports whether iptables-nft made the table, judging by the names of the table and a base chain.
 func (t *table) byIPTables() bool {
 	if _, ok := iptablesPriorities[t.name]; !ok || t.family != unix.NFPROTO_IPV4 && t.family != unix.NFPROTO_IPV6 {
 		return false
@@ -160,8 +159,7 @@ func (t *table) byIPTables() bool {
 	return i >= 0 && t.chains[i].base
 }
 
-// Rules returns the lines of the ruleset: of iptables, in both variants, the rules and the policies; of nftables the rules, the
-// policies that drop and the named counters.
+// Rules returns the rules and policies of iptables, in both variants, and the rules, drop policies and named counters of nftables.
 func (s Ruleset) Rules() []nf.Rule {
 	rules := s.legacy
 	for _, t := range s.tables {
@@ -187,7 +185,7 @@ func (s Ruleset) Rules() []nf.Rule {
 	return rules
 }
 
-// policy returns the line of a chain's policy to drop.
+// policy returns the drop policy of a chain.
 func (t *table) policy(c chain) nf.Rule {
 	r := nf.Rule{Backend: "nft", Family: FamilyName(t.family), Table: t.name, Chain: c.name, Kind: nf.KindPolicy, Text: "drop"}
 	if t.lines != nil {
@@ -196,7 +194,7 @@ func (t *table) policy(c chain) nf.Rule {
 	return r
 }
 
-// Text returns the text of a rule of nftables, or "" if it is not there.
+// Text returns the text of an nftables rule, or "" if there is no such rule.
 func (s Ruleset) Text(family uint8, tableName string, handle uint64) string {
 	for _, t := range s.tables {
 		if t.family != family || t.name != tableName {
@@ -213,7 +211,7 @@ func (s Ruleset) Text(family uint8, tableName string, handle uint64) string {
 	return ""
 }
 
-// Traces reports whether a rule has packets traced: meta nftrace set 1 of nft, or TRACE of an iptables.
+// Traces reports whether a rule enables tracing: meta nftrace set 1 in nft, or TRACE in iptables.
 func (s Ruleset) Traces() bool {
 	for _, t := range s.tables {
 		for _, c := range t.chains {
@@ -231,7 +229,7 @@ func (s Ruleset) Traces() bool {
 	return slices.ContainsFunc(s.legacy, func(r nf.Rule) bool { return iptablesTarget(r) == "TRACE" })
 }
 
-// IsTraced reports whether netnsenv has the packets of the namespace traced.
+// IsTraced reports whether netnsenv has enabled tracing in the namespace.
 func IsTraced(conn Conn) (bool, error) {
 	chains, err := readChains(conn)
 	return slices.ContainsFunc(chains, func(c chain) bool {
@@ -248,7 +246,7 @@ func HasFlowtables(conn Conn) (bool, error) {
 	return len(flowtables) > 0, nil
 }
 
-// Counters reads the named counters of a table in the order of their making.
+// Counters reads the named counters of a table in the kernel's order.
 func Counters(conn Conn, family uint8, table string) ([]Counter, error) {
 	objects, err := dump(conn, unix.NFT_MSG_GETOBJ, family, nameAttr(unix.NFTA_OBJ_TABLE, table),
 		netfilter.Attribute{Type: unix.NFTA_OBJ_TYPE, Data: netfilter.Uint32Bytes(unix.NFT_OBJECT_COUNTER)})
@@ -268,7 +266,7 @@ func Counters(conn Conn, family uint8, table string) ([]Counter, error) {
 	return counters, nil
 }
 
-// tables returns the user's tables with their chains, which have no rules yet.
+// tables reads the user's tables and their chains without the rules.
 func tables(conn Conn) ([]table, error) {
 	answers, err := dump(conn, unix.NFT_MSG_GETTABLE, unix.NFPROTO_UNSPEC)
 	if err != nil {
@@ -315,7 +313,7 @@ func readChains(conn Conn) ([]chain, error) {
 	return chains, nil
 }
 
-// dump asks nftables for all that it has of a kind; the zero family is all families.
+// dump requests all nftables objects of one kind; the zero family means all families.
 func dump(conn Conn, typ netfilter.MessageType, family uint8, filter ...netfilter.Attribute) ([]netlink.Message, error) {
 	req, err := netfilter.MarshalNetlink(netfilter.Header{
 		SubsystemID: netfilter.NFSubsysNFTables, MessageType: typ, Family: netfilter.ProtoFamily(family), Flags: netlink.Dump,
@@ -330,14 +328,14 @@ func nameAttr(typ uint16, name string) netfilter.Attribute {
 	return netfilter.Attribute{Type: typ, Data: append([]byte(name), 0)}
 }
 
-// anonymousSets reads the anonymous sets of a table's rules as they are asked for.
+// anonymousSets reads the sets of a table on demand.
 type anonymousSets struct {
 	conn  Conn
 	table *table
-	sets  map[string]*set // all of the table; nil before the first is asked for
+	sets  map[string]*set // all sets of the table; nil before the first get
 }
 
-// get returns a set by its name, with its elements if it is anonymous; nil if it cannot be read.
+// get returns a set by name, with its elements if it is anonymous; nil if it cannot be read.
 func (a *anonymousSets) get(name string) *set {
 	if a.sets == nil {
 		a.sets = map[string]*set{}
@@ -388,27 +386,27 @@ func (a *anonymousSets) fill(name string, s *set) *set {
 	return s
 }
 
-// listing has the texts of rules by nft, which is executed at most once.
+// listing has the rules as text, by executing nft at most once.
 type listing struct {
 	ns    Namespace
-	texts map[ruleKey]string // nil before nft was executed
-	links map[uint32]string  // names of links by their indices; nil before they were listed
+	texts map[ruleKey]string // nil before nft has been executed
+	links map[uint32]string  // names of links by index; nil before they have been listed
 }
 
-// ruleKey names a rule: handles are those of a table.
+// ruleKey identifies a rule. Handles are unique within a table.
 type ruleKey struct {
 	family, table string
 	handle        uint64
 }
 
-// text returns the text of a rule; ok is false where nft is not there or does not list it.
+// text returns the text of a rule; ok is false if nft is not installed or does not list the rule.
 func (l *listing) text(ctx context.Context, r nf.Rule) (text string, ok bool) {
 	if l.texts == nil {
 		l.texts = map[ruleKey]string{}
 		if path, err := nftPath(); err == nil {
-			// -t leaves out the elements of named sets, -s what the rules have counted.
-			if said, err := run(l.ns, exec.CommandContext(ctx, path, "-a", "-s", "-t", "list", "ruleset"), ""); err == nil {
-				l.texts = parseListing(said)
+			// -t omits the elements of named sets, -s the packets and bytes of counters.
+			if output, err := run(l.ns, exec.CommandContext(ctx, path, "-a", "-s", "-t", "list", "ruleset"), ""); err == nil {
+				l.texts = parseListing(output)
 			}
 		}
 	}
@@ -416,7 +414,7 @@ func (l *listing) text(ctx context.Context, r nf.Rule) (text string, ok bool) {
 	return text, ok
 }
 
-// link returns the name of a link, or its index.
+// link returns the quoted name of a link, or its index if there is no such link.
 func (l *listing) link(index uint32) string {
 	if l.links == nil {
 		l.links = map[uint32]string{}
@@ -436,8 +434,8 @@ func (l *listing) link(index uint32) string {
 
 var listedHandle = regexp.MustCompile(`^(.*)# handle (\d+)$`)
 
-// parseListing returns the texts of the rules in what nft -a list ruleset prints. A table begins in the first column, a rule
-// stands behind two tabs, and ends in its handle.
+// parseListing returns the texts of the rules in the output of nft -a list ruleset. A table begins in the first column; a rule follows two
+// tabs and ends with its handle.
 func parseListing(text string) map[ruleKey]string {
 	texts := map[ruleKey]string{}
 	var key ruleKey
@@ -457,8 +455,8 @@ func parseListing(text string) map[ruleKey]string {
 	return texts
 }
 
-// legacyRules returns the lines of the tables that iptables-legacy has made in the namespace. Asking it for a table
-// would make that table, and hook it up; the kernel lists those that there are.
+// legacyRules returns the rules and policies of iptables-legacy. It lists only tables that exist according to the kernel, because listing
+// a table by iptables-legacy would create it and register its hooks.
 func legacyRules(ctx context.Context, ns Namespace) ([]nf.Rule, error) {
 	var rules []nf.Rule
 	err := ns.Do(func() error {
@@ -471,7 +469,7 @@ func legacyRules(ctx context.Context, ns Namespace) ([]nf.Rule, error) {
 		} {
 			names, err := os.ReadFile(of.list)
 			if errors.Is(err, fs.ErrNotExist) {
-				continue // the kernel has no iptables-legacy, or has not loaded it
+				continue // the kernel does not have iptables-legacy, or its module is not loaded
 			}
 			if err != nil {
 				return fmt.Errorf("list tables of iptables-legacy: %w", err)
@@ -489,7 +487,7 @@ func legacyRules(ctx context.Context, ns Namespace) ([]nf.Rule, error) {
 	return rules, err
 }
 
-// readIPTables reads tables by executing iptables; it must be called on a thread in the namespace.
+// readIPTables reads tables by executing iptables. It must be called on a thread in the namespace.
 func readIPTables(ctx context.Context, v nf.Variant, family nf.Family, tables ...string) ([]nf.Rule, error) {
 	if len(tables) == 0 {
 		return nil, nil
@@ -524,12 +522,12 @@ func readIPTables(ctx context.Context, v nf.Variant, family nf.Family, tables ..
 	return rules, nil
 }
 
-// parseIPTables fills line from one line of iptables -v -S:
+// parseIPTables completes line from a line of iptables -v -S:
 //
 //	-P PREROUTING ACCEPT -c 10 400
 //	-A PREROUTING -p tcp -c 7 280 -j MARK --set-xmark 0x1/0xffffffff
 //
-// ok is false for a line that is no rule and no policy of a base chain, such as "-N http".
+// ok is false for a line that is neither a rule nor the policy of a base chain, such as "-N http".
 func parseIPTables(line nf.Rule, text string) (r nf.Rule, ok bool) {
 	words := splitWords(text)
 	if len(words) < 2 {
@@ -561,8 +559,8 @@ func parseIPTables(line nf.Rule, text string) (r nf.Rule, ok bool) {
 	return r, true
 }
 
-// iptablesWord is a word of what iptables -S prints, which may have double quotes, as around a comment.
+// iptablesWord matches a word in the output of iptables -S, which may have double quotes, as around a comment.
 var iptablesWord = regexp.MustCompile(`(?:"(?:\\.|[^"\\])*"|\\.|[^ "\\])+`)
 
-// splitWords cuts text at its spaces but for those between double quotes.
+// splitWords splits text at blanks outside of double quotes. Unlike splitArguments, it keeps the quotes.
 func splitWords(text string) []string { return iptablesWord.FindAllString(text, -1) }

@@ -1,8 +1,6 @@
-// Package ruleset loads the user's rules, in the languages of nft and iptables, explains what is wrong with a text of rules,
-// reads the rules that a namespace has, prints them, and finds those that drop packets.
-//
-// Text is what is loaded (Load, LoadCommands), Reader reads a namespace's rules into a Ruleset, and Drop is a rule of it that
-// drops packets.
+// Package ruleset loads and reads rules of nft and iptables. A Text is loaded by Load or LoadCommands, which explain what is wrong with
+// it. A Ruleset is read from a namespace by Read, which prints each rule as text. Ruleset.Drops returns the rules that drop packets, each
+// as a Drop.
 package ruleset
 
 import (
@@ -18,16 +16,16 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Text is rules in the language of nft or of an iptables.
+// Text is a text of rules for nft or iptables.
 type Text struct {
-	Program  string    // "nft", or the name of an nf.Variant
-	Family   nf.Family // IPv4 or IPv6, of an iptables
-	Text     string    // as nft -f or iptables-restore takes it
-	Commands []string  // instead of Text: single commands of iptables, see LoadCommands
-	MayLack  []string  // patterns of path.Match of links that need not be there
+	Program  string    // "nft", or an nf.Variant of iptables
+	Family   nf.Family // IPv4 or IPv6, for iptables
+	Text     string    // the input of nft -f or iptables-restore
+	Commands []string  // instead of Text: single iptables commands, see LoadCommands
+	Optional []string  // patterns of path.Match for links that may be missing
 }
 
-// Namespace is where rules are.
+// Namespace is a network namespace.
 type Namespace interface {
 	// Do runs f on a thread that is in the namespace and returns what f returns.
 	Do(f func() error) error
@@ -42,7 +40,7 @@ func FamilyName(family uint8) string {
 	return name
 }
 
-// lineOf returns the n-th line of text, from 1, or "".
+// lineOf returns the n-th line of text, counted from 1, or "" if there is none.
 func lineOf(text string, n int) string {
 	lines := strings.Split(text, "\n")
 	if n < 1 || n > len(lines) {
@@ -51,7 +49,7 @@ func lineOf(text string, n int) string {
 	return lines[n-1]
 }
 
-// splitArguments splits a line like a shell that knows blanks, quotes and backslashes and nothing else.
+// splitArguments splits a line like a shell that supports only blanks, quotes and backslashes.
 func splitArguments(text string) ([]string, error) {
 	var args []string
 	var word strings.Builder
@@ -80,7 +78,7 @@ func splitArguments(text string) ([]string, error) {
 		}
 	}
 	if quote != 0 || escaped {
-		return nil, fmt.Errorf("a quote or a backslash is left open")
+		return nil, errors.New("unterminated quote or backslash")
 	}
 	if inWord {
 		args = append(args, word.String())
@@ -88,7 +86,7 @@ func splitArguments(text string) ([]string, error) {
 	return args, nil
 }
 
-// iptablesPath returns where the variant's program for a family is; suffix is "", "-restore" or "-save".
+// iptablesPath returns the path of the variant's program for a family; suffix is "", "-restore" or "-save".
 func iptablesPath(v nf.Variant, f nf.Family, suffix string) (string, error) {
 	if v != nf.IPTablesLegacy && v != nf.IPTablesNFT {
 		return "", fmt.Errorf("iptables variant %q: want %q or %q", v, nf.IPTablesLegacy, nf.IPTablesNFT)
@@ -104,7 +102,7 @@ func iptablesPath(v nf.Variant, f nf.Family, suffix string) (string, error) {
 	return path, nil
 }
 
-// nftPath returns where the program nft is.
+// nftPath returns the path of the program nft.
 func nftPath() (string, error) {
 	path, err := lookPath("nft")
 	if err != nil {
@@ -113,7 +111,7 @@ func nftPath() (string, error) {
 	return path, nil
 }
 
-// lookPath is exec.LookPath that also looks into /usr/sbin and /sbin, which an ordinary user's PATH lacks.
+// lookPath is exec.LookPath that also searches the sbin directories, which are often not in the PATH of an unprivileged user.
 func lookPath(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err == nil {
@@ -128,7 +126,7 @@ func lookPath(name string) (string, error) {
 	return "", err
 }
 
-// run runs a program in the namespace with text as its input and returns what it printed.
+// run runs a program in the namespace with text as its input and returns its output.
 func run(ns Namespace, cmd *exec.Cmd, text string) (string, error) {
 	var out bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(text), &out, &out
@@ -139,14 +137,14 @@ func run(ns Namespace, cmd *exec.Cmd, text string) (string, error) {
 	return strings.TrimRight(out.String(), "\n"), err
 }
 
-// Listing is the rules in the words of a program that lists them, with what they have counted.
+// Listing is the output of a program that lists rules with their counters.
 type Listing struct {
-	Program string // "nft", or the name of an nf.Variant
-	Text    string
+	Program string // "nft", or an nf.Variant of iptables
+	Text    string // its output, without the tables of ctexp
 }
 
-// Listings lists rules by the programs that speak their languages: nft, and the iptables-save of those that made some. Function
-// run runs a program in the namespace and returns what it printed. A program that is not there is done without.
+// Listings lists the rules by the programs that may have made them: nft, and the iptables-save of each variant. The function run runs a
+// program in the namespace and returns its output. Missing programs are skipped.
 func Listings(rules []nf.Rule, run func(name string, args ...string) ([]byte, error)) (all []Listing, errs []error) {
 	seen := map[nf.Rule]bool{}
 	for _, r := range rules {
@@ -175,7 +173,7 @@ func Listings(rules []nf.Rule, run func(name string, args ...string) ([]byte, er
 	return all, errs
 }
 
-// lister returns the program that lists rules of a kind, and its arguments.
+// lister returns the program that lists the rules of a backend and family, and its arguments.
 func lister(of nf.Rule) (path string, args []string, err error) {
 	if of.Backend == "nft" {
 		path, err = nftPath()
@@ -189,8 +187,8 @@ func lister(of nf.Rule) (path string, args []string, err error) {
 	return path, []string{"-c"}, err
 }
 
-// withoutOurs cuts our own tables out of what "nft list ruleset" prints, where a table begins in the first column, and ends
-// there.
+// withoutOurs removes our own tables from the output of "nft list ruleset", where the first and the last line of a table begin in the
+// first column.
 func withoutOurs(listing string) string {
 	var b strings.Builder
 	skip := false

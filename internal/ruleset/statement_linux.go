@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Attributes and flags of include/uapi/linux/netfilter/nf_tables.h that package unix does not have.
+// Attributes of include/uapi/linux/netfilter/nf_tables.h that package unix does not have.
 const (
 	bitwiseOp      = 6  // NFTA_BITWISE_OP
 	socketKey      = 1  // NFTA_SOCKET_KEY
@@ -18,10 +18,10 @@ const (
 	dynsetExprs    = 10 // NFTA_DYNSET_EXPRESSIONS
 )
 
-// statement says what an expression does that asks for nothing.
+// statement prints an expression that is a statement rather than a match.
 func (p *printer) statement(e expression) {
 	switch e.name {
-	case "counter", "notrack": // what a counter has counted is shown elsewhere
+	case "counter", "notrack": // the packets and bytes of a counter are not part of the text
 		p.say("%s", e.name)
 	case "objref":
 		what, ok := map[uint32]string{
@@ -75,8 +75,7 @@ func (p *printer) statement(e expression) {
 	}
 }
 
-// unknown writes the name of an expression that it does not know. It may have loaded something into any register: what is
-// compared next with a value is nothing that was loaded before.
+// unknown prints the name of an unknown expression. It may have changed any register, so they are cleared.
 func (p *printer) unknown(e expression) {
 	p.say("[%s]", e.name)
 	p.registers = [registers]operand{}
@@ -89,7 +88,7 @@ func over(b bool) string {
 	return ""
 }
 
-// bytesText writes a number of bytes in the greatest unit that needs no fraction.
+// bytesText returns a number of bytes in the largest unit that needs no fraction.
 func bytesText(n uint64) string {
 	units := []string{"bytes", "kbytes", "mbytes"}
 	i := 0
@@ -108,7 +107,7 @@ func limit(e expression) string {
 		return s + bytesText(rate) + "/" + unit + " burst " + bytesText(uint64(burst))
 	case e.u32(unix.NFTA_LIMIT_TYPE) == unix.NFT_LIMIT_PKT_BYTES:
 		return s + bytesText(rate) + "/" + unit
-	case burst == 0 || burst == 5: // the default of nft
+	case burst == 0 || burst == 5: // nft's default
 		return s + fmt.Sprintf("%d/%s", rate, unit)
 	}
 	return s + fmt.Sprintf("%d/%s burst %d packets", rate, unit, burst)
@@ -130,7 +129,7 @@ func (p *printer) log(e expression) {
 	}
 	levels := [...]string{"emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit"}
 	if _, ok := e.attrs[unix.NFTA_LOG_LEVEL]; ok {
-		if n := e.u32(unix.NFTA_LOG_LEVEL); n < uint32(len(levels)) && levels[n] != "warn" { // the default of nft
+		if n := e.u32(unix.NFTA_LOG_LEVEL); n < uint32(len(levels)) && levels[n] != "warn" { // nft's default
 			s += " level " + levels[n]
 		}
 	}
@@ -140,7 +139,7 @@ func (p *printer) log(e expression) {
 	p.say("%s", s)
 }
 
-// reject says what a packet is answered by, unless that is the default of the family.
+// reject prints a reject statement. The reply is left out if it is the family's default.
 func (p *printer) reject(e expression) {
 	kind, codes := "icmpx", icmpxCode
 	switch e.u32(unix.NFTA_REJECT_TYPE) {
@@ -148,7 +147,7 @@ func (p *printer) reject(e expression) {
 		p.say("reject with tcp reset")
 		return
 	case unix.NFT_REJECT_ICMP_UNREACH:
-		p.leaveOut(unix.NFT_PAYLOAD_NETWORK_HEADER)
+		p.omit(unix.NFT_PAYLOAD_NETWORK_HEADER)
 		kind, codes = "icmp", icmpCode
 		if p.network == "ip6" {
 			kind, codes = "icmpv6", icmp6Code
@@ -170,7 +169,7 @@ func addressOf(family uint32) *datatype {
 	return ipAddress
 }
 
-// from writes what NAT translates to, from one register or from two.
+// from returns the address or port range of a NAT statement, from one or two registers.
 func (p *printer) from(first, last uint32, t *datatype) string {
 	switch {
 	case first == 0:
@@ -188,7 +187,7 @@ func (p *printer) toPort(what string, first, last, flags uint32) {
 	p.say("%s%s", what, natFlags(flags))
 }
 
-// natFlags writes the flags of NAT (include/uapi/linux/netfilter/nf_nat.h).
+// natFlags returns the flags of a NAT statement (include/uapi/linux/netfilter/nf_nat.h).
 func natFlags(flags uint32) string {
 	var s []string
 	for _, f := range []struct {
@@ -205,7 +204,7 @@ func natFlags(flags uint32) string {
 	return " " + strings.Join(s, ",")
 }
 
-// dynset says which set an element is added to.
+// dynset prints a statement that adds, updates or deletes an element of a set.
 func (p *printer) dynset(e expression) {
 	op, name := "add", e.text(unix.NFTA_DYNSET_SET_NAME)
 	switch e.u32(unix.NFTA_DYNSET_OP) {

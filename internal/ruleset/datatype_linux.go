@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// datatype is how the values of a field are written.
+// datatype describes how the values of a field are printed (nft, src/datatype.c).
 type datatype struct {
-	host  bool // the kernel has them in the order of the host
-	flags bool // a set of bits, of which a rule asks for any
+	host  bool // values are in host byte order
+	flags bool // a set of bits; a match without operator means any of them
 	text  bool // a string
-	// format writes a value, in the order of the network and of any length.
+	// format returns a value in network byte order, of any length, as text.
 	format func(p *printer, b []byte) string
 }
 
@@ -29,7 +29,7 @@ var (
 	mark       = &datatype{host: true, format: func(_ *printer, b []byte) string { return "0x" + fmt.Sprintf("%08x", integer(b)) }}
 	quoted     = &datatype{text: true, format: func(_ *printer, b []byte) string { return `"` + string(bytes.TrimRight(b, "\x00")) + `"` }}
 	linkName   = &datatype{text: true, format: func(p *printer, b []byte) string {
-		if len(b) > 0 && len(b) < unix.IFNAMSIZ && b[len(b)-1] != 0 { // a prefix of names
+		if len(b) > 0 && len(b) < unix.IFNAMSIZ && b[len(b)-1] != 0 { // a prefix
 			return fmt.Sprintf("\"%s*\"", b)
 		}
 		return quoted.format(p, b)
@@ -80,7 +80,7 @@ var (
 	icmpxCode = names("no-route", "port-unreachable", "host-unreachable", "admin-prohibited")
 )
 
-// symbols is the type of values some of which have names.
+// symbols returns a type whose values may have names.
 func symbols(of map[uint64]string) *datatype {
 	return &datatype{format: func(p *printer, b []byte) string {
 		if n := integer(b); n.IsUint64() && of[n.Uint64()] != "" {
@@ -90,7 +90,7 @@ func symbols(of map[uint64]string) *datatype {
 	}}
 }
 
-// names is the type of values that have names from 0 on.
+// names returns a type whose values have names, starting at 0.
 func names(of ...string) *datatype {
 	m := map[uint64]string{}
 	for i, name := range of {
@@ -104,7 +104,7 @@ func inHostOrder(t *datatype) *datatype {
 	return t
 }
 
-// bitNames is the type of sets of bits that have names from the lowest on. Of more than one byte they are in the host's order.
+// bitNames returns a type for sets of bits with names, starting at the lowest. Values are in host byte order.
 func bitNames(of ...string) *datatype {
 	return &datatype{host: true, flags: true, format: func(_ *printer, b []byte) string {
 		n := integer(b)
@@ -131,7 +131,7 @@ func decimal(_ *printer, b []byte) string { return integer(b).String() }
 
 func hexadecimal(_ *printer, b []byte) string { return fmt.Sprintf("0x%x", integer(b)) }
 
-// address writes an IP address; of fewer bytes, the prefix that they are.
+// address returns an IP address; if there are fewer bytes, a prefix.
 func address(b []byte, size int) string {
 	if len(b) > size || len(b) == 0 {
 		return hexadecimal(nil, b)
@@ -143,7 +143,7 @@ func address(b []byte, size int) string {
 	return a.String()
 }
 
-// duration writes milliseconds as nft does: "1d2h3m4s".
+// duration returns milliseconds as nft prints them: "1d2h3m4s".
 func duration(ms uint64) (s string) {
 	for _, u := range []struct {
 		ms   uint64
@@ -160,7 +160,7 @@ func duration(ms uint64) (s string) {
 	return s
 }
 
-// swap turns a value from the order of the host into that of the network.
+// swap converts a value from host to network byte order.
 func swap(b []byte) []byte {
 	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
 		return b
@@ -172,7 +172,7 @@ func swap(b []byte) []byte {
 
 func isZero(b []byte) bool { return integer(b).Sign() == 0 }
 
-// isDisjoint reports whether no bit is set in both.
+// isDisjoint reports whether a and b have no common bits.
 func isDisjoint(a, b []byte) bool {
 	for i := range min(len(a), len(b)) {
 		if a[i]&b[i] != 0 {
@@ -182,7 +182,7 @@ func isDisjoint(a, b []byte) bool {
 	return true
 }
 
-// ones returns how many bits of a mask are set.
+// ones returns the number of bits set in a mask.
 func ones(mask []byte) int {
 	n := 0
 	for _, x := range mask {
@@ -191,7 +191,7 @@ func ones(mask []byte) int {
 	return n
 }
 
-// isPrefix reports whether a mask leaves the prefix of an address.
+// isPrefix reports whether a mask is the netmask of an address prefix.
 func isPrefix(t *datatype, mask []byte) bool {
 	if t != ipAddress && t != ip6Address {
 		return false
@@ -205,18 +205,18 @@ func isPrefix(t *datatype, mask []byte) bool {
 	return true
 }
 
-// field is something of a packet, of its entry in conntrack or of its socket, or a field of a header by its place.
+// field is a property of a packet, its conntrack entry or its socket, or a field of a header.
 type field struct {
-	name   string
-	typ    *datatype
-	size   int
-	offset uint32
+	name   string    // as in nft
+	typ    *datatype // how its values are printed
+	size   int       // in bytes
+	offset uint32    // in the header; 0 for others
 }
 
-// fields are fields by the kernel's numbers.
+// fields has fields by the kernel's numbers.
 type fields map[uint32]field
 
-// fieldOf returns the field of a number, or one that is named by its number.
+// fieldOf returns the field with the number key. An unknown field is named by its number.
 func fieldOf(of fields, what string, key uint32) field {
 	f, ok := of[key]
 	if !ok {
@@ -259,7 +259,7 @@ var (
 	}
 
 	ports = []field{{"sport", number, 2, 0}, {"dport", number, 2, 2}}
-	// headers are the fields of each header by its name.
+	// headers has the fields of each header, by the header's name.
 	headers = map[string][]field{
 		"ip": {
 			{"length", number, 2, 2}, {"id", number, 2, 4}, {"frag-off", number, 2, 6}, {"ttl", number, 1, 8}, {"protocol", protocol, 1, 9},
@@ -283,11 +283,11 @@ var (
 	}
 )
 
-// fieldsAt returns the fields that some bytes of a header are, or nil if they are something else.
+// fieldsAt returns the fields that the bytes of a header consist of, or nil if they are not whole fields.
 func fieldsAt(header string, offset uint32, size int) (parts []field) {
 	for end := offset + uint32(size); offset < end; {
 		i := slices.IndexFunc(headers[header], func(f field) bool {
-			isAddress := f.typ == ipAddress || f.typ == ip6Address // of which nft reads the whole bytes of a prefix
+			isAddress := f.typ == ipAddress || f.typ == ip6Address // for a prefix, nft may load only its bytes
 			return f.offset == offset && (f.size == int(end-offset) || f.size < int(end-offset) && header != "th" || isAddress && parts == nil)
 		})
 		if i < 0 {
