@@ -28,7 +28,8 @@ import (
 
 var neighbour = nf.MAC{2, 0, 0, 0, 0, 9}
 
-// ethernet opens a host on an Ethernet and lets it see frames: a question by ARP, a segment, one in a VLAN and one in two.
+// ethernet opens a host on an Ethernet link and sends it frames: an ARP request, a segment, one in a VLAN and one in
+// two.
 func ethernet(t testing.TB, changes ...func(*observe.Config)) lab {
 	t.Helper()
 	x := open(t, netnsenv.Config{Silent: true, Links: []netnsenv.LinkConfig{
@@ -43,8 +44,8 @@ func ethernet(t testing.TB, changes ...func(*observe.Config)) lab {
 	return x
 }
 
-// What a frame has in front of its packet is there, as the kernel took it apart and as the host made it.
-func TestFramesHaveTheirEthernet(t *testing.T) {
+// Frames have their Ethernet header, whether it arrived or the host created it.
+func TestFramesHaveTheirEthernetHeader(t *testing.T) {
 	t.Parallel()
 	for name, capture := range captures {
 		t.Run(name, func(t *testing.T) {
@@ -77,8 +78,8 @@ func TestFramesHaveTheirEthernet(t *testing.T) {
 	}
 }
 
-// Wireshark sees addresses and tags where all frames have them, and tags and senders where a tun has none.
-func TestPcapngHasTheEthernetOfFrames(t *testing.T) {
+// Wireshark shows addresses and tags if all frames have them, and tags and senders if those of a tun have none.
+func TestPcapngHasTheEthernetHeaders(t *testing.T) {
 	t.Parallel()
 	x := ethernet(t)
 	frames := collect(t, x.o.Frames(t.Context()))
@@ -119,8 +120,8 @@ func writePcapng(t testing.TB, frames []packet.Record, comment func(packet.Recor
 	return file
 }
 
-// wireshark runs one of its programs, or skips the test where there is none, and returns what it prints, line by line.
-// It must have nothing to complain about.
+// wireshark runs one of Wireshark's programs and returns its output line by line. It skips the test if the program is
+// not installed, and fails if it prints errors.
 func wireshark(t testing.TB, program string, args ...string) []string {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
@@ -149,7 +150,7 @@ func tshark(t testing.TB, file string) []string {
 		"-e", "frame.interface_name", "-e", "frame.packet_flags_direction", "-e", "frame.len", "-e", "frame.comment")
 }
 
-// shown is what tshark has to show of frames with a header of so many bytes in front.
+// shown is what tshark should print for frames with a header of this size.
 func shown(frames []packet.Record, header int, comment func(packet.Record) string) []string {
 	var lines []string
 	for i, f := range frames {
@@ -159,7 +160,7 @@ func shown(frames []packet.Record, header int, comment func(packet.Record) strin
 	return lines
 }
 
-// What is no IP has a header in front that says what it is.
+// Frames that are not IP are preceded by a header with their protocol.
 func TestPcapngOfAnyFrameIsReadByTshark(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(1_700_000_000, 1)
@@ -201,7 +202,7 @@ type closedPipe struct{}
 
 func (closedPipe) Write([]byte) (int, error) { return 0, os.ErrClosed }
 
-// A capture of a real experiment says of each packet what became of it, and is opened without a complaint.
+// The capture of a real experiment has each packet's verdict as its comment, and tshark reads it without warnings.
 func TestPcapngOfAnExperimentIsReadByTshark(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{})
@@ -224,7 +225,7 @@ func TestPcapngOfAnExperimentIsReadByTshark(t *testing.T) {
 	}
 }
 
-// collect returns all that a sequence yields, which must not fail.
+// collect returns everything that a sequence yields. An error fails the test.
 func collect[T any](t testing.TB, seq iter.Seq2[T, error]) []T {
 	t.Helper()
 	var all []T
@@ -249,7 +250,7 @@ func BenchmarkWritePcapng(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(frames)), "ns/frame")
 }
 
-// brief prints a frame without its time and without IPv6, which a fresh link may speak of itself.
+// brief prints a frame without its time. It skips IPv6, which a new link may send on its own.
 func (l lab) frames() []string {
 	l.Helper()
 	var s []string
@@ -270,8 +271,8 @@ var captures = map[string]func(*observe.Config){
 	"ring":   func(c *observe.Config) { c.Ring = 1 },
 }
 
-// A frame is there as soon as the write that injected it has returned, and so is the answer of the host.
-func TestFramesAreThereAtOnce(t *testing.T) {
+// A frame is recorded as soon as the write that injected it has returned, and so is the answer of the host.
+func TestFramesAreRecordedAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, capture := range captures {
 		t.Run(name, func(t *testing.T) {
@@ -291,8 +292,8 @@ func TestFramesAreThereAtOnce(t *testing.T) {
 	}
 }
 
-// The far end of a veth link is not seen, nor is what goes over loopback seen twice.
-func TestFramesAreSeenOnce(t *testing.T) {
+// Frames at the far end of a veth link are not recorded, and those on loopback are recorded once.
+func TestFramesAreRecordedOnce(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Links: []netnsenv.LinkConfig{{
 		Name: "veth0", Kind: netnsenv.Veth, Prefixes: prefixes("192.0.2.1/24"), Routes: prefixes("0.0.0.0/0"),
@@ -340,7 +341,7 @@ func TestFramesDecode(t *testing.T) {
 	}
 }
 
-func TestMoreFramesThanAreKeptIsAnError(t *testing.T) {
+func TestMaxFramesIsAnError(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true}, func(c *observe.Config) { c.MaxFrames = 3 })
 	x.sendSYNs(10, web)
@@ -357,8 +358,8 @@ func TestMoreFramesThanAreKeptIsAnError(t *testing.T) {
 	}
 }
 
-// What the kernel had no room for is counted, with a socket and with a ring.
-func TestFramesThatTheKernelDroppedAreAnError(t *testing.T) {
+// Frames that the kernel dropped are counted, with a socket and with a ring.
+func TestFramesDroppedByTheKernelAreAnError(t *testing.T) {
 	t.Parallel()
 	for name, capture := range captures {
 		t.Run(name, func(t *testing.T) {
@@ -436,13 +437,13 @@ func BenchmarkFrames(b *testing.B) {
 	}
 }
 
-// fastest is an Env in which packets to astray cost the kernel the least, so that they can be injected as fast as can be.
+// fastest is an Env in which the kernel handles packets to astray as fast as possible.
 var fastest = netnsenv.Config{Conntrack: netnsenv.Off, Silent: true, NoPath: true}
 
-// astray is a flow to somebody else, which a host that is no router drops.
+// astray is a flow to another host, which a host that does not forward drops.
 var astray = packet.Flow{Src: web.Src, Dst: addrPort("203.0.113.9:80")}
 
-// flood injects n packets by the first link at full speed, and drains now and then, as a Lab does.
+// flood injects n packets by the first link at full speed, and drains every few hundred, as a Lab does.
 func (l lab) flood(n int, packet func(i int) packet.Packet) {
 	l.Helper()
 	link := l.env.Links()[0]
@@ -456,7 +457,7 @@ func (l lab) flood(n int, packet func(i int) packet.Packet) {
 	}
 }
 
-// Nothing of a flood is lost, and all of it is in order.
+// No packet of a flood is lost, and all are in order.
 func TestCaptureKeepsUpWithAFlood(t *testing.T) {
 	t.Parallel()
 	const n = 100_000
@@ -487,8 +488,8 @@ func TestCaptureKeepsUpWithAFlood(t *testing.T) {
 	}
 }
 
-// What capturing costs a flood: the ways one after the other in short turns, so that what else the machine does falls on
-// all of them alike. The medians count; none of the frames may be lost.
+// The cost of capturing a flood. The variants take short turns, so that other load on the machine affects all of
+// them. The result is the median; no frame may be lost.
 func BenchmarkCaptureOfAFlood(b *testing.B) {
 	const turn = 20_000
 	ways := []struct {

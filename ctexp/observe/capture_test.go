@@ -38,7 +38,7 @@ func TestFramelogKeepsCopiesUpToItsLimit(t *testing.T) {
 	}
 }
 
-func TestFramelogTakesPacketsOfAnySize(t *testing.T) {
+func TestFramelogStoresPacketsOfAnySize(t *testing.T) {
 	t.Parallel()
 	l := framelog{limit: 100}
 	var want []packet.Record
@@ -61,9 +61,9 @@ func TestFramelogTakesPacketsOfAnySize(t *testing.T) {
 	}
 }
 
-// Until the kernel stamps packets, the time of reading is none of theirs; from then on all stamps are good, also of what
-// comes while it is being read.
-func TestStampsOfReadingAreNone(t *testing.T) {
+// Until the kernel stamps packets their stamps are read times. From then on all stamps are valid, even of packets
+// that arrive while they are being read.
+func TestReadTimesAreNotTimeStamps(t *testing.T) {
 	t.Parallel()
 	s := stamps{empty: us(1)}
 	var got []time.Time
@@ -138,8 +138,8 @@ func TestParseFramesOfABlock(t *testing.T) {
 	}
 }
 
-// The kernel keeps the outermost tag beside the frame. A tun has no Ethernet, and neither have most tunnels.
-func TestPartsOfWhatWasCaptured(t *testing.T) {
+// The kernel keeps the outermost tag beside the frame. A tun and most tunnels have no Ethernet header.
+func TestPartsOfFrames(t *testing.T) {
 	t.Parallel()
 	ether := string(make([]byte, 12))
 	tag := vlanTag{true, header.EtherTypeVLAN, 0x2007}

@@ -136,26 +136,26 @@ func (c Cause) invalid() string {
 	if c.Logged == nil {
 		return s
 	}
-	var said []string
+	var reasons []string
 	var logged uint64
 	for _, r := range c.Logged {
 		logged += r.Packets
-		said = append(said, r.String())
+		reasons = append(reasons, r.String())
 	}
-	if more := len(said) - maxLogged; more > 0 {
-		said = append(said[:maxLogged], fmt.Sprintf("%d other reasons", more))
+	if more := len(reasons) - maxLogged; more > 0 {
+		reasons = append(reasons[:maxLogged], fmt.Sprintf("%d other reasons", more))
 	}
 	switch without := saturatingSub(c.Packets, logged); {
 	case without == 0:
 	case without == c.Packets:
-		said = append(said, NoReason)
+		reasons = append(reasons, NoReason)
 	default:
-		said = append(said, fmt.Sprintf("for %d %s", without, NoReason))
+		reasons = append(reasons, fmt.Sprintf("for %d %s", without, NoReason))
 	}
-	if len(said) == 0 {
+	if len(reasons) == 0 {
 		return s
 	}
-	return s + ": " + strings.Join(said, "; ")
+	return s + ": " + strings.Join(reasons, "; ")
 }
 
 // CauseOf returns the cause that the kernel's drop reason of one packet stands for. NETFILTER_DROP is the reason for

@@ -16,7 +16,7 @@ func dropOfPacket(usec int64, reason string, packet ...byte) nf.Dropped {
 	return nf.Dropped{Time: time.UnixMicro(usec), Reason: reason, Packet: packet}
 }
 
-func TestThrownPacketsAreCounted(t *testing.T) {
+func TestDropsAreCounted(t *testing.T) {
 	t.Parallel()
 	drop := func(reason, function string) nf.Dropped {
 		return nf.Dropped{Reason: reason, Function: function, Packet: []byte{0x45}}
@@ -27,7 +27,7 @@ func TestThrownPacketsAreCounted(t *testing.T) {
 		got = append(got, c.String())
 	}
 	if diff := cmp.Diff([]string{"2 × NO_SOCKET in g", "IP_RPFILTER in f", "NO_SOCKET"}, got); diff != "" {
-		// Of the same number, the order is that of the names.
+		// With equal counts the order is alphabetical.
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	since := subList(counts, []DropCount{{nf.IPv4, "NO_SOCKET", "g", 1}, {nf.IPv4, "IP_RPFILTER", "f", 1}}, DropCount.key, (*DropCount).sub)
@@ -39,8 +39,8 @@ func TestThrownPacketsAreCounted(t *testing.T) {
 	}
 }
 
-// A martian is in none of the counters of a namespace.
-func TestPathSaysThatAPacketIsAMartian(t *testing.T) {
+// No counter of a namespace counts martians.
+func TestPathNamesMartians(t *testing.T) {
 	t.Parallel()
 	counts := map[string]uint64{}
 	for _, p := range nf.PathProbes(nf.IPv4) {
@@ -94,7 +94,7 @@ func TestDropsFindTheirFrames(t *testing.T) {
 }
 
 // Routers change the time to live, and with it the checksum.
-func TestDropsFindTheirFramesBehindARouter(t *testing.T) {
+func TestDropsFindTheirFramesAfterARouter(t *testing.T) {
 	t.Parallel()
 	was, is := make([]byte, 20), make([]byte, 20)
 	was[0], was[8], was[10] = 0x45, 64, 7

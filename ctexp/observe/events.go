@@ -154,11 +154,11 @@ type eventDecoder struct{ unknown *nfnl.UnknownError }
 // decode decodes a netlink message, including its header, that was read at the time read. ok is false if it is not an
 // event.
 func (d *eventDecoder) decode(msg []byte, read time.Time) (e Event, ok bool, err error) {
-	kind, asked, err := nfnl.KindOf(msg)
+	kind, port, err := nfnl.KindOf(msg)
 	if kind == 0 || err != nil {
 		return Event{}, false, err
 	}
-	e = Event{Time: read, Kind: EventKind(kind), ByNetlink: asked != 0}
+	e = Event{Time: read, Kind: EventKind(kind), ByNetlink: port != 0}
 	body, at := nfnl.EventBody(msg)
 	var unknown *nfnl.UnknownError
 	if e.Kind.IsExpect() {

@@ -289,8 +289,8 @@ func (w *eventWatch) bufferEmpty() {
 // countRemoved counts a message that is the DESTROY event of an entry removed without a request. It also checks the
 // header of the others.
 func (w *eventWatch) countRemoved(msg []byte) error {
-	kind, asked, err := nfnl.KindOf(msg)
-	if err == nil && kind == nfnl.Destroy && asked == 0 {
+	kind, port, err := nfnl.KindOf(msg)
+	if err == nil && kind == nfnl.Destroy && port == 0 {
 		err = w.collected.add(msg)
 	}
 	return err

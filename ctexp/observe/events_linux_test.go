@@ -36,7 +36,7 @@ func (l lab) events() []observe.Event {
 	return events
 }
 
-// The life of a connection: handshake, close from both sides, and what somebody deletes in the end.
+// The life of a connection: handshake, close from both sides, and deletion by netlink.
 func TestLifeOfAConnection(t *testing.T) {
 	t.Parallel()
 	x := open(t, router())
@@ -67,7 +67,7 @@ func TestLifeOfAConnection(t *testing.T) {
 	}
 }
 
-// A packet that is dropped before its flow is confirmed leaves no trace in the table, and none in the events.
+// A packet that is dropped before its flow is confirmed has no event.
 func TestDroppedPacketsHaveNoEvents(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{
@@ -82,8 +82,8 @@ func TestDroppedPacketsHaveNoEvents(t *testing.T) {
 	}
 }
 
-// Nor do those that a full table drops, however many that are: early_drop throws dice.
-func TestPacketsThatFindTheTableFullHaveNoEvents(t *testing.T) {
+// Packets that a full table drops have no events, however many early_drop lets through.
+func TestPacketsDroppedByAFullTableHaveNoEvents(t *testing.T) {
 	t.Parallel()
 	const sent = 10
 	x := open(t, netnsenv.Config{Silent: true, Room: netnsenv.Free(3)})
@@ -104,7 +104,7 @@ func TestPacketsThatFindTheTableFullHaveNoEvents(t *testing.T) {
 	}
 }
 
-// Events have the time at which they happened, however late they are read.
+// Events have the time at which they happened, even if they are read late.
 func TestEventsHaveTheKernelsTime(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
@@ -128,7 +128,7 @@ func TestEventsHaveTheKernelsTime(t *testing.T) {
 	}
 }
 
-// UDP has no state; what changes is that it was answered and then that it is assured.
+// UDP has no state. Its updates are the first reply and ASSURED.
 func TestLifeOfUDP(t *testing.T) {
 	t.Parallel()
 	x := open(t, router())
@@ -138,7 +138,7 @@ func TestLifeOfUDP(t *testing.T) {
 	}
 }
 
-// The iteration shows what was there when it began; a later one shows the rest, too.
+// An iteration returns what happened before it began; a later one returns the rest as well.
 func TestEventsAreASnapshot(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
@@ -157,8 +157,8 @@ func TestEventsAreASnapshot(t *testing.T) {
 	}
 }
 
-// Events that nobody read in time are an error that stands in its place, with what the table has.
-func TestASmallEventBufferLosesAloud(t *testing.T) {
+// Lost events are an error, and an EventLost stands in their place, followed by the table.
+func TestLostEventsAreReported(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, NoPath: true}, func(c *observe.Config) {
 		c.NoFrames, c.EventBuffer = true, 8<<10
@@ -211,7 +211,7 @@ func TestMaxEventsIsAnError(t *testing.T) {
 	}
 }
 
-func TestNoEventsSaysSo(t *testing.T) {
+func TestNoEventsIsUnsupported(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]lab{
 		"NoEvents": open(t, netnsenv.Config{}, func(c *observe.Config) { c.NoEvents = true }),
@@ -229,7 +229,7 @@ func TestNoEventsSaysSo(t *testing.T) {
 	}
 }
 
-// Expectations come and go among the flows, in the kernel's order.
+// Expectations appear among the entries, in the kernel's order.
 func TestEventsOfExpectations(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(expecting)}})
@@ -251,7 +251,7 @@ func TestEventsOfExpectations(t *testing.T) {
 	}
 }
 
-// Close ends who follows and who waits, and who reads what was recorded.
+// Close ends Follow, those that wait for NextEvent, and Events.
 func TestCloseEndsTheReadersOfEvents(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
@@ -276,7 +276,7 @@ func TestCloseEndsTheReadersOfEvents(t *testing.T) {
 	}
 }
 
-// keepSending injects SYNs of flows of their own until stop is called, since nobody knows when who follows has byOwnRule.
+// keepSending injects SYNs of new flows until stop is called, since the test cannot know when Follow has begun.
 func (l lab) keepSending() (stop func()) {
 	l.Helper()
 	ctx, cancel := context.WithCancel(l.Context())
@@ -298,7 +298,7 @@ func (l lab) keepSending() (stop func()) {
 	})
 }
 
-// Follow waits for what comes, and ends with its context.
+// Follow waits for events, and ends with its context.
 func TestFollowWaitsForEvents(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
@@ -322,8 +322,8 @@ func TestFollowWaitsForEvents(t *testing.T) {
 	}
 }
 
-// Who follows hears of a gap, gets the table again, and goes on.
-func TestFollowGoesOnBehindAGap(t *testing.T) {
+// After a gap, Follow reads the table again and continues.
+func TestFollowContinuesAfterAGap(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, NoPath: true}, func(c *observe.Config) {
 		c.NoFrames, c.EventBuffer = true, 8<<10
@@ -380,8 +380,8 @@ func TestCloseEndsFollow(t *testing.T) {
 	}
 }
 
-// Breaking out of Follow lets go of it.
-func TestFollowIsLeft(t *testing.T) {
+// Breaking out of Follow removes its follower.
+func TestBreakingOutRemovesTheFollower(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
 	defer x.keepSending()()
@@ -396,7 +396,7 @@ func TestFollowIsLeft(t *testing.T) {
 	}
 }
 
-// Entries that are found by their events are those that a dump has, whatever happened to them.
+// Entries found by their events are the same as those of a dump, whatever happened to them.
 func TestFlowsByEventsAreThoseOfADump(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
@@ -458,7 +458,7 @@ func TestFlowsByEventsAreThoseOfADump(t *testing.T) {
 
 var plainAddresses = cmpopts.EquateComparable(netip.AddrPort{})
 
-// open2 puts a second Observer on the Env, one that has no events.
+// open2 opens a second Observer on the Env, without events.
 func open2(t testing.TB, x lab) lab {
 	t.Helper()
 	cfg := configOf(x.env)
@@ -473,7 +473,7 @@ func open2(t testing.TB, x lab) lab {
 	return lab{TB: t, env: x.env, o: o}
 }
 
-// Entries from before the Observer, of which it has heard nothing, are there all the same.
+// Entries from before the Observer, of which it has no event, are found.
 func TestFlowsFromBeforeTheObserverAreFound(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
@@ -508,10 +508,10 @@ func BenchmarkFlowsBesideAFiller(b *testing.B) {
 	}
 }
 
-// queuedEvents are so many as fit into the receive buffer that an ordinary user gets by default.
+// queuedEvents is how many events fit into the receive buffer that an ordinary user gets by default.
 const queuedEvents = 250
 
-// rates measures how fast queued events are taken: by the recorder, and by ti-mo's Listen with one worker.
+// rates measures how fast queued events are read: by the Observer, and by ti-mo's Listen with one worker.
 type rates struct {
 	lab
 	listen *conntrack.Conn
@@ -537,7 +537,7 @@ func openRates(t testing.TB) *rates {
 	return r
 }
 
-// round queues events for both and returns how long each takes to have them.
+// round queues events for both readers and returns how long each takes to read them.
 func (r *rates) round() (recorder, listen time.Duration) {
 	r.Helper()
 	release := observe.HoldEvents(r.o)
@@ -593,7 +593,7 @@ func BenchmarkRecordEvents(b *testing.B) {
 	b.ReportMetric(n/listen.Seconds(), "listen-events/s")
 }
 
-// What it costs to look at what was recorded.
+// The cost of decoding recorded events.
 func BenchmarkDecodeEvents(b *testing.B) {
 	x := open(b, netnsenv.Config{Silent: true, NoPath: true})
 	const n = 10000

@@ -55,7 +55,7 @@ func TestEventlogKeepsTheOrder(t *testing.T) {
 	}
 }
 
-// What comes when the limit is reached is counted, also when only a part of one read still fits.
+// Events beyond the limit are counted, even if a part of a read still fits.
 func TestEventlogEndsAtItsLimit(t *testing.T) {
 	t.Parallel()
 	l := &eventlog{limit: 4}
@@ -68,7 +68,7 @@ func TestEventlogEndsAtItsLimit(t *testing.T) {
 	}
 }
 
-// Who follows gets what comes while it does, also beyond what is kept; what it does not take in time it misses.
+// A follower gets events beyond the limit of the log. Events that it does not take in time are lost.
 func TestFollowerHasItsOwnLimit(t *testing.T) {
 	t.Parallel()
 	l := &eventlog{limit: 4}
@@ -93,7 +93,7 @@ func TestFollowerHasItsOwnLimit(t *testing.T) {
 	}
 }
 
-// What waits for the next event is woken by one, by a gap, and by the end, which it then finds at once.
+// A waiter is woken by an event, by a gap, and by close, after which it never waits.
 func TestEventlogWakes(t *testing.T) {
 	t.Parallel()
 	l := &eventlog{limit: 1}
@@ -146,7 +146,7 @@ func BenchmarkEventlogAdd(b *testing.B) {
 
 const batchSizeForTest = 32
 
-// event returns a message with flags of its header, and who asked for it.
+// event returns a message with header flags and the port that requested it.
 func event(typ, flags uint16, asked uint32, attrs ...[]byte) []byte {
 	m := message(typ, attrs...)
 	binary.NativeEndian.PutUint16(m[6:], flags)
@@ -154,7 +154,7 @@ func event(typ, flags uint16, asked uint32, attrs ...[]byte) []byte {
 	return m
 }
 
-// tupleAttrs are those of a tuple from 198.18.0.2 to 192.0.2.1 with these ports.
+// tupleAttrs returns the attributes of a tuple from 198.18.0.2 to 192.0.2.1 with these ports.
 func tupleAttrs(typ uint16, sport, dport byte) []byte {
 	return attr(typ|nested, append(
 		attr(1|nested, append(attr(1, 198, 18, 0, 2), attr(2, 192, 0, 2, 1)...)...),
@@ -203,7 +203,7 @@ func TestDecodeEvents(t *testing.T) {
 	}
 }
 
-func TestEventsInShort(t *testing.T) {
+func TestShortEvents(t *testing.T) {
 	t.Parallel()
 	tcp := func(s nf.TCPState, st nf.Status) nf.Entry {
 		return nf.Entry{Orig: nf.Tuple{Proto: nf.TCP}, State: s, Status: st}
@@ -229,7 +229,7 @@ func TestEventsInShort(t *testing.T) {
 	}
 }
 
-// What is not an event is passed over; what is not whole, or unknown, says where.
+// Messages that are not events are skipped. Errors about truncated or unknown attributes say where.
 func TestDecodeEventSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	var d eventDecoder
@@ -288,8 +288,8 @@ func BenchmarkDecodeEvent(b *testing.B) {
 	}
 }
 
-// A life has what happened to the flow, by either of its tuples, and where events are missing, whose nobody knows.
-func TestLifeIsOfOneFlow(t *testing.T) {
+// A life has the events of the flow, by either of its tuples, and the gaps, which may be of any flow.
+func TestLifeSelectsOneFlow(t *testing.T) {
 	t.Parallel()
 	flow := nf.Tuple{Proto: nf.TCP, Src: netip.MustParseAddrPort("198.18.0.2:10000"), Dst: netip.MustParseAddrPort("192.0.2.1:80")}
 	other := flow
@@ -311,8 +311,8 @@ func TestLifeIsOfOneFlow(t *testing.T) {
 	}
 }
 
-// Lives has of each flow what Life has, whether it was before a gap, behind it, or never.
-func TestLivesAreTheLifeOfEachFlow(t *testing.T) {
+// Lives returns for each flow what Life returns, whether it was before a gap, after it, or never.
+func TestLivesHasTheLifeOfEachFlow(t *testing.T) {
 	t.Parallel()
 	flow := nf.Tuple{Proto: nf.TCP, Src: netip.MustParseAddrPort("198.18.0.2:10000"), Dst: netip.MustParseAddrPort("192.0.2.1:80")}
 	late, itself, never := flow, flow, flow

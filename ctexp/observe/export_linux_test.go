@@ -9,7 +9,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 )
 
-// HoldCapture keeps frames from being read until release is called, so that the kernel's buffer fills.
+// HoldCapture blocks the reading of frames until release is called, so that the kernel's buffer fills up.
 func HoldCapture(o *Observer) (release func()) {
 	o.capture.Lock()
 	return o.capture.Unlock
@@ -28,7 +28,7 @@ func ReadEvents(o *Observer) int {
 	return o.events.log.kept.events
 }
 
-// Followers returns how many follow the events.
+// Followers returns the number of running Follow iterations.
 func Followers(o *Observer) int {
 	o.events.log.mu.Lock()
 	defer o.events.log.mu.Unlock()
@@ -44,29 +44,29 @@ func KernelBefore(major, minor int) bool {
 	return kernelBefore(unix.ByteSliceToString(u.Release[:]), major, minor)
 }
 
-// FindByEvents returns the flows that were found by their events, or false if they could not be.
+// FindByEvents returns the flows found by their events, and false if they could not be found that way.
 func FindByEvents(o *Observer, f nf.Filter) ([]nf.Entry, bool) {
 	l, ok, err := o.findByEvents(f)
 	slices.SortFunc(l.entries, byTuple)
 	return l.entries, ok && err == nil
 }
 
-// HoldReasons keeps reasons from being read until release is called.
+// HoldReasons blocks the reading of reasons until release is called.
 func HoldReasons(o *Observer) (release func()) {
 	o.reasons.Lock()
 	return o.reasons.Unlock
 }
 
-// ShrinkReasons makes the receive buffer of reasons as small as it can be.
+// ShrinkReasons sets the receive buffer of reasons to its minimum.
 func ShrinkReasons(o *Observer) { shrink(o.reasons.Pump) }
 
-// HoldTrace keeps the trace from being read until release is called.
+// HoldTrace blocks the reading of the trace until release is called.
 func HoldTrace(o *Observer) (release func()) {
 	o.trace.Lock()
 	return o.trace.Unlock
 }
 
-// ShrinkTrace makes the receive buffer of the trace as small as it can be.
+// ShrinkTrace sets the receive buffer of the trace to its minimum.
 func ShrinkTrace(o *Observer) { shrink(o.trace.Pump) }
 
 func shrink(p *mmsg.Pump) {

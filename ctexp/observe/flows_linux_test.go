@@ -21,7 +21,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
-// entry returns what Table.Create takes for a flow.
+// entry returns an entry of a flow for Table.Create.
 func entry(f packet.Flow, change func(*nf.Entry)) nf.Entry {
 	t := f.Tuple(nf.TCP)
 	e := nf.Entry{Orig: t, Reply: t.Reverse(), Status: nf.Confirmed, State: nf.Established, Timeout: 100 * time.Second}
@@ -76,7 +76,8 @@ func TestFlowsAreFiltered(t *testing.T) {
 	}
 }
 
-// The filler never appears, whatever is asked for. The entries are assured: others the collector may take.
+// The filler never appears, whatever the filter. The entries are assured, because the garbage collector may take
+// others.
 func TestFlowsHideTheFiller(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Room: netnsenv.Free(5)})
@@ -111,7 +112,7 @@ func TestFlowsHideTheFiller(t *testing.T) {
 	}
 }
 
-// Breaking out is no error, and a context that ends meanwhile ends the iteration.
+// Breaking out is not an error, and a context that is cancelled meanwhile ends the iteration.
 func TestFlowsEndEarly(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
@@ -171,7 +172,7 @@ func getError(x lab, t nf.Tuple, zone uint16) error {
 	return err
 }
 
-// A zone of one direction alone is where the tuple of that direction is found.
+// An entry with a zone in one direction is found in this zone by the tuple of that direction.
 func TestGetInAZoneOfOneDirection(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
@@ -208,7 +209,7 @@ func TestCountLeavesOutTheFiller(t *testing.T) {
 	}
 }
 
-func TestQuestionsAfterCloseAnswerErrClosed(t *testing.T) {
+func TestMethodsAfterCloseReturnErrClosed(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
 	if err := x.o.Close(); err != nil {
@@ -253,8 +254,8 @@ table ip u {
 	}
 }`
 
-// A rule expects a flow. It comes from the server's side, is RELATED, and uses the expectation up.
-func TestExpectationsComeAndAreUsedUp(t *testing.T) {
+// A rule creates an expectation. The expected flow comes from the server, is RELATED, and uses the expectation up.
+func TestExpectationsAppearAndAreUsedUp(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(expecting)}})
 	other := packet.Flow{Src: addrPort("198.18.0.3:10000"), Dst: web.Dst}
@@ -323,7 +324,7 @@ func (l lab) expectations() []nf.Expectation {
 	return list
 }
 
-// Nobody waits for the end of the entries here.
+// No listener requires the DESTROY events here.
 func TestNothingIsDying(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
@@ -333,9 +334,9 @@ func TestNothingIsDying(t *testing.T) {
 	}
 }
 
-// Entries whose end a listener should hear of that is sure to hear of everything, and that does not listen, are no longer in the
-// table and not yet gone. When it listens, the kernel tells it again, and they go.
-func TestEntriesThatCouldNotBeReportedAreDying(t *testing.T) {
+// Entries whose DESTROY event cannot be delivered to a listener that requires delivery are no longer in the table but
+// still exist. When the listener reads, the kernel sends the events again and frees the entries.
+func TestEntriesWithAnUndeliveredEventAreDying(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
 	listener := x.sureListener()
@@ -373,8 +374,8 @@ func TestEntriesThatCouldNotBeReportedAreDying(t *testing.T) {
 	})
 }
 
-// sureListener returns a socket for the ends of entries with a small buffer, without which the kernel lets none of them end
-// (net/netfilter/nf_conntrack_ecache.c, ecache_work_evict_list).
+// sureListener returns a socket for DESTROY events that requires delivery and has a small buffer; the kernel frees no
+// entry before its event was delivered (net/netfilter/nf_conntrack_ecache.c, ecache_work_evict_list).
 func (l lab) sureListener() int {
 	l.Helper()
 	fd := -1
@@ -410,8 +411,8 @@ func (l lab) dying() []nf.Entry {
 	return list
 }
 
-// Where the kernel has no list of them, that is no empty list.
-func TestUnconfirmedSaysWhereItHasNoList(t *testing.T) {
+// If the kernel has no list, that is an error and not an empty list.
+func TestUnconfirmedWithoutAListIsUnsupported(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
 	for e, err := range x.o.Unconfirmed(t.Context()) {
@@ -421,8 +422,8 @@ func TestUnconfirmedSaysWhereItHasNoList(t *testing.T) {
 	}
 }
 
-// An expected table is written as text, in the form at hand; what differs from run to run does not matter.
-func TestTableIsThatOfAText(t *testing.T) {
+// An expected table can be written as text in any of the forms. Attributes that differ from run to run are ignored.
+func TestTableCanBeWrittenAsText(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
 	x.send(closedConnection(web)...)
@@ -453,8 +454,8 @@ table ip nat {
 	}
 }`
 
-// What was translated, and on which side.
-func TestEntryTellsItsTranslation(t *testing.T) {
+// NAT tells which side was translated.
+func TestEntryHasItsTranslation(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(redirecting)}})
 	x.send(packet.SYN(web))
@@ -468,8 +469,8 @@ func TestEntryTellsItsTranslation(t *testing.T) {
 	}
 }
 
-// Start is there where the kernel notes it; a connection that was picked up in the middle has no window to check.
-func TestEntryTellsTimesAndFlags(t *testing.T) {
+// Start is set if the kernel records it. A connection picked up in the middle has no window check.
+func TestEntryHasTimesAndFlags(t *testing.T) {
 	t.Parallel()
 	before := time.Now().Add(-time.Second)
 	x := open(t, netnsenv.Config{Silent: true, Sysctls: map[string]string{"net.netfilter.nf_conntrack_acct": "1"}})
@@ -501,7 +502,7 @@ func TestEntryTellsTimesAndFlags(t *testing.T) {
 	}
 }
 
-// manyKinds opens an Env whose table has an entry of every kind that the forms tell apart.
+// manyKinds opens an Env whose table has an entry of every kind that the forms distinguish.
 func manyKinds(t *testing.T) lab {
 	t.Helper()
 	x := open(t, netnsenv.Config{Silent: true, Sysctls: map[string]string{
@@ -569,7 +570,8 @@ func TestFlowsAgreeWithProc(t *testing.T) {
 	}
 }
 
-// What conntrack prints is read to the entries that Flows has, but for what it does not print.
+// The output of conntrack is parsed into the entries that Flows returns, except for attributes that conntrack does
+// not print.
 func TestFlowsAgreeWithConntrack(t *testing.T) {
 	t.Parallel()
 	x := manyKinds(t)

@@ -308,17 +308,17 @@ func (p Path) unconfirmed(f nf.Family) []Cause {
 // logged returns what conntrack logged about packets of a family that it counts as invalid, or as invalid ICMP
 // packets (net/netfilter/nf_conntrack_core.c, nf_conntrack_in: the counters "invalid" and "error"), and how many
 // packets of the other family it logged.
-func (p Path) logged(f nf.Family, kind CauseKind) (said []ReasonCount, others uint64) {
-	said = []ReasonCount{}
+func (p Path) logged(f nf.Family, kind CauseKind) (reasons []ReasonCount, others uint64) {
+	reasons = []ReasonCount{}
 	for _, s := range p.Reasons {
 		icmp := s.Proto == nf.ICMP || s.Proto == nf.ICMPv6
 		switch {
 		case s.passed() || icmp != (kind == CauseICMPError):
 		case s.Family == f || s.Family == 0:
-			said = append(said, s)
+			reasons = append(reasons, s)
 		default:
 			others += s.Packets
 		}
 	}
-	return said, others
+	return reasons, others
 }

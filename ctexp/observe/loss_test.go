@@ -84,8 +84,8 @@ func TestLossesBeforeTheHooksAreExplained(t *testing.T) {
 	}
 }
 
-// Of two phases the second has what came in it, and what the host said in it.
-func TestArrivedAndAnsweredOfASecondPhase(t *testing.T) {
+// The second of two phases has only what arrived and what the host sent in it.
+func TestArrivedAndAttachedOfASecondPhase(t *testing.T) {
 	t.Parallel()
 	before := Path{Arrived: map[nf.Family]uint64{nf.IPv4: 3}, Attached: map[nf.Family]AttachedCount{nf.IPv4: {Postrouting: 1}, nf.IPv6: {Input: 2}}}
 	after := Path{Arrived: map[nf.Family]uint64{nf.IPv4: 5, nf.IPv6: 1}, Attached: map[nf.Family]AttachedCount{nf.IPv4: {Postrouting: 4}, nf.IPv6: {Input: 2}}}

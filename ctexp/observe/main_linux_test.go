@@ -60,8 +60,8 @@ type lab struct {
 	o   *observe.Observer
 }
 
-// open opens an Env and an Observer for a test, or skips it where that cannot be. Each change alters what the Env says
-// of itself before the Observer hears it.
+// open opens an Env and an Observer for a test, and skips the test if that is not supported. Each change modifies the
+// Config that the Env describes itself by before the Observer gets it.
 func open(t testing.TB, cfg netnsenv.Config, changes ...func(*observe.Config)) lab {
 	t.Helper()
 	env, err := netnsenv.Open(t.Context(), cfg)
@@ -85,7 +85,7 @@ func open(t testing.TB, cfg netnsenv.Config, changes ...func(*observe.Config)) l
 	return lab{TB: t, env: env, o: o}
 }
 
-// configOf returns what an Observer of env should know.
+// configOf returns the Config of an Observer for env.
 func configOf(env *netnsenv.Env) observe.Config {
 	room := env.Room()
 	return observe.Config{
@@ -110,7 +110,7 @@ func (l lab) sendSYNs(n int, f packet.Flow) {
 	}
 }
 
-// await waits until cond holds, which what says.
+// await waits until cond holds; what describes cond.
 func (l lab) await(what string, cond func() bool) {
 	l.Helper()
 	deadline := time.After(20 * time.Second)

@@ -12,7 +12,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 )
 
-// Whoever reads while the Observer is closed gets os.ErrClosed, and nothing hangs.
+// Iterators that run while the Observer is closed end in os.ErrClosed, and nothing hangs.
 func TestCloseEndsReaders(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{})
@@ -48,7 +48,7 @@ func TestCloseEndsReaders(t *testing.T) {
 	}
 }
 
-// An iteration may close the Observer that it is of.
+// An iteration may close its own Observer.
 func TestCloseWithinAnIteration(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{})
@@ -67,9 +67,9 @@ func TestCloseWithinAnIteration(t *testing.T) {
 	}
 }
 
-// What cannot be opened leaves nothing behind: the descriptors of the process are as many as before.
+// A failed Open leaves no open file descriptors.
 func TestFailedOpenLeavesNothingBehind(t *testing.T) {
-	// Not parallel: other tests open files, too.
+	// Not parallel: other tests open files as well.
 	x := open(t, netnsenv.Config{})
 	before := descriptors(t)
 	for range 20 {
@@ -81,7 +81,7 @@ func TestFailedOpenLeavesNothingBehind(t *testing.T) {
 	x.await("all descriptors are closed", func() bool { return len(descriptors(t)) <= len(before) })
 }
 
-// descriptors returns the open ones that are sockets or files of the kernel's tables.
+// descriptors returns the open sockets and files in /proc.
 func descriptors(t *testing.T) []string {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")

@@ -21,7 +21,7 @@ func (l lab) path() observe.Path {
 	return p
 }
 
-// What the kernel did reads off the path: to the host, through the host, and lost on the way.
+// The path shows what the kernel did: to the host, through the host, and lost on the way.
 func TestPathSaysWherePacketsWent(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -113,7 +113,7 @@ func BenchmarkPath(b *testing.B) {
 	}
 }
 
-// losses returns why packets were lost, one string for each place.
+// losses returns why packets were lost, one string per place.
 func (l lab) losses() []string {
 	l.Helper()
 	var s []string
@@ -123,7 +123,7 @@ func (l lab) losses() []string {
 	return s
 }
 
-// The path names the rule that dropped, as far as counters or a trace show it.
+// The path names the rule that dropped packets, as far as counters or a trace show it.
 func TestPathNamesTheRuleThatDropped(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -203,7 +203,7 @@ func TestPathNamesTheRuleThatDropped(t *testing.T) {
 	}
 }
 
-// Of two phases the second has the counts of its own.
+// The second of two phases has its own counts.
 func TestDropsOfASecondPhase(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{
@@ -218,7 +218,7 @@ func TestDropsOfASecondPhase(t *testing.T) {
 	}
 }
 
-// What routing does with a packet has counters of its own.
+// Packets that routing drops have their own counters.
 func TestPathSaysWhyRoutingLostAPacket(t *testing.T) {
 	t.Parallel()
 	v4 := func(src, dst string) packet.Flow { return packet.Flow{Src: addrPort(src), Dst: addrPort(dst)} }
@@ -254,8 +254,8 @@ func TestPathSaysWhyRoutingLostAPacket(t *testing.T) {
 	}
 }
 
-// What met no hook at all is explained, too.
-func TestPathTellsOfPacketsThatMetNoHook(t *testing.T) {
+// Packets that met no hook are explained as well.
+func TestPathExplainsPacketsThatMetNoHook(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
 	bad := append(packet.Packet(nil), packet.SYN(web)...)

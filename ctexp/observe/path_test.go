@@ -10,7 +10,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// pathOf returns a path of all standard probes: count tells the packets of each.
+// pathOf returns a path of all standard probes; count returns the packets of each.
 func pathOf(count func(nf.Probe) uint64) Path {
 	var p Path
 	for _, f := range []nf.Family{nf.IPv4, nf.IPv6} {
@@ -21,7 +21,8 @@ func pathOf(count func(nf.Probe) uint64) Path {
 	return p
 }
 
-// arrive has packets that come to the host: so many before conntrack, and so many behind it.
+// arrive returns the counts of packets to the host: before of them at the probes before conntrack, behind of them
+// after it.
 func arrive(before, behind uint64) map[string]uint64 {
 	counts := map[string]uint64{}
 	for _, p := range nf.PathProbes(nf.IPv4) {
@@ -115,7 +116,7 @@ func TestDiagramOfAFullTable(t *testing.T) {
 	golden(t, "path-full-table.txt", fullTable().String())
 }
 
-// Packets of both families that get lost everywhere.
+// Packets of both families that are lost at every place.
 func TestDiagramOfARouter(t *testing.T) {
 	t.Parallel()
 	n := uint64(20000)
@@ -136,7 +137,7 @@ func TestDiagramOfNothing(t *testing.T) {
 	}
 }
 
-// Everything that a path may know of why packets are missing.
+// Every cause that a path may have.
 func TestDiagramOfManyCauses(t *testing.T) {
 	t.Parallel()
 	counts := arrive(20, 20)

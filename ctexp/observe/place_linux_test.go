@@ -17,9 +17,9 @@ import (
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
-// A namespace that this package knows nothing of is observed by its path, its process or a descriptor: flows, counts
-// and frames. What would need a rule in it says so.
-func TestForeignNamespaceIsObserved(t *testing.T) {
+// A namespace that ctexp did not create is observed by its path, its process or a descriptor: flows, counts and
+// frames. Methods that would need a rule in it return an error.
+func TestNamespaceOfAnotherProgramIsObserved(t *testing.T) {
 	t.Parallel()
 	l := open(t, netnsenv.Config{Silent: true, NoPath: true})
 	program := l.env.Command(t.Context(), "cat") // something that lives in it
@@ -94,7 +94,7 @@ func TestOwnNamespaceIsOpenedByNameOnly(t *testing.T) {
 	}
 }
 
-func TestPlacesThatAreNoneAreRefused(t *testing.T) {
+func TestInvalidPlacesAreRefused(t *testing.T) {
 	t.Parallel()
 	if _, err := observe.At("/no/such/namespace"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no such path: %v", err)

@@ -225,21 +225,21 @@ func withoutChecksums(packet []byte) []byte {
 }
 
 // unexplained returns the packets of frames that conntrack called INVALID without a reason.
-func unexplained(frames []packet.Record, reasons, called []Reason) []Reason {
-	if len(called) == 0 {
+func unexplained(frames []packet.Record, reasons, invalid []Reason) []Reason {
+	if len(invalid) == 0 {
 		return nil
 	}
-	said, _ := ReasonsOf(frames, reasons)
-	invalid, _ := ReasonsOf(frames, called)
-	var none []Reason
+	explained, _ := ReasonsOf(frames, reasons)
+	ofInvalid, _ := ReasonsOf(frames, invalid)
+	var without []Reason
 	for i := range frames {
-		if len(invalid[i]) > 0 && len(said[i]) == 0 {
-			r := invalid[i][0]
+		if len(ofInvalid[i]) > 0 && len(explained[i]) == 0 {
+			r := ofInvalid[i][0]
 			r.Text = NoReason
-			none = append(none, r)
+			without = append(without, r)
 		}
 	}
-	return none
+	return without
 }
 
 // reasonlog stores what conntrack logged.

@@ -56,8 +56,8 @@ func TestReasonsOfBothFamiliesAndOfTheHostItself(t *testing.T) {
 	}
 }
 
-// What is missing is named, and is no failure of anything else.
-func TestReasonsThatCannotBeHad(t *testing.T) {
+// What is not supported is named, and is not an error of anything else.
+func TestUnsupportedReasons(t *testing.T) {
 	t.Parallel()
 	t.Run("not asked for", func(t *testing.T) {
 		t.Parallel()
@@ -103,7 +103,7 @@ func TestReasonsThatCannotBeHad(t *testing.T) {
 	})
 }
 
-// The group is free again as soon as an Observer is closed.
+// The NFLOG group is free again as soon as an Observer is closed.
 func TestNextObserverReadsReasons(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
@@ -126,8 +126,8 @@ func TestNextObserverReadsReasons(t *testing.T) {
 	}
 }
 
-// A user's own LOG and NFLOG rules speak to the same group: what they say is no reason.
-func TestUsersLogIsNoReason(t *testing.T) {
+// LOG and NFLOG rules of the user log to the same group. Their messages are not reasons.
+func TestLogRulesOfTheUserAreNoReasons(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(`table ip u {
 	chain in { type filter hook input priority 0; log prefix "hello "; log prefix "nf_ct_proto_x: " group 0; }
@@ -138,7 +138,7 @@ func TestUsersLogIsNoReason(t *testing.T) {
 	}
 }
 
-// A buffer that ran over is an error that tells how many reasons are missing.
+// A full buffer is an error that says how many reasons are missing.
 func TestLostReasonsAreCounted(t *testing.T) {
 	t.Parallel()
 	const n = 20_000
@@ -167,7 +167,7 @@ func TestLostReasonsAreCounted(t *testing.T) {
 	}
 }
 
-// Thousands of INVALID packets, drained as Lab.Inject does it, each have their reason beside them.
+// Each of thousands of INVALID packets, drained as Lab.Inject does it, has its reason.
 func TestReasonsOfAFlood(t *testing.T) {
 	t.Parallel()
 	const n = 20_000
@@ -200,7 +200,7 @@ func TestReasonsOfAFlood(t *testing.T) {
 	}
 }
 
-// What the reasons cost a flood of INVALID packets.
+// The cost of reasons during a flood of INVALID packets.
 func BenchmarkReasons(b *testing.B) {
 	p := client(fin|syn, 1, 0, 0)
 	for name, without := range map[string]bool{"with": false, "without": true} {
@@ -218,8 +218,8 @@ func BenchmarkReasons(b *testing.B) {
 	}
 }
 
-// Each packet that conntrack has something to say about has its reason beside it.
-func TestReasonStandsBesideItsPacket(t *testing.T) {
+// Each packet that conntrack logs something about has its reason.
+func TestReasonBelongsToItsPacket(t *testing.T) {
 	t.Parallel()
 	udp := web.UDP([]byte("payload"))
 	tcp := client(ack, 1001, 5001, 100)
@@ -310,7 +310,7 @@ func TestReasonStandsBesideItsPacket(t *testing.T) {
 	}
 }
 
-// Where the kernel calls a packet INVALID and gives no reason, the path says just that.
+// If the kernel calls a packet INVALID without a reason, the path says so.
 func TestPathSaysThatTheKernelGivesNoReason(t *testing.T) {
 	t.Parallel()
 	unknown := packet.SYN(web.Nth(7))
@@ -327,7 +327,8 @@ func TestPathSaysThatTheKernelGivesNoReason(t *testing.T) {
 		"router advertisement":        {[]packet.Packet{icmp(web.Src.Addr(), web.Dst.Addr(), 9, 0, nil)}, ""},
 		"router solicitation":         {[]packet.Packet{icmp(web.Src.Addr(), web.Dst.Addr(), 10, 0, nil)}, ""},
 		"error about an unknown flow": {[]packet.Packet{icmp(web.Src.Addr(), web.Dst.Addr(), 3, 3, unknown)}, ""},
-		// Of the ports of a known flow nothing is left (net/netfilter/nf_conntrack_proto_icmp.c, nf_conntrack_inet_error).
+		// The quoted ports of the known flow are cut off (net/netfilter/nf_conntrack_proto_icmp.c,
+		// nf_conntrack_inet_error).
 		"error that quotes 20 bytes": {with(handshake, icmp(web.Dst.Addr(), web.Src.Addr(), 3, 3, handshake[0][:20])), ""},
 	} {
 		t.Run(name, func(t *testing.T) {

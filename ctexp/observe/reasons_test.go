@@ -21,7 +21,7 @@ func (l *reasonlog) mustAdd(t *testing.T, msgs ...[]byte) {
 	}
 }
 
-func TestReasonlogKeepsWhatConntrackSays(t *testing.T) {
+func TestReasonlogStoresReasonsOfConntrack(t *testing.T) {
 	t.Parallel()
 	l := reasonlog{limit: 10}
 	l.mustAdd(t,
@@ -107,7 +107,7 @@ func TestOnlyConntracksPrefixIsAReason(t *testing.T) {
 	}
 }
 
-// frameAt is a frame of a packet that is told by its last byte.
+// frameAt returns a frame whose packet is identified by its last byte.
 func frameAt(usec int64, link string, dir packet.Dir, id byte) packet.Record {
 	return packet.Record{Time: time.UnixMicro(usec), Link: link, Dir: dir, EtherType: header.EtherTypeIPv4, Packet: []byte{0x45, id}}
 }
@@ -148,7 +148,7 @@ func TestReasonsFindTheirFrames(t *testing.T) {
 	}
 }
 
-func TestReasonReadsAsALine(t *testing.T) {
+func TestReasonPrintsAsALine(t *testing.T) {
 	t.Parallel()
 	r := Reason{
 		Time: time.Date(2026, 1, 2, 12, 0, 0, 1999, time.UTC), Link: "tun0", Proto: nf.TCP, Text: "invalid tcp flag combination",
@@ -160,7 +160,7 @@ func TestReasonReadsAsALine(t *testing.T) {
 	}
 }
 
-// Whatever the stream holds, what is kept is whole and what is not is an error.
+// For any input, what is kept is complete, and everything else is an error.
 func FuzzReasonlog(f *testing.F) {
 	f.Add(logMessage(logPrefix("nf_ct_proto_6: invalid rst "), logSeq(1), attr(logPayload, 0x45)))
 	f.Add(append(logMessage(logSeq(9), attr(logTimestamp, make([]byte, 16)...)), message(3)...))

@@ -37,7 +37,7 @@ func router() netnsenv.Config {
 	}
 }
 
-// sendBy injects packets by a link of that name.
+// sendBy injects packets by the link with that name.
 func (l lab) sendBy(link string, packets ...packet.Packet) {
 	l.Helper()
 	if _, err := inject.New(l.env.Link(link)).Send(l.Context(), packet.Packets(packets...)); err != nil {
@@ -45,7 +45,7 @@ func (l lab) sendBy(link string, packets ...packet.Packet) {
 	}
 }
 
-// talk injects each packet by the link that its source is behind.
+// talk injects each packet by the link of its source.
 func (l lab) talk(packets ...packet.Packet) {
 	l.Helper()
 	for _, p := range packets {
@@ -57,7 +57,7 @@ func (l lab) talk(packets ...packet.Packet) {
 	}
 }
 
-// The packets of a connection, by the flags, the numbers and the length of the payload.
+// The packets of a connection, given by flags, sequence numbers and payload length.
 func client(flags packet.TCPFlags, seq, ack uint32, n int) packet.Packet {
 	return web.TCP(packet.TCP{Flags: flags, Seq: seq, Ack: ack, Window: 1000, Payload: make([]byte, n)})
 }
@@ -85,7 +85,7 @@ func with(packets []packet.Packet, p packet.Packet) []packet.Packet {
 	return append(packets[:len(packets):len(packets)], p)
 }
 
-// damaged returns p with the bytes from offset on replaced, and cut to n bytes if n is not zero.
+// damaged returns p with the bytes from offset on replaced, and truncated to n bytes unless n is zero.
 func damaged(p packet.Packet, n, offset int, b ...byte) packet.Packet {
 	p = append(packet.Packet(nil), p...)
 	copy(p[offset:], b)
@@ -96,7 +96,7 @@ func damaged(p packet.Packet, n, offset int, b ...byte) packet.Packet {
 	return headerSum(p)
 }
 
-// headerSum sets the checksum of the IPv4 header right.
+// headerSum sets the correct checksum of the IPv4 header.
 func headerSum(p packet.Packet) packet.Packet {
 	p[10], p[11] = 0, 0
 	var sum uint32

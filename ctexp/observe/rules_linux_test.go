@@ -74,7 +74,7 @@ func TestRulesOfNFTables(t *testing.T) {
 	}
 }
 
-// A rule about one direction of a flow is read, and says which.
+// A rule about one direction of a flow is read with its direction.
 func TestRulesOfADirection(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(`table inet raw {
@@ -129,8 +129,8 @@ func TestRulesOfIPTables(t *testing.T) {
 	}
 }
 
-// To read the rules must not make any: iptables-legacy makes a table that it is asked for, and hooks it up.
-func TestReadingRulesMakesNone(t *testing.T) {
+// Reading the rules must not create any: iptables-legacy creates and registers a table that it is asked for.
+func TestReadingRulesCreatesNone(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{})
 	if got := x.rules(); got != nil {

@@ -20,7 +20,7 @@ func (l lab) stats() observe.Stats {
 	return s
 }
 
-// Of what the kernel counts, each once, and what it does not count.
+// Each statistic once that the kernel counts, and one that it does not count.
 func TestStatsCountSinceTheObserverWasOpened(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
@@ -47,7 +47,7 @@ func TestStatsCountSinceTheObserverWasOpened(t *testing.T) {
 	}
 }
 
-// The insertions of the filler are before its time.
+// The entries of the filler were inserted before the Observer was opened.
 func TestStatsOfAFullTable(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Room: netnsenv.Free(0)})

@@ -29,7 +29,7 @@ func TestStatsAreSubtractedAndPrinted(t *testing.T) {
 	}
 }
 
-// cpuStats is the body of a message about one CPU.
+// cpuStats returns the body of a message about one CPU.
 func cpuStats(attrs ...[]byte) []byte {
 	b := []byte{0, 0, 0, 1}
 	for _, a := range attrs {

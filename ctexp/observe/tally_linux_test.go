@@ -39,7 +39,7 @@ func TestTallyOfAFullTable(t *testing.T) {
 	if err := got.Check(); err != nil && !(errors.Is(err, observe.ErrLawNotApplicable) && got.Collected > 0) {
 		t.Errorf("check: %v", err)
 	}
-	// The collector may strike at any moment.
+	// The garbage collector may run at any time.
 	if n, after := len(x.flows(nf.Filter{})), x.tally(); n > got.Entries || n < after.Entries {
 		t.Errorf("%d flows, %d entries before and %d after: the filler must be in neither", n, got.Entries, after.Entries)
 	}
@@ -64,8 +64,8 @@ func TestTallyOfTwoPhases(t *testing.T) {
 	}
 }
 
-// An entry whose time is over is collected, one that a RST or netlink ended is not.
-func TestCollectedIsWhatLeftUnasked(t *testing.T) {
+// An entry that timed out is collected. One that a RST or netlink ended is not.
+func TestCollectedCountsEntriesTheKernelRemoved(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
 	over, reset, deleted := web.Nth(1), web.Nth(2), web.Nth(3)
@@ -97,7 +97,7 @@ func TestCollectedIsWhatLeftUnasked(t *testing.T) {
 	}
 }
 
-// A SYN that opens a closed connection again replaces the entry: nothing is collected.
+// A SYN that reopens a closed connection replaces its entry: nothing is collected.
 func TestReplacedEntriesAreNotCollected(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
@@ -135,7 +135,7 @@ func TestProbeThatWasNeverThereIsNotSupported(t *testing.T) {
 	}
 }
 
-func TestSizesThatAreNoneAreRefused(t *testing.T) {
+func TestNegativeSizesAreRefused(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{})
 	for want, cfg := range map[string]observe.Config{
@@ -152,7 +152,7 @@ func TestSizesThatAreNoneAreRefused(t *testing.T) {
 	}
 }
 
-func TestClosedObserverAnswersErrClosed(t *testing.T) {
+func TestClosedObserverReturnsErrClosed(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{})
 	if err := x.o.Close(); err != nil {
@@ -200,7 +200,7 @@ func BenchmarkTally(b *testing.B) {
 	}
 }
 
-// A rule at ingress, which no hook comes before, is named as others are.
+// A rule at ingress, before all hooks, is named like others.
 func TestDropsAtIngressAreNamed(t *testing.T) {
 	t.Parallel()
 	for rule, want := range map[string]string{
@@ -223,7 +223,7 @@ func TestDropsAtIngressAreNamed(t *testing.T) {
 	}
 }
 
-// Fragments, and packets of both families that are sent on, are none that were lost before the hooks.
+// Fragments, and forwarded packets of both families, do not count as lost before the hooks.
 func TestNothingIsLostBeforeTheHooks(t *testing.T) {
 	t.Parallel()
 	cfg := router()
@@ -242,8 +242,8 @@ func TestNothingIsLostBeforeTheHooks(t *testing.T) {
 	}
 }
 
-// What a flowtable takes is not lost.
-func TestWhatAFlowtableTakesIsNotLost(t *testing.T) {
+// Packets that a flowtable forwards are not lost.
+func TestPacketsOfAFlowtableAreNotLost(t *testing.T) {
 	t.Parallel()
 	cfg := router()
 	cfg.Rules = []netnsenv.Ruleset{netnsenv.NFT(`table inet u {
@@ -270,7 +270,7 @@ func TestWhatAFlowtableTakesIsNotLost(t *testing.T) {
 	}
 }
 
-// The host's own ICMP error about a packet without an entry is none that was lost.
+// The host's own ICMP error about a packet without an entry is not lost.
 func TestErrorsOfTheHostAreNotLost(t *testing.T) {
 	t.Parallel()
 	cfg := router()
@@ -289,7 +289,7 @@ ipv4 prerouting   defrag 1 → raw 1 → conntrack 1 → mangle 1 → nat 1 → 
 	}
 }
 
-// resets are n flows that a RST ends at once, each of which makes an event.
+// resets returns n flows that a RST ends at once; each causes an event.
 func (l lab) resets(n int) {
 	l.Helper()
 	pairs := func(yield func(packet.Packet) bool) {
@@ -304,7 +304,7 @@ func (l lab) resets(n int) {
 	}
 }
 
-// Events that nobody read in time make no wrong number, but an error.
+// Lost events are an error and not a wrong count.
 func TestLostEventsAreAnError(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, NoPath: true, NoFrames: true})
@@ -316,8 +316,8 @@ func TestLostEventsAreAnError(t *testing.T) {
 	}
 }
 
-// What fits into the smallest buffer is read without being asked for.
-func TestEventsAreReadMeanwhile(t *testing.T) {
+// Events are read in the background, so that the smallest buffer suffices.
+func TestEventsAreReadInTheBackground(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, NoPath: true}, func(c *observe.Config) { c.NoFrames = true })
 	for i := range 40 {
@@ -329,7 +329,7 @@ func TestEventsAreReadMeanwhile(t *testing.T) {
 	}
 }
 
-// A table that is full of unanswered flows lets new ones in at the cost of those, and the filler stays out of sight.
+// A table full of unreplied flows accepts new ones by evicting those. The filler remains hidden.
 func TestTallyOfATableFullOfUnreplied(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{

@@ -27,7 +27,7 @@ func TestSubOfTallies(t *testing.T) {
 	}
 }
 
-func TestTallyPrintsItsProbesInThePathsOrder(t *testing.T) {
+func TestTallyPrintsItsProbesInPathOrder(t *testing.T) {
 	t.Parallel()
 	got := Tally{
 		Packets: map[string]uint64{"mine": 1, "mangle/prerouting": 7, "ip6/raw/prerouting": 2, "raw/prerouting": 10, "another": 0},
@@ -55,7 +55,7 @@ func TestCheckNamesTheBrokenLaw(t *testing.T) {
 		{"min(before, free) ≤ behind: min(10, 7) > 6", func(x *Tally) { x.Law.Behind, x.Dropped, x.Entries = 6, 4, 6 }},
 		{"behind ≤ min(before, free + evicted + collected): 8 > min(10, 7 + 0 + 0)", func(x *Tally) { x.Law.Behind, x.Dropped, x.Entries = 8, 2, 8 }},
 		{"", func(x *Tally) { x.Law.Behind, x.Dropped, x.Evicted = 8, 2, 1 }},
-		// Without a silent host the first law still binds.
+		// Without a silent host the first law still holds.
 		{"before = behind + dropped: 10 ≠ 7 + 2", func(x *Tally) { x.Law.Silent, x.Dropped = false, 2 }},
 	} {
 		x := lawful()
@@ -70,7 +70,7 @@ func TestCheckNamesTheBrokenLaw(t *testing.T) {
 	}
 }
 
-func TestCheckSaysWhatLacksForALaw(t *testing.T) {
+func TestCheckNamesTheMissingPrecondition(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		want string
@@ -94,8 +94,8 @@ func TestCheckSaysWhatLacksForALaw(t *testing.T) {
 	}
 }
 
-// full is a table with room for 7, and 10 SYNs; each case is what the kernel's dice may make of it.
-func TestDiffIsEmptyWhateverTheDice(t *testing.T) {
+// full is the Tally of 10 SYNs and a table with room for 7. Each case is a possible random outcome.
+func TestDiffIsEmptyForAnyRandomOutcome(t *testing.T) {
 	t.Parallel()
 	want := Tally{
 		Packets: map[string]uint64{"raw/prerouting": 10, "mangle/prerouting": 7, "filter/input": 7, "mangle/forward": 0},
@@ -134,7 +134,7 @@ func TestDiffIsEmptyWhateverTheDice(t *testing.T) {
 	}
 }
 
-// A difference that the dice do not explain stays one, and the diff says what they did.
+// A difference that chance does not explain remains, and the diff says how want was shifted.
 func TestDiffSaysHowWantWasShifted(t *testing.T) {
 	t.Parallel()
 	got := Tally{
@@ -157,7 +157,7 @@ func TestDiffSaysHowWantWasShifted(t *testing.T) {
 	}
 }
 
-func TestDiffWithoutDiceIsExact(t *testing.T) {
+func TestDiffWithoutChanceIsExact(t *testing.T) {
 	t.Parallel()
 	want := Tally{Packets: map[string]uint64{"raw/prerouting": 10}, Entries: 7, Dropped: 3, Evicted: 2}
 	for _, c := range []struct {
@@ -182,7 +182,7 @@ func TestDiffWithoutDiceIsExact(t *testing.T) {
 	}
 }
 
-// What evicts entries of a filler that may go itself need not take one of the experiment's.
+// An eviction from a filler that can be evicted need not remove an entry of the experiment.
 func TestDiffWithAnUnrepliedFiller(t *testing.T) {
 	t.Parallel()
 	want := Tally{Packets: map[string]uint64{"mangle/prerouting": 0}, Dropped: 10}

@@ -190,64 +190,61 @@ func frameMoments(frames []packet.Record) []Moment {
 	return moments
 }
 
-// reasonMoments returns the moments of reasons in the order of their frames, then those of reasons without a frame,
-// which include the packet.
-func reasonMoments(frames []packet.Record, reasons []Reason) []Moment {
-	var moments []Moment
-	of, rest := ReasonsOf(frames, reasons)
-	for i, some := range of {
-		for _, r := range some {
-			moments = append(moments, Moment{Time: r.Time, Kind: KindReason, Frame: i + 1, Text: fmt.Sprintf("%v: %s", r.Proto, r.Text)})
+// moments returns the moments of values in the order of their frames, then those of the values without a frame. text
+// prints a value below its frame or, if alone is set, without one.
+func moments[T any](kind MomentKind, of [][]T, rest []T, text func(v T, alone bool) (time.Time, string)) []Moment {
+	var all []Moment
+	for i, values := range of {
+		for _, v := range values {
+			at, s := text(v, false)
+			all = append(all, Moment{Time: at, Kind: kind, Frame: i + 1, Text: s})
 		}
 	}
-	for _, r := range rest {
-		text := fmt.Sprintf("%s %s: %v: %s", r.Link, pktline.Format(r.Packet), r.Proto, r.Text)
-		moments = append(moments, Moment{Time: r.Time, Kind: KindReason, Text: text})
+	for _, v := range rest {
+		at, s := text(v, true)
+		all = append(all, Moment{Time: at, Kind: kind, Text: s})
 	}
-	return moments
+	return all
 }
 
-// unexplainedMoments returns the moments of packets that are INVALID without a reason.
+// reasonMoments returns the moments of reasons. A reason without a frame includes its packet.
+func reasonMoments(frames []packet.Record, reasons []Reason) []Moment {
+	of, rest := ReasonsOf(frames, reasons)
+	return moments(KindReason, of, rest, func(r Reason, alone bool) (time.Time, string) {
+		s := fmt.Sprintf("%v: %s", r.Proto, r.Text)
+		if alone {
+			s = fmt.Sprintf("%s %s: %s", r.Link, pktline.Format(r.Packet), s)
+		}
+		return r.Time, s
+	})
+}
+
+// unexplainedMoments returns the moments of packets of frames that are INVALID without a reason.
 func unexplainedMoments(frames []packet.Record, unexplained []Reason) []Moment {
 	of, _ := ReasonsOf(frames, unexplained)
-	var moments []Moment
-	for i, some := range of {
-		for _, r := range some {
-			moments = append(moments, Moment{Time: r.Time, Kind: KindReason, Frame: i + 1, Text: "INVALID; " + r.Text})
-		}
-	}
-	return moments
+	return moments(KindReason, of, nil, func(r Reason, _ bool) (time.Time, string) { return r.Time, "INVALID; " + r.Text })
 }
 
-// stepMoments does the same as reasonMoments with steps.
+// stepMoments returns the moments of steps. A step without a frame includes the beginning of its packet.
 func stepMoments(frames []packet.Record, steps []Step) []Moment {
-	var moments []Moment
 	of, rest := StepsOf(frames, steps)
-	for i, some := range of {
-		for _, s := range some {
-			moments = append(moments, Moment{Time: s.Time, Kind: KindTrace, Frame: i + 1, Text: s.brief()})
+	return moments(KindTrace, of, rest, func(s Step, alone bool) (time.Time, string) {
+		if alone {
+			return s.Time, strings.TrimSpace(fmt.Sprintf("%s %v %s: %s", s.Link, s.Dir, pktline.Format(s.Header), s.brief()))
 		}
-	}
-	for _, s := range rest {
-		text := fmt.Sprintf("%s %v %s: %s", s.Link, s.Dir, pktline.Format(s.Header), s.brief())
-		moments = append(moments, Moment{Time: s.Time, Kind: KindTrace, Text: strings.TrimSpace(text)})
-	}
-	return moments
+		return s.Time, s.brief()
+	})
 }
 
-// dropMoments does the same as reasonMoments with drops.
+// dropMoments returns the moments of drops. A drop without a frame includes its packet.
 func dropMoments(frames []packet.Record, drops []nf.Dropped) []Moment {
-	var moments []Moment
 	of, rest := DropsOf(frames, drops)
-	for i, some := range of {
-		for _, d := range some {
-			moments = append(moments, Moment{Time: d.Time, Kind: KindDrop, Frame: i + 1, Text: DropCount{Reason: d.Reason, Function: d.Function, Packets: 1}.String()})
+	return moments(KindDrop, of, rest, func(d nf.Dropped, alone bool) (time.Time, string) {
+		if alone {
+			return d.Time, d.String()
 		}
-	}
-	for _, d := range rest {
-		moments = append(moments, Moment{Time: d.Time, Kind: KindDrop, Text: d.String()})
-	}
-	return moments
+		return d.Time, DropCount{Reason: d.Reason, Function: d.Function, Packets: 1}.String()
+	})
 }
 
 // eventMoments returns the moments of events in their order.

@@ -35,8 +35,8 @@ func (l lab) timeline(kinds ...observe.MomentKind) []string {
 	return lines
 }
 
-// Packets, what conntrack says about them, the rules that they meet, and what they change, in one list.
-func TestTimelineTellsWhatHappened(t *testing.T) {
+// Frames, reasons, rules and changes of the counts are in one list.
+func TestTimelineHasWhatHappened(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Probes: []nf.Probe{nf.RawPrerouting, nf.ManglePrerouting}})
 	needs.Check(t, lastError(x.o.Reasons(t.Context())))
@@ -68,7 +68,7 @@ func TestTimelineTellsWhatHappened(t *testing.T) {
 	}
 }
 
-// The rules that a packet met stand below its frame.
+// The rules that a packet met are below its frame.
 func TestTimelineHasTheRulesThatPacketsMet(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Trace: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(
@@ -87,7 +87,7 @@ func TestTimelineHasTheRulesThatPacketsMet(t *testing.T) {
 	}
 }
 
-// What has changed since the last mark is there as well.
+// Changes since the last mark are included.
 func TestTimelineCountsUntilNow(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
@@ -111,7 +111,7 @@ func TestTimelineSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
-// Lost frames are an error, and the Timeline has the others all the same.
+// Lost frames are an error, and the Timeline has the others.
 func TestTimelineWithLostFramesIsAnError(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true}, func(c *observe.Config) { c.MaxFrames = 2 })
@@ -122,7 +122,7 @@ func TestTimelineWithLostFramesIsAnError(t *testing.T) {
 	}
 }
 
-func TestTimelineOfWhatIsOverIsAnError(t *testing.T) {
+func TestTimelineAfterCloseIsAnError(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{})
 	over, cancel := context.WithCancel(t.Context())

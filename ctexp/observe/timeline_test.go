@@ -16,20 +16,20 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// start is when the tests' timelines begin.
+// start is the beginning of the tests' timelines.
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// us returns the time so many microseconds later.
+// us returns the time n microseconds after start.
 func us(n int) time.Time { return start.Add(time.Duration(n) * time.Microsecond) }
 
-// seen returns a frame that was seen at a time.
+// seen returns a frame with its time.
 func seen(t time.Time, f packet.Record) packet.Record {
 	f.Time = t
 	return f
 }
 
-// A host with a full table, told from all that there is: a packet that is INVALID, one that finds no room, an answer.
-func TestTimelineReadsAsAStory(t *testing.T) {
+// A host with a full table: a packet that is INVALID, one that finds no room, and an answer.
+func TestTimelineIsSortedByTime(t *testing.T) {
 	t.Parallel()
 	odd := visit.TCP(packet.TCP{Window: 1024})
 	frames := []packet.Record{
@@ -93,7 +93,7 @@ func TestTimelineOfNothing(t *testing.T) {
 	}
 }
 
-// Each list keeps its order even where the clock was set back.
+// Each list keeps its order even if the clock was set back.
 func TestMergeKeepsTheOrderOfEachList(t *testing.T) {
 	t.Parallel()
 	list := func(name string, times ...int) (ms []Moment) {
@@ -147,7 +147,7 @@ func TestEventsBelongToTheLastPacketThatCameIn(t *testing.T) {
 	}
 }
 
-func TestMomentsOfFramesThatAreNotThereAreKept(t *testing.T) {
+func TestMomentsOfMissingFramesAreKept(t *testing.T) {
 	t.Parallel()
 	stray := []Moment{{Text: "of none"}, {Frame: 2, Text: "of one beyond"}, {Frame: -1, Text: "of nonsense"}}
 	together, rest := groupByFrame([]Moment{{Frame: 1, Text: "frame"}}, stray)
@@ -156,7 +156,7 @@ func TestMomentsOfFramesThatAreNotThereAreKept(t *testing.T) {
 	}
 }
 
-// Memory and time are bounded, and what is not there is counted.
+// Memory and time are bounded, and missing marks are counted.
 func TestMarksAreBounded(t *testing.T) {
 	t.Parallel()
 	var l marklog

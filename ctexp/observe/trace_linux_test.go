@@ -31,7 +31,7 @@ func (l lab) steps() []observe.Step {
 	return steps
 }
 
-// timeless prints steps without their times, and without the class, which not every kernel tells.
+// timeless prints steps without their times, and without the state, which not every kernel reports.
 func timeless(steps []observe.Step) []string {
 	var s []string
 	for _, step := range steps {
@@ -42,14 +42,14 @@ func timeless(steps []observe.Step) []string {
 	return s
 }
 
-// to returns the flow web to another port.
+// to returns the flow web with another destination port.
 func to(port string) packet.Flow {
 	return packet.Flow{Src: web.Src, Dst: addrPort("192.0.2.1:" + port)}
 }
 
-// Every rule that a packet met is there, in its order, and beside the frame that the packet came in or left with; what is
-// sent on account of a packet is told from it.
-func TestTraceTellsTheRulesThatPacketsMet(t *testing.T) {
+// Every rule that a packet met is returned, in order, with the frame of the packet. A packet that another one caused
+// is separate from it.
+func TestTraceHasTheRulesThatPacketsMet(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Trace: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(`table ip u {
 	chain web { ct state new counter; tcp dport 80 drop; }
@@ -93,8 +93,8 @@ func TestTraceTellsTheRulesThatPacketsMet(t *testing.T) {
 	}
 }
 
-// Where the kernel tells, a step has the class of its packet.
-func TestTraceTellsTheClass(t *testing.T) {
+// If the kernel reports it, a step has the conntrack state of its packet.
+func TestTraceHasTheConntrackState(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true, Trace: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(`table inet u {
 	chain in { type filter hook input priority 0; }
@@ -113,7 +113,7 @@ func TestTraceTellsTheClass(t *testing.T) {
 	}
 }
 
-// Rules of iptables-nft are told in its own words.
+// Rules of iptables-nft are shown in the syntax of iptables.
 func TestTraceOfIPTables(t *testing.T) {
 	t.Parallel()
 	rules := []string{"-N WEB", "-A WEB -p tcp -m tcp --dport 80 -j DROP", "-A INPUT -p tcp -j WEB", "-P INPUT ACCEPT"}
@@ -130,8 +130,8 @@ func TestTraceOfIPTables(t *testing.T) {
 	}
 }
 
-// A rule of the user's own has packets traced from there on, without netnsenv's help: of nft, and TRACE of iptables-nft.
-func TestTraceThatTheUserAskedFor(t *testing.T) {
+// A rule of the user enables tracing from there on, without netnsenv: of nft, and TRACE of iptables-nft.
+func TestTraceEnabledByTheUser(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		rules netnsenv.Ruleset
@@ -177,9 +177,9 @@ func TestTraceThatTheUserAskedFor(t *testing.T) {
 	}
 }
 
-// The kernel's number of a packet is that of many: each of thousands of alike packets has its steps nevertheless, once
-// drained as Lab.Inject does it.
-func TestTraceOfAlikePacketsTellsThemApart(t *testing.T) {
+// The kernel reuses packet ids. Each of thousands of identical packets still has its own steps, if drained as
+// Lab.Inject does it.
+func TestTraceSeparatesIdenticalPackets(t *testing.T) {
 	t.Parallel()
 	const n = 5_000
 	x := open(t, netnsenv.Config{Silent: true, Trace: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(`table ip u {
@@ -219,7 +219,7 @@ func TestTraceOfAlikePacketsTellsThemApart(t *testing.T) {
 	}
 }
 
-// What was translated, or goes over IPv6, is told of the packet as it came in.
+// Steps of a translated packet, and of an IPv6 packet, show the packet as it came in.
 func TestTraceOfATranslatedPacketAndOfIPv6(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{
@@ -248,7 +248,7 @@ func TestTraceOfATranslatedPacketAndOfIPv6(t *testing.T) {
 	}
 }
 
-// Each fragment is a packet of its own, of which the last goes on as the whole.
+// Each fragment is a packet of its own. The last one continues as the reassembled packet.
 func TestTraceOfFragments(t *testing.T) {
 	t.Parallel()
 	whole := web.UDP(make([]byte, 64))
@@ -301,7 +301,7 @@ func TestLostStepsAreAnError(t *testing.T) {
 	}
 }
 
-func TestTraceThatCannotBeHad(t *testing.T) {
+func TestUnsupportedTrace(t *testing.T) {
 	t.Parallel()
 	t.Run("nothing traces", func(t *testing.T) {
 		t.Parallel()
@@ -331,7 +331,7 @@ func TestTraceThatCannotBeHad(t *testing.T) {
 	})
 }
 
-// What the trace costs each packet, next to none.
+// The cost of the trace for each packet.
 func BenchmarkTrace(b *testing.B) {
 	for _, trace := range []bool{false, true} {
 		b.Run(fmt.Sprint(trace), func(b *testing.B) {

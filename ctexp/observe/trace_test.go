@@ -12,7 +12,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Whatever the stream holds, what is kept becomes steps that can be printed and joined, and what is not is an error.
+// For any input, what is kept becomes steps that can be printed and joined, and everything else is an error.
 func FuzzTrace(f *testing.F) {
 	f.Add(traceMessage(traceName(traceTable, "filter"), traceName(traceChain, "input"), attr(traceKind, be32(3)...),
 		attr(traceHandle, 0, 0, 0, 0, 0, 0, 0, 2), attr(traceNetwork, make([]byte, 20)...), attr(traceID, be32(9)...)))
@@ -48,13 +48,13 @@ func BenchmarkTracelog(b *testing.B) {
 	}
 }
 
-// tcpHead is the head of a TCP packet that is told from others by its port.
+// tcpHead is the beginning of a TCP packet that is identified by its port.
 func tcpHead(port byte) (network, transport []byte) {
 	network = []byte{0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 1, 1, 198, 18, 0, 2, 192, 0, 2, 1}
 	return network, []byte{0, port, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0, 0, 7, 7, 0, 0}
 }
 
-// met is a message at a rule of the user's table; the first of a base chain has headers.
+// met returns the message of a rule of the user's table; the first one of a base chain has headers.
 func met(id uint32, chain string, port byte) traced {
 	m := traced{Family: 2, Table: "u", Chain: chain, Type: nfnl.TraceRule, Handle: 1, Verdict: nfnl.VerdictContinue, ID: id, In: 2}
 	if port != 0 {
@@ -63,14 +63,14 @@ func met(id uint32, chain string, port byte) traced {
 	return m
 }
 
-// begin is the message by which netnsenv's trace begins.
+// begin returns the message by which a trace of netnsenv begins.
 func begin(id uint32, port byte) traced {
 	m := met(id, ours.TracePrefix+"prerouting", port)
 	m.Table, m.Family = ours.Table, 1
 	return m
 }
 
-func TestTracerTellsPacketsApart(t *testing.T) {
+func TestTracerSeparatesPackets(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
@@ -94,7 +94,7 @@ func TestTracerTellsPacketsApart(t *testing.T) {
 	}
 }
 
-// Of alike packets the one without steps has a frame nevertheless: those of the others are the right ones.
+// Of identical packets the one without steps still has its own frame: the steps of the others have the right ones.
 func TestStepsHaveTheTimesOfTheirFrames(t *testing.T) {
 	t.Parallel()
 	network, transport := tcpHead(1)
@@ -126,7 +126,7 @@ func TestStepsHaveTheTimesOfTheirFrames(t *testing.T) {
 	}
 }
 
-func TestDroppedAnswersHaveNoFrame(t *testing.T) {
+func TestDroppedRepliesHaveNoFrame(t *testing.T) {
 	t.Parallel()
 	network, transport := tcpHead(1)
 	pkt := append(network, transport...)
@@ -156,7 +156,7 @@ func secondsOf(steps []Step) []string {
 	return s
 }
 
-func TestHeadOfAPacket(t *testing.T) {
+func TestPacketHead(t *testing.T) {
 	t.Parallel()
 	v6 := func(next byte) []byte { return append([]byte{0x60, 0, 0, 0, 0, 0, next}, make([]byte, 33)...) }
 	for _, c := range []struct {
@@ -177,7 +177,7 @@ func TestHeadOfAPacket(t *testing.T) {
 	}
 }
 
-func TestStepReadsAsALine(t *testing.T) {
+func TestStepPrintsAsALine(t *testing.T) {
 	t.Parallel()
 	s := Step{
 		Time: time.Date(2026, 1, 2, 12, 0, 0, 1999, time.UTC), Packet: 3, Link: "tun0", Dir: packet.In,

@@ -68,14 +68,14 @@ func TestOnlyAKnownVersionIsRead(t *testing.T) {
 	}
 }
 
-// broken is a Writer that takes nothing.
+// broken is a Writer that always fails.
 type broken struct{}
 
 var errFull = errors.New("no space left")
 
 func (broken) Write([]byte) (int, error) { return 0, errFull }
 
-func TestAWriterThatFailsIsSaid(t *testing.T) {
+func TestAFailingWriterIsAnError(t *testing.T) {
 	t.Parallel()
 	for name, err := range map[string]error{
 		"result": fullTable().WriteJSON(broken{}), "report": fullTable().WriteHTML(broken{}), "claims": claims().WriteHTML(broken{}),
@@ -86,11 +86,11 @@ func TestAWriterThatFailsIsSaid(t *testing.T) {
 	}
 }
 
-// FuzzReadJSON checks that whatever is read as a result can be drawn, and stays what it is when written again. The seeds
-// are small: of large ones the fuzzer would do nothing but look for smaller ones.
+// FuzzReadJSON checks that whatever is read as a result can be drawn, and is unchanged when written again. The seeds
+// are small, because the fuzzer would spend its time minimizing large ones.
 func FuzzReadJSON(f *testing.F) {
 	f.Add([]byte(`{"version":1}`))
-	f.Add([]byte(`{"version":1,"path":{"points":[]}}`)) // is as good as none
+	f.Add([]byte(`{"version":1,"path":{"points":[]}}`)) // is like none
 	f.Add([]byte(`{"version":1,"test":"T/a","failed":true,"diff":"- a\n+ b","sent":9,"room":{"limited":true,"free":7}}`))
 	f.Add([]byte(`{"version":1,"path":{"points":[{"name":"raw/input","family":"ipv4","hook":"input","packets":9},{"name":"b/input","family":"ipv4","hook":"input","packets":6}],` +
 		`"losses":[{"family":"ipv4","from":"raw/input","to":"b/input","lost":3,"of":9,"why":"x"}]}}`))

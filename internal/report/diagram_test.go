@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// results reads what the other tests have written.
+// results reads the results in testdata.
 func results(t *testing.T) map[string]Data {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("testdata", "*.json"))
@@ -36,7 +36,7 @@ func results(t *testing.T) map[string]Data {
 	return out
 }
 
-// shape is what something of a drawing covers.
+// shape is the area that an element of a drawing covers.
 type shape struct {
 	what           string
 	x1, y1, x2, y2 int
@@ -44,7 +44,7 @@ type shape struct {
 
 func (a shape) over(b shape) bool { return a.x1 < b.x2 && b.x1 < a.x2 && a.y1 < b.y2 && b.y1 < a.y2 }
 
-// sizes are the widths of a column in tenths of a pixel, and the heights, of the texts by their style.
+// sizes are the column widths in tenths of a pixel, and the heights, of texts by class.
 var sizes = map[string][2]int{
 	"t-hook": {86, 14}, "t-family": {98, 16}, "t-dim": {74, 12}, "t-why": {74, 12}, "t-lost": {74, 12}, "t-warn": {74, 12},
 	"stage": {80, 13},
@@ -55,7 +55,7 @@ func textShape(x, y int, class, s string) shape {
 	return shape{fmt.Sprintf("%q", s), x, y - size[1]*8/10, x + columns(s)*size[0]/10, y + 2}
 }
 
-// crowded returns what of a drawing is outside of it, or lies on something else.
+// crowded returns the elements of a drawing that are outside of it or overlap others.
 func crowded(g drawing) []string {
 	var shapes []shape
 	for _, b := range g.Boxes {
@@ -65,7 +65,7 @@ func crowded(g drawing) []string {
 		shapes = append(shapes, textShape(x.X, x.Y, x.Class, x.Text))
 	}
 	for i, l := range g.Lines {
-		if l.Class == classLost || l.Class == classWarn { // two bands meet a box, these leave it
+		if l.Class == classLost || l.Class == classWarn { // bands touch boxes, arrows leave them
 			shapes = append(shapes, shape{fmt.Sprintf("loss %d", i), min(l.X1, l.X2), min(l.Y1, l.Y2) + 1, max(l.X1, l.X2) + 1, max(l.Y1, l.Y2) + 1})
 		}
 	}
@@ -102,7 +102,7 @@ func TestNothingOverlapsAtEitherWidth(t *testing.T) {
 	}
 }
 
-// Losses at any boxes, of any length of reason, never lie on each other.
+// Losses at any boxes, with reasons of any length, never overlap.
 func TestNothingOverlapsWhereverPacketsAreLost(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(100) {
@@ -132,7 +132,7 @@ func TestNothingOverlapsWhereverPacketsAreLost(t *testing.T) {
 
 var box1 = regexp.MustCompile(`data-probe="([^"]*)" data-packets="(\d+)".*?<text class="count"[^>]*>([0-9,]+)</text></g>`)
 
-// The numbers in the pictures are those of the result: of each probe of a hook that packets met, in both pictures.
+// Both pictures have the numbers of the result: those of each probe of a hook that packets met.
 func TestTheNumbersAreThoseOfTheResult(t *testing.T) {
 	t.Parallel()
 	for name, d := range results(t) {

@@ -21,11 +21,11 @@ var (
 	attr = regexp.MustCompile(`^\s+([a-zA-Z0-9:-]+)(?:="([^"]*)")?`)
 )
 
-// ours are the elements that the templates use; none of them loads or runs anything.
+// ours are the elements that the templates use; none of them loads or executes anything.
 var ours = strings.Fields(`!doctype html head meta title style body main h1 h2 h3 div span section p small pre svg g line
 	polygon path rect text ol ul li b i details summary table thead tbody tr th td dl dt dd br a code wbr header blockquote`)
 
-// strangeMarkup returns what a page has that the templates do not write; "" if it has nothing.
+// strangeMarkup returns markup in a page that is not from the templates; "" if there is none.
 func strangeMarkup(page []byte) string {
 	for _, m := range tags.FindAllSubmatch(page, -1) {
 		if name := strings.TrimPrefix(string(m[1]), "/"); !slices.Contains(ours, name) {
@@ -46,7 +46,7 @@ func strangeMarkup(page []byte) string {
 	return ""
 }
 
-// harmless reports whether an attribute neither runs nor loads anything, nor leads away from the folder.
+// harmless reports whether an attribute neither executes nor loads anything, and does not link out of the folder.
 func harmless(name, value string) bool {
 	switch {
 	case name == "href":
@@ -57,8 +57,8 @@ func harmless(name, value string) bool {
 	return name != "src" && name != "srcset" && !strings.HasPrefix(name, "on") && !strings.Contains(name, "href")
 }
 
-// What looks like markup is shown and not obeyed, wherever it stands.
-func TestMarkupIsShownAndNotObeyed(t *testing.T) {
+// Text that looks like markup is shown as text, wherever it is.
+func TestMarkupIsShownAsText(t *testing.T) {
 	t.Parallel()
 	d := hostile()
 	d.Flows, d.Rules, d.Timeline = slices.Repeat(d.Flows, 150), slices.Repeat(d.Rules, 150), slices.Repeat(d.Timeline, 150)
@@ -84,7 +84,7 @@ func TestMarkupIsShownAndNotObeyed(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeSeenIsMadeVisible(t *testing.T) {
+func TestInvisibleCharactersAreMadeVisible(t *testing.T) {
 	t.Parallel()
 	for name, page := range map[string][]byte{"hostile": html(t, hostile()), "full table": html(t, fullTable())} {
 		if !utf8.Valid(page) {
@@ -98,7 +98,7 @@ func TestWhatCannotBeSeenIsMadeVisible(t *testing.T) {
 	}
 }
 
-// Drawing leaves what is drawn as it was.
+// Drawing does not modify the Data.
 func TestDataIsNotChanged(t *testing.T) {
 	t.Parallel()
 	d := hostile()

@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestReasonsAreSaidOnceAndLawsOnlyOfALimitedTable(t *testing.T) {
+func TestReasonsAreShownOnceAndLawsOnlyOfALimitedTable(t *testing.T) {
 	t.Parallel()
 	laws := []Law{{"x", NotApplicable, "law not applicable: the host is not silent"}, {"y", Broken, "law broken: 1 = 2"}, {"z", Holds, ""}}
 	d := Data{

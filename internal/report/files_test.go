@@ -14,7 +14,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/report"
 )
 
-// inFolder returns what a folder has, by name.
+// inFolder returns the content of a folder by name.
 func inFolder(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -67,8 +67,8 @@ func TestEverythingIsWrittenUnderTheNameOfTheTest(t *testing.T) {
 	}
 }
 
-// What cannot be written is said in the report, which is written all the same, and leaves nothing behind.
-func TestAFileThatFailsIsSaidInTheReport(t *testing.T) {
+// A file that cannot be written is named in the report, which is written anyway, and leaves nothing behind.
+func TestAFailingFileIsNamedInTheReport(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	lost := errors.New("3 frames were lost")
@@ -90,7 +90,7 @@ func TestAFileThatFailsIsSaidInTheReport(t *testing.T) {
 	}
 }
 
-// A report that is nothing but hostile stays within its folder, and each of its files within its lines.
+// A report that consists of hostile text stays within its folder, and each item of its files within its line.
 func TestHostileNamesStayInTheFolder(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -114,7 +114,7 @@ func TestHostileNamesStayInTheFolder(t *testing.T) {
 	}
 }
 
-func TestAFolderThatCannotBeMadeIsAnError(t *testing.T) {
+func TestAFolderThatCannotBeCreatedIsAnError(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -140,7 +140,7 @@ func TestNamesOfTestsBecomeNamesOfFiles(t *testing.T) {
 	}
 }
 
-func TestTheCommentOfAPacketHasVerdictStateAndReason(t *testing.T) {
+func TestCommentHasVerdictStateAndReason(t *testing.T) {
 	t.Parallel()
 	got := []string{report.Frame{}.Comment(), report.Frame{State: "NEW"}.Comment(), report.Frame{State: "INVALID", Verdict: report.Dropped, Reason: "invalid rst"}.Comment()}
 	if diff := cmp.Diff([]string{"", "NEW", "dropped; INVALID; invalid rst"}, got); diff != "" {

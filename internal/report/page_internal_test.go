@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestWhatWasSaidAndMeasuredStandSideBySide(t *testing.T) {
+func TestSaidAndMeasuredAreSideBySide(t *testing.T) {
 	t.Parallel()
 	r := Row{Said: []Field{{"speed", "2 Mpps"}, {"raw", "10"}, {"mangle", "10"}}, Got: []Field{{"raw", "10"}, {"mangle", "7"}, {"entries", "7"}}}
 	want := []pair{{"raw", "10", "10", false}, {"mangle", "10", "7", true}, {"entries", "", "7", false}, {"speed", "2 Mpps", "", false}}
@@ -25,7 +25,7 @@ func TestVerdictsAreCountedInTheirOrder(t *testing.T) {
 	}
 }
 
-func TestRunsAreSummedUpInALine(t *testing.T) {
+func TestRunsAreSummarizedInALine(t *testing.T) {
 	t.Parallel()
 	run := func(points ...Point) view {
 		d := Data{Path: Path{Points: points}}

@@ -33,7 +33,7 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// samples are the experiments that are drawn in testdata, which the test in the browser looks at as well.
+// samples are the experiments drawn in testdata, which the browser test reads as well.
 func samples() map[string]report.Data {
 	return map[string]report.Data{"full-table": fullTable(), "router": router(), "passed": passed(), "hostile": hostile(), "ingress": beforeHooks(), "nothing": {}}
 }

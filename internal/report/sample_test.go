@@ -16,7 +16,7 @@ const (
 	ms = time.Millisecond
 )
 
-// fullTable is the first test of the README, and a claim in it that fails.
+// fullTable is the first test of the README with a wrong claim.
 func fullTable() report.Data {
 	d := report.Data{
 		Test: "TestFullTableDropsNewFlows", Failed: true,
@@ -83,7 +83,7 @@ func fullTable() report.Data {
 	return d
 }
 
-// standard returns the standard probes of a family with their counts; a hook that is not in packets has none.
+// standard returns the standard probes of a family with their counts; a hook that is not in packets has zeros.
 func standard(family string, packets map[string][]uint64) []report.Point {
 	var out []report.Point
 	for _, h := range []struct {
@@ -112,7 +112,7 @@ func standard(family string, packets map[string][]uint64) []report.Point {
 	return out
 }
 
-// line gives a frame the line of a packet, and what it says in fields.
+// line sets the line of a frame and the fields derived from it.
 func line(f report.Frame, line string) report.Frame {
 	f.Line, f.What = line, line
 	m := regexp.MustCompile(`^IP6? (\S+) > (\S+): (?:Flags \[(\S+)\]|([^,]*))(?:, (.*))?$`).FindStringSubmatch(line)
@@ -133,7 +133,7 @@ func line(f report.Frame, line string) report.Frame {
 	return f
 }
 
-// losses returns what neighbours within a hook differ by.
+// losses returns the differences between neighbours within a hook.
 func losses(points []report.Point, why func(from, to report.Point) string) []report.Loss {
 	var out []report.Loss
 	for i, to := range points[1:] {
@@ -145,7 +145,7 @@ func losses(points []report.Point, why func(from, to report.Point) string) []rep
 	return out
 }
 
-// router is a host between two links where everything that can be lost is lost somewhere.
+// router is a host between two links that loses packets at every possible place.
 func router() report.Data {
 	d := report.Data{
 		Test: "TestRouter/loses_something_at_every_stage/with_a_rather_long_name_of_the_case", Failed: true, Time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
@@ -197,7 +197,7 @@ func router() report.Data {
 	}
 	for i, c := range conversation {
 		f := line(report.Frame{At: time.Duration(i*i) * 137 * us, Link: c.link, Dir: c.dir, State: c.state, Verdict: c.verdict, Reason: c.reason}, c.line)
-		if i == 8 { // an ICMP error says what it is, and about what
+		if i == 8 { // an ICMP error with what it quotes
 			f.What, f.Detail = "ICMP6 port unreachable", "for (IP6 2001:db8:f::2.10000 > 2001:db8::1.80: Flags [S], seq 1, win 65535, length 0), length 88"
 		}
 		if c.verdict == report.Dropped {
@@ -234,7 +234,7 @@ func passed() report.Data {
 	}
 }
 
-// hostile has what breaks pages: markup, control characters, words without an end, numbers without measure.
+// hostile has text that may break pages: markup, control characters, endless words, huge numbers.
 func hostile() report.Data {
 	const markup = `</style></script><script>alert(1)</script><img src=x onerror=alert(2)>"'` + "`{{.}}javascript:alert(3)"
 	long := ""
@@ -267,7 +267,7 @@ func hostile() report.Data {
 	return d
 }
 
-// run is what the page of claims shows of an experiment.
+// run is an experiment as the page of claims shows it.
 func run(name string, d report.Data) report.Data {
 	return report.Data{Test: name, Links: d.Links, Path: d.Path, Rules: []report.Rule{{Text: "iptables -t raw -A PREROUTING -j CT"}, {Text: "iptables -t mangle -A PREROUTING"}}}
 }

@@ -2,7 +2,7 @@ package report_test
 
 import "github.com/ctexp/go-ctexp/internal/report"
 
-// beforeHooks is of two families, of whose packets some met no hook and of one nothing but that is known.
+// beforeHooks has two families: some packets of both met no hook, and of one nothing else is known.
 func beforeHooks() report.Data {
 	d := fullTable()
 	d.Test, d.Failed, d.Diff, d.Room = "TestPacketsThatMeetNoHook", false, "", report.Room{}

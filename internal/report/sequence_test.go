@@ -14,7 +14,7 @@ import (
 
 func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
-// drawn is a sequence as text: the gap that an arrow crosses and where to, how often, and what stands on it.
+// drawn prints a sequence as text: the gap that each arrow crosses and its direction, how often, and its label.
 func drawn(s sequence) []string {
 	out := []string{strings.Join(s.Lifelines, " | ")}
 	for _, k := range s.Messages {
@@ -75,8 +75,8 @@ func TestArrowsRunBetweenTheHostAndTheirLink(t *testing.T) {
 	}
 }
 
-// Of a long conversation the beginning is drawn, and what was lost.
-func TestWhatWasLostIsAlwaysDrawn(t *testing.T) {
+// Of a long conversation the beginning is drawn, and the lost packets.
+func TestLostPacketsAreAlwaysDrawn(t *testing.T) {
 	t.Parallel()
 	var d Data
 	for i := range 1000 {
@@ -93,7 +93,7 @@ func TestWhatWasLostIsAlwaysDrawn(t *testing.T) {
 	}
 }
 
-func TestManyLinksShareALifeline(t *testing.T) {
+func TestFurtherLinksShareALifeline(t *testing.T) {
 	t.Parallel()
 	var d Data
 	for i := range 20 {
@@ -106,7 +106,7 @@ func TestManyLinksShareALifeline(t *testing.T) {
 	}
 }
 
-func TestTuplesAreWrittenAsEnds(t *testing.T) {
+func TestTuplesAreWrittenAsEndpoints(t *testing.T) {
 	t.Parallel()
 	got := []string{
 		Ends(nf.Tuple{Proto: nf.TCP, Src: addrPort("198.18.0.2:10000"), Dst: addrPort("192.0.2.1:80")}),

@@ -19,7 +19,7 @@ func TestNamesOfTestsMayBreakBetweenWords(t *testing.T) {
 	}
 }
 
-func TestListsBreakBehindTheirCommas(t *testing.T) {
+func TestListsBreakAfterTheirCommas(t *testing.T) {
 	t.Parallel()
 	const long = "of_more_than_twenty_four_characters"
 	got := pieces("CONFIRMED,SRC_NAT|x y" + long)
@@ -37,7 +37,7 @@ func TestControlCharactersHavePictures(t *testing.T) {
 	}
 }
 
-func TestOfALongListTheBeginningIsKeptAndWhatMatters(t *testing.T) {
+func TestShortenKeepsTheBeginningAndWhatMatters(t *testing.T) {
 	t.Parallel()
 	got := shorten([]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, 6, 90, func(n int) bool { return n%4 == 0 })
 	want := []item[int]{{1, 0}, {2, 0}, {3, 0}, {4, 0}, {Gap: 3}, {8, 0}, {Gap: 92}}
@@ -69,7 +69,7 @@ func TestTextIsWrapped(t *testing.T) {
 	}
 }
 
-// FuzzWrap checks that lines are as short as asked for, and lose nothing but spaces.
+// FuzzWrap checks that lines are as short as requested, and lose nothing but spaces.
 func FuzzWrap(f *testing.F) {
 	f.Add("conntrack table full (drop +3)", 12)
 	f.Add("日本 x", 1)

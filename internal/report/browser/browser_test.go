@@ -27,10 +27,10 @@ var pattern = flag.String("pages", "../testdata/*.html", "the `pages` to look at
 //go:embed look.html
 var look string
 
-// widths of a large screen, of a window just wide enough for the wide picture, and of a telephone.
+// widths of a large screen, of a window just wide enough for the wide picture, and of a phone.
 var widths = []int{1280, 860, 390}
 
-// seen is what look.html says of a page.
+// seen is the output of look.html about a page.
 type seen struct {
 	Page     string
 	Width    int
@@ -40,8 +40,8 @@ type seen struct {
 	Texts    int
 }
 
-// Nothing overlaps and nothing is cut, what was lost comes first, and the numbers are those of the result: at all widths,
-// in light and dark.
+// Nothing overlaps or is clipped, losses come first, and the numbers are those of the result: at all widths, in light
+// and dark mode.
 func TestPagesAreWhole(t *testing.T) {
 	t.Parallel()
 	chromium := chromium(t)
@@ -72,7 +72,7 @@ func TestPagesAreWhole(t *testing.T) {
 	}
 }
 
-// judge compares what was seen of a page with its result, if there is one.
+// judge compares a page with its result, if there is one.
 func judge(t *testing.T, page string, s seen) {
 	t.Helper()
 	name := fmt.Sprintf("%s at %d", filepath.Base(page), s.Width)
@@ -106,7 +106,7 @@ func judge(t *testing.T, page string, s seen) {
 	}
 }
 
-// The page stands alone: it opens from a file, without a server.
+// The page is self-contained: it opens from a file, without a server.
 func TestAPageOpensFromAFile(t *testing.T) {
 	t.Parallel()
 	chromium := chromium(t)
@@ -134,7 +134,7 @@ func TestAPageOpensFromAFile(t *testing.T) {
 	}
 }
 
-// result is what this test reads of result.json.
+// result is the part of result.json that this test reads.
 type result struct {
 	Path struct {
 		Points []struct {
@@ -150,7 +150,7 @@ type result struct {
 	}
 }
 
-// probes are the counts that a picture should have: of all probes of a hook that any packet met.
+// probes returns the counts that a picture should have: of all probes of a hook that any packet met.
 func (r result) probes() map[string]string {
 	busy := map[[2]string]bool{}
 	for _, p := range r.Path.Points {
@@ -167,7 +167,7 @@ func (r result) probes() map[string]string {
 		}
 	}
 	for _, l := range r.Path.Losses {
-		if l.Hook == "ingress" { // what the links have brought
+		if l.Hook == "ingress" { // packets that arrived on the links
 			out[l.From[0]] = strconv.FormatUint(l.Of, 10)
 		}
 	}
@@ -193,7 +193,7 @@ func resultOf(page string) string {
 	return strings.TrimSuffix(page, ".html") + ".json"
 }
 
-// serve serves the pages by their numbers, and at / a page that has all of them in it at all widths.
+// serve serves the pages by number, and at / a page that contains all of them at all widths.
 func serve(pages []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -211,7 +211,7 @@ func serve(pages []string) http.Handler {
 	})
 }
 
-// dump returns what a page has become in the browser once it was loaded.
+// dump returns the DOM of a page after the browser has loaded it.
 func dump(t *testing.T, chromium string, dark bool, url string) string {
 	t.Helper()
 	scheme := 1
@@ -232,7 +232,7 @@ func dump(t *testing.T, chromium string, dark bool, url string) string {
 	return string(out)
 }
 
-// between returns what stands in an element of text.
+// between returns the content of a text element.
 func between(t *testing.T, dom, open, end string) string {
 	t.Helper()
 	_, rest, ok := strings.Cut(dom, open)

@@ -1,3 +1,3 @@
-// Package browser has only a test: it looks at the pages of package report in Chromium, as wide as a screen and as
-// narrow as a telephone, by day and by night. It is a module of its own so that nobody else needs a browser.
+// Package browser only has a test. It checks the pages of package report in Chromium, at the width of a screen and of
+// a phone, in light and dark mode. It is a separate module so that only this test needs a browser.
 package browser

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// chromium returns the browser, and skips the test where there is none. With CTEXP_REQUIRE=1 it may be missing only if
-// CTEXP_LACKS lists it, and may be listed only if it is missing.
+// chromium returns the path of the browser, and skips the test if there is none. With CTEXP_REQUIRE=1 it may be
+// missing only if CTEXP_LACKS lists it, and may be listed only if it is missing.
 func chromium(t *testing.T) string {
 	t.Helper()
 	const need = "chromium"
