@@ -112,7 +112,7 @@ func try(ctx context.Context, cfg netnsenv.Config, rules []netnsenv.Ruleset, pac
 	before := lab.look(ctx)
 	for i, p := range packets {
 		link := lab.linkOf(p)
-		if _, err := lab.InjectBy(ctx, link, packet.Packets(p)); err != nil {
+		if _, err := lab.InjectOn(ctx, link, packet.Packets(p)); err != nil {
 			return nil, numbered(err, i+1)
 		}
 		after := lab.look(ctx)

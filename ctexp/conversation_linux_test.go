@@ -110,7 +110,7 @@ func TestRouterTranslatesWhatAnErrorQuotes(t *testing.T) {
 	sent := x.Expect(packet.Match{Out: "tun1", Exactly: asked.With(packet.Src(netip.MustParseAddr("203.0.113.1")), packet.TTL(63))})
 
 	beyond := netip.MustParseAddr("203.0.113.254")
-	x.InjectBy("tun1", packet.Packets(packet.PacketTooBig(beyond, 576, sent)))
+	x.InjectOn("tun1", packet.Packets(packet.PacketTooBig(beyond, 576, sent)))
 	x.Expect(packet.Match{
 		Out: "tun0", Src: netip.AddrPortFrom(beyond, 0), Dst: netip.AddrPortFrom(inside.Addr(), 0), MTU: new(uint32(576)),
 		About: &packet.Match{Src: inside, Dst: outside, Payload: sent[28:]},

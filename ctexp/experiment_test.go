@@ -63,7 +63,7 @@ func TestInjectByAnUnknownLinkFails(t *testing.T) {
 	t.Parallel()
 	ctexp.New(t, netnsenv.Config{})
 	fake := &fakeTB{}
-	log := fake.run(func(f *fakeTB) { ctexp.New(f, netnsenv.Config{}).InjectBy("tun9", packet.SYNs(1, web)) })
+	log := fake.run(func(f *fakeTB) { ctexp.New(f, netnsenv.Config{}).InjectOn("tun9", packet.SYNs(1, web)) })
 	if !fake.failed || !strings.Contains(log, `no link "tun9"`) {
 		t.Errorf("failed %v: %s", fake.failed, log)
 	}
@@ -322,7 +322,7 @@ func TestTimelineTellsInjectionsApart(t *testing.T) {
 	x := ctexp.New(t, netnsenv.Config{Links: veth, Silent: true, Probes: []nf.Probe{nf.RawPrerouting}})
 
 	x.Inject(packet.SYNs(2, web))
-	x.InjectBy("tun0", packet.Packets(web.UDP(nil)))
+	x.InjectOn("tun0", packet.Packets(web.UDP(nil)))
 
 	type line struct {
 		Kind observe.MomentKind

@@ -84,7 +84,7 @@ func TestReportKeepsTheErrorOfAnOperation(t *testing.T) {
 	t.Parallel()
 	fake := &fakeTB{name: "TestX"}
 	log := fake.run(func(f *fakeTB) {
-		ctexp.New(f, netnsenv.Config{Links: veth}).InjectBy("tun7", packet.SYNs(1, web))
+		ctexp.New(f, netnsenv.Config{Links: veth}).InjectOn("tun7", packet.SYNs(1, web))
 	})
 	if fake.skipped {
 		t.Skip(log)

@@ -25,8 +25,8 @@ func (l *Lab) Inject(ctx context.Context, packets iter.Seq[packet.Packet]) (int,
 	return l.inject(ctx, link, packets)
 }
 
-// InjectBy is Inject by the link of that name.
-func (l *Lab) InjectBy(ctx context.Context, link string, packets iter.Seq[packet.Packet]) (int, error) {
+// InjectOn is Inject by the link of that name.
+func (l *Lab) InjectOn(ctx context.Context, link string, packets iter.Seq[packet.Packet]) (int, error) {
 	to, err := l.linkNamed(link)
 	if err != nil {
 		return 0, fmt.Errorf("ctexp: inject: %w", err)
@@ -34,7 +34,7 @@ func (l *Lab) InjectBy(ctx context.Context, link string, packets iter.Seq[packet
 	return l.inject(ctx, to, packets)
 }
 
-// InjectFrames is InjectBy for whole frames of Ethernet, which only veth links take: elsewhere the error is an *nf.UnsupportedError.
+// InjectFrames is InjectOn for whole frames of Ethernet, which only veth links take: elsewhere the error is an *nf.UnsupportedError.
 // What the host sends as frames (addresses, tags, ARP) the Observer has, see Experiment.InjectFrames.
 func (l *Lab) InjectFrames(ctx context.Context, link string, frames iter.Seq[packet.Frame]) (int, error) {
 	to, err := l.linkNamed(link)
@@ -126,11 +126,11 @@ func (x *Experiment) Inject(packets iter.Seq[packet.Packet]) {
 	})
 }
 
-// InjectBy sends packets by the link of that name. When it returns the kernel is done with all of them.
-func (x *Experiment) InjectBy(link string, packets iter.Seq[packet.Packet]) {
+// InjectOn sends packets by the link of that name. When it returns the kernel is done with all of them.
+func (x *Experiment) InjectOn(link string, packets iter.Seq[packet.Packet]) {
 	x.t.Helper()
-	x.do("InjectBy", func(ctx context.Context) error {
-		_, err := x.Lab.InjectBy(ctx, link, packets)
+	x.do("InjectOn", func(ctx context.Context) error {
+		_, err := x.Lab.InjectOn(ctx, link, packets)
 		return err
 	})
 }
@@ -164,8 +164,8 @@ func (l *Lab) Flood(ctx context.Context, f inject.Flood) (inject.Flooded, error)
 	return l.flood(ctx, link, f)
 }
 
-// FloodBy is Flood by the link of that name.
-func (l *Lab) FloodBy(ctx context.Context, link string, f inject.Flood) (inject.Flooded, error) {
+// FloodOn is Flood by the link of that name.
+func (l *Lab) FloodOn(ctx context.Context, link string, f inject.Flood) (inject.Flooded, error) {
 	to, err := l.linkNamed(link)
 	if err != nil {
 		return inject.Flooded{}, fmt.Errorf("ctexp: flood: %w", err)
@@ -207,10 +207,10 @@ func (x *Experiment) Flood(f inject.Flood) inject.Flooded {
 	return ask1(x, "Flood", x.Lab.Flood, f)
 }
 
-// FloodBy is Flood by the link of that name.
-func (x *Experiment) FloodBy(link string, f inject.Flood) inject.Flooded {
+// FloodOn is Flood by the link of that name.
+func (x *Experiment) FloodOn(link string, f inject.Flood) inject.Flooded {
 	x.t.Helper()
-	return ask(x, "FloodBy", func(ctx context.Context) (inject.Flooded, error) { return x.Lab.FloodBy(ctx, link, f) })
+	return ask(x, "FloodOn", func(ctx context.Context) (inject.Flooded, error) { return x.Lab.FloodOn(ctx, link, f) })
 }
 
 // Replay sends a recording by the links of the Env and returns what came of its packets, when the kernel is done with all of
@@ -292,7 +292,7 @@ func (x *Experiment) Replay(recording iter.Seq2[packet.Record, error], r inject.
 func (l *Lab) States(ctx context.Context, flow nf.Tuple, packets iter.Seq[packet.Packet]) ([]string, error) {
 	var states []string
 	for p := range packets {
-		if _, err := l.InjectBy(ctx, l.linkOf(p), packet.Packets(p)); err != nil {
+		if _, err := l.InjectOn(ctx, l.linkOf(p), packet.Packets(p)); err != nil {
 			return states, numbered(err, len(states)+1)
 		}
 		e, err := l.Observer.Get(ctx, flow, 0)

@@ -73,7 +73,7 @@ func TestWhatCannotBeInjectedSaysWhy(t *testing.T) {
 	got := map[string]string{}
 	say := func(name string, err error) { got[name] = fmt.Sprint(err) }
 	by := func(link string, packets ...packet.Packet) error {
-		_, err := x.InjectBy(t.Context(), link, packet.Packets(packets...))
+		_, err := x.InjectOn(t.Context(), link, packet.Packets(packets...))
 		return err
 	}
 	say("version", by("tun0", syn, five))

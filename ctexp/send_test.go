@@ -64,7 +64,7 @@ func TestAFloodIsSeenByEverything(t *testing.T) {
 func TestAFloodFillsATable(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Silent: true, Room: netnsenv.Free(100)})
-	got := x.FloodBy("tun0", flood(1000, 1))
+	got := x.FloodOn("tun0", flood(1000, 1))
 	want := observe.Tally{Entries: 100, Dropped: 900}
 	if diff := x.Tally().Diff(want); diff != "" || got.Arrived != 1000 {
 		t.Errorf("%v (-want +got):\n%s", got, diff)
@@ -75,7 +75,7 @@ func TestAFloodThatIsWrongFailsTheTest(t *testing.T) {
 	t.Parallel()
 	ctexp.New(t, netnsenv.Config{})
 	for want, f := range map[string]func(x *ctexp.Experiment){
-		`no link "tun9"`:         func(x *ctexp.Experiment) { x.FloodBy("tun9", flood(1, 1)) },
+		`no link "tun9"`:         func(x *ctexp.Experiment) { x.FloodOn("tun9", flood(1, 1)) },
 		"1528 bytes into an MTU": func(x *ctexp.Experiment) { x.Flood(inject.Flood{Template: web.UDP(make([]byte, 1500)), N: 1}) },
 		"neither N nor Duration": func(x *ctexp.Experiment) { x.Flood(flood(0, 1)) },
 	} {
@@ -140,7 +140,7 @@ func TestARecordingOfAnObserverMakesTheSameFlows(t *testing.T) {
 			t.Parallel()
 			x, y := ctexp.New(t, c.cfg), ctexp.New(t, c.cfg)
 			for _, s := range c.steps {
-				x.InjectBy(s.link, packet.Packets(s.packet))
+				x.InjectOn(s.link, packet.Packets(s.packet))
 			}
 
 			got := y.Replay(packet.ReadRecording(recorded(t, x)), inject.Replay{})

@@ -50,7 +50,7 @@ func resetWith(ctx context.Context, off uint32) error {
 		{"client", packet.ACK(c)},
 		{"client", c.TCP(packet.TCP{Flags: packet.FlagRST, Seq: 2 + off})},
 	} {
-		if _, err := lab.InjectBy(ctx, step.link, packet.Packets(step.packet)); err != nil {
+		if _, err := lab.InjectOn(ctx, step.link, packet.Packets(step.packet)); err != nil {
 			return err
 		}
 	}

@@ -37,7 +37,7 @@ func TestExpectationsAreMadeFulfilledAndExpire(t *testing.T) {
 		x.States(f.Tuple(nf.TCP), packet.Packets(packet.SYN(f), packet.SYNACK(f.Reverse()), packet.ACK(f)))
 	}
 	look()
-	x.InjectBy("server", packet.Packets(packet.SYN(data)))
+	x.InjectOn("server", packet.Packets(packet.SYN(data)))
 	look()
 	related := x.Flow(data.Tuple(nf.TCP))
 	x.Age(200 * time.Second)

@@ -34,7 +34,7 @@ func TestFragmentsInAnyOrderMakeOneEntry(t *testing.T) {
 			}
 			x := ctexp.New(t, cfg)
 
-			x.InjectBy("client", packet.Packets(fragments...))
+			x.InjectOn("client", packet.Packets(fragments...))
 
 			want := observe.Tally{Packets: map[string]uint64{"fragments": uint64(len(fragments)), "new": 1}, Entries: 1}
 			if diff := x.Tally().Diff(want); diff != "" {

@@ -36,9 +36,9 @@ func TestICMPErrorFromTheMiddleOfThePathIsRelated(t *testing.T) {
 			datagram := flow(tt.client, 41614, tt.server, 5555).UDP([]byte("hello"))
 			unknown := flow(tt.client, 4369, tt.server, 8738).UDP([]byte("hello"))
 
-			x.InjectBy("server", packet.Packets(packet.Unreachable(tt.middle, tt.code, unknown)))
-			x.InjectBy("client", packet.Packets(datagram))
-			x.InjectBy("server", packet.Packets(packet.Unreachable(tt.middle, tt.code, datagram)))
+			x.InjectOn("server", packet.Packets(packet.Unreachable(tt.middle, tt.code, unknown)))
+			x.InjectOn("client", packet.Packets(datagram))
+			x.InjectOn("server", packet.Packets(packet.Unreachable(tt.middle, tt.code, datagram)))
 
 			want := observe.Tally{Packets: map[string]uint64{"invalid": 1, "new": 1, "related": 1}, Entries: 1}
 			if diff := x.Tally().Diff(want); diff != "" {

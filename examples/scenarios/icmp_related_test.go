@@ -35,7 +35,7 @@ func TestFragmentationNeededCrossesAMasqueradingRouter(t *testing.T) {
 			link string
 			packet.Packet
 		}{{"client", ping}, {"server", tooBig}} {
-			x.InjectBy(sent.link, packet.Packets(sent.Packet))
+			x.InjectOn(sent.link, packet.Packets(sent.Packet))
 			got = append(got, x.Received()...)
 		}
 		want = append(want,

@@ -25,12 +25,12 @@ func TestMasqueradingHidesTheClient(t *testing.T) {
 				{client: flow(client6, 1000, server6, 53), router: flow(outer6, 1000, server6, 53)},
 			} {
 				question, answer := end.client.UDP([]byte("question")), end.client.Reverse().UDP([]byte("answer"))
-				x.InjectBy("client", packet.Packets(question))
+				x.InjectOn("client", packet.Packets(question))
 				got = append(got, x.Received()...)
 				if masq != (expr.Masq{}) { // any port will do
 					end.router.Src = x.Flow(question.Tuple()).Reply.Dst
 				}
-				x.InjectBy("server", packet.Packets(end.router.Reverse().UDP([]byte("answer"))))
+				x.InjectOn("server", packet.Packets(end.router.Reverse().UDP([]byte("answer"))))
 				got = append(got, x.Received()...)
 				want = append(want,
 					end.router.UDP([]byte("question")).With(packet.TTL(63)).On("server", packet.Out),

@@ -41,11 +41,11 @@ func TestFlowFromInsideShadowsAServiceOfTheRouter(t *testing.T) {
 			router := listenUDP(t, x, netip.AddrPortFrom(outer4, service).String())
 			fromInside, question := flow(client4, service, server4, high), flow(server4, high, outer4, service)
 
-			x.InjectBy("client", packet.Packets(fromInside.UDP([]byte("fake"))))
+			x.InjectOn("client", packet.Packets(fromInside.UDP([]byte("fake"))))
 			x.Received() // it went out, or not
-			x.InjectBy("server", packet.Packets(question.UDP([]byte("who is there?"))))
+			x.InjectOn("server", packet.Packets(question.UDP([]byte("who is there?"))))
 			if len(x.Received()) > 0 {
-				x.InjectBy("client", packet.Packets(fromInside.UDP([]byte("inside"))))
+				x.InjectOn("client", packet.Packets(fromInside.UDP([]byte("inside"))))
 			} else {
 				_, from, err := router.ReadFrom(make([]byte, 100))
 				ctexp.Require(t, "receive", err)

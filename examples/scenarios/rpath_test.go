@@ -49,7 +49,7 @@ func TestReversePathFiltersTellMartians(t *testing.T) {
 			martian4 := packet.Echo(addr("192.168.42.2"), addr("192.168.42.1"), 1, 1, nil)
 			martian6 := packet.Echo(addr("fec0:42::2"), addr("fec0:42::1"), 1, 1, nil)
 
-			x.InjectBy("near", packet.Concat(
+			x.InjectOn("near", packet.Concat(
 				packet.Repeat(3, regular4), packet.Repeat(3, regular6), packet.Repeat(2, martian4), packet.Repeat(2, martian6)))
 
 			var got []uint64

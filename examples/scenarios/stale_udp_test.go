@@ -36,11 +36,11 @@ func TestStaleUDPEntryIsABlackHoleUntilDeleted(t *testing.T) {
 			x := ctexp.New(t, cfg)
 			call := packet.Flow{Src: netip.AddrPortFrom(client4, 12345), Dst: service}.UDP([]byte("hostname"))
 
-			x.InjectBy("client", packet.Packets(call))
+			x.InjectOn("client", packet.Packets(call))
 			x.Load(tt.after)
-			x.InjectBy("client", packet.Packets(call, call))
+			x.InjectOn("client", packet.Packets(call, call))
 			x.Flush(nf.Filter{Tuple: call.Tuple()})
-			x.InjectBy("client", packet.Packets(call))
+			x.InjectOn("client", packet.Packets(call))
 
 			var got []netip.AddrPort
 			for _, f := range (packet.Match{Out: "server", Proto: nf.UDP}).Select(x.Frames()) {

@@ -33,7 +33,7 @@ func TestClashOfTwoInsertsOfOneFlowIsResolved(t *testing.T) {
 			x := ctexp.New(t, cfg)
 			queue := hold(t, x, nf.Forward, iif("client"))
 
-			x.InjectBy("client", packet.Packets(question.UDP([]byte("one")), question.UDP([]byte("two"))))
+			x.InjectOn("client", packet.Packets(question.UDP([]byte("one")), question.UDP([]byte("two"))))
 			held := len(x.Flows())
 			queue.release(t, 2)
 			got := x.Received()
@@ -41,7 +41,7 @@ func TestClashOfTwoInsertsOfOneFlowIsResolved(t *testing.T) {
 			for _, port := range ports {
 				answers = append(answers, flow(server4, port, client4, 1000).UDP([]byte("answer")))
 			}
-			x.InjectBy("server", packet.Packets(answers...))
+			x.InjectOn("server", packet.Packets(answers...))
 			got = append(got, x.Received()...)
 
 			if held != 0 {

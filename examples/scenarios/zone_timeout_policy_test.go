@@ -22,8 +22,8 @@ func TestZonesHaveTimeoutsOfTheirOwn(t *testing.T) {
 		when(iif("client"), setZone(5)), when(iif("server"), setZone(6))))))
 	send := func() {
 		x.Flush()
-		x.InjectBy("client", packet.Packets(packet.Echo(client4, inner4, 1, 1, nil), flow(client4, 1, inner4, 2).UDP(nil)))
-		x.InjectBy("server", packet.Packets(packet.Echo(server4, outer4, 1, 1, nil), flow(server4, 1, outer4, 2).UDP(nil)))
+		x.InjectOn("client", packet.Packets(packet.Echo(client4, inner4, 1, 1, nil), flow(client4, 1, inner4, 2).UDP(nil)))
+		x.InjectOn("server", packet.Packets(packet.Echo(server4, outer4, 1, 1, nil), flow(server4, 1, outer4, 2).UDP(nil)))
 	}
 	left := func() map[string]time.Duration {
 		m := map[string]time.Duration{}

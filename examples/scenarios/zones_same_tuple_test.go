@@ -48,10 +48,10 @@ table inet raw {
 	same := flow(addr("10.1.0.3"), 10000, addr("10.3.0.99"), 5201)
 
 	for i := range clients {
-		x.InjectBy(fmt.Sprint("client", i+1), packet.Packets(packet.SYN(same)))
+		x.InjectOn(fmt.Sprint("client", i+1), packet.Packets(packet.SYN(same)))
 	}
 	for _, f := range (packet.Match{Out: "server"}).Select(x.Frames()) {
-		x.InjectBy("server", packet.Packets(packet.SYNACK(packet.Flow{Src: f.Tuple().Dst, Dst: f.Tuple().Src})))
+		x.InjectOn("server", packet.Packets(packet.SYNACK(packet.Flow{Src: f.Tuple().Dst, Dst: f.Tuple().Src})))
 	}
 
 	type result struct {
