@@ -2,9 +2,7 @@ package ctexp
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"path/filepath"
 	"reflect"
@@ -13,10 +11,6 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
-	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/ctexp/observe"
-	"github.com/ctexp/go-ctexp/ctexp/packet"
-	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 // Experiment is a Lab for one test. Its methods have no error results: what goes wrong fails the test at once, so they
@@ -72,64 +66,6 @@ func (x *Experiment) close() {
 	}
 }
 
-// Tally returns what was counted since New.
-func (x *Experiment) Tally() observe.Tally { x.t.Helper(); return ask(x, "Tally", x.Observer.Tally) }
-
-// Path returns the way that packets took since New.
-func (x *Experiment) Path() observe.Path { x.t.Helper(); return ask(x, "Path", x.Observer.Path) }
-
-// Rules returns the experiment's own rules with what they have counted.
-func (x *Experiment) Rules() []observe.Rule { x.t.Helper(); return ask(x, "Rules", x.Observer.Rules) }
-
-// Flows returns the entries of the table, all or those that one of the filters selects.
-func (x *Experiment) Flows(filters ...nf.Filter) []nf.Entry {
-	x.t.Helper()
-	if len(filters) == 0 {
-		filters = []nf.Filter{{}}
-	}
-	return askAll(x, "Flows", func(ctx context.Context) iter.Seq2[nf.Entry, error] {
-		return func(yield func(nf.Entry, error) bool) {
-			for _, f := range filters {
-				for e, err := range x.Observer.Flows(ctx, f) {
-					if !yield(e, err) || err != nil {
-						return
-					}
-				}
-			}
-		}
-	})
-}
-
-// Frames returns what was captured on all links since New, in the order of time.
-func (x *Experiment) Frames() []packet.Record {
-	x.t.Helper()
-	return askAll(x, "Frames", x.Observer.Frames)
-}
-
-// Reasons returns what conntrack had to say about packets since New: why they were INVALID.
-func (x *Experiment) Reasons() []observe.Reason {
-	x.t.Helper()
-	return askAll(x, "Reasons", x.Observer.Reasons)
-}
-
-// Trace returns which rules packets met since New, and with what verdicts. It needs Config.Trace.
-func (x *Experiment) Trace() []observe.Step {
-	x.t.Helper()
-	return askAll(x, "Trace", x.Observer.Trace)
-}
-
-// Await waits until cond holds, for what happens by itself after Inject has returned. The test fails, with what in
-// its message, if it does not within 30 s, or before the test's deadline if that is sooner. For what takes longer there is
-// Lab.Await.
-func (x *Experiment) Await(what string, cond func() bool) {
-	x.t.Helper()
-	x.do("Await "+what, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(patience), patience)
-		defer cancel()
-		return x.Lab.Await(ctx, func() (bool, error) { return cond(), nil })
-	})
-}
-
 // do runs one operation and ends the test if it fails.
 func (x *Experiment) do(what string, f func(context.Context) error) {
 	x.t.Helper()
@@ -167,6 +103,33 @@ func ask1[A, T any](x *Experiment, what string, f func(context.Context, A) (T, e
 func askAll[T any](x *Experiment, what string, f func(context.Context) iter.Seq2[T, error]) []T {
 	x.t.Helper()
 	return ask(x, what, func(ctx context.Context) ([]T, error) { return collect(f(ctx)) })
+}
+
+// name is what the files of the report are called: the test's name, with a number from the test's second Experiment on.
+func (x *Experiment) name() string {
+	if x.order > 1 {
+		return fmt.Sprintf("%s.%d", x.t.Name(), x.order)
+	}
+	return x.t.Name()
+}
+
+// which tells the Experiment from the others of its test: "experiment 2 of 3 (first_test.go:24)". It is empty if there are
+// no others.
+func (x *Experiment) which() string {
+	n := experimentsOf.made(x.t)
+	if n <= 1 {
+		return ""
+	}
+	return fmt.Sprintf("experiment %d of %d (%s)", x.order, n, x.place)
+}
+
+// caller returns where the caller of its caller stands: "first_test.go:24".
+func caller() string {
+	_, file, line, ok := runtime.Caller(2)
+	if !ok {
+		return "somewhere"
+	}
+	return fmt.Sprintf("%s:%d", filepath.Base(file), line)
 }
 
 // experimentsOf counts the Experiments of each test, whose reports would otherwise overwrite each other. It is a variable of
@@ -225,199 +188,61 @@ func (c *experimentCounts) remove(t TB) {
 	}
 }
 
-// name is what the files of the report are called: the test's name, with a number from the test's second Experiment on.
-func (x *Experiment) name() string {
-	if x.order > 1 {
-		return fmt.Sprintf("%s.%d", x.t.Name(), x.order)
-	}
-	return x.t.Name()
+// TB is what an Experiment needs of a test: *testing.T, *testing.B and *testing.F have it.
+type TB interface {
+	Helper()
+	Name() string
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
+	Failed() bool
+	Cleanup(func())
 }
 
-// which tells the Experiment from the others of its test: "experiment 2 of 3 (first_test.go:24)". It is empty if there are
-// no others.
-func (x *Experiment) which() string {
-	n := experimentsOf.made(x.t)
-	if n <= 1 {
-		return ""
-	}
-	return fmt.Sprintf("experiment %d of %d (%s)", x.order, n, x.place)
-}
+// How long an operation may wait where the test has no deadline, and what it leaves of one for the failure to
+// explain itself. An expectation waits no longer than longest: a test that fails should not take its ten minutes for that.
+const (
+	patience     = tooLong(30 * time.Second)
+	longest      = 10 * time.Second
+	shareOfGrace = 20 // one part in so many
+	leastGrace   = 500 * time.Millisecond
+)
 
-// caller returns where the caller of its caller stands: "first_test.go:24".
-func caller() string {
-	_, file, line, ok := runtime.Caller(2)
+// deadline returns when an operation that begins now has to give up: some time before the test's own deadline if it has one.
+func deadline(t TB, now time.Time) (time.Time, tooLong) {
+	d, ok := t.(interface{ Deadline() (time.Time, bool) })
 	if !ok {
-		return "somewhere"
+		return now.Add(time.Duration(patience)), patience
 	}
-	return fmt.Sprintf("%s:%d", filepath.Base(file), line)
-}
-
-// Flow returns the entry that has flow as one of its tuples, in zone 0: the zero Entry if the table
-// has none.
-func (x *Experiment) Flow(flow nf.Tuple) nf.Entry {
-	x.t.Helper()
-	return ask(x, "Flow", func(ctx context.Context) (nf.Entry, error) {
-		e, err := x.Observer.Get(ctx, flow, 0)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return e, err
-	})
-}
-
-// Expectations returns the flows that helpers and rules ("ct expectation set") expect now.
-func (x *Experiment) Expectations() []nf.Expectation {
-	x.t.Helper()
-	return askAll(x, "Expectations", x.Observer.Expectations)
-}
-
-// Stats returns what conntrack has counted since New.
-func (x *Experiment) Stats() observe.Stats { x.t.Helper(); return ask(x, "Stats", x.Observer.Stats) }
-
-// Events returns what has happened to the conntrack table since New, in the kernel's order: all that the packets of an
-// Inject have done, when it has returned. The test fails if some of it was lost.
-func (x *Experiment) Events() []observe.Event {
-	x.t.Helper()
-	return askAll(x, "Events", x.Observer.Events)
-}
-
-// Life returns what has happened to a flow since New, as observe.Life does:
-//
-//	[]string{"NEW SYN_SENT", "UPDATE SYN_RECV", "UPDATE ESTABLISHED [ASSURED]", "DESTROY"}
-func (x *Experiment) Life(flow nf.Tuple) []string {
-	x.t.Helper()
-	return observe.Life(x.Events(), flow)
-}
-
-// Timeline returns what has happened since New in the order of time: the frames, below each of them what conntrack said
-// about its packet, and how each Inject has changed the counts.
-func (x *Experiment) Timeline() observe.Timeline {
-	x.t.Helper()
-	return ask(x, "Timeline", x.Observer.Timeline)
-}
-
-// Age makes the conntrack table older by d at once and returns how many entries came to their end by it: see
-// netnsenv.Env.Age, also for what does not age. The Observer hears of each that ends, as if it had ended by itself; of the
-// others' new times it hears nothing.
-func (l *Lab) Age(ctx context.Context, d time.Duration, filters ...nf.Filter) (int, error) {
-	n, err := l.table(ctx).Age(ctx, d, filters...)
-	l.Observer.Mark(ctx, fmt.Sprintf("aged by %v", d))
-	return n, err
-}
-
-// table returns the Env's table, with the Observer as its Watcher.
-func (l *Lab) table(ctx context.Context) *netnsenv.Table {
-	return l.Env.Table().WatchedBy(netnsenv.Watcher{
-		Drain: l.Observer.Drain,
-		Entries: func(f nf.Filter) ([]nf.Entry, error) {
-			entries, err := collect(l.Observer.Flows(ctx, f))
-			if unknown := (*nfnl.UnknownError)(nil); errors.As(err, &unknown) {
-				err = nil // attributes of later kernels are not needed
-			}
-			return entries, err
-		},
-	})
-}
-
-// Age makes the table older by d at once, all entries or those that one of the filters selects, and returns how many came
-// to their end by it:
-//
-//	x.Age(121 * time.Second) // no TIME_WAIT is left
-func (x *Experiment) Age(d time.Duration, filters ...nf.Filter) int {
-	x.t.Helper()
-	return ask(x, "Age", func(ctx context.Context) (int, error) { return x.Lab.Age(ctx, d, filters...) })
-}
-
-// Flush deletes the entries of the table, all or those that one of the filters selects, and returns how many. The Observer
-// hears of each: its events are taken while it goes on, so that none are lost.
-func (l *Lab) Flush(ctx context.Context, filters ...nf.Filter) (int, error) {
-	if len(filters) == 0 {
-		filters = []nf.Filter{{}}
+	at, ok := d.Deadline()
+	if !ok {
+		return now.Add(time.Duration(patience)), patience
 	}
-	deleted := 0
-	for _, f := range filters {
-		n, err := l.table(ctx).Flush(ctx, f)
-		if deleted += n; err != nil {
-			return deleted, err
+	return at.Add(-max(leastGrace, at.Sub(now)/shareOfGrace)), 0
+}
+
+// operation returns the context of one operation of a test: it ends with the test, and in time for the test to say why.
+func operation(t TB) (context.Context, context.CancelFunc) {
+	ctx := context.Background()
+	if c, ok := t.(interface{ Context() context.Context }); ok {
+		// During Cleanup the test's own context is over already, but what is being cleaned up still has to be asked.
+		if c.Context().Err() == nil {
+			ctx = c.Context()
 		}
 	}
-	return deleted, nil
+	at, why := deadline(t, time.Now())
+	return context.WithDeadlineCause(ctx, at, why)
 }
 
-// Flush deletes the entries of the table, all or those that one of the filters selects, and returns how many.
-func (x *Experiment) Flush(filters ...nf.Filter) int {
-	x.t.Helper()
-	return ask(x, "Flush", func(ctx context.Context) (int, error) { return x.Lab.Flush(ctx, filters...) })
-}
+// tooLong is why an operation has given up: for how long it has waited, 0 if until the test's deadline.
+type tooLong time.Duration
 
-// Load loads rules in their order, as Config.Rules are, for those that come or change in the middle of an experiment:
-//
-//	x.Load(netnsenv.NFTables(func(c *nftables.Conn) error { c.DelTable(policy); return nil }))
-func (x *Experiment) Load(rules ...netnsenv.Ruleset) {
-	x.t.Helper()
-	x.do("Load", func(ctx context.Context) error {
-		for i, r := range rules {
-			if r == nil {
-				panic(fmt.Sprintf("ctexp: Load: ruleset %d is nil", i+1))
-			}
-			if err := r.Load(ctx, x.Env); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// Join joins the Env of the Lab to another's by a wire, as netnsenv.Join does. What one of them injects is done in both, and
-// seen by both Observers, when Inject returns.
-func (l *Lab) Join(ctx context.Context, other *Lab, w netnsenv.Wire) error {
-	if other == nil {
-		return errors.New("ctexp: join: the other Lab is nil")
+func (d tooLong) Error() string {
+	if d == 0 {
+		return "not before the test's deadline"
 	}
-	return netnsenv.Join(ctx, l.Env, other.Env, w)
+	return fmt.Sprintf("not within %v", time.Duration(d))
 }
 
-// Join joins the experiment's host to another's by a wire, the first end of which is here: see netnsenv.Join.
-func (x *Experiment) Join(other *Experiment, w netnsenv.Wire) {
-	x.t.Helper()
-	x.do("Join", func(ctx context.Context) error {
-		if other == nil {
-			return errors.New("the other Experiment is nil")
-		}
-		return x.Lab.Join(ctx, other.Lab, w)
-	})
-}
-
-// Await asks cond until it holds: at once, then at intervals that grow from one to fifty milliseconds. It returns
-// nil when it holds, what cond returns as an error, or the context's cause when that is over. Lab.Await asks sooner.
-func Await(ctx context.Context, cond func() (bool, error)) error {
-	return await(ctx, func() <-chan struct{} { return nil }, cond)
-}
-
-// Await asks cond until it holds: at once, whenever something has happened to the conntrack table, and else, since not
-// everything is an event, at intervals that grow from one to fifty milliseconds. It returns nil when it holds, what cond
-// returns as an error, or the context's cause when that is over.
-func (l *Lab) Await(ctx context.Context, cond func() (bool, error)) error {
-	return await(ctx, l.Observer.NextEvent, cond)
-}
-
-// await gets what wakes it before it asks, so that nothing is missed in between.
-func await(ctx context.Context, next func() <-chan struct{}, cond func() (bool, error)) error {
-	const shortest, longest = time.Millisecond, 50 * time.Millisecond
-	for pause := shortest; ; pause = min(2*pause, longest) {
-		woken := next()
-		ok, err := cond()
-		if ok || err != nil {
-			return err
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
-		case <-woken:
-			timer.Stop()
-		case <-timer.C:
-		}
-	}
-}
+func (d tooLong) Unwrap() error { return context.DeadlineExceeded }

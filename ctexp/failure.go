@@ -3,24 +3,17 @@ package ctexp
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
-	"github.com/ctexp/go-ctexp/ctexp/observe"
-	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
-	"github.com/ctexp/go-ctexp/internal/report"
-	"github.com/ctexp/go-ctexp/internal/ruleset"
 	"github.com/ctexp/go-ctexp/internal/userns"
 )
 
@@ -76,95 +69,23 @@ func explaining(t TB) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), room)
 }
 
-// WriteReport writes into the folder dir, which it makes if it is not there, everything that the Lab knows, for people and
-// for programs: report.html (one page, self-contained), result.json, capture.pcapng with a comment for each packet,
-// timeline.txt, flows.txt, stats.txt, the rules with their counters and the sysctls that differ from a new namespace's.
-// The name precedes every file's; what does not belong into the name of a file is "-" there. It returns the names of the
-// files; what could not be had is named in the report. Of a Lab that is closed nothing is written, and the error is an
-// os.ErrClosed.
-func (l *Lab) WriteReport(ctx context.Context, dir, name string) ([]string, error) {
-	k := l.lookAtAll(ctx)
-	if err := k.closed(); err != nil {
-		return nil, fmt.Errorf("ctexp: write the report: %w", err)
+// panicking reports whether a panic is unwinding this goroutine. That is how a cleanup knows of a test that panics: package
+// testing runs the cleanups first and calls the test failed afterwards (testing.go, tRunner). Of a panic and a
+// runtime.Goexit, which is how t.Fatal ends a test, the later one tells how the goroutine ends.
+func panicking() bool {
+	pcs := make([]uintptr, 64)
+	n := runtime.Callers(0, pcs)
+	for n == len(pcs) {
+		pcs = make([]uintptr, 2*len(pcs))
+		n = runtime.Callers(0, pcs)
 	}
-	return writeReport(dir, l.reportData(k, name), k)
-}
-
-func writeReport(dir string, d report.Data, k look) ([]string, error) {
-	files, err := report.WriteFiles(dir, d, append(listingFiles(k.listings), report.File{
-		Name: report.NameCapture,
-		Write: func(w io.Writer) error {
-			next := 0 // the comments are asked for in the order of the frames
-			return observe.WritePcapng(w, k.record.Frames, func(packet.Record) string {
-				next++
-				if next > len(d.Frames) {
-					return ""
-				}
-				return d.Frames[next-1].Comment()
-			})
-		},
-	})...)
-	if err != nil {
-		return files, fmt.Errorf("ctexp: write the report: %w", err)
-	}
-	return files, nil
-}
-
-// listingFiles makes a file of the listings of nft, and one of those of iptables.
-func listingFiles(listings []ruleset.Listing) []report.File {
-	var files []report.File
-	for _, name := range []string{report.NameNFT, report.NameIPTables} {
-		var all strings.Builder
-		for _, l := range listings {
-			if (l.Program == "nft") == (name == report.NameNFT) {
-				all.WriteString(l.Text)
-			}
-		}
-		if all.Len() > 0 {
-			files = append(files, report.File{Name: name, Write: func(w io.Writer) error {
-				_, err := io.WriteString(w, all.String())
-				return err
-			}})
+	frames := runtime.CallersFrames(pcs[:n])
+	for {
+		f, more := frames.Next()
+		if f.Function == "runtime.gopanic" || f.Function == "runtime.Goexit" || !more {
+			return f.Function == "runtime.gopanic"
 		}
 	}
-	return files
-}
-
-// keepArtifacts writes the report of a failed test where it is found again: into the test's artifact folder if it has one
-// that is kept (go test -artifacts), else into a fresh one. It returns a line for the log.
-func (x *Experiment) keepArtifacts(k look, d report.Data) string {
-	dir, err := artifactFolder(x.t, d.Test)
-	if err != nil {
-		return fmt.Sprintf("no artifacts: %v", err)
-	}
-	d.Failed, d.Diff = true, x.failures.String()
-	if which := x.which(); which != "" {
-		if d.Diff == "" {
-			d.Diff = "It has been told of no failure: another one of the test may have been, or the test's own t."
-		}
-		d.Diff = which + "\n\n" + d.Diff
-	}
-	files, err := writeReport(dir, d, k)
-	if len(files) == 0 {
-		return fmt.Sprintf("no artifacts: %v", err)
-	}
-	line := "artifacts: " + filepath.Join(dir, files[0])
-	if err != nil {
-		line += fmt.Sprintf(" (%v)", err)
-	}
-	return line
-}
-
-// artifactFolder returns the folder of testing's ArtifactDir under -artifacts; without that flag it would vanish with the
-// test, so that a failed one gets a folder of its own, which has the name.
-func artifactFolder(t TB, name string) (string, error) {
-	a, ok := t.(interface{ ArtifactDir() string })
-	if ok && slices.ContainsFunc(os.Args, func(s string) bool {
-		return s == "-test.artifacts" || s == "-test.artifacts=true" || s == "--test.artifacts"
-	}) {
-		return a.ArtifactDir(), nil
-	}
-	return os.MkdirTemp("", "ctexp-"+report.Stem(name)+"-")
 }
 
 // envHold is the environment variable that keeps a failed test's namespace open.
@@ -194,31 +115,6 @@ func enterLine(env *netnsenv.Env) string {
 	return fmt.Sprintf("nsenter%s --mount=/proc/%d/ns/mnt --net=%s", user, pid, env.Path())
 }
 
-// panicking reports whether a panic is unwinding this goroutine. That is how a cleanup knows of a test that panics: package
-// testing runs the cleanups first and calls the test failed afterwards (testing.go, tRunner). Of a panic and a
-// runtime.Goexit, which is how t.Fatal ends a test, the later one tells how the goroutine ends.
-func panicking() bool {
-	pcs := make([]uintptr, 64)
-	n := runtime.Callers(0, pcs)
-	for n == len(pcs) {
-		pcs = make([]uintptr, 2*len(pcs))
-		n = runtime.Callers(0, pcs)
-	}
-	frames := runtime.CallersFrames(pcs[:n])
-	for {
-		f, more := frames.Next()
-		if f.Function == "runtime.gopanic" || f.Function == "runtime.Goexit" || !more {
-			return f.Function == "runtime.gopanic"
-		}
-	}
-}
-
-// cannot ends a test that cannot be done here: by a skip, or by a failure where nothing may be skipped.
-func cannot(t TB, doing string, err error) {
-	t.Helper()
-	needs.Check(t, fmt.Errorf("%s: %w", doing, err))
-}
-
 // Require ends the test like New does if err says that something cannot be done here, and fails it if it says anything
 // else; a nil error does nothing. It is for what a test needs beside its Experiment.
 func Require(t TB, doing string, err error) {
@@ -226,6 +122,12 @@ func Require(t TB, doing string, err error) {
 	if err != nil {
 		cannot(t, doing, err)
 	}
+}
+
+// cannot ends a test that cannot be done here: by a skip, or by a failure where nothing may be skipped.
+func cannot(t TB, doing string, err error) {
+	t.Helper()
+	needs.Check(t, fmt.Errorf("%s: %w", doing, err))
 }
 
 // checkLacks fails a test on a machine that has what is listed as missing: the list would hide a skip some day.
@@ -249,62 +151,3 @@ func checkLacks(t TB, env *netnsenv.Env) {
 		}
 	}
 }
-
-// TB is what an Experiment needs of a test: *testing.T, *testing.B and *testing.F have it.
-type TB interface {
-	Helper()
-	Name() string
-	Logf(format string, args ...any)
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any)
-	Skipf(format string, args ...any)
-	Failed() bool
-	Cleanup(func())
-}
-
-// How long an operation may wait where the test has no deadline, and what it leaves of one for the failure to
-// explain itself. An expectation waits no longer than longest: a test that fails should not take its ten minutes for that.
-const (
-	patience     = tooLong(30 * time.Second)
-	longest      = 10 * time.Second
-	shareOfGrace = 20 // one part in so many
-	leastGrace   = 500 * time.Millisecond
-)
-
-// deadline returns when an operation that begins now has to give up: some time before the test's own deadline if it has one.
-func deadline(t TB, now time.Time) (time.Time, tooLong) {
-	d, ok := t.(interface{ Deadline() (time.Time, bool) })
-	if !ok {
-		return now.Add(time.Duration(patience)), patience
-	}
-	at, ok := d.Deadline()
-	if !ok {
-		return now.Add(time.Duration(patience)), patience
-	}
-	return at.Add(-max(leastGrace, at.Sub(now)/shareOfGrace)), 0
-}
-
-// operation returns the context of one operation of a test: it ends with the test, and in time for the test to say why.
-func operation(t TB) (context.Context, context.CancelFunc) {
-	ctx := context.Background()
-	if c, ok := t.(interface{ Context() context.Context }); ok {
-		// During Cleanup the test's own context is over already, but what is being cleaned up still has to be asked.
-		if c.Context().Err() == nil {
-			ctx = c.Context()
-		}
-	}
-	at, why := deadline(t, time.Now())
-	return context.WithDeadlineCause(ctx, at, why)
-}
-
-// tooLong is why an operation has given up: for how long it has waited, 0 if until the test's deadline.
-type tooLong time.Duration
-
-func (d tooLong) Error() string {
-	if d == 0 {
-		return "not before the test's deadline"
-	}
-	return fmt.Sprintf("not within %v", time.Duration(d))
-}
-
-func (d tooLong) Unwrap() error { return context.DeadlineExceeded }

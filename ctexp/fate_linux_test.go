@@ -1,13 +1,21 @@
 package ctexp_test
 
 import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/report"
 )
 
 // The words of a comment decide nothing: one rule drops one packet, for certain, whatever its author wrote beside it.
@@ -56,5 +64,84 @@ func TestFatesAreValues(t *testing.T) {
 	}
 	if f := fates[1]; !f.Lost || !f.NoEntry || len(f.Causes) != 1 || f.Causes[0].Kind != observe.CauseTableFull {
 		t.Errorf("the second: %v", f)
+	}
+}
+
+// result returns what result.json of an experiment has.
+func result(t *testing.T, x *ctexp.Experiment) report.Data {
+	t.Helper()
+	dir := t.TempDir()
+	_, err := x.WriteReport(t.Context(), dir, "X")
+	ctexp.Require(t, "write", err)
+	b, err := os.ReadFile(filepath.Join(dir, "X.result.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := report.ReadJSON(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// What became of each packet stands beside it where that is certain, and nothing where it is not.
+func TestFatesStandBesideThePackets(t *testing.T) {
+	t.Parallel()
+	six := packet.Flow{Src: netip.MustParseAddrPort("[2001:db8::2]:1000"), Dst: netip.MustParseAddrPort("[2001:db8::1]:80")}
+	syn, udp, far := packet.SYN(web), web.UDP(nil), packet.SYN(packet.Flow{Src: web.Src, Dst: netip.MustParseAddrPort("203.0.113.1:80")})
+	reply := packet.EchoReply(web.Src.Addr(), web.Dst.Addr(), 7, 1, nil)
+	const byRule = "dropped; no entry; dropped by nft inet u in: tcp dport 80 counter drop [packets %d bytes %d]"
+	drop := netnsenv.NFT("table inet u { chain in { type filter hook input priority 0; tcp dport 80 counter drop; }; }")
+	for name, c := range map[string]struct {
+		rules   []netnsenv.Ruleset
+		packets []packet.Packet
+		want    []string
+	}{
+		"all of them":            {[]netnsenv.Ruleset{drop}, []packet.Packet{syn, packet.SYN(web.Nth(1))}, []string{fmt.Sprintf(byRule, 2, 80), fmt.Sprintf(byRule, 2, 80)}},
+		"all of a family":        {[]netnsenv.Ruleset{netnsenv.NFT("table ip6 u { chain in { type filter hook input priority 0; tcp dport 80 counter drop; }; }")}, []packet.Packet{packet.SYN(six), syn}, []string{"dropped; no entry; dropped by nft ip6 u in: tcp dport 80 counter drop [packets 1 bytes 60]", "NEW SYN_SENT"}},
+		"those without an entry": {[]netnsenv.Ruleset{drop}, []packet.Packet{syn, udp, reply}, []string{fmt.Sprintf(byRule, 1, 40), "NEW", "INVALID; the kernel gives no reason"}},
+		"of a known flow":        {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; udp length 9 drop; }; }")}, []packet.Packet{udp, web.UDP([]byte("x"))}, []string{"NEW", "of a known flow"}},
+		"untracked ones":         {[]netnsenv.Ruleset{drop, netnsenv.NFT("table ip v { chain pre { type filter hook prerouting priority raw; udp dport 80 notrack; }; }")}, []packet.Packet{syn, udp}, []string{"no entry", "no entry"}},
+		"two causes":             {[]netnsenv.Ruleset{drop}, []packet.Packet{syn, far, udp}, []string{"dropped; no entry; at one of 2 places: see the path", "dropped; no entry; at one of 2 places: see the path", "NEW"}},
+		"headers":                {[]netnsenv.Ruleset{drop}, []packet.Packet{udp.With(packet.HeaderChecksum(7)), udp.With(packet.Truncate(26)), syn, udp}, []string{"dropped; a bad checksum of the IP header", "dropped; fewer bytes than the IP header says", fmt.Sprintf(byRule, 1, 40), "NEW"}},
+		"invalid and dropped":    {[]netnsenv.Ruleset{drop}, []packet.Packet{web.TCP(packet.TCP{Flags: packet.FlagRST})}, []string{"dropped; INVALID; invalid new; dropped by nft inet u in: tcp dport 80 counter drop [packets 1 bytes 40]"}},
+		"invalid, by a rule":     {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; ct state invalid counter drop; }; }")}, []packet.Packet{reply, udp}, []string{"dropped; INVALID; the kernel gives no reason; dropped by nft ip u in: ct state invalid counter drop [packets 1 bytes 28]", "NEW"}},
+		"invalid, untracked":     {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain pre { type filter hook prerouting priority raw; udp dport 80 notrack; }; chain in { type filter hook input priority 0; ct state invalid drop; }; }")}, []packet.Packet{reply, udp}, []string{"INVALID; the kernel gives no reason", "no entry"}},
+		"at ingress":             {[]netnsenv.Ruleset{netnsenv.NFT("table netdev u { chain in { type filter hook ingress device tun0 priority 0; tcp dport 80 counter drop; }; }")}, []packet.Packet{syn, udp}, []string{"dropped; no entry; dropped by nft netdev u in: tcp dport 80 counter drop [packets 1 bytes 40]", "NEW"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x := ctexp.New(t, netnsenv.Config{
+				Links:  []netnsenv.LinkConfig{{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8::1/64")}}},
+				Silent: true, Rules: c.rules,
+			})
+			x.Inject(packet.Packets(c.packets...))
+			var got []string
+			for _, f := range result(t, x).Frames {
+				got = append(got, f.Comment())
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What the kernel has counted of packets that met no hook is in the result, and the loss with it.
+func TestResultHasWhatMetNoHook(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{Links: veth, Silent: true})
+	x.Inject(packet.Packets(packet.SYN(web).With(packet.HeaderChecksum(7)), web.UDP(nil)))
+	got := result(t, x).Path
+	got.Points = nil
+	want := report.Path{
+		Losses: []report.Loss{{Family: "ipv4", Hook: "ingress", From: []string{"link/ingress"}, To: []string{"defrag/prerouting"}, Lost: 1, Of: 2,
+			Causes: []report.Cause{{Kind: "header checksum", Certain: true, Packets: 1, Counter: "IpExtInCsumErrors"}}, Why: "a bad checksum of the IP header (IpExtInCsumErrors +1)"}},
+		Silenced: 1,
+		Arrived:  []report.Count{{Name: "ipv4", N: 2}},
+		MIB:      []report.Count{{Name: "IpExtInCsumErrors", N: 1}, {Name: "IpInHdrErrors", N: 1}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -3,13 +3,16 @@ package ctexp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/peer"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 // Lab is a namespace to experiment in with everything wired together, for programs; tests have Experiment. Its parts
@@ -24,8 +27,27 @@ type Lab struct {
 	sent   atomic.Uint64 // packets that were injected
 }
 
-// took is how long the Lab has been open.
-func (l *Lab) took() time.Duration { return time.Since(l.opened) }
+// Main runs the tests of a package, as root of namespaces of its own (netnsenv.Enter). Call it from TestMain with the
+// *testing.M; it does not return. Flags, input, output, signals and the exit status are what they are without it, and
+// where no namespaces can be had the tests that need them skip.
+func Main(m interface{ Run() int }) {
+	netnsenv.Enter()
+	os.Exit(m.Run())
+}
+
+// table returns the Env's table, with the Observer as its Watcher.
+func (l *Lab) table(ctx context.Context) *netnsenv.Table {
+	return l.Env.Table().WatchedBy(netnsenv.Watcher{
+		Drain: l.Observer.Drain,
+		Entries: func(f nf.Filter) ([]nf.Entry, error) {
+			entries, err := collect(l.Observer.Flows(ctx, f))
+			if unknown := (*nfnl.UnknownError)(nil); errors.As(err, &unknown) {
+				err = nil // attributes of later kernels are not needed
+			}
+			return entries, err
+		},
+	})
+}
 
 // Open opens an Env and an Observer that has counted nothing yet. What this machine cannot do answers to
 // errors.ErrUnsupported.
@@ -85,10 +107,83 @@ func limitToWatch(r netnsenv.RoomInfo) int {
 	return r.Limit
 }
 
-// Main runs the tests of a package, as root of namespaces of its own (netnsenv.Enter). Call it from TestMain with the
-// *testing.M; it does not return. Flags, input, output, signals and the exit status are what they are without it, and
-// where no namespaces can be had the tests that need them skip.
-func Main(m interface{ Run() int }) {
-	netnsenv.Enter()
-	os.Exit(m.Run())
+// took is how long the Lab has been open.
+func (l *Lab) took() time.Duration { return time.Since(l.opened) }
+
+// Age makes the conntrack table older by d at once and returns how many entries came to their end by it: see
+// netnsenv.Env.Age, also for what does not age. The Observer hears of each that ends, as if it had ended by itself; of the
+// others' new times it hears nothing.
+func (l *Lab) Age(ctx context.Context, d time.Duration, filters ...nf.Filter) (int, error) {
+	n, err := l.table(ctx).Age(ctx, d, filters...)
+	l.Observer.Mark(ctx, fmt.Sprintf("aged by %v", d))
+	return n, err
+}
+
+// Age makes the table older by d at once, all entries or those that one of the filters selects, and returns how many came
+// to their end by it:
+//
+//	x.Age(121 * time.Second) // no TIME_WAIT is left
+func (x *Experiment) Age(d time.Duration, filters ...nf.Filter) int {
+	x.t.Helper()
+	return ask(x, "Age", func(ctx context.Context) (int, error) { return x.Lab.Age(ctx, d, filters...) })
+}
+
+// Flush deletes the entries of the table, all or those that one of the filters selects, and returns how many. The Observer
+// hears of each: its events are taken while it goes on, so that none are lost.
+func (l *Lab) Flush(ctx context.Context, filters ...nf.Filter) (int, error) {
+	if len(filters) == 0 {
+		filters = []nf.Filter{{}}
+	}
+	deleted := 0
+	for _, f := range filters {
+		n, err := l.table(ctx).Flush(ctx, f)
+		if deleted += n; err != nil {
+			return deleted, err
+		}
+	}
+	return deleted, nil
+}
+
+// Flush deletes the entries of the table, all or those that one of the filters selects, and returns how many.
+func (x *Experiment) Flush(filters ...nf.Filter) int {
+	x.t.Helper()
+	return ask(x, "Flush", func(ctx context.Context) (int, error) { return x.Lab.Flush(ctx, filters...) })
+}
+
+// Load loads rules in their order, as Config.Rules are, for those that come or change in the middle of an experiment:
+//
+//	x.Load(netnsenv.NFTables(func(c *nftables.Conn) error { c.DelTable(policy); return nil }))
+func (x *Experiment) Load(rules ...netnsenv.Ruleset) {
+	x.t.Helper()
+	x.do("Load", func(ctx context.Context) error {
+		for i, r := range rules {
+			if r == nil {
+				panic(fmt.Sprintf("ctexp: Load: ruleset %d is nil", i+1))
+			}
+			if err := r.Load(ctx, x.Env); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Join joins the Env of the Lab to another's by a wire, as netnsenv.Join does. What one of them injects is done in both, and
+// seen by both Observers, when Inject returns.
+func (l *Lab) Join(ctx context.Context, other *Lab, w netnsenv.Wire) error {
+	if other == nil {
+		return errors.New("ctexp: join: the other Lab is nil")
+	}
+	return netnsenv.Join(ctx, l.Env, other.Env, w)
+}
+
+// Join joins the experiment's host to another's by a wire, the first end of which is here: see netnsenv.Join.
+func (x *Experiment) Join(other *Experiment, w netnsenv.Wire) {
+	x.t.Helper()
+	x.do("Join", func(ctx context.Context) error {
+		if other == nil {
+			return errors.New("the other Experiment is nil")
+		}
+		return x.Lab.Join(ctx, other.Lab, w)
+	})
 }

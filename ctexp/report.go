@@ -2,26 +2,19 @@ package ctexp
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/report"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
-)
-
-// How many lines of each list a report shows, so that the whole of it fits on a screen: about 40 lines. What does not is
-// not read, and is on the page.
-const (
-	mostFlowLines   = 6
-	mostReasonLines = 5
-	mostRuleLines   = 8
-	maxFrameLines   = 8
 )
 
 // Report says in a screenful of text what happened in the Lab: the path of the packets with the losses, the counts,
@@ -76,6 +69,15 @@ func (l *Lab) reportText(k look, d report.Data, which string) string {
 	t.failed(k.lacks(observe.PartFrames))
 	return strings.TrimRight(t.String(), "\n")
 }
+
+// How many lines of each list a report shows, so that the whole of it fits on a screen: about 40 lines. What does not is
+// not read, and is on the page.
+const (
+	mostFlowLines   = 6
+	mostReasonLines = 5
+	mostRuleLines   = 8
+	maxFrameLines   = 8
+)
 
 // text is a report that is being written.
 type text struct{ strings.Builder }
@@ -152,78 +154,6 @@ func ruleLines(rules []observe.Rule) (shown []string, rest string) {
 	return shown, rest
 }
 
-// look is all that the Observer of a Lab tells, each part asked for once, with why it could not be had.
-type look struct {
-	path      observe.Path
-	pathErr   error
-	tally     observe.Tally
-	tallyErr  error
-	stats     observe.Stats
-	statsErr  error
-	flows     []nf.Entry
-	flowsErr  error
-	rules     []observe.Rule
-	rulesErr  error
-	record    observe.Record    // its Missing says what it lacks
-	recordErr error             // what of it was lost
-	listings  []ruleset.Listing // of the rules
-	listErrs  []error
-}
-
-// look asks the Observer for what fates are worked out from. The record comes last, so that what conntrack is asked for is
-// in it.
-func (l *Lab) look(ctx context.Context) (k look) {
-	k.path, k.pathErr = l.Observer.Path(ctx)
-	k.tally, k.tallyErr = l.Observer.Tally(ctx)
-	k.flows, k.flowsErr = collect(l.Observer.Flows(ctx, nf.Filter{}))
-	k.record, k.recordErr = l.Observer.Record(ctx)
-	return k
-}
-
-// lookAtAll is look with what else a report has. The rules come last: to list them takes programs, and a failure near the
-// test's deadline should explain itself without them.
-func (l *Lab) lookAtAll(ctx context.Context) look {
-	k := l.look(ctx)
-	k.stats, k.statsErr = l.Observer.Stats(ctx)
-	k.rules, k.rulesErr = l.Observer.Rules(ctx)
-	k.listings, k.listErrs = ruleset.Listings(k.rules, func(name string, args ...string) ([]byte, error) {
-		return l.Env.Command(ctx, name, args...).Output()
-	})
-	return k
-}
-
-// lacks returns why a part of the record could not be had, or not whole.
-func (k look) lacks(part observe.RecordPart) error {
-	if len(k.record.Missing) == 0 {
-		return k.recordErr // not even begun
-	}
-	return k.record.Lacks(part)
-}
-
-// closed returns why nothing can be had any more of a Lab that is closed; nil if it is open.
-func (k look) closed() error {
-	for _, err := range []error{k.tallyErr, k.flowsErr, k.recordErr} {
-		if errors.Is(err, os.ErrClosed) {
-			return err
-		}
-	}
-	return nil
-}
-
-// since returns what is in k and not in before, which is the earlier one of the same Lab: of the path the difference, of the
-// record what was recorded later.
-func (k look) since(before look) look {
-	d := k
-	d.path, d.tally = k.path.Sub(before.path), k.tally.Sub(before.tally)
-	d.record.Frames = k.record.Frames[min(len(before.record.Frames), len(k.record.Frames)):]
-	d.record.Reasons = k.record.Reasons[min(len(before.record.Reasons), len(k.record.Reasons)):]
-	d.record.Unexplained = k.record.Unexplained[min(len(before.record.Unexplained), len(k.record.Unexplained)):]
-	d.record.Steps = k.record.Steps[min(len(before.record.Steps), len(k.record.Steps)):]
-	d.record.Events = k.record.Events[min(len(before.record.Events), len(k.record.Events)):]
-	d.record.Drops = k.record.Drops[min(len(before.record.Drops), len(k.record.Drops)):]
-	return d
-}
-
 // reasonLines says each reason once, in the order of the first packets, with how many had it. Reasons that differ in their
 // numbers are one.
 func reasonLines(reasons []observe.Reason) []string {
@@ -287,4 +217,95 @@ func frameLines(d report.Data) (shown []string, rest string) {
 		rest += fmt.Sprintf(", %d of them dropped", dropped)
 	}
 	return shown, rest
+}
+
+// WriteReport writes into the folder dir, which it makes if it is not there, everything that the Lab knows, for people and
+// for programs: report.html (one page, self-contained), result.json, capture.pcapng with a comment for each packet,
+// timeline.txt, flows.txt, stats.txt, the rules with their counters and the sysctls that differ from a new namespace's.
+// The name precedes every file's; what does not belong into the name of a file is "-" there. It returns the names of the
+// files; what could not be had is named in the report. Of a Lab that is closed nothing is written, and the error is an
+// os.ErrClosed.
+func (l *Lab) WriteReport(ctx context.Context, dir, name string) ([]string, error) {
+	k := l.lookAtAll(ctx)
+	if err := k.closed(); err != nil {
+		return nil, fmt.Errorf("ctexp: write the report: %w", err)
+	}
+	return writeReport(dir, l.reportData(k, name), k)
+}
+
+func writeReport(dir string, d report.Data, k look) ([]string, error) {
+	files, err := report.WriteFiles(dir, d, append(listingFiles(k.listings), report.File{
+		Name: report.NameCapture,
+		Write: func(w io.Writer) error {
+			next := 0 // the comments are asked for in the order of the frames
+			return observe.WritePcapng(w, k.record.Frames, func(packet.Record) string {
+				next++
+				if next > len(d.Frames) {
+					return ""
+				}
+				return d.Frames[next-1].Comment()
+			})
+		},
+	})...)
+	if err != nil {
+		return files, fmt.Errorf("ctexp: write the report: %w", err)
+	}
+	return files, nil
+}
+
+// listingFiles makes a file of the listings of nft, and one of those of iptables.
+func listingFiles(listings []ruleset.Listing) []report.File {
+	var files []report.File
+	for _, name := range []string{report.NameNFT, report.NameIPTables} {
+		var all strings.Builder
+		for _, l := range listings {
+			if (l.Program == "nft") == (name == report.NameNFT) {
+				all.WriteString(l.Text)
+			}
+		}
+		if all.Len() > 0 {
+			files = append(files, report.File{Name: name, Write: func(w io.Writer) error {
+				_, err := io.WriteString(w, all.String())
+				return err
+			}})
+		}
+	}
+	return files
+}
+
+// keepArtifacts writes the report of a failed test where it is found again: into the test's artifact folder if it has one
+// that is kept (go test -artifacts), else into a fresh one. It returns a line for the log.
+func (x *Experiment) keepArtifacts(k look, d report.Data) string {
+	dir, err := artifactFolder(x.t, d.Test)
+	if err != nil {
+		return fmt.Sprintf("no artifacts: %v", err)
+	}
+	d.Failed, d.Diff = true, x.failures.String()
+	if which := x.which(); which != "" {
+		if d.Diff == "" {
+			d.Diff = "It has been told of no failure: another one of the test may have been, or the test's own t."
+		}
+		d.Diff = which + "\n\n" + d.Diff
+	}
+	files, err := writeReport(dir, d, k)
+	if len(files) == 0 {
+		return fmt.Sprintf("no artifacts: %v", err)
+	}
+	line := "artifacts: " + filepath.Join(dir, files[0])
+	if err != nil {
+		line += fmt.Sprintf(" (%v)", err)
+	}
+	return line
+}
+
+// artifactFolder returns the folder of testing's ArtifactDir under -artifacts; without that flag it would vanish with the
+// test, so that a failed one gets a folder of its own, which has the name.
+func artifactFolder(t TB, name string) (string, error) {
+	a, ok := t.(interface{ ArtifactDir() string })
+	if ok && slices.ContainsFunc(os.Args, func(s string) bool {
+		return s == "-test.artifacts" || s == "-test.artifacts=true" || s == "--test.artifacts"
+	}) {
+		return a.ArtifactDir(), nil
+	}
+	return os.MkdirTemp("", "ctexp-"+report.Stem(name)+"-")
 }

@@ -2,7 +2,6 @@ package ctexp
 
 import (
 	"errors"
-	"iter"
 	"net/netip"
 	"os"
 	"runtime"
@@ -154,34 +153,6 @@ func (c *collector) rules() {
 	}
 }
 
-// How much of the long lists a report keeps.
-const (
-	maxFlows   = 2000
-	maxFrames  = 5000
-	maxMoments = 20000
-)
-
-// kernel returns the release of the running kernel.
-func kernel() string {
-	b, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return runtime.GOOS
-	}
-	return strings.TrimSpace(string(b))
-}
-
-func versions() []report.Software {
-	out := []report.Software{{Name: "go", Version: runtime.Version()}}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, m := range append([]*debug.Module{&info.Main}, info.Deps...) {
-			if m.Path == "github.com/ctexp/go-ctexp" && m.Version != "" {
-				out = append(out, report.Software{Name: "ctexp", Version: m.Version})
-			}
-		}
-	}
-	return out
-}
-
 // frames puts beside each frame what became of its packet.
 func (c *collector) frames() {
 	r := c.record
@@ -242,13 +213,30 @@ func (c *collector) moments(t observe.Timeline) {
 	}
 }
 
-// collect returns what a sequence yields until it fails.
-func collect[T any](seq iter.Seq2[T, error]) (all []T, err error) {
-	for v, err := range seq {
-		if err != nil {
-			return all, err
-		}
-		all = append(all, v)
+// How much of the long lists a report keeps.
+const (
+	maxFlows   = 2000
+	maxFrames  = 5000
+	maxMoments = 20000
+)
+
+// kernel returns the release of the running kernel.
+func kernel() string {
+	b, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return runtime.GOOS
 	}
-	return all, nil
+	return strings.TrimSpace(string(b))
+}
+
+func versions() []report.Software {
+	out := []report.Software{{Name: "go", Version: runtime.Version()}}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range append([]*debug.Module{&info.Main}, info.Deps...) {
+			if m.Path == "github.com/ctexp/go-ctexp" && m.Version != "" {
+				out = append(out, report.Software{Name: "ctexp", Version: m.Version})
+			}
+		}
+	}
+	return out
 }

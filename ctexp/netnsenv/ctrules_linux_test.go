@@ -135,8 +135,8 @@ func TestWrongObjectsAreRefused(t *testing.T) {
 	}
 	for want, r := range map[string]netnsenv.Helper{ // no machine has them, so that nothing may skip
 		"want one of amanda, ftp, irc": {Name: "nonesuch", Proto: nf.TCP},
-		"it supports tcp, not udp":        {Name: "ftp", Proto: nf.UDP},
-		"it supports only IPv4":           {Name: "irc", Proto: nf.TCP, Family: nf.IPv6},
+		"it supports tcp, not udp":     {Name: "ftp", Proto: nf.UDP},
+		"it supports only IPv4":        {Name: "irc", Proto: nf.TCP, Family: nf.IPv6},
 	} {
 		if err := r.Load(t.Context(), e); err == nil || errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: got %v, want %s", r, err, want)
