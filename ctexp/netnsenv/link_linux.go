@@ -244,6 +244,7 @@ func openTun(e *Env, name string) (device, error) {
 	return nil, fmt.Errorf("open the tun: %w", err)
 }
 
+// SetReadDeadline implements device.
 func (t *tun) SetReadDeadline(at time.Time) error { return t.file.SetReadDeadline(at) }
 
 func setCloseOnExec(f *os.File) error {

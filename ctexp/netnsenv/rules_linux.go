@@ -142,6 +142,8 @@ func (e *Env) openNFTables() (*nftables.Conn, error) {
 	return c, nil
 }
 
+// closerFunc is a function as an io.Closer.
 type closerFunc func() error
 
+// Close calls f.
 func (f closerFunc) Close() error { return f() }

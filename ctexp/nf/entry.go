@@ -42,7 +42,9 @@ type Entry struct {
 }
 
 // DirCounts is a count for each direction of a flow.
-type DirCounts struct{ Orig, Reply uint64 }
+type DirCounts struct {
+	Orig, Reply uint64 // packets or bytes in the original and the reply direction
+}
 
 // String returns the entry as one line in the words of conntrack -L. It leaves out the timeout, the counters and the ID, which
 // change between runs, so that lines of two runs can be sorted and compared:
@@ -264,7 +266,9 @@ func (n NAT) String() string {
 
 // TCPInfo is what the kernel tracks of each side of a TCP flow beside the state (struct ip_ct_tcp_state). It does not export the
 // windows themselves.
-type TCPInfo struct{ Orig, Reply TCPSide }
+type TCPInfo struct {
+	Orig, Reply TCPSide // the senders of the original and the reply direction
+}
 
 // TCPSide is the tracking state of the sender of one direction.
 type TCPSide struct {
@@ -308,7 +312,9 @@ func (f TCPTrackFlags) String() string {
 }
 
 // DirSeqShift is the shift of the TCP sequence numbers in each direction.
-type DirSeqShift struct{ Orig, Reply SeqShift }
+type DirSeqShift struct {
+	Orig, Reply SeqShift // of the segments in the original and the reply direction
+}
 
 // SeqShift is a shift of the TCP sequence numbers of one direction (struct nf_ct_seqadj). The zero SeqShift means none.
 type SeqShift struct {
