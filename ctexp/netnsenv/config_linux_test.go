@@ -13,8 +13,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
-// Exactly the requested number of entries fits. They are assured, because others might be evicted during the test if a table is full
-// elsewhere on the machine.
+// Exactly the requested number of entries fits. They are assured, because others might be evicted during the test if a
+// table is full elsewhere on the machine.
 func TestRoomIsExact(t *testing.T) {
 	t.Parallel()
 	for _, free := range []int{0, 7} {

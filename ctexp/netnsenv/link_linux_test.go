@@ -144,7 +144,8 @@ func TestLostPacketsAreCounted(t *testing.T) {
 	}
 }
 
-// The function that WriteBy calls gets the interface and the maximum number of frames, which with RPS is less than the backlog of a CPU.
+// The function that WriteBy calls gets the interface and the maximum number of frames, which with RPS is less than the
+// backlog of a CPU.
 func TestWriteByPassesInterfaceAndMaximum(t *testing.T) {
 	t.Parallel()
 	for mask, most := range map[string]int{"": 4096, "1": 256} {
@@ -202,8 +203,8 @@ func batch(first, n int) (packets [][]byte) {
 	return packets
 }
 
-// Concurrent batches of any size arrive completely, even if every CPU is busy or packets are steered to another CPU, whose backlog has
-// room for a thousand.
+// Concurrent batches of any size arrive completely, even if every CPU is busy or packets are steered to another CPU,
+// whose backlog has room for a thousand.
 func TestBatchesArriveCompletely(t *testing.T) {
 	stop := keepBusy(t)
 	defer stop()

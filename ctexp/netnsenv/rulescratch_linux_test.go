@@ -82,7 +82,8 @@ func TestRulesRejectedByTheKernelAreReported(t *testing.T) {
 	}
 }
 
-// All single commands that fail are reported, and the effects of the others are undone: rules, their positions and counters, policies.
+// All single commands that fail are reported, and the effects of the others are undone: rules, their positions and
+// counters, policies.
 func TestFailedCommandsChangeNothing(t *testing.T) {
 	t.Parallel()
 	for _, v := range []netnsenv.Variant{netnsenv.IPTablesLegacy, netnsenv.IPTablesNFT} {

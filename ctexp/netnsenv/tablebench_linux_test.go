@@ -14,8 +14,9 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
-// These benchmarks compare ti-mo/conntrack with internal/nfnl. They are the reason that the latter exists: single requests take about the
-// same time, and go through ti-mo/conntrack unless it cannot express them, but many requests at once are much faster.
+// These benchmarks compare ti-mo/conntrack with internal/nfnl. They are the reason that the latter exists: single
+// requests take about the same time, and go through ti-mo/conntrack unless it cannot express them, but many requests at
+// once are much faster.
 
 // conns opens a connection of each kind in an Env without entries.
 func conns(b *testing.B) (*netnsenv.Env, *conntrack.Conn, *nfnl.Conn) {

@@ -38,8 +38,8 @@ func join(t testing.TB, a, b *netnsenv.Env, w netnsenv.Wire) {
 	}
 }
 
-// threeHosts opens a router with a link, a second router behind it and a server behind that. If steered, the latter two move packets to
-// other CPUs.
+// threeHosts opens a router with a link, a second router behind it and a server behind that. If steered, the latter two
+// move packets to other CPUs.
 func threeHosts(t testing.TB, kind netnsenv.LinkKind, steered bool) (a, b, c *netnsenv.Env) {
 	t.Helper()
 	near := map[string]string{"net.ipv4.ip_forward": "1"}
@@ -59,9 +59,9 @@ func threeHosts(t testing.TB, kind netnsenv.LinkKind, steered bool) (a, b, c *ne
 	return a, b, c
 }
 
-// After each fence the server at the far end has received every packet sent before, and its replies have arrived at the near end: on both
-// kinds of link, with every CPU busy, and with packets steered to other CPUs, where none has been processed when the write returns.
-// CTEXP_TRIES=100000 tries more often.
+// After each fence the server at the far end has received every packet sent before, and its replies have arrived at the
+// near end: on both kinds of link, with every CPU busy, and with packets steered to other CPUs, where none has been
+// processed when the write returns. CTEXP_TRIES=100000 tries more often.
 func TestFenceIsFinalAcrossWires(t *testing.T) {
 	stop := keepBusy(t)
 	defer stop()

@@ -16,8 +16,8 @@ type Match struct {
 	DstPort uint16       // destination port; needs a Proto with ports
 }
 
-// Packet reports whether m selects the packet b, which begins at the network layer. It ignores the interfaces. A later fragment has
-// no ports and matches none.
+// Packet reports whether m selects the packet b, which begins at the network layer. It ignores the interfaces. A later
+// fragment has no ports and matches none.
 func (m Match) Packet(b []byte) bool {
 	h, ok := TupleOf(b)
 	if !ok {

@@ -9,9 +9,10 @@ const (
 	ICMPSize = 8
 )
 
-// Data returns the payload of TCP, UDP, ICMP or ICMPv6 as a slice of l4, which begins with the transport header. For TCP it begins
-// behind the options, for UDP it ends where the length field says. Data returns nil for other protocols, for a truncated header,
-// and for a TCP header length of less than 20 bytes, which Linux drops (net/ipv4/tcp_ipv4.c, tcp_v4_rcv).
+// Data returns the payload of TCP, UDP, ICMP or ICMPv6 as a slice of l4, which begins with the transport header. For
+// TCP it begins behind the options, for UDP it ends where the length field says. Data returns nil for other protocols,
+// for a truncated header, and for a TCP header length of less than 20 bytes, which Linux drops (net/ipv4/tcp_ipv4.c,
+// tcp_v4_rcv).
 func Data(proto uint8, l4 []byte) []byte {
 	size, end := 0, len(l4)
 	switch {
@@ -41,9 +42,9 @@ type GRE struct {
 	Length        int    // header length in bytes according to its flags, even if the header is truncated
 }
 
-// ParseGRE reads the GRE header at the start of b (RFC 2784, RFC 2890). In version 1, the key is always present and consists of
-// the payload length and the call ID, and there is no checksum (RFC 2637, 4.1; net/netfilter/nf_conntrack_proto_gre.c,
-// gre_pkt_to_tuple).
+// ParseGRE reads the GRE header at the start of b (RFC 2784, RFC 2890). In version 1, the key is always present and
+// consists of the payload length and the call ID, and there is no checksum (RFC 2637, 4.1;
+// net/netfilter/nf_conntrack_proto_gre.c, gre_pkt_to_tuple).
 func ParseGRE(b []byte) GRE {
 	if len(b) < 4 {
 		return GRE{}

@@ -8,7 +8,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// EventKind is the kind of an Event (include/uapi/linux/netfilter/nfnetlink_compat.h, NF_NETLINK_CONNTRACK_NEW and following).
+// EventKind is the kind of an Event (include/uapi/linux/netfilter/nfnetlink_compat.h, NF_NETLINK_CONNTRACK_NEW and
+// following).
 type EventKind uint8
 
 // The kinds of events. Zero means that a message is not an event.
@@ -29,8 +30,8 @@ type Event struct {
 	Unknown *UnknownError  // the first skipped attribute; nil if there is none
 }
 
-// KindOf returns the kind of the event in msg, which includes the headers; zero if msg is not an event. port is the netlink port of
-// the socket whose request caused the event, or zero if no request did. Only the header is decoded.
+// KindOf returns the kind of the event in msg, which includes the headers; zero if msg is not an event. port is the
+// netlink port of the socket whose request caused the event, or zero if no request did. Only the header is decoded.
 func KindOf(msg []byte) (kind EventKind, port uint32, err error) {
 	if len(msg) < HeaderSize+GenSize {
 		return 0, 0, fmt.Errorf("conntrack event of %d bytes: shorter than its header", len(msg))

@@ -9,9 +9,9 @@ import (
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 )
 
-// Listen opens a socket in the network namespace of the calling thread and joins multicast groups (unix.NFNLGRP_*). The filter, which
-// may be nil, selects the messages to receive. The receive buffer has room for the given number of bytes, or for the maximum of an
-// unprivileged user. Conn.Pump reads the socket.
+// Listen opens a socket in the network namespace of the calling thread and joins multicast groups (unix.NFNLGRP_*). The
+// filter, which may be nil, selects the messages to receive. The receive buffer has room for the given number of bytes,
+// or for the maximum of an unprivileged user. Conn.Pump reads the socket.
 func Listen(buffer int, filter []bpf.Instruction, groups ...uint32) (*Conn, error) {
 	c, err := Dial()
 	if err != nil {
@@ -40,8 +40,8 @@ func (c *Conn) Pump(name string, read func(fd int, asked bool) error) (*mmsg.Pum
 	return mmsg.StartPump(c.sock, name, read)
 }
 
-// ReadAll reads the queued datagrams of a socket until there are none, and calls each for every n of them. It calls overrun if the
-// receive buffer was full: from then on, until the buffer is empty, the kernel has queued nothing.
+// ReadAll reads the queued datagrams of a socket until there are none, and calls each for every n of them. It calls
+// overrun if the receive buffer was full: from then on, until the buffer is empty, the kernel has queued nothing.
 func ReadAll(fd int, overrun func(), each func(b *mmsg.Buffer, n int) error) error {
 	b := mmsg.GetBuffer()
 	defer b.Free()
@@ -62,8 +62,8 @@ func ReadAll(fd int, overrun func(), each func(b *mmsg.Buffer, n int) error) err
 	}
 }
 
-// BindLog binds the socket to NFLOG groups, with whole packets and sequence numbers. If another socket is bound to a group, the
-// error is EBUSY.
+// BindLog binds the socket to NFLOG groups, with whole packets and sequence numbers. If another socket is bound to a
+// group, the error is EBUSY.
 func (c *Conn) BindLog(groups ...uint16) error {
 	var b Batch
 	for _, g := range groups {

@@ -132,8 +132,8 @@ const (
 	arphrdVoid    = 0xffff // the link layer is unknown
 )
 
-// cookedHeader appends the header of a cooked packet to b: the direction, the sender's Ethernet address if known, and the EtherType.
-// VLAN tags are where libpcap puts them: they begin in the last field of the header.
+// cookedHeader appends the header of a cooked packet to b: the direction, the sender's Ethernet address if known, and
+// the EtherType. VLAN tags are where libpcap puts them: they begin in the last field of the header.
 func cookedHeader(b []byte, p Record) []byte {
 	direction := uint16(sllToUs)
 	if p.Out {

@@ -158,7 +158,8 @@ func (c nftComplaint) helper(before []string, at string) (why, module string, ok
 	return lacks(module), module, true
 }
 
-// nftModule is a kernel module that a statement or expression of nft needs. If the kernel also rejects the probe, the module is missing.
+// nftModule is a kernel module that a statement or expression of nft needs. If the kernel also rejects the probe, the
+// module is missing.
 type nftModule struct {
 	name  string
 	word  *regexp.Regexp // the statement or expression
@@ -191,7 +192,8 @@ var nftModules = []nftModule{
 // nftUserWords matches names chosen by the user, which may look like statements.
 var nftUserWords = regexp.MustCompile(`"[^"]*"|@[\w./-]+|\b(?:jump|goto|name) +[\w./-]+|#.*`)
 
-// missingModule returns the missing module that a line needs, or "". known reports whether the line needs any of nftModules.
+// missingModule returns the missing module that a line needs, or "". known reports whether the line needs any of
+// nftModules.
 func (t nftTry) missingModule(line string) (known bool, module string) {
 	line = nftUserWords.ReplaceAllString(line, "")
 	for _, m := range nftModules {
@@ -226,8 +228,8 @@ type kernelHelper struct {
 	modules string     // its modules, separated by blanks
 }
 
-// kernelHelpers has the kernel's helpers by their registered names (net/netfilter/nf_conntrack_*.c, nf_conntrack_helper_register). Programs
-// may register others from userspace (nfnetlink_cthelper).
+// kernelHelpers has the kernel's helpers by their registered names (net/netfilter/nf_conntrack_*.c,
+// nf_conntrack_helper_register). Programs may register others from userspace (nfnetlink_cthelper).
 var kernelHelpers = map[string]kernelHelper{
 	"amanda":     {[]nf.Proto{nf.UDP}, false, "nf_conntrack_amanda nf_nat_amanda"},
 	"ftp":        {[]nf.Proto{nf.TCP}, false, "nf_conntrack_ftp nf_nat_ftp"},
@@ -243,8 +245,8 @@ var kernelHelpers = map[string]kernelHelper{
 	"tftp":       {[]nf.Proto{nf.UDP}, false, "nf_conntrack_tftp nf_nat_tftp"},
 }
 
-// HelperModules returns the modules of a conntrack helper, separated by blanks, or an error if no kernel has such a helper. The zero family
-// means both.
+// HelperModules returns the modules of a conntrack helper, separated by blanks, or an error if no kernel has such a
+// helper. The zero family means both.
 func HelperModules(name string, proto nf.Proto, family nf.Family) (string, error) {
 	k, ok := kernelHelpers[name]
 	switch {

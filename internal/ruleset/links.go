@@ -32,8 +32,9 @@ func missingLinks(uses []linkUse, existing, optional []string, textOf func(line 
 	return out
 }
 
-// matches reports whether a pattern of path.Match matches the link. A slash is an ordinary character here: rules that must not match any
-// packet use names such as "/never/", which no link can have (net/core/dev.c, dev_valid_name). No link can have a colon either.
+// matches reports whether a pattern of path.Match matches the link. A slash is an ordinary character here: rules that
+// must not match any packet use names such as "/never/", which no link can have (net/core/dev.c, dev_valid_name). No
+// link can have a colon either.
 func (u linkUse) matches(pattern string) bool {
 	ok, err := path.Match(strings.ReplaceAll(pattern, "/", ":"), strings.ReplaceAll(u.name, "/", ":"))
 	return ok && err == nil
@@ -70,8 +71,8 @@ func iptablesLinks(lines []string) []linkUse {
 	return uses
 }
 
-// nftLinks returns the links that an nft text names: by iifname and oifname, also with sets and defines, and by the devices of chains and
-// flowtables. nft itself checks the links of iif and oif.
+// nftLinks returns the links that an nft text names: by iifname and oifname, also with sets and defines, and by the
+// devices of chains and flowtables. nft itself checks the links of iif and oif.
 func nftLinks(text string) []linkUse {
 	n := linkScanner{words: nftWords(text), defines: map[string][]nftWord{}, sets: map[string]int{}}
 	for i := range n.words {
