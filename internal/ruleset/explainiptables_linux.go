@@ -110,17 +110,12 @@ func restoreProblems(text, output string, ipv6 bool) (out []nf.RuleProblem) {
 			out = append(out, nf.RuleProblem{Line: i + 1, Why: lacks(m), Module: m})
 		}
 	}
-	add := func(p nf.RuleProblem) {
-		if !slices.ContainsFunc(out, func(q nf.RuleProblem) bool { return q.Line == p.Line }) {
-			out = append(out, p)
-		}
-	}
 	if m := outputChain.FindStringSubmatch(output); m != nil { // the reported line is the COMMIT
 		for i, l := range lines {
 			args, _ := splitArguments(l)
 			for j, a := range args {
 				if j > 0 && a == m[1] && slices.Contains([]string{"-j", "--jump", "-g", "--goto"}, args[j-1]) {
-					add(nf.RuleProblem{Line: i + 1, Why: plainWords(output)})
+					out = addProblem(out, nf.RuleProblem{Line: i + 1, Why: plainWords(output)})
 				}
 			}
 		}
@@ -128,7 +123,7 @@ func restoreProblems(text, output string, ipv6 bool) (out []nf.RuleProblem) {
 	}
 	for _, m := range outputRefusal.FindAllStringSubmatch(output, -1) {
 		if n, err := strconv.Atoi(m[1]); err == nil {
-			add(nf.RuleProblem{Line: n, Why: refusal + m[2]})
+			out = addProblem(out, nf.RuleProblem{Line: n, Why: refusal + m[2]})
 		}
 	}
 	if m := outputLine.FindStringSubmatch(output); m != nil && !outputRefusal.MatchString(output) {
@@ -141,7 +136,7 @@ func restoreProblems(text, output string, ipv6 bool) (out []nf.RuleProblem) {
 			}
 		}
 		p.Line = n
-		add(p)
+		out = addProblem(out, p)
 	}
 	return out
 }
@@ -195,32 +190,30 @@ type iptablesTry struct {
 }
 
 // problems is a trial.
-func (t iptablesTry) problems(text string) ([]nf.RuleProblem, string, bool) {
+func (t iptablesTry) problems(text string) (out []nf.RuleProblem, ok bool) {
 	ipv6 := t.family == nf.IPv6
 	output, err := t.restore(t.ns, text, "--test")
-	out := restoreProblems(text, output, ipv6)
+	out = restoreProblems(text, output, ipv6)
 	if err == nil && t.variant == nf.IPTablesNFT {
 		for _, p := range chainProblems(t.ns, text) {
-			if !slices.ContainsFunc(out, func(q nf.RuleProblem) bool { return q.Line == p.Line }) {
-				out = append(out, p)
-			}
+			out = addProblem(out, p)
 		}
 	}
 	if err != nil || len(out) > 0 {
-		return out, output, false
+		return out, false
 	}
 	output, err = t.load(text, nil)
 	switch {
 	case err == nil:
-		return nil, "", true
+		return nil, true
 	case t.variant == nf.IPTablesNFT:
 		if !outputRefusal.MatchString(output) {
-			return nil, "", true // the other namespace does not have everything that this one has
+			return nil, true // the other namespace does not have everything that this one has
 		}
-		return restoreProblems(text, output, ipv6), output, false
+		return restoreProblems(text, output, ipv6), false
 	}
 	out = t.firstRejected(text)
-	return out, output, len(out) == 0
+	return out, len(out) == 0
 }
 
 // firstRejected returns the first line that the kernel rejects of a text for iptables-legacy-restore, which only

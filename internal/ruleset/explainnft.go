@@ -29,26 +29,22 @@ type nftTry struct {
 }
 
 // problems is a trial. nft reports problems of several lines at once.
-func (t nftTry) problems(text string) ([]nf.RuleProblem, string, bool) {
+func (t nftTry) problems(text string) (out []nf.RuleProblem, ok bool) {
 	output, err := t.run(text)
 	if err == nil {
-		return nil, "", true
+		return nil, true
 	}
-	var out []nf.RuleProblem
 	for _, m := range nftPlace.FindAllStringSubmatch(output, -1) {
 		n, _ := strconv.Atoi(m[1]) // they are all digits
 		from, _ := strconv.Atoi(m[2])
 		to, _ := strconv.Atoi(m[3])
 		c := nftComplaint{text: text, line: n, from: from, to: to, message: strings.TrimPrefix(m[4], "Could not process rule: ")}
-		p := c.problem(t)
-		if !slices.ContainsFunc(out, func(q nf.RuleProblem) bool { return q.Line == p.Line }) {
-			out = append(out, p)
-		}
+		out = addProblem(out, c.problem(t))
 		if c.isKeyword() { // nft has misread everything that follows
 			break
 		}
 	}
-	return out, output, false
+	return out, false
 }
 
 // nftComplaint is an error message of nft about a part of a line.
@@ -259,6 +255,14 @@ func HelperModules(name string, proto nf.Proto, family nf.Family) (string, error
 		return "", errors.New("it supports only IPv4")
 	}
 	return k.modules, nil
+}
+
+// addProblem appends p, unless problems has one for the same line.
+func addProblem(problems []nf.RuleProblem, p nf.RuleProblem) []nf.RuleProblem {
+	if slices.ContainsFunc(problems, func(q nf.RuleProblem) bool { return q.Line == p.Line }) {
+		return problems
+	}
+	return append(problems, p)
 }
 
 // onlyModules returns an UnsupportedError if all problems are missing modules, or nil.

@@ -16,15 +16,18 @@ type linkUse struct {
 	line int
 }
 
-// missingLinks returns a problem for each name that is neither an existing link nor optional.
-func missingLinks(uses []linkUse, existing, optional []string, textOf func(line int) string) []nf.RuleProblem {
-	var out []nf.RuleProblem
+// missing returns a problem for each use of a link that neither exists nor is optional.
+func (t Text) missing(uses []linkUse, existing []string) (out []nf.RuleProblem) {
+	text := t.Text
+	if t.Commands != nil {
+		text = strings.Join(t.Commands, "\n")
+	}
 	for _, u := range uses {
 		if u.name == "" || strings.HasSuffix(u.name, "+") || strings.HasSuffix(u.name, "*") ||
-			slices.Contains(existing, u.name) || slices.ContainsFunc(optional, u.matches) {
+			slices.Contains(existing, u.name) || slices.ContainsFunc(t.Optional, u.matches) {
 			continue
 		}
-		p := nf.RuleProblem{Line: u.line, Text: textOf(u.line), Link: u.name, Why: noLink(u.name, existing) + " (MissingLinks allows it)"}
+		p := nf.RuleProblem{Line: u.line, Text: lineOf(text, u.line), Link: u.name, Why: noLink(u.name, existing) + " (MissingLinks allows it)"}
 		if !slices.Contains(out, p) {
 			out = append(out, p)
 		}

@@ -57,18 +57,9 @@ func (t Text) loadSave(ctx context.Context, ns Namespace, links []string) error 
 	return t.explain(bad, output, err, try.problems)
 }
 
-// missing returns a problem for each use of a link that is missing and not optional.
-func (t Text) missing(uses []linkUse, links []string) []nf.RuleProblem {
-	text := t.Text
-	if t.Commands != nil {
-		text = strings.Join(t.Commands, "\n")
-	}
-	return missingLinks(uses, links, t.Optional, func(n int) string { return lineOf(text, n) })
-}
-
 // trial checks a text without loading it. It returns the problems that the program reports, which may be only the first
-// one, and the program's output.
-type trial func(text string) (problems []nf.RuleProblem, output string, ok bool)
+// one. ok is true if the program accepts the text, or if its output contains no problem that can be read.
+type trial func(text string) (problems []nf.RuleProblem, ok bool)
 
 // explain returns nil, or an error with all problems: the missing links, and those that the program reports. Because a
 // program may stop at the first problem, explain removes the reported lines from the text and tries again.
@@ -80,7 +71,7 @@ func (t Text) explain(bad []nf.RuleProblem, output string, err error, try trial)
 	lines := strings.Split(t.Text, "\n")
 	found, whole := false, true // whole: the removed lines do not change the meaning of the rest
 	for i := 0; whole && i < maxTrials; i++ {
-		problems, _, ok := try(strings.Join(lines, "\n"))
+		problems, ok := try(strings.Join(lines, "\n"))
 		left := false
 		for _, p := range problems {
 			if ok || p.Line < 1 || p.Line > len(lines) || lines[p.Line-1] == "" || strings.TrimSpace(lines[p.Line-1]) == "COMMIT" {
