@@ -14,19 +14,20 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Age makes the conntrack table older by d, as if no packet had arrived for that time, and returns the number of entries that expired
-// by it. It ages all entries, or those that one of the filters selects, and the expectations of these entries, but not the filler.
-// When Age returns, expired entries have been destroyed and their DESTROY events sent:
+// Age makes the conntrack table older by d, as if no packet had arrived for that time, and returns the number of
+// entries that expired by it. It ages all entries, or those that one of the filters selects, and the expectations of
+// these entries, but not the filler. When Age returns, expired entries have been destroyed and their DESTROY events
+// sent:
 //
 //	env.Age(ctx, 121*time.Second) // no TIME_WAIT is left
 //
-// d must be in whole seconds, the unit of timeouts in ctnetlink. The kernel reports timeouts rounded down. Age assumes the full second,
-// so that an entry with 120 s left still exists after Age by 119 s and is gone after Age by 120 s.
+// d must be in whole seconds, the unit of timeouts in ctnetlink. The kernel reports timeouts rounded down. Age assumes
+// the full second, so that an entry with 120 s left still exists after Age by 119 s and is gone after Age by 120 s.
 //
-// Age does not affect entries with a fixed timeout, which the kernel does not allow to be changed, entries in a flowtable, which has
-// its own timeout, the two seconds after which a UDP flow becomes a stream (net/netfilter/nf_conntrack_proto_udp.c, stream_ts),
-// elements of nft sets, matches that keep time such as hashlimit, limit and recent, timers of sockets, SYN cookies and timestamps,
-// incomplete fragments (30 s), neighbours, and routes.
+// Age does not affect entries with a fixed timeout, which the kernel does not allow to be changed, entries in a
+// flowtable, which has its own timeout, the two seconds after which a UDP flow becomes a stream
+// (net/netfilter/nf_conntrack_proto_udp.c, stream_ts), elements of nft sets, matches that keep time such as hashlimit,
+// limit and recent, timers of sockets, SYN cookies and timestamps, incomplete fragments (30 s), neighbours, and routes.
 func (e *Env) Age(ctx context.Context, d time.Duration, filters ...nf.Filter) (int, error) {
 	return e.table.Age(ctx, d, filters...)
 }
@@ -93,7 +94,8 @@ func (a *aging) find(filters []nf.Filter) error {
 		}
 		for _, e := range entries {
 			k := key{e.Orig, e.ZoneOf(nf.Original)}
-			// The kernel does not report the timeout of an entry in a flowtable (nf_conntrack_netlink.c, ctnetlink_dump_info).
+			// The kernel does not report the timeout of an entry in a flowtable (nf_conntrack_netlink.c,
+			// ctnetlink_dump_info).
 			if seen[k] || e.Status&(nf.FixedTimeout|nf.Offload) != 0 || e.Zone == ours.FillerZone {
 				continue
 			}
@@ -104,8 +106,9 @@ func (a *aging) find(filters []nf.Filter) error {
 	return nil
 }
 
-// nextJiffy waits until the kernel's clock for timeouts has advanced, at most 10 ms. After that, any entry created before has less than
-// its full timeout left, so that adding a second to the reported timeout never exceeds the full timeout.
+// nextJiffy waits until the kernel's clock for timeouts has advanced, at most 10 ms. After that, any entry created
+// before has less than its full timeout left, so that adding a second to the reported timeout never exceeds the full
+// timeout.
 func nextJiffy(ctx context.Context) error {
 	jiffy := func() (t unix.Timespec, err error) {
 		err = unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &t) // advances with each jiffy
@@ -183,8 +186,8 @@ func (a *aging) some(entries []nf.Entry) error {
 	})
 }
 
-// expectations ages the expectations of the entries. Their timeouts are timers, which cannot be waited for, so that expired ones are
-// deleted.
+// expectations ages the expectations of the entries. Their timeouts are timers, which cannot be waited for, so that
+// expired ones are deleted.
 func (a *aging) expectations(ctx context.Context) error {
 	if len(a.old) == 0 {
 		return nil

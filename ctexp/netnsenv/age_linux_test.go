@@ -13,14 +13,14 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 )
 
-// lasting is an entry of that source port that is over in some seconds.
+// lasting returns an entry with the given source port that expires after some seconds.
 func lasting(port uint16, seconds int) nf.Entry {
 	e := entry(port)
 	e.Timeout = time.Duration(seconds) * time.Second
 	return e
 }
 
-// create makes entries.
+// create creates entries.
 func create(t testing.TB, e *netnsenv.Env, entries ...nf.Entry) {
 	t.Helper()
 	for _, en := range entries {
@@ -30,7 +30,7 @@ func create(t testing.TB, e *netnsenv.Env, entries ...nf.Entry) {
 	}
 }
 
-// lefts returns what is left of each entry's time, by its source port, rounded up to seconds.
+// lefts returns the timeouts of the entries by source port, rounded up to seconds.
 func lefts(t testing.TB, e *netnsenv.Env) map[uint16]int {
 	t.Helper()
 	obs, err := observe.Open(t.Context(), e, observe.Config{NoEvents: true, NoFrames: true, Filler: e.Room().Filler})
@@ -48,8 +48,8 @@ func lefts(t testing.TB, e *netnsenv.Env) map[uint16]int {
 	return left
 }
 
-// What has no more than so much time left is gone, and the rest has so much less.
-func TestAgeEndsWhatIsOver(t *testing.T) {
+// Age destroys entries whose timeout is not longer than its duration, and reduces the timeouts of others by it.
+func TestAgeDestroysExpiredEntries(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]netnsenv.Config{"empty": {}, "filled": {Room: netnsenv.Free(7)}} {
 		t.Run(name, func(t *testing.T) {
@@ -72,11 +72,11 @@ func TestAgeEndsWhatIsOver(t *testing.T) {
 	}
 }
 
-// slack compares seconds of which the test itself may have taken some.
+// slack compares seconds, allowing for the time that the test takes.
 var slack = cmp.Comparer(func(a, b int) bool { return max(a, b)-min(a, b) <= 5 })
 
-// A part of a second counts for the entry: what lasts for two minutes is there after one less a second.
-func TestAgeRoundsForTheEntry(t *testing.T) {
+// Age assumes a full second for a fraction: an entry with two minutes left still exists after Age by a second less.
+func TestAgeRoundsUp(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	create(t, e, lasting(1, 3600))
@@ -90,8 +90,8 @@ func TestAgeRoundsForTheEntry(t *testing.T) {
 	}
 }
 
-// Filters add up, and an entry that two of them select ages once. A fixed timeout stays what it is.
-func TestAgeOfSome(t *testing.T) {
+// An entry that two filters select ages once. A fixed timeout does not change.
+func TestAgeWithFilters(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	marked, zoned, both, fixed := lasting(2, 1000), lasting(3, 1000), lasting(4, 1000), lasting(5, 1000)
@@ -111,7 +111,7 @@ func TestAgeOfSome(t *testing.T) {
 	}
 }
 
-// Entries of every kind that have a tuple of their own form age.
+// Entries of all protocols age.
 func TestAgeOfEveryProtocol(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cmd is an exec.Cmd whose program runs in the namespace and is killed with the Env. Set its fields before Start, Run, Output or
-// CombinedOutput. The fields Pdeathsig and Setpgid of SysProcAttr are overwritten.
+// Cmd is an exec.Cmd whose program runs in the namespace and is killed with the Env. Set its fields before Start, Run,
+// Output or CombinedOutput. The fields Pdeathsig and Setpgid of SysProcAttr are overwritten.
 type Cmd struct {
 	*exec.Cmd
 	env    *Env
@@ -26,8 +26,8 @@ type Cmd struct {
 	forget func() // removes the program from what the Env closes
 }
 
-// Command returns a command to run in the namespace. The kernel kills the program if the Env is closed or this process is killed.
-// Close also kills the processes that the program has started, if they are still in the namespace.
+// Command returns a command to run in the namespace. The kernel kills the program if the Env is closed or this process
+// is killed. Close also kills the processes that the program has started, if they are still in the namespace.
 func (e *Env) Command(ctx context.Context, name string, args ...string) *Cmd {
 	return &Cmd{Cmd: exec.CommandContext(ctx, name, args...), env: e}
 }
@@ -105,8 +105,8 @@ func (c *Cmd) kill() error {
 	return nil
 }
 
-// killInside kills every process in the namespace, including those whose parents have ended. This process is not in the namespace:
-// /proc/<pid>/ns/net shows that of the main thread.
+// killInside kills every process in the namespace, including those whose parents have ended. This process is not in the
+// namespace: /proc/<pid>/ns/net shows that of the main thread.
 func (e *Env) killInside() {
 	inside, err := os.Stat(fmt.Sprintf("/proc/self/fd/%d", e.thread.FD()))
 	if err != nil {

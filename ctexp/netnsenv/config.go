@@ -12,8 +12,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Config describes an Env. The zero Config is a host 192.0.2.1 with a link tun0 and a default route through it, conntrack on, an empty
-// table of the kernel's size, and no rules.
+// Config describes an Env. The zero Config is a host 192.0.2.1 with a link tun0 and a default route through it,
+// conntrack on, an empty table of the kernel's size, and no rules.
 type Config struct {
 	// Links are the host's links. Nil means one link tun0 with 192.0.2.1/24 and the default route.
 	Links []LinkConfig
@@ -21,17 +21,17 @@ type Config struct {
 	Probes []nf.Probe
 	// Room is the number of free entries in the table. The zero Room means an empty table.
 	Room Room
-	// Silent drops packets that the host sends without a socket of the experiment: RSTs to unexpected SYNs, ICMP errors, echo
-	// replies, REJECT. They are dropped at the first priority of output, before conntrack. Packets from sockets and forwarded
-	// packets are not affected. The path counts the dropped packets as silenced/output.
+	// Silent drops packets that the host sends without a socket of the experiment: RSTs to unexpected SYNs, ICMP
+	// errors, echo replies, REJECT. They are dropped at the first priority of output, before conntrack. Packets from
+	// sockets and forwarded packets are not affected. The path counts the dropped packets as silenced/output.
 	//
-	// Limits: the ACK of a closed socket is dropped; on 6.18 an RST on behalf of a listener is not. Do not use it in experiments
-	// with REJECT.
+	// Limits: the ACK of a closed socket is dropped; on 6.18 an RST on behalf of a listener is not. Do not use it in
+	// experiments with REJECT.
 	Silent bool
 	// Conntrack turns conntrack on (the default) or leaves it to the rules of the experiment (Off).
 	Conntrack Switch
-	// Sysctls are set before any packet and override the Env's defaults: "net.ipv4.ip_forward": "1". Names are dotted and begin
-	// with "net."; a dot in the name of a link is written as a slash.
+	// Sysctls are set before any packet and override the Env's defaults: "net.ipv4.ip_forward": "1". Names are dotted
+	// and begin with "net."; a dot in the name of a link is written as a slash.
 	Sysctls map[string]string
 	// Rules are loaded in order, after links and addresses have been set up.
 	Rules []Ruleset
@@ -41,13 +41,15 @@ type Config struct {
 	NoFrames bool
 	// NoEvents turns off the recording of events by the Observer of a Lab.
 	NoEvents bool
-	// NoReasons turns off logging of the reasons why packets are INVALID. By default, net.netfilter.nf_log.2 and .10 are
-	// nfnetlink_log, and nf_conntrack_log_invalid is 255, which takes a few microseconds per INVALID packet. The messages of LOG
-	// rules then also go to NFLOG group 0, which only one reader, the Observer, can bind to. Because the kernel does not log a
-	// reason for every INVALID packet, a rule directly behind conntrack also logs them to another group.
+	// NoReasons turns off logging of the reasons why packets are INVALID. By default, net.netfilter.nf_log.2 and .10
+	// are nfnetlink_log, and nf_conntrack_log_invalid is 255, which takes a few microseconds per INVALID packet. The
+	// messages of LOG rules then also go to NFLOG group 0, which only one reader, the Observer, can bind to. Because
+	// the kernel does not log a reason for every INVALID packet, a rule directly behind conntrack also logs them to
+	// another group.
 	NoReasons bool
-	// Trace enables nftables tracing for every packet that arrives or that the host sends, before the first rule. Observer.Trace
-	// returns the rules that each packet has matched. A packet then takes about ten times as long, less with NoPath.
+	// Trace enables nftables tracing for every packet that arrives or that the host sends, before the first rule.
+	// Observer.Trace returns the rules that each packet has matched. A packet then takes about ten times as long, less
+	// with NoPath.
 	Trace bool
 }
 
@@ -77,25 +79,26 @@ const (
 	Off
 )
 
-// LinkConfig describes a link: an interface of the host under test. The experiment reads and writes packets at its other end.
+// LinkConfig describes a link: an interface of the host under test. The experiment reads and writes packets at its
+// other end.
 type LinkConfig struct {
 	// Name of the interface, at most 11 bytes. Empty means tun0, tun1, … by its index in the list.
 	Name string
 	// Kind is Tun, Veth, or Auto (the default).
 	Kind LinkKind
-	// Prefixes are the host's addresses on the link, with their prefix lengths. Nil means 192.0.2.1/24 if it is the only link,
-	// else none.
+	// Prefixes are the host's addresses on the link, with their prefix lengths. Nil means 192.0.2.1/24 if it is the
+	// only link, else none.
 	Prefixes []netip.Prefix
 	// Routes go through this link. Nil means the default route if it is the only link, else none.
 	Routes []netip.Prefix
 	// MTU in bytes; zero means 1500.
 	MTU int
-	// Mark restricts the link's routes to packets with this firewall mark. Its networks and Routes are then in a separate routing
-	// table, which a rule for the mark selects before the main table. Nil Routes mean the same as without a mark. Zero: the
-	// routes are for all packets.
+	// Mark restricts the link's routes to packets with this firewall mark. Its networks and Routes are then in a
+	// separate routing table, which a rule for the mark selects before the main table. Nil Routes mean the same as
+	// without a mark. Zero: the routes are for all packets.
 	Mark uint32
-	// ARP enables ARP and neighbour discovery on the link: the host asks for the Ethernet addresses of its neighbours, which the
-	// experiment answers by WriteFrame, and answers requests for its own. With ARP, Auto means Veth.
+	// ARP enables ARP and neighbour discovery on the link: the host asks for the Ethernet addresses of its neighbours,
+	// which the experiment answers by WriteFrame, and answers requests for its own. With ARP, Auto means Veth.
 	ARP bool
 }
 
@@ -280,23 +283,24 @@ type Room struct {
 	free           int
 }
 
-// Free leaves room for exactly n entries, which may be 0. The rest of the table is filled with assured, established entries, so that
-// the entry after the n-th exceeds the kernel's limit. The limit itself is not changed, so that this needs no privilege and does not
-// affect other namespaces: the kernel compares the limit with a count per namespace (net/netfilter/nf_conntrack_core.c,
-// __nf_conntrack_alloc).
+// Free leaves room for exactly n entries, which may be 0. The rest of the table is filled with assured, established
+// entries, so that the entry after the n-th exceeds the kernel's limit. The limit itself is not changed, so that this
+// needs no privilege and does not affect other namespaces: the kernel compares the limit with a count per namespace
+// (net/netfilter/nf_conntrack_core.c, __nf_conntrack_alloc).
 //
 // Filling takes time and memory in proportion to the limit: about 0.6 s and 75 MB for the usual 262,144.
 func Free(n int) Room { return Room{set: true, free: n} }
 
-// Unreplied fills the table with unreplied entries instead, as a SYN flood does. The kernel evicts those in favour of new flows
-// (early_drop), so that the table is full but still accepts new flows.
+// Unreplied fills the table with unreplied entries instead, as a SYN flood does. The kernel evicts those in favour of
+// new flows (early_drop), so that the table is full but still accepts new flows.
 func (r Room) Unreplied() Room {
 	r.unreplied = true
 	return r
 }
 
-// ErrNotFull is returned by Open if some of the filler was evicted before Open returned. For up to a minute after a full table in any
-// namespace has dropped a new flow, the garbage collector evicts unreplied entries. Opening the Env again usually succeeds.
+// ErrNotFull is returned by Open if some of the filler was evicted before Open returned. For up to a minute after a
+// full table in any namespace has dropped a new flow, the garbage collector evicts unreplied entries. Opening the Env
+// again usually succeeds.
 var ErrNotFull = errors.New("entries were evicted")
 
 // fillBudget is the maximum size of the filler. It takes about five seconds and 600 MB.
@@ -312,28 +316,30 @@ type RoomInfo struct {
 
 // Entry is the argument of EnterWith. The zero Entry gives the behaviour of Enter.
 type Entry struct {
-	// RealRoot keeps the host's root instead of entering a user namespace, for XDP, BPF and the kernel's log. Anything that the
-	// process changes outside of the network namespace of an Env is then changed on the host.
+	// RealRoot keeps the host's root instead of entering a user namespace, for XDP, BPF and the kernel's log. Anything
+	// that the process changes outside of the network namespace of an Env is then changed on the host.
 	RealRoot bool
-	// Files are passed to the process in the namespaces, where the i-th has the file descriptor 3+i and the same name. They allow
-	// access to files that cannot be opened in the namespaces, such as /dev/kmsg.
+	// Files are passed to the process in the namespaces, where the i-th has the file descriptor 3+i and the same name.
+	// They allow access to files that cannot be opened in the namespaces, such as /dev/kmsg.
 	Files []*os.File
 }
 
-// ErrNotEntered is returned by Open if the process has not entered its own namespaces. This is a mistake in the program, so it does
-// not match errors.ErrUnsupported.
+// ErrNotEntered is returned by Open if the process has not entered its own namespaces. This is a mistake in the
+// program, so it does not match errors.ErrUnsupported.
 var ErrNotEntered = errors.New(`netnsenv: this process has not entered its own namespaces:
 	in tests, add          func TestMain(m *testing.M) { ctexp.Main(m) }
 	in programs, call      netnsenv.Enter() first thing in main
 	or, without either,    go test -exec 'unshare -Urm'`)
 
-// Enter moves the program into new user and mount namespaces, in which it is root and may open Envs. It executes the same binary again
-// in them, and returns only in that second process and the programs that it starts. The first process waits, forwards signals and
-// exits with the status of the second. Call Enter at the start of main, on the main goroutine; tests call ctexp.Main.
+// Enter moves the program into new user and mount namespaces, in which it is root and may open Envs. It executes the
+// same binary again in them, and returns only in that second process and the programs that it starts. The first process
+// waits, forwards signals and exits with the status of the second. Call Enter at the start of main, on the main
+// goroutine; tests call ctexp.Main.
 //
-// Enter needs no privilege and behaves the same for root. If user namespaces are not permitted but the process has CAP_SYS_ADMIN and
-// CAP_NET_ADMIN, it uses these instead. If it has neither, Enter returns and Open reports what is missing.
+// Enter needs no privilege and behaves the same for root. If user namespaces are not permitted but the process has
+// CAP_SYS_ADMIN and CAP_NET_ADMIN, it uses these instead. If it has neither, Enter returns and Open reports what is
+// missing.
 //
-// The mount namespace has a private /run, so that iptables does not take the host's lock. The network namespace remains the host's:
-// each Env has its own.
+// The mount namespace has a private /run, so that iptables does not take the host's lock. The network namespace remains
+// the host's: each Env has its own.
 func Enter() { EnterWith(Entry{}) }

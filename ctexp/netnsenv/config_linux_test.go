@@ -13,8 +13,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
-// As many entries as were asked for fit, and not one more. They are assured: un-assured ones might be collected while
-// the test looks, because a table overflows elsewhere on the machine.
+// Exactly the requested number of entries fits. They are assured, because others might be evicted during the test if a
+// table is full elsewhere on the machine.
 func TestRoomIsExact(t *testing.T) {
 	t.Parallel()
 	for _, free := range []int{0, 7} {
@@ -53,7 +53,7 @@ func TestRoomsDoNotDisturbEachOther(t *testing.T) {
 	}
 }
 
-// assured is the i-th of entries that nothing evicts and nothing collects.
+// assured returns the i-th of a series of entries that are never evicted.
 func assured(i int) nf.Entry {
 	e := entry(uint16(1000 + i))
 	e.Status = nf.Confirmed | nf.SeenReply | nf.Assured
@@ -69,8 +69,7 @@ func createAssured(t *testing.T, e *netnsenv.Env, n int) {
 	}
 }
 
-// A table of flows that were never answered takes every new flow in place of an old one: nothing is dropped, though
-// nothing was free.
+// A table full of unreplied entries accepts every new flow in place of an old one: nothing is dropped.
 func TestUnrepliedFillerMakesRoom(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{Room: netnsenv.Free(0).Unreplied(), Silent: true, Probes: []nf.Probe{nf.ManglePrerouting}})
@@ -87,7 +86,7 @@ func TestUnrepliedFillerMakesRoom(t *testing.T) {
 	}
 }
 
-func TestRoomBeyondTheLimitIsRefused(t *testing.T) {
+func TestRoomBeyondTheLimitIsAnError(t *testing.T) {
 	t.Parallel()
 	needs.Check(t, checkOpen(t))
 	_, err := netnsenv.Open(t.Context(), netnsenv.Config{Room: netnsenv.Free(1 << 30)})

@@ -8,7 +8,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-func TestZeroConfigIsAHostWithALinkToEverywhere(t *testing.T) {
+func TestZeroConfigHasOneLinkAndADefaultRoute(t *testing.T) {
 	t.Parallel()
 	c, err := Config{}.normalize()
 	if err != nil {
@@ -21,7 +21,7 @@ func TestZeroConfigIsAHostWithALinkToEverywhere(t *testing.T) {
 	}
 }
 
-func TestWrongConfigsAreRefused(t *testing.T) {
+func TestInvalidConfigs(t *testing.T) {
 	t.Parallel()
 	probe := func(p ...nf.Probe) Config { return Config{Probes: p} }
 	for name, tt := range map[string]struct {

@@ -9,13 +9,14 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Helper is a Ruleset that assigns a conntrack helper to the flows that match: a ct helper object of nftables and the rule that assigns
-// it, in a table of their own. It does not need the program nft. It affects flows that begin after it is loaded. An unknown name, or a
-// protocol that the helper does not support, is an error. A helper whose module is missing is an nf.UnsupportedError.
+// Helper is a Ruleset that assigns a conntrack helper to the flows that match: a ct helper object of nftables and the
+// rule that assigns it, in a table of their own. It does not need the program nft. It affects flows that begin after it
+// is loaded. An unknown name, or a protocol that the helper does not support, is an error. A helper whose module is
+// missing is an nf.UnsupportedError.
 //
-// The kernel's FTP helper parses commands only from the second data segment of a direction on. Of the first segment it only records
-// where the line ends (net/netfilter/nf_conntrack_ftp.c, help, find_nl_seq). A PORT command directly after the handshake is therefore
-// ignored; after a USER command it creates an expectation.
+// The kernel's FTP helper parses commands only from the second data segment of a direction on. Of the first segment it
+// only records where the line ends (net/netfilter/nf_conntrack_ftp.c, help, find_nl_seq). A PORT command directly after
+// the handshake is therefore ignored; after a USER command it creates an expectation.
 //
 //	netnsenv.Helper{Name: "ftp", Proto: nf.TCP, Match: nf.Match{DstPort: 21}}
 type Helper struct {
@@ -27,8 +28,9 @@ type Helper struct {
 	Table  string    // name of the table, of family inet; empty: ct_helper_1 and so on
 }
 
-// Expect is a Ruleset that creates an expectation for each flow that matches: a flow from its server back to its client, as in active
-// FTP. It is a ct expectation object of nftables, in a table of its own, and does not need the program nft.
+// Expect is a Ruleset that creates an expectation for each flow that matches: a flow from its server back to its
+// client, as in active FTP. It is a ct expectation object of nftables, in a table of its own, and does not need the
+// program nft.
 //
 //	netnsenv.Expect{Match: nf.Match{Proto: nf.TCP, DstPort: 5000}, Proto: nf.TCP, Port: 6000, Timeout: time.Minute}
 type Expect struct {
@@ -68,13 +70,14 @@ func (x Expect) check() error {
 	return nil
 }
 
-// TimeoutPolicy is a Ruleset that sets timeouts for the flows that match: a ct timeout object of nftables and the rule that assigns it, in
-// a table of their own. It does not need the program nft. It affects flows that begin after it is loaded.
+// TimeoutPolicy is a Ruleset that sets timeouts for the flows that match: a ct timeout object of nftables and the rule
+// that assigns it, in a table of their own. It does not need the program nft. It affects flows that begin after it is
+// loaded.
 //
 //	netnsenv.TimeoutPolicy{Proto: nf.UDP, Match: nf.Match{DstPort: 53}, Timeouts: map[string]time.Duration{"unreplied": time.Second}}
 //
-// The rule is directly behind conntrack in prerouting and output. If several policies match a flow, the last one applies. States that the
-// policy does not name have the sysctl's timeout at the time of loading.
+// The rule is directly behind conntrack in prerouting and output. If several policies match a flow, the last one
+// applies. States that the policy does not name have the sysctl's timeout at the time of loading.
 type TimeoutPolicy struct {
 	Proto nf.Proto // TCP, UDP, ICMP, ICMPv6, GRE, SCTP, UDPLite or DCCP
 	// Timeouts are in whole seconds, by the state's name in sysctls and nft; see TimeoutStates.
@@ -82,7 +85,8 @@ type TimeoutPolicy struct {
 	Match    nf.Match  // matches the first packet of a flow; its Proto may be zero
 	Family   nf.Family // zero: both
 	Zone     *uint16   // the flow's conntrack zone; nil: any
-	// Table is the name of the table, of family inet. Deleting the table removes the policy. Empty: ct_timeout_1 and so on.
+	// Table is the name of the table, of family inet. Deleting the table removes the policy. Empty: ct_timeout_1 and so
+	// on.
 	Table string
 }
 
@@ -105,12 +109,13 @@ var timeoutStates = map[nf.Proto][]string{
 	},
 }
 
-// TimeoutStates returns the names of the states that have timeouts: for TCP those of its states in lower case, max_retrans and
-// unacknowledged, for UDP, UDPLite and GRE unreplied and replied, for ICMP timeout. It returns none for a protocol without a tracker of
-// its own.
+// TimeoutStates returns the names of the states that have timeouts: for TCP those of its states in lower case,
+// max_retrans and unacknowledged, for UDP, UDPLite and GRE unreplied and replied, for ICMP timeout. It returns none for
+// a protocol without a tracker of its own.
 func TimeoutStates(p nf.Proto) []string { return slices.Clone(timeoutStates[p]) }
 
-// TimeoutSysctl returns the name of the sysctl with the timeout of a state, for Config.Sysctls and Env.SetSysctl. The unit is seconds:
+// TimeoutSysctl returns the name of the sysctl with the timeout of a state, for Config.Sysctls and Env.SetSysctl. The
+// unit is seconds:
 //
 //	Sysctls: map[string]string{netnsenv.TimeoutSysctl(nf.TCP, "time_wait"): "5"}
 //

@@ -66,7 +66,8 @@ func (h Helper) Load(_ context.Context, e *Env) error {
 	return fmt.Errorf("helper %q: %w", h.Name, err)
 }
 
-// unknown returns the error for a helper that the kernel does not know: either no kernel has it, or its module is missing.
+// unknown returns the error for a helper that the kernel does not know: either no kernel has it, or its module is
+// missing.
 func (h Helper) unknown(cause error) error {
 	modules, err := ruleset.HelperModules(h.Name, h.Proto, h.Family)
 	if err != nil {
@@ -137,8 +138,8 @@ func l3proto(f nf.Family) uint16 {
 	return uint16(f)
 }
 
-// ctRule is an nftables object and a match for the flows that it is assigned to. google/nftables cannot create these: its timeout object
-// writes to package variables, and it does not send a table, an object and rules in one transaction.
+// ctRule is an nftables object and a match for the flows that it is assigned to. google/nftables cannot create these:
+// its timeout object writes to package variables, and it does not send a table, an object and rules in one transaction.
 type ctRule struct {
 	kind   uint32 // NFT_OBJECT_CT_…
 	name   string
@@ -148,8 +149,8 @@ type ctRule struct {
 	data   func(*netlink.AttributeEncoder) error // encodes the object
 }
 
-// assign creates a table with objects and the rules that assign them. The rules are directly behind conntrack, where the entry exists but
-// is not confirmed. If table is empty, its name is made from kind.
+// assign creates a table with objects and the rules that assign them. The rules are directly behind conntrack, where
+// the entry exists but is not confirmed. If table is empty, its name is made from kind.
 func (e *Env) assign(table, kind string, rules ...ctRule) error {
 	b := nftBatch{table: table}
 	if table == "" {

@@ -17,7 +17,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// zoneOfUDP puts UDP into a zone before conntrack sees it.
+// zoneOfUDP assigns a zone to UDP packets before conntrack.
 func zoneOfUDP(zone byte) netnsenv.Ruleset {
 	return netnsenv.NFTables(func(c *nftables.Conn) error {
 		table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "zones"})
@@ -53,7 +53,7 @@ func entriesOf(t testing.TB, e *netnsenv.Env) []nf.Entry {
 	return all
 }
 
-// Each policy gives its flows their times and no others.
+// Each policy applies to its own flows only.
 func TestTimeoutPolicyIsAssigned(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{
@@ -83,7 +83,7 @@ func TestTimeoutPolicyIsAssigned(t *testing.T) {
 	}
 }
 
-// what every state of a protocol is called, the kernel takes and the sysctl has.
+// The kernel accepts the names of all states, and the sysctls have them.
 func TestTimeoutStatesAreTheKernels(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
@@ -111,7 +111,7 @@ func seconds(state string, n int) map[string]time.Duration {
 	return map[string]time.Duration{state: time.Duration(n) * time.Second}
 }
 
-func TestWrongObjectsAreRefused(t *testing.T) {
+func TestInvalidObjects(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	for want, r := range map[string]netnsenv.Ruleset{
@@ -171,7 +171,7 @@ func tablesOf(t testing.TB, e *netnsenv.Env) (names []string) {
 	return names
 }
 
-// The helper reads what the client says, and the connection that it announces is RELATED.
+// The helper parses the client's commands, and the announced connection is RELATED.
 func TestHelperReadsTheFlow(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{
@@ -225,8 +225,7 @@ func TestAgeOfExpectations(t *testing.T) {
 	}
 }
 
-// speakFTP opens a control connection to port 21, on which the client asks to be called at port 20001, and returns its
-// tuple.
+// speakFTP opens a control connection to port 21, on which the client announces port 20001, and returns its tuple.
 func speakFTP(t testing.TB, e *netnsenv.Env) nf.Tuple {
 	t.Helper()
 	f := packet.Flow{Src: web.Src, Dst: addrPort("192.0.2.1:21")}
@@ -273,7 +272,7 @@ func expectationsOf(t testing.TB, e *netnsenv.Env) (all []nf.Expectation) {
 	return all
 }
 
-// A rule has each flow expect one that goes back.
+// A rule creates an expectation for a flow in the opposite direction.
 func TestExpectByRule(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{

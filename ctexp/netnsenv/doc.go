@@ -1,5 +1,6 @@
-// Package netnsenv opens network namespaces for experiments. An Env is such a namespace, a Config describes what is in it: links to
-// inject packets through, rules, probes that count packets, sysctls, and a conntrack table with a given number of free entries.
+// Package netnsenv opens network namespaces for experiments. An Env is such a namespace, a Config describes what is in
+// it: links to inject packets through, rules, probes that count packets, sysctls, and a conntrack table with a given
+// number of free entries.
 //
 //	func main() {
 //		netnsenv.Enter() // from here on root in its own namespaces, without any privilege
@@ -8,27 +9,29 @@
 //		defer env.Close()
 //	}
 //
-// An Env has no name on the host and leaves nothing behind: its network namespace is held by a file descriptor and a thread of this
-// process, and is gone with the process, even if that is killed. Envs are independent of each other. Any number of them can be open
-// at once, and all methods are safe for concurrent use.
+// An Env has no name on the host and leaves nothing behind: its network namespace is held by a file descriptor and a
+// thread of this process, and is gone with the process, even if that is killed. Envs are independent of each other. Any
+// number of them can be open at once, and all methods are safe for concurrent use.
 //
 // # Defaults of a namespace
 //
-// A new namespace inherits some sysctls from the host. An Env sets those that affect packets, so that an experiment gives the same
-// result everywhere: forwarding is off, rp_filter is off, redirects have the kernel's defaults, IPv6 is off unless a link has an
-// IPv6 prefix, and conntrack events are on (net.netfilter.nf_conntrack_events=1). Config.Sysctls overrides them. With IPv6, the
-// host sends nothing on its own: duplicate address detection and router solicitations are off, and multicast reports are dropped.
+// A new namespace inherits some sysctls from the host. An Env sets those that affect packets, so that an experiment
+// gives the same result everywhere: forwarding is off, rp_filter is off, redirects have the kernel's defaults, IPv6 is
+// off unless a link has an IPv6 prefix, and conntrack events are on (net.netfilter.nf_conntrack_events=1).
+// Config.Sysctls overrides them. With IPv6, the host sends nothing on its own: duplicate address detection and router
+// solicitations are off, and multicast reports are dropped.
 //
 // # Objects of this package
 //
-// Two nftables tables named ctexp (families inet and netdev) have the probes and the counters of packets that arrive on each link. A
-// socket of this process owns them (NFT_TABLE_F_OWNER, since 5.12), so that "flush ruleset" does not delete them. A filler of entries
-// in conntrack zone 65535 occupies the table except for Config.Room. Neither this package nor observe shows or deletes it.
+// Two nftables tables named ctexp (families inet and netdev) have the probes and the counters of packets that arrive on
+// each link. A socket of this process owns them (NFT_TABLE_F_OWNER, since 5.12), so that "flush ruleset" does not
+// delete them. A filler of entries in conntrack zone 65535 occupies the table except for Config.Room. Neither this
+// package nor observe shows or deletes it.
 //
 // # Debugging
 //
-// Enter executes the binary again, which a debugger does not follow. Run the debugger in new namespaces instead, which Enter and Open
-// then use:
+// Enter executes the binary again, which a debugger does not follow. Run the debugger in new namespaces instead, which
+// Enter and Open then use:
 //
 //	unshare -Urm dlv test ./mypackage
 package netnsenv

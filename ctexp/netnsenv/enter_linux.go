@@ -17,8 +17,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// marker is the environment variable with the state of Enter. It is markerPending in the process just executed. After that it is "in "
-// and the mount namespace of the process and its children, or the reason why they could not enter.
+// marker is the environment variable with the state of Enter. It is markerPending in the process just executed. After
+// that it is "in " and the mount namespace of the process and its children, or the reason why they could not enter.
 const (
 	marker        = "CTEXP_ENTERED"
 	markerPending = "pending"
@@ -26,8 +26,9 @@ const (
 	markerNotRoot = "not root: "
 )
 
-// The main thread is reserved for the main goroutine. It must not become the thread of an Env, because a locked goroutine that ends on
-// it blocks forever instead of ending the thread, and Pdeathsig is sent when the forking thread ends.
+// The main thread is reserved for the main goroutine. It must not become the thread of an Env, because a locked
+// goroutine that ends on it blocks forever instead of ending the thread, and Pdeathsig is sent when the forking thread
+// ends.
 func init() { runtime.LockOSThread() }
 
 // EnterWith is Enter with the options in e.
@@ -61,7 +62,8 @@ func setMarker(v string) {
 	}
 }
 
-// runAgain executes the same binary in new namespaces. If that succeeds, it does not return, but exits like the second process.
+// runAgain executes the same binary in new namespaces. If that succeeds, it does not return, but exits like the second
+// process.
 func runAgain(e Entry, flags uintptr) error {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
@@ -123,8 +125,8 @@ func mountNamespace() string {
 	return s
 }
 
-// isUnshared reports whether the process is in a user namespace with only one user, as made by unshare -Urm. A container's user
-// namespace has many users, and must not be changed.
+// isUnshared reports whether the process is in a user namespace with only one user, as made by unshare -Urm. A
+// container's user namespace has many users, and must not be changed.
 func isUnshared() bool {
 	m, err := os.ReadFile("/proc/self/uid_map")
 	f := strings.Fields(string(m))
@@ -133,8 +135,9 @@ func isUnshared() bool {
 
 var privateRunOnce = sync.OnceValue(privateRun)
 
-// privateRun mounts a file system on /run in this mount namespace, so that the lock of iptables (/run/xtables.lock) is not shared with
-// other processes. All other files there are bind-mounted into it, so that name resolution and the sockets of services still work.
+// privateRun mounts a file system on /run in this mount namespace, so that the lock of iptables (/run/xtables.lock) is
+// not shared with other processes. All other files there are bind-mounted into it, so that name resolution and the
+// sockets of services still work.
 func privateRun() error {
 	// The host's /run remains accessible through this descriptor.
 	old, err := os.Open("/run")
@@ -160,7 +163,8 @@ func privateRun() error {
 	return nil
 }
 
-// bindAgain bind-mounts a directory entry to its old path. It ignores errors, because this package does not need the entry.
+// bindAgain bind-mounts a directory entry to its old path. It ignores errors, because this package does not need the
+// entry.
 func bindAgain(from, to string, e os.DirEntry) {
 	if e.Type()&os.ModeSymlink != 0 {
 		if target, err := os.Readlink(from); err == nil {
@@ -199,8 +203,8 @@ func hasCaps(caps ...uint) bool {
 	return true
 }
 
-// userNamespacesError returns the UnsupportedError for a user namespace, or capabilities in it, that was not permitted. The hint names
-// the setting of this machine that forbids it.
+// userNamespacesError returns the UnsupportedError for a user namespace, or capabilities in it, that was not permitted.
+// The hint names the setting of this machine that forbids it.
 func userNamespacesError(cause error) error {
 	hint := "a container needs --security-opt seccomp=unconfined, or CAP_SYS_ADMIN and CAP_NET_ADMIN"
 	for _, s := range []struct{ file, refuses, hint string }{

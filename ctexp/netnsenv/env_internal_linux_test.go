@@ -7,8 +7,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
-// An Env that dials, listens and executes for long remembers what is open and little else.
-func TestWhatIsClosedIsForgotten(t *testing.T) {
+// An Env that dials, listens and executes programs many times keeps little more than the sockets that are open.
+func TestClosedSocketsAreForgotten(t *testing.T) {
 	t.Parallel()
 	e, err := Open(t.Context(), Config{Links: []LinkConfig{{Kind: Veth}}})
 	needs.Check(t, err)

@@ -22,8 +22,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/userns"
 )
 
-// Env is an open network namespace, set up according to a Config. It is safe for concurrent use. After Close, its methods return
-// ErrClosed.
+// Env is an open network namespace, set up according to a Config. It is safe for concurrent use. After Close, its
+// methods return ErrClosed.
 type Env struct {
 	cfg      Config
 	inUserNS bool
@@ -45,9 +45,9 @@ type Env struct {
 	closed   bool
 }
 
-// Open creates a namespace and sets it up according to cfg. It takes 2 to 3 ms, and with a Room the time to fill the table. After an
-// error nothing is left behind. If the machine lacks something, the error matches errors.ErrUnsupported. The context applies only to
-// Open itself.
+// Open creates a namespace and sets it up according to cfg. It takes 2 to 3 ms, and with a Room the time to fill the
+// table. After an error nothing is left behind. If the machine lacks something, the error matches
+// errors.ErrUnsupported. The context applies only to Open itself.
 func Open(ctx context.Context, cfg Config) (*Env, error) {
 	cfg, err := cfg.normalize()
 	if err != nil {
@@ -79,8 +79,8 @@ func Open(ctx context.Context, cfg Config) (*Env, error) {
 	return e, nil
 }
 
-// build sets up the namespace. The order matters: chains behind the confirmation must be older than the conntrack hooks, and chains
-// before it younger. Any rule may register the conntrack hooks.
+// build sets up the namespace. The order matters: chains behind the confirmation must be older than the conntrack
+// hooks, and chains before it younger. Any rule may register the conntrack hooks.
 func (e *Env) build(ctx context.Context) error {
 	if err := e.Do(func() (err error) {
 		e.route, err = rtnetlink.Dial(nil)
@@ -208,9 +208,9 @@ func (e *Env) Room() RoomInfo { return e.room }
 // Table returns the conntrack table.
 func (e *Env) Table() *Table { return e.table }
 
-// Do runs f on a thread in the namespace and returns its error. It runs one f at a time. A panic in f is raised again in the caller.
-// Sockets that f opens, files of /proc that it reads and programs that it starts belong to the namespace; sockets and files can be used
-// from any goroutine afterwards. f must not wait for another call of Do.
+// Do runs f on a thread in the namespace and returns its error. It runs one f at a time. A panic in f is raised again
+// in the caller. Sockets that f opens, files of /proc that it reads and programs that it starts belong to the
+// namespace; sockets and files can be used from any goroutine afterwards. f must not wait for another call of Do.
 func (e *Env) Do(f func() error) error {
 	if f == nil {
 		panic("netnsenv: Do: the function is nil")
@@ -232,8 +232,8 @@ func (e *Env) FD() int {
 	return e.thread.FD()
 }
 
-// Path returns a path of the network namespace, /proc/<pid>/fd/<n>, for programs that need one. It is valid until Close; then Path
-// returns "".
+// Path returns a path of the network namespace, /proc/<pid>/fd/<n>, for programs that need one. It is valid until
+// Close; then Path returns "".
 func (e *Env) Path() string {
 	fd := e.FD()
 	if fd < 0 {
@@ -251,8 +251,8 @@ func (e *Env) String() string {
 	return strings.Join(s, "; ")
 }
 
-// Close ends everything that runs in the namespace and releases it. The kernel destroys it in the background. A second Close does
-// nothing.
+// Close ends everything that runs in the namespace and releases it. The kernel destroys it in the background. A second
+// Close does nothing.
 func (e *Env) Close() error {
 	e.mu.Lock()
 	if e.closed {
@@ -309,8 +309,9 @@ func (e *Env) onClose(c io.Closer) (forget func()) {
 	}
 }
 
-// onCloseSocket is onClose for a socket that the caller may close without telling the Env. Closed sockets are removed from the list when
-// it has twice as many sockets as were open the last time, so that the list does not grow with each Dial.
+// onCloseSocket is onClose for a socket that the caller may close without telling the Env. Closed sockets are removed
+// from the list when it has twice as many sockets as were open the last time, so that the list does not grow with each
+// Dial.
 func (e *Env) onCloseSocket(c io.Closer) {
 	const few = 64
 	e.mu.Lock()
@@ -397,8 +398,8 @@ func (e *Env) addMarkRules(l *Link, table uint32) error {
 	return nil
 }
 
-// Listen is net.Listen in the namespace. The host in the address is empty or a literal IP address (":80", "192.0.2.1:80"). The listener
-// can be used from any goroutine and is closed with the Env.
+// Listen is net.Listen in the namespace. The host in the address is empty or a literal IP address (":80",
+// "192.0.2.1:80"). The listener can be used from any goroutine and is closed with the Env.
 func (e *Env) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	var l net.Listener
 	err := e.socket(address, func() (err error) {
@@ -429,8 +430,8 @@ func (e *Env) ListenPacket(ctx context.Context, network, address string) (net.Pa
 	return c, nil
 }
 
-// Dial is net.Dialer.DialContext in the namespace, with the right signature for an http.Transport. The address must have a literal IP
-// address. Dial uses a separate thread, so that it does not block Do.
+// Dial is net.Dialer.DialContext in the namespace, with the right signature for an http.Transport. The address must
+// have a literal IP address. Dial uses a separate thread, so that it does not block Do.
 func (e *Env) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := checkLiteral(address); err != nil {
 		return nil, prefixed(err)
@@ -468,7 +469,8 @@ func (e *Env) socket(address string, open func() error) error {
 	return e.Do(open)
 }
 
-// checkLiteral returns an error for a host name, because package net would resolve it on other threads, outside of the namespace.
+// checkLiteral returns an error for a host name, because package net would resolve it on other threads, outside of the
+// namespace.
 func checkLiteral(address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

@@ -38,7 +38,7 @@ func TestDoRunsInside(t *testing.T) {
 	}
 }
 
-func TestDoHandsOnErrorsAndPanics(t *testing.T) {
+func TestDoReturnsErrorsAndPanics(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	if err := e.Do(func() error { return os.ErrProcessDone }); err != os.ErrProcessDone {
@@ -73,7 +73,7 @@ func TestDoSurvivesFatal(t *testing.T) {
 	}
 }
 
-func TestClosedEnvSaysSo(t *testing.T) {
+func TestClosedEnvReturnsErrClosed(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	for range 2 {
@@ -101,7 +101,7 @@ func TestClosedEnvSaysSo(t *testing.T) {
 	}
 }
 
-// A panic of the user's goes on, and what had been opened is closed.
+// A panic in the user's code is passed on, and everything opened before is closed.
 func TestPanickingRulesLeaveNothing(t *testing.T) { // not parallel: it counts the descriptors of the process
 	needs.Check(t, checkOpen(t))
 	before := descriptors(t)
@@ -126,7 +126,7 @@ func TestExpiredContextOpensNothing(t *testing.T) {
 	}
 }
 
-// Nothing that Open made stays open after Close, or after an Open that failed half way.
+// Nothing stays open after Close, or after an Open that failed.
 func TestCloseLeavesNoDescriptor(t *testing.T) { // not parallel: it counts the descriptors of the process
 	needs.Check(t, checkOpen(t))
 	before := descriptors(t)
@@ -159,7 +159,7 @@ func TestConntrackIsOffWithoutARule(t *testing.T) {
 	}
 }
 
-func TestValuesOfTheHostAreSetBack(t *testing.T) {
+func TestSysctlsOfTheHostAreReset(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	for name, want := range map[string]string{
@@ -210,7 +210,7 @@ func BenchmarkOpenClose(b *testing.B) {
 	}
 }
 
-// The least that an Env can cost: its thread and its namespace.
+// The minimum cost of an Env: its thread and its namespace.
 func BenchmarkBareNamespace(b *testing.B) {
 	needs.Check(b, func() error {
 		e, err := netnsenv.Open(b.Context(), netnsenv.Config{})
@@ -231,7 +231,7 @@ func BenchmarkBareNamespace(b *testing.B) {
 	}
 }
 
-// What a program has left in the background dies with the Env as well, whoever has waited for the program.
+// Background processes of a program are killed with the Env, even if the program has ended.
 func TestBackgroundProcessesDieWithTheEnv(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
@@ -260,7 +260,7 @@ func TestBackgroundProcessesDieWithTheEnv(t *testing.T) {
 	})
 }
 
-// A server and a client of package net meet inside; neither is to be seen from outside.
+// A server and a client of package net communicate in the namespace; neither is visible from outside.
 func TestSocketsBelongInside(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})

@@ -15,11 +15,12 @@ import (
 
 // fence determines when the host has processed all packets written to a link.
 //
-// When a write to a tun returns, the packet has been processed: tun_get_user passes it to netif_receive_skb with bottom halves disabled.
-// This does not hold if receive packet steering (RPS) moves the packet to another CPU, or on veth, whose backlog may be left to
-// ksoftirqd. There, the counter at the ingress hook only shows that the host has begun to process a packet (net/core/dev.c,
-// __netif_receive_skb_core). Once it has begun with all packets, the thread runs on every CPU once: a CPU does not run a thread while it
-// executes a softirq, so that all packets have been processed then.
+// When a write to a tun returns, the packet has been processed: tun_get_user passes it to netif_receive_skb with bottom
+// halves disabled. This does not hold if receive packet steering (RPS) moves the packet to another CPU, or on veth,
+// whose backlog may be left to ksoftirqd. There, the counter at the ingress hook only shows that the host has begun to
+// process a packet (net/core/dev.c, __netif_receive_skb_core). Once it has begun with all packets, the thread runs on
+// every CPU once: a CPU does not run a thread while it executes a softirq, so that all packets have been processed
+// then.
 type fence struct {
 	count func() (uint64, error) // packets that the ingress hook of the link has seen
 	async bool                   // the host may process packets after the write has returned
@@ -29,12 +30,13 @@ type fence struct {
 	lost uint64 // packets already reported as lost
 }
 
-// patience is how long the ingress counter may remain unchanged before missing packets count as lost. The longest delay observed is
-// 95 ms, on a machine with all CPUs busy.
+// patience is how long the ingress counter may remain unchanged before missing packets count as lost. The longest delay
+// observed is 95 ms, on a machine with all CPUs busy.
 const patience = 2 * time.Second
 
-// Fence waits until the host under test has processed every packet written to the link before. Counters, the table, captures and
-// replies are then final, also in the Envs joined to this one. Packets that did not reach the host are reported as an error once.
+// Fence waits until the host under test has processed every packet written to the link before. Counters, the table,
+// captures and replies are then final, also in the Envs joined to this one. Packets that did not reach the host are
+// reported as an error once.
 func (l *Link) Fence(ctx context.Context) error {
 	if err := l.settle(ctx); err != nil {
 		return err
@@ -119,8 +121,8 @@ func visitCPUs() error {
 	return nil
 }
 
-// steered reports whether RPS may move packets of links created from now on. It is true for the host's root, which may enable RPS at any
-// time, and otherwise if the namespace's default enables it.
+// steered reports whether RPS may move packets of links created from now on. It is true for the host's root, which may
+// enable RPS at any time, and otherwise if the namespace's default enables it.
 func (e *Env) steered() bool {
 	mask, err := e.readFile("/proc/sys/net/core/rps_default_mask")
 	if err != nil {
@@ -129,16 +131,17 @@ func (e *Env) steered() bool {
 	return !e.inUserNS || strings.Trim(mask, "0,\n") != ""
 }
 
-// maxHops is the maximum number of rounds of settleWires, which limits it if others keep sending. A packet and its reply each cross at
-// most 255 wires.
+// maxHops is the maximum number of rounds of settleWires, which limits it if others keep sending. A packet and its
+// reply each cross at most 255 wires.
 const maxHops = 512
 
-// settleWires waits until all packets on the wires, and the packets sent because of them, have been processed in all Envs joined to this
-// one.
+// settleWires waits until all packets on the wires, and the packets sent because of them, have been processed in all
+// Envs joined to this one.
 //
-// The sending end of a wire counts a packet once it is in the queue of the other end, which counts it at ingress. Each round reads the
-// number of packets sent, waits until as many have arrived, and visits every CPU, after which the hosts have processed these packets
-// and counted those that they sent meanwhile. If the numbers sent are the same at the start and the end of a round, no packet is left.
+// The sending end of a wire counts a packet once it is in the queue of the other end, which counts it at ingress. Each
+// round reads the number of packets sent, waits until as many have arrived, and visits every CPU, after which the hosts
+// have processed these packets and counted those that they sent meanwhile. If the numbers sent are the same at the
+// start and the end of a round, no packet is left.
 func (e *Env) settleWires(ctx context.Context) error {
 	for range maxHops {
 		wires := e.joined()

@@ -52,7 +52,7 @@ func TestFenceIsFinal(t *testing.T) {
 	}
 }
 
-// tries is how often a test tries, if CTEXP_TRIES does not say.
+// tries returns the number of tries: CTEXP_TRIES, or a default.
 func tries(usual int) int {
 	if n, err := strconv.Atoi(os.Getenv("CTEXP_TRIES")); err == nil {
 		return n
@@ -60,10 +60,10 @@ func tries(usual int) int {
 	return usual
 }
 
-// allCPUs is a mask for steering.
+// allCPUs returns a CPU mask for RPS.
 func allCPUs() string { return strconv.FormatInt(int64(1)<<min(runtime.NumCPU(), 30)-1, 16) }
 
-// missingIfNoSysctl turns the error of a kernel before 6.3, which has no mask per namespace, into a missing ability.
+// missingIfNoSysctl returns an UnsupportedError for a kernel before 6.3, which has no mask per namespace.
 func missingIfNoSysctl(err error) error {
 	if err != nil && os.IsNotExist(unwrapAll(err)) {
 		return &nf.UnsupportedError{Need: "net.core.rps_default_mask", Hint: "Linux 6.3 or later", Err: err}
@@ -71,7 +71,7 @@ func missingIfNoSysctl(err error) error {
 	return err
 }
 
-// keepBusy has every CPU compute, in processes of their own, until the returned function is called.
+// keepBusy keeps every CPU busy, by other processes, until the returned function is called.
 func keepBusy(t *testing.T) (stop func()) {
 	t.Helper()
 	var spinners []*exec.Cmd
@@ -92,10 +92,10 @@ func keepBusy(t *testing.T) (stop func()) {
 	}
 }
 
-// spinning is the environment variable that makes this binary compute for nothing.
+// spinning is the environment variable that makes this binary spin.
 const spinning = "CTEXP_TEST_SPIN"
 
-// A packet that is written and never reaches the host is an error of the fence, and of that one only.
+// A packet that is written but never reaches the host is an error of the next fence only.
 func TestFenceCountsWhatIsLost(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{Silent: true, Links: []netnsenv.LinkConfig{{Kind: netnsenv.Veth}}})

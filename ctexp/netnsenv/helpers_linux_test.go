@@ -43,7 +43,7 @@ func unwrapAll(err error) error {
 	}
 }
 
-// setDown turns an interface off.
+// setDown sets an interface down.
 func setDown(t *testing.T, e *netnsenv.Env, name string) {
 	t.Helper()
 	err := e.Do(func() error {

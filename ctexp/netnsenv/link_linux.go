@@ -24,8 +24,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 )
 
-// Link is the outer end of a link of an Env: packets written to it arrive at the host under test, and packets that the host sends are
-// read from it. It is safe for concurrent use.
+// Link is the outer end of a link of an Env: packets written to it arrive at the host under test, and packets that the
+// host sends are read from it. It is safe for concurrent use.
 type Link struct {
 	env     *Env
 	cfg     LinkConfig
@@ -52,7 +52,8 @@ func (l *Link) MTU() int { return l.cfg.MTU }
 // Kind returns Tun or Veth, never Auto.
 func (l *Link) Kind() LinkKind { return l.kind }
 
-// L2 reports whether the link is an Ethernet link for the host (Veth). Write and Read omit the Ethernet header in any case.
+// L2 reports whether the link is an Ethernet link for the host (Veth). Write and Read omit the Ethernet header in any
+// case.
 func (l *Link) L2() bool { return l.kind == Veth }
 
 // Prefixes returns the host's addresses on the link.
@@ -70,8 +71,8 @@ func (l *Link) String() string {
 	return s
 }
 
-// Write sends a packet, which begins at the network layer, to the host under test. On a tun link the host has processed it when Write
-// returns, unless RPS has moved it to another CPU. Fence waits in all cases.
+// Write sends a packet, which begins at the network layer, to the host under test. On a tun link the host has processed
+// it when Write returns, unless RPS has moved it to another CPU. Fence waits in all cases.
 func (l *Link) Write(p []byte) (int, error) {
 	n, err := l.dev.Write(p)
 	if err == nil {
@@ -88,15 +89,15 @@ func closedError(err error) error {
 	return err
 }
 
-// Read reads the next packet that the host sent on the link, from the network layer on. It blocks until the deadline. Unread packets are
-// queued; beyond a few hundred they are dropped, although captures have them. See Lost.
+// Read reads the next packet that the host sent on the link, from the network layer on. It blocks until the deadline.
+// Unread packets are queued; beyond a few hundred they are dropped, although captures have them. See Lost.
 func (l *Link) Read(p []byte) (int, error) {
 	n, err := l.dev.Read(p)
 	return n, closedError(err)
 }
 
-// SetReadDeadline sets the deadline of Read as in package net: the zero time means none, and after the deadline Read returns
-// os.ErrDeadlineExceeded.
+// SetReadDeadline sets the deadline of Read as in package net: the zero time means none, and after the deadline Read
+// returns os.ErrDeadlineExceeded.
 func (l *Link) SetReadDeadline(t time.Time) error { return l.dev.SetReadDeadline(t) }
 
 // openLink creates the interface, down and without addresses.
@@ -203,8 +204,8 @@ func (e *Env) linkIndex(name string) (index uint32, err error) {
 	return index, err
 }
 
-// tun is a tun link opened by water. The interface is persistent, so that it is deleted with its namespace: closing the last descriptor
-// of one that is not persistent waits 20 to 40 ms for RCU (drivers/net/tun.c, __tun_detach).
+// tun is a tun link opened by water. The interface is persistent, so that it is deleted with its namespace: closing the
+// last descriptor of one that is not persistent waits 20 to 40 ms for RCU (drivers/net/tun.c, __tun_detach).
 type tun struct {
 	*water.Interface // keeps the descriptor open
 	file             *os.File
@@ -244,6 +245,7 @@ func openTun(e *Env, name string) (device, error) {
 	return nil, fmt.Errorf("open the tun: %w", err)
 }
 
+// SetReadDeadline implements device.
 func (t *tun) SetReadDeadline(at time.Time) error { return t.file.SetReadDeadline(at) }
 
 func setCloseOnExec(f *os.File) error {
@@ -256,8 +258,9 @@ func setCloseOnExec(f *os.File) error {
 
 func unsupported(err error) bool { return errors.Is(err, errors.ErrUnsupported) }
 
-// Lost returns the number of packets that the host has sent on the link but that were dropped because the queue for Read was full. The
-// queue of a tun has room for 500 packets (the interface's queue length), that of a veth for about 200 kB including overhead.
+// Lost returns the number of packets that the host has sent on the link but that were dropped because the queue for
+// Read was full. The queue of a tun has room for 500 packets (the interface's queue length), that of a veth for about
+// 200 kB including overhead.
 func (l *Link) Lost() (uint64, error) {
 	var n uint64
 	var err error
@@ -272,8 +275,8 @@ func (l *Link) Lost() (uint64, error) {
 	return n, nil
 }
 
-// txDropped returns the number of packets dropped by an interface. A tun drops packets if its queue is full (drivers/net/tun.c,
-// tun_net_xmit).
+// txDropped returns the number of packets dropped by an interface. A tun drops packets if its queue is full
+// (drivers/net/tun.c, tun_net_xmit).
 func (e *Env) txDropped(index uint32) (uint64, error) {
 	if e.FD() < 0 {
 		return 0, ErrClosed
@@ -288,7 +291,8 @@ func (e *Env) txDropped(index uint32) (uint64, error) {
 	return link.Attributes.Stats64.TXDropped, nil
 }
 
-// lost sums up the packet socket's counter, which is reset each time it is read (net/packet/af_packet.c, packet_getsockopt).
+// lost sums up the packet socket's counter, which is reset each time it is read (net/packet/af_packet.c,
+// packet_getsockopt).
 func (v *veth) lost() (uint64, error) {
 	if v.closed.Load() {
 		return 0, os.ErrClosed
@@ -309,8 +313,8 @@ func (v *veth) lost() (uint64, error) {
 	return v.dropped.Load(), os.NewSyscallError("getsockopt(PACKET_STATISTICS)", err)
 }
 
-// ReadNow is Read without blocking: it returns os.ErrDeadlineExceeded if there is no packet. It ignores the deadline, and may be called
-// while a Read blocks.
+// ReadNow is Read without blocking: it returns os.ErrDeadlineExceeded if there is no packet. It ignores the deadline,
+// and may be called while a Read blocks.
 func (l *Link) ReadNow(p []byte) (int, error) {
 	d, ok := l.dev.(interface{ readNow(p []byte) (int, error) })
 	if !ok {
@@ -338,8 +342,8 @@ func (v *veth) readNow(p []byte) (int, error) {
 	}
 }
 
-// readNow reads from a non-blocking file. os.File.Read would fail after a deadline, and would block while another Read does
-// (internal/poll, FD.Read).
+// readNow reads from a non-blocking file. os.File.Read would fail after a deadline, and would block while another Read
+// does (internal/poll, FD.Read).
 func readNow(f *os.File, p []byte) (n int, err error) {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -366,9 +370,10 @@ func readNow(f *os.File, p []byte) (n int, err error) {
 // maxAtOnce is the number of frames that WriteBy's function may send if the host processes each frame before the next.
 const maxAtOnce = 4096
 
-// WriteBy sends frames to the host by the function write, such as that of xdpflood, and counts them, so that Fence waits for them. write
-// runs on the Env's thread. It sends at most max frames to the interface with the index ifindex and returns the number sent, also with
-// an error. It must not call Env.Do or Fence. max is smaller with receive packet steering, where the host processes frames later.
+// WriteBy sends frames to the host by the function write, such as that of xdpflood, and counts them, so that Fence
+// waits for them. write runs on the Env's thread. It sends at most max frames to the interface with the index ifindex
+// and returns the number sent, also with an error. It must not call Env.Do or Fence. max is smaller with receive packet
+// steering, where the host processes frames later.
 //
 // On a tun the error is an *nf.UnsupportedError.
 func (l *Link) WriteBy(write func(ifindex, max int) (int, error)) (int, error) {
@@ -390,8 +395,8 @@ func (l *Link) WriteBy(write func(ifindex, max int) (int, error)) (int, error) {
 	return n, closedError(err)
 }
 
-// atOnce returns the number of frames that may be sent, in the namespace of the calling thread. Before 6.3 there is no default for RPS.
-// rps_cpus of a single link, which only the host's root can set, is ignored.
+// atOnce returns the number of frames that may be sent, in the namespace of the calling thread. Before 6.3 there is no
+// default for RPS. rps_cpus of a single link, which only the host's root can set, is ignored.
 func atOnce() int {
 	mask, err := os.ReadFile("/proc/sys/net/core/rps_default_mask")
 	if err == nil && strings.Trim(string(mask), "0,\n") != "" {
@@ -402,18 +407,18 @@ func atOnce() int {
 
 // batchWriter is a device that writes many packets at once.
 //
-// Goroutines on different CPUs can write to one descriptor in parallel: neither a tun nor a packet socket takes a lock for that. More
-// queues of a tun (IFF_MULTI_QUEUE) are not faster (measured with two CPUs on 6.18: 0.65 million packets per second by one descriptor,
-// 0.61 by two), and the packets that the host sends would be spread over them.
+// Goroutines on different CPUs can write to one descriptor in parallel: neither a tun nor a packet socket takes a lock
+// for that. More queues of a tun (IFF_MULTI_QUEUE) are not faster (measured with two CPUs on 6.18: 0.65 million packets
+// per second by one descriptor, 0.61 by two), and the packets that the host sends would be spread over them.
 type batchWriter interface {
 	writeBatch(packets [][]byte) (int, error) // at most maxFrames of them
 }
 
-// WriteBatch is Write for many packets, with fewer system calls on veth and less overhead of package os on tun. It returns the number of
-// packets written before the first error. Concurrent calls write in parallel.
+// WriteBatch is Write for many packets, with fewer system calls on veth and less overhead of package os on tun. It
+// returns the number of packets written before the first error. Concurrent calls write in parallel.
 //
-// If the host may process packets after the write has returned, as on veth, WriteBatch waits for it often enough not to overrun the
-// backlog of a CPU.
+// If the host may process packets after the write has returned, as on veth, WriteBatch waits for it often enough not to
+// overrun the backlog of a CPU.
 func (l *Link) WriteBatch(packets [][]byte) (int, error) {
 	b, ok := l.dev.(batchWriter)
 	if !ok {
@@ -450,8 +455,8 @@ func (l *Link) Arrived() (uint64, error) {
 	return n, nil
 }
 
-// maxAhead is the number of packets written that the host may not have begun to process. It is well below the size of a CPU's backlog
-// (net.core.netdev_max_backlog, 1000), which other interfaces share.
+// maxAhead is the number of packets written that the host may not have begun to process. It is well below the size of a
+// CPU's backlog (net.core.netdev_max_backlog, 1000), which other interfaces share.
 const maxAhead = 256
 
 // keepUp waits until the host has begun to process all but maxAhead of the packets written.
@@ -477,7 +482,8 @@ func (f *fence) keepUp(written uint64) error {
 	return nil
 }
 
-// control calls f with the descriptor of a file, which stays open during the call. Unlike Write of the file, it takes no lock.
+// control calls f with the descriptor of a file, which stays open during the call. Unlike Write of the file, it takes
+// no lock.
 func control(file *os.File, f func(fd int)) error {
 	raw, err := file.SyscallConn()
 	if err != nil {

@@ -23,7 +23,7 @@ var kinds = []netnsenv.LinkKind{netnsenv.Tun, netnsenv.Veth}
 
 var dual = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8::1/64")}
 
-// The host answers an echo request on the link that it came by, at once, in both families.
+// The host replies to an echo request on the link on which it arrived, in both families.
 func TestAnswersAreReadFromTheLink(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kinds {
@@ -89,7 +89,7 @@ func TestTwoLinksMakeARouter(t *testing.T) {
 	}
 }
 
-func TestStandInSaysWhatItStandsInFor(t *testing.T) {
+func TestVethInPlaceOfTunGivesTheReason(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	l := e.Links()[0]
@@ -102,8 +102,8 @@ func TestStandInSaysWhatItStandsInFor(t *testing.T) {
 	}
 }
 
-// What the host sends is read or counted as lost, and ReadNow does not wait whatever the deadline.
-func TestPacketsThatFindNoRoomAreCounted(t *testing.T) {
+// Packets that the host sends are read or counted as lost, and ReadNow does not block whatever the deadline is.
+func TestLostPacketsAreCounted(t *testing.T) {
 	t.Parallel()
 	for name, kind := range map[string]netnsenv.LinkKind{"auto": netnsenv.Auto, "veth": netnsenv.Veth} {
 		t.Run(name, func(t *testing.T) {
@@ -144,9 +144,9 @@ func TestPacketsThatFindNoRoomAreCounted(t *testing.T) {
 	}
 }
 
-// What hands over frames in a way of its own is told the interface, in its namespace, and how many may go at once: fewer than
-// the backlog of a CPU has room for, where packets are moved to one.
-func TestWriteByTellsWhereTo(t *testing.T) {
+// The function that WriteBy calls gets the interface and the maximum number of frames, which with RPS is less than the
+// backlog of a CPU.
+func TestWriteByPassesInterfaceAndMaximum(t *testing.T) {
 	t.Parallel()
 	for mask, most := range map[string]int{"": 4096, "1": 256} {
 		cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: netnsenv.Veth}}}
@@ -157,30 +157,30 @@ func TestWriteByTellsWhereTo(t *testing.T) {
 		needs.Check(t, missingIfNoSysctl(err))
 		defer e.Close()
 		l := e.Links()[0]
-		type told struct {
+		type args struct {
 			Name string
 			Most int
 		}
-		var got told
+		var got args
 		failed := errors.New("failed")
 		n, err := l.WriteBy(func(ifindex, most int) (int, error) {
 			i, err := net.InterfaceByIndex(ifindex)
 			if err != nil {
 				return 0, err
 			}
-			got = told{i.Name, most}
+			got = args{i.Name, most}
 			return 0, failed
 		})
 		if n != 0 || err != failed {
 			t.Errorf("%d, %v", n, err)
 		}
-		if diff := cmp.Diff(told{l.Name(), most}, got); diff != "" {
+		if diff := cmp.Diff(args{l.Name(), most}, got); diff != "" {
 			t.Errorf("mask %q (-want +got):\n%s", mask, diff)
 		}
 	}
 }
 
-func TestATunIsNotWrittenToOtherwise(t *testing.T) {
+func TestWriteByNeedsVeth(t *testing.T) {
 	t.Parallel()
 	e, err := netnsenv.Open(t.Context(), netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: netnsenv.Tun}}})
 	needs.Check(t, err)
@@ -195,7 +195,7 @@ func TestATunIsNotWrittenToOtherwise(t *testing.T) {
 	}
 }
 
-// batch returns n SYNs, from flow number first on.
+// batch returns n SYNs of different flows, numbered from first on.
 func batch(first, n int) (packets [][]byte) {
 	for p := range packet.SYNs(n, web.Nth(first)) {
 		packets = append(packets, p)
@@ -203,9 +203,9 @@ func batch(first, n int) (packets [][]byte) {
 	return packets
 }
 
-// Batches of any size, written by many at once, arrive whole, while every CPU is busy with other things and where packets
-// are steered to another CPU, whose backlog has room for a thousand.
-func TestBatchesArriveWhole(t *testing.T) {
+// Concurrent batches of any size arrive completely, even if every CPU is busy or packets are steered to another CPU,
+// whose backlog has room for a thousand.
+func TestBatchesArriveCompletely(t *testing.T) {
 	stop := keepBusy(t)
 	defer stop()
 	for _, kind := range kinds {
@@ -246,7 +246,7 @@ func TestBatchesArriveWhole(t *testing.T) {
 	}
 }
 
-func TestABatchEndsAtThePacketThatIsRefused(t *testing.T) {
+func TestBatchEndsAtTheFirstError(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kinds {
 		e := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}, Silent: true})
@@ -266,7 +266,7 @@ func TestABatchEndsAtThePacketThatIsRefused(t *testing.T) {
 	}
 }
 
-func TestABatchToAClosedLinkIsRefused(t *testing.T) {
+func TestBatchToAClosedLinkFails(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kinds {
 		e := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}})

@@ -24,7 +24,7 @@ var web = packet.Flow{
 	Dst: netip.MustParseAddrPort("192.0.2.1:80"),
 }
 
-// open opens an Env for a test, or skips it where that cannot be.
+// open opens an Env for a test, or skips the test if the machine lacks something.
 func open(t testing.TB, cfg netnsenv.Config) *netnsenv.Env {
 	t.Helper()
 	e, err := netnsenv.Open(t.Context(), cfg)
@@ -37,7 +37,7 @@ func open(t testing.TB, cfg netnsenv.Config) *netnsenv.Env {
 	return e
 }
 
-// send injects packets by the Env's first link.
+// send injects packets into the Env's first link.
 func send(t testing.TB, e *netnsenv.Env, packets ...packet.Packet) {
 	t.Helper()
 	if _, err := inject.New(e.Links()[0]).Send(t.Context(), packet.Packets(packets...)); err != nil {
@@ -45,7 +45,7 @@ func send(t testing.TB, e *netnsenv.Env, packets ...packet.Packet) {
 	}
 }
 
-// sendSYNs injects n SYNs by the Env's first link.
+// sendSYNs injects n SYNs into the Env's first link.
 func sendSYNs(t testing.TB, e *netnsenv.Env, n int) {
 	t.Helper()
 	if _, err := inject.New(e.Links()[0]).Send(t.Context(), packet.SYNs(n, web)); err != nil {

@@ -34,8 +34,8 @@ func (e *Env) probes() []nf.Probe {
 	return out
 }
 
-// PathProbes returns the standard probes of the Env, ordered by hook and priority. There are none with Config.NoPath, and none behind the
-// confirmation with Conntrack off, because their rules would enable conntrack.
+// PathProbes returns the standard probes of the Env, ordered by hook and priority. There are none with Config.NoPath,
+// and none behind the confirmation with Conntrack off, because their rules would enable conntrack.
 func (e *Env) PathProbes() []nf.Probe {
 	if e.cfg.NoPath {
 		return nil
@@ -50,8 +50,9 @@ func (e *Env) PathProbes() []nf.Probe {
 	return all
 }
 
-// addProbes adds a chain for each hook and priority and a counter for each probe. Probes of the last priority depend on the order: the
-// first reference to conntrack registers its hooks, and of hooks with equal priority the older runs last.
+// addProbes adds a chain for each hook and priority and a counter for each probe. Probes of the last priority depend on
+// the order: the first reference to conntrack registers its hooks, and of hooks with equal priority the older runs
+// last.
 func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 	o := e.owned
 	o.mu.Lock()
@@ -107,16 +108,17 @@ func chainName(p nf.Probe) string {
 // isBeforeConfirm reports whether p needs a chain that is younger than the confirm hook.
 func isBeforeConfirm(p nf.Probe) bool { return p.Priority == nf.PriorityConfirm && !p.BehindConfirm() }
 
-// addReference enables conntrack for both families by a ct expression in a chain that is never used (net/netfilter/nft_ct.c,
-// nft_ct_get_init).
+// addReference enables conntrack for both families by a ct expression in a chain that is never used
+// (net/netfilter/nft_ct.c, nft_ct_get_init).
 func (e *Env) addReference() {
 	o := e.owned
 	c := o.conn.AddChain(&nftables.Chain{Table: o.inet, Name: "conntrack_on"})
 	o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: []expr.Any{&expr.Ct{Key: expr.CtKeySTATE, Register: 1}}})
 }
 
-// addSilence drops packets that the host sends without a user's socket. The first rule accepts the others: skuid cannot be loaded without
-// a socket (net/netfilter/nft_meta.c, nft_meta_get_eval_skugid), in which case the rule does not match.
+// addSilence drops packets that the host sends without a user's socket. The first rule accepts the others: skuid cannot
+// be loaded without a socket (net/netfilter/nft_meta.c, nft_meta_get_eval_skugid), in which case the rule does not
+// match.
 func (e *Env) addSilence() {
 	o := e.owned
 	c := o.conn.AddChain(&nftables.Chain{
@@ -131,8 +133,8 @@ func (e *Env) addSilence() {
 	o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}})
 }
 
-// addQuiet drops the multicast reports that the host sends at an unpredictable time after its links are up. No sysctl turns them off
-// (net/ipv6/mcast.c, igmp6_group_added).
+// addQuiet drops the multicast reports that the host sends at an unpredictable time after its links are up. No sysctl
+// turns them off (net/ipv6/mcast.c, igmp6_group_added).
 func (o *owned) addQuiet() {
 	if o.quiet {
 		return
@@ -230,7 +232,8 @@ func ifname(name string) []byte {
 	return b
 }
 
-// address returns the expressions that compare the prefix of an address in the network header, whose offset depends on the family.
+// address returns the expressions that compare the prefix of an address in the network header, whose offset depends on
+// the family.
 func address(p netip.Prefix, offset4, offset6 uint32) []expr.Any {
 	p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()).Masked()
 	offset, size := offset4, 4
@@ -343,9 +346,9 @@ func (o *owned) add(t *nftables.Table, c *nftables.Chain, counter string, match 
 // close deletes the tables, in the background: the kernel waits about 10 ms for RCU when an owning socket is closed.
 func (o *owned) close() { go o.conn.CloseLasting() }
 
-// addInvalid logs each INVALID packet to an NFLOG group, directly behind conntrack, because the kernel does not log a reason for all of
-// them. A kernel without nft_log is not an error. With a threshold of 1, a packet is sent without waiting for the next
-// (net/netfilter/nfnetlink_log.c, nfulnl_log_packet).
+// addInvalid logs each INVALID packet to an NFLOG group, directly behind conntrack, because the kernel does not log a
+// reason for all of them. A kernel without nft_log is not an error. With a threshold of 1, a packet is sent without
+// waiting for the next (net/netfilter/nfnetlink_log.c, nfulnl_log_packet).
 func (e *Env) addInvalid() error {
 	if !e.reasons || e.cfg.Conntrack != On {
 		return nil
@@ -368,9 +371,9 @@ func (e *Env) addInvalid() error {
 	return nil
 }
 
-// addAnswered adds two counters to the chain of p, which is behind the confirmation. One counts the replies that the host sends to packets
-// without a confirmed entry: they are in the reply direction of an unconfirmed entry. The other counts INVALID packets, which have no
-// entry.
+// addAnswered adds two counters to the chain of p, which is behind the confirmation. One counts the replies that the
+// host sends to packets without a confirmed entry: they are in the reply direction of an unconfirmed entry. The other
+// counts INVALID packets, which have no entry.
 func (e *Env) addAnswered(c *nftables.Chain, p nf.Probe) {
 	o := e.owned
 	match := append(matchExprs(nf.Probe{Family: p.Family, Dir: nf.Reply}), &expr.Ct{Key: expr.CtKeySTATUS, Register: 1})
@@ -389,8 +392,8 @@ const (
 	nflogLogger   = "nfnetlink_log"
 )
 
-// logReasons makes conntrack log to NFLOG group 0 why packets are INVALID. The loggers are set first, because since 6.17 a write to
-// log_invalid loads one if none is set. A kernel without this is not an error; the Observer reports it.
+// logReasons makes conntrack log to NFLOG group 0 why packets are INVALID. The loggers are set first, because since
+// 6.17 a write to log_invalid loads one if none is set. A kernel without this is not an error; the Observer reports it.
 func (e *Env) logReasons() error {
 	if e.cfg.NoReasons {
 		return nil
@@ -415,8 +418,8 @@ func (e *Env) logReasons() error {
 	return err
 }
 
-// loadNFLog makes the kernel load nfnetlink_log by sending it a message (net/netfilter/nfnetlink.c, nfnetlink_rcv_msg). The message
-// changes nothing: the socket is not bound to any group.
+// loadNFLog makes the kernel load nfnetlink_log by sending it a message (net/netfilter/nfnetlink.c, nfnetlink_rcv_msg).
+// The message changes nothing: the socket is not bound to any group.
 func (e *Env) loadNFLog() error {
 	return e.Do(func() error {
 		conn, err := nfnl.Dial()
@@ -432,8 +435,8 @@ func (e *Env) loadNFLog() error {
 // traceAt is before the first standard probe, and therefore before defragmentation.
 const traceAt = nf.PriorityDefrag - 2
 
-// addTrace enables tracing for all packets (net/netfilter/nft_meta.c, NFT_META_NFTRACE). This rule causes the first trace message of each
-// packet, by which Observer.Trace recognizes a new packet.
+// addTrace enables tracing for all packets (net/netfilter/nft_meta.c, NFT_META_NFTRACE). This rule causes the first
+// trace message of each packet, by which Observer.Trace recognizes a new packet.
 func (e *Env) addTrace() {
 	o := e.owned
 	for _, hook := range []nf.Hook{nf.Prerouting, nf.Output} {

@@ -9,9 +9,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 )
 
-// What makes conntrack give its reasons is on, unless the Config says that it should not be; its sysctls have the last
-// word.
-func TestReasonsAreAskedFor(t *testing.T) {
+// Logging of the reasons is on unless the Config turns it off. Sysctls of the Config override it.
+func TestReasonsAreLogged(t *testing.T) {
 	t.Parallel()
 	names := []string{"net.netfilter.nf_log.2", "net.netfilter.nf_log.10", "net.netfilter.nf_conntrack_log_invalid"}
 	read := func(t *testing.T, cfg netnsenv.Config) []string {
@@ -48,7 +47,7 @@ func TestReasonsAreAskedFor(t *testing.T) {
 	}
 }
 
-// With Trace there are two chains by which packets are traced, before all others; without it none.
+// With Trace there are two chains that enable tracing, before all others; without it none.
 func TestTraceBeginsBeforeAllRules(t *testing.T) {
 	t.Parallel()
 	for _, trace := range []bool{false, true} {

@@ -8,7 +8,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// A router with IPv6 says nothing by itself, neither that it listens to a group nor that it no longer does.
+// A router with IPv6 sends nothing on its own, neither multicast reports nor done messages.
 func TestHostWithIPv6IsQuiet(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kinds {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// auxiliary are the ancillary data of a frame whose tag the kernel has taken out, tpacket_auxdata in a cmsghdr
+// auxiliary returns the ancillary data of a frame whose tag the kernel has removed: tpacket_auxdata in a cmsghdr
 // (include/uapi/linux/if_packet.h).
 func auxiliary(status uint32, tci, tpid uint16) []byte {
 	native := binary.NativeEndian
@@ -27,7 +27,7 @@ func auxiliary(status uint32, tci, tpid uint16) []byte {
 	return b
 }
 
-func TestTheTagOfAFrameIsPutBack(t *testing.T) {
+func TestTagIsInserted(t *testing.T) {
 	t.Parallel()
 	const valid, typed = unix.TP_STATUS_VLAN_VALID, unix.TP_STATUS_VLAN_TPID_VALID
 	plain := "destinsource\x08\x00payload"

@@ -75,8 +75,9 @@ func (e *Env) checkRoom(filler, limit int) error {
 	return nil
 }
 
-// unfill deletes the filler. The kernel would also delete it with the namespace, but one entry at a time and possibly after the next
-// table is filled. All namespaces share one hash table, which cannot hold many full conntrack tables at once.
+// unfill deletes the filler. The kernel would also delete it with the namespace, but one entry at a time and possibly
+// after the next table is filled. All namespaces share one hash table, which cannot hold many full conntrack tables at
+// once.
 func (e *Env) unfill() error {
 	if err := e.writeSysctl(keyEvents, "0"); err != nil {
 		return err
@@ -86,8 +87,8 @@ func (e *Env) unfill() error {
 	return e.table.conn.Flush()
 }
 
-// filling serializes the fillers of all Envs. The kernel takes a global lock for each entry (net/netfilter/nfnetlink.c, nfnl_lock), so
-// that concurrent fillers would sleep at each one.
+// filling serializes the fillers of all Envs. The kernel takes a global lock for each entry (net/netfilter/nfnetlink.c,
+// nfnl_lock), so that concurrent fillers would sleep at each one.
 var filling sync.Mutex
 
 // addFiller inserts n entries while events are off, so that they never cause events. That is also faster.
@@ -105,8 +106,8 @@ func (e *Env) addFiller(ctx context.Context, n int) error {
 	return errors.Join(e.fillUp(ctx, n), e.writeSysctl(keyEvents, events))
 }
 
-// fillUp inserts n entries, and replaces those that the garbage collector evicts meanwhile. It evicts unreplied entries for some time
-// after a full table in any namespace has dropped a packet.
+// fillUp inserts n entries, and replaces those that the garbage collector evicts meanwhile. It evicts unreplied entries
+// for some time after a full table in any namespace has dropped a packet.
 func (e *Env) fillUp(ctx context.Context, n int) error {
 	f := newFiller(e.cfg.Room.unreplied)
 	const rounds = 20 // more than enough for one scan of the collector
@@ -136,8 +137,8 @@ type filler struct {
 	next  int // number of the next entry
 }
 
-// newFiller returns a filler of established and assured entries, which neither early_drop nor the garbage collector evicts, or of
-// unreplied entries.
+// newFiller returns a filler of established and assured entries, which neither early_drop nor the garbage collector
+// evicts, or of unreplied entries.
 func newFiller(unreplied bool) *filler {
 	e := nf.Entry{
 		Status: nf.Confirmed | nf.SeenReply | nf.Assured | nf.FixedTimeout, State: nf.Established,

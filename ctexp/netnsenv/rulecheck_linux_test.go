@@ -55,8 +55,8 @@ table inet f {
 add rule inet f nochain accept
 `
 
-// All that a text names and that is not there is said at once, with its lines, and nothing of it is loaded.
-func TestAllThatIsMissingIsNamed(t *testing.T) {
+// All missing objects that a text names are reported at once with their lines, and nothing is loaded.
+func TestAllMissingObjectsAreReported(t *testing.T) {
 	t.Parallel()
 	needs.Check(t, checkOpen(t))
 	for name, tt := range map[string]struct {
@@ -109,7 +109,7 @@ func TestAllThatIsMissingIsNamed(t *testing.T) {
 	}
 }
 
-// Links may be missing where that is said, and those of the Env are no matter.
+// Optional links may be missing or not.
 func TestLinksMayBeMissing(t *testing.T) {
 	t.Parallel()
 	needs.Check(t, checkOpen(t))
@@ -132,7 +132,7 @@ func TestLinksMayBeMissing(t *testing.T) {
 	}
 }
 
-// A list of commands of which one fails has added nothing.
+// If one command of a list fails, nothing is added.
 func TestFailedCommandsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	for _, v := range []netnsenv.Variant{netnsenv.IPTablesLegacy, netnsenv.IPTablesNFT} {
@@ -164,8 +164,8 @@ func TestFailedCommandsLeaveNothing(t *testing.T) {
 	}
 }
 
-// A word of nft in the place of a name is one problem: what follows it is no other one.
-func TestWordsOfNftAreNoNames(t *testing.T) {
+// A keyword of nft in place of a name is one problem. The errors that follow from it are not reported.
+func TestKeywordsAreNotNames(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	got := problemsOf(t, e, netnsenv.NFT("table inet t {\n\tchain fwd {\n\t\ttype filter hook forward priority filter; policy accept;\n\t\tct state new counter\n\t}\n}\n"))
@@ -175,7 +175,7 @@ func TestWordsOfNftAreNoNames(t *testing.T) {
 	}
 }
 
-// A name that no link can have is what rules name that are to match no packet.
+// Rules that must not match any packet use a name that no link can have.
 func TestNamesThatNoLinkCanHaveMayBeMissing(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})

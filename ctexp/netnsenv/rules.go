@@ -8,7 +8,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
-// Ruleset loads rules into an Env. NFT, IPTablesSave, IPTables and, on Linux, NFTables return Rulesets; other types may implement it.
+// Ruleset loads rules into an Env. NFT, IPTablesSave, IPTables and, on Linux, NFTables return Rulesets; other types may
+// implement it.
 type Ruleset interface {
 	// Load loads the rules, or returns an error that names the wrong ones.
 	Load(ctx context.Context, e *Env) error
@@ -32,7 +33,8 @@ type RuleProblem = nf.RuleProblem
 // NFT returns a Ruleset for a text in the format of nft -f. It needs the program nft.
 func NFT(text string) Ruleset { return rulesText{ruleset.Text{Program: "nft", Text: text}} }
 
-// IPTablesSave returns a Ruleset for a text in the format of iptables-save, for IPv4. It does not change tables that are not in the text.
+// IPTablesSave returns a Ruleset for a text in the format of iptables-save, for IPv4. It does not change tables that
+// are not in the text.
 func IPTablesSave(v Variant, text string) Ruleset {
 	return rulesText{ruleset.Text{Program: string(v), Family: nf.IPv4, Text: text}}
 }
@@ -48,8 +50,8 @@ func IP6TablesSave(v Variant, text string) Ruleset {
 //		"-t raw -A PREROUTING -j CT",
 //		"-t raw -A OUTPUT -p tcp --sport 80 -j DROP")
 //
-// The commands are -A, -I, -D, -N and -P. Quotes and backslashes have the same meaning as in a shell. If some commands fail, a
-// RulesError lists them all, and the effects of the others are undone.
+// The commands are -A, -I, -D, -N and -P. Quotes and backslashes have the same meaning as in a shell. If some commands
+// fail, a RulesError lists them all, and the effects of the others are undone.
 func IPTables(v Variant, commands ...string) Ruleset {
 	return singleCommands{ruleset.Text{Program: string(v), Family: nf.IPv4, Commands: commands}}
 }
@@ -65,13 +67,13 @@ type (
 	singleCommands struct{ ruleset.Text }
 )
 
-// MissingLinks returns a copy of r that may name these links even if the Env does not have them; without names, any links. A rule for a
-// missing link never matches, and is otherwise an error:
+// MissingLinks returns a copy of r that may name these links even if the Env does not have them; without names, any
+// links. A rule for a missing link never matches, and is otherwise an error:
 //
 //	netnsenv.MissingLinks(netnsenv.IPTablesSave(v, production), "docker0", "br-*")
 //
-// Wildcards (eth+ of iptables, "eth*" of nft) are never an error, nor are links in an NFTables function. Links that nft or the kernel
-// itself requires, such as those of iif or the devices of a flowtable, must exist in any case.
+// Wildcards (eth+ of iptables, "eth*" of nft) are never an error, nor are links in an NFTables function. Links that nft
+// or the kernel itself requires, such as those of iif or the devices of a flowtable, must exist in any case.
 func MissingLinks(r Ruleset, names ...string) Ruleset {
 	if len(names) == 0 {
 		names = []string{"*"}

@@ -13,8 +13,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
-// IPTables runs f in the namespace with a handle for the variant's iptables for IPv4. The handle executes iptables in the namespace of
-// the calling thread, so f must not pass it to other goroutines.
+// IPTables runs f in the namespace with a handle for the variant's iptables for IPv4. The handle executes iptables in
+// the namespace of the calling thread, so f must not pass it to other goroutines.
 func (e *Env) IPTables(v Variant, f func(*iptables.IPTables) error) error {
 	return e.iptables(v, nf.IPv4, f)
 }
@@ -37,7 +37,8 @@ func (e *Env) iptables(v Variant, family nf.Family, f func(*iptables.IPTables) e
 	})
 }
 
-// handles caches the iptables handles of an Env, because creating one executes iptables. It is used only on the Env's thread.
+// handles caches the iptables handles of an Env, because creating one executes iptables. It is used only on the Env's
+// thread.
 type handles map[string]*iptables.IPTables
 
 func (h *handles) open(v Variant, family nf.Family) (*iptables.IPTables, error) {
@@ -89,13 +90,14 @@ func (e *Env) linkNames() (names []string, err error) {
 	return names, nil
 }
 
-// NFTables returns a Ruleset that calls f with a connection to the nftables of the namespace. It flushes the connection after f.
+// NFTables returns a Ruleset that calls f with a connection to the nftables of the namespace. It flushes the connection
+// after f.
 func NFTables(f func(*nftables.Conn) error) Ruleset { return nftFunc(f) }
 
 type nftFunc func(*nftables.Conn) error
 
-// nftFuncs serializes these functions for all Envs, because google/nftables numbers sets in a package variable (v0.3.0, set.go,
-// allocSetID). The functions take little time, because they only build messages.
+// nftFuncs serializes these functions for all Envs, because google/nftables numbers sets in a package variable (v0.3.0,
+// set.go, allocSetID). The functions take little time, because they only build messages.
 var nftFuncs sync.Mutex
 
 // Load implements Ruleset.
@@ -119,9 +121,9 @@ func (f nftFunc) Load(_ context.Context, e *Env) error {
 	return nil
 }
 
-// NFTables returns a lasting connection to the nftables of the namespace. It can be used from any goroutine, one at a time. CloseLasting
-// or Close of the Env closes it. AddSet must not be called concurrently in the whole program, even for different Envs; the Ruleset
-// NFTables ensures that.
+// NFTables returns a lasting connection to the nftables of the namespace. It can be used from any goroutine, one at a
+// time. CloseLasting or Close of the Env closes it. AddSet must not be called concurrently in the whole program, even
+// for different Envs; the Ruleset NFTables ensures that.
 func (e *Env) NFTables() (*nftables.Conn, error) {
 	c, err := e.openNFTables()
 	if err == nil {
@@ -142,6 +144,8 @@ func (e *Env) openNFTables() (*nftables.Conn, error) {
 	return c, nil
 }
 
+// closerFunc is a function as an io.Closer.
 type closerFunc func() error
 
+// Close calls f.
 func (f closerFunc) Close() error { return f() }

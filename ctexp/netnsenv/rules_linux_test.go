@@ -16,7 +16,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
-// Each way of setting rules drops what comes in; nothing that is dropped in input leaves an entry.
+// Rules of each kind drop incoming packets. Packets dropped in input leave no entry.
 func TestRulesOfEveryKindAct(t *testing.T) {
 	t.Parallel()
 	for name, rules := range map[string]netnsenv.Ruleset{
@@ -80,7 +80,7 @@ func dropInput(c *nftables.Conn) error {
 	return nil // what is left unsent is flushed
 }
 
-func TestWrongRulesAreShown(t *testing.T) {
+func TestWrongRulesAreReported(t *testing.T) {
 	t.Parallel()
 	needs.Check(t, checkOpen(t))
 	for name, tt := range map[string]struct {
@@ -92,7 +92,7 @@ func TestWrongRulesAreShown(t *testing.T) {
 		"save, nft":           {netnsenv.IPTablesSave(netnsenv.IPTablesNFT, "*filter\n-A INPUT --nonsense\nCOMMIT\n"), []string{`line 2: unknown option "--nonsense": -A INPUT --nonsense`}},
 		"single":              {netnsenv.IPTables(netnsenv.IPTablesLegacy, "-A INPUT -j DROP", "-A INPUT --nonsense"), []string{`line 2: unknown option "--nonsense": -A INPUT --nonsense`}},
 		"command":             {netnsenv.IPTables(netnsenv.IPTablesLegacy, "--flush INPUT"), []string{`command "--flush"`}},
-		"quote":               {netnsenv.IPTables(netnsenv.IPTablesLegacy, `-A INPUT "`), []string{"left open"}},
+		"quote":               {netnsenv.IPTables(netnsenv.IPTablesLegacy, `-A INPUT "`), []string{"unterminated"}},
 		"variant":             {netnsenv.IPTables("iptables-new", "-A INPUT"), []string{`variant "iptables-new"`}},
 		"nil":                 {nil, []string{"rules[0] is nil"}},
 		"nil function":        {netnsenv.NFTables(nil), []string{"function is nil"}},
@@ -118,7 +118,7 @@ func TestWrongRulesAreShown(t *testing.T) {
 	}
 }
 
-// skipOnly returns err if it says that something is missing here.
+// skipOnly returns err if the machine lacks something.
 func skipOnly(err error) error {
 	if errors.Is(err, errors.ErrUnsupported) {
 		return err
@@ -144,7 +144,7 @@ func TestIPTablesHandleWorksInside(t *testing.T) {
 	}
 }
 
-// Our tables survive a ruleset that begins by flushing everything.
+// Our tables survive "flush ruleset".
 func TestFlushRulesetLeavesProbesAlone(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT("flush ruleset")}})

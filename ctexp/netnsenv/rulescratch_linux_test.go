@@ -13,7 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
-// problemsOf returns the problems that rules have, each in a line, and skips if they cannot be had here.
+// problemsOf returns the problems of the rules, one per line. It skips the test if the machine lacks something.
 func problemsOf(t *testing.T, e *netnsenv.Env, r netnsenv.Ruleset) string {
 	t.Helper()
 	err := r.Load(t.Context(), e)
@@ -43,7 +43,7 @@ func listRules(t *testing.T, e *netnsenv.Env, v netnsenv.Variant, table string) 
 	return all
 }
 
-// refusedSave has rules that belong into other tables; the chain MINE of the table filter is in the Env.
+// refusedSave has rules that belong to other tables. The chain MINE of the table filter exists in the Env.
 const refusedSave = `*raw
 :MINE - [0:0]
 -A PREROUTING -j MINE
@@ -59,8 +59,8 @@ COMMIT
 COMMIT
 `
 
-// A rule that only the kernel refuses is named with its line, though legacy iptables names the COMMIT.
-func TestRulesThatTheKernelRefusesAreNamed(t *testing.T) {
+// A rule that only the kernel rejects is reported with its line, although iptables-legacy reports the COMMIT.
+func TestRulesRejectedByTheKernelAreReported(t *testing.T) {
 	t.Parallel()
 	for _, v := range []netnsenv.Variant{netnsenv.IPTablesLegacy, netnsenv.IPTablesNFT} {
 		t.Run(string(v), func(t *testing.T) {
@@ -82,7 +82,8 @@ func TestRulesThatTheKernelRefusesAreNamed(t *testing.T) {
 	}
 }
 
-// Of single commands all that fail are named, and the others have changed nothing: no rule, its place, its counters, no policy.
+// All single commands that fail are reported, and the effects of the others are undone: rules, their positions and
+// counters, policies.
 func TestFailedCommandsChangeNothing(t *testing.T) {
 	t.Parallel()
 	for _, v := range []netnsenv.Variant{netnsenv.IPTablesLegacy, netnsenv.IPTablesNFT} {
@@ -120,8 +121,8 @@ func TestFailedCommandsChangeNothing(t *testing.T) {
 	}
 }
 
-// A name of nft that there is not is said, and advice about what is not the user's is left out.
-func TestMissingNamesOfNftAreSaid(t *testing.T) {
+// Missing names in nft texts are reported, without nft's suggestions of our own tables.
+func TestMissingNftNamesAreReported(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	got := problemsOf(t, e, netnsenv.NFT(`add rule netdev ctex tun0 accept
@@ -151,7 +152,7 @@ add element inet f s { 192.0.2.1 }
 	}
 }
 
-// A function that is nil is the programmer's mistake, and the panic says whose.
+// A nil function panics with the package's name.
 func TestNilFunctionsPanic(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})

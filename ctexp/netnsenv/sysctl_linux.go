@@ -17,8 +17,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nsthread"
 )
 
-// baseline has the defaults for sysctls that a new namespace may inherit from the host (net/ipv4/devinet.c, devinet_init_net), in the
-// order of writing: forwarding resets others.
+// baseline has the defaults for sysctls that a new namespace may inherit from the host (net/ipv4/devinet.c,
+// devinet_init_net), in the order of writing: forwarding resets others.
 var baseline = []setting{
 	{"net/ipv4/conf/*/forwarding", "0"},
 	{"net/ipv4/conf/*/rp_filter", "0"},
@@ -32,12 +32,14 @@ var baseline = []setting{
 // conntrackBaseline has the defaults for conntrack.
 var conntrackBaseline = []setting{
 	{keyEvents, "1"}, // with 2, the default since 5.19, events depend on listeners anywhere on the host
-	// The time of an entry's creation and, since 6.14, of an event. It needs no extra memory: extensions of an entry are allocated
-	// 128 bytes at a time (net/netfilter/nf_conntrack_extend.c, NF_CT_EXT_PREALLOC), and events need one already.
+	// The time of an entry's creation and, since 6.14, of an event. It needs no extra memory: extensions of an entry
+	// are allocated 128 bytes at a time (net/netfilter/nf_conntrack_extend.c, NF_CT_EXT_PREALLOC), and events need one
+	// already.
 	{"net/netfilter/nf_conntrack_timestamp", "1"},
 }
 
-// quietIPv6 has the sysctls for an Env with IPv6, so that the kernel sends nothing on its own, noIPv6 those for an Env without.
+// quietIPv6 has the sysctls for an Env with IPv6, so that the kernel sends nothing on its own, noIPv6 those for an Env
+// without.
 var (
 	quietIPv6 = []setting{
 		{"net/ipv6/conf/*/disable_ipv6", "0"},
@@ -118,7 +120,8 @@ func (e *Env) Sysctl(name string) (string, error) {
 	return strings.TrimSuffix(v, "\n"), sysctlError(name, err)
 }
 
-// SetSysctl sets a sysctl of the namespace. Only names below "net." are accepted, because others belong to the whole machine.
+// SetSysctl sets a sysctl of the namespace. Only names below "net." are accepted, because others belong to the whole
+// machine.
 func (e *Env) SetSysctl(name, value string) error {
 	key, err := sysctlKey(name)
 	if err != nil {
@@ -206,10 +209,10 @@ func (e *Env) noteSysctl(key, value string, by SysctlSetter) {
 	e.sysctls[key] = sysctlWrite{by, value}
 }
 
-// SysctlChanges returns the sysctls below "net." that differ from those of a new namespace, sorted by name. It includes changes by the
-// Env, by Config.Sysctls and SetSysctl, and by programs in the namespace. Each call creates a namespace to read the values from, which
-// takes some tens of milliseconds. Counters are left out. Sysctls of a link are left out unless ctexp or the Config has set them; their
-// Before is the value of "default".
+// SysctlChanges returns the sysctls below "net." that differ from those of a new namespace, sorted by name. It includes
+// changes by the Env, by Config.Sysctls and SetSysctl, and by programs in the namespace. Each call creates a namespace
+// to read the values from, which takes some tens of milliseconds. Counters are left out. Sysctls of a link are left out
+// unless ctexp or the Config has set them; their Before is the value of "default".
 //
 // It returns nil if the Env is closed or a new namespace cannot be created.
 func (e *Env) SysctlChanges() []SysctlChange {

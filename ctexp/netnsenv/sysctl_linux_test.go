@@ -10,8 +10,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 )
 
-// Whoever has set a sysctl, the Env tells that it is not as in a new namespace, and who it was.
-func TestChangedSysctlsAreToldWithWhoHasSetThem(t *testing.T) {
+// SysctlChanges returns sysctls that differ from those of a new namespace, and who has set them.
+func TestSysctlChangesHaveTheirSetter(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{Sysctls: map[string]string{
 		"net.ipv4.tcp_ecn": "1", "net.ipv4.conf.tun0.rp_filter": "2", "net.ipv4.tcp_rmem": "4096 9999 131072", "net.ipv4.tcp_sack": "1",

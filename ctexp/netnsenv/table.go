@@ -4,10 +4,10 @@ import "github.com/ctexp/go-ctexp/ctexp/nf"
 
 // Watcher reads the events of a namespace while Table operations cause many of them. An Observer can be one.
 type Watcher struct {
-	// Drain is called after each batch of requests, at most 128. It reads the events queued so far, so that they do not overrun
-	// the receive buffer. It may be nil.
+	// Drain is called after each batch of requests, at most 128. It reads the events queued so far, so that they do not
+	// overrun the receive buffer. It may be nil.
 	Drain func()
-	// Entries returns the entries that a filter selects, with at least their tuples, zone, status and timeout. Age uses it in
-	// place of a dump, which takes 10 ms, or 60 ms beside a filler. It may be nil.
+	// Entries returns the entries that a filter selects, with at least their tuples, zone, status and timeout. Age uses
+	// it in place of a dump, which takes 10 ms, or 60 ms beside a filler. It may be nil.
 	Entries func(nf.Filter) ([]nf.Entry, error)
 }

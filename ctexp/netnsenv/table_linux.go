@@ -17,12 +17,12 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Table reads and writes the conntrack table of an Env through ctnetlink. It is safe for concurrent use. The filler of a Room is
-// not part of it: it is neither counted nor deleted, and entries of its zone 65535 are rejected.
+// Table reads and writes the conntrack table of an Env through ctnetlink. It is safe for concurrent use. The filler of
+// a Room is not part of it: it is neither counted nor deleted, and entries of its zone 65535 are rejected.
 //
-// Create, Update and Delete go through ti-mo/conntrack, except for requests that it cannot express. CreateAll, Flush and Age send
-// many requests in one system call and do not wait for each acknowledgement, which ti-mo/conntrack cannot do:
-// BenchmarkTableOneByOne and BenchmarkTableInBulk compare the two.
+// Create, Update and Delete go through ti-mo/conntrack, except for requests that it cannot express. CreateAll, Flush
+// and Age send many requests in one system call and do not wait for each acknowledgement, which ti-mo/conntrack cannot
+// do: BenchmarkTableOneByOne and BenchmarkTableInBulk compare the two.
 type Table struct {
 	*tableConns
 	watcher Watcher
@@ -66,7 +66,8 @@ func openTable(e *Env) (*Table, error) {
 // WatchedBy returns the same table for a caller whose events w reads: its CreateAll, Flush and Age use w.
 func (t *Table) WatchedBy(w Watcher) *Table { return &Table{t.tableConns, w} }
 
-// Count returns the number of entries. Expired entries are included until the garbage collector, a dump or a packet removes them.
+// Count returns the number of entries. Expired entries are included until the garbage collector, a dump or a packet
+// removes them.
 func (t *Table) Count() (int, error) {
 	if t.env.room.Unreplied { // the kernel may have evicted some of the filler, so that its size is unknown
 		entries, err := t.list(nf.Filter{})
@@ -76,8 +77,8 @@ func (t *Table) Count() (int, error) {
 	return n - t.env.room.Filler, err
 }
 
-// Create creates an entry. It needs both tuples and a timeout; a TCP entry may have a state. A zero status means CONFIRMED; any
-// other status must contain it. The error is ENOMEM if the table is full and EEXIST if the entry exists.
+// Create creates an entry. It needs both tuples and a timeout; a TCP entry may have a state. A zero status means
+// CONFIRMED; any other status must contain it. The error is ENOMEM if the table is full and EEXIST if the entry exists.
 func (t *Table) Create(e nf.Entry) error {
 	if !e.Orig.Src.IsValid() || !e.Reply.Src.IsValid() || e.Timeout <= 0 {
 		return fmt.Errorf("create entry %v: want both tuples and a timeout", e)
@@ -89,8 +90,9 @@ func (t *Table) Create(e nf.Entry) error {
 func (t *Table) Update(e nf.Entry) error {
 	update := t.conn.Update
 	if e.State != nf.TCPNone {
-		// With the state, ti-mo/conntrack v0.6.0 also sends the window scales, even if they are not set (attribute_types.go,
-		// ProtoInfoTCP.marshal), and the kernel sets them to zero (net/netfilter/nf_conntrack_proto_tcp.c, nlattr_to_tcp).
+		// With the state, ti-mo/conntrack v0.6.0 also sends the window scales, even if they are not set
+		// (attribute_types.go, ProtoInfoTCP.marshal), and the kernel sets them to zero
+		// (net/netfilter/nf_conntrack_proto_tcp.c, nlattr_to_tcp).
 		update = func(conntrack.Flow) error { return t.nfnl.Do(nfnl.AppendUpdate(nil, e)) }
 	}
 	return t.one("update", e, update)
@@ -121,11 +123,12 @@ func (t *Table) one(what string, e nf.Entry, do func(conntrack.Flow) error) erro
 	return nil
 }
 
-// bulkSize is the number of requests in a batch. Larger batches are hardly faster, and the events of this many fit into the default
-// receive buffer of an unprivileged user.
+// bulkSize is the number of requests in a batch. Larger batches are hardly faster, and the events of this many fit into
+// the default receive buffer of an unprivileged user.
 const bulkSize = 128
 
-// Flush deletes the entries that f selects and returns their number. The zero Filter selects all entries of the experiment.
+// Flush deletes the entries that f selects and returns their number. The zero Filter selects all entries of the
+// experiment.
 func (t *Table) Flush(ctx context.Context, f nf.Filter) (int, error) {
 	if err := spareFiller(f); err != nil {
 		return 0, fmt.Errorf("flush: %w", err)
@@ -146,8 +149,8 @@ func (t *Table) Flush(ctx context.Context, f nf.Filter) (int, error) {
 	return n, nil
 }
 
-// CreateAll creates many entries, about 400,000 per second, and returns the number created. It ends at the first entry that the
-// kernel rejects, which the error names. Up to 127 entries behind that one may still have been created.
+// CreateAll creates many entries, about 400,000 per second, and returns the number created. It ends at the first entry
+// that the kernel rejects, which the error names. Up to 127 entries behind that one may still have been created.
 func (t *Table) CreateAll(ctx context.Context, entries iter.Seq[nf.Entry]) (int, error) {
 	var spared error
 	allowed := func(yield func(nf.Entry) bool) {

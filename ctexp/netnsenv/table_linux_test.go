@@ -71,7 +71,7 @@ func observer(t testing.TB, e *netnsenv.Env) *observe.Observer {
 	return o
 }
 
-// writable are entries that have all that can be written.
+// writable has entries with all fields that can be set.
 func writable() map[string]nf.Entry {
 	with := func(change func(*nf.Entry)) nf.Entry {
 		e := entry(1)
@@ -104,8 +104,8 @@ func writable() map[string]nf.Entry {
 	}
 }
 
-// Create goes through ti-mo/conntrack, CreateAll does not: both make the same entries, and those that were asked for.
-func TestCreateAndCreateAllMakeTheSame(t *testing.T) {
+// Create uses ti-mo/conntrack and CreateAll does not. Both create the requested entries.
+func TestCreateAndCreateAllAreEquivalent(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	o := observer(t, e)
@@ -147,7 +147,7 @@ func TestCreateAndCreateAllMakeTheSame(t *testing.T) {
 	}
 }
 
-// An entry with another id is not the one that was meant.
+// An entry with another ID is not deleted.
 func TestDeleteByID(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
@@ -168,7 +168,7 @@ func TestDeleteByID(t *testing.T) {
 	}
 }
 
-// What an update does not name stays: with the state of TCP also the scales of the windows.
+// An update does not change fields that are zero. With a TCP state, the window scales remain.
 func TestUpdateLeavesTheRest(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
@@ -202,7 +202,7 @@ func TestUpdateLeavesTheRest(t *testing.T) {
 	}
 }
 
-func TestFillersZoneIsRefused(t *testing.T) {
+func TestFillersZoneIsRejected(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	en := entry(1)
@@ -215,7 +215,7 @@ func TestFillersZoneIsRefused(t *testing.T) {
 	}
 }
 
-// entries are n that differ in their source port, from 1 on.
+// entries yields n entries with the source ports from 1 on.
 func entries(n int) iter.Seq[nf.Entry] {
 	return func(yield func(nf.Entry) bool) {
 		for i := range n {
@@ -246,8 +246,8 @@ func TestManyEntriesAreCreatedAndFlushed(t *testing.T) {
 	}
 }
 
-// The first entry that is refused is named, and what is counted is what was created.
-func TestCreateAllNamesWhatIsRefused(t *testing.T) {
+// The error names the first rejected entry, and the count is the number created.
+func TestCreateAllNamesTheRejectedEntry(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{})
 	if err := e.Table().Create(entry(3)); err != nil {

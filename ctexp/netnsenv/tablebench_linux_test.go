@@ -14,10 +14,11 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
-// These benchmarks do the same by ti-mo/conntrack and by internal/nfnl. They are the reason why the latter exists: single
-// requests differ little, and go through ti-mo/conntrack where it sends them right; many at once do.
+// These benchmarks compare ti-mo/conntrack with internal/nfnl. They are the reason that the latter exists: single
+// requests take about the same time, and go through ti-mo/conntrack unless it cannot express them, but many requests at
+// once are much faster.
 
-// conns opens a connection of each into an Env without entries.
+// conns opens a connection of each kind in an Env without entries.
 func conns(b *testing.B) (*netnsenv.Env, *conntrack.Conn, *nfnl.Conn) {
 	e := open(b, netnsenv.Config{NoPath: true})
 	var theirs *conntrack.Conn
@@ -35,7 +36,7 @@ func conns(b *testing.B) (*netnsenv.Env, *conntrack.Conn, *nfnl.Conn) {
 	return e, theirs, ours
 }
 
-// flush empties the table while the clock stands.
+// flush empties the table while the timer is stopped.
 func flush(b *testing.B, e *netnsenv.Env) {
 	b.StopTimer()
 	if _, err := e.Table().Flush(b.Context(), nf.Filter{}); err != nil {
@@ -51,7 +52,7 @@ func must(b *testing.B, err error) {
 	}
 }
 
-// BenchmarkTableOneByOne creates an entry and deletes it.
+// BenchmarkTableOneByOne creates and deletes single entries.
 func BenchmarkTableOneByOne(b *testing.B) {
 	_, theirs, ours := conns(b)
 	b.Run("ti-mo", func(b *testing.B) {
@@ -98,7 +99,7 @@ func BenchmarkTableInBulk(b *testing.B) {
 	})
 }
 
-// BenchmarkTableDump lists 10,000 entries. Most of it is the walk of the hash that all namespaces share.
+// BenchmarkTableDump lists 10,000 entries. Most of the time is spent walking the hash that all namespaces share.
 func BenchmarkTableDump(b *testing.B) {
 	e, theirs, ours := conns(b)
 	_, err := e.Table().CreateAll(b.Context(), entries(inBulk))
@@ -128,7 +129,7 @@ func BenchmarkTableDump(b *testing.B) {
 	})
 }
 
-// BenchmarkTableEvents reads and decodes events that are queued, as many as fit into the receive buffer of an ordinary user.
+// BenchmarkTableEvents reads and decodes queued events, as many as fit into the receive buffer of an unprivileged user.
 func BenchmarkTableEvents(b *testing.B) {
 	const queued = 250
 	e, theirs, _ := conns(b)

@@ -19,8 +19,9 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// veth is a pair of interfaces in the namespace with a packet socket on the far one. Both have no ARP: the host then addresses each frame
-// to its own MAC (net/ipv4/arp.c, arp_constructor), so that for the far end it is PACKET_OTHERHOST and is dropped before any hook.
+// veth is a pair of interfaces in the namespace with a packet socket on the far one. Both have no ARP: the host then
+// addresses each frame to its own MAC (net/ipv4/arp.c, arp_constructor), so that for the far end it is PACKET_OTHERHOST
+// and is dropped before any hook.
 type veth struct {
 	*os.File        // the packet socket
 	header   []byte // destination and source address of injected packets
@@ -28,8 +29,8 @@ type veth struct {
 	dropped  atomic.Uint64 // packets dropped because the packet socket's buffer was full
 }
 
-// outsider is the source address of injected packets, one for documentation (RFC 9542, 2.1.2). It is not the far interface's, which would
-// then process the packets that the host sends to it.
+// outsider is the source address of injected packets, one for documentation (RFC 9542, 2.1.2). It is not the far
+// interface's, which would then process the packets that the host sends to it.
 var outsider = []byte{0x00, 0x00, 0x5e, 0x00, 0x53, 0x02}
 
 func openVeth(e *Env, name string) (device, error) {
@@ -88,8 +89,8 @@ func packetSocket(ifindex int) (*os.File, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket(AF_PACKET)", err)
 	}
-	// Bypass the queueing discipline: if an interface was up before its peer, the link watch activates its queue some time later, and
-	// packets are dropped until then (net/sched/sch_generic.c, dev_activate).
+	// Bypass the queueing discipline: if an interface was up before its peer, the link watch activates its queue some
+	// time later, and packets are dropped until then (net/sched/sch_generic.c, dev_activate).
 	for _, option := range []int{unix.PACKET_IGNORE_OUTGOING, unix.PACKET_QDISC_BYPASS, unix.PACKET_AUXDATA} {
 		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, option, 1); err != nil {
 			unix.Close(fd)
@@ -104,8 +105,8 @@ func packetSocket(ifindex int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "packet socket"), nil
 }
 
-// noChecksumOffload makes the host compute the checksums of packets that it sends, as it does for a tun. Without the offload, it does not
-// send segments larger than the MTU either (net/core/dev.c, netdev_fix_features).
+// noChecksumOffload makes the host compute the checksums of packets that it sends, as it does for a tun. Without the
+// offload, it does not send segments larger than the MTU either (net/core/dev.c, netdev_fix_features).
 func noChecksumOffload(name string) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -168,8 +169,8 @@ var errNoEthernet = &nf.UnsupportedError{
 	Need: "a veth link", Hint: "LinkConfig.Kind: netnsenv.Veth", Err: errors.New("the link is a tun, which has no Ethernet"),
 }
 
-// WriteFrame sends an Ethernet frame, without frame check sequence, to the host under test: for VLAN tags, ARP or other addresses. Fence
-// waits for it as for a packet. On a tun the error is an *nf.UnsupportedError.
+// WriteFrame sends an Ethernet frame, without frame check sequence, to the host under test: for VLAN tags, ARP or other
+// addresses. Fence waits for it as for a packet. On a tun the error is an *nf.UnsupportedError.
 func (l *Link) WriteFrame(b []byte) (int, error) {
 	v, ok := l.dev.(*veth)
 	if !ok {
@@ -185,8 +186,9 @@ func (l *Link) WriteFrame(b []byte) (int, error) {
 // HardwareAddr returns the host's Ethernet address on the link; zero on a tun.
 func (l *Link) HardwareAddr() nf.MAC { return l.mac(0) }
 
-// PeerHardwareAddr returns the source address of packets that are written without an Ethernet header, 00:00:5e:00:53:02; zero on a tun.
-// No interface has it, so that frames that the host sends there are only read by Read.
+// PeerHardwareAddr returns the source address of packets that are written without an Ethernet header,
+// 00:00:5e:00:53:02; zero on a tun. No interface has it, so that frames that the host sends there are only read by
+// Read.
 func (l *Link) PeerHardwareAddr() nf.MAC { return l.mac(6) }
 
 func (l *Link) mac(at int) nf.MAC {
@@ -197,10 +199,12 @@ func (l *Link) mac(at int) nf.MAC {
 	return nf.MAC(v.header[at:])
 }
 
-// ReadFrame reads the next frame that the host sent on the link, with its Ethernet header and VLAN tags. It shares the queue with Read,
-// which skips frames without IPv4 or IPv6, so use only one of the two. On a tun the error is an *nf.UnsupportedError.
+// ReadFrame reads the next frame that the host sent on the link, with its Ethernet header and VLAN tags. It shares the
+// queue with Read, which skips frames without IPv4 or IPv6, so use only one of the two. On a tun the error is an
+// *nf.UnsupportedError.
 //
-// In an Experiment the Inbox reads the links, so that ReadFrame misses frames. Use x.Frames() there, which has all frames.
+// In an Experiment the Inbox reads the links, so that ReadFrame misses frames. Use x.Frames() there, which has all
+// frames.
 func (l *Link) ReadFrame(b []byte) (int, error) {
 	v, ok := l.dev.(*veth)
 	if !ok {
@@ -217,8 +221,8 @@ func (v *veth) writeFrame(b []byte) (int, error) {
 	return v.File.Write(b)
 }
 
-// reachesIngress reports whether the frame reaches the ingress hook. The host drops a frame with a truncated tag before that
-// (net/core/skbuff.c, skb_vlan_untag, which also requires two bytes behind the tag).
+// reachesIngress reports whether the frame reaches the ingress hook. The host drops a frame with a truncated tag before
+// that (net/core/skbuff.c, skb_vlan_untag, which also requires two bytes behind the tag).
 func reachesIngress(b []byte) bool {
 	const tag = 4
 	return !header.IsTag(header.OuterType(b)) || len(b) >= header.EthernetSize+tag+2
@@ -230,7 +234,8 @@ func carriesIP(b []byte) bool {
 	return t == header.EtherTypeIPv4 || t == header.EtherTypeIPv6
 }
 
-// readFrame reads a frame and inserts the VLAN tag that the kernel has removed from it (net/packet/af_packet.c, packet_recvmsg).
+// readFrame reads a frame and inserts the VLAN tag that the kernel has removed from it (net/packet/af_packet.c,
+// packet_recvmsg).
 func (v *veth) readFrame(b []byte) (n int, err error) {
 	if v.closed.Load() {
 		return 0, os.ErrClosed
@@ -254,8 +259,8 @@ func (v *veth) readFrame(b []byte) (n int, err error) {
 	return retag(b, n, oob[:oobn]), nil
 }
 
-// retag inserts the VLAN tag in the ancillary data into the frame in b, which has n bytes, and returns its new length. The frame is
-// truncated if b is too small.
+// retag inserts the VLAN tag in the ancillary data into the frame in b, which has n bytes, and returns its new length.
+// The frame is truncated if b is too small.
 func retag(b []byte, n int, oob []byte) int {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
@@ -299,8 +304,8 @@ func (e *Env) openFence(l *Link) error {
 	return nil
 }
 
-// countIngress adds a chain that counts the packets arriving on a device, at the ingress hook, before anything can drop them. Two more
-// counters, for IPv4 and IPv6, are for the Observer. The returned function reads the first one.
+// countIngress adds a chain that counts the packets arriving on a device, at the ingress hook, before anything can drop
+// them. Two more counters, for IPv4 and IPv6, are for the Observer. The returned function reads the first one.
 func (e *Env) countIngress(chain, device string) (func() (uint64, error), error) {
 	name := "ingress/" + chain
 	o := e.owned

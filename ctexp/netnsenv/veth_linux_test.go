@@ -24,7 +24,7 @@ var neighbour = packet.Flow{
 	Dst: netip.MustParseAddrPort("192.0.2.1:80"),
 }
 
-// ethernet is a host on an Ethernet.
+// ethernet is a host with an Ethernet link.
 func ethernet(t testing.TB, arp bool) (*netnsenv.Env, *netnsenv.Link) {
 	t.Helper()
 	env := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{{
@@ -33,8 +33,8 @@ func ethernet(t testing.TB, arp bool) (*netnsenv.Env, *netnsenv.Link) {
 	return env, env.Link("eth0")
 }
 
-// Whatever is in a frame, the fence waits for it, and does not wait for what the host never begins with.
-func TestTheFenceCountsFramesOfAllKinds(t *testing.T) {
+// The fence waits for frames of all kinds, except for those that never reach ingress.
+func TestFenceCountsFramesOfAllKinds(t *testing.T) {
 	t.Parallel()
 	_, l := ethernet(t, false)
 	syn, host, peer := packet.SYN(neighbour), l.HardwareAddr(), l.PeerHardwareAddr()
@@ -56,7 +56,7 @@ func TestTheFenceCountsFramesOfAllKinds(t *testing.T) {
 	}
 }
 
-func TestAHostOnEthernetAnswersARP(t *testing.T) {
+func TestHostAnswersARP(t *testing.T) {
 	t.Parallel()
 	_, l := ethernet(t, true)
 	peer := l.PeerHardwareAddr()
@@ -69,8 +69,8 @@ func TestAHostOnEthernetAnswersARP(t *testing.T) {
 	}
 }
 
-// The host asks who has the address, and sends when it is told.
-func TestAHostOnEthernetAsksByARP(t *testing.T) {
+// The host sends an ARP request, and sends the packet after the reply.
+func TestHostSendsARPRequests(t *testing.T) {
 	t.Parallel()
 	_, l := ethernet(t, true)
 	host, peer := l.HardwareAddr(), nf.MAC{0, 0, 0x5e, 0, 0x53, 9}
@@ -117,8 +117,8 @@ func TestFramesOfAVLANArriveWithTheirTag(t *testing.T) {
 	}
 }
 
-// A question by ARP is no packet.
-func TestReadPassesOverWhatIsNoIP(t *testing.T) {
+// Read does not return an ARP request.
+func TestReadSkipsFramesWithoutIP(t *testing.T) {
 	t.Parallel()
 	_, l := ethernet(t, true)
 	host, peer := l.HardwareAddr(), l.PeerHardwareAddr()
@@ -135,7 +135,7 @@ func TestReadPassesOverWhatIsNoIP(t *testing.T) {
 	}
 }
 
-func TestATunHasNoFrames(t *testing.T) {
+func TestTunHasNoFrames(t *testing.T) {
 	t.Parallel()
 	env := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: netnsenv.Tun}}})
 	l := env.Links()[0]
@@ -152,7 +152,7 @@ func TestATunHasNoFrames(t *testing.T) {
 	}
 }
 
-func TestFramesOfAClosedEnvAreRefused(t *testing.T) {
+func TestFramesOfAClosedEnv(t *testing.T) {
 	t.Parallel()
 	env, l := ethernet(t, false)
 	if err := env.Close(); err != nil {

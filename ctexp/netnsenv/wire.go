@@ -9,8 +9,8 @@ import (
 
 // Wire describes a pair of interfaces that joins two Envs.
 type Wire struct {
-	// A and B are the ends. Prefixes are the host's addresses on the wire, Routes go through the other end. Kind must be Auto or
-	// Veth, both of which mean Veth. An empty Name means wire0, wire1, …, whichever is free.
+	// A and B are the ends. Prefixes are the host's addresses on the wire, Routes go through the other end. Kind must
+	// be Auto or Veth, both of which mean Veth. An empty Name means wire0, wire1, …, whichever is free.
 	A, B LinkConfig
 }
 

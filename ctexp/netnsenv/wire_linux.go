@@ -43,18 +43,19 @@ type wireEnd struct {
 	ingress func() (uint64, error) // returns the number of packets that have arrived
 }
 
-// Join joins two Envs by a wire, so that each is a separate host for the other, with its own network stack. When Join returns, the wire
-// works, and each end has the other's addresses as permanent neighbours, unless its ARP is set. Closing either Env deletes the wire, which
-// takes about 20 ms. An Env can be joined to any number of others.
+// Join joins two Envs by a wire, so that each is a separate host for the other, with its own network stack. When Join
+// returns, the wire works, and each end has the other's addresses as permanent neighbours, unless its ARP is set.
+// Closing either Env deletes the wire, which takes about 20 ms. An Env can be joined to any number of others.
 //
 //	netnsenv.Join(ctx, client, server, netnsenv.Wire{
 //		A: netnsenv.LinkConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}},
 //		B: netnsenv.LinkConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}},
 //	})
 //
-// Probes, rules and captures see packets on the wire as on any link, but packets cannot be injected into it: it is not a Link of either
-// Env. Fence of a Link also waits for the effects of its packets in all joined Envs, over any number of wires. If others keep sending, it
-// may take a few tenths of a second. An Env without IPv6 when it was opened has no path counters for it.
+// Probes, rules and captures see packets on the wire as on any link, but packets cannot be injected into it: it is not
+// a Link of either Env. Fence of a Link also waits for the effects of its packets in all joined Envs, over any number
+// of wires. If others keep sending, it may take a few tenths of a second. An Env without IPv6 when it was opened has no
+// path counters for it.
 func Join(ctx context.Context, a, b *Env, w Wire) error {
 	if err := join(ctx, a, b, w); err != nil {
 		return fmt.Errorf("join: %w", err)
@@ -198,8 +199,8 @@ func (end *wireEnd) up() error {
 	})
 }
 
-// awaitQueue waits until the end can send. If an interface was up before its peer, it drops all packets until the kernel's link watch has
-// seen the peer (net/sched/sch_generic.c, dev_activate).
+// awaitQueue waits until the end can send. If an interface was up before its peer, it drops all packets until the
+// kernel's link watch has seen the peer (net/sched/sch_generic.c, dev_activate).
 func (end *wireEnd) awaitQueue(ctx context.Context) error {
 	tick := time.NewTicker(100 * time.Microsecond)
 	defer tick.Stop()

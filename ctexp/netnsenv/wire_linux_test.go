@@ -27,7 +27,7 @@ func end(routes []netip.Prefix, addresses ...string) netnsenv.LinkConfig {
 	return netnsenv.LinkConfig{Prefixes: prefixes(addresses...), Routes: routes}
 }
 
-// noLinks is a host that only wires lead to.
+// noLinks is a host that has only wires.
 var noLinks = netnsenv.Config{Links: []netnsenv.LinkConfig{}}
 
 // join joins two Envs or ends the test.
@@ -38,8 +38,8 @@ func join(t testing.TB, a, b *netnsenv.Env, w netnsenv.Wire) {
 	}
 }
 
-// threeHosts opens a router with a link to the outside, a second router behind it and a server behind that. The latter two
-// have packets steered to other CPUs if that is asked for.
+// threeHosts opens a router with a link, a second router behind it and a server behind that. If steered, the latter two
+// move packets to other CPUs.
 func threeHosts(t testing.TB, kind netnsenv.LinkKind, steered bool) (a, b, c *netnsenv.Env) {
 	t.Helper()
 	near := map[string]string{"net.ipv4.ip_forward": "1"}
@@ -59,9 +59,9 @@ func threeHosts(t testing.TB, kind netnsenv.LinkKind, steered bool) (a, b, c *ne
 	return a, b, c
 }
 
-// After each fence the server at the far end has seen every packet sent before, and its answer is back at the near end, on
-// both kinds of link, with every CPU busy, and with packets steered to other CPUs, where nothing is done when it is sent.
-// CTEXP_TRIES=100000 tries more often.
+// After each fence the server at the far end has received every packet sent before, and its replies have arrived at the
+// near end: on both kinds of link, with every CPU busy, and with packets steered to other CPUs, where none has been
+// processed when the write returns. CTEXP_TRIES=100000 tries more often.
 func TestFenceIsFinalAcrossWires(t *testing.T) {
 	stop := keepBusy(t)
 	defer stop()
@@ -93,7 +93,7 @@ func TestFenceIsFinalAcrossWires(t *testing.T) {
 	}
 }
 
-// echoes are n echo requests to the far end from many clients, each a flow of its own, numbered from first on.
+// echoes returns n echo requests to the far end from many clients, each a separate flow, numbered from first on.
 func echoes(n, first int) (packets []packet.Packet) {
 	for i := range n {
 		id := first + i
@@ -103,7 +103,7 @@ func echoes(n, first int) (packets []packet.Packet) {
 	return packets
 }
 
-// A program's plain sockets and net/http work between two Envs, each of which tracks the connection.
+// Sockets and net/http work between two Envs, both of which track the connection.
 func TestJoinedEnvsTalk(t *testing.T) {
 	t.Parallel()
 	client, server := open(t, noLinks), open(t, noLinks)
@@ -137,8 +137,8 @@ func TestJoinedEnvsTalk(t *testing.T) {
 	}
 }
 
-// Ends that ask for each other's hardware address find it, and the fence waits for that, too.
-func TestEndsOfAWireMayAsk(t *testing.T) {
+// The ends of a wire with ARP find each other, and the fence waits for that.
+func TestWireWithARP(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kinds {
 		a := open(t, netnsenv.Config{
@@ -156,7 +156,7 @@ func TestEndsOfAWireMayAsk(t *testing.T) {
 	}
 }
 
-// While others keep on sending over the wire the fence comes to an end all the same.
+// The fence returns even if others keep sending over the wire.
 func TestFenceEndsWhileOthersSend(t *testing.T) {
 	t.Parallel()
 	a, _, c := threeHosts(t, netnsenv.Auto, false)
@@ -183,8 +183,8 @@ func TestFenceEndsWhileOthersSend(t *testing.T) {
 	<-stopped
 }
 
-// A wire goes with either of its Envs, and leaves the other whole: it can be joined anew, by the same name.
-func TestWireGoesWithEitherEnv(t *testing.T) {
+// Closing either Env deletes the wire. The other one can be joined again with the same name.
+func TestWireIsDeletedWithEitherEnv(t *testing.T) {
 	t.Parallel()
 	a := open(t, netnsenv.Config{Silent: true})
 	wire := netnsenv.Wire{A: end(nil, "10.0.0.1/24"), B: end(nil, "10.0.0.2/24")}
@@ -232,7 +232,7 @@ func hasLink(t testing.TB, e *netnsenv.Env, name string) bool {
 	return slices.Contains(names, name)
 }
 
-func TestWrongWiresAreRefused(t *testing.T) {
+func TestInvalidWires(t *testing.T) {
 	t.Parallel()
 	a, b, closed := open(t, netnsenv.Config{}), open(t, noLinks), open(t, noLinks)
 	if err := closed.Close(); err != nil {

@@ -11,8 +11,8 @@ import (
 
 // Entry is an entry of the conntrack table: a flow as the kernel tracks it.
 type Entry struct {
-	// Orig is the tuple of the packet that created the entry, Reply the tuple expected of its replies. Without NAT, Reply is
-	// Orig.Reverse(). The method NAT returns the difference.
+	// Orig is the tuple of the packet that created the entry, Reply the tuple expected of its replies. Without NAT,
+	// Reply is Orig.Reverse(). The method NAT returns the difference.
 	Orig, Reply Tuple
 	Status      Status        // the status bits
 	State       TCPState      // zero unless the protocol is TCP
@@ -26,13 +26,13 @@ type Entry struct {
 	Helper         string // the helper, such as "ftp"; empty without one
 	ID             uint32 // the kernel's ID of the entry; zero in a request: any
 
-	// OtherState is the state of an SCTP or DCCP entry by the kernel's name, such as "COOKIE_WAIT" or "OPEN"; empty for other
-	// protocols.
+	// OtherState is the state of an SCTP or DCCP entry by the kernel's name, such as "COOKIE_WAIT" or "OPEN"; empty for
+	// other protocols.
 	OtherState string
 	// TCP is the rest of the TCP tracking state; zero in DESTROY events and unless the protocol is TCP.
 	TCP TCPInfo
-	// Start and Stop are when the entry was created and destroyed, if net.netfilter.nf_conntrack_timestamp was 1 when it was
-	// created; else zero. Only DESTROY events have a Stop.
+	// Start and Stop are when the entry was created and destroyed, if net.netfilter.nf_conntrack_timestamp was 1 when
+	// it was created; else zero. Only DESTROY events have a Stop.
 	Start, Stop time.Time
 	// SeqAdjust is the shift of the TCP sequence numbers of each direction by helpers and SYNPROXY.
 	SeqAdjust DirSeqShift
@@ -42,10 +42,12 @@ type Entry struct {
 }
 
 // DirCounts is a count for each direction of a flow.
-type DirCounts struct{ Orig, Reply uint64 }
+type DirCounts struct {
+	Orig, Reply uint64 // packets or bytes in the original and the reply direction
+}
 
-// String returns the entry as one line in the words of conntrack -L. It leaves out the timeout, the counters and the ID, which
-// change between runs, so that lines of two runs can be sorted and compared:
+// String returns the entry as one line in the words of conntrack -L. It leaves out the timeout, the counters and the
+// ID, which change between runs, so that lines of two runs can be sorted and compared:
 //
 //	tcp SYN_SENT src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=80 dport=10000
 //
@@ -93,8 +95,8 @@ func (e Entry) String() string {
 	return b.String()
 }
 
-// Brief returns the state of the entry without its tuples: the TCP state or the protocol, and [UNREPLIED] or [ASSURED] as in
-// conntrack -L: "SYN_SENT [UNREPLIED]", "SYN_RECV", "ESTABLISHED [ASSURED]", "udp [UNREPLIED]".
+// Brief returns the state of the entry without its tuples: the TCP state or the protocol, and [UNREPLIED] or [ASSURED]
+// as in conntrack -L: "SYN_SENT [UNREPLIED]", "SYN_RECV", "ESTABLISHED [ASSURED]", "udp [UNREPLIED]".
 func (e Entry) Brief() string {
 	words := []string{e.Orig.Proto.String()}
 	switch {
@@ -120,7 +122,8 @@ func (e Entry) ZoneOf(d Direction) uint16 {
 	return e.Zone
 }
 
-// Status is the set of status bits of an entry (include/uapi/linux/netfilter/nf_conntrack_common.h, enum ip_conntrack_status).
+// Status is the set of status bits of an entry (include/uapi/linux/netfilter/nf_conntrack_common.h, enum
+// ip_conntrack_status).
 type Status uint32
 
 // The status bits by the kernel's names, without the prefix IPS_.
@@ -216,13 +219,13 @@ type NAT struct {
 
 // Translation is the translation of one end of a flow's original direction. The zero Translation means none.
 type Translation struct {
-	// From is translated to To; in replies, To is translated back to From. The port is the identifier of an ICMP query and
-	// the key of GRE.
+	// From is translated to To; in replies, To is translated back to From. The port is the identifier of an ICMP query
+	// and the key of GRE.
 	From, To netip.AddrPort
 }
 
-// NAT returns the translations of the entry, which are the difference between its two tuples: the reply tuple has the translated
-// source as its destination and the translated destination as its source.
+// NAT returns the translations of the entry, which are the difference between its two tuples: the reply tuple has the
+// translated source as its destination and the translated destination as its source.
 func (e Entry) NAT() NAT {
 	if !e.Orig.Src.IsValid() || !e.Reply.Src.IsValid() {
 		return NAT{} // a partial entry
@@ -247,8 +250,8 @@ func translation(from, to netip.AddrPort) Translation {
 	return Translation{From: from, To: to}
 }
 
-// String returns the translations: "src 10.0.0.2:1000 to 192.0.2.9:1000, dst 192.0.2.9:80 to 10.0.0.3:8080"; empty for the zero
-// NAT.
+// String returns the translations: "src 10.0.0.2:1000 to 192.0.2.9:1000, dst 192.0.2.9:80 to 10.0.0.3:8080"; empty for
+// the zero NAT.
 func (n NAT) String() string {
 	var s []string
 	for _, c := range []struct {
@@ -262,9 +265,11 @@ func (n NAT) String() string {
 	return strings.Join(s, ", ")
 }
 
-// TCPInfo is what the kernel tracks of each side of a TCP flow beside the state (struct ip_ct_tcp_state). It does not export the
-// windows themselves.
-type TCPInfo struct{ Orig, Reply TCPSide }
+// TCPInfo is what the kernel tracks of each side of a TCP flow beside the state (struct ip_ct_tcp_state). It does not
+// export the windows themselves.
+type TCPInfo struct {
+	Orig, Reply TCPSide // the senders of the original and the reply direction
+}
 
 // TCPSide is the tracking state of the sender of one direction.
 type TCPSide struct {
@@ -308,7 +313,9 @@ func (f TCPTrackFlags) String() string {
 }
 
 // DirSeqShift is the shift of the TCP sequence numbers in each direction.
-type DirSeqShift struct{ Orig, Reply SeqShift }
+type DirSeqShift struct {
+	Orig, Reply SeqShift // of the segments in the original and the reply direction
+}
 
 // SeqShift is a shift of the TCP sequence numbers of one direction (struct nf_ct_seqadj). The zero SeqShift means none.
 type SeqShift struct {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Expectation is a flow that a helper expects. The first packet that matches its Tuple in the bits of its Mask creates an entry
-// that is RELATED to the Master's (include/net/netfilter/nf_conntrack_expect.h).
+// Expectation is a flow that a helper expects. The first packet that matches its Tuple in the bits of its Mask creates
+// an entry that is RELATED to the Master's (include/net/netfilter/nf_conntrack_expect.h).
 type Expectation struct {
 	// Tuple is the tuple of the expected packet. Mask selects the bits of its source that are compared. All bits of the
 	// destination are.
@@ -57,8 +57,8 @@ func (f ExpectFlags) String() string {
 	return strings.Join(names, ",")
 }
 
-// String returns the expectation as one line, similar to conntrack -L expect, without the timeout and the ID. The mask of the
-// source is printed if its bits are not all equal:
+// String returns the expectation as one line, similar to conntrack -L expect, without the timeout and the ID. The mask
+// of the source is printed if its bits are not all equal:
 //
 //	tcp src=192.0.2.1 dst=198.18.0.2 sport=0 dport=20001 master src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=21 helper=ftp
 func (e Expectation) String() string {

@@ -27,18 +27,18 @@ func (e *ParseError) Error() string {
 	return s + e.What
 }
 
-// ParseEntry reads an entry from one line in the form of Entry.String, of conntrack -L with or without -o extended, id, ktimestamp
-// and labels, or of /proc/net/nf_conntrack. The error is a *ParseError.
+// ParseEntry reads an entry from one line in the form of Entry.String, of conntrack -L with or without -o extended, id,
+// ktimestamp and labels, or of /proc/net/nf_conntrack. The error is a *ParseError.
 //
-// Status always has Confirmed, and SeenReply unless the line has [UNREPLIED]. Entry.String of the result is therefore the
-// canonical form of any line. Labels must be numbers, as printed without a connlabel.conf. The time in [start=…] is local time, as
-// conntrack prints it.
+// Status always has Confirmed, and SeenReply unless the line has [UNREPLIED]. Entry.String of the result is therefore
+// the canonical form of any line. Labels must be numbers, as printed without a connlabel.conf. The time in [start=…] is
+// local time, as conntrack prints it.
 func ParseEntry(line string) (Entry, error) {
 	return parseEntry(1, strings.TrimSuffix(line, "\n"))
 }
 
-// ParseEntries reads the entries of a text, one per line. It skips empty lines, comments that begin with "#", and conntrack's
-// line with the number of entries shown. The error is a *ParseError for the first wrong line.
+// ParseEntries reads the entries of a text, one per line. It skips empty lines, comments that begin with "#", and
+// conntrack's line with the number of entries shown. The error is a *ParseError for the first wrong line.
 func ParseEntries(text string) ([]Entry, error) {
 	var entries []Entry
 	n := 0
@@ -111,7 +111,8 @@ func (p *entryParser) head() {
 	p.state()
 }
 
-// proto reads the protocol and, in the forms of conntrack and /proc, its number and the timeout, which dying entries do not have.
+// proto reads the protocol and, in the forms of conntrack and /proc, its number and the timeout, which dying entries do
+// not have.
 func (p *entryParser) proto() {
 	proto, known := protoOf(p.word)
 	switch {

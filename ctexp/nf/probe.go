@@ -43,8 +43,8 @@ const (
 	PriorityConfirm   int32 = 1<<31 - 1
 )
 
-// DefaultName returns the name of p if Name is empty: the hook and the priority, such as "prerouting@-200", with the prefix "ip/"
-// or "ip6/" if only one family is counted.
+// DefaultName returns the name of p if Name is empty: the hook and the priority, such as "prerouting@-200", with the
+// prefix "ip/" or "ip6/" if only one family is counted.
 func (p Probe) DefaultName() string {
 	prefix := ""
 	switch p.Family {
@@ -56,16 +56,17 @@ func (p Probe) DefaultName() string {
 	return fmt.Sprintf("%s%v@%d", prefix, p.Hook, p.Priority)
 }
 
-// The standard probes. Each is named for the stage that follows it: raw/prerouting counts the packets that reach the raw table of
-// prerouting. Packets counted by one probe but not by the next were dropped, or took another path, between the two.
+// The standard probes. Each is named for the stage that follows it: raw/prerouting counts the packets that reach the
+// raw table of prerouting. Packets counted by one probe but not by the next were dropped, or took another path, between
+// the two.
 //
 // They count IPv4 packets. Probe.IPv6 returns the same probe for IPv6.
 var (
 	DefragPrerouting    = standard("defrag", Prerouting, PriorityDefrag-1)
 	RawPrerouting       = standard("raw", Prerouting, PriorityRaw-1)
 	ConntrackPrerouting = standard("conntrack", Prerouting, PriorityConntrack-1)
-	// ManglePrerouting is directly behind conntrack (-199), so that exactly the packets that conntrack drops, as with a full
-	// table, are missing here.
+	// ManglePrerouting is directly behind conntrack (-199), so that exactly the packets that conntrack drops, as with a
+	// full table, are missing here.
 	ManglePrerouting = standard("mangle", Prerouting, PriorityConntrack+1)
 	NATPrerouting    = standard("nat", Prerouting, PriorityDNAT-1)
 	FilterPrerouting = standard("filter", Prerouting, PriorityFilter-1)
@@ -98,8 +99,8 @@ var (
 	ConfirmedPostrouting = confirmed(Postrouting)
 )
 
-// Silenced is the name of the count of packets that a silent host would have sent. These are packets of its own without a socket
-// of the experiment; they are dropped at the first priority of output.
+// Silenced is the name of the count of packets that a silent host would have sent. These are packets of its own without
+// a socket of the experiment; they are dropped at the first priority of output.
 const Silenced = "silenced/output"
 
 func standard(stage string, h Hook, priority int32) Probe {
@@ -121,8 +122,8 @@ func (p Probe) IPv6() Probe {
 	return p
 }
 
-// PathProbes returns the standard probes of a family, ordered by hook (prerouting, input, forward, output, postrouting) and
-// priority.
+// PathProbes returns the standard probes of a family, ordered by hook (prerouting, input, forward, output, postrouting)
+// and priority.
 func PathProbes(f Family) []Probe {
 	all := []Probe{
 		DefragPrerouting, RawPrerouting, ConntrackPrerouting, ManglePrerouting, NATPrerouting, FilterPrerouting, EndPrerouting,
@@ -139,13 +140,15 @@ func PathProbes(f Family) []Probe {
 	return all
 }
 
-// BehindConntrack reports whether p does not count packets that conntrack dropped in prerouting, as it does if the table is full.
+// BehindConntrack reports whether p does not count packets that conntrack dropped in prerouting, as it does if the
+// table is full.
 func (p Probe) BehindConntrack() bool {
 	return p.Hook != Output && (p.Hook != Prerouting || p.Priority > PriorityConntrack)
 }
 
-// BehindConfirm reports whether p is behind the confirmation, which has the last possible priority. The chain of p must be older
-// than the confirm hook, because of hooks with equal priority the older runs last (net/netfilter/core.c, nf_hook_entries_grow).
+// BehindConfirm reports whether p is behind the confirmation, which has the last possible priority. The chain of p must
+// be older than the confirm hook, because of hooks with equal priority the older runs last (net/netfilter/core.c,
+// nf_hook_entries_grow).
 func (p Probe) BehindConfirm() bool {
 	return p.Priority == math.MaxInt32 && p.Status.Has(Confirmed) && (p.Hook == Input || p.Hook == Postrouting)
 }

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Variant is one of the two iptables, by the name of its binary. Both have the same syntax but use different kernel interfaces.
+// Variant is one of the two iptables, by the name of its binary. Both have the same syntax but use different kernel
+// interfaces.
 type Variant string
 
 // The variants of iptables. Legacy rules are in tables of their own (ip_tables), NFT rules in nftables.
@@ -24,8 +25,8 @@ type Rule struct {
 	Chain   string   // name of the chain; empty for a named counter
 	Handle  uint64   // the handle of an nftables rule, unique in its table; else 0
 	Kind    RuleKind // rule, policy or named counter
-	// Text is the rule without its counter, as nft -s list ruleset prints it, or as iptables -S prints it after the name of the
-	// chain. For a policy it is the verdict, for a named counter the name.
+	// Text is the rule without its counter, as nft -s list ruleset prints it, or as iptables -S prints it after the
+	// name of the chain. For a policy it is the verdict, for a named counter the name.
 	Text           string
 	Comment        string // the comment of an nftables rule, which Text contains as well
 	Counted        bool   // the kernel counts packets here; false: Packets and Bytes are meaningless
@@ -59,10 +60,10 @@ func (r Rule) String() string {
 	return s
 }
 
-// RulesError lists all problems found in the text of a ruleset: syntax errors, missing sets, chains, targets and matches, missing
-// kernel modules, and links that the namespace does not have. Nothing has been loaded, with one exception: if the kernel refused a
-// table of an iptables-restore text, the tables before it have been loaded. If only modules are missing,
-// errors.Is(err, errors.ErrUnsupported) holds.
+// RulesError lists all problems found in the text of a ruleset: syntax errors, missing sets, chains, targets and
+// matches, missing kernel modules, and links that the namespace does not have. Nothing has been loaded, with one
+// exception: if the kernel refused a table of an iptables-restore text, the tables before it have been loaded. If only
+// modules are missing, errors.Is(err, errors.ErrUnsupported) holds.
 type RulesError struct {
 	Rules    string        // the kind of rules: "nft", "iptables-legacy" or "iptables-nft"
 	Problems []RuleProblem // in the order of the lines

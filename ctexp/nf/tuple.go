@@ -11,8 +11,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Tuple identifies one direction of a flow (include/net/netfilter/nf_conntrack_tuple.h, struct nf_conntrack_tuple). The zone is
-// part of the Entry.
+// Tuple identifies one direction of a flow (include/net/netfilter/nf_conntrack_tuple.h, struct nf_conntrack_tuple). The
+// zone is part of the Entry.
 type Tuple struct {
 	Proto Proto // protocol behind the IP headers
 	// Src and Dst are the addresses and ports. The port is the key for GRE and 0 for other protocols without ports.
@@ -27,13 +27,13 @@ type ICMPTuple struct {
 	ID         uint16 // identifier of the query
 }
 
-// TupleOf returns the tuple of the packet b, which begins at the network layer. ok is false if b has no network header that the
-// kernel accepts. IPv6 extension headers are skipped. Ports and ICMP fields are zero if they are not present, as in a later
-// fragment or a truncated packet.
+// TupleOf returns the tuple of the packet b, which begins at the network layer. ok is false if b has no network header
+// that the kernel accepts. IPv6 extension headers are skipped. Ports and ICMP fields are zero if they are not present,
+// as in a later fragment or a truncated packet.
 //
-// In a PPTP packet (GRE version 1), the destination's key is the call ID of the receiver. The packet does not contain the sender's:
-// the kernel takes the source's key from what a helper has seen on the PPTP control connection, else it is zero
-// (net/netfilter/nf_conntrack_proto_gre.c, gre_pkt_to_tuple). Conntrack knows no keys for other GRE packets.
+// In a PPTP packet (GRE version 1), the destination's key is the call ID of the receiver. The packet does not contain
+// the sender's: the kernel takes the source's key from what a helper has seen on the PPTP control connection, else it
+// is zero (net/netfilter/nf_conntrack_proto_gre.c, gre_pkt_to_tuple). Conntrack knows no keys for other GRE packets.
 func TupleOf(b []byte) (t Tuple, ok bool) {
 	v := header.Parse(b)
 	if !v.HasHeader() {
@@ -61,8 +61,8 @@ func TupleOf(b []byte) (t Tuple, ok bool) {
 // Family returns the family of the tuple's source address.
 func (t Tuple) Family() Family { return FamilyOf(t.Src.Addr()) }
 
-// Reverse returns the tuple of the opposite direction of a flow without NAT: source and destination are swapped, and an echo
-// request becomes an echo reply (net/netfilter/nf_conntrack_proto_icmp.c, nf_conntrack_invert_icmp_tuple).
+// Reverse returns the tuple of the opposite direction of a flow without NAT: source and destination are swapped, and an
+// echo request becomes an echo reply (net/netfilter/nf_conntrack_proto_icmp.c, nf_conntrack_invert_icmp_tuple).
 func (t Tuple) Reverse() Tuple {
 	t.Src, t.Dst = t.Dst, t.Src
 	if inv, ok := icmpInverse[t.Proto][t.ICMP.Type]; ok && t.Proto.IsICMP() {
@@ -178,8 +178,9 @@ func (f Family) String() string {
 // Hook is a netfilter hook (include/uapi/linux/netfilter.h, enum nf_inet_hooks).
 type Hook uint8
 
-// The hooks. A packet to the host passes prerouting and input, a forwarded packet passes prerouting, forward and postrouting, and a
-// packet from the host passes output and postrouting. Ingress is on the link, before all others. It takes no probes.
+// The hooks. A packet to the host passes prerouting and input, a forwarded packet passes prerouting, forward and
+// postrouting, and a packet from the host passes output and postrouting. Ingress is on the link, before all others. It
+// takes no probes.
 const (
 	Prerouting Hook = iota
 	Input

@@ -25,8 +25,8 @@ func Sum(parts ...[]byte) uint16 {
 // Delta returns the argument for Adjust if covered words whose sum was from now have the sum to.
 func Delta(from, to uint16) uint32 { return uint32(^from) + uint32(to) }
 
-// Adjust returns the checksum after the covered data has changed by delta, which is a Delta or a sum of fewer than 2^15 of them
-// (RFC 1624, equation 3: HC' = ~(~HC + ~m + m')).
+// Adjust returns the checksum after the covered data has changed by delta, which is a Delta or a sum of fewer than 2^15
+// of them (RFC 1624, equation 3: HC' = ~(~HC + ~m + m')).
 func Adjust(checksum uint16, delta uint32) uint16 {
 	s := uint32(^checksum) + delta
 	s = s>>16 + s&0xffff
@@ -48,8 +48,8 @@ func HeaderSum(b []byte) uint16 {
 // SetHeaderSum sets the checksum of the IPv4 header at the start of b. b has at least 20 bytes.
 func SetHeaderSum(b []byte) { binary.BigEndian.PutUint16(b[HeaderSumAt:], HeaderSum(b)) }
 
-// SumField returns the offset and the size in bytes of the checksum in a transport header. The size is 0 if there is none or if
-// the header is truncated before its end.
+// SumField returns the offset and the size in bytes of the checksum in a transport header. The size is 0 if there is
+// none or if the header is truncated before its end.
 func SumField(proto uint8, l4 []byte) (at, size int) {
 	switch proto {
 	case ProtoTCP:
@@ -77,9 +77,9 @@ func CoversAddrs(proto uint8) bool {
 	return proto != ProtoICMP && proto != ProtoIGMP && proto != ProtoGRE && proto != ProtoSCTP
 }
 
-// TransportSum returns the right checksum for the transport header and payload l4, whatever its checksum field holds now; 0 if
-// the protocol has none. The argument addrs is the source followed by the destination address of the network header, which is what
-// netfilter checks against (net/netfilter/utils.c).
+// TransportSum returns the right checksum for the transport header and payload l4, whatever its checksum field holds
+// now; 0 if the protocol has none. The argument addrs is the source followed by the destination address of the network
+// header, which is what netfilter checks against (net/netfilter/utils.c).
 func TransportSum(proto uint8, addrs, l4 []byte) uint32 {
 	at, size := SumField(proto, l4)
 	if size == 0 {
@@ -120,8 +120,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // zeros stands in for the checksum field. As a local variable it would be allocated on each call.
 var zeros [4]byte
 
-// coverage returns the number of bytes of l4 that the checksum covers. It is all of them except in UDP-Lite (RFC 3828, 3.1) and
-// DCCP (RFC 4340, 9.2). An invalid coverage counts as all.
+// coverage returns the number of bytes of l4 that the checksum covers. It is all of them except in UDP-Lite (RFC 3828,
+// 3.1) and DCCP (RFC 4340, 9.2). An invalid coverage counts as all.
 func coverage(proto uint8, l4 []byte) int {
 	n := 0
 	switch proto {
@@ -138,8 +138,8 @@ func coverage(proto uint8, l4 []byte) int {
 	return n
 }
 
-// NonZero returns the checksum as it is sent. In UDP and UDP-Lite, zero means no checksum, so a computed zero is sent as all
-// ones (RFC 768, RFC 3828).
+// NonZero returns the checksum as it is sent. In UDP and UDP-Lite, zero means no checksum, so a computed zero is sent
+// as all ones (RFC 768, RFC 3828).
 func NonZero(proto uint8, checksum uint16) uint16 {
 	if checksum == 0 && (proto == ProtoUDP || proto == ProtoUDPLite) {
 		return 0xffff
@@ -169,8 +169,8 @@ func IsSum(field []byte, checksum uint32) bool {
 	return GetSum(field) == checksum || len(field) == 2 && checksum == 0 && GetSum(field) == 0xffff
 }
 
-// ClearHop zeroes the fields of the packet b that every router changes: the TTL or hop limit, and the IPv4 header checksum.
-// Fields beyond the end of b are ignored.
+// ClearHop zeroes the fields of the packet b that every router changes: the TTL or hop limit, and the IPv4 header
+// checksum. Fields beyond the end of b are ignored.
 func ClearHop(b []byte) {
 	v := View{Version: Version(b)}
 	if at := v.TTLAt(); (v.Version == 4 || v.Version == 6) && at < len(b) {

@@ -42,8 +42,8 @@ func ParseFrame(b []byte) Frame {
 	return f
 }
 
-// ParseTags reads the VLAN tags at the start of b. The argument typ is the EtherType before b, which says whether a tag follows.
-// Each tag in b consists of the control information and the EtherType of what comes next.
+// ParseTags reads the VLAN tags at the start of b. The argument typ is the EtherType before b, which says whether a tag
+// follows. Each tag in b consists of the control information and the EtherType of what comes next.
 func ParseTags(typ uint16, b []byte) Frame {
 	f := Frame{EtherType: typ}
 	for IsTag(f.EtherType) {
@@ -60,12 +60,12 @@ func ParseTags(typ uint16, b []byte) Frame {
 	return f
 }
 
-// IsTag reports whether Linux treats an EtherType as a VLAN tag (include/linux/if_vlan.h, eth_type_vlan). It does not for 0x9100,
-// which some switches used before 802.1ad.
+// IsTag reports whether Linux treats an EtherType as a VLAN tag (include/linux/if_vlan.h, eth_type_vlan). It does not
+// for 0x9100, which some switches used before 802.1ad.
 func IsTag(typ uint16) bool { return typ == EtherTypeVLAN || typ == EtherTypeQinQ }
 
-// OuterType returns the EtherType in the Ethernet header of the frame b, which may be that of a tag. It returns 0 if the header is
-// truncated.
+// OuterType returns the EtherType in the Ethernet header of the frame b, which may be that of a tag. It returns 0 if
+// the header is truncated.
 func OuterType(b []byte) uint16 {
 	if len(b) < EthernetSize {
 		return 0

@@ -15,8 +15,8 @@ const (
 // redirectedHeader is the option of an ICMPv6 redirect that holds the packet (include/net/ndisc.h, ND_OPT_REDIRECT_HDR).
 const redirectedHeader = 4
 
-// Quotes reports whether ICMP or ICMPv6 messages of a type quote the packet that they are about. These are the errors, for which
-// conntrack looks up the flow of the quoted packet, and the redirects (include/linux/icmp.h, icmp_is_err;
+// Quotes reports whether ICMP or ICMPv6 messages of a type quote the packet that they are about. These are the errors,
+// for which conntrack looks up the flow of the quoted packet, and the redirects (include/linux/icmp.h, icmp_is_err;
 // net/netfilter/nf_conntrack_proto_icmpv6.c, nf_conntrack_icmpv6_error).
 func Quotes(proto, typ uint8) bool {
 	switch proto {
@@ -31,8 +31,8 @@ func Quotes(proto, typ uint8) bool {
 	return false
 }
 
-// Quoted returns the packet that an ICMP or ICMPv6 message quotes, possibly truncated, as a slice of the message. The message
-// begins with its ICMP header. Quoted returns nil if the message quotes no packet or is truncated before it.
+// Quoted returns the packet that an ICMP or ICMPv6 message quotes, possibly truncated, as a slice of the message. The
+// message begins with its ICMP header. Quoted returns nil if the message quotes no packet or is truncated before it.
 func Quoted(proto uint8, message []byte) []byte {
 	if len(message) < ICMPSize || !Quotes(proto, message[0]) {
 		return nil

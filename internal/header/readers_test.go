@@ -160,8 +160,8 @@ func portsOf(p packet.Packet, v header.View) (src, dst uint16, ok bool) {
 	return binary.BigEndian.Uint16(l4), binary.BigEndian.Uint16(l4[2:]), true
 }
 
-// asChanged changes a port by With. With differs in two ways, because it also serves to repair packets: it accepts an IPv4 header
-// whose length is wrong, and reads beyond the end of a packet if only its length is wrong.
+// asChanged changes a port by With. With differs in two ways, because it also serves to repair packets: it accepts an
+// IPv4 header whose length is wrong, and reads beyond the end of a packet if only its length is wrong.
 func asChanged(p packet.Packet, v header.View) (text string) {
 	defer func() {
 		if r := recover(); r != nil && v.HasAddrs() {
@@ -270,8 +270,8 @@ func asLine(p packet.Packet, v header.View) string {
 	return ""
 }
 
-// asGopacket compares with what gopacket decodes reliably: the IPv4 header, and the IPv6 extension headers up to the first that
-// it does not know.
+// asGopacket compares with what gopacket decodes reliably: the IPv4 header, and the IPv6 extension headers up to the
+// first that it does not know.
 func asGopacket(p packet.Packet, v header.View) string {
 	if v.Version == 4 {
 		return asGopacket4(p, v)

@@ -2,7 +2,8 @@ package header
 
 import "encoding/binary"
 
-// Rewriter changes addresses and ports of a packet and corrects the checksums that cover them. It does not allocate memory.
+// Rewriter changes addresses and ports of a packet and corrects the checksums that cover them. It does not allocate
+// memory.
 type Rewriter struct {
 	View                // where the headers are
 	HasPorts       bool // the transport header begins with ports
@@ -30,8 +31,8 @@ func NewRewriter(p []byte) (pl Rewriter, ok bool) {
 	return pl, true
 }
 
-// Put copies value into field, a slice of p at an even offset, and corrects the checksums that cover it. isAddr says whether field
-// is an address rather than part of the transport header.
+// Put copies value into field, a slice of p at an even offset, and corrects the checksums that cover it. isAddr says
+// whether field is an address rather than part of the transport header.
 func (pl *Rewriter) Put(p, field, value []byte, isAddr bool) {
 	delta := Delta(Sum(field), Sum(value))
 	copy(field, value)

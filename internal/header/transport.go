@@ -9,9 +9,10 @@ const (
 	ICMPSize = 8
 )
 
-// Data returns what TCP, UDP, ICMP or ICMPv6 carry behind their header, which l4 begins with, in place: behind the options
-// of TCP, and up to the end that UDP claims. It is nil for other protocols, for a header that is cut, and where TCP claims
-// less than 20 bytes of header, which Linux drops (net/ipv4/tcp_ipv4.c, tcp_v4_rcv).
+// Data returns the payload of TCP, UDP, ICMP or ICMPv6 as a slice of l4, which begins with the transport header. For
+// TCP it begins behind the options, for UDP it ends where the length field says. Data returns nil for other protocols,
+// for a truncated header, and for a TCP header length of less than 20 bytes, which Linux drops (net/ipv4/tcp_ipv4.c,
+// tcp_v4_rcv).
 func Data(proto uint8, l4 []byte) []byte {
 	size, end := 0, len(l4)
 	switch {

@@ -1,6 +1,7 @@
-// Package header parses packet headers. A View locates the extension headers, the fragment and the transport header of an IPv4 or
-// IPv6 packet, a Frame the payload behind an Ethernet header and its tags, and a Rewriter changes addresses and ports and corrects
-// the checksums. No other package walks headers. Where Linux and a specification differ, this package follows Linux.
+// Package header parses packet headers. A View locates the extension headers, the fragment and the transport header of
+// an IPv4 or IPv6 packet, a Frame the payload behind an Ethernet header and its tags, and a Rewriter changes addresses
+// and ports and corrects the checksums. No other package walks headers. Where Linux and a specification differ, this
+// package follows Linux.
 //
 // A View and a Frame are plain values: offsets into the parsed bytes. Parsing allocates nothing.
 package header
@@ -11,7 +12,8 @@ import (
 	"net/netip"
 )
 
-// Protocol numbers (include/uapi/linux/in.h, include/net/ipv6.h). They are untyped, so that they serve as nf.Proto and as uint8.
+// Protocol numbers (include/uapi/linux/in.h, include/net/ipv6.h). They are untyped, so that they serve as nf.Proto and
+// as uint8.
 const (
 	ProtoHopByHop    = 0
 	ProtoICMP        = 1
@@ -39,8 +41,8 @@ const (
 	FragmentSize = 8
 )
 
-// Fault is the reason why a packet has no transport header that can be read. The constants are ordered by how much of the packet
-// can be read, most first: HasHeader and HasAddrs rely on it.
+// Fault is the reason why a packet has no transport header that can be read. The constants are ordered by how much of
+// the packet can be read, most first: HasHeader and HasAddrs rely on it.
 type Fault uint8
 
 const (
@@ -73,8 +75,8 @@ func (f Fault) String() string {
 	}[f]
 }
 
-// View locates the parts of a packet. All positions are offsets into the packet. If HasAddrs is false, only Fault is set, and with
-// CutHeader also Version.
+// View locates the parts of a packet. All positions are offsets into the packet. If HasAddrs is false, only Fault is
+// set, and with CutHeader also Version.
 type View struct {
 	// Version is 4 or 6.
 	Version uint8
@@ -92,22 +94,24 @@ type View struct {
 	Fragment int
 	// Header is the length of the network header according to itself, without IPv6 extension headers.
 	Header int
-	// Transport is the offset of what follows the network-layer headers. That is the transport header, the data of a later
-	// fragment, or a truncated extension header. It is 20 if the IPv4 header length is wrong.
+	// Transport is the offset of what follows the network-layer headers. That is the transport header, the data of a
+	// later fragment, or a truncated extension header. It is 20 if the IPv4 header length is wrong.
 	Transport int
 	// End is the end of the packet: where its header says, or where the bytes end. Bytes behind it are a trailer, such as
 	// Ethernet padding. It is not less than Transport.
 	End int
-	// Length is the length of the whole packet according to its header. It is 40 for an IPv6 jumbogram, whose length field is 0.
+	// Length is the length of the whole packet according to its header. It is 40 for an IPv6 jumbogram, whose length
+	// field is 0.
 	Length int
 }
 
 // Parse reads the network-layer headers at the start of b.
 //
-// The packet ends where its header says, because Linux trims it there before anything else looks at it (net/ipv4/ip_input.c,
-// ip_rcv_core; net/ipv6/ip6_input.c, ip6_rcv_core). Extension headers are skipped as in net/ipv6/exthdrs_core.c,
-// ipv6_skip_exthdr, except that parsing stops at a truncated header: nothing follows it, and Linux drops such a packet
-// (net/ipv6/exthdrs.c, ipv6_destopt_rcv). The protocol of a later fragment is the one in its fragment header (ipv6_find_hdr).
+// The packet ends where its header says, because Linux trims it there before anything else looks at it
+// (net/ipv4/ip_input.c, ip_rcv_core; net/ipv6/ip6_input.c, ip6_rcv_core). Extension headers are skipped as in
+// net/ipv6/exthdrs_core.c, ipv6_skip_exthdr, except that parsing stops at a truncated header: nothing follows it, and
+// Linux drops such a packet (net/ipv6/exthdrs.c, ipv6_destopt_rcv). The protocol of a later fragment is the one in its
+// fragment header (ipv6_find_hdr).
 func Parse(b []byte) (v View) {
 	v.parse(b, false)
 	return v
@@ -164,8 +168,8 @@ func (v *View) parse4(b []byte, all bool) {
 	}
 }
 
-// IPv4HeaderLength returns the number of bytes that the checksum of the IPv4 header at the start of b covers. It is the header
-// length, or 20 if that is less than 20 or more than len(b). b has at least 20 bytes.
+// IPv4HeaderLength returns the number of bytes that the checksum of the IPv4 header at the start of b covers. It is the
+// header length, or 20 if that is less than 20 or more than len(b). b has at least 20 bytes.
 func IPv4HeaderLength(b []byte) int {
 	if n := int(b[0]&15) * 4; n > IPv4Size && n <= len(b) {
 		return n
@@ -176,7 +180,8 @@ func IPv4HeaderLength(b []byte) int {
 func (v *View) parse6(b []byte, all bool) {
 	v.Version, v.Proto, v.Header, v.Transport = 6, b[6], IPv6Size, IPv6Size
 	v.Length, v.End = IPv6Size+int(binary.BigEndian.Uint16(b[4:])), len(b)
-	// ip6_rcv_core does not trim if the length is 0 and a hop-by-hop header follows, which may have the jumbo payload option.
+	// ip6_rcv_core does not trim if the length is 0 and a hop-by-hop header follows, which may have the jumbo payload
+	// option.
 	if jumbo := v.Length == IPv6Size && v.Proto == ProtoHopByHop; !all && !jumbo {
 		v.End = min(v.End, v.Length)
 	}
@@ -207,8 +212,8 @@ func (v *View) fragment(b []byte, at int) {
 	v.FragOffset, v.More = int(frag&^7), v.More || frag&1 != 0
 }
 
-// isExtension reports whether proto is an extension header that can be skipped (net/ipv6/exthdrs_core.c, ipv6_ext_hdr, without
-// NEXTHDR_NONE, which nothing follows).
+// isExtension reports whether proto is an extension header that can be skipped (net/ipv6/exthdrs_core.c, ipv6_ext_hdr,
+// without NEXTHDR_NONE, which nothing follows).
 func isExtension(proto uint8) bool {
 	switch proto {
 	case ProtoHopByHop, ProtoRouting, ProtoFragment, ProtoAH, ProtoDestination:
@@ -236,15 +241,16 @@ func extensionLength(proto uint8, b []byte) int {
 	return n
 }
 
-// HasAddrs reports whether the addresses can be read: whether there are the 20 bytes of an IPv4 or the 40 of an IPv6 header.
+// HasAddrs reports whether the addresses can be read: whether there are the 20 bytes of an IPv4 or the 40 of an IPv6
+// header.
 func (v View) HasAddrs() bool { return v.Fault <= CutOptions }
 
-// HasHeader reports whether Linux accepts the network header: it is complete and its lengths are valid. Otherwise conntrack has
-// no tuple for the packet.
+// HasHeader reports whether Linux accepts the network header: it is complete and its lengths are valid. Otherwise
+// conntrack has no tuple for the packet.
 func (v View) HasHeader() bool { return v.Fault <= BadLength }
 
-// IsFragment reports whether the packet is part of a fragmented packet. An atomic fragment, which has an IPv6 fragment header but
-// no other fragments (RFC 6946), is not.
+// IsFragment reports whether the packet is part of a fragmented packet. An atomic fragment, which has an IPv6 fragment
+// header but no other fragments (RFC 6946), is not.
 func (v View) IsFragment() bool { return v.FragOffset != 0 || v.More }
 
 // AddrSize returns the length of an address in bytes.
@@ -301,7 +307,8 @@ func (v View) TOS(b []byte) uint8 {
 	return b[1]
 }
 
-// Size returns the number of bytes behind the network-layer headers according to these headers. A truncated packet has fewer.
+// Size returns the number of bytes behind the network-layer headers according to these headers. A truncated packet has
+// fewer.
 func (v View) Size() int { return max(v.Length, v.End) - v.Transport }
 
 // Body returns the transport header and payload of b as a slice of b; nil if there is a Fault.

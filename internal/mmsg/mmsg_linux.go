@@ -1,5 +1,5 @@
-// Package mmsg receives and sends many datagrams with one system call: a Buffer receives with recvmmsg(2), Send sends with
-// sendmmsg(2). A Pump reads a socket whenever it becomes readable.
+// Package mmsg receives and sends many datagrams with one system call: a Buffer receives with recvmmsg(2), Send sends
+// with sendmmsg(2). A Pump reads a socket whenever it becomes readable.
 package mmsg
 
 import (
@@ -75,8 +75,8 @@ func newBuffer() *Buffer {
 	return b
 }
 
-// Receive reads up to BufferLen datagrams without blocking and returns their number, at least 1. It returns unix.EAGAIN if there
-// are none.
+// Receive reads up to BufferLen datagrams without blocking and returns their number, at least 1. It returns unix.EAGAIN
+// if there are none.
 func (b *Buffer) Receive(fd int) (int, error) {
 	for i := range b.headers {
 		m := &b.headers[i].Msg

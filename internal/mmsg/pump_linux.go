@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Pump reads a socket on its own goroutine whenever the socket becomes readable, and on request by Drain. Its mutex is held
-// while it reads.
+// Pump reads a socket on its own goroutine whenever the socket becomes readable, and on request by Drain. Its mutex is
+// held while it reads.
 type Pump struct {
 	sync.Mutex
 	sock  Socket
@@ -28,8 +28,9 @@ type Socket interface {
 	SetReadDeadline(t time.Time) error
 }
 
-// StartPump starts a Pump on sock and takes ownership of it. The function empty reads from fd without blocking until nothing is
-// left; asked is true if Drain called it rather than the poller. An error from empty ends the pump. The name appears in errors.
+// StartPump starts a Pump on sock and takes ownership of it. The function empty reads from fd without blocking until
+// nothing is left; asked is true if Drain called it rather than the poller. An error from empty ends the pump. The name
+// appears in errors.
 func StartPump(sock Socket, name string, empty func(fd int, asked bool) error) (*Pump, error) {
 	p := &Pump{sock: sock, empty: empty, done: make(chan struct{})}
 	conn, err := sock.SyscallConn()
@@ -78,8 +79,8 @@ func (p *Pump) Control(f func(fd int) error) error {
 	return done
 }
 
-// Stop ends the goroutine and waits for it. The socket is closed in the background, because closing a packet socket waits for an
-// RCU grace period of 8 ms or more (net/packet/af_packet.c, packet_release).
+// Stop ends the goroutine and waits for it. The socket is closed in the background, because closing a packet socket
+// waits for an RCU grace period of 8 ms or more (net/packet/af_packet.c, packet_release).
 func (p *Pump) Stop() {
 	_ = p.sock.SetReadDeadline(time.Unix(1, 0))
 	<-p.done

@@ -1,5 +1,5 @@
-// Package needs ends a test that needs something the machine does not have. Check skips the test with the need as the reason,
-// or fails it if such a skip is not allowed.
+// Package needs ends a test that needs something the machine does not have. Check skips the test with the need as the
+// reason, or fails it if such a skip is not allowed.
 package needs
 
 import (
@@ -11,8 +11,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Environment variables that turn skips into failures. They are read inside the test, so that go test does not reuse a cached
-// skip after they change.
+// Environment variables that turn skips into failures. They are read inside the test, so that go test does not reuse a
+// cached skip after they change.
 const (
 	Require = "CTEXP_REQUIRE" // if 1, a skip is a failure unless its need is listed in Lacks
 	Lacks   = "CTEXP_LACKS"   // the needs that this machine cannot meet, separated by commas

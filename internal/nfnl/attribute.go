@@ -18,8 +18,8 @@ const (
 	typeMask   = 1<<14 - 1
 )
 
-// Attributes calls f for each netlink attribute in b, with its type, the offset of its value in the message, and the value, which
-// shares memory with b. The argument at is the offset of b in the message. Errors contain offsets.
+// Attributes calls f for each netlink attribute in b, with its type, the offset of its value in the message, and the
+// value, which shares memory with b. The argument at is the offset of b in the message. Errors contain offsets.
 func Attributes(b []byte, at int, f func(typ uint16, at int, v []byte) error) error {
 	for len(b) > 0 {
 		if len(b) < AttributeSize {
@@ -117,8 +117,8 @@ func (v value) time(to *time.Time) error {
 	return err
 }
 
-// UnknownError reports an attribute that this package does not know, as later kernels may add. The known attributes are still
-// decoded, except in a tuple: a part of it would identify another flow.
+// UnknownError reports an attribute that this package does not know, as later kernels may add. The known attributes are
+// still decoded, except in a tuple: a part of it would identify another flow.
 type UnknownError struct {
 	Among  string // the object that the attribute belongs to, such as "entry"
 	Type   uint16 // type of the attribute
@@ -142,8 +142,8 @@ func (u *unknowns) add(v value, among string) { u.first = cmp.Or(u.first, v.unkn
 // errUnknown is returned by the argument of unknowns.each for an unknown attribute.
 var errUnknown = errors.New("unknown attribute")
 
-// each calls f for each attribute in b, which belong to the object named by among. If f returns errUnknown, the attribute is
-// recorded and is not an error.
+// each calls f for each attribute in b, which belong to the object named by among. If f returns errUnknown, the
+// attribute is recorded and is not an error.
 func (u *unknowns) each(b []byte, at int, among string, f func(v value) error) error {
 	return Attributes(b, at, func(typ uint16, at int, b []byte) error {
 		v := value{typ, at, b}

@@ -14,9 +14,8 @@ import (
 
 // Conn is a netfilter netlink socket for requests. It may be used from any goroutine.
 //
-// It is not one of mdlayher/netlink's, for two reasons. The answer to a GET of ctnetlink carries NLM_F_MULTI and is followed by
-// an acknowledgement, never by NLMSG_DONE, for which that package from 1.10 on waits forever. And its sockets are known to
-// Go's poller, which each answer wakes up: that makes a Get an eighth slower, and a Tally of an Observer a third.
+// It receives replies itself, because the reply to a ctnetlink GET has NLM_F_MULTI but is followed by an
+// acknowledgement rather than by NLMSG_DONE, for which mdlayher/netlink since 1.10 waits forever.
 type Conn struct {
 	mu  sync.Mutex
 	fd  int // -1 when closed
@@ -31,8 +30,8 @@ const bufferSize = 64 << 10
 // Dial opens a socket in the network namespace of the calling thread.
 func Dial() (*Conn, error) { return DialPort(0) }
 
-// DialPort is Dial with a given netlink port; with zero the kernel chooses one. Events that the socket's requests cause have the
-// port in their header.
+// DialPort is Dial with a given netlink port; with zero the kernel chooses one. Events that the socket's requests cause
+// have the port in their header.
 func DialPort(port uint32) (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if err != nil {
@@ -61,9 +60,9 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// Get returns the entry in a zone that has t as its original or its reply tuple. If there is none, the error is unix.ENOENT, for
-// which errors.Is(err, fs.ErrNotExist) holds. An expired entry is not found, and the lookup destroys it
-// (net/netfilter/nf_conntrack_core.c, ____nf_conntrack_find).
+// Get returns the entry in a zone that has t as its original or its reply tuple. If there is none, the error is
+// unix.ENOENT, for which errors.Is(err, fs.ErrNotExist) holds. An expired entry is not found, and the lookup destroys
+// it (net/netfilter/nf_conntrack_core.c, ____nf_conntrack_find).
 //
 // The Get of ti-mo/conntrack v0.6.0 never returns with mdlayher/netlink 1.10 and later, see Conn.
 func (c *Conn) Get(t nf.Tuple, zone uint16) (nf.Entry, error) {
@@ -91,8 +90,8 @@ func (c *Conn) GetWhole(t nf.Tuple, zone uint16) (e nf.Entry, unknown *UnknownEr
 	return e, unknown, nil
 }
 
-// Dump requests a list and calls each for every message of it, with its body, which each must not retain, and the body's offset in
-// the datagram. After an error, each is not called again, but the list is still read to its end.
+// Dump requests a list and calls each for every message of it, with its body, which each must not retain, and the
+// body's offset in the datagram. After an error, each is not called again, but the list is still read to its end.
 func (c *Conn) Dump(d Dump, each func(body []byte, at int) error) error {
 	return c.query(d.append(nil), func(_ MessageHeader, body []byte, at int) error { return each(body, at) })
 }
@@ -129,8 +128,8 @@ func (c *Conn) query(request []byte, answer func(h MessageHeader, body []byte, a
 	return c.exchange(request, []int{0}, answer, func(_ int, err unix.Errno) error { return err })
 }
 
-// Batch collects requests that change something, so that one system call sends them all. That is many times faster than one call
-// each. The zero Batch is empty.
+// Batch collects requests that change something, so that one system call sends them all. That is many times faster than
+// one call each. The zero Batch is empty.
 type Batch struct {
 	b      []byte // the requests
 	starts []int  // their offsets in b
@@ -148,8 +147,8 @@ func (b *Batch) Len() int { return len(b.starts) }
 // Reset empties the batch.
 func (b *Batch) Reset() { b.b, b.starts = b.b[:0], b.starts[:0] }
 
-// Send sends the requests of the batch, a few hundred at most. It calls refused with the index of each request that fails and the
-// kernel's error. It returns the first error of refused, after all requests have been processed.
+// Send sends the requests of the batch, a few hundred at most. It calls refused with the index of each request that
+// fails and the kernel's error. It returns the first error of refused, after all requests have been processed.
 func (c *Conn) Send(b *Batch, refused func(i int, err unix.Errno) error) error {
 	if b.Len() == 0 {
 		return nil
@@ -157,8 +156,9 @@ func (c *Conn) Send(b *Batch, refused func(i int, err unix.Errno) error) error {
 	return c.exchange(b.b, b.starts, ignore, refused)
 }
 
-// exchange sends the requests that begin at starts in b, and reads all replies. It calls answer for each message of a reply, and
-// refused with the index of each request that fails. It returns their first error. After that, answer is not called again.
+// exchange sends the requests that begin at starts in b, and reads all replies. It calls answer for each message of a
+// reply, and refused with the index of each request that fails. It returns their first error. After that, answer is not
+// called again.
 func (c *Conn) exchange(b []byte, starts []int, answer func(h MessageHeader, body []byte, at int) error, refused func(i int, err unix.Errno) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// AppendCreate appends a request to create the entry e to b. Fields that only the kernel sets (counters, times, ID) are ignored.
-// The timeout is rounded up to whole seconds. It panics if the labels are not hexadecimal.
+// AppendCreate appends a request to create the entry e to b. Fields that only the kernel sets (counters, times, ID) are
+// ignored. The timeout is rounded up to whole seconds. It panics if the labels are not hexadecimal.
 func AppendCreate(b []byte, e nf.Entry) []byte {
 	b, start := begin(b, msgEntryNew, flagCreate|flagExcl, e.Orig.Family())
 	return end(appendEntry(b, &e), start)
@@ -32,8 +32,8 @@ func AppendDelete(b []byte, e nf.Entry) []byte {
 	return end(b, start)
 }
 
-// AppendTimeout appends a request to set the timeout of the entry with e's original tuple and zone to left, rounded down to whole
-// seconds.
+// AppendTimeout appends a request to set the timeout of the entry with e's original tuple and zone to left, rounded
+// down to whole seconds.
 func AppendTimeout(b []byte, e nf.Entry, left time.Duration) []byte {
 	b, start := begin(b, msgEntryNew, 0, e.Orig.Family())
 	b = appendOriginal(b, &e)
@@ -62,12 +62,12 @@ var (
 	DumpExpect      = Dump{typ: msgExpectGet}
 )
 
-// DumpEntries is the list of the entries that f selects by family, mark, zone and status. It only saves time: older kernels ignore
-// parts of the filter (they know the status since 5.15, the zone since 6.8, eff3c558bb7e "netfilter: ctnetlink: support filtering
-// by zone"), so that the caller still has to call f.Match for each entry.
+// DumpEntries is the list of the entries that f selects by family, mark, zone and status. It only saves time: older
+// kernels ignore parts of the filter (they know the status since 5.15, the zone since 6.8, eff3c558bb7e "netfilter:
+// ctnetlink: support filtering by zone"), so that the caller still has to call f.Match for each entry.
 //
-// With hideFiller the kernel leaves out entries with a fixed timeout, as all filler entries have, unless f selects by that bit or by
-// zone.
+// With hideFiller the kernel leaves out entries with a fixed timeout, as all filler entries have, unless f selects by
+// that bit or by zone.
 func DumpEntries(f nf.Filter, hideFiller bool) Dump {
 	d := Dump{typ: msgEntryGet, filter: f}
 	if hideFiller && f.Zone == nil {

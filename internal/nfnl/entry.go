@@ -38,9 +38,9 @@ const (
 	entryEventTime  = 27 // CTA_TIMESTAMP_EVENT, since 601731fc7c61 "netfilter: conntrack: add conntrack event timestamp"
 )
 
-// DecodeEntry returns the entry in the body of a message, which is a reply or an event. The argument at is the body's offset in the
-// datagram; errors contain offsets. Truncated messages, attributes of a wrong size and unknown attributes of a tuple are errors.
-// Other unknown attributes, as later kernels may add, are skipped.
+// DecodeEntry returns the entry in the body of a message, which is a reply or an event. The argument at is the body's
+// offset in the datagram; errors contain offsets. Truncated messages, attributes of a wrong size and unknown attributes
+// of a tuple are errors. Other unknown attributes, as later kernels may add, are skipped.
 func DecodeEntry(body []byte, at int) (nf.Entry, error) {
 	e, _, err := DecodeWhole(body, at)
 	return e, err
@@ -53,8 +53,8 @@ func DecodeWhole(body []byte, at int) (nf.Entry, *UnknownError, error) {
 	return d.e, d.first, err
 }
 
-// DecodeEnd is DecodeEntry for callers that only count DESTROY events. It decodes only the status, the timeout, the protocol's state
-// and the zone, which takes a quarter of the time.
+// DecodeEnd is DecodeEntry for callers that only count DESTROY events. It decodes only the status, the timeout, the
+// protocol's state and the zone, which takes a quarter of the time.
 func DecodeEnd(body []byte, at int) (nf.Entry, error) {
 	d := entryDecoder{only: 1<<entryStatus | 1<<entryProtoInfo | 1<<entryTimeout | 1<<entryZone}
 	err := d.decode(body, at)
@@ -159,8 +159,8 @@ const (
 	tupleICMPv6Code = 9
 )
 
-// decodeTuple decodes a tuple, and its zone if it has one. An unknown attribute is an error, because a part of a tuple would
-// identify another flow.
+// decodeTuple decodes a tuple, and its zone if it has one. An unknown attribute is an error, because a part of a tuple
+// would identify another flow.
 func decodeTuple(t *nf.Tuple, v value) (zone uint16, err error) {
 	var src, dst netip.Addr
 	var sport, dport uint16

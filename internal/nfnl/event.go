@@ -8,7 +8,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// EventKind is the kind of an Event (include/uapi/linux/netfilter/nfnetlink_compat.h, NF_NETLINK_CONNTRACK_NEW and following).
+// EventKind is the kind of an Event (include/uapi/linux/netfilter/nfnetlink_compat.h, NF_NETLINK_CONNTRACK_NEW and
+// following).
 type EventKind uint8
 
 // The kinds of events. Zero means that a message is not an event.

@@ -25,7 +25,8 @@ const (
 	expectNATTuple = 2
 )
 
-// DecodeExpectation returns the expectation in the body of a message. It is to expectations what DecodeEntry is to entries.
+// DecodeExpectation returns the expectation in the body of a message. It is to expectations what DecodeEntry is to
+// entries.
 func DecodeExpectation(body []byte, at int) (nf.Expectation, error) {
 	e, _, err := DecodeWholeExpectation(body, at)
 	return e, err
@@ -85,8 +86,8 @@ func (u *unknowns) expectNAT(n *nf.ExpectNAT, v value) error {
 	})
 }
 
-// AppendExpectTimeout appends a request to set the timeout of the expectation with x's tuple and zone to left, rounded down to whole
-// seconds.
+// AppendExpectTimeout appends a request to set the timeout of the expectation with x's tuple and zone to left, rounded
+// down to whole seconds.
 func AppendExpectTimeout(b []byte, x nf.Expectation, left time.Duration) []byte {
 	b, start := begin(b, msgExpectNew, 0, x.Tuple.Family())
 	b = appendExpected(b, &x)

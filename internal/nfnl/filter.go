@@ -15,8 +15,8 @@ var (
 	drop = bpf.RetConstant{Val: 0}
 )
 
-// PassUnasked returns a socket filter that drops events caused by a netlink request. They have the port of the requesting socket in
-// the header, other events 0.
+// PassUnasked returns a socket filter that drops events caused by a netlink request. They have the port of the
+// requesting socket in the header, other events 0.
 func PassUnasked() []bpf.Instruction {
 	return []bpf.Instruction{
 		bpf.LoadAbsolute{Off: portOffset, Size: 4},
@@ -26,9 +26,9 @@ func PassUnasked() []bpf.Instruction {
 	}
 }
 
-// DropAged returns a socket filter that drops the UPDATE events that Env.Age causes. They are not caused by a packet or a timeout,
-// and with a large table they would overrun the receive buffer. DESTROY events of entries that expire because of Age come from the
-// kernel and pass.
+// DropAged returns a socket filter that drops the UPDATE events that Env.Age causes. They are not caused by a packet or
+// a timeout, and with a large table they would overrun the receive buffer. DESTROY events of entries that expire
+// because of Age come from the kernel and pass.
 func DropAged() []bpf.Instruction {
 	// The filter loads numbers in network byte order, but the header has host byte order.
 	var update, isNew, port [4]byte
@@ -47,8 +47,8 @@ func DropAged() []bpf.Instruction {
 	}
 }
 
-// DropOwnTrace returns a socket filter that drops trace messages about our own probes, two for each of about ten chains, except for
-// those that begin the trace of a packet.
+// DropOwnTrace returns a socket filter that drops trace messages about our own probes, two for each of about ten
+// chains, except for those that begin the trace of a packet.
 func DropOwnTrace() []bpf.Instruction {
 	begins := func(hook nf.Hook) []bpf.Instruction {
 		return ifAttribute(traceChain, ours.TracePrefix+hook.String(), pass)

@@ -6,8 +6,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Flow converts e for Create, Update and Delete of ti-mo/conntrack. The timeout is rounded up to whole seconds. The counters, which
-// only the kernel sets, are left out. It panics if the labels are not hexadecimal.
+// Flow converts e for Create, Update and Delete of ti-mo/conntrack. The timeout is rounded up to whole seconds. The
+// counters, which only the kernel sets, are left out. It panics if the labels are not hexadecimal.
 //
 // A nonzero status is passed on unchanged. The kernel accepts it only with Confirmed and without Expected and Dying
 // (net/netfilter/nf_conntrack_netlink.c, ctnetlink_change_status).
@@ -24,7 +24,8 @@ func Flow(e nf.Entry) conntrack.Flow {
 		f.Zone = e.Zone
 	}
 	if e.Helper != "" {
-		// The kernel requires the NUL (nf_conntrack_netlink.c, help_nla_policy), which ti-mo/conntrack v0.6.0 does not write.
+		// The kernel requires the NUL (nf_conntrack_netlink.c, help_nla_policy), which ti-mo/conntrack v0.6.0 does not
+		// write.
 		f.Helper.Name = e.Helper + "\x00"
 	}
 	if e.State != nf.TCPNone {

@@ -44,8 +44,8 @@ func (l Listener) Pump(name string, read func(fd int, asked bool) error) (*mmsg.
 	return mmsg.StartPump(l.Conn, name, read)
 }
 
-// ReadAll reads the queued datagrams of a socket until there are none, and calls each for every n of them. It calls overrun if the
-// receive buffer was full: from then on, until the buffer is empty, the kernel has queued nothing.
+// ReadAll reads the queued datagrams of a socket until there are none, and calls each for every n of them. It calls
+// overrun if the receive buffer was full: from then on, until the buffer is empty, the kernel has queued nothing.
 func ReadAll(fd int, overrun func(), each func(b *mmsg.Buffer, n int) error) error {
 	b := mmsg.GetBuffer()
 	defer b.Free()

@@ -54,8 +54,8 @@ type MessageHeader struct {
 	Sequence, PID uint32 // nlmsg_seq, and nlmsg_pid: the netlink port of the socket that caused the message
 }
 
-// Messages calls f for each netlink message of the datagram b, with its header, its body, which shares memory with b, and the
-// body's offset in b. A truncated message is an error that contains the offset.
+// Messages calls f for each netlink message of the datagram b, with its header, its body, which shares memory with b,
+// and the body's offset in b. A truncated message is an error that contains the offset.
 func Messages(b []byte, f func(h MessageHeader, body []byte, at int) error) error {
 	for at := 0; at < len(b); {
 		rest := b[at:]
@@ -80,8 +80,8 @@ func Messages(b []byte, f func(h MessageHeader, body []byte, at int) error) erro
 	return nil
 }
 
-// Body returns the attributes of a netfilter message and their offset in the message. The body begins at offset at with struct
-// nfgenmsg.
+// Body returns the attributes of a netfilter message and their offset in the message. The body begins at offset at with
+// struct nfgenmsg.
 func Body(body []byte, at int) (attrs []byte, attrsAt int, err error) {
 	if len(body) < GenSize {
 		return nil, 0, fmt.Errorf("netfilter message at offset %d: %d bytes are shorter than its header", at, len(body))
@@ -89,7 +89,8 @@ func Body(body []byte, at int) (attrs []byte, attrsAt int, err error) {
 	return body[GenSize:], at + GenSize, nil
 }
 
-// errorOf returns the error in the body of an NLMSG_ERROR or NLMSG_DONE: nil for an acknowledgement, else a syscall.Errno.
+// errorOf returns the error in the body of an NLMSG_ERROR or NLMSG_DONE: nil for an acknowledgement, else a
+// syscall.Errno.
 func errorOf(body []byte) error {
 	if len(body) < 4 {
 		return fmt.Errorf("netlink acknowledgement of %d bytes: want 4 or more", len(body))
@@ -100,8 +101,8 @@ func errorOf(body []byte) error {
 	return nil
 }
 
-// begin appends the headers of a request to b, and returns the request's offset for end. The sequence number is set when the request
-// is sent.
+// begin appends the headers of a request to b, and returns the request's offset for end. The sequence number is set
+// when the request is sent.
 func begin(b []byte, typ, flags uint16, family nf.Family) (_ []byte, start int) {
 	start = len(b)
 	b = append(b, 0, 0, 0, 0) // the length, set by end

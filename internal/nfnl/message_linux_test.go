@@ -79,8 +79,8 @@ func TestMessageErrorsNameAnOffset(t *testing.T) {
 	}
 }
 
-// If package syscall parses a datagram, the messages are the same. It ignores what follows the last complete message, and requires
-// the padding of the last.
+// If package syscall parses a datagram, the messages are the same. It ignores what follows the last complete message,
+// and requires the padding of the last.
 func FuzzMessages(f *testing.F) {
 	f.Add(datagram(f, msg(1, 2, 0, 0, 0), msg(2)))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -50,8 +50,8 @@ func EachLogged(datagram []byte, f func(l Logged) error) error {
 	})
 }
 
-// DecodeLogged decodes the body of an NFULNL_MSG_PACKET message. The argument at is the body's offset in the datagram; errors
-// contain offsets. Attributes that a Logged does not have are skipped.
+// DecodeLogged decodes the body of an NFULNL_MSG_PACKET message. The argument at is the body's offset in the datagram;
+// errors contain offsets. Attributes that a Logged does not have are skipped.
 func DecodeLogged(body []byte, at int) (l Logged, err error) {
 	attrs, at, err := Body(body, at)
 	if err != nil {
@@ -80,8 +80,8 @@ func DecodeLogged(body []byte, at int) (l Logged, err error) {
 	return l, err
 }
 
-// logTime reads a struct nfulnl_msg_packet_timestamp, which has microseconds. It returns the last nanosecond of the microsecond, so
-// that the message sorts behind the packet's frame, whose time is exact. An invalid time is skipped.
+// logTime reads a struct nfulnl_msg_packet_timestamp, which has microseconds. It returns the last nanosecond of the
+// microsecond, so that the message sorts behind the packet's frame, whose time is exact. An invalid time is skipped.
 func (v value) logTime(to *time.Time) error {
 	if err := v.check(16); err != nil {
 		return err

@@ -6,8 +6,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Trace is an NFT_MSG_TRACE message: the verdict on a packet at a rule or at the end of a chain (net/netfilter/nf_tables_trace.c,
-// nft_trace_notify).
+// Trace is an NFT_MSG_TRACE message: the verdict on a packet at a rule or at the end of a chain
+// (net/netfilter/nf_tables_trace.c, nft_trace_notify).
 type Trace struct {
 	Family       uint8     // family of the table (NFPROTO_*)
 	Table, Chain string    // their names
@@ -17,8 +17,8 @@ type Trace struct {
 	To           string    // target chain of a jump or goto
 	Policy       int32     // policy of the base chain, if Type is TracePolicy
 	ID           uint32    // ID of the packet, which is not necessarily unique
-	// Network and Transport are the beginnings of these headers, in the first message of each base chain. They share memory
-	// with the message.
+	// Network and Transport are the beginnings of these headers, in the first message of each base chain. They share
+	// memory with the message.
 	Network, Transport []byte
 	In, Out            int32      // indices of the input and output links; zero: none
 	State              nf.CTState // conntrack state of the packet, since 6.16
@@ -70,8 +70,8 @@ func EachTrace(datagram []byte, f func(t Trace) error) error {
 	})
 }
 
-// DecodeTrace decodes the body of an NFT_MSG_TRACE message. The argument at is the body's offset in the datagram; errors contain
-// offsets. Attributes that a Trace does not have are skipped.
+// DecodeTrace decodes the body of an NFT_MSG_TRACE message. The argument at is the body's offset in the datagram;
+// errors contain offsets. Attributes that a Trace does not have are skipped.
 func DecodeTrace(body []byte, at int) (t Trace, err error) {
 	attrs, at, err := Body(body, at)
 	if err != nil {
@@ -128,8 +128,8 @@ func (t *Trace) verdict(v value) error {
 // VerdictContinue is NFT_CONTINUE.
 const VerdictContinue = -1
 
-// VerdictName returns a verdict as nft writes it, with the target chain of a jump or goto (include/uapi/linux/netfilter.h and
-// include/uapi/linux/netfilter/nf_tables.h).
+// VerdictName returns a verdict as nft writes it, with the target chain of a jump or goto
+// (include/uapi/linux/netfilter.h and include/uapi/linux/netfilter/nf_tables.h).
 func VerdictName(code int32, to string) string {
 	switch code {
 	case VerdictContinue:

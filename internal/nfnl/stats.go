@@ -2,9 +2,10 @@ package nfnl
 
 import "encoding/binary"
 
-// AddStats adds the statistics of one CPU, from the body of a message of DumpStats or DumpExpectStats, to counts. The index in counts
-// is the attribute type (include/uapi/linux/netfilter/nfnetlink_conntrack.h, enum ctattr_stats_cpu and ctattr_expect_stats). Types
-// whose element is nil are skipped. Types beyond the end of counts are unknown; the first of them is returned.
+// AddStats adds the statistics of one CPU, from the body of a message of DumpStats or DumpExpectStats, to counts. The
+// index in counts is the attribute type (include/uapi/linux/netfilter/nfnetlink_conntrack.h, enum ctattr_stats_cpu and
+// ctattr_expect_stats). Types whose element is nil are skipped. Types beyond the end of counts are unknown; the first
+// of them is returned.
 func AddStats(counts []*uint64, body []byte, at int) (unknown *UnknownError, err error) {
 	attrs, at, err := Body(body, at)
 	if err != nil {

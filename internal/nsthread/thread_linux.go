@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Thread is an operating system thread in a network namespace. It runs one function at a time. It ends with its goroutine and is
-// never returned to the Go runtime. It must not be the main thread: a locked goroutine that ends there blocks forever instead of
-// ending the thread.
+// Thread is an operating system thread in a network namespace. It runs one function at a time. It ends with its
+// goroutine and is never returned to the Go runtime. It must not be the main thread: a locked goroutine that ends there
+// blocks forever instead of ending the thread.
 type Thread struct {
 	tid   int
 	netns *os.File
@@ -111,8 +111,8 @@ func (c *call) run() {
 // FD returns a file descriptor of the namespace. It is valid until Close.
 func (t *Thread) FD() int { return int(t.netns.Fd()) }
 
-// Do runs f on the thread and returns its error. A panic in f is raised again in the caller. On the thread itself, Do just calls
-// f. After Close it returns ErrClosed.
+// Do runs f on the thread and returns its error. A panic in f is raised again in the caller. On the thread itself, Do
+// just calls f. After Close it returns ErrClosed.
 func (t *Thread) Do(f func() error) error {
 	select {
 	case <-t.gone: // checked first: another thread may have been given the same tid
@@ -135,8 +135,8 @@ func (t *Thread) Do(f func() error) error {
 	return c.err
 }
 
-// Aside runs f on a temporary thread in the namespace, so that a function that blocks does not block Do. A panic in f is raised
-// again in the caller.
+// Aside runs f on a temporary thread in the namespace, so that a function that blocks does not block Do. A panic in f
+// is raised again in the caller.
 func (t *Thread) Aside(f func() error) error {
 	c := &call{done: make(chan struct{})}
 	c.f = func() error {

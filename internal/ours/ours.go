@@ -1,13 +1,13 @@
-// Package ours names the objects that ctexp itself creates in a namespace. Package netnsenv creates them, and observe hides them
-// from the user's own objects.
+// Package ours names the objects that ctexp itself creates in a namespace. Package netnsenv creates them, and observe
+// hides them from the user's own objects.
 package ours
 
 const (
-	// Table is the name of our nftables tables: the one of family inet has the probes, the one of family netdev the ingress
-	// counters of the fence.
+	// Table is the name of our nftables tables: the one of family inet has the probes, the one of family netdev the
+	// ingress counters of the fence.
 	Table = "ctexp"
-	// Arrived is the prefix of the counters of packets that arrived on a link, in the netdev table. The family and the link
-	// follow: "arrived/ipv4/tun0".
+	// Arrived is the prefix of the counters of packets that arrived on a link, in the netdev table. The family and the
+	// link follow: "arrived/ipv4/tun0".
 	Arrived = "arrived/"
 	// Answered is the prefix of the counters of the replies that the host sends to packets without a confirmed entry. The
 	// family and the hook follow: "answered/ipv4/postrouting".
@@ -22,8 +22,8 @@ const (
 	FarPrefix = "far."
 	// FillerZone is the conntrack zone of the entries that fill the table up to the requested room.
 	FillerZone uint16 = 65535
-	// AgePort is the netlink port of the socket through which Age writes timeouts. Observers ignore the UPDATE events that it
-	// causes. The kernel assigns only ports up to 4194304, the largest process ID, and negative ones
+	// AgePort is the netlink port of the socket through which Age writes timeouts. Observers ignore the UPDATE events
+	// that it causes. The kernel assigns only ports up to 4194304, the largest process ID, and negative ones
 	// (net/netlink/af_netlink.c, netlink_autobind).
 	AgePort uint32 = 0x63746578
 )

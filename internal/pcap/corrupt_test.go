@@ -15,7 +15,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
-// The complete packets of a truncated file are read. Then there is an error, unless the file was truncated behind a packet.
+// The complete packets of a truncated file are read. Then there is an error, unless the file was truncated behind a
+// packet.
 func TestTruncatedFileIsReadToItsEnd(t *testing.T) {
 	t.Parallel()
 	o := binary.LittleEndian
@@ -114,8 +115,8 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// A gigabyte of packets and skipped blocks takes as much memory as a megabyte. The test counts all allocations, so it is not
-// parallel.
+// A gigabyte of packets and skipped blocks takes as much memory as a megabyte. The test counts all allocations, so it
+// is not parallel.
 func TestMemoryDoesNotGrowWithTheFile(t *testing.T) {
 	o := binary.LittleEndian
 	data := make([]byte, 60_000)

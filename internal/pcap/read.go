@@ -1,7 +1,8 @@
-// Package pcap reads and writes recordings of packets: a Reader reads the formats pcap and pcapng, a Writer writes pcapng.
+// Package pcap reads and writes recordings of packets: a Reader reads the formats pcap and pcapng, a Writer writes
+// pcapng.
 //
-// It uses pcapgo of gopacket/gopacket, because that of google/gopacket cannot write the comments and flags of packets. pcapgo does
-// not check lengths, so a Reader checks each pcapng block first; see blocks.
+// It uses pcapgo of gopacket/gopacket, because that of google/gopacket cannot write the comments and flags of packets.
+// pcapgo does not check lengths, so a Reader checks each pcapng block first; see blocks.
 package pcap
 
 import (
@@ -78,7 +79,8 @@ const (
 	magicGzip    = 0x1f8b
 )
 
-// NewReader returns a Reader for a file of either format. It buffers, so that it may read from r more than the packets returned.
+// NewReader returns a Reader for a file of either format. It buffers, so that it may read from r more than the packets
+// returned.
 func NewReader(r io.Reader) (*Reader, error) {
 	b := bufio.NewReaderSize(r, 64<<10)
 	magic, err := b.Peek(4)
@@ -130,7 +132,8 @@ func (r *Reader) Next() (Packet, error) {
 	return Packet{}, err
 }
 
-// Number returns the number of packets read so far. This is the number of the last packet, counted from 1 as in Wireshark.
+// Number returns the number of packets read so far. This is the number of the last packet, counted from 1 as in
+// Wireshark.
 func (r *Reader) Number() int { return r.n }
 
 // nextOfPcap reads the header of a pcap file and returns a function that reads the next packet.
@@ -152,7 +155,8 @@ func nextOfPcap(b *bufio.Reader) (func() (record, error), error) {
 	}, nil
 }
 
-// errTruncated wraps io.ErrUnexpectedEOF, because pcapgo takes that error itself at the start of a block for the end of the file.
+// errTruncated wraps io.ErrUnexpectedEOF, because pcapgo takes that error itself at the start of a block for the end of
+// the file.
 var errTruncated = fmt.Errorf("the file is truncated: %w", io.ErrUnexpectedEOF)
 
 // truncated returns errTruncated for io.ErrUnexpectedEOF, and other errors unchanged.
@@ -191,8 +195,8 @@ func nextOfPcapng(b *bufio.Reader) (func() (record, error), error) {
 	}, nil
 }
 
-// direction returns the direction in the flags of a packet. pcapgo always reads them as little-endian, and returns the upper half as
-// link-layer errors: in a big-endian file, that is where the direction is.
+// direction returns the direction in the flags of a packet. pcapgo always reads them as little-endian, and returns the
+// upper half as link-layer errors: in a big-endian file, that is where the direction is.
 func direction(flags *pcapgo.NgEpbFlags, big bool) Dir {
 	if flags == nil {
 		return Unknown
@@ -210,8 +214,9 @@ func direction(flags *pcapgo.NgEpbFlags, big bool) Dir {
 	return Unknown
 }
 
-// blocks is an io.Reader that passes the blocks of a pcapng file to pcapgo, which does not check lengths. It passes on only complete
-// blocks whose contents fit into them, only of the types that are needed, and none behind a packet before the next one is requested.
+// blocks is an io.Reader that passes the blocks of a pcapng file to pcapgo, which does not check lengths. It passes on
+// only complete blocks whose contents fit into them, only of the types that are needed, and none behind a packet before
+// the next one is requested.
 type blocks struct {
 	r          *bufio.Reader
 	big        bool   // the current section is big-endian
@@ -522,8 +527,8 @@ func (p *Packet) byVersion() {
 	}
 }
 
-// unpad removes the padding behind an IP packet. A length field that is less than a header's is ignored: it is zero if the network
-// card was to segment a large packet, and in a jumbogram.
+// unpad removes the padding behind an IP packet. A length field that is less than a header's is ignored: it is zero if
+// the network card was to segment a large packet, and in a jumbogram.
 func (p *Packet) unpad() {
 	v := header.Parse(p.Data)
 	if !v.HasAddrs() || p.EtherType != header.EtherTypeOf(p.Data) || v.Length < header.IPv4Size || v.Length == header.IPv6Size && v.Version == 6 {

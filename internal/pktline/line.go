@@ -17,9 +17,9 @@ import (
 //
 //	IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
 //
-// It differs from tcpdump where experiments need more: there is always a sequence number, an ICMP error shows the packet that it
-// quotes, and addresses and ports are never resolved. The length is the one in the headers. If the packet is truncated, the line
-// has the number of missing bytes.
+// It differs from tcpdump where experiments need more: there is always a sequence number, an ICMP error shows the
+// packet that it quotes, and addresses and ports are never resolved. The length is the one in the headers. If the
+// packet is truncated, the line has the number of missing bytes.
 func Format(b []byte) string { return format(b, nesting{}) }
 
 // nesting describes what a packet is nested in.
@@ -308,8 +308,8 @@ func arp(b []byte) string {
 	}
 }
 
-// Decode returns the layers of the packet b, which begins at the network layer. It copies b and never panics. The result's ErrorLayer
-// has what cannot be decoded.
+// Decode returns the layers of the packet b, which begins at the network layer. It copies b and never panics. The
+// result's ErrorLayer has what cannot be decoded.
 func Decode(b []byte) gopacket.Packet {
 	first := gopacket.Decoder(gopacket.DecodeFunc(decodeUnknown))
 	switch header.Version(b) {

@@ -10,8 +10,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
-// attrs are the attributes of an nftables message, or nested attributes, by their types. An absent number reads as zero, which is the
-// kernel's default.
+// attrs are the attributes of an nftables message, or nested attributes, by their types. An absent number reads as
+// zero, which is the kernel's default.
 type attrs map[uint16][]byte
 
 func decodeAttrs(b []byte, at int) (attrs, error) {
@@ -132,7 +132,8 @@ func (a attrs) verdict(typ uint16) (v verdict, ok bool) {
 
 const nfDrop = 0 // NF_DROP
 
-// verdict is a verdict (include/uapi/linux/netfilter.h, include/uapi/linux/netfilter/nf_tables.h) and the target chain of a jump or goto.
+// verdict is a verdict (include/uapi/linux/netfilter.h, include/uapi/linux/netfilter/nf_tables.h) and the target chain
+// of a jump or goto.
 type verdict struct {
 	code int32
 	to   string

@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attr is a netlink attribute.
+// attr returns a netlink attribute.
 func attr(typ uint16, value ...byte) []byte {
 	b := binary.NativeEndian.AppendUint16(nil, uint16(4+len(value)))
 	b = append(binary.NativeEndian.AppendUint16(b, typ), value...)
 	return append(b, make([]byte, (4-len(b)%4)%4)...)
 }
 
-// payload is a message of a family inet behind its netlink header.
+// payload returns a message of family inet without its netlink header.
 func payload(attrs ...[]byte) []byte {
 	b := []byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}
 	for _, a := range attrs {
@@ -63,7 +63,7 @@ func FuzzDecodeCounter(f *testing.F) {
 	})
 }
 
-// rulePayload is a rule of these expressions with that user data.
+// rulePayload returns a rule with these expressions and user data.
 func rulePayload(tb testing.TB, udata []byte, exprs ...expr.Any) []byte {
 	tb.Helper()
 	var list []byte
@@ -104,7 +104,7 @@ func TestDecodeRule(t *testing.T) {
 	}
 }
 
-// Whatever the kernel sends, it is an error or can be printed.
+// Decoding any bytes gives an error, or a rule that can be printed.
 func FuzzRule(f *testing.F) {
 	f.Add(rulePayload(f, append([]byte{0, 5}, "http\x00"...), &expr.Ct{Key: 5, Direction: 1, Register: 1}, cmp1(expr.CmpOpNeq, 0, 0, 0, 0)), uint16(3), []byte{1})
 	for _, exprs := range printed {

@@ -165,7 +165,8 @@ type place struct {
 // anywhere is the target of a verdict map, which may jump to any chain of the table.
 const anywhere = "*"
 
-// reached returns the places of the base chains from which each chain of a table is reached. jumps has the targets of each chain's jumps.
+// reached returns the places of the base chains from which each chain of a table is reached. jumps has the targets of
+// each chain's jumps.
 func reached(bases map[string]place, jumps map[string][]string) map[string][]place {
 	all := map[string]bool{}
 	for from, tos := range jumps {

@@ -30,7 +30,8 @@ var (
 // refusal is the prefix of an error of the kernel, as opposed to one of the program.
 const refusal = "the kernel rejects it: "
 
-// plainWords returns the first error in the output of iptables without the program's name, version and advice. It skips warnings.
+// plainWords returns the first error in the output of iptables without the program's name, version and advice. It skips
+// warnings.
 func plainWords(output string) string {
 	output = outputCommand.ReplaceAllString(output, "")
 	for l := range strings.Lines(output) {
@@ -60,8 +61,9 @@ func usesExtension(args []string, name string) bool {
 	return false
 }
 
-// missingExtension returns the module of an extension that the rule uses and that iptables has warned is missing, or "". iptables prints
-// the warning if the kernel does not know any revision of the match or target (libxtables/xtables.c).
+// missingExtension returns the module of an extension that the rule uses and that iptables has warned is missing, or
+// "". iptables prints the warning if the kernel does not know any revision of the match or target
+// (libxtables/xtables.c).
 func missingExtension(args []string, output string, ipv6 bool) string {
 	for _, m := range outputModule.FindAllStringSubmatch(output, -1) {
 		if usesExtension(args, m[1]) {
@@ -98,8 +100,8 @@ func tableProblem(output string, ipv6 bool) (nf.RuleProblem, bool) {
 	return nf.RuleProblem{Why: lacks(module), Module: module}, true
 }
 
-// restoreProblems returns the problems in the output of iptables-restore: missing modules, and the first wrong line, all lines that jump to
-// a missing chain, or all lines that the kernel rejects.
+// restoreProblems returns the problems in the output of iptables-restore: missing modules, and the first wrong line,
+// all lines that jump to a missing chain, or all lines that the kernel rejects.
 func restoreProblems(text, output string, ipv6 bool) (out []nf.RuleProblem) {
 	lines := strings.Split(text, "\n")
 	for i, l := range lines {
@@ -108,17 +110,12 @@ func restoreProblems(text, output string, ipv6 bool) (out []nf.RuleProblem) {
 			out = append(out, nf.RuleProblem{Line: i + 1, Why: lacks(m), Module: m})
 		}
 	}
-	add := func(p nf.RuleProblem) {
-		if !slices.ContainsFunc(out, func(q nf.RuleProblem) bool { return q.Line == p.Line }) {
-			out = append(out, p)
-		}
-	}
 	if m := outputChain.FindStringSubmatch(output); m != nil { // the reported line is the COMMIT
 		for i, l := range lines {
 			args, _ := splitArguments(l)
 			for j, a := range args {
 				if j > 0 && a == m[1] && slices.Contains([]string{"-j", "--jump", "-g", "--goto"}, args[j-1]) {
-					add(nf.RuleProblem{Line: i + 1, Why: plainWords(output)})
+					out = addProblem(out, nf.RuleProblem{Line: i + 1, Why: plainWords(output)})
 				}
 			}
 		}
@@ -126,7 +123,7 @@ func restoreProblems(text, output string, ipv6 bool) (out []nf.RuleProblem) {
 	}
 	for _, m := range outputRefusal.FindAllStringSubmatch(output, -1) {
 		if n, err := strconv.Atoi(m[1]); err == nil {
-			add(nf.RuleProblem{Line: n, Why: refusal + m[2]})
+			out = addProblem(out, nf.RuleProblem{Line: n, Why: refusal + m[2]})
 		}
 	}
 	if m := outputLine.FindStringSubmatch(output); m != nil && !outputRefusal.MatchString(output) {
@@ -139,7 +136,7 @@ func restoreProblems(text, output string, ipv6 bool) (out []nf.RuleProblem) {
 			}
 		}
 		p.Line = n
-		add(p)
+		out = addProblem(out, p)
 	}
 	return out
 }
@@ -170,7 +167,8 @@ func restoreWhy(lines []string, n int) string {
 	return "iptables-restore does not say why"
 }
 
-// ruleOfSave returns the arguments of a rule in the output of iptables-save, without its counters; nil if the line is not a rule.
+// ruleOfSave returns the arguments of a rule in the output of iptables-save, without its counters; nil if the line is
+// not a rule.
 func ruleOfSave(l string) []string {
 	args, err := splitArguments(l)
 	if err == nil && len(args) > 0 && strings.HasPrefix(args[0], "[") {
@@ -182,8 +180,8 @@ func ruleOfSave(l string) []string {
 	return args
 }
 
-// iptablesTry checks texts for iptables-restore without loading them. First it runs iptables-restore --test, which only parses them. Then it
-// loads them in another namespace with the same rules, to get the errors of the kernel.
+// iptablesTry checks texts for iptables-restore without loading them. First it runs iptables-restore --test, which only
+// parses them. Then it loads them in another namespace with the same rules, to get the errors of the kernel.
 type iptablesTry struct {
 	ns      Namespace
 	ctx     context.Context
@@ -192,36 +190,34 @@ type iptablesTry struct {
 }
 
 // problems is a trial.
-func (t iptablesTry) problems(text string) ([]nf.RuleProblem, string, bool) {
+func (t iptablesTry) problems(text string) (out []nf.RuleProblem, ok bool) {
 	ipv6 := t.family == nf.IPv6
 	output, err := t.restore(t.ns, text, "--test")
-	out := restoreProblems(text, output, ipv6)
+	out = restoreProblems(text, output, ipv6)
 	if err == nil && t.variant == nf.IPTablesNFT {
 		for _, p := range chainProblems(t.ns, text) {
-			if !slices.ContainsFunc(out, func(q nf.RuleProblem) bool { return q.Line == p.Line }) {
-				out = append(out, p)
-			}
+			out = addProblem(out, p)
 		}
 	}
 	if err != nil || len(out) > 0 {
-		return out, output, false
+		return out, false
 	}
 	output, err = t.load(text, nil)
 	switch {
 	case err == nil:
-		return nil, "", true
+		return nil, true
 	case t.variant == nf.IPTablesNFT:
 		if !outputRefusal.MatchString(output) {
-			return nil, "", true // the other namespace does not have everything that this one has
+			return nil, true // the other namespace does not have everything that this one has
 		}
-		return restoreProblems(text, output, ipv6), output, false
+		return restoreProblems(text, output, ipv6), false
 	}
 	out = t.firstRejected(text)
-	return out, output, len(out) == 0
+	return out, len(out) == 0
 }
 
-// firstRejected returns the first line that the kernel rejects of a text for iptables-legacy-restore, which only reports the COMMIT. It
-// bisects each table.
+// firstRejected returns the first line that the kernel rejects of a text for iptables-legacy-restore, which only
+// reports the COMMIT. It bisects each table.
 func (t iptablesTry) firstRejected(text string) []nf.RuleProblem {
 	lines := strings.Split(text, "\n")
 	for from := 0; from < len(lines); from++ {
@@ -291,8 +287,9 @@ func (t iptablesTry) restore(ns Namespace, text string, options ...string) (stri
 	return run(ns, exec.CommandContext(t.ctx, path, args...), text+"\n") // iptables-legacy-restore needs a newline at the end
 }
 
-// chainProblems returns the rules that are added to or jump to a missing chain, because iptables-nft-restore --test does not check chains. A
-// chain is missing if the text does not declare it, the namespace does not have it, and it is not a target.
+// chainProblems returns the rules that are added to or jump to a missing chain, because iptables-nft-restore --test
+// does not check chains. A chain is missing if the text does not declare it, the namespace does not have it, and it is
+// not a target.
 func chainProblems(ns Namespace, text string) []nf.RuleProblem {
 	existing := chainNames(ns)
 	declared := map[string]bool{}
@@ -353,7 +350,8 @@ func chainNames(ns Namespace) (names []string) {
 	return names
 }
 
-// isTarget reports whether iptables has a library for a target. If it finds no libraries at all, it returns true for any name.
+// isTarget reports whether iptables has a library for a target. If it finds no libraries at all, it returns true for
+// any name.
 func isTarget(name string) bool {
 	if slices.Contains([]string{"ACCEPT", "DROP", "RETURN", "QUEUE"}, name) {
 		return true

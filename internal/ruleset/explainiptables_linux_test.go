@@ -10,8 +10,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// What the programs say becomes a line and a reason, without their names, warnings and advice.
-func TestWordsOfIptables(t *testing.T) {
+// The output of the programs is reduced to lines and reasons, without names, warnings and advice.
+func TestOutputOfIptables(t *testing.T) {
 	t.Parallel()
 	const text = "*filter\n-A FORWARD -j LED --led-trigger-id x\n-A FORWARD -j CT --notrack\nCOMMIT\n*nat\n-A INPUT -m ipvs --ipvs\n-A NONE -j DROP\nCOMMIT\n-A INPUT"
 	for name, tt := range map[string]struct{ output, want string }{
@@ -68,7 +68,7 @@ func TestWordsOfIptables(t *testing.T) {
 	}
 }
 
-// Rules for which nothing but modules is missing cannot be had here; a mistake beside them is a mistake.
+// Rules that only lack modules are unsupported. With other problems they are wrong.
 func TestOnlyMissingModulesAreUnsupported(t *testing.T) {
 	t.Parallel()
 	led, queue := nf.RuleProblem{Line: 1, Why: "…", Module: "ipt_LED"}, nf.RuleProblem{Line: 2, Why: "…", Module: "nft_queue"}

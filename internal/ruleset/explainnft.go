@@ -29,26 +29,22 @@ type nftTry struct {
 }
 
 // problems is a trial. nft reports problems of several lines at once.
-func (t nftTry) problems(text string) ([]nf.RuleProblem, string, bool) {
+func (t nftTry) problems(text string) (out []nf.RuleProblem, ok bool) {
 	output, err := t.run(text)
 	if err == nil {
-		return nil, "", true
+		return nil, true
 	}
-	var out []nf.RuleProblem
 	for _, m := range nftPlace.FindAllStringSubmatch(output, -1) {
 		n, _ := strconv.Atoi(m[1]) // they are all digits
 		from, _ := strconv.Atoi(m[2])
 		to, _ := strconv.Atoi(m[3])
 		c := nftComplaint{text: text, line: n, from: from, to: to, message: strings.TrimPrefix(m[4], "Could not process rule: ")}
-		p := c.problem(t)
-		if !slices.ContainsFunc(out, func(q nf.RuleProblem) bool { return q.Line == p.Line }) {
-			out = append(out, p)
-		}
+		out = addProblem(out, c.problem(t))
 		if c.isKeyword() { // nft has misread everything that follows
 			break
 		}
 	}
-	return out, output, false
+	return out, false
 }
 
 // nftComplaint is an error message of nft about a part of a line.
@@ -158,7 +154,8 @@ func (c nftComplaint) helper(before []string, at string) (why, module string, ok
 	return lacks(module), module, true
 }
 
-// nftModule is a kernel module that a statement or expression of nft needs. If the kernel also rejects the probe, the module is missing.
+// nftModule is a kernel module that a statement or expression of nft needs. If the kernel also rejects the probe, the
+// module is missing.
 type nftModule struct {
 	name  string
 	word  *regexp.Regexp // the statement or expression
@@ -191,7 +188,8 @@ var nftModules = []nftModule{
 // nftUserWords matches names chosen by the user, which may look like statements.
 var nftUserWords = regexp.MustCompile(`"[^"]*"|@[\w./-]+|\b(?:jump|goto|name) +[\w./-]+|#.*`)
 
-// missingModule returns the missing module that a line needs, or "". known reports whether the line needs any of nftModules.
+// missingModule returns the missing module that a line needs, or "". known reports whether the line needs any of
+// nftModules.
 func (t nftTry) missingModule(line string) (known bool, module string) {
 	line = nftUserWords.ReplaceAllString(line, "")
 	for _, m := range nftModules {
@@ -226,8 +224,8 @@ type kernelHelper struct {
 	modules string     // its modules, separated by blanks
 }
 
-// kernelHelpers has the kernel's helpers by their registered names (net/netfilter/nf_conntrack_*.c, nf_conntrack_helper_register). Programs
-// may register others from userspace (nfnetlink_cthelper).
+// kernelHelpers has the kernel's helpers by their registered names (net/netfilter/nf_conntrack_*.c,
+// nf_conntrack_helper_register). Programs may register others from userspace (nfnetlink_cthelper).
 var kernelHelpers = map[string]kernelHelper{
 	"amanda":     {[]nf.Proto{nf.UDP}, false, "nf_conntrack_amanda nf_nat_amanda"},
 	"ftp":        {[]nf.Proto{nf.TCP}, false, "nf_conntrack_ftp nf_nat_ftp"},
@@ -243,8 +241,8 @@ var kernelHelpers = map[string]kernelHelper{
 	"tftp":       {[]nf.Proto{nf.UDP}, false, "nf_conntrack_tftp nf_nat_tftp"},
 }
 
-// HelperModules returns the modules of a conntrack helper, separated by blanks, or an error if no kernel has such a helper. The zero family
-// means both.
+// HelperModules returns the modules of a conntrack helper, separated by blanks, or an error if no kernel has such a
+// helper. The zero family means both.
 func HelperModules(name string, proto nf.Proto, family nf.Family) (string, error) {
 	k, ok := kernelHelpers[name]
 	switch {
@@ -257,6 +255,14 @@ func HelperModules(name string, proto nf.Proto, family nf.Family) (string, error
 		return "", errors.New("it supports only IPv4")
 	}
 	return k.modules, nil
+}
+
+// addProblem appends p, unless problems has one for the same line.
+func addProblem(problems []nf.RuleProblem, p nf.RuleProblem) []nf.RuleProblem {
+	if slices.ContainsFunc(problems, func(q nf.RuleProblem) bool { return q.Line == p.Line }) {
+		return problems
+	}
+	return append(problems, p)
 }
 
 // onlyModules returns an UnsupportedError if all problems are missing modules, or nil.

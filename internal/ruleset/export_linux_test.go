@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// ReadBoth reads the rules of nftables as nft lists them and as this package prints them, each with its place.
+// ReadBoth reads the nftables rules as listed by nft and as printed by this package, each with its table and chain.
 func ReadBoth(ctx context.Context, ns Namespace, conn Conn) (byNFT, own []string, err error) {
 	s, err := ReadTables(ctx, ns, conn, func(uint8, string) bool { return true })
 	links := listing{ns: ns}

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Whatever a user's rules and the words of the programs about them are, looking for what they lack ends without a panic, and
-// names lines that are there.
+// For any rules and any output of the programs, the search for problems ends without a panic, and names only existing
+// lines.
 func FuzzRules(f *testing.F) {
 	f.Add("define w = { a,\n b }\niifname $w\nset s { type ifname . ipv4_addr; elements = { a . 1.2.3.4 } }", "line 2 failed")
 	f.Add("define a = $a\niifname $a", "")

@@ -16,15 +16,18 @@ type linkUse struct {
 	line int
 }
 
-// missingLinks returns a problem for each name that is neither an existing link nor optional.
-func missingLinks(uses []linkUse, existing, optional []string, textOf func(line int) string) []nf.RuleProblem {
-	var out []nf.RuleProblem
+// missing returns a problem for each use of a link that neither exists nor is optional.
+func (t Text) missing(uses []linkUse, existing []string) (out []nf.RuleProblem) {
+	text := t.Text
+	if t.Commands != nil {
+		text = strings.Join(t.Commands, "\n")
+	}
 	for _, u := range uses {
 		if u.name == "" || strings.HasSuffix(u.name, "+") || strings.HasSuffix(u.name, "*") ||
-			slices.Contains(existing, u.name) || slices.ContainsFunc(optional, u.matches) {
+			slices.Contains(existing, u.name) || slices.ContainsFunc(t.Optional, u.matches) {
 			continue
 		}
-		p := nf.RuleProblem{Line: u.line, Text: textOf(u.line), Link: u.name, Why: noLink(u.name, existing) + " (MissingLinks allows it)"}
+		p := nf.RuleProblem{Line: u.line, Text: lineOf(text, u.line), Link: u.name, Why: noLink(u.name, existing) + " (MissingLinks allows it)"}
 		if !slices.Contains(out, p) {
 			out = append(out, p)
 		}
@@ -32,8 +35,9 @@ func missingLinks(uses []linkUse, existing, optional []string, textOf func(line 
 	return out
 }
 
-// matches reports whether a pattern of path.Match matches the link. A slash is an ordinary character here: rules that must not match any
-// packet use names such as "/never/", which no link can have (net/core/dev.c, dev_valid_name). No link can have a colon either.
+// matches reports whether a pattern of path.Match matches the link. A slash is an ordinary character here: rules that
+// must not match any packet use names such as "/never/", which no link can have (net/core/dev.c, dev_valid_name). No
+// link can have a colon either.
 func (u linkUse) matches(pattern string) bool {
 	ok, err := path.Match(strings.ReplaceAll(pattern, "/", ":"), strings.ReplaceAll(u.name, "/", ":"))
 	return ok && err == nil
@@ -70,8 +74,8 @@ func iptablesLinks(lines []string) []linkUse {
 	return uses
 }
 
-// nftLinks returns the links that an nft text names: by iifname and oifname, also with sets and defines, and by the devices of chains and
-// flowtables. nft itself checks the links of iif and oif.
+// nftLinks returns the links that an nft text names: by iifname and oifname, also with sets and defines, and by the
+// devices of chains and flowtables. nft itself checks the links of iif and oif.
 func nftLinks(text string) []linkUse {
 	n := linkScanner{words: nftWords(text), defines: map[string][]nftWord{}, sets: map[string]int{}}
 	for i := range n.words {

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Wherever an nft text names a link by its name, it is found with its line; addresses beside it are none.
+// All uses of links by name in an nft text are found with their lines, and nothing else.
 func TestLinksOfAnNftText(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

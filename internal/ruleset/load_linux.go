@@ -14,8 +14,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Load loads the text into a namespace with these links by executing nft or iptables-restore. If the text is wrong, the error is an
-// nf.RulesError.
+// Load loads the text into a namespace with these links by executing nft or iptables-restore. If the text is wrong, the
+// error is an nf.RulesError.
 func (t Text) Load(ctx context.Context, ns Namespace, links []string) error {
 	if t.Program == "nft" {
 		return t.loadNFT(ctx, ns, links)
@@ -57,21 +57,12 @@ func (t Text) loadSave(ctx context.Context, ns Namespace, links []string) error 
 	return t.explain(bad, output, err, try.problems)
 }
 
-// missing returns a problem for each use of a link that is missing and not optional.
-func (t Text) missing(uses []linkUse, links []string) []nf.RuleProblem {
-	text := t.Text
-	if t.Commands != nil {
-		text = strings.Join(t.Commands, "\n")
-	}
-	return missingLinks(uses, links, t.Optional, func(n int) string { return lineOf(text, n) })
-}
+// trial checks a text without loading it. It returns the problems that the program reports, which may be only the first
+// one. ok is true if the program accepts the text, or if its output contains no problem that can be read.
+type trial func(text string) (problems []nf.RuleProblem, ok bool)
 
-// trial checks a text without loading it. It returns the problems that the program reports, which may be only the first one, and the
-// program's output.
-type trial func(text string) (problems []nf.RuleProblem, output string, ok bool)
-
-// explain returns nil, or an error with all problems: the missing links, and those that the program reports. Because a program may stop
-// at the first problem, explain removes the reported lines from the text and tries again.
+// explain returns nil, or an error with all problems: the missing links, and those that the program reports. Because a
+// program may stop at the first problem, explain removes the reported lines from the text and tries again.
 func (t Text) explain(bad []nf.RuleProblem, output string, err error, try trial) error {
 	if err == nil && len(bad) == 0 {
 		return nil
@@ -80,7 +71,7 @@ func (t Text) explain(bad []nf.RuleProblem, output string, err error, try trial)
 	lines := strings.Split(t.Text, "\n")
 	found, whole := false, true // whole: the removed lines do not change the meaning of the rest
 	for i := 0; whole && i < maxTrials; i++ {
-		problems, _, ok := try(strings.Join(lines, "\n"))
+		problems, ok := try(strings.Join(lines, "\n"))
 		left := false
 		for _, p := range problems {
 			if ok || p.Line < 1 || p.Line > len(lines) || lines[p.Line-1] == "" || strings.TrimSpace(lines[p.Line-1]) == "COMMIT" {
@@ -117,8 +108,8 @@ func isRule(l string) bool {
 	return !strings.HasPrefix(l, "*") && strings.Count(l, "{") == strings.Count(l, "}")
 }
 
-// OpenIPTables returns a handle for the variant's program, which it executes once to get the version. The handle executes the program on
-// the calling thread: OpenIPTables and the handle must be used on a thread in the namespace.
+// OpenIPTables returns a handle for the variant's program, which it executes once to get the version. The handle
+// executes the program on the calling thread: OpenIPTables and the handle must be used on a thread in the namespace.
 //
 // If the program is missing, the error is an nf.UnsupportedError whose Need is the variant.
 func OpenIPTables(v nf.Variant, f nf.Family) (*iptables.IPTables, error) {
@@ -133,8 +124,9 @@ func OpenIPTables(v nf.Variant, f nf.Family) (*iptables.IPTables, error) {
 	return iptables.New(iptables.Path(path), iptables.IPFamily(proto), iptables.Timeout(10))
 }
 
-// LoadCommands executes the single commands of the text by a handle for its variant and family. It must be called on a thread in the
-// namespace, which has these links. If commands fail, an nf.RulesError lists them all, and the effects of the others are undone.
+// LoadCommands executes the single commands of the text by a handle for its variant and family. It must be called on a
+// thread in the namespace, which has these links. If commands fail, an nf.RulesError lists them all, and the effects of
+// the others are undone.
 func (t Text) LoadCommands(ctx context.Context, ipt *iptables.IPTables, links []string) error {
 	bad := t.missing(iptablesLinks(t.Commands), links)
 	var undo []func()
@@ -178,7 +170,8 @@ func (t Text) commandProblem(i int, err error) nf.RuleProblem {
 	return p
 }
 
-// runCommand executes an iptables command by go-iptables, and returns a function that undoes it. Commands must be undone in reverse order.
+// runCommand executes an iptables command by go-iptables, and returns a function that undoes it. Commands must be
+// undone in reverse order.
 func runCommand(ipt *iptables.IPTables, text string) (undo func(), err error) {
 	c, err := parseCommand(text)
 	if err != nil {

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// printRule returns a rule as nft -s list ruleset prints it (nft 1.0). An unknown expression is printed as its name in brackets. The
-// function sets returns a set of the rule's table by its name, or nil, and link returns the name of a link by its index.
+// printRule returns a rule as nft -s list ruleset prints it (nft 1.0). An unknown expression is printed as its name in
+// brackets. The function sets returns a set of the rule's table by its name, or nil, and link returns the name of a
+// link by its index.
 func printRule(r rule, sets func(string) *set, link func(uint32) string) string {
 	p := printer{
 		family: r.family, sets: sets, link: link, implied: map[uint32]int{},
@@ -34,17 +35,19 @@ type printer struct {
 
 	words     []string
 	registers [registers]operand
-	// network and transport are the headers that the rule has matched so far: "ip" or "ip6", and "tcp", "udp", …; else "".
+	// network and transport are the headers that the rule has matched so far: "ip" or "ip6", and "tcp", "udp", …; else
+	// "".
 	network, transport string
-	// implied has the numbers, counted from 1, of the words that match the header of a layer. nft adds such a match before a match of
-	// a field of the header, and does not print it there.
+	// implied has the numbers, counted from 1, of the words that match the header of a layer. nft adds such a match
+	// before a match of a field of the header, and does not print it there.
 	implied map[uint32]int
 }
 
 // registers is the number of 4-byte registers (include/uapi/linux/netfilter/nf_tables.h, NFT_REG32_COUNT).
 const registers = 16
 
-// register returns the index of a 4-byte register. A 16-byte register has the index of the first of the four that it consists of.
+// register returns the index of a 4-byte register. A 16-byte register has the index of the first of the four that it
+// consists of.
 func register(n uint32) int {
 	switch {
 	case n >= unix.NFT_REG_1 && n <= unix.NFT_REG_4:
@@ -156,7 +159,8 @@ func (p *printer) loadOrSet(e expression, to, from uint16, o operand) {
 	p.load(e.u32(to), o)
 }
 
-// payload handles an expression that loads or sets bytes of a header: fields, if the rule has matched the header before, or raw bytes.
+// payload handles an expression that loads or sets bytes of a header: fields, if the rule has matched the header
+// before, or raw bytes.
 func (p *printer) payload(e expression) {
 	base, offset, size := e.u32(unix.NFTA_PAYLOAD_BASE), e.u32(unix.NFTA_PAYLOAD_OFFSET), e.u32(unix.NFTA_PAYLOAD_LEN)
 	header, place := "", "ll"
@@ -380,8 +384,8 @@ func split(key []operand, b []byte) (parts [][]byte) {
 	return parts
 }
 
-// sortKey returns the bytes by which nft sorts the elements of a set: a number in network byte order. Without intervals, text is also
-// sorted as a number in host byte order.
+// sortKey returns the bytes by which nft sorts the elements of a set: a number in network byte order. Without
+// intervals, text is also sorted as a number in host byte order.
 func sortKey(key []operand, b []byte, interval bool) (sort []byte) {
 	for i, part := range split(key, b) {
 		if t := key[i].datatype(); t.host || t.text && !interval {

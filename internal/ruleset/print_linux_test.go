@@ -12,7 +12,7 @@ import (
 
 func host32(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 
-// meta is a comparison of something that goes with the packet.
+// meta returns a comparison with a meta key.
 func meta(k expr.MetaKey, op expr.CmpOp, data ...byte) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: k, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: data}}
 }
@@ -33,7 +33,7 @@ func concat(parts ...[]expr.Any) []expr.Any {
 	return all
 }
 
-// printed are rules and how they are written.
+// printed has rules and their texts.
 var printed = func() []struct {
 	want  string
 	exprs []expr.Any
@@ -107,7 +107,7 @@ var printed = func() []struct {
 	}
 }()
 
-func TestRulesAreWritten(t *testing.T) {
+func TestPrintRule(t *testing.T) {
 	t.Parallel()
 	for _, c := range printed {
 		r, err := decodeRule(rulePayload(t, nil, c.exprs...))
@@ -120,7 +120,7 @@ func TestRulesAreWritten(t *testing.T) {
 	}
 }
 
-// What is not known is not passed over, and what follows is not taken for something that was loaded before.
+// Unknown expressions are printed by name, and clear the registers.
 func TestUnknownExpressionsAreNamed(t *testing.T) {
 	t.Parallel()
 	r, err := decodeRule(rulePayload(t, nil, &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, cmp1(expr.CmpOpEq, unix.IPPROTO_TCP),
@@ -134,8 +134,8 @@ func TestUnknownExpressionsAreNamed(t *testing.T) {
 	}
 }
 
-// A comment is shown behind its rule, not in its place.
-func TestCommentsAreShownBehindTheRule(t *testing.T) {
+// A comment follows the rule's text and does not replace it.
+func TestCommentsFollowTheRule(t *testing.T) {
 	t.Parallel()
 	r, err := decodeRule(rulePayload(t, append([]byte{0, 6}, "no, x\x00"...), &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop}))
 	if err != nil {

@@ -43,9 +43,9 @@ type table struct {
 	lines []nf.Rule
 }
 
-// Read reads all of the user's rules. It lists tables made by iptables by executing iptables, which takes a few milliseconds per chain, and
-// other tables by executing nft once. Without iptables-nft, its tables are listed as nftables tables. Without nft, this package prints the
-// rules itself.
+// Read reads all of the user's rules. It lists tables made by iptables by executing iptables, which takes a few
+// milliseconds per chain, and other tables by executing nft once. Without iptables-nft, its tables are listed as
+// nftables tables. Without nft, this package prints the rules itself.
 func Read(ctx context.Context, ns Namespace, conn Conn) (Ruleset, error) {
 	legacy, err := legacyRules(ctx, ns)
 	if err != nil {
@@ -159,7 +159,8 @@ func (t *table) byIPTables() bool {
 	return i >= 0 && t.chains[i].base
 }
 
-// Rules returns the rules and policies of iptables, in both variants, and the rules, drop policies and named counters of nftables.
+// Rules returns the rules and policies of iptables, in both variants, and the rules, drop policies and named counters
+// of nftables.
 func (s Ruleset) Rules() []nf.Rule {
 	rules := s.legacy
 	for _, t := range s.tables {
@@ -434,8 +435,8 @@ func (l *listing) link(index uint32) string {
 
 var listedHandle = regexp.MustCompile(`^(.*)# handle (\d+)$`)
 
-// parseListing returns the texts of the rules in the output of nft -a list ruleset. A table begins in the first column; a rule follows two
-// tabs and ends with its handle.
+// parseListing returns the texts of the rules in the output of nft -a list ruleset. A table begins in the first column;
+// a rule follows two tabs and ends with its handle.
 func parseListing(text string) map[ruleKey]string {
 	texts := map[ruleKey]string{}
 	var key ruleKey
@@ -455,8 +456,8 @@ func parseListing(text string) map[ruleKey]string {
 	return texts
 }
 
-// legacyRules returns the rules and policies of iptables-legacy. It lists only tables that exist according to the kernel, because listing
-// a table by iptables-legacy would create it and register its hooks.
+// legacyRules returns the rules and policies of iptables-legacy. It lists only tables that exist according to the
+// kernel, because listing a table by iptables-legacy would create it and register its hooks.
 func legacyRules(ctx context.Context, ns Namespace) ([]nf.Rule, error) {
 	var rules []nf.Rule
 	err := ns.Do(func() error {

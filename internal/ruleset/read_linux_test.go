@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// open returns a connection into a new namespace.
+// open returns a connection in a new namespace.
 func open(t testing.TB) (*netnsenv.Env, *nfnl.Conn) {
 	t.Helper()
 	env, err := netnsenv.Open(t.Context(), netnsenv.Config{NoPath: true})
@@ -35,7 +35,7 @@ func open(t testing.TB) (*netnsenv.Env, *nfnl.Conn) {
 	return env, c
 }
 
-// loadAll loads a text without the lines for which the kernel lacks a module.
+// loadAll loads a text without the lines that need a missing module.
 func loadAll(t testing.TB, env *netnsenv.Env, text string) {
 	t.Helper()
 	err := netnsenv.MissingLinks(netnsenv.NFT(text)).Load(t.Context(), env)
@@ -54,8 +54,8 @@ func loadAll(t testing.TB, env *netnsenv.Env, text string) {
 	needs.Check(t, err)
 }
 
-// Without nft a rule is written as nft writes it.
-func TestRulesAreWrittenAsNftWritesThem(t *testing.T) {
+// Without nft, rules are printed in the same way as by nft.
+func TestRulesArePrintedLikeNft(t *testing.T) {
 	t.Parallel()
 	env, conn := open(t)
 	text, err := os.ReadFile("testdata/rules.nft")
@@ -72,8 +72,8 @@ func TestRulesAreWrittenAsNftWritesThem(t *testing.T) {
 	}
 }
 
-// A rule that drops is told with its text, its comment, its verdict and where it is reached.
-func TestDropsAreValues(t *testing.T) {
+// A Drop has the rule's text and comment, its verdict, and the base chain.
+func TestDrops(t *testing.T) {
 	t.Parallel()
 	env, conn := open(t)
 	loadAll(t, env, `table ip t {

@@ -1,6 +1,6 @@
-// Package ruleset loads and reads rules of nft and iptables. A Text is loaded by Load or LoadCommands, which explain what is wrong with
-// it. A Ruleset is read from a namespace by Read, which prints each rule as text. Ruleset.Drops returns the rules that drop packets, each
-// as a Drop.
+// Package ruleset loads and reads rules of nft and iptables. A Text is loaded by Load or LoadCommands, which explain
+// what is wrong with it. A Ruleset is read from a namespace by Read, which prints each rule as text. Ruleset.Drops
+// returns the rules that drop packets, each as a Drop.
 package ruleset
 
 import (
@@ -111,7 +111,8 @@ func nftPath() (string, error) {
 	return path, nil
 }
 
-// lookPath is exec.LookPath that also searches the sbin directories, which are often not in the PATH of an unprivileged user.
+// lookPath is exec.LookPath that also searches the sbin directories, which are often not in the PATH of an unprivileged
+// user.
 func lookPath(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err == nil {
@@ -143,8 +144,8 @@ type Listing struct {
 	Text    string // its output, without the tables of ctexp
 }
 
-// Listings lists the rules by the programs that may have made them: nft, and the iptables-save of each variant. The function run runs a
-// program in the namespace and returns its output. Missing programs are skipped.
+// Listings lists the rules by the programs that may have made them: nft, and the iptables-save of each variant. The
+// function run runs a program in the namespace and returns its output. Missing programs are skipped.
 func Listings(rules []nf.Rule, run func(name string, args ...string) ([]byte, error)) (all []Listing, errs []error) {
 	seen := map[nf.Rule]bool{}
 	for _, r := range rules {
@@ -187,8 +188,8 @@ func lister(of nf.Rule) (path string, args []string, err error) {
 	return path, []string{"-c"}, err
 }
 
-// withoutOurs removes our own tables from the output of "nft list ruleset", where the first and the last line of a table begin in the
-// first column.
+// withoutOurs removes our own tables from the output of "nft list ruleset", where the first and the last line of a
+// table begin in the first column.
 func withoutOurs(listing string) string {
 	var b strings.Builder
 	skip := false

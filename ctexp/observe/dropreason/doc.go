@@ -1,5 +1,6 @@
-// Package dropreason records the packets that the kernel drops in a network namespace. A Watcher returns each as an nf.Dropped: the
-// kernel's name of the reason (enum skb_drop_reason, since Linux 5.17), the function that dropped it, and its first bytes.
+// Package dropreason records the packets that the kernel drops in a network namespace. A Watcher returns each as an
+// nf.Dropped: the kernel's name of the reason (enum skb_drop_reason, since Linux 5.17), the function that dropped it,
+// and its first bytes.
 //
 //	w, err := dropreason.Open(env) // or anything else with a method FD
 //	if err != nil {
@@ -11,11 +12,11 @@
 //		fmt.Println(d, err) // "IP_RPFILTER in ip_rcv_finish_core: tun0 tcp src=198.18.0.2 …"
 //	}
 //
-// It sees what no probe and no counter of a namespace tells: martians, a closed port, a socket's full buffer, a checksum. What
-// a rule dropped is just NETFILTER_DROP here; the Observer says by which rule. Observer.SetDropSource gives its Path and its Timeline
-// the reasons.
+// It sees drops that no probe and no counter of a namespace shows: martians, closed ports, full socket buffers, wrong
+// checksums. A packet dropped by a rule has only the reason NETFILTER_DROP; the Observer names the rule.
+// Observer.ExplainBy adds the reasons to the Observer's Path and Timeline.
 //
-// The Watcher attaches a BPF program to the tracepoint skb:kfree_skb. This needs the host's root, not that of a user namespace
-// (netnsenv.EnterWith with RealRoot), and a kernel with BPF and BTF. While a Watcher is open, a drop in its namespace takes about
-// 3 µs longer, and a drop elsewhere on the host about 0.1 µs.
+// The Watcher attaches a BPF program to the tracepoint skb:kfree_skb. This needs the host's root, not that of a user
+// namespace (netnsenv.EnterWith with RealRoot), and a kernel with BPF and BTF. While a Watcher is open, a drop in its
+// namespace takes about 3 µs longer, and a drop elsewhere on the host about 0.1 µs.
 package dropreason

@@ -67,8 +67,8 @@ const prefix = "SKB_DROP_REASON_"
 
 func (n names) add(number uint32, name string) { n[number] = strings.TrimPrefix(name, prefix) }
 
-// name returns the name of a reason. The reasons of subsystems (include/net/dropreason.h, SKB_DROP_REASON_SUBSYS_MASK) are not part
-// of the enumeration.
+// name returns the name of a reason. The reasons of subsystems (include/net/dropreason.h, SKB_DROP_REASON_SUBSYS_MASK)
+// are not part of the enumeration.
 func (n names) name(number uint32) string {
 	if s := n[number]; s != "" {
 		return s
@@ -88,8 +88,8 @@ type symbol struct {
 // symbols is a list of kernel functions, sorted by address.
 type symbols []symbol
 
-// kernelSymbols reads the functions of the running kernel once, which takes 50 ms. It returns none if they cannot be read or have no
-// addresses (kernel.kptr_restrict).
+// kernelSymbols reads the functions of the running kernel once, which takes 50 ms. It returns none if they cannot be
+// read or have no addresses (kernel.kptr_restrict).
 var kernelSymbols = sync.OnceValue(func() symbols {
 	f, err := os.Open("/proc/kallsyms")
 	if err != nil {

@@ -42,8 +42,8 @@ func TestSilencedPacketsAreLeftOut(t *testing.T) {
 	}
 }
 
-// With a Watcher, the Observer gives the reason for a lost packet that no rule, conntrack or counter explains: in the path, the
-// timeline and the report.
+// With a Watcher, the Observer gives the reason for a lost packet that no rule, conntrack or counter explains: in the
+// path, the timeline and the report.
 func TestObserverIsExplainedByTheKernel(t *testing.T) {
 	t.Parallel()
 	lab, err := ctexp.Open(t.Context(), netnsenv.Config{})

@@ -12,8 +12,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Only programs under the GPL may call bpf_probe_read_kernel. These instructions, and nothing else in this module, are therefore
-// licensed under the GPL or the BSD license.
+// Only programs under the GPL may call bpf_probe_read_kernel. These instructions, and nothing else in this module, are
+// therefore licensed under the GPL or the BSD license.
 const license = "Dual BSD/GPL"
 
 // The program's stack: offsets from the frame pointer.
@@ -24,8 +24,8 @@ const (
 	device   = -32 // struct net_device *, or zero
 )
 
-// program returns the program for the tracepoint. For each IP or ARP packet of the network namespace with this inode number, it
-// writes a record to the ring. If the ring is full, it increments the only element of the array lost.
+// program returns the program for the tracepoint. For each IP or ARP packet of the network namespace with this inode
+// number, it writes a record to the ring. If the ring is full, it increments the only element of the array lost.
 func program(l layout, inode uint32, ring, lost *ebpf.Map) *ebpf.ProgramSpec {
 	const skb, ptr, event = asm.R6, asm.R7, asm.R7
 	code := asm.Instructions{
@@ -49,8 +49,8 @@ func program(l layout, inode uint32, ring, lost *ebpf.Map) *ebpf.ProgramSpec {
 	}
 	add(asm.Instructions{asm.Ja.Label("exit")})
 
-	// The namespace of a packet is that of its device, or else of its socket, or else of its route. If the device field holds
-	// something else (dev_scratch, in packets queued at a socket), that has no namespace.
+	// The namespace of a packet is that of its device, or else of its socket, or else of its route. If the device field
+	// holds something else (dev_scratch, in packets queued at a socket), that has no namespace.
 	add(label("packet", read(ptr, skb, l.dev, asm.DWord)))
 	add(asm.Instructions{asm.JEq.Imm(ptr, 0, "socket")}, inodeOf(l, ptr, l.devNet))
 	add(asm.Instructions{
@@ -145,7 +145,8 @@ func read(to, from asm.Register, offset int16, size asm.Size) asm.Instructions {
 	}
 }
 
-// inodeOf reads the inode number of the network namespace of the structure at ptr into R1; zero if it has none. It clobbers R8.
+// inodeOf reads the inode number of the network namespace of the structure at ptr into R1; zero if it has none. It
+// clobbers R8.
 func inodeOf(l layout, ptr asm.Register, offset int16) asm.Instructions {
 	return append(read(asm.R8, ptr, offset, asm.DWord), read(asm.R1, asm.R8, l.netInode, asm.Word)...)
 }
@@ -171,8 +172,8 @@ type layout struct {
 	netInode                                            int16 // of struct net
 }
 
-// readLayout reads the layout and the names of the reasons from the kernel's BTF. If something is missing there, the error is an
-// nf.UnsupportedError.
+// readLayout reads the layout and the names of the reasons from the kernel's BTF. If something is missing there, the
+// error is an nf.UnsupportedError.
 func readLayout() (layout, names, error) {
 	spec, err := btf.LoadKernelSpec()
 	if err != nil {
@@ -224,7 +225,8 @@ func reasonNames(spec *btf.Spec) (names, error) {
 	return n, nil
 }
 
-// offsetOf returns the offset of a field such as "sk_buff.dev". Fields of anonymous structures and unions belong to the outer one.
+// offsetOf returns the offset of a field such as "sk_buff.dev". Fields of anonymous structures and unions belong to the
+// outer one.
 func offsetOf(spec *btf.Spec, path string) (int16, error) {
 	words := strings.Split(path, ".")
 	var s *btf.Struct

@@ -52,9 +52,9 @@ const (
 	maxDrops = 250_000 // drops that are kept
 )
 
-// Open starts to record drops in the namespace of ns, such as a *netnsenv.Env or an *observe.Place. It takes 20 ms, because it reads
-// the kernel's BTF. Without the host's root, or if the kernel lacks something, the error is an nf.UnsupportedError whose Need is
-// "BPF".
+// Open starts to record drops in the namespace of ns, such as a *netnsenv.Env or an *observe.Place. It takes 20 ms,
+// because it reads the kernel's BTF. Without the host's root, or if the kernel lacks something, the error is an
+// nf.UnsupportedError whose Need is "BPF".
 func Open(ns interface{ FD() int }) (*Watcher, error) { return openWith(ns, ringSize) }
 
 func openWith(ns interface{ FD() int }, ring uint32) (*Watcher, error) {
@@ -147,8 +147,8 @@ func (w *Watcher) close() error {
 // ErrLost is returned by Drops if it could not record all dropped packets.
 var ErrLost = errors.New("reasons of dropped packets were lost")
 
-// Drops returns the packets that were dropped between Open and the start of the iteration, in the kernel's order, except that drops on
-// different CPUs may be swapped. After an Inject it includes all drops of the injected packets.
+// Drops returns the packets that were dropped between Open and the start of the iteration, in the kernel's order,
+// except that drops on different CPUs may be swapped. After an Inject it includes all drops of the injected packets.
 //
 // If drops are missing, the iteration ends with ErrLost and their number. After Close it returns the drops until then.
 func (w *Watcher) Drops(ctx context.Context) iter.Seq2[nf.Dropped, error] {
