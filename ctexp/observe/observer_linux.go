@@ -229,8 +229,8 @@ func recording[T any, L comparable](ctx context.Context, o *Observer, what strin
 	})
 }
 
-// iterate calls read when the iteration begins and yields its list, and then the error incomplete if it is not nil. what
-// names the list in every error.
+// iterate calls read when the iteration begins and yields its list, and then the error incomplete if it is not nil.
+// Every error begins with what.
 func iterate[T any](ctx context.Context, o *Observer, what string, read func() (list []T, incomplete, err error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
