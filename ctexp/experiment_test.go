@@ -95,12 +95,14 @@ func TestAwaitWaitsForACondition(t *testing.T) {
 type deadlineTB struct {
 	*fakeTB
 	at, failed time.Time
+	more       time.Duration // by which the deadline moves when the test fails
 }
 
 func (d *deadlineTB) Deadline() (time.Time, bool) { return d.at, true }
 
 func (d *deadlineTB) Fatalf(format string, args ...any) {
 	d.failed = time.Now()
+	d.at = d.at.Add(d.more)
 	d.fakeTB.Fatalf(format, args...)
 }
 
