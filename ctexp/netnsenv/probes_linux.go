@@ -74,7 +74,7 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 	if !beforeConfirm {
 		for _, p := range probes {
 			if p.BehindConfirm() && !e.cfg.NoPath {
-				e.addAnswered(chains[chainName(p)], p)
+				e.addReplies(chains[chainName(p)], p)
 			}
 		}
 		if e.cfg.Silent {
@@ -371,15 +371,15 @@ func (e *Env) addInvalid() error {
 	return nil
 }
 
-// addAnswered adds two counters to the chain of p, which is behind the confirmation. One counts the replies that the
+// addReplies adds two counters to the chain of p, which is behind the confirmation. One counts the replies that the
 // host sends to packets without a confirmed entry: they are in the reply direction of an unconfirmed entry. The other
 // counts INVALID packets, which have no entry.
-func (e *Env) addAnswered(c *nftables.Chain, p nf.Probe) {
+func (e *Env) addReplies(c *nftables.Chain, p nf.Probe) {
 	o := e.owned
 	match := append(matchExprs(nf.Probe{Family: p.Family, Dir: nf.Reply}), &expr.Ct{Key: expr.CtKeySTATUS, Register: 1})
 	match = append(match, masked(uint32(nf.Confirmed), expr.CmpOpEq, 0)...)
-	o.add(o.inet, c, fmt.Sprintf("%s%v/%v", ours.Answered, p.Family, p.Hook), match...)
-	o.add(o.inet, c, fmt.Sprintf("%s%v/%v", ours.Passed, p.Family, p.Hook), matchExprs(nf.Probe{Family: p.Family, State: nf.StateInvalid})...)
+	o.add(o.inet, c, fmt.Sprintf("%s%v/%v", ours.Replies, p.Family, p.Hook), match...)
+	o.add(o.inet, c, fmt.Sprintf("%s%v/%v", ours.InvalidConfirmed, p.Family, p.Hook), matchExprs(nf.Probe{Family: p.Family, State: nf.StateInvalid})...)
 }
 
 // reasonLogs are the sysctls for the loggers of IPv4 and IPv6, by the numbers of the families.

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// Match says which packets a Probe counts: what a rule compares. Every field that is not zero must agree; the zero Match is
-// every packet. Packets that were seen are compared by packet.Match.
+// Match selects the packets that a Probe counts. Every field that is not zero must match; the zero Match selects every
+// packet. For packets that were captured, see packet.Match.
 type Match struct {
-	// In and Out are the names of the interfaces that the packet came in by and leaves by.
+	// In and Out are the names of the input and output interfaces.
 	In, Out string
-	// Proto is the protocol behind the network header.
+	// Proto is the transport protocol.
 	Proto Proto
-	// Src and Dst are what the addresses are in.
+	// Src and Dst are prefixes that contain the addresses.
 	Src, Dst netip.Prefix
-	// SrcPort and DstPort are those of a protocol with ports. They need Proto.
+	// SrcPort and DstPort are the ports of the transport header. They need Proto.
 	SrcPort, DstPort uint16
 }
 
-// String returns m in the words of nft: "iifname tun0 ip saddr 198.18.0.0/16 tcp dport 80".
+// String returns m in the syntax of nft: "iifname tun0 ip saddr 198.18.0.0/16 tcp dport 80".
 func (m Match) String() string {
 	var s []string
 	add := func(on bool, format string, args ...any) {

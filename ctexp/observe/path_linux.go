@@ -117,7 +117,7 @@ func (o *Observer) readArrived() (map[nf.Family]uint64, error) {
 func (o *Observer) attached(now snapshot) map[nf.Family]AttachedCount {
 	all := map[nf.Family]AttachedCount{}
 	for _, f := range nf.Families() {
-		at := func(h nf.Hook) uint64 { return o.since(now, fmt.Sprintf("%s%v/%v", ours.Answered, f, h)) }
+		at := func(h nf.Hook) uint64 { return o.since(now, fmt.Sprintf("%s%v/%v", ours.Replies, f, h)) }
 		if a := (AttachedCount{at(nf.Input), at(nf.Postrouting)}); a != (AttachedCount{}) {
 			all[f] = a
 		}
@@ -130,7 +130,7 @@ func (o *Observer) invalidPassed(now snapshot) map[nf.Family]uint64 {
 	all := map[nf.Family]uint64{}
 	for _, f := range nf.Families() {
 		for _, h := range []nf.Hook{nf.Input, nf.Postrouting} {
-			if n := o.since(now, fmt.Sprintf("%s%v/%v", ours.Passed, f, h)); n > 0 {
+			if n := o.since(now, fmt.Sprintf("%s%v/%v", ours.InvalidConfirmed, f, h)); n > 0 {
 				all[f] += n
 			}
 		}

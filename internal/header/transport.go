@@ -45,9 +45,9 @@ const (
 	OptionTimestamps    = 8
 )
 
-// Option reads the first of the options that b, which has one byte at least, begins with: its kind, its data in place, and
-// the options behind it, which are empty behind the end of the list. They are nil, and so are the data, where the option
-// makes no sense: where it claims more bytes than there are, or less than its own kind and length.
+// Option reads the first option of b, which must not be empty: its kind, its data as a slice of b, and the remaining
+// options, which are empty after the end of the list. If the length of the option is invalid, less than 2 bytes or more
+// than there are in b, data and remaining options are nil.
 func Option(b []byte) (kind uint8, data, rest []byte) {
 	switch kind = b[0]; {
 	case kind == OptionEnd:
@@ -61,16 +61,16 @@ func Option(b []byte) (kind uint8, data, rest []byte) {
 	return kind, b[2:n:n], b[n:]
 }
 
-// GRE says what a GRE header has. The zero GRE is a header of less than 4 bytes.
+// GRE is a parsed GRE header. The zero GRE stands for a header of less than 4 bytes.
 type GRE struct {
 	Version       uint8  // 0, or 1 for PPTP
-	Protocol      uint16 // the EtherType of what it carries
-	Key, Seq, Ack int    // where these fields are, of four bytes each; 0: there is none, or it is cut
-	Length        int    // of the header as it claims; more than there is if it is cut
+	Protocol      uint16 // EtherType of the payload
+	Key, Seq, Ack int    // offsets of these fields, of 4 bytes each; 0 if the field is missing or truncated
+	Length        int    // of the header according to its flags; more than its bytes if it is truncated
 }
 
-// ParseGRE reads the GRE header that b begins with (RFC 2784, RFC 2890). In version 1 the key is the length of the payload
-// and the call, which are always there, and there is no checksum (RFC 2637, 4.1; net/netfilter/nf_conntrack_proto_gre.c,
+// ParseGRE reads the GRE header at the start of b (RFC 2784, RFC 2890). In version 1 the key consists of the payload
+// length and the call ID, which are always present, and there is no checksum (RFC 2637, 4.1; net/netfilter/nf_conntrack_proto_gre.c,
 // gre_pkt_to_tuple).
 func ParseGRE(b []byte) GRE {
 	if len(b) < 4 {

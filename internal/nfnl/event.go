@@ -21,9 +21,9 @@ const (
 	ExpectDestroy                      // an expectation was destroyed
 )
 
-// KindOf returns the kind of the event that a message is, headers included, from its header alone. asked is the netlink port
-// of the socket whose request has caused the event, or zero. Of other messages the kind is zero.
-func KindOf(msg []byte) (kind EventKind, asked uint32, err error) {
+// KindOf returns the kind of event of a message, or zero if it is not an event. It reads only the message's header.
+// port is the netlink port of the socket whose request caused the event, or zero.
+func KindOf(msg []byte) (kind EventKind, port uint32, err error) {
 	if len(msg) < HeaderSize+GenSize {
 		return 0, 0, fmt.Errorf("conntrack event of %d bytes: shorter than its header", len(msg))
 	}
@@ -47,12 +47,12 @@ func KindOf(msg []byte) (kind EventKind, asked uint32, err error) {
 	return kind, binary.NativeEndian.Uint32(msg[portOffset:]), nil
 }
 
-// EventBody returns the body of an event, and where it lies: that of an expectation is for DecodeWholeExpectation, others are
-// for DecodeEvent, DecodeEntry and DecodeEnd.
+// EventBody returns the body of an event and its offset in the message. DecodeWholeExpectation reads the body of an
+// expectation's event; DecodeEvent, DecodeEntry and DecodeEnd read the others.
 func EventBody(msg []byte) (body []byte, at int) { return msg[HeaderSize:], HeaderSize }
 
-// DecodeEvent is DecodeWhole of an event of an entry. It also returns when the event happened, where the kernel tells (since
-// 6.14), else zero.
+// DecodeEvent is DecodeWhole for an event of an entry. It also returns the time of the event, which the kernel reports
+// since Linux 6.14, else zero.
 func DecodeEvent(body []byte, at int) (e nf.Entry, when time.Time, unknown *UnknownError, err error) {
 	var d entryDecoder
 	err = d.decode(body, at)

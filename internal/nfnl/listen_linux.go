@@ -10,12 +10,12 @@ import (
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 )
 
-// Listener is a netfilter netlink socket that receives what the kernel tells by itself.
+// Listener is a netfilter netlink socket that receives the messages that the kernel sends to multicast groups.
 type Listener struct{ *netlink.Conn }
 
-// Listen opens a socket, in the network namespace of the calling thread, that receives what the kernel sends to groups
-// (unix.NFNLGRP_*) and what the filter lets pass. Its receive buffer has room for so many bytes, or for as many as an ordinary
-// user may have. A Pump reads it.
+// Listen opens a socket in the network namespace of the calling thread. It receives the messages to the given groups
+// (unix.NFNLGRP_*) that the filter accepts. Its receive buffer has the given size in bytes, or the largest size that an
+// ordinary user may have. A Pump reads it.
 func Listen(buffer int, filter []bpf.Instruction, groups ...uint32) (Listener, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
@@ -39,7 +39,7 @@ func Listen(buffer int, filter []bpf.Instruction, groups ...uint32) (Listener, e
 	return Listener{conn}, nil
 }
 
-// Pump reads what the socket receives, see mmsg.StartPump. The socket belongs to the Pump from then on.
+// Pump starts to read the socket, see mmsg.StartPump. From then on the Pump owns the socket.
 func (l Listener) Pump(name string, read func(fd int, asked bool) error) (*mmsg.Pump, error) {
 	return mmsg.StartPump(l.Conn, name, read)
 }
@@ -66,8 +66,8 @@ func ReadAll(fd int, overrun func(), each func(b *mmsg.Buffer, n int) error) err
 	}
 }
 
-// BindLog makes the socket the reader of groups of NFLOG, of whole packets with sequence numbers. A group has one reader:
-// where there is another, the error is EBUSY.
+// BindLog makes the socket the reader of NFLOG groups, with whole packets and sequence numbers. A group has at most one
+// reader: if there is another, the error is EBUSY.
 func (l Listener) BindLog(groups ...uint16) error {
 	var b Batch
 	for _, g := range groups {
@@ -79,7 +79,7 @@ func (l Listener) BindLog(groups ...uint16) error {
 	})
 }
 
-// UnbindLog lets go of groups at once, while a Pump may be reading, and without waiting for an answer.
+// UnbindLog releases the groups. It does not wait for a reply, so a Pump may be reading meanwhile.
 func (l Listener) UnbindLog(groups ...uint16) error {
 	var b []byte
 	for _, g := range groups {

@@ -9,11 +9,12 @@ const (
 	// Arrived is the prefix of the counters of packets that arrived on a link, in the netdev table. The family and the
 	// link follow: "arrived/ipv4/tun0".
 	Arrived = "arrived/"
-	// Answered is the prefix of the counters of the replies that the host sends to packets without a confirmed entry. The
-	// family and the hook follow: "answered/ipv4/postrouting".
-	Answered = "answered/"
-	// Passed is the prefix of the counters of INVALID packets that reached the confirmation: "passed/ipv4/input".
-	Passed = "passed/"
+	// Replies is the prefix of the counters of the replies that the host sends to packets without a confirmed entry. The
+	// family and the hook follow: "replies/ipv4/postrouting".
+	Replies = "replies/"
+	// InvalidConfirmed is the prefix of the counters of INVALID packets that reached the hook where entries are confirmed:
+	// "invalid/ipv4/input".
+	InvalidConfirmed = "invalid/"
 	// InvalidGroup is the NFLOG group that receives the packets that conntrack considers INVALID.
 	InvalidGroup uint16 = 0x6374
 	// TracePrefix is the prefix of the base chains that enable tracing for a packet. The hook's name follows.

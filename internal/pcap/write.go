@@ -38,8 +38,8 @@ const (
 type Writer struct {
 	ng     *pcapgo.NgWriter
 	layer  Layer
-	links  map[string]int // the numbers of the File's
-	n      int
+	links  map[string]int // interface numbers by name
+	n      int            // packets written
 	memory []byte // buffer for one packet
 }
 
@@ -52,7 +52,7 @@ func NewWriter(to io.Writer, f File) (*Writer, error) {
 	case Cooked:
 		link.LinkType = layers.LinkTypeLinuxSLL
 	}
-	if len(f.Links) > 0 { // else the one that pcapgo always writes has no name
+	if len(f.Links) > 0 { // pcapgo always writes one interface; without links it has no name
 		link.Name = text(f.Links[0])
 	}
 	ng, err := pcapgo.NewNgWriterInterface(to, link, pcapgo.NgWriterOptions{
@@ -129,8 +129,8 @@ const (
 	arphrdVoid    = 0xffff // the link layer is unknown
 )
 
-// cookedHeader appends the header of a cooked packet to b: the direction, the sender's address of Ethernet where it is
-// known, and what the packet is. Tags of VLANs stand where libpcap puts them, from the last field of the header on.
+// cookedHeader appends the header of a cooked packet to b: the direction, the sender's Ethernet address if it is known,
+// and the EtherType. VLAN tags begin in the last field of the header, as in libpcap.
 func cookedHeader(b []byte, p Packet) []byte {
 	direction := uint16(sllToUs)
 	if p.Dir == Out {
