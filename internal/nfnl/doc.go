@@ -1,8 +1,8 @@
 // Package nfnl implements netfilter's netlink protocol (NETLINK_NETFILTER, net/netfilter/nfnetlink.c) in the types of
 // package nf.
 //
-// A Conn reads single entries and dumps, and sends a Batch of many requests at once. Listen returns a Conn that
-// receives multicast messages. The Append functions encode requests, the Decode functions decode the kernel's messages:
+// A Conn reads single entries and dumps, and sends a Batch of many requests at once. A Listener receives multicast
+// messages. The Append functions encode requests, the Decode functions decode the kernel's messages:
 //
 //   - entries, expectations, their events and statistics (include/uapi/linux/netfilter/nfnetlink_conntrack.h and
 //     net/netfilter/nf_conntrack_netlink.c)

@@ -21,26 +21,26 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Packet is one packet of a file, as it is read and as it is written.
+// Packet is one packet of a file.
 type Packet struct {
-	// Time is zero where the file has none. Before 1970, as the zero Time is, it is written as the beginning of 1970.
+	// Time is the time of capture; zero if the file has none. A Writer writes a time before 1970, such as zero, as 1970.
 	Time time.Time
-	// Link is the name of the interface: "#0" where it has a number alone, "" where the file knows of one only. A Writer
-	// takes those that its File has.
+	// Link is the name of the interface; "#0" if the file has only its number, "" if the format has no interfaces. A Writer
+	// accepts only the names in File.Links.
 	Link string
-	// Dir is not written where it is Unknown, unless the layer of the file is Cooked.
+	// Dir is the direction. A Writer omits Unknown, except in the header of a Cooked file.
 	Dir Dir
-	// EtherType is what Data is; zero: nothing that has an EtherType.
+	// EtherType is the protocol of Data; zero if it has no EtherType.
 	EtherType uint16
-	// Ethernet is the header of Ethernet with its tags; nil where the link layer has none. Of that a cooked packet notes the
-	// sender's address and the tags: the other address is zero. Like Data it is there until the next packet is read.
+	// Ethernet is the Ethernet header with its tags; nil if the link layer is another. For a cooked packet it has only the
+	// sender's address and the tags; the destination is zero. It is valid until the next packet is read.
 	Ethernet []byte
-	// Data begins at the network layer, and is there until the next packet is read.
+	// Data begins with the network header. It is valid until the next packet is read.
 	Data []byte
-	// Length is that of Data when it was on the wire; more than there is if the recording cut it. A Writer takes less, such
-	// as zero, for the length of Data.
+	// Length is the length of Data on the wire, which is more than len(Data) if the recording is truncated. A Writer takes
+	// len(Data) if Length is less.
 	Length int
-	// Comment is written, and not read. Empty: none.
+	// Comment is the packet's comment, without one empty. A Reader does not return it.
 	Comment string
 }
 

@@ -40,7 +40,7 @@ type Writer struct {
 	layer  Layer
 	links  map[string]int // interface numbers by name
 	n      int            // packets written
-	memory []byte // buffer for one packet
+	memory []byte         // buffer for one packet
 }
 
 // NewWriter begins a file.

@@ -48,7 +48,7 @@ func format(b []byte, in nesting) string {
 	return fmt.Sprintf("%s %s > %s: %s", h.name, h.endpoint(h.src, 0), h.endpoint(h.dst, 2), h.text(in))
 }
 
-// text is what stands behind the addresses.
+// text formats the part of the line behind the addresses.
 func (h packet) text(in nesting) string {
 	var w strings.Builder
 	switch {
@@ -71,8 +71,9 @@ func (h packet) text(in nesting) string {
 	return w.String()
 }
 
-// Words divides what a line says of a packet of that EtherType behind its addresses: what it is, "SYN+ACK", "UDP", "ICMP echo
-// request", and the rest, "seq 1, win 65535, length 0". A packet without addresses is all in what.
+// Words returns the part of a packet's line behind its addresses, in two parts: the kind of packet, such as "SYN+ACK",
+// "UDP" or "ICMP echo request", and the rest, such as "seq 1, win 65535, length 0". For a packet without addresses, what
+// is the whole line.
 func Words(typ uint16, b []byte) (what, rest string) {
 	if typ != header.EtherTypeIPv4 && typ != header.EtherTypeIPv6 {
 		return FormatAs(typ, b), ""
@@ -95,7 +96,7 @@ func Words(typ uint16, b []byte) (what, rest string) {
 	return prefix + what, rest
 }
 
-// flagNames spells the flags of TCP out: "SYN+ACK".
+// flagNames returns the names of TCP flags: "SYN+ACK".
 func flagNames(bits uint8) string {
 	var s []string
 	for i, name := range [...]string{"FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"} {
@@ -109,7 +110,7 @@ func flagNames(bits uint8) string {
 	return strings.Join(s, "+")
 }
 
-// endpoint returns the address and, where the packet has ports, the one at the offset of its transport header.
+// endpoint formats an address and, if the packet has ports, the port at this offset of the transport header.
 func (h packet) endpoint(a netip.Addr, offset int) string {
 	if !h.proto.HasPorts() || h.Fault != header.NoFault || len(h.body) < offset+2 {
 		return a.String()

@@ -26,7 +26,7 @@ func Flags(bits uint8) string {
 	return string(s)
 }
 
-// isTCP reports whether there is a TCP header of a possible length, of which the line tells.
+// isTCP reports whether the packet has a TCP header of a valid length.
 func (h packet) isTCP() bool {
 	if h.proto != header.ProtoTCP || h.Fault != header.NoFault || len(h.body) < header.TCPSize {
 		return false
@@ -74,8 +74,8 @@ func (h packet) tcp() string {
 	return w.String()
 }
 
-// Options lists the options of a TCP header, which b has, as tcpdump does: "mss 1460,nop,wscale 7". Where one makes no
-// sense the list ends in "bad".
+// Options formats the options b of a TCP header as tcpdump does: "mss 1460,nop,wscale 7". The list ends in "bad" at an
+// invalid option.
 func Options(b []byte) string {
 	var s []string
 	for len(b) > 0 {
@@ -90,7 +90,7 @@ func Options(b []byte) string {
 	return strings.Join(s, ",")
 }
 
-// Option prints an option of a TCP header as tcpdump does: "mss 1460".
+// Option formats an option of a TCP header as tcpdump does: "mss 1460".
 func Option(kind uint8, d []byte) string {
 	u32 := binary.BigEndian.Uint32
 	switch {
@@ -144,7 +144,7 @@ func (h packet) udplite() string {
 	return fmt.Sprintf("UDP-Lite, coverage %d, length %d", coverage, h.size-8)
 }
 
-// sctp lists the chunks, with the fields by which one tells what they are for.
+// sctp formats the chunks with their most important fields.
 func (h packet) sctp() string {
 	if len(h.body) < 12 {
 		return "sctp"
@@ -253,7 +253,7 @@ func number(b []byte, long bool) uint64 {
 	return out
 }
 
-// DCCPType returns the name of a type of DCCP packet as tcpdump has it: "DCCP-Request".
+// DCCPType returns tcpdump's name of a type of DCCP packet: "DCCP-Request".
 func DCCPType(t uint8) string {
 	names := [...]string{
 		"Request", "Response", "Data", "Ack", "DataAck", "CloseReq", "Close", "Reset", "Sync", "SyncAck",
@@ -264,7 +264,7 @@ func DCCPType(t uint8) string {
 	return fmt.Sprintf("DCCP-%d", t)
 }
 
-// gre shows the header and, within version 0, the packet that it carries.
+// gre formats the header and, in version 0, the packet inside.
 func (h packet) gre(in nesting) string {
 	b := h.body
 	if len(b) < 4 {
