@@ -22,30 +22,51 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// Policy is one rendering of a policy: iptables-save text of before and the nft text that is to replace it, say.
+// Policy is one version of a ruleset to compare, such as iptables-save text and the nft text that will replace it.
 type Policy struct {
-	Name  string // as the Comparison calls it
-	Rules []netnsenv.Ruleset
+	Name  string             // its name in the Comparison; empty is "policy 1" and so on
+	Rules []netnsenv.Ruleset // loaded after those of the Config
 }
 
 // Comparison is what became of the same packets under several policies.
 type Comparison struct {
-	Policies []string
-	Packets  []Compared
+	Policies []string   // their names, in the order of Compare
+	Packets  []Compared // in the order of Compare
 }
 
 // Compared is what became of one packet.
 type Compared struct {
-	Packet   packet.Packet
-	Link     string    // by which it came
-	Outcomes []Outcome // in the order of the Comparison's Policies
+	Packet   packet.Packet // as it was sent to the host
+	Link     string        // the link on which it was sent
+	Outcomes []Outcome     // in the order of the Comparison's Policies
 }
 
-// Compare puts the same packets, one after the other, to each of the policies, each in a fresh Lab of the same Config, and
-// returns what became of each of them under each policy. A policy's Rules are loaded behind those of the Config. Each packet
-// comes by the link that its source is behind, as in Lab.States.
+// Outcome is what became of a packet, and of the host's answers to it, under one policy.
+type Outcome struct {
+	// Fate is that of the packet itself; zero if it was not captured.
+	Fate Fate
+	// Losses are the places where the packet or an answer of the host was lost, in the order of the path. Outcomes that are
+	// the same may differ in the causes.
+	Losses []observe.Loss
+	// Out are the packets that left the host: the packet itself, changed or not, and answers.
+	Out []Sent
+	// Entry is the entry of the packet's flow afterwards, as nf.Entry prints it; empty if there is none.
+	Entry string
+}
+
+// Sent is a packet that the host has sent.
+type Sent struct {
+	Link    string        // the link on which it left
+	Packet  packet.Packet // as it left
+	Passed  bool          // it is the packet that came in, forwarded; else the host has created it
+	compare string        // its fields, without those that are random
+}
+
+// Compare sends the same packets, one after the other, through each policy, in a new Lab of the same Config for each, and
+// returns what became of each packet under each policy. A policy's Rules are loaded after those of the Config. Each packet
+// is sent on the link that its source is behind, as in Lab.States.
 //
-// A policy that cannot be loaded is an error that names it; where this machine cannot do what it needs, it answers to
+// If a policy cannot be loaded, the error names it; if this machine lacks something that it needs, the error is an
 // errors.ErrUnsupported (see Require).
 //
 //	c, err := ctexp.Compare(t.Context(), cfg, policies, packets)
@@ -75,7 +96,7 @@ func compare(ctx context.Context, cfg netnsenv.Config, policies []Policy, packet
 		}
 		c.Policies = append(c.Policies, p.Name)
 	}
-	cfg.NoPath, cfg.Trace = false, true // they say where a packet is lost, and by which rule
+	cfg.NoPath, cfg.Trace = false, true // to know where a packet is lost, and by which rule
 	all := slices.Collect(packets)
 	tried := make([][]Compared, len(policies))
 	errs := make([]error, len(policies))
@@ -101,7 +122,7 @@ func compare(ctx context.Context, cfg netnsenv.Config, policies []Policy, packet
 	return c, nil
 }
 
-// try puts the packets to one policy.
+// try sends the packets through one policy.
 func try(ctx context.Context, cfg netnsenv.Config, rules []netnsenv.Ruleset, packets []packet.Packet) (tried []Compared, err error) {
 	cfg.Rules = slices.Concat(cfg.Rules, rules)
 	lab, err := Open(ctx, cfg)
@@ -109,13 +130,13 @@ func try(ctx context.Context, cfg netnsenv.Config, rules []netnsenv.Ruleset, pac
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, lab.Close()) }()
-	before := lab.look(ctx)
+	before := lab.snapshot(ctx)
 	for i, p := range packets {
 		link := lab.linkOf(p)
 		if _, err := lab.InjectOn(ctx, link, packet.Packets(p)); err != nil {
 			return nil, numbered(err, i+1)
 		}
-		after := lab.look(ctx)
+		after := lab.snapshot(ctx)
 		outcome, err := lab.outcome(ctx, p, after.since(before))
 		if err != nil {
 			return nil, fmt.Errorf("packet %d: %w", i+1, err)
@@ -126,30 +147,9 @@ func try(ctx context.Context, cfg netnsenv.Config, rules []netnsenv.Ruleset, pac
 	return tried, nil
 }
 
-// Outcome is what became of a packet under a policy, and of what the host made of it.
-type Outcome struct {
-	// Fate is that of the packet itself; zero if it was not captured.
-	Fate Fate
-	// Losses are the places at which something was lost, in the order of the path: the packet, or an answer of the host. Two
-	// outcomes may be the same and differ in the causes.
-	Losses []observe.Loss
-	// Out is what left the host: the packet itself, changed or not, and answers.
-	Out []Sent
-	// Entry is the entry of the packet's flow behind it, as nf.Entry prints it; empty without one.
-	Entry string
-}
-
-// Sent is a packet that the host has sent.
-type Sent struct {
-	Link    string
-	Packet  packet.Packet
-	Passed  bool   // it is the one that came in, sent on; else the host has made it
-	compare string // its fields, without those that are another each time
-}
-
-// Same reports whether two outcomes are the same: lost at the same hooks, the same packets by the same links, the same entry.
-// Of packets that the host has made, the numbers that it draws anew each time are not compared: the IP identification,
-// first sequence numbers, timestamps and flow labels.
+// Same reports whether two outcomes are the same: lost at the same hooks, the same packets on the same links, the same
+// entry. In packets that the host has created, the numbers that it chooses at random are not compared: the IP
+// identification, initial sequence numbers, timestamps and flow labels.
 func (o Outcome) Same(other Outcome) bool {
 	return slices.Equal(o.lost(), other.lost()) && o.Entry == other.Entry &&
 		slices.EqualFunc(o.Out, other.Out, func(a, b Sent) bool { return a.Link == b.Link && a.compare == b.compare })
@@ -165,9 +165,9 @@ func (o Outcome) lost() (hooks []nf.Hook) {
 	return hooks
 }
 
-// why prints where something was lost and, as far as counts and traces tell, why.
+// why returns where something was lost and, as far as counters and traces show, why.
 func (o Outcome) why() string {
-	for _, s := range o.Fate.Steps { // what the rules are seen to do is known better than what they count
+	for _, s := range o.Fate.Steps { // the trace is more certain than counters
 		if s.Dropped() && len(o.Losses) > 0 {
 			return s.Cause().String()
 		}
@@ -179,19 +179,19 @@ func (o Outcome) why() string {
 	return strings.Join(why, "; ")
 }
 
-// outcome returns what became of a packet by what was recorded since it came and by what the Inbox has.
-func (l *Lab) outcome(ctx context.Context, p packet.Packet, k look) (o Outcome, err error) {
-	if err := errors.Join(k.pathErr, k.recordErr); err != nil {
+// outcome returns what became of a packet, from what was recorded since it was sent and from the Inbox.
+func (l *Lab) outcome(ctx context.Context, p packet.Packet, snap snapshot) (o Outcome, err error) {
+	if err := errors.Join(snap.pathErr, snap.recordErr); err != nil {
 		return o, err
 	}
-	for _, f := range k.fates() {
+	for _, f := range snap.fates() {
 		if f.Frame.Dir == packet.In {
 			o.Fate = f
 			break
 		}
 	}
-	for _, loss := range k.path.Losses() {
-		if !loss.Unconfirmed { // else it goes on, without an entry
+	for _, loss := range snap.path.Losses() {
+		if !loss.Unconfirmed { // else the packet goes on, without an entry
 			o.Losses = append(o.Losses, loss)
 		}
 	}
@@ -214,7 +214,7 @@ func (l *Lab) outcome(ctx context.Context, p packet.Packet, k look) (o Outcome, 
 	return o, err
 }
 
-// isPassed reports whether out is the packet in, sent on: whether what nobody changes on the way is the same.
+// isPassed reports whether out is the packet in, forwarded: whether the fields that forwarding and NAT keep are the same.
 func isPassed(in, out packet.Packet) bool {
 	kept := func(p packet.Packet) (fields []packet.Field) {
 		for i, f := range p.Fields() {
@@ -233,16 +233,16 @@ func isPassed(in, out packet.Packet) bool {
 	return slices.Equal(kept(in), kept(out))
 }
 
-// firstFields are those of the IP header.
+// firstFields is the index in Packet.Fields up to which the fields of the IP header stand.
 const firstFields = 8
 
-// compared returns the fields of a packet in one line each, without those that the host draws anew.
+// compared returns the fields of a packet, one a line, without those that the host chooses at random.
 func compared(p packet.Packet, passed bool) string {
 	fields := p.Fields()
 	has := func(name, value string) bool {
 		return slices.ContainsFunc(fields, func(f packet.Field) bool { return f.Name == name && strings.Contains(f.Value, value) })
 	}
-	tcp := has("flags", "[") && has("win", "") && !has("flags", "R") // a RST has the numbers of what it answers
+	tcp := has("flags", "[") && has("win", "") && !has("flags", "R") // the numbers of an RST follow from the segment it answers
 	var b strings.Builder
 	for i, f := range fields {
 		switch {
@@ -257,15 +257,15 @@ func compared(p packet.Packet, passed bool) string {
 	return b.String()
 }
 
-// timestamp is the option as the line of a packet has it.
+// timestamp is the sender's time in the timestamps option, as Fields prints it.
 var timestamp = regexp.MustCompile(`TS val \d+`)
 
-// Diff returns the packets whose fates differ between the policies, with these fates; "" if there are none.
+// Diff describes the packets whose outcomes differ between the policies; "" if there are none.
 func (c Comparison) Diff() string {
 	return c.text(func(p Compared) bool { return len(p.groups()) > 1 })
 }
 
-// String returns what became of every packet under every policy. Policies under which it is the same share a line.
+// String describes the outcome of every packet under every policy. Policies with the same outcome share a line.
 func (c Comparison) String() string { return c.text(func(Compared) bool { return true }) }
 
 func (c Comparison) text(show func(Compared) bool) string {
@@ -274,7 +274,7 @@ func (c Comparison) text(show func(Compared) bool) string {
 		if !show(p) {
 			continue
 		}
-		fmt.Fprintf(&b, "packet %d by %s: %v\n", i+1, p.Link, p.Packet)
+		fmt.Fprintf(&b, "packet %d on %s: %v\n", i+1, p.Link, p.Packet)
 		groups := p.groups()
 		for _, g := range groups {
 			c.group(&b, p, g)
@@ -286,7 +286,7 @@ func (c Comparison) text(show func(Compared) bool) string {
 	return b.String()
 }
 
-// group shows the fate that a packet has under some policies, and what each of these says of how it was lost.
+// group writes the common outcome of a packet under some policies, and the causes of a loss, for each policy if they differ.
 func (c Comparison) group(b *strings.Builder, p Compared, group []int) {
 	var names []string
 	same := true
@@ -306,7 +306,7 @@ func (c Comparison) group(b *strings.Builder, p Compared, group []int) {
 	}
 }
 
-// groups returns the numbers of the policies under which the packet's fate is the same.
+// groups returns the indexes of the policies, grouped by the packet's outcome.
 func (p Compared) groups() (groups [][]int) {
 next:
 	for i, o := range p.Outcomes {
@@ -321,18 +321,18 @@ next:
 	return groups
 }
 
-// bytes shows the fields in which two packets differ that left by the same link and look the same in one line.
+// bytes returns the fields that differ between two packets that left on the same link and have the same String.
 func (c Comparison) bytes(p Compared, a, b int) string {
 	one, other := p.Outcomes[a].Out, p.Outcomes[b].Out
 	for i := range min(len(one), len(other)) {
 		if one[i].Link == other[i].Link && one[i].compare != other[i].compare && one[i].Packet.String() == other[i].Packet.String() {
-			return fmt.Sprintf("    by its fields, %s (want) and %s (got):\n    ", c.Policies[a], c.Policies[b]) + strings.ReplaceAll(strings.TrimRight(packet.Diff(one[i].Packet, other[i].Packet), "\n"), "\n", "\n    ") + "\n"
+			return fmt.Sprintf("    fields of %s (want) and %s (got):\n    ", c.Policies[a], c.Policies[b]) + strings.ReplaceAll(strings.TrimRight(packet.Diff(one[i].Packet, other[i].Packet), "\n"), "\n", "\n    ") + "\n"
 		}
 	}
 	return ""
 }
 
-// String says what became of the packet: where it was lost, or what left and by which link, and its entry.
+// String describes where the packet was lost, or what left on which link, and the entry.
 func (o Outcome) String() string { return o.text(o.why()) }
 
 func (o Outcome) text(why string) string {
@@ -349,14 +349,14 @@ func (o Outcome) text(why string) string {
 		lines = append(lines, lost)
 	}
 	for _, s := range o.Out {
-		what := "the host sends by"
+		what := "the host sends on"
 		if s.Passed {
-			what = "leaves by"
+			what = "leaves on"
 		}
 		lines = append(lines, fmt.Sprintf("%s %s: %v", what, s.Link, s.Packet))
 	}
 	if len(lines) == 0 {
-		lines = append(lines, "taken by the host, which says nothing")
+		lines = append(lines, "accepted by the host, which sends nothing")
 	}
 	entry := "no entry"
 	if o.Entry != "" {
@@ -365,14 +365,14 @@ func (o Outcome) text(why string) string {
 	return strings.Join(append(lines, entry), "\n")
 }
 
-// Diff returns the difference of two plain values in the manner of cmp.Diff, lines of want with - and of got with +,
-// or "" if they are equal. An empty and a nil slice or map count as equal, and the types of netip are compared by ==,
-// on which a bare cmp.Diff panics. Of two packets the fields are shown in which they differ.
+// Diff returns the difference of two plain values like cmp.Diff, with - for want and + for got, or "" if they are equal.
+// Empty and nil slices and maps are equal, and the types of netip, on which a plain cmp.Diff panics, are compared by ==.
+// For packets it shows the fields that differ.
 func Diff(want, got any) string {
 	return cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}, netip.Prefix{}), byFields)
 }
 
-// byFields shows packets by their fields where these tell them apart: their lines may be the same.
+// byFields shows the fields of two packets, whose String may be the same, if the fields differ.
 var byFields = cmp.FilterValues(func(a, b packet.Packet) bool {
 	return !bytes.Equal(a, b) && !slices.Equal(a.Fields(), b.Fields())
 }, cmp.Transformer("Fields", packet.Packet.Fields))

@@ -41,7 +41,7 @@ COMMIT
 `
 )
 
-// comparedRouter has the clients behind tun0 and the server behind tun1, and says what it has to say.
+// comparedRouter has the clients behind tun0 and the server behind tun1.
 var comparedRouter = netnsenv.Config{Links: router.Links, Sysctls: router.Sysctls}
 
 // comparedPackets are one of each kind, the last one the server's answer to the second, to where it was masqueraded.
@@ -74,9 +74,9 @@ func TestRenderingsOfAPolicyAreTheSame(t *testing.T) {
 		t.Errorf("the renderings differ:\n%s", diff)
 	}
 	for _, want := range []string{
-		"packet 3 by tun0: IP 198.18.0.2.10023 > 192.0.2.1.23: Flags [S], seq 1, win 65535, length 0\n  legacy, iptables-nft, nft: lost in forward\n    no entry\n",
-		"packet 8 by tun1: IP 192.0.2.1.80 > 192.0.2.254.10000: Flags [S.], seq 1, ack 2, win 65535, length 0\n" +
-			"  legacy, iptables-nft, nft: leaves by tun0: IP 198.18.0.1.8080 > 198.18.0.2.10000: Flags [S.], seq 1, ack 2, win 65535, length 0\n",
+		"packet 3 on tun0: IP 198.18.0.2.10023 > 192.0.2.1.23: Flags [S], seq 1, win 65535, length 0\n  legacy, iptables-nft, nft: lost in forward\n    no entry\n",
+		"packet 8 on tun1: IP 192.0.2.1.80 > 192.0.2.254.10000: Flags [S.], seq 1, ack 2, win 65535, length 0\n" +
+			"  legacy, iptables-nft, nft: leaves on tun0: IP 198.18.0.1.8080 > 198.18.0.2.10000: Flags [S.], seq 1, ack 2, win 65535, length 0\n",
 		"      legacy: between filter/forward and security/forward: dropped by iptables-legacy ip filter FORWARD: -p tcp -m tcp --dport 23 -j DROP",
 	} {
 		if !strings.Contains(c.String(), want) {

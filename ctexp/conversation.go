@@ -12,17 +12,15 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/peer"
 )
 
-// TCP is a peer.TCP for a test: what it cannot do, or what is not as it expects, fails the test, with a table of
-// what was wanted and what there was, and with every packet that came.
-//
-// What the methods do says peer.TCP.
+// TCP is a peer.TCP for a test: an error or a failed expectation ends the test, with a table of what was wanted and what
+// was received, and with every packet that came. The methods are documented at peer.TCP.
 type TCP struct {
 	*peer.TCP
 	end
 }
 
-// TCP returns an end of a TCP connection behind a link. The source of the flow is its own address; a server leaves the
-// destination zero, which is then the source of the first segment, as it looks behind any NAT.
+// TCP returns an end of a TCP connection behind a link. The source of the flow is its own address. A server leaves the
+// destination zero; it is then the source of the first segment that arrives, after any NAT.
 //
 //	client := x.TCP("tun0", packet.Flow{Src: inside, Dst: outside})
 //	server := x.TCP("tun1", packet.Flow{Src: outside})
@@ -32,7 +30,7 @@ func (x *Experiment) TCP(link string, f packet.Flow) *TCP {
 	return &TCP{peer, end{x, fmt.Sprintf("TCP at %v", f.Src)}}
 }
 
-// Handshake opens a connection between two ends, with the host as router between them; see peer.Handshake.
+// Handshake opens a connection between two ends, with the host as the router between them; see peer.Handshake.
 func (x *Experiment) Handshake(client, server *TCP) {
 	x.t.Helper()
 	if client == nil || server == nil {
@@ -41,7 +39,7 @@ func (x *Experiment) Handshake(client, server *TCP) {
 	x.do("Handshake", func(ctx context.Context) error { return peer.Handshake(ctx, client.TCP, server.TCP) })
 }
 
-// Teardown closes a connection between two ends, first the direction of the first one; see peer.Teardown.
+// Teardown closes a connection between two ends, beginning with the direction of the first; see peer.Teardown.
 func (x *Experiment) Teardown(first, second *TCP) {
 	x.t.Helper()
 	if first == nil || second == nil {
@@ -56,7 +54,7 @@ func (c *TCP) Connect() { c.x.t.Helper(); c.do("Connect", c.TCP.Connect) }
 // Accept waits for a connection and accepts it; see peer.TCP.Accept.
 func (c *TCP) Accept() { c.x.t.Helper(); c.do("Accept", c.TCP.Accept) }
 
-// AcceptDial has a socket of the host dial this end, accepts the connection and returns the socket; see Lab.AcceptDial.
+// AcceptDial connects a socket of the host to this end and returns the socket; see Lab.AcceptDial.
 func (c *TCP) AcceptDial() net.Conn {
 	c.x.t.Helper()
 	return ask1(c.x, c.who+": AcceptDial", c.x.Lab.AcceptDial, c.TCP)
@@ -74,34 +72,34 @@ func (c *TCP) Send(s peer.Segment) packet.Packet {
 	return ask1(c.x, c.who+": Send", c.TCP.Send, s)
 }
 
-// Expect takes the next segment, which must be as s says; see peer.TCP.Expect.
+// Expect takes the next segment, which must match s; see peer.TCP.Expect.
 func (c *TCP) Expect(s peer.Segment) packet.Packet {
 	c.x.t.Helper()
 	return ask1(c.x, c.who+": Expect", c.TCP.Expect, s)
 }
 
-// ExpectAck waits until all that was sent is acknowledged; see peer.TCP.ExpectAck.
+// ExpectAck waits until everything sent is acknowledged; see peer.TCP.ExpectAck.
 func (c *TCP) ExpectAck() { c.x.t.Helper(); c.do("ExpectAck", c.TCP.ExpectAck) }
 
 // ExpectNothing fails the test if there is an unread segment; see peer.TCP.ExpectNothing.
 func (c *TCP) ExpectNothing() { c.x.t.Helper(); c.do("ExpectNothing", c.TCP.ExpectNothing) }
 
-// Write sends data and waits for nothing; see peer.TCP.Write.
+// Write sends data without waiting for an acknowledgement; see peer.TCP.Write.
 func (c *TCP) Write(data []byte) { c.x.t.Helper(); do1(c.x, c.who+": Write", c.TCP.Write, data) }
 
-// Read returns the next n bytes, with n < 0 all until the other end closes; see peer.TCP.Read.
+// Read returns the next n bytes, or for n < 0 all bytes until the other end closes; see peer.TCP.Read.
 func (c *TCP) Read(n int) []byte { c.x.t.Helper(); return ask1(c.x, c.who+": Read", c.TCP.Read, n) }
 
-// Ack acknowledges all that was taken; see peer.TCP.Ack.
+// Ack acknowledges everything taken so far; see peer.TCP.Ack.
 func (c *TCP) Ack() { c.x.t.Helper(); c.do("Ack", c.TCP.Ack) }
 
 // Fin closes this direction; see peer.TCP.Fin.
 func (c *TCP) Fin() { c.x.t.Helper(); c.do("Fin", c.TCP.Fin) }
 
-// Close closes both directions, with another end that answers by itself; see peer.TCP.Close and, for two scripts, Teardown.
+// Close closes both directions if the other end is a socket; see peer.TCP.Close. For two scripted ends use Teardown.
 func (c *TCP) Close() { c.x.t.Helper(); c.do("Close", c.TCP.Close) }
 
-// Retransmit sends the last segment again that had data, SYN or FIN; see peer.TCP.Retransmit.
+// Retransmit sends the last segment with data, SYN or FIN again; see peer.TCP.Retransmit.
 func (c *TCP) Retransmit() { c.x.t.Helper(); c.do("Retransmit", c.TCP.Retransmit) }
 
 // Reset sends an RST; see peer.TCP.Reset.
@@ -116,7 +114,7 @@ type UDP struct {
 	end
 }
 
-// UDP returns an end of a conversation over UDP behind a link. A server leaves the destination of the flow zero.
+// UDP returns an end of a UDP conversation behind a link. A server leaves the destination of the flow zero.
 func (x *Experiment) UDP(link string, f packet.Flow) *UDP {
 	x.t.Helper()
 	peer := ask(x, "UDP", func(context.Context) (*peer.UDP, error) { return x.Lab.UDP(link, f) })
@@ -129,7 +127,7 @@ func (u *UDP) Send(payload []byte) packet.Packet {
 	return ask1(u.x, u.who+": Send", u.UDP.Send, payload)
 }
 
-// Expect takes the next datagram, which must have that payload (nil: any); see peer.UDP.Expect.
+// Expect takes the next datagram, which must have this payload (nil: any); see peer.UDP.Expect.
 func (u *UDP) Expect(payload []byte) packet.Packet {
 	u.x.t.Helper()
 	return ask1(u.x, u.who+": Expect", u.UDP.Expect, payload)
@@ -144,7 +142,7 @@ type Echo struct {
 	end
 }
 
-// Echo returns an end of a conversation over ICMP echo behind a link. One that only answers leaves dst zero.
+// Echo returns an end of an ICMP echo conversation behind a link. One that only replies leaves dst zero.
 func (x *Experiment) Echo(link string, src, dst netip.Addr) *Echo {
 	x.t.Helper()
 	peer := ask(x, "Echo", func(context.Context) (*peer.Echo, error) { return x.Lab.Echo(link, src, dst) })
@@ -157,19 +155,19 @@ func (e *Echo) Ping(payload []byte) packet.Packet {
 	return ask1(e.x, e.who+": Ping", e.Echo.Ping, payload)
 }
 
-// ExpectReply takes the next echo message, which must answer the last request with that payload (nil: any).
+// ExpectReply takes the next echo message, which must reply to the last request with this payload (nil: any).
 func (e *Echo) ExpectReply(payload []byte) packet.Packet {
 	e.x.t.Helper()
 	return ask1(e.x, e.who+": ExpectReply", e.Echo.ExpectReply, payload)
 }
 
-// ExpectRequest takes the next echo message, which must be a request with that payload (nil: any).
+// ExpectRequest takes the next echo message, which must be a request with this payload (nil: any).
 func (e *Echo) ExpectRequest(payload []byte) packet.Packet {
 	e.x.t.Helper()
 	return ask1(e.x, e.who+": ExpectRequest", e.Echo.ExpectRequest, payload)
 }
 
-// Reply answers the last request that was taken, and returns the answer.
+// Reply replies to the last request that was taken, and returns the reply.
 func (e *Echo) Reply() packet.Packet {
 	e.x.t.Helper()
 	return ask(e.x, e.who+": Reply", e.Echo.Reply)
@@ -178,10 +176,10 @@ func (e *Echo) Reply() packet.Packet {
 // ExpectNothing fails the test if there is an unread echo message.
 func (e *Echo) ExpectNothing() { e.x.t.Helper(); e.do("ExpectNothing", e.Echo.ExpectNothing) }
 
-// end is an end of a conversation in an Experiment, with the name that failures have.
+// end is an end of a conversation in an Experiment.
 type end struct {
 	x   *Experiment
-	who string
+	who string // its name in failures
 }
 
 func (e end) do(what string, f func(context.Context) error) {
@@ -189,35 +187,35 @@ func (e end) do(what string, f func(context.Context) error) {
 	e.x.do(e.who+": "+what, f)
 }
 
-// TCP returns an end of a TCP connection behind a link, which a program plays; see peer.NewTCP.
+// TCP returns an end of a TCP connection behind a link; see peer.NewTCP.
 func (l *Lab) TCP(link string, f packet.Flow) (*peer.TCP, error) {
-	by, err := l.by(link)
+	sender, err := l.senderOn(link)
 	if err != nil {
 		return nil, err
 	}
-	return peer.NewTCP(by, link, l.Inbox, f), nil
+	return peer.NewTCP(sender, link, l.Inbox, f), nil
 }
 
-// UDP returns an end of a conversation over UDP behind a link, which a program plays; see peer.NewUDP.
+// UDP returns an end of a UDP conversation behind a link; see peer.NewUDP.
 func (l *Lab) UDP(link string, f packet.Flow) (*peer.UDP, error) {
-	by, err := l.by(link)
+	sender, err := l.senderOn(link)
 	if err != nil {
 		return nil, err
 	}
-	return peer.NewUDP(by, link, l.Inbox, f), nil
+	return peer.NewUDP(sender, link, l.Inbox, f), nil
 }
 
-// Echo returns an end of a conversation over ICMP echo behind a link, which a program plays; see peer.NewEcho.
+// Echo returns an end of an ICMP echo conversation behind a link; see peer.NewEcho.
 func (l *Lab) Echo(link string, src, dst netip.Addr) (*peer.Echo, error) {
-	by, err := l.by(link)
+	sender, err := l.senderOn(link)
 	if err != nil {
 		return nil, err
 	}
-	return peer.NewEcho(by, link, l.Inbox, src, dst), nil
+	return peer.NewEcho(sender, link, l.Inbox, src, dst), nil
 }
 
-// AcceptDial has a socket of the host under test dial the peer's own address, lets it connect, and returns it. It is closed
-// with the Env. Where the socket fails, the error says why.
+// AcceptDial dials the peer's own address from a socket of the host under test, accepts the connection, and returns the
+// socket, which is closed with the Env. If the socket fails, its error is returned.
 func (l *Lab) AcceptDial(ctx context.Context, p *peer.TCP) (net.Conn, error) {
 	if p == nil {
 		panic("ctexp: AcceptDial of a nil TCP")
@@ -247,33 +245,34 @@ func (l *Lab) AcceptDial(ctx context.Context, p *peer.TCP) (net.Conn, error) {
 		return socket.conn, socket.err
 	}
 	if socket.conn != nil {
-		err = fmt.Errorf("%w\nthe socket is connected to %v all the same, but not by this script", err, socket.conn.RemoteAddr())
+		err = fmt.Errorf("%w\nthe socket is connected to %v nevertheless, but not to this script", err, socket.conn.RemoteAddr())
 		socket.conn.Close()
 	}
 	return nil, err
 }
 
-// byLink sends by a link of a Lab.
-type byLink struct {
+// linkSender is the peer.Sender of a link of a Lab.
+type linkSender struct {
 	lab  *Lab
 	link *netnsenv.Link
 }
 
-func (l *Lab) by(link string) (byLink, error) {
+func (l *Lab) senderOn(link string) (linkSender, error) {
 	to, err := l.linkNamed(link)
 	if err != nil {
-		return byLink{}, fmt.Errorf("ctexp: %w", err)
+		return linkSender{}, fmt.Errorf("ctexp: %w", err)
 	}
-	return byLink{l, to}, nil
+	return linkSender{l, to}, nil
 }
 
-// Send makes it a peer.Sender.
-func (b byLink) Send(ctx context.Context, packets iter.Seq[packet.Packet]) (int, error) {
-	return b.lab.inject(ctx, b.link, packets)
+// Send injects the packets on the link.
+func (s linkSender) Send(ctx context.Context, packets iter.Seq[packet.Packet]) (int, error) {
+	return s.lab.inject(ctx, s.link, packets)
 }
 
-// Expect takes the first packet that the host has sent, that was not taken yet and that m means, whatever came before it. It waits for what sockets and timers of the host send, until the test's deadline, 10 s at most; see Inbox.Patience.
-// If none comes the test fails, with what was wanted, the nearest packet and every packet that came.
+// Expect takes the first packet that the host has sent, that was not taken yet and that matches m; others stay unread. It
+// waits for packets of the host's sockets and timers until the test's deadline, at most 10 s; see Inbox.Patience. If none
+// comes the test fails, with what was wanted, the nearest packet and every packet that came.
 func (x *Experiment) Expect(m packet.Match) (p packet.Packet) {
 	x.t.Helper()
 	x.do("Expect", func(ctx context.Context) error {
@@ -284,15 +283,15 @@ func (x *Experiment) Expect(m packet.Match) (p packet.Packet) {
 	return p
 }
 
-// ExpectNothing fails the test if the host has sent a packet that one of ms means, whatever its checksums are, and that was
-// not taken yet; without ms, if it has sent any. It does not wait.
+// ExpectNothing fails the test if the host has sent a packet that was not taken yet and that one of ms matches, whatever its
+// checksums; without ms, if it has sent any. It does not wait.
 func (x *Experiment) ExpectNothing(ms ...packet.Match) {
 	x.t.Helper()
 	x.do("ExpectNothing", func(ctx context.Context) error { return x.Inbox.ExpectNothing(ctx, ms...) })
 }
 
-// Received takes all packets that the host has sent and that were not taken yet, those of each link in their order, one
-// link after the other. It does not wait.
+// Received takes all packets that the host has sent and that were not taken yet, link by link, each in the order of
+// sending. It does not wait.
 func (x *Experiment) Received() []packet.Record {
 	x.t.Helper()
 	return ask(x, "Received", x.Inbox.Received)

@@ -161,7 +161,7 @@ func TestScriptsPlaySideBySide(t *testing.T) {
 	}
 }
 
-// What the host sends in one burst that nobody reads has no room: that there was nothing else cannot be said.
+// If the host's answers overflow an unread Inbox, an expectation of nothing cannot be decided and fails.
 func TestLostPacketsAreNotNothing(t *testing.T) {
 	t.Parallel()
 	for name, links := range kinds {
@@ -394,7 +394,7 @@ func TestSocketDialsOverIPv6(t *testing.T) {
 	x.ExpectNothing()
 }
 
-// A socket that has found somebody else is not this script's.
+// A socket that has connected to another peer is not returned to this script.
 func TestAcceptDialOfAnotherServerSaysSo(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{})
@@ -406,7 +406,7 @@ func TestAcceptDialOfAnotherServerSaysSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "the socket is connected to 192.0.2.1:80 all the same, but not by this script"
+	const want = "the socket is connected to 192.0.2.1:80 nevertheless, but not to this script"
 	if socket, err := x.Lab.AcceptDial(t.Context(), server); socket != nil || err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, %v", socket, err)
 	}

@@ -1,11 +1,11 @@
 // Package ctexp asserts what a real Linux kernel does with packets, from an ordinary go test: without root, in
 // parallel, without a sleep, in milliseconds.
 //
-// Three nouns and a face: a netnsenv.Env is where (a network namespace of its own, with links, rules and a conntrack table of
-// known room), an inject.Injector is what is sent, an observe.Observer is what happened. A Lab is the three wired
-// together, for programs; an Experiment is a Lab for tests.
+// The main types are Experiment, for tests, and Lab, the same for programs. Each wires three parts together: a netnsenv.Env
+// is a network namespace with links, rules and a conntrack table of known room, an inject.Injector sends packets into it,
+// and an observe.Observer reports what happened.
 //
-//	func TestMain(m *testing.M) { ctexp.Main(m) } // root of namespaces of its own, for everybody
+//	func TestMain(m *testing.M) { ctexp.Main(m) } // runs the tests as root of new user and mount namespaces
 //
 //	func TestFullTableDropsNewFlows(t *testing.T) {
 //		t.Parallel()
@@ -15,7 +15,7 @@
 //			Probes: []nf.Probe{nf.RawPrerouting, nf.ManglePrerouting},
 //		})
 //
-//		x.Inject(inject.SYNs(10, web))
+//		x.Inject(packet.SYNs(10, web))
 //
 //		want := observe.Tally{
 //			Packets: map[string]uint64{"raw/prerouting": 10, "mangle/prerouting": 7},
@@ -29,48 +29,49 @@
 //
 // # Nothing to wait for
 //
-// When Inject returns, the kernel is done with every packet: counters, the table, the capture and the answers on the
-// links are final. What happens later by itself (a timer, a program's answer) one awaits by a condition: Await.
+// When Inject returns, the kernel has processed every packet: counters, the table, the capture and the answers on the
+// links are final. For what happens later (a timer, the answer of a program), Await waits for a condition.
 //
-// # Steps, and what never happens
+// # The life of a flow
 //
-// States tells how a flow's entry is after each packet, Life what happened to it in the kernel's order; what never
-// happened is not in it:
+// States returns the state of a flow's entry after each packet. Life returns every event of the entry in the kernel's
+// order, so it also shows what never happened:
 //
 //	x.States(flow, packets) // "SYN_SENT [UNREPLIED]", "SYN_RECV", "ESTABLISHED [ASSURED]"
 //	x.Life(flow)            // "NEW SYN_SENT", "UPDATE SYN_RECV", "UPDATE ESTABLISHED [ASSURED]"
 //
 // # Conversations
 //
-// The test can play any end of a conversation, behind any link, and keeps its numbers by what the kernel really answers:
+// The test can play either end of a conversation, behind any link. Sequence numbers follow what the kernel really answers:
 //
 //	client := x.TCP("tun0", packet.Flow{Src: inside, Dst: outside})
-//	server := x.TCP("tun1", packet.Flow{Src: outside}) // takes the first client
-//	x.Handshake(client, server)                       // through the host, which is a router here
+//	server := x.TCP("tun1", packet.Flow{Src: outside}) // accepts the first client
+//	x.Handshake(client, server)                       // the host is a router between them
 //	client.Write([]byte("ping"))
 //	server.Expect(peer.Segment{Payload: []byte("ping")})
 //	server.Reset(peer.ResetOutOfWindow)
 //	client.ExpectNothing()
 //
-// The other end may as well be a socket of the host: x.Env.Listen and client.Connect(), or server.AcceptDial(). In a Segment
-// numbers count from the first of each side, and what is left out is right, or any. x.Teardown closes between two scripts.
+// The other end may also be a socket of the host: x.Env.Listen and client.Connect(), or server.AcceptDial(). In a Segment
+// numbers are relative to the initial sequence number of each side. A field that is left out is filled in when sending, and
+// not compared when receiving. x.Teardown closes a connection between two scripted ends.
 //
-// x.Expect takes a packet that the host sends by a packet.Match, of which every field that is nil or zero asks for nothing. An expectation
-// that is not met shows what was wanted, what there was and all that came. What the host answers and forwards by itself is
-// there at once; for what its sockets and timers send an expectation waits, that of nothing never does. Nor does an end of a
-// conversation wait any longer for which a reset or an ICMP error has come.
+// x.Expect takes a packet that the host has sent and that a packet.Match selects; fields of the Match that are nil or zero
+// match anything. A failed expectation shows what was wanted, the nearest packet and every packet that came. Packets that
+// the host forwards or answers in the kernel are there when Inject returns. Expect waits for those that sockets and timers
+// send; ExpectNothing never waits. An end of a conversation stops waiting when a reset or an ICMP error arrives.
 //
-// # What cannot be done here
+// # Missing requirements
 //
-// A test skips where the machine lacks something (user namespaces, the iptables binary), and says what, why and what to
-// do. With CTEXP_REQUIRE=1 it fails instead, except for the needs that CTEXP_LACKS lists, separated by commas; a need
-// that is listed and not lacking fails, too. A link falls back from tun to veth by itself.
+// A test skips if the machine lacks something (user namespaces, the iptables binary); the message says what is missing,
+// why, and what to do. With CTEXP_REQUIRE=1 the test fails instead, except for the needs that CTEXP_LACKS lists, separated
+// by commas. A need that is listed but present is a failure, too. A tun link falls back to veth automatically.
 //
 // # When a test fails
 //
-// or panics, its log has, without being asked, the path that the packets took with the count at each probe and where they
-// were lost, the flows, the rules with their counters and the captured packets. A page with all of it is kept, which begins
-// with what the test wanted if that was said by the Experiment's own Errorf; of several Experiments in a test each has its
-// page, and says which one it is. With CTEXP_HOLD=1 a failed test keeps its namespace open until it is interrupted and
-// prints the nsenter line that leads into it.
+// If a test fails or panics, its log shows the path of the packets with the count at each probe and the places of losses,
+// the flows, the rules with their counters, and the captured packets. An HTML page with all of it is kept; it begins with
+// the messages that were passed to the Experiment's own Errorf. If a test has several Experiments, each has its own page
+// that names it. With CTEXP_HOLD=1 a failed test keeps its namespace open until it is interrupted, and prints the nsenter
+// command that enters it.
 package ctexp

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -13,22 +14,43 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 )
 
-// Experiment is a Lab for one test. Its methods have no error results: what goes wrong fails the test at once, so they
-// are for the test's own goroutine; others use the Lab. A subtest is a test of its own: with the Experiment of its parent
-// it would fail, and with Fatalf end, the parent. It makes an Experiment for itself, or asks the Lab and fails by its own t.
+// Experiment is a Lab for one test. Its methods have no error results: an error ends the test at once, so they must be
+// called from the test's own goroutine; other goroutines use the Lab. A subtest must not use the Experiment of its parent,
+// because failures would go to the parent's t: it makes its own Experiment, or uses the Lab and reports through its own t.
 //
-// A test may have several, joined by Join or not. If it fails, each of them says which one it is and where it was made.
+// A test may have several Experiments, joined by Join or not. If it fails, each report says which Experiment it is about
+// and where that was made.
 type Experiment struct {
 	*Lab
 	t        TB
-	order    int    // which one of the test it is, from 1
-	place    string // where it was made
+	order    int    // its number among the test's Experiments, from 1
+	place    string // file and line of the call of New
 	failures failures
 }
 
-// New opens a Lab for the test and closes it at its end. The test skips if this machine cannot do what the Config asks for
-// (see the package's documentation), and fails if the Config is wrong. If the test fails or panics, its log shows what
-// happened in the Lab.
+// TB is what an Experiment needs of a test; *testing.T, *testing.B and *testing.F implement it.
+type TB interface {
+	Helper()
+	Name() string
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
+	Failed() bool
+	Cleanup(func())
+}
+
+// Main runs the tests of a package as root of new user and mount namespaces; see netnsenv.Enter. Call it from TestMain with
+// the *testing.M; it does not return. Flags, input, output, signals and the exit status work as without it. If namespaces
+// cannot be created, the tests that need them skip.
+func Main(m interface{ Run() int }) {
+	netnsenv.Enter()
+	os.Exit(m.Run())
+}
+
+// New opens a Lab for the test and closes it when the test ends. The test skips if this machine cannot do what the Config
+// asks for (see the package's documentation), and fails if the Config is invalid. If the test fails or panics, its log
+// shows what happened in the Lab.
 func New(t TB, cfg netnsenv.Config) *Experiment {
 	t.Helper()
 	ctx, cancel := operation(t)
@@ -36,29 +58,29 @@ func New(t TB, cfg netnsenv.Config) *Experiment {
 	lab, err := Open(ctx, cfg)
 	if err != nil {
 		cannot(t, "ctexp.New", err)
-		return nil // a fake TB goes on
+		return nil // only a fake TB gets here
 	}
-	lab.Inbox.Patience = longest
+	lab.Inbox.Patience = expectTimeout
 	x := &Experiment{Lab: lab, t: t, order: experimentsOf.add(t), place: caller()}
 	t.Cleanup(x.close)
 	checkLacks(t, lab.Env)
 	return x
 }
 
-// close ends the experiment, and explains the test's failure before everything is gone.
+// close ends the experiment. If the test has failed, it first writes the report.
 func (x *Experiment) close() {
 	x.t.Helper()
 	defer experimentsOf.remove(x.t)
 	panics := panicking()
 	if panics {
-		x.failures.add("the test panicked: what with, go test says at the end of the log")
+		x.failures.add("the test panicked: go test prints the panic at the end of the log")
 	}
 	if panics || x.t.Failed() {
 		ctx, cancel := explaining(x.t)
 		defer cancel()
-		k := x.lookAtAll(ctx)
-		d := x.reportData(k, x.name())
-		x.t.Logf("%s\n--- %s", x.reportText(k, d, x.which()), x.keepArtifacts(k, d))
+		snap := x.fullSnapshot(ctx)
+		d := x.reportData(snap, x.name())
+		x.t.Logf("%s\n--- %s", x.reportText(snap, d, x.which()), x.keepArtifacts(snap, d))
 		hold(x.name(), x.Env)
 	}
 	if err := x.Lab.Close(); err != nil {
@@ -105,7 +127,7 @@ func askAll[T any](x *Experiment, what string, f func(context.Context) iter.Seq2
 	return ask(x, what, func(ctx context.Context) ([]T, error) { return collect(f(ctx)) })
 }
 
-// name is what the files of the report are called: the test's name, with a number from the test's second Experiment on.
+// name returns the name of the report's files: the test's name, with a number from the test's second Experiment on.
 func (x *Experiment) name() string {
 	if x.order > 1 {
 		return fmt.Sprintf("%s.%d", x.t.Name(), x.order)
@@ -113,8 +135,8 @@ func (x *Experiment) name() string {
 	return x.t.Name()
 }
 
-// which tells the Experiment from the others of its test: "experiment 2 of 3 (first_test.go:24)". It is empty if there are
-// no others.
+// which identifies the Experiment among those of its test: "experiment 2 of 3 (first_test.go:24)". It is empty if there is
+// only one.
 func (x *Experiment) which() string {
 	n := experimentsOf.made(x.t)
 	if n <= 1 {
@@ -123,7 +145,7 @@ func (x *Experiment) which() string {
 	return fmt.Sprintf("experiment %d of %d (%s)", x.order, n, x.place)
 }
 
-// caller returns where the caller of its caller stands: "first_test.go:24".
+// caller returns file and line of the call of its caller: "first_test.go:24".
 func caller() string {
 	_, file, line, ok := runtime.Caller(2)
 	if !ok {
@@ -132,8 +154,8 @@ func caller() string {
 	return fmt.Sprintf("%s:%d", filepath.Base(file), line)
 }
 
-// experimentsOf counts the Experiments of each test, whose reports would otherwise overwrite each other. It is a variable of
-// the package because a TB has no place for it; the count of a test is removed with the test's last Experiment.
+// experimentsOf counts the Experiments of each test, so that their reports do not overwrite each other. It is a package
+// variable because a TB cannot hold it; the count of a test is removed with the test's last Experiment.
 var experimentsOf = experimentCounts{of: map[TB]*experimentCount{}}
 
 type experimentCounts struct {
@@ -141,7 +163,7 @@ type experimentCounts struct {
 	of map[TB]*experimentCount
 }
 
-// experimentCount counts the Experiments of one test: those that were made, and those that are still open.
+// experimentCount counts the Experiments of one test: all that were made, and those still open.
 type experimentCount struct{ made, open int }
 
 // add counts one more Experiment of t and returns its number, from 1. A fake TB that is not comparable counts as a new test
@@ -162,7 +184,7 @@ func (c *experimentCounts) add(t TB) int {
 	return n.made
 }
 
-// made returns how many Experiments of t there have been since none was open.
+// made returns how many Experiments of t were made since there was last none open.
 func (c *experimentCounts) made(t TB) int {
 	if !reflect.ValueOf(t).Comparable() {
 		return 1
@@ -175,7 +197,7 @@ func (c *experimentCounts) made(t TB) int {
 	return 0
 }
 
-// remove notes that an Experiment of t is closed.
+// remove records that an Experiment of t was closed.
 func (c *experimentCounts) remove(t TB) {
 	if !reflect.ValueOf(t).Comparable() {
 		return
@@ -188,45 +210,32 @@ func (c *experimentCounts) remove(t TB) {
 	}
 }
 
-// TB is what an Experiment needs of a test: *testing.T, *testing.B and *testing.F have it.
-type TB interface {
-	Helper()
-	Name() string
-	Logf(format string, args ...any)
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any)
-	Skipf(format string, args ...any)
-	Failed() bool
-	Cleanup(func())
-}
-
-// How long an operation may wait where the test has no deadline, and what it leaves of one for the failure to
-// explain itself. An expectation waits no longer than longest: a test that fails should not take its ten minutes for that.
 const (
-	patience     = tooLong(30 * time.Second)
-	longest      = 10 * time.Second
-	shareOfGrace = 20 // one part in so many
-	leastGrace   = 500 * time.Millisecond
+	// defaultTimeout limits an operation if the test has no deadline.
+	defaultTimeout = timeoutError(30 * time.Second)
+	// expectTimeout limits an expectation, so that a failing one does not use up the test's ten minutes.
+	expectTimeout = 10 * time.Second
+	// An operation ends before the test's deadline by 1/graceShare of the remaining time, at least by minGrace, so that the
+	// failure can still be reported.
+	graceShare = 20
+	minGrace   = 500 * time.Millisecond
 )
 
-// deadline returns when an operation that begins now has to give up: some time before the test's own deadline if it has one.
-func deadline(t TB, now time.Time) (time.Time, tooLong) {
-	d, ok := t.(interface{ Deadline() (time.Time, bool) })
-	if !ok {
-		return now.Add(time.Duration(patience)), patience
+// deadline returns when an operation that begins now must give up: shortly before the test's own deadline if it has one.
+func deadline(t TB, now time.Time) (time.Time, timeoutError) {
+	if d, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
+		if at, ok := d.Deadline(); ok {
+			return at.Add(-max(minGrace, at.Sub(now)/graceShare)), 0
+		}
 	}
-	at, ok := d.Deadline()
-	if !ok {
-		return now.Add(time.Duration(patience)), patience
-	}
-	return at.Add(-max(leastGrace, at.Sub(now)/shareOfGrace)), 0
+	return now.Add(time.Duration(defaultTimeout)), defaultTimeout
 }
 
-// operation returns the context of one operation of a test: it ends with the test, and in time for the test to say why.
+// operation returns the context of one operation of a test. It ends with the test, and early enough to report the failure.
 func operation(t TB) (context.Context, context.CancelFunc) {
 	ctx := context.Background()
 	if c, ok := t.(interface{ Context() context.Context }); ok {
-		// During Cleanup the test's own context is over already, but what is being cleaned up still has to be asked.
+		// During Cleanup the test's own context is already done, but operations must still work.
 		if c.Context().Err() == nil {
 			ctx = c.Context()
 		}
@@ -235,14 +244,14 @@ func operation(t TB) (context.Context, context.CancelFunc) {
 	return context.WithDeadlineCause(ctx, at, why)
 }
 
-// tooLong is why an operation has given up: for how long it has waited, 0 if until the test's deadline.
-type tooLong time.Duration
+// timeoutError is the error of an operation that has timed out: how long it has waited, 0 if until the test's deadline.
+type timeoutError time.Duration
 
-func (d tooLong) Error() string {
+func (d timeoutError) Error() string {
 	if d == 0 {
 		return "not before the test's deadline"
 	}
 	return fmt.Sprintf("not within %v", time.Duration(d))
 }
 
-func (d tooLong) Unwrap() error { return context.DeadlineExceeded }
+func (d timeoutError) Unwrap() error { return context.DeadlineExceeded }

@@ -16,7 +16,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// Each of two experiments of a test says which one it is, and keeps files of its own names.
+// With two experiments in a test, each report says which one it is about, and has its own file names.
 func TestExperimentsOfOneTestAreToldApart(t *testing.T) {
 	t.Parallel()
 	fake := &fakeTB{name: "TestX"}
@@ -71,7 +71,7 @@ func TestExperimentAfterOthersIsTheFirst(t *testing.T) {
 	}
 }
 
-// A test that panics leaves a report, although nobody has called it failed yet.
+// A test that panics leaves a report, although it is not marked as failed yet.
 func TestPanicLeavesAReport(t *testing.T) {
 	t.Parallel()
 	fake := &fakeTB{name: "TestX", panics: true}
@@ -85,12 +85,12 @@ func TestPanicLeavesAReport(t *testing.T) {
 	if fake.failed || !strings.Contains(log, "entries 1\n") || !strings.HasSuffix(log, "\npanic: so\n") {
 		t.Errorf("failed %v, and the log is\n%s", fake.failed, log)
 	}
-	if got, want := diffOf(t, log), "the test panicked: what with, go test says at the end of the log"; got != want {
+	if got, want := diffOf(t, log), "the test panicked: go test prints the panic at the end of the log"; got != want {
 		t.Errorf("result.json has %q, want %q", got, want)
 	}
 }
 
-// One entry is asked for by either of its tuples; where there is none it is zero.
+// Flow finds an entry by either of its tuples, and returns the zero Entry if there is none.
 func TestFlowIsTheEntryOfATuple(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Links: veth, Silent: true})
@@ -138,7 +138,7 @@ func TestRulesAreLoadedLater(t *testing.T) {
 	}
 }
 
-// What is injected into one host shows in the other's table, path and capture when Inject returns.
+// Packets injected into one host are in the other's table, path and capture when Inject returns.
 func TestBothHostsOfAWireAreObserved(t *testing.T) {
 	t.Parallel()
 	near := ctexp.New(t, netnsenv.Config{

@@ -45,7 +45,7 @@ func TestOneSYNIsSeenByEverything(t *testing.T) {
 	}
 }
 
-// Two phases: what comes after a mark is told from what was before.
+// Sub separates two phases of an experiment.
 func TestPhasesAreToldApart(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Silent: true, Probes: []nf.Probe{nf.RawPrerouting}})
@@ -149,7 +149,7 @@ func BenchmarkExperiment(b *testing.B) {
 	}
 }
 
-// Without conntrack there is no table, but the path is there all the same.
+// Without conntrack there is no table, but there is still a path.
 func TestPathIsSeenWithoutConntrack(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Silent: true, Conntrack: netnsenv.Off, Probes: []nf.Probe{nf.FilterInput}})
@@ -187,7 +187,7 @@ func connection(f packet.Flow) []packet.Packet {
 	}
 }
 
-// After each packet of a connection its entry is in the state that the tracker's table says.
+// After each packet of a connection its entry is in the state of the kernel's tcp_conntracks table.
 func TestStatesOfAConnection(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, router)
@@ -204,7 +204,7 @@ func TestStatesOfAConnection(t *testing.T) {
 	}
 }
 
-// The same connection by its events; what is flushed is destroyed.
+// The same connection by its events; a flushed entry has a DESTROY event.
 func TestLifeOfAConnection(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, router)
@@ -318,7 +318,7 @@ func BenchmarkInjectWithEvents(b *testing.B) {
 	}
 }
 
-// Each Inject leaves its mark behind its packets: what it has changed.
+// After its packets, each Inject has a mark in the Timeline with the counts it has changed.
 func TestTimelineTellsInjectionsApart(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Links: veth, Silent: true, Probes: []nf.Probe{nf.RawPrerouting}})
@@ -489,7 +489,7 @@ func TestAwaitEndsWithAnErrorOfItsCondition(t *testing.T) {
 	}
 }
 
-// What happens to the table wakes whoever awaits, long before the next tick.
+// A conntrack event wakes Await long before the next tick.
 func TestAwaitWakesOnEvents(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Silent: true})

@@ -17,7 +17,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/userns"
 )
 
-// failures is what has gone wrong in a test, as far as the Experiment was told.
+// failures has the failures of a test that went through its Experiment.
 type failures struct {
 	mu    sync.Mutex
 	texts []string
@@ -35,43 +35,43 @@ func (f *failures) String() string {
 	return strings.Join(f.texts, "\n\n")
 }
 
-// Errorf is the test's Errorf, whose words the report keeps: report.html and result.json then begin with the difference,
-// as the log does. Lines that begin with - and + are shown as what was wanted and what there was.
+// Errorf is the test's Errorf, and keeps the message for the report: report.html and result.json begin with it, as the log
+// does. Lines that begin with - and + are shown as a difference of want and got.
 //
 //	if diff := x.Tally().Diff(want); diff != "" {
 //		x.Errorf("10 SYNs into a table with room for 7 (-want +got):\n%s", diff)
 //	}
 //
-// The test's own Errorf does as well; of that only the log knows. It may be called from any goroutine of the test. In a
-// subtest it is the parent that it fails: there use t.Errorf, or an Experiment of the subtest's own.
+// Messages of the test's own t.Errorf are only in the log. Errorf may be called from any goroutine of the test. In a
+// subtest it would fail the parent: there use t.Errorf, or an Experiment of the subtest's own.
 func (x *Experiment) Errorf(format string, args ...any) {
 	x.t.Helper()
 	x.failures.add(fmt.Sprintf(format, args...))
 	x.t.Errorf(format, args...)
 }
 
-// Fatalf is Errorf that ends the test. Like t.Fatalf it is for the test's own goroutine, and so for no subtest.
+// Fatalf is Errorf, and ends the test. Like t.Fatalf it must be called from the test's own goroutine, so not in a subtest.
 func (x *Experiment) Fatalf(format string, args ...any) {
 	x.t.Helper()
 	x.failures.add(fmt.Sprintf(format, args...))
 	x.t.Fatalf(format, args...)
 }
 
-// explaining returns the context in which a failure is explained: of a test with a deadline it has half of what is left,
-// which operations have kept free for it.
+// explaining returns the context for the report of a failure. Its timeout is half of the time until the test's deadline,
+// which the operations have left free for it (see deadline).
 func explaining(t TB) (context.Context, context.CancelFunc) {
-	room := longest
+	timeout := expectTimeout
 	if d, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
 		if at, ok := d.Deadline(); ok {
-			room = min(room, time.Until(at)/2)
+			timeout = min(timeout, time.Until(at)/2)
 		}
 	}
-	return context.WithTimeout(context.Background(), room)
+	return context.WithTimeout(context.Background(), timeout)
 }
 
-// panicking reports whether a panic is unwinding this goroutine. That is how a cleanup knows of a test that panics: package
-// testing runs the cleanups first and calls the test failed afterwards (testing.go, tRunner). Of a panic and a
-// runtime.Goexit, which is how t.Fatal ends a test, the later one tells how the goroutine ends.
+// panicking reports whether a panic is unwinding this goroutine. A cleanup cannot use Failed for that: package testing runs
+// the cleanups before it marks a test that panics as failed (testing.go, tRunner). If the stack has both a panic and a
+// runtime.Goexit, by which t.Fatal ends a test, the later one decides.
 func panicking() bool {
 	pcs := make([]uintptr, 64)
 	n := runtime.Callers(0, pcs)
@@ -91,8 +91,8 @@ func panicking() bool {
 // envHold is the environment variable that keeps a failed test's namespace open.
 const envHold = "CTEXP_HOLD"
 
-// hold waits until it is interrupted if the user has asked for that, so that the namespace can be looked at. It speaks
-// past the test's log, which go test shows only afterwards. Of several experiments of a test each waits in its turn.
+// hold waits for an interrupt if the user has asked for that, so that the namespace can be inspected. It prints to stderr,
+// because go test shows the test's log only afterwards. Several experiments of a test wait one after the other.
 func hold(name string, env *netnsenv.Env) {
 	if os.Getenv(envHold) != "1" {
 		return
@@ -100,23 +100,23 @@ func hold(name string, env *netnsenv.Env) {
 	interrupt := make(chan os.Signal, 1)
 	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(interrupt)
-	fmt.Fprintf(os.Stderr, "%s failed; its namespace stays until ^C. To enter it (with go test -timeout 0 for as long as you like):\n\t%s\n", name, enterLine(env))
+	fmt.Fprintf(os.Stderr, "%s failed; its namespace stays open until ^C (use go test -timeout 0 to avoid the time limit). To enter it:\n\t%s\n", name, enterLine(env))
 	<-interrupt
 }
 
-// enterLine is the command that leads into the namespace of a process that may be in a user namespace. It is for
-// the user that runs the tests: another one, root included, has no part in that user namespace.
+// enterLine returns the command that enters the namespace of this process. It is for the user that runs the tests: others,
+// including root, have no rights in its user namespace.
 func enterLine(env *netnsenv.Env) string {
 	pid := os.Getpid()
-	user := "" // the host's: one cannot enter the user namespace that one is in
-	if userns.Own() {
+	user := ""
+	if userns.Own() { // else the shell is in the same user namespace, which setns(2) refuses to enter again
 		user = fmt.Sprintf(" --preserve-credentials --user=/proc/%d/ns/user", pid)
 	}
 	return fmt.Sprintf("nsenter%s --mount=/proc/%d/ns/mnt --net=%s", user, pid, env.Path())
 }
 
-// Require ends the test like New does if err says that something cannot be done here, and fails it if it says anything
-// else; a nil error does nothing. It is for what a test needs beside its Experiment.
+// Require ends the test if err is not nil: like New, it skips if err is an errors.ErrUnsupported, and fails otherwise. It is
+// for what a test needs in addition to its Experiment.
 func Require(t TB, doing string, err error) {
 	t.Helper()
 	if err != nil {
@@ -124,30 +124,30 @@ func Require(t TB, doing string, err error) {
 	}
 }
 
-// cannot ends a test that cannot be done here: by a skip, or by a failure where nothing may be skipped.
+// cannot ends the test because of err: by a skip if this machine lacks something, else by a failure.
 func cannot(t TB, doing string, err error) {
 	t.Helper()
 	needs.Check(t, fmt.Errorf("%s: %w", doing, err))
 }
 
-// checkLacks fails a test on a machine that has what is listed as missing: the list would hide a skip some day.
+// checkLacks fails the test if a need that CTEXP_LACKS lists is present, since an outdated list would hide a later skip.
 func checkLacks(t TB, env *netnsenv.Env) {
 	t.Helper()
 	for _, need := range needs.Listed() {
-		there := false
+		present := false
 		switch need {
 		case "user namespaces":
-			there = true
+			present = true
 		case "/dev/net/tun":
 			for _, l := range env.Links() {
-				there = there || l.Kind() == netnsenv.Tun
+				present = present || l.Kind() == netnsenv.Tun
 			}
 		default:
 			_, err := exec.LookPath(need)
-			there = err == nil
+			present = err == nil
 		}
-		if there {
-			t.Fatalf("%s lists %q, which is there", needs.Lacks, need)
+		if present {
+			t.Fatalf("%s lists %q, which is present", needs.Lacks, need)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func artifact(t *testing.T, log, name string) (text string, beside []string) {
 	return text, beside
 }
 
-// diffOf returns what result.json says that the test wanted.
+// diffOf returns the failure messages in result.json.
 func diffOf(t *testing.T, log string) string {
 	t.Helper()
 	text, _ := artifact(t, log, "result.json")

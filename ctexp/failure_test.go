@@ -51,13 +51,13 @@ func TestNothingMissingDoesNothing(t *testing.T) {
 	}
 }
 
-// A need that is listed as missing and is there would hide a skip some day.
-func TestListedNeedThatIsThereFails(t *testing.T) { // not parallel: it sets the environment
+// A need that is listed as missing but is present would hide a later skip.
+func TestListedNeedThatIsPresentFails(t *testing.T) { // not parallel: it sets the environment
 	ctexp.New(t, netnsenv.Config{}) // skips where there are no user namespaces
 	t.Setenv("CTEXP_LACKS", "user namespaces")
 	fake := &fakeTB{}
 	log := fake.run(func(f *fakeTB) { ctexp.New(f, netnsenv.Config{Links: veth}) })
-	if !fake.failed || !strings.Contains(log, `lists "user namespaces", which is there`) {
+	if !fake.failed || !strings.Contains(log, `lists "user namespaces", which is present`) {
 		t.Errorf("failed %v: %s", fake.failed, log)
 	}
 }

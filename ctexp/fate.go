@@ -14,26 +14,26 @@ import (
 
 // Fate is what became of one packet.
 type Fate struct {
+	// Frame is the captured packet.
 	Frame packet.Record
-	// State is what conntrack made of it: "NEW SYN_SENT", "INVALID", "no entry", "of a known flow"; empty if that is not
-	// known.
+	// State is conntrack's view of the packet: "NEW SYN_SENT", "INVALID", "no entry", "of a known flow"; empty if unknown.
 	State string
-	// Invalid says that conntrack called it INVALID, NoEntry that the table has no entry for it.
+	// Invalid reports that conntrack classified the packet as INVALID, NoEntry that the table has no entry for it.
 	Invalid, NoEntry bool
-	// Reasons has what conntrack said about it.
+	// Reasons are conntrack's log messages about the packet.
 	Reasons []observe.Reason
-	// Steps are the rules that it met, if the namespace is traced.
+	// Steps are the rules that the packet met, if the namespace is traced.
 	Steps []observe.Step
-	// Lost says that it is known to have been dropped. A packet that is not Lost went on, or nothing is known of it.
+	// Lost reports that the packet is known to have been dropped. If it is false, the packet went on or its fate is unknown.
 	Lost bool
-	// Causes are why it was lost: the one cause if there is one, else one of them. Nil if nothing is known.
+	// Causes has the cause of the loss; if there are several, it was one of them. Nil if unknown.
 	Causes []observe.Cause
-	// Places are the losses of the path of which it is one: the place where it was lost if there is one, else one of them.
-	// Nil if the place is not known.
+	// Places has the loss of the path that the packet belongs to; if there are several, it belongs to one of them. Nil if the
+	// place is unknown.
 	Places []observe.Loss
 }
 
-// Why prints what conntrack said about the packet and why it was lost: "SEQ is over upper bound 66537 (over the window of
+// Why returns conntrack's messages about the packet and why it was lost: "SEQ is over upper bound 66537 (over the window of
 // the receiver); dropped by nft ip filter input: ct state invalid drop".
 func (f Fate) Why() string {
 	var why []string
@@ -46,9 +46,9 @@ func (f Fate) Why() string {
 	return strings.Join(slices.DeleteFunc(why, func(s string) bool { return s == "" }), "; ")
 }
 
-// causes prints why the packet was lost.
+// causes returns why the packet was lost.
 func (f Fate) causes() string {
-	const few = 160 // bytes
+	const maxLength = 160 // bytes
 	switch len(f.Places) {
 	case 0:
 		var s []string
@@ -65,14 +65,14 @@ func (f Fate) causes() string {
 	switch why := l.Why(); {
 	case len(l.Causes) == 1 || certain == 0:
 		return why
-	case len(why) <= few:
+	case len(why) <= maxLength:
 		return "one of: " + why
 	}
-	return fmt.Sprintf("behind %s, one of several causes: see the path", strings.Join(l.From, " and "))
+	return fmt.Sprintf("after %s, one of several causes: see the path", strings.Join(l.From, " and "))
 }
 
-// String prints state and fate, "dropped; no entry; conntrack table full", as in the capture of a report. It is empty if
-// nothing is known.
+// String returns the fate, the state and the causes, "dropped; no entry; conntrack table full", as in the capture of a
+// report. It is empty if nothing is known.
 func (f Fate) String() string {
 	var s []string
 	if f.Lost {
@@ -86,14 +86,14 @@ func (f Fate) String() string {
 	return strings.Join(s, "; ")
 }
 
-// Fates returns what became of each captured packet since the Lab was opened, in the order of Frames: as far as events,
-// reasons, rules, counters and the table tell for certain.
+// Fates returns what became of each packet captured since the Lab was opened, in the order of Frames. It uses events,
+// reasons, rules, counters and the table, and leaves unknown what they do not prove.
 func (l *Lab) Fates(ctx context.Context) ([]Fate, error) {
-	k := l.look(ctx)
-	if err := k.recordErr; err != nil {
+	snap := l.snapshot(ctx)
+	if err := snap.recordErr; err != nil {
 		return nil, fmt.Errorf("fates: %w", err)
 	}
-	return k.fates(), nil
+	return snap.fates(), nil
 }
 
 // Fates returns what became of each captured packet since New; see Lab.Fates.
@@ -102,24 +102,24 @@ func (x *Experiment) Fates() []Fate {
 	return ask(x, "Fates", x.Lab.Fates)
 }
 
-// The States of a Fate that are no state of an entry.
+// Values of Fate.State that are not states of an entry.
 const (
 	stateInvalid   = "INVALID"
 	stateNoEntry   = "no entry"
 	stateKnownFlow = "of a known flow"
 )
 
-// judge works out the fates of packets.
-type judge struct {
-	look
+// explainer determines the fates of packets.
+type explainer struct {
+	snapshot
 	fates   []Fate
 	entryOf map[nf.Tuple]nf.Entry
 }
 
 // fates returns the fate of each frame of the record.
-func (k look) fates() []Fate {
-	j := judge{look: k, fates: make([]Fate, len(k.record.Frames)), entryOf: entriesByTuple(k)}
-	r := k.record
+func (snap snapshot) fates() []Fate {
+	e := explainer{snapshot: snap, fates: make([]Fate, len(snap.record.Frames)), entryOf: entriesByTuple(snap)}
+	r := snap.record
 	ofEvents, _ := observe.EventsOf(r.Frames, r.Events)
 	ofReasons, _ := observe.ReasonsOf(r.Frames, r.Reasons)
 	ofUnexplained, _ := observe.ReasonsOf(r.Frames, r.Unexplained)
@@ -134,7 +134,7 @@ func (k look) fates() []Fate {
 		case len(ofEvents[i]) > 0:
 			f.State = ofEvents[i][0].Short()
 		case frame.Dir == packet.In:
-			f.State = j.stateOf(frame)
+			f.State = e.stateOf(frame)
 			f.NoEntry = f.State == stateNoEntry
 		}
 		for _, s := range f.Steps {
@@ -148,88 +148,88 @@ func (k look) fates() []Fate {
 				f.Causes = append(f.Causes, c)
 			}
 		}
-		j.fates[i] = f
+		e.fates[i] = f
 	}
-	j.fullTable()
-	if k.pathErr == nil && k.lacks(observe.PartFrames) == nil {
+	e.fullTable()
+	if snap.pathErr == nil && snap.lacks(observe.PartFrames) == nil {
 		for _, f := range nf.Families() {
-			j.losses(f)
+			e.losses(f)
 		}
 	}
-	for i, f := range j.fates {
+	for i, f := range e.fates {
 		if f.Lost && f.Causes == nil && i < len(ofDrops) && len(ofDrops[i]) > 0 {
-			j.fates[i].Causes = []observe.Cause{observe.CauseOf(ofDrops[i][0])}
+			e.fates[i].Causes = []observe.Cause{observe.CauseOf(ofDrops[i][0])}
 		}
 	}
-	return j.fates
+	return e.fates
 }
 
-// stateOf returns the state of a packet that has changed nothing: that of its entry, if there is one.
-func (j *judge) stateOf(f packet.Record) string {
+// stateOf returns the state of a packet without events: that of its entry, if there is one.
+func (e *explainer) stateOf(f packet.Record) string {
 	t := f.Tuple()
 	if t == (nf.Tuple{}) {
 		return ""
 	}
-	e, known := j.entryOf[t]
+	entry, known := e.entryOf[t]
 	switch {
 	case !known:
 		return stateNoEntry
-	case e.Orig == (nf.Tuple{}): // it is gone
+	case entry.Orig == (nf.Tuple{}): // destroyed meanwhile
 		return ""
 	case t.Proto == nf.TCP:
-		return e.State.String()
+		return entry.State.String()
 	}
 	return stateKnownFlow
 }
 
-// entriesByTuple returns the entries by both of their tuples, those that have left as zero entries.
-func entriesByTuple(k look) map[nf.Tuple]nf.Entry {
+// entriesByTuple returns the entries by both of their tuples; those destroyed meanwhile are zero entries.
+func entriesByTuple(snap snapshot) map[nf.Tuple]nf.Entry {
 	entries := map[nf.Tuple]nf.Entry{}
-	for _, e := range k.record.Events {
+	for _, e := range snap.record.Events {
 		entries[e.Entry.Orig], entries[e.Entry.Reply] = nf.Entry{}, nf.Entry{}
 	}
-	for _, e := range k.flows {
+	for _, e := range snap.flows {
 		entries[e.Orig], entries[e.Reply] = e, e
 	}
 	return entries
 }
 
-// lose notes that a packet was lost. What is already known of its causes is known better.
-func (j *judge) lose(frame int, causes []observe.Cause, places ...observe.Loss) {
-	f := &j.fates[frame]
+// lose marks a packet as lost. Causes that are already known are kept: they are more certain.
+func (e *explainer) lose(frame int, causes []observe.Cause, places ...observe.Loss) {
+	f := &e.fates[frame]
 	f.Lost = true
 	if f.Causes == nil && f.Places == nil {
 		f.Causes, f.Places = causes, places
 	}
 }
 
-// fullTable explains the packets without an entry by the full table, if there are as many of them as it has dropped.
-func (j *judge) fullTable() {
+// fullTable explains the packets without an entry by a full table, if their number is that of the table's drops.
+func (e *explainer) fullTable() {
 	var without []int
-	for i, f := range j.fates {
+	for i, f := range e.fates {
 		if f.NoEntry && f.Why() == "" {
 			without = append(without, i)
 		}
 	}
-	if j.tally.Dropped == 0 || uint64(len(without)) != j.tally.Dropped {
+	if e.tally.Dropped == 0 || uint64(len(without)) != e.tally.Dropped {
 		return
 	}
 	for _, i := range without {
-		j.lose(i, []observe.Cause{{Kind: observe.CauseTableFull, Certain: true, Packets: 1}})
+		e.lose(i, []observe.Cause{{Kind: observe.CauseTableFull, Certain: true, Packets: 1}})
 	}
 }
 
-// losses explains packets of a family that came in by the losses of the path, where that is certain.
-func (j *judge) losses(f nf.Family) {
+// losses explains incoming packets of a family by the losses of the path, where that is certain.
+func (e *explainer) losses(f nf.Family) {
 	var came []int
-	for i, fate := range j.fates {
+	for i, fate := range e.fates {
 		if fate.Frame.Dir == packet.In && fate.Frame.Family() == f {
 			came = append(came, i)
 		}
 	}
-	var losses []observe.Loss // on the way of what comes in
+	var losses []observe.Loss // of incoming packets
 	var unconfirmed uint64
-	for _, l := range j.path.Losses() {
+	for _, l := range e.path.Losses() {
 		switch {
 		case l.Family != f:
 		case l.Unconfirmed:
@@ -238,31 +238,31 @@ func (j *judge) losses(f nf.Family) {
 			losses = append(losses, l)
 		}
 	}
-	known := j.malformed(f, came)
+	known := e.malformed(f, came)
 	if len(losses) == 1 && losses[0].Lost == uint64(len(came)) {
 		for _, i := range came {
-			j.lose(i, losses[0].Causes, losses[0])
+			e.lose(i, losses[0].Causes, losses[0])
 		}
 		return
 	}
-	j.withoutEntry(f, came, losses, unconfirmed, known)
+	e.withoutEntry(f, came, losses, unconfirmed, known)
 }
 
-// ofIncoming reports whether a loss is one of packets that came in, and of no others: what the host sends meets neither
-// these hooks nor the links. Reassembly is no loss of the fragments.
+// ofIncoming reports whether a loss can only be one of incoming packets: those of the host itself meet neither these hooks
+// nor the links. Reassembly does not lose fragments.
 func ofIncoming(l observe.Loss) bool {
 	return l.Hook != nf.Output && l.Hook != nf.Postrouting && len(l.From) == 1 &&
 		!slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseReassembled })
 }
 
-// withoutEntry explains the packets without an entry, if they are as many as were lost: one that has gone on has an entry,
-// or is INVALID and counted at the confirmation. Others that have gone on without one, untracked ones, leave it open. known
-// is how many met no hook because of their headers.
-func (j *judge) withoutEntry(f nf.Family, came []int, losses []observe.Loss, unconfirmed, known uint64) {
+// withoutEntry explains the packets without an entry, if their number is that of the losses. A packet that was not lost has
+// an entry, or is INVALID and counted at the confirmation; other packets without an entry, such as untracked ones, make
+// the numbers differ, and nothing is concluded. known is the number of packets that met no hook because of their headers.
+func (e *explainer) withoutEntry(f nf.Family, came []int, losses []observe.Loss, unconfirmed, known uint64) {
 	var without, invalid []int
 	var lost, before uint64
 	for _, i := range came {
-		switch f := j.fates[i]; {
+		switch f := e.fates[i]; {
 		case !f.NoEntry && !f.Invalid:
 		case f.Lost:
 			before++
@@ -275,11 +275,11 @@ func (j *judge) withoutEntry(f nf.Family, came []int, losses []observe.Loss, unc
 	for _, l := range losses {
 		lost += l.Lost
 	}
-	passed := j.path.InvalidPassed[f]
+	passed := e.path.InvalidPassed[f]
 	if passed == 0 {
 		without, invalid = append(without, invalid...), nil
 	}
-	if j.lacks(observe.PartEvents) != nil || unconfirmed != passed || passed != uint64(len(invalid)) || lost != known+before+uint64(len(without)) {
+	if e.lacks(observe.PartEvents) != nil || unconfirmed != passed || passed != uint64(len(invalid)) || lost != known+before+uint64(len(without)) {
 		return
 	}
 	if len(losses) > 0 && losses[0].Hook == nf.Ingress && losses[0].Lost == known {
@@ -290,19 +290,19 @@ func (j *judge) withoutEntry(f nf.Family, came []int, losses []observe.Loss, unc
 		causes = append(causes, l.Causes...)
 	}
 	for _, i := range without {
-		j.lose(i, causes, losses...)
+		e.lose(i, causes, losses...)
 	}
 }
 
-// malformed explains the packets that the kernel has not accepted because of their headers, if it has counted as many, and
-// returns how many they are.
-func (j *judge) malformed(f nf.Family, came []int) (known uint64) {
+// malformed explains the packets that the kernel has refused because of their headers, if it has counted as many, and
+// returns their number.
+func (e *explainer) malformed(f nf.Family, came []int) (known uint64) {
 	kinds := []struct {
 		counter string
 		kind    observe.CauseKind
 		is      func([]byte) bool
 	}{
-		{"IpExtInCsumErrors", observe.CauseHeaderChecksum, isBadSum}, // looked at first (net/ipv4/ip_input.c, ip_rcv_core)
+		{"IpExtInCsumErrors", observe.CauseHeaderChecksum, isBadSum}, // checked first (net/ipv4/ip_input.c, ip_rcv_core)
 		{"IpExtInTruncatedPkts", observe.CauseTruncated, isTruncated},
 	}
 	if f == nf.IPv6 {
@@ -312,21 +312,23 @@ func (j *judge) malformed(f nf.Family, came []int) (known uint64) {
 	for _, k := range kinds {
 		var some []int
 		for _, i := range came {
-			if !j.fates[i].Lost && k.is(j.fates[i].Frame.Packet) {
+			if !e.fates[i].Lost && k.is(e.fates[i].Frame.Packet) {
 				some = append(some, i)
 			}
 		}
-		if uint64(len(some)) != j.path.MIB[k.counter] {
+		if uint64(len(some)) != e.path.MIB[k.counter] {
 			continue
 		}
 		for _, i := range some {
-			j.fates[i].State, j.fates[i].NoEntry = "", false // conntrack has not seen it
-			j.lose(i, []observe.Cause{{Kind: k.kind, Certain: true, Packets: 1}})
+			e.fates[i].State, e.fates[i].NoEntry = "", false // conntrack has not seen it
+			e.lose(i, []observe.Cause{{Kind: k.kind, Certain: true, Packets: 1}})
 		}
 		known += uint64(len(some))
 	}
 	return known
 }
+
+// isTruncated reports whether a packet is shorter than its header claims.
 func isTruncated(p []byte) bool { return header.Parse(p).Length > len(p) }
 
 // isBadSum reports whether the checksum of an IPv4 header is wrong.

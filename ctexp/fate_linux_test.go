@@ -52,7 +52,7 @@ func TestCommentOfARuleIsNoPartOfTheDiagnosis(t *testing.T) {
 	}
 }
 
-// A fate says where and why a packet was lost in values that a test can compare.
+// A Fate has place and cause of a loss as values that a test can compare.
 func TestFatesAreValues(t *testing.T) {
 	t.Parallel()
 	x := ctexp.New(t, netnsenv.Config{Silent: true, Room: netnsenv.Free(1)})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -15,42 +14,22 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
-// Lab is a namespace to experiment in with everything wired together, for programs; tests have Experiment. Its parts
-// may be used from any goroutine; Close ends them all.
+// Lab is an Env with an Observer and an Inbox, for programs; tests use Experiment. Its parts may be used from any
+// goroutine; Close closes them all.
 type Lab struct {
-	Env      *netnsenv.Env
+	// Env is the network namespace with its links and rules.
+	Env *netnsenv.Env
+	// Observer reports what has happened in the namespace since the Lab was opened.
 	Observer *observe.Observer
-	// Inbox has what the host under test has sent by its links and nobody has taken yet.
+	// Inbox has the packets that the host under test has sent on its links and that were not taken yet.
 	Inbox *peer.Inbox
 
 	opened time.Time
-	sent   atomic.Uint64 // packets that were injected
+	sent   atomic.Uint64 // injected packets
 }
 
-// Main runs the tests of a package, as root of namespaces of its own (netnsenv.Enter). Call it from TestMain with the
-// *testing.M; it does not return. Flags, input, output, signals and the exit status are what they are without it, and
-// where no namespaces can be had the tests that need them skip.
-func Main(m interface{ Run() int }) {
-	netnsenv.Enter()
-	os.Exit(m.Run())
-}
-
-// table returns the Env's table, with the Observer as its Watcher.
-func (l *Lab) table(ctx context.Context) *netnsenv.Table {
-	return l.Env.Table().WatchedBy(netnsenv.Watcher{
-		Drain: l.Observer.Drain,
-		Entries: func(f nf.Filter) ([]nf.Entry, error) {
-			entries, err := collect(l.Observer.Flows(ctx, f))
-			if unknown := (*nfnl.UnknownError)(nil); errors.As(err, &unknown) {
-				err = nil // attributes of later kernels are not needed
-			}
-			return entries, err
-		},
-	})
-}
-
-// Open opens an Env and an Observer that has counted nothing yet. What this machine cannot do answers to
-// errors.ErrUnsupported.
+// Open opens an Env, and an Observer whose counts begin at zero. If this machine cannot do what cfg asks for, the error is
+// an errors.ErrUnsupported.
 func Open(ctx context.Context, cfg netnsenv.Config) (*Lab, error) {
 	env, err := netnsenv.Open(ctx, cfg)
 	if err != nil {
@@ -66,29 +45,28 @@ func Open(ctx context.Context, cfg netnsenv.Config) (*Lab, error) {
 // Close closes the Observer and the Env.
 func (l *Lab) Close() error { return errors.Join(l.Observer.Close(), l.Env.Close()) }
 
-// Watch makes a Lab of an Env that is open already. Its Observer has counted nothing yet, so that one Env, with a table
-// that took its time to be filled, serves many experiments one after the other. How frames are captured and events
-// recorded is cfg's to say (NoFrames, MaxFrames, Ring, NoEvents, MaxEvents, EventBuffer); all else follows from the Env.
+// Watch makes a Lab of an Env that is already open. The counts of its Observer begin at zero, so that one Env, whose table
+// takes time to fill, serves many experiments one after the other. Of cfg it uses how frames are captured and events
+// recorded (NoFrames, MaxFrames, Ring, NoEvents, MaxEvents, EventBuffer); everything else follows from the Env.
 //
-// Close closes the Env, too; the Observer's own Close leaves it open for the next Watch.
+// Closing the Lab closes the Env; closing only its Observer leaves the Env open for the next Watch.
 func Watch(ctx context.Context, env *netnsenv.Env, cfg observe.Config) (*Lab, error) {
-	room, is := env.Room(), env.Config()
-	cfg.Probes, cfg.Path, cfg.Silent = is.Probes, env.PathProbes(), is.Silent
+	room, opened := env.Room(), env.Config()
+	cfg.Probes, cfg.Path, cfg.Silent = opened.Probes, env.PathProbes(), opened.Silent
 	cfg.Filler, cfg.Unreplied = room.Filler, room.Unreplied
 	cfg.Limit, cfg.Free = limitToWatch(room), room.Free
 	inbox, err := emptyInbox(ctx, env)
 	if err != nil {
 		return nil, err
 	}
-	opened := time.Now() // before anything is recorded: what happens while it opens is no earlier
-	obs, err := observe.Open(ctx, env, cfg)
-	if err != nil {
+	lab := &Lab{Env: env, Inbox: inbox, opened: time.Now()} // before observe.Open, so that nothing is recorded earlier
+	if lab.Observer, err = observe.Open(ctx, env, cfg); err != nil {
 		return nil, err
 	}
-	return &Lab{Env: env, Observer: obs, Inbox: inbox, opened: opened}, nil
+	return lab, nil
 }
 
-// emptyInbox returns an Inbox without what was left unread before.
+// emptyInbox returns an Inbox of the links of env, after discarding what was left unread on them.
 func emptyInbox(ctx context.Context, env *netnsenv.Env) (*peer.Inbox, error) {
 	var links []peer.Link
 	for _, l := range env.Links() {
@@ -99,7 +77,7 @@ func emptyInbox(ctx context.Context, env *netnsenv.Env) (*peer.Inbox, error) {
 	return inbox, err
 }
 
-// limitToWatch is the limit that must stay what it is: any where no room was asked for.
+// limitToWatch returns the table's limit, which must not change during the experiment; 0 if no room was configured.
 func limitToWatch(r netnsenv.RoomInfo) int {
 	if r.Free < 0 {
 		return 0
@@ -107,20 +85,30 @@ func limitToWatch(r netnsenv.RoomInfo) int {
 	return r.Limit
 }
 
-// took is how long the Lab has been open.
-func (l *Lab) took() time.Duration { return time.Since(l.opened) }
+// table returns the Env's table, with the Observer as its Watcher.
+func (l *Lab) table(ctx context.Context) *netnsenv.Table {
+	return l.Env.Table().WatchedBy(netnsenv.Watcher{
+		Drain: l.Observer.Drain,
+		Entries: func(f nf.Filter) ([]nf.Entry, error) {
+			entries, err := collect(l.Observer.Flows(ctx, f))
+			if unknown := (*nfnl.UnknownError)(nil); errors.As(err, &unknown) {
+				err = nil // attributes of newer kernels are not needed
+			}
+			return entries, err
+		},
+	})
+}
 
-// Age makes the conntrack table older by d at once and returns how many entries came to their end by it: see
-// netnsenv.Env.Age, also for what does not age. The Observer hears of each that ends, as if it had ended by itself; of the
-// others' new times it hears nothing.
+// Age makes the entries of the conntrack table older by d at once and returns how many expired; see netnsenv.Env.Age, also
+// for what does not age. The Observer sees the DESTROY event of each, as if it had expired by itself, and no events for
+// the new timeouts of the others.
 func (l *Lab) Age(ctx context.Context, d time.Duration, filters ...nf.Filter) (int, error) {
 	n, err := l.table(ctx).Age(ctx, d, filters...)
 	l.Observer.Mark(ctx, fmt.Sprintf("aged by %v", d))
 	return n, err
 }
 
-// Age makes the table older by d at once, all entries or those that one of the filters selects, and returns how many came
-// to their end by it:
+// Age makes entries older by d at once, all or those that one of the filters selects, and returns how many expired:
 //
 //	x.Age(121 * time.Second) // no TIME_WAIT is left
 func (x *Experiment) Age(d time.Duration, filters ...nf.Filter) int {
@@ -128,8 +116,8 @@ func (x *Experiment) Age(d time.Duration, filters ...nf.Filter) int {
 	return ask(x, "Age", func(ctx context.Context) (int, error) { return x.Lab.Age(ctx, d, filters...) })
 }
 
-// Flush deletes the entries of the table, all or those that one of the filters selects, and returns how many. The Observer
-// hears of each: its events are taken while it goes on, so that none are lost.
+// Flush deletes the entries of the table, all or those that one of the filters selects, and returns how many. The
+// Observer's events are read meanwhile, so that none of the DESTROY events is lost.
 func (l *Lab) Flush(ctx context.Context, filters ...nf.Filter) (int, error) {
 	if len(filters) == 0 {
 		filters = []nf.Filter{{}}
@@ -150,7 +138,7 @@ func (x *Experiment) Flush(filters ...nf.Filter) int {
 	return ask(x, "Flush", func(ctx context.Context) (int, error) { return x.Lab.Flush(ctx, filters...) })
 }
 
-// Load loads rules in their order, as Config.Rules are, for those that come or change in the middle of an experiment:
+// Load loads rules in their order, as Config.Rules are, to add or change rules in the middle of an experiment:
 //
 //	x.Load(netnsenv.NFTables(func(c *nftables.Conn) error { c.DelTable(policy); return nil }))
 func (x *Experiment) Load(rules ...netnsenv.Ruleset) {
@@ -168,8 +156,8 @@ func (x *Experiment) Load(rules ...netnsenv.Ruleset) {
 	})
 }
 
-// Join joins the Env of the Lab to another's by a wire, as netnsenv.Join does. What one of them injects is done in both, and
-// seen by both Observers, when Inject returns.
+// Join connects the Env of the Lab to another's by a wire; see netnsenv.Join. When Inject of either Lab returns, both
+// kernels have processed the packets, and both Observers have seen them.
 func (l *Lab) Join(ctx context.Context, other *Lab, w netnsenv.Wire) error {
 	if other == nil {
 		return errors.New("ctexp: join: the other Lab is nil")
@@ -177,7 +165,7 @@ func (l *Lab) Join(ctx context.Context, other *Lab, w netnsenv.Wire) error {
 	return netnsenv.Join(ctx, l.Env, other.Env, w)
 }
 
-// Join joins the experiment's host to another's by a wire, the first end of which is here: see netnsenv.Join.
+// Join connects the experiment's host to another's by a wire, whose first end is here; see netnsenv.Join.
 func (x *Experiment) Join(other *Experiment, w netnsenv.Wire) {
 	x.t.Helper()
 	x.do("Join", func(ctx context.Context) error {

@@ -12,16 +12,16 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// Tally returns what was counted since New.
+// Tally returns the counts since New.
 func (x *Experiment) Tally() observe.Tally { x.t.Helper(); return ask(x, "Tally", x.Observer.Tally) }
 
-// Path returns the way that packets took since New.
+// Path returns the path of the packets through the hooks since New, with the count at each point.
 func (x *Experiment) Path() observe.Path { x.t.Helper(); return ask(x, "Path", x.Observer.Path) }
 
-// Stats returns what conntrack has counted since New.
+// Stats returns the counts of conntrack's own statistics since New.
 func (x *Experiment) Stats() observe.Stats { x.t.Helper(); return ask(x, "Stats", x.Observer.Stats) }
 
-// Rules returns the experiment's own rules with what they have counted.
+// Rules returns the experiment's own rules with their counters.
 func (x *Experiment) Rules() []observe.Rule { x.t.Helper(); return ask(x, "Rules", x.Observer.Rules) }
 
 // Flows returns the entries of the table, all or those that one of the filters selects.
@@ -43,8 +43,7 @@ func (x *Experiment) Flows(filters ...nf.Filter) []nf.Entry {
 	})
 }
 
-// Flow returns the entry that has flow as one of its tuples, in zone 0: the zero Entry if the table
-// has none.
+// Flow returns the entry in zone 0 that has flow as one of its tuples: the zero Entry if there is none.
 func (x *Experiment) Flow(flow nf.Tuple) nf.Entry {
 	x.t.Helper()
 	return ask(x, "Flow", func(ctx context.Context) (nf.Entry, error) {
@@ -56,20 +55,20 @@ func (x *Experiment) Flow(flow nf.Tuple) nf.Entry {
 	})
 }
 
-// Expectations returns the flows that helpers and rules ("ct expectation set") expect now.
+// Expectations returns the expectations that helpers and rules ("ct expectation set") have in the table now.
 func (x *Experiment) Expectations() []nf.Expectation {
 	x.t.Helper()
 	return askAll(x, "Expectations", x.Observer.Expectations)
 }
 
-// Events returns what has happened to the conntrack table since New, in the kernel's order: all that the packets of an
-// Inject have done, when it has returned. The test fails if some of it was lost.
+// Events returns the conntrack events since New, in the kernel's order. When Inject has returned, all events that its packets
+// have caused are there. The test fails if events were lost.
 func (x *Experiment) Events() []observe.Event {
 	x.t.Helper()
 	return askAll(x, "Events", x.Observer.Events)
 }
 
-// Life returns what has happened to a flow since New, as observe.Life does:
+// Life returns the events of a flow since New, as observe.Life does:
 //
 //	[]string{"NEW SYN_SENT", "UPDATE SYN_RECV", "UPDATE ESTABLISHED [ASSURED]", "DESTROY"}
 func (x *Experiment) Life(flow nf.Tuple) []string {
@@ -77,57 +76,56 @@ func (x *Experiment) Life(flow nf.Tuple) []string {
 	return observe.Life(x.Events(), flow)
 }
 
-// Frames returns what was captured on all links since New, in the order of time.
+// Frames returns the packets captured on all links since New, in the order of time.
 func (x *Experiment) Frames() []packet.Record {
 	x.t.Helper()
 	return askAll(x, "Frames", x.Observer.Frames)
 }
 
-// Reasons returns what conntrack had to say about packets since New: why they were INVALID.
+// Reasons returns the log messages of conntrack about packets since New: why they were INVALID.
 func (x *Experiment) Reasons() []observe.Reason {
 	x.t.Helper()
 	return askAll(x, "Reasons", x.Observer.Reasons)
 }
 
-// Trace returns which rules packets met since New, and with what verdicts. It needs Config.Trace.
+// Trace returns the rules that packets met since New, with their verdicts. It needs Config.Trace.
 func (x *Experiment) Trace() []observe.Step {
 	x.t.Helper()
 	return askAll(x, "Trace", x.Observer.Trace)
 }
 
-// Timeline returns what has happened since New in the order of time: the frames, below each of them what conntrack said
-// about its packet, and how each Inject has changed the counts.
+// Timeline returns everything recorded since New in the order of time: the frames, each with what conntrack did with its
+// packet, and how each Inject has changed the counts.
 func (x *Experiment) Timeline() observe.Timeline {
 	x.t.Helper()
 	return ask(x, "Timeline", x.Observer.Timeline)
 }
 
-// Await waits until cond holds, for what happens by itself after Inject has returned. The test fails, with what in
-// its message, if it does not within 30 s, or before the test's deadline if that is sooner. For what takes longer there is
-// Lab.Await.
+// Await waits until cond is true, for events that happen after Inject has returned. The test fails with a message that
+// contains what if that takes more than 30 s or until the test's deadline. For longer waits use Lab.Await.
 func (x *Experiment) Await(what string, cond func() bool) {
 	x.t.Helper()
 	x.do("Await "+what, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(patience), patience)
+		ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(defaultTimeout), defaultTimeout)
 		defer cancel()
 		return x.Lab.Await(ctx, func() (bool, error) { return cond(), nil })
 	})
 }
 
-// Await asks cond until it holds: at once, then at intervals that grow from one to fifty milliseconds. It returns
-// nil when it holds, what cond returns as an error, or the context's cause when that is over. Lab.Await asks sooner.
+// Await calls cond until it returns true: at once, then at intervals that grow from one to fifty milliseconds. It returns
+// nil, the error that cond returns, or the context's cause when the context is done. Lab.Await reacts faster.
 func Await(ctx context.Context, cond func() (bool, error)) error {
 	return await(ctx, func() <-chan struct{} { return nil }, cond)
 }
 
-// Await asks cond until it holds: at once, whenever something has happened to the conntrack table, and else, since not
-// everything is an event, at intervals that grow from one to fifty milliseconds. It returns nil when it holds, what cond
-// returns as an error, or the context's cause when that is over.
+// Await calls cond until it returns true: at once, after each conntrack event, and, since not every change is an event, at
+// intervals that grow from one to fifty milliseconds. It returns nil, the error that cond returns, or the context's cause
+// when the context is done.
 func (l *Lab) Await(ctx context.Context, cond func() (bool, error)) error {
 	return await(ctx, l.Observer.NextEvent, cond)
 }
 
-// await gets what wakes it before it asks, so that nothing is missed in between.
+// await gets the channel that wakes it before it calls cond, so that it misses nothing in between.
 func await(ctx context.Context, next func() <-chan struct{}, cond func() (bool, error)) error {
 	const shortest, longest = time.Millisecond, 50 * time.Millisecond
 	for pause := shortest; ; pause = min(2*pause, longest) {

@@ -27,7 +27,7 @@ func reject(typ uint32, code uint8) netnsenv.Ruleset {
 	})
 }
 
-// What the router refuses nobody waits for: neither who has sent it, nor who was to get it.
+// When the router rejects a packet, neither its sender nor its receiver waits any longer.
 func TestRefusedConversationsFailAtOnce(t *testing.T) {
 	t.Parallel()
 	icmp := []netnsenv.Ruleset{reject(0, 13)}

@@ -17,72 +17,73 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
-// Report says in a screenful of text what happened in the Lab: the path of the packets with the losses, the counts,
-// the flows, what conntrack says of packets, the rules with their counters and the frames. The path is whole, of long lists
-// it has the beginning, of many rules those that have counted; reasons and frames that differ in a number are one line. A
-// part that cannot be had says why in its place.
+// Report describes in a screenful of text what happened in the Lab: the path of the packets with the losses, the counts, the
+// flows, the log messages of conntrack, the rules with their counters, and the frames. The path is complete; of a long list
+// the beginning is shown, of many rules those that have counted. Messages and frames that differ only in a number share a
+// line. A part that cannot be read is replaced by the error.
 func (l *Lab) Report(ctx context.Context) string {
-	k := l.lookAtAll(ctx)
-	return l.reportText(k, l.reportData(k, ""), "")
+	snap := l.fullSnapshot(ctx)
+	return l.reportText(snap, l.reportData(snap, ""), "")
 }
 
-// reportText is the report, of which d is the same for the page; which is said of a Lab that is one of several.
-func (l *Lab) reportText(k look, d report.Data, which string) string {
+// reportText returns the report as text; d is the data of the page, and which identifies one of several Labs.
+func (l *Lab) reportText(snap snapshot, d report.Data, which string) string {
 	t := &text{}
 	if which != "" {
 		which += ": "
 	}
 	fmt.Fprintf(t, "what happened in %s%v\n", which, l.Env)
 
-	t.title("path", -1, k.pathErr)
-	if k.pathErr == nil || k.path.Points != nil {
-		t.WriteString(k.path.String())
+	t.title("path", -1, snap.pathErr)
+	if snap.pathErr == nil || snap.path.Points != nil {
+		t.WriteString(snap.path.String())
 	}
-	t.failed(k.pathErr)
+	t.failed(snap.pathErr)
 
-	t.title("counts", -1, k.tallyErr)
-	if k.tallyErr == nil {
-		fmt.Fprintln(t, k.tally)
+	t.title("counts", -1, snap.tallyErr)
+	if snap.tallyErr == nil {
+		fmt.Fprintln(t, snap.tally)
 	}
-	t.failed(k.tallyErr)
+	t.failed(snap.tallyErr)
 
-	t.title("flows", len(k.flows), k.flowsErr)
-	t.list(lines(k.flows), mostFlowLines)
-	t.failed(k.flowsErr)
+	t.title("flows", len(snap.flows), snap.flowsErr)
+	t.list(lines(snap.flows), maxFlowLines)
+	t.failed(snap.flowsErr)
 
-	if n := len(k.record.Reasons); n > 0 {
+	if n := len(snap.record.Reasons); n > 0 {
 		t.title("what conntrack says of packets", n, nil)
-		t.list(reasonLines(k.record.Reasons), mostReasonLines)
-		t.failed(k.lacks(observe.PartReasons))
+		t.list(reasonLines(snap.record.Reasons), maxReasonLines)
+		t.failed(snap.lacks(observe.PartReasons))
 	}
 
-	t.title("rules", len(k.rules), k.rulesErr)
-	shown, rest := ruleLines(k.rules)
+	t.title("rules", len(snap.rules), snap.rulesErr)
+	shown, rest := ruleLines(snap.rules)
 	t.list(shown, len(shown))
 	t.more(rest)
-	t.failed(k.rulesErr)
+	t.failed(snap.rulesErr)
 
-	t.title("frames", len(k.record.Frames), k.lacks(observe.PartFrames))
+	t.title("frames", len(snap.record.Frames), snap.lacks(observe.PartFrames))
 	shown, rest = frameLines(d)
 	t.list(shown, len(shown))
 	t.more(rest)
-	t.failed(k.lacks(observe.PartFrames))
+	t.failed(snap.lacks(observe.PartFrames))
 	return strings.TrimRight(t.String(), "\n")
 }
 
-// How many lines of each list a report shows, so that the whole of it fits on a screen: about 40 lines. What does not is
-// not read, and is on the page.
+// The numbers of lines of each list in a report, so that all of it fits on a screen of about 40 lines. The page has the
+// rest.
 const (
-	mostFlowLines   = 6
-	mostReasonLines = 5
-	mostRuleLines   = 8
-	maxFrameLines   = 8
+	maxFlowLines   = 6
+	maxReasonLines = 5
+	maxRuleLines   = 8
+	maxFrameLines  = 8
 )
 
 // text is a report that is being written.
 type text struct{ strings.Builder }
 
-// title begins a part that has n things, or is no list if that is negative. Of what could not be had there is no number.
+// title begins a part with n items; a negative n is for a part that is not a list. If the part could not be read, n is not
+// shown.
 func (t *text) title(what string, n int, err error) {
 	if n < 0 || n == 0 && err != nil {
 		fmt.Fprintf(t, "--- %s\n", what)
@@ -91,11 +92,11 @@ func (t *text) title(what string, n int, err error) {
 	fmt.Fprintf(t, "--- %s (%d)\n", what, n)
 }
 
-// list writes the first lines, as many as most, and one more if that is the last: to say so takes as much room.
-func (t *text) list(lines []string, most int) {
-	left := len(lines) - most
+// list writes the first maxLines lines, and one more if it is the last, since "1 more" would take a line, too.
+func (t *text) list(lines []string, maxLines int) {
+	left := len(lines) - maxLines
 	if left > 1 {
-		lines = lines[:most]
+		lines = lines[:maxLines]
 	}
 	for _, s := range lines {
 		fmt.Fprintln(t, s)
@@ -105,7 +106,7 @@ func (t *text) list(lines []string, most int) {
 	}
 }
 
-// more says what is left out; nothing if that is "".
+// more writes what was left out, unless that is "".
 func (t *text) more(what string) {
 	if what != "" {
 		fmt.Fprintf(t, "… %s\n", what)
@@ -126,21 +127,21 @@ func lines[T fmt.Stringer](values []T) []string {
 	return out
 }
 
-// ruleLines returns the rules to show, all of a few, of many those that have counted, and what is to be said of the others.
+// ruleLines returns the rules to show, all if they are few, else those that have counted, and a summary of the others.
 func ruleLines(rules []observe.Rule) (shown []string, rest string) {
-	if len(rules) <= mostRuleLines+1 {
+	if len(rules) <= maxRuleLines+1 {
 		return lines(rules), ""
 	}
-	left, counted, blind := 0, 0, 0
+	left, counted, uncounted := 0, 0, 0
 	for _, r := range rules {
 		switch hit := r.Counted && r.Packets > 0; {
-		case hit && len(shown) < mostRuleLines:
+		case hit && len(shown) < maxRuleLines:
 			shown = append(shown, r.String())
 			continue
 		case hit:
 			counted++
 		case !r.Counted:
-			blind++
+			uncounted++
 		}
 		left++
 	}
@@ -148,32 +149,32 @@ func ruleLines(rules []observe.Rule) (shown []string, rest string) {
 	if counted > 0 {
 		rest = fmt.Sprintf("%d more, %d of them counted", left, counted)
 	}
-	if blind > 0 {
-		rest += fmt.Sprintf(", %d have no counter", blind)
+	if uncounted > 0 {
+		rest += fmt.Sprintf(", %d have no counter", uncounted)
 	}
 	return shown, rest
 }
 
-// reasonLines says each reason once, in the order of the first packets, with how many had it. Reasons that differ in their
-// numbers are one.
+// reasonLines returns each reason once, in the order of first occurrence, with the number of packets. Reasons that differ
+// only in numbers count as the same.
 func reasonLines(reasons []observe.Reason) []string {
-	type of struct {
+	type key struct {
 		proto nf.Proto
 		text  string
 	}
 	var firsts []observe.Reason
-	times, at := []int{}, map[of]int{}
+	counts, indexOf := []int{}, map[key]int{}
 	for _, r := range reasons {
-		key := of{r.Proto, number.ReplaceAllString(r.Text, "N")}
-		i, known := at[key]
+		k := key{r.Proto, number.ReplaceAllString(r.Text, "N")}
+		i, known := indexOf[k]
 		if !known {
 			i = len(firsts)
-			at[key], firsts, times = i, append(firsts, r), append(times, 0)
+			indexOf[k], firsts, counts = i, append(firsts, r), append(counts, 0)
 		}
-		times[i]++
+		counts[i]++
 	}
 	out := lines(firsts)
-	for i, n := range times {
+	for i, n := range counts {
 		if n > 1 {
 			out[i] += fmt.Sprintf(" ×%d", n)
 		}
@@ -183,8 +184,8 @@ func reasonLines(reasons []observe.Reason) []string {
 
 var number = regexp.MustCompile(`[0-9]+`)
 
-// frameLines returns the frames to show, and what is to be said of the others: neighbours that differ in a port of one side
-// and in nothing else are one line, as on the page. What became of them stands behind.
+// frameLines returns the lines of the first frames, each with the fate of its packet, and a summary of the others.
+// Neighbouring frames that differ only in the port of one side share a line, as on the page.
 func frameLines(d report.Data) (shown []string, rest string) {
 	var folds []report.Fold
 	left, dropped := d.Omitted.Frames, d.Omitted.Dropped
@@ -196,7 +197,7 @@ func frameLines(d report.Data) (shown []string, rest string) {
 			folds = append(folds, report.NewFold(f))
 			continue
 		}
-		last := folds[maxFrameLines] // there was room for it as long as it was the last
+		last := folds[maxFrameLines] // one line more is shown only if it is the last
 		folds = folds[:maxFrameLines]
 		others := append(slices.Repeat([]report.Frame{last.Frame}, last.Times), d.Frames[i:]...)
 		for _, f := range others {
@@ -219,26 +220,25 @@ func frameLines(d report.Data) (shown []string, rest string) {
 	return shown, rest
 }
 
-// WriteReport writes into the folder dir, which it makes if it is not there, everything that the Lab knows, for people and
-// for programs: report.html (one page, self-contained), result.json, capture.pcapng with a comment for each packet,
-// timeline.txt, flows.txt, stats.txt, the rules with their counters and the sysctls that differ from a new namespace's.
-// The name precedes every file's; what does not belong into the name of a file is "-" there. It returns the names of the
-// files; what could not be had is named in the report. Of a Lab that is closed nothing is written, and the error is an
-// os.ErrClosed.
+// WriteReport writes everything that the Lab knows into the directory dir, which is created if needed: report.html (one
+// self-contained page), result.json, capture.pcapng with a comment for each packet, timeline.txt, flows.txt, stats.txt, the
+// rules with their counters, and the sysctls that differ from those of a new namespace. Every file name begins with name,
+// in which "-" replaces characters that do not belong in a file name. WriteReport returns the file names. The report lists
+// the parts that could not be read. If the Lab is closed nothing is written, and the error is an os.ErrClosed.
 func (l *Lab) WriteReport(ctx context.Context, dir, name string) ([]string, error) {
-	k := l.lookAtAll(ctx)
-	if err := k.closed(); err != nil {
+	snap := l.fullSnapshot(ctx)
+	if err := snap.closed(); err != nil {
 		return nil, fmt.Errorf("ctexp: write the report: %w", err)
 	}
-	return writeReport(dir, l.reportData(k, name), k)
+	return writeReport(dir, l.reportData(snap, name), snap)
 }
 
-func writeReport(dir string, d report.Data, k look) ([]string, error) {
-	files, err := report.WriteFiles(dir, d, append(listingFiles(k.listings), report.File{
+func writeReport(dir string, d report.Data, snap snapshot) ([]string, error) {
+	files, err := report.WriteFiles(dir, d, append(listingFiles(snap.listings), report.File{
 		Name: report.NameCapture,
 		Write: func(w io.Writer) error {
-			next := 0 // the comments are asked for in the order of the frames
-			return observe.WritePcapng(w, k.record.Frames, func(packet.Record) string {
+			next := 0 // WritePcapng asks for the comments in the order of the frames
+			return observe.WritePcapng(w, snap.record.Frames, func(packet.Record) string {
 				next++
 				if next > len(d.Frames) {
 					return ""
@@ -253,7 +253,7 @@ func writeReport(dir string, d report.Data, k look) ([]string, error) {
 	return files, nil
 }
 
-// listingFiles makes a file of the listings of nft, and one of those of iptables.
+// listingFiles returns a file with the listings of nft, and one with those of iptables.
 func listingFiles(listings []ruleset.Listing) []report.File {
 	var files []report.File
 	for _, name := range []string{report.NameNFT, report.NameIPTables} {
@@ -273,21 +273,21 @@ func listingFiles(listings []ruleset.Listing) []report.File {
 	return files
 }
 
-// keepArtifacts writes the report of a failed test where it is found again: into the test's artifact folder if it has one
-// that is kept (go test -artifacts), else into a fresh one. It returns a line for the log.
-func (x *Experiment) keepArtifacts(k look, d report.Data) string {
-	dir, err := artifactFolder(x.t, d.Test)
+// keepArtifacts writes the report of a failed test into the test's artifact directory if that is kept (go test -artifacts),
+// else into a new temporary directory. It returns a line for the log.
+func (x *Experiment) keepArtifacts(snap snapshot, d report.Data) string {
+	dir, err := artifactDir(x.t, d.Test)
 	if err != nil {
 		return fmt.Sprintf("no artifacts: %v", err)
 	}
 	d.Failed, d.Diff = true, x.failures.String()
 	if which := x.which(); which != "" {
 		if d.Diff == "" {
-			d.Diff = "It has been told of no failure: another one of the test may have been, or the test's own t."
+			d.Diff = "No failure was reported through this Experiment: see the others of the test, and its log."
 		}
 		d.Diff = which + "\n\n" + d.Diff
 	}
-	files, err := writeReport(dir, d, k)
+	files, err := writeReport(dir, d, snap)
 	if len(files) == 0 {
 		return fmt.Sprintf("no artifacts: %v", err)
 	}
@@ -298,9 +298,9 @@ func (x *Experiment) keepArtifacts(k look, d report.Data) string {
 	return line
 }
 
-// artifactFolder returns the folder of testing's ArtifactDir under -artifacts; without that flag it would vanish with the
-// test, so that a failed one gets a folder of its own, which has the name.
-func artifactFolder(t TB, name string) (string, error) {
+// artifactDir returns testing's ArtifactDir under -artifacts. Without that flag it is removed with the test, so the report
+// goes to a temporary directory that has the name.
+func artifactDir(t TB, name string) (string, error) {
 	a, ok := t.(interface{ ArtifactDir() string })
 	if ok && slices.ContainsFunc(os.Args, func(s string) bool {
 		return s == "-test.artifacts" || s == "-test.artifacts=true" || s == "--test.artifacts"

@@ -18,7 +18,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// What a failed test logs by itself: the difference first, then everything that one would look at next.
+// The log of a failed test begins with the difference, followed by the report.
 func TestFailureExplainsItself(t *testing.T) {
 	t.Parallel()
 	fake := &fakeTB{name: "TestX"}
@@ -67,7 +67,7 @@ func TestReportIsCutToAScreen(t *testing.T) {
 	golden(t, "large.txt", withoutTimes(report)+"\n")
 }
 
-// Of a Lab that is closed nothing is told that looks as if it had been counted, and nothing written.
+// The report of a closed Lab has errors in place of counts, and WriteReport writes nothing.
 func TestClosedLabHasNoReport(t *testing.T) {
 	t.Parallel()
 	lab, err := ctexp.Open(t.Context(), netnsenv.Config{Links: veth, Silent: true})

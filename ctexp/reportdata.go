@@ -17,24 +17,24 @@ import (
 	"github.com/ctexp/go-ctexp/internal/report"
 )
 
-// reportData collects what the report of an experiment has. A part that cannot be had is named in its Missing.
-func (l *Lab) reportData(k look, test string) report.Data {
-	c := collector{look: k, lab: l, fates: k.fates()}
-	c.d = report.Data{Test: test, Time: l.opened, Took: l.took(), Kernel: kernel(), Versions: versions(), Sent: l.sent.Load()}
+// reportData returns the data of an experiment's report. Its Missing lists the parts that could not be read.
+func (l *Lab) reportData(snap snapshot, test string) report.Data {
+	c := collector{snapshot: snap, lab: l, fates: snap.fates()}
+	c.d = report.Data{Test: test, Time: l.opened, Took: time.Since(l.opened), Kernel: kernel(), Versions: versions(), Sent: l.sent.Load()}
 	c.place()
 	c.counts()
 	c.flows()
 	c.rules()
 	c.frames()
-	if len(k.record.Missing) == 0 {
-		c.missing(report.PartFrames, k.recordErr)
+	if len(snap.record.Missing) == 0 {
+		c.missing(report.PartFrames, snap.recordErr)
 	}
 	return c.d
 }
 
 // collector fills a report part by part.
 type collector struct {
-	look
+	snapshot
 	lab   *Lab
 	fates []Fate
 	d     report.Data
@@ -89,11 +89,11 @@ func (c *collector) counts() {
 }
 
 func (c *collector) flows() {
-	c.missing(report.PartFlows, c.look.flowsErr)
+	c.missing(report.PartFlows, c.snapshot.flowsErr)
 	life := c.lives()
-	for i, e := range c.look.flows {
+	for i, e := range c.snapshot.flows {
 		if i == maxFlows {
-			c.d.Omitted.Flows = len(c.look.flows) - i
+			c.d.Omitted.Flows = len(c.snapshot.flows) - i
 			break
 		}
 		f := report.Flow{
@@ -112,7 +112,8 @@ func (c *collector) flows() {
 	}
 }
 
-// lives returns what tells the life of an entry: of its own zone alone, and all of them in one pass over the events.
+// lives returns a function that returns the life of an entry by the events of its zone. The events are processed once for
+// all entries.
 func (c *collector) lives() func(nf.Entry) []string {
 	ofZone, lost := map[uint16][]observe.Event{0: nil}, []observe.Event{}
 	for _, e := range c.record.Events {
@@ -124,7 +125,7 @@ func (c *collector) lives() func(nf.Entry) []string {
 			ofZone[e.Entry.Zone] = append(zone, e)
 			continue
 		}
-		lost = append(lost, e) // whose it was, nobody knows
+		lost = append(lost, e) // of an unknown zone: it counts for every zone
 		for zone := range ofZone {
 			ofZone[zone] = append(ofZone[zone], e)
 		}
@@ -137,7 +138,7 @@ func (c *collector) lives() func(nf.Entry) []string {
 		zone, known := lives[e.Zone]
 		if !known {
 			zone = lives[0]
-			e.Orig = nf.Tuple{} // nothing is told of it
+			e.Orig = nf.Tuple{} // the zone has no events
 		}
 		if life, known := zone[e.Orig]; known {
 			return life
@@ -148,17 +149,17 @@ func (c *collector) lives() func(nf.Entry) []string {
 
 func (c *collector) rules() {
 	c.missing(report.PartRules, errors.Join(append(c.listErrs, c.rulesErr)...))
-	for _, r := range c.look.rules {
+	for _, r := range c.snapshot.rules {
 		c.d.Rules = append(c.d.Rules, report.RuleOf(r))
 	}
 }
 
-// frames puts beside each frame what became of its packet.
+// frames adds the frames with the fates of their packets.
 func (c *collector) frames() {
 	r := c.record
 	for _, m := range r.Missing {
 		if m.Part == observe.PartTrace && errors.Is(m.Err, errors.ErrUnsupported) {
-			continue // tracing is asked for by Config.Trace: to do without is no lack
+			continue // tracing is off without Config.Trace
 		}
 		c.missing(string(m.Part), m.Err)
 	}
@@ -175,7 +176,7 @@ func (c *collector) frames() {
 	}
 }
 
-// reportFrame returns a fate as a report has it, with times since opened.
+// reportFrame converts a fate for the report, with times since opened.
 func reportFrame(f Fate, opened time.Time) report.Frame {
 	_, line, _ := strings.Cut(f.Frame.String(), f.Frame.Dir.String())
 	out := report.Frame{
@@ -213,14 +214,14 @@ func (c *collector) moments(t observe.Timeline) {
 	}
 }
 
-// How much of the long lists a report keeps.
+// The lengths of the lists in a report.
 const (
 	maxFlows   = 2000
 	maxFrames  = 5000
 	maxMoments = 20000
 )
 
-// kernel returns the release of the running kernel.
+// kernel returns the release of the running kernel, elsewhere than on Linux the name of the system.
 func kernel() string {
 	b, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {

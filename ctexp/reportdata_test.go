@@ -18,7 +18,7 @@ func TestLifeInAReportIsOfOneZone(t *testing.T) {
 		return nf.Entry{Orig: flow, Reply: flow.Reverse(), Zone: zone, State: s}
 	}
 	on := func(k observe.EventKind, e nf.Entry) observe.Event { return observe.Event{Kind: k, Entry: e} }
-	c := collector{look: look{record: observe.Record{Events: []observe.Event{
+	c := collector{snapshot: snapshot{record: observe.Record{Events: []observe.Event{
 		on(observe.EventNew, entry(1, nf.SynSent)), on(observe.EventNew, entry(2, nf.SynSent)), on(observe.EventUpdate, entry(2, nf.SynRecv)),
 		{Kind: observe.EventLost}, on(observe.EventNew, entry(3, nf.Established)),
 	}}}}

@@ -16,7 +16,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// Inject sends packets by the first link of the Env and returns how many were sent, when the kernel is done with all of them.
+// Inject sends packets on the first link of the Env. It returns how many were sent, after the kernel has processed all of
+// them.
 func (l *Lab) Inject(ctx context.Context, packets iter.Seq[packet.Packet]) (int, error) {
 	link, err := l.firstLink()
 	if err != nil {
@@ -25,7 +26,7 @@ func (l *Lab) Inject(ctx context.Context, packets iter.Seq[packet.Packet]) (int,
 	return l.inject(ctx, link, packets)
 }
 
-// InjectOn is Inject by the link of that name.
+// InjectOn is Inject on the link of that name.
 func (l *Lab) InjectOn(ctx context.Context, link string, packets iter.Seq[packet.Packet]) (int, error) {
 	to, err := l.linkNamed(link)
 	if err != nil {
@@ -34,8 +35,8 @@ func (l *Lab) InjectOn(ctx context.Context, link string, packets iter.Seq[packet
 	return l.inject(ctx, to, packets)
 }
 
-// InjectFrames is InjectOn for whole frames of Ethernet, which only veth links take: elsewhere the error is an *nf.UnsupportedError.
-// What the host sends as frames (addresses, tags, ARP) the Observer has, see Experiment.InjectFrames.
+// InjectFrames is InjectOn for whole Ethernet frames. It needs a veth link; on others the error is an *nf.UnsupportedError.
+// For the frames that the host sends, with addresses, tags and ARP, see Experiment.InjectFrames.
 func (l *Lab) InjectFrames(ctx context.Context, link string, frames iter.Seq[packet.Frame]) (int, error) {
 	to, err := l.linkNamed(link)
 	if err != nil {
@@ -48,7 +49,7 @@ func (l *Lab) inject(ctx context.Context, link *netnsenv.Link, packets iter.Seq[
 	return send(ctx, l, link, packets, inject.New(link).Send)
 }
 
-// firstLink returns the link by which packets go unless another is named.
+// firstLink returns the link on which packets are sent unless another is named.
 func (l *Lab) firstLink() (*netnsenv.Link, error) {
 	links := l.Env.Links()
 	if len(links) == 0 {
@@ -65,35 +66,39 @@ func (l *Lab) linkNamed(name string) (*netnsenv.Link, error) {
 	return link, nil
 }
 
-// noLink says why there is no link of that name, and which there are.
+// noLink returns an error that says why there is no link of that name, and which links there are.
 func (l *Lab) noLink(name string) error {
 	var names []string
 	for _, link := range l.Env.Links() {
 		names = append(names, link.Name())
 	}
-	links := "it has none"
+	links := "there are none"
 	if len(names) > 0 {
 		links = "there are " + strings.Join(names, ", ")
 	}
 	if l.Env.Do(func() error { _, err := net.InterfaceByName(name); return err }) == nil {
-		return fmt.Errorf("%s is a wire, or another interface that nothing is injected by; of links %s", name, links)
+		return fmt.Errorf("%s is an interface, such as a wire, but not a link of the Env; %s", name, links)
 	}
 	return fmt.Errorf("the Env has no link %q; %s", name, links)
 }
 
-// send lets Observer and Inbox take what they have seen once in a while, so that no buffer of the kernel runs over; behind
-// each of the first packets, so that what the Observer hears of them has its place among them in the Timeline.
+// drainInterval is the number of packets after which the Observer reads what the kernel has queued for it, so that no socket
+// buffer overflows: the default buffers of an ordinary user hold about 300 frames or events, and a packet may cause several.
+// The queues of a flood share it; each has at least minDrainInterval.
+const drainInterval, minDrainInterval = 64, 8
+
+// send calls write with the sequence, and drains Observer and Inbox every drainInterval packets. The first packets are
+// drained one by one, so that events and packets are in order in the Timeline.
 func send[T any](ctx context.Context, l *Lab, link *netnsenv.Link, seq iter.Seq[T],
-	by func(context.Context, iter.Seq[T]) (int, error)) (int, error) {
-	const often = 64 // by default the buffers of an ordinary user hold 300 events or frames, of which a packet may make several
+	write func(context.Context, iter.Seq[T]) (int, error)) (int, error) {
 	if seq == nil {
 		return 0, errors.New("ctexp: inject: the sequence is nil")
 	}
-	var lost error // of what the host has sent meanwhile
-	sent, err := by(ctx, func(yield func(T) bool) {
+	var lost error // of the packets that the host has sent meanwhile
+	sent, err := write(ctx, func(yield func(T) bool) {
 		n := 0
 		for p := range seq {
-			if n++; n > 1 && n <= often || n%often == 0 {
+			if n++; n > 1 && n <= drainInterval || n%drainInterval == 0 {
 				l.Observer.Drain()
 				if lost == nil {
 					lost = l.Inbox.Drain()
@@ -117,7 +122,7 @@ func packets(n int) string {
 	return fmt.Sprintf("%d packets", n)
 }
 
-// Inject sends packets by the first link. When it returns the kernel is done with all of them.
+// Inject sends packets on the first link. When it returns the kernel has processed all of them.
 func (x *Experiment) Inject(packets iter.Seq[packet.Packet]) {
 	x.t.Helper()
 	x.do("Inject", func(ctx context.Context) error {
@@ -126,7 +131,7 @@ func (x *Experiment) Inject(packets iter.Seq[packet.Packet]) {
 	})
 }
 
-// InjectOn sends packets by the link of that name. When it returns the kernel is done with all of them.
+// InjectOn sends packets on the link of that name. When it returns the kernel has processed all of them.
 func (x *Experiment) InjectOn(link string, packets iter.Seq[packet.Packet]) {
 	x.t.Helper()
 	x.do("InjectOn", func(ctx context.Context) error {
@@ -135,9 +140,9 @@ func (x *Experiment) InjectOn(link string, packets iter.Seq[packet.Packet]) {
 	})
 }
 
-// InjectFrames sends whole frames of Ethernet by the link of that name, which is a veth; the test skips where it is none.
+// InjectFrames sends whole Ethernet frames on the link of that name. The test skips if the link is not a veth.
 //
-// Expect sees packets alone. Frames that the host sends, with their addresses and tags, and ARP, are among x.Frames():
+// Expect sees only IP packets. The frames that the host sends, with their addresses and tags, and ARP, are among x.Frames():
 //
 //	answer := packet.Match{Out: "eth0", EtherType: packet.EtherTypeARP, DstMAC: neighbour}
 //	got := answer.Select(x.Frames())
@@ -149,13 +154,13 @@ func (x *Experiment) InjectFrames(link string, frames iter.Seq[packet.Frame]) {
 	})
 }
 
-// Flood sends a flood by the first link of the Env and returns what was sent and what has arrived, when the kernel is done with
-// all of it.
+// Flood sends a flood on the first link of the Env. It returns what was sent and what has arrived, after the kernel has
+// processed all of it.
 //
-// The Observer goes on recording, and takes what the kernel has for it so often that nothing is lost of a flood of any
-// speed. But it keeps no more than 100,000 frames and 250,000 events: what comes behind them is counted, and Frames and Events
-// end in ErrFramesLost and ErrEventsLost. All else, Tally, Flows, Path, does not mind. A larger flood, and one that is to be
-// fast, goes into an Env with NoFrames and NoEvents, or with limits of its own: see Watch.
+// The Observer keeps recording and reads from the kernel often enough that nothing is lost at any rate. It keeps at most
+// 100,000 frames and 250,000 events, though: later ones are only counted, and Frames and Events end in ErrFramesLost and
+// ErrEventsLost. Tally, Flows and Path are not affected. For a larger or faster flood, open the Env with NoFrames and
+// NoEvents, or set other limits: see Watch.
 func (l *Lab) Flood(ctx context.Context, f inject.Flood) (inject.Flooded, error) {
 	link, err := l.firstLink()
 	if err != nil {
@@ -164,7 +169,7 @@ func (l *Lab) Flood(ctx context.Context, f inject.Flood) (inject.Flooded, error)
 	return l.flood(ctx, link, f)
 }
 
-// FloodOn is Flood by the link of that name.
+// FloodOn is Flood on the link of that name.
 func (l *Lab) FloodOn(ctx context.Context, link string, f inject.Flood) (inject.Flooded, error) {
 	to, err := l.linkNamed(link)
 	if err != nil {
@@ -174,24 +179,21 @@ func (l *Lab) FloodOn(ctx context.Context, link string, f inject.Flood) (inject.
 }
 
 func (l *Lab) flood(ctx context.Context, link *netnsenv.Link, f inject.Flood) (inject.Flooded, error) {
-	done, err := f.Send(ctx, drained{link, l.Observer.Drain, max(leastDrained, mostDrained/max(1, f.Queues))})
+	done, err := f.Send(ctx, drainingLink{link, l.Observer.Drain, max(minDrainInterval, drainInterval/max(1, f.Queues))})
 	l.sent.Add(uint64(done.Sent))
 	l.Observer.Mark(ctx, fmt.Sprintf("flood of %s by %s", packets(done.Sent), link.Name()))
 	return done, err
 }
 
-// drained is a link at whose packets the Observer takes what it has seen, lest a buffer of the kernel run over: those of an
-// ordinary user hold some 300 frames or events, of which a packet may make several.
-type drained struct {
+// drainingLink is a link that drains the Observer while packets are written.
+type drainingLink struct {
 	*netnsenv.Link
 	drain func()
 	every int // packets of each queue
 }
 
-const mostDrained, leastDrained = 64, 8
-
-// WriteBatch writes packets and drains behind every few of them.
-func (d drained) WriteBatch(packets [][]byte) (n int, err error) {
+// WriteBatch writes packets and drains after every few of them.
+func (d drainingLink) WriteBatch(packets [][]byte) (n int, err error) {
 	for n < len(packets) && err == nil {
 		var written int
 		written, err = d.Link.WriteBatch(packets[n:min(len(packets), n+d.every)])
@@ -201,26 +203,26 @@ func (d drained) WriteBatch(packets [][]byte) (n int, err error) {
 	return n, err
 }
 
-// Flood sends a flood by the first link and returns what was sent and what has arrived; see Lab.Flood.
+// Flood sends a flood on the first link and returns what was sent and what has arrived; see Lab.Flood.
 func (x *Experiment) Flood(f inject.Flood) inject.Flooded {
 	x.t.Helper()
 	return ask1(x, "Flood", x.Lab.Flood, f)
 }
 
-// FloodOn is Flood by the link of that name.
+// FloodOn is Flood on the link of that name.
 func (x *Experiment) FloodOn(link string, f inject.Flood) inject.Flooded {
 	x.t.Helper()
 	return ask(x, "FloodOn", func(ctx context.Context) (inject.Flooded, error) { return x.Lab.FloodOn(ctx, link, f) })
 }
 
-// Replay sends a recording by the links of the Env and returns what came of its packets, when the kernel is done with all of
-// them. The recording is a file (packet.ReadRecording), what another Experiment has captured (packet.Records(x.Frames()...)),
-// or what was made of either.
+// Replay sends a recording on the links of the Env. It returns how many of its packets were sent or left out, after the
+// kernel has processed them. The recording is a file (packet.ReadRecording), the frames of another Experiment
+// (packet.Records(x.Frames()...)), or a sequence derived from either.
 //
-// Unless the Replay has a rule of its own (By), only what came in where it was recorded is sent: left out is what the
-// recording host sent itself (packet.Out) and, where the recording knows no directions, what has an address of the Env's host as its
-// source. A packet goes by the link whose name is that of the recorded one, or else by the link that its source is behind, going
-// by the prefixes and routes of the links, or else by the first.
+// If r.By is nil, only packets that the recording host received are sent: packets that it sent (packet.Out) are left out,
+// and, if the recording has no directions, those whose source is an address of the Env's host. A packet is sent on the link
+// that has the name of the recorded one, else on the link that its source is behind according to the prefixes and routes of
+// the links, else on the first link.
 func (l *Lab) Replay(ctx context.Context, recording iter.Seq2[packet.Record, error], r inject.Replay) (inject.Replayed, error) {
 	if recording == nil {
 		return inject.Replayed{}, errors.New("ctexp: replay: the sequence is nil")
@@ -238,7 +240,7 @@ func (l *Lab) Replay(ctx context.Context, recording iter.Seq2[packet.Record, err
 	return done, err
 }
 
-// linkOfRecorded is the rule for a Replay that has none.
+// linkOfRecorded is the default of inject.Replay.By.
 func (l *Lab) linkOfRecorded(r packet.Record) string {
 	if r.Dir == packet.Out || r.Dir == packet.DirUnknown && l.isOwn(r.Packet) {
 		return ""
@@ -262,7 +264,7 @@ func (l *Lab) isOwn(p packet.Packet) bool {
 	return false
 }
 
-// draining lets the Observer take what it has seen once in a while.
+// draining drains the Observer while the sequence is consumed, as send does.
 func (l *Lab) draining(recording iter.Seq2[packet.Record, error]) iter.Seq2[packet.Record, error] {
 	return func(yield func(packet.Record, error) bool) {
 		n := 0
@@ -270,25 +272,25 @@ func (l *Lab) draining(recording iter.Seq2[packet.Record, error]) iter.Seq2[pack
 			if !yield(r, err) {
 				return
 			}
-			if n++; n <= mostDrained || n%mostDrained == 0 {
+			if n++; n <= drainInterval || n%drainInterval == 0 {
 				l.Observer.Drain()
 			}
 		}
 	}
 }
 
-// Replay sends a recording by the links; see Lab.Replay.
+// Replay sends a recording on the links; see Lab.Replay.
 func (x *Experiment) Replay(recording iter.Seq2[packet.Record, error], r inject.Replay) inject.Replayed {
 	x.t.Helper()
 	return ask(x, "Replay", func(ctx context.Context) (inject.Replayed, error) { return x.Lab.Replay(ctx, recording, r) })
 }
 
-// States injects packets one by one and returns how the entry of a flow is after each of them, as nf.Entry.Brief says it:
+// States injects packets one by one and returns the state of a flow's entry after each of them, as nf.Entry.Brief prints it:
 //
 //	[]string{"SYN_SENT [UNREPLIED]", "SYN_RECV", "ESTABLISHED [ASSURED]"}
 //
-// "none" says that there is no entry. The flow is named by a tuple of either direction, in zone 0. Each packet comes by
-// the link that its source is behind, going by the prefixes and routes of the links, or else by the first one.
+// "none" means that there is no entry. The flow is given by a tuple of either direction, in zone 0. Each packet is sent on
+// the link that its source is behind according to the prefixes and routes of the links, else on the first one.
 func (l *Lab) States(ctx context.Context, flow nf.Tuple, packets iter.Seq[packet.Packet]) ([]string, error) {
 	var states []string
 	for p := range packets {
@@ -308,7 +310,7 @@ func (l *Lab) States(ctx context.Context, flow nf.Tuple, packets iter.Seq[packet
 	return states, nil
 }
 
-// numbered gives a packet that could not be sent its number among those that were sent one by one.
+// numbered sets the packet number in the error of a packet that was sent by itself.
 func numbered(err error, n int) error {
 	var failed *inject.SendError
 	if errors.As(err, &failed) {
@@ -346,7 +348,7 @@ func behind(link netnsenv.LinkConfig, a netip.Addr) int {
 	return best
 }
 
-// States injects packets one by one and returns how the entry of a flow is after each of them; see Lab.States.
+// States injects packets one by one and returns the state of a flow's entry after each of them; see Lab.States.
 func (x *Experiment) States(flow nf.Tuple, packets iter.Seq[packet.Packet]) []string {
 	x.t.Helper()
 	return ask(x, "States", func(ctx context.Context) ([]string, error) {

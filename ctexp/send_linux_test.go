@@ -36,7 +36,7 @@ func TestFramesAreInjected(t *testing.T) {
 	}
 }
 
-// A tun has no frames: what is lacking is a need like others.
+// A tun has no Ethernet frames, which is an unsupported need like others.
 func TestFramesNeedEthernet(t *testing.T) {
 	t.Parallel()
 	lab, err := ctexp.Open(t.Context(), netnsenv.Config{Links: []netnsenv.LinkConfig{{Name: "tun0", Kind: netnsenv.Tun}}})
@@ -50,7 +50,7 @@ func TestFramesNeedEthernet(t *testing.T) {
 	}
 }
 
-// What cannot be sent is told by its number and in words, not by the kernel's.
+// The error for a packet that cannot be sent has its number and a clear reason instead of the errno alone.
 func TestWhatCannotBeInjectedSaysWhy(t *testing.T) {
 	t.Parallel()
 	cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{
@@ -90,7 +90,7 @@ func TestWhatCannotBeInjectedSaysWhy(t *testing.T) {
 	want := map[string]string{
 		"version": version,
 		"no link": `ctexp: inject: the Env has no link "eth9"; there are tun0, eth0`,
-		"wire":    "ctexp: inject: wire0 is a wire, or another interface that nothing is injected by; of links there are tun0, eth0",
+		"wire":    "ctexp: inject: wire0 is an interface, such as a wire, but not a link of the Env; there are tun0, eth0",
 		"frame":   "send frame 1 to eth0: 3 bytes: want 14 or more",
 		"states":  version,
 		"compare": fmt.Sprintf("ctexp: compare: policy %q: %s\npolicy %q: %s", "policy 1", version, "policy 2", version),

@@ -155,7 +155,7 @@ func TestARecordingOfAnObserverMakesTheSameFlows(t *testing.T) {
 	}
 }
 
-// The host drops what is tagged for a VLAN that it does not have: so it does when that is replayed.
+// The host drops replayed frames that are tagged for a VLAN that it does not have.
 func TestARecordingKeepsItsTags(t *testing.T) {
 	t.Parallel()
 	cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{{

@@ -190,7 +190,7 @@ func TestAnUnmetExpectationFailsTheTest(t *testing.T) {
 	golden(t, "unmet.golden", told)
 }
 
-// A peer behind a link that there is not fails the test.
+// A peer behind a link that does not exist fails the test.
 func TestAPeerNeedsALink(t *testing.T) {
 	t.Parallel()
 	ctexp.New(t, netnsenv.Config{})

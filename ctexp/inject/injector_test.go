@@ -254,7 +254,7 @@ func TestImpossibleFramesPanic(t *testing.T) {
 	want := []string{
 		"packet: VLAN 4096 on " + packet.SYN(web).Frame(mac, mac).String(),
 		"packet: VLAN 1 on Ethernet header cut after 1 bytes",
-		"packet: ARP between 198.18.0.2 and 2001:db8::1: it is for IPv4",
+		"packet: ARP from 198.18.0.2 to 2001:db8::1: both must be IPv4",
 		"inject: SendFrames of a nil sequence",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -55,7 +55,7 @@ func TestBuildFillsInWhatFollowsFromTheLayers(t *testing.T) {
 	}
 }
 
-// Each layer's checksum is made with the network layer next before it.
+// Each layer's checksum is computed with the preceding network layer.
 func TestBuildChecksTheInnerPacketWithItsOwnAddresses(t *testing.T) {
 	t.Parallel()
 	inner := web.Reverse().TCP(packet.TCP{Flags: packet.FlagSYN, Seq: 1})
@@ -78,7 +78,7 @@ func TestBuildChecksTheInnerPacketWithItsOwnAddresses(t *testing.T) {
 	}
 }
 
-// A checksum that comes out as zero would mean in UDP that there is none, which IPv6 does not allow.
+// A computed UDP checksum of zero is sent as 0xffff: zero means no checksum, which IPv6 does not allow.
 func TestBuildWritesAZeroUDPChecksumAsOnes(t *testing.T) {
 	t.Parallel()
 	checksum := web6.UDP([]byte{0, 0})[46:48]
@@ -138,7 +138,7 @@ func TestBuildNamesTheLayerThatIsWrong(t *testing.T) {
 	}
 }
 
-// The race detector is the judge: gopacket writes lengths and checksums into the layers that it serializes.
+// Checked by the race detector: gopacket writes lengths and checksums into the layers that it serializes.
 func TestBuildLeavesTheLayersAlone(t *testing.T) {
 	t.Parallel()
 	ip := &layers.IPv4{TTL: 64, SrcIP: []byte{198, 18, 0, 2}, DstIP: []byte{192, 0, 2, 1}}
@@ -192,7 +192,7 @@ func BenchmarkBuild(b *testing.B) {
 	}
 }
 
-// values are what a packet of any protocol is made of, and what gopacket decodes from it again.
+// values has the fields of a packet of any protocol, as built and as decoded by gopacket.
 type values struct {
 	Src, Dst uint16
 	A, B     uint32
@@ -272,7 +272,7 @@ func decodePPTP(d gopacket.Packet, v *values) {
 	}
 }
 
-// decodeDCCP does itself what gopacket does not (RFC 4340, 5.1).
+// decodeDCCP decodes DCCP (RFC 4340, 5.1), which gopacket does not.
 func decodeDCCP(d gopacket.Packet, v *values) {
 	b := d.NetworkLayer().LayerPayload()
 	n := int(b[4]) * 4

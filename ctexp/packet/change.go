@@ -9,27 +9,26 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Change is one change of a packet, for With. Those that name something that the packet does not have, such as a port
-// of an ICMP message or of a later fragment, panic there.
+// Change is one change of a packet, for With, which panics if the packet does not have the changed field, such as the port of
+// an ICMP message or of a fragment that is not the first.
 type Change struct {
 	name  string
 	apply func(*draft)
 }
 
-// With returns a copy of p with the changes, made in their order.
+// With returns a copy of p with the changes applied in their order.
 //
-// Lengths and checksums that were right in p are right in the copy, whatever is changed. One that was wrong stays as it
-// is, and so does a UDP checksum that is not there: it is taken to be wrong on purpose. The checksum of a first fragment, which
-// covers the others, too, is changed by the difference. Bytes behind the end of the packet, such as the padding of
-// Ethernet, stay where they are.
+// Lengths and checksums that are right in p are right in the copy. Wrong ones, and an absent UDP checksum, are taken to be
+// intentional and kept. The checksum of a first fragment, which also covers the other fragments, is changed by the
+// difference. Bytes after the end of the packet, such as Ethernet padding, are kept.
 //
-// What is to be wrong comes last, wherever it stands among the changes: first Version, IHL, TotalLength and the like, then
-// Checksum and HeaderChecksum, then Truncate. So a wrong length has a right checksum over it.
+// Changes that may make a packet invalid are applied last, wherever they are in the list: first Version, IHL, TotalLength
+// and so on, then Checksum and HeaderChecksum, then Truncate. So a checksum is right over a wrong length.
 //
-// The packet ends where its header claims, as it does for the kernel, unless a right checksum over all bytes says that the
-// length alone is wrong. An IPv4 header whose length makes no sense has 20 bytes.
+// The packet ends where its header claims, as for the kernel, unless a right checksum over all bytes shows that only the
+// length is wrong. An IPv4 header with an impossible length is taken to have 20 bytes.
 //
-// It panics where p has no whole IPv4 or IPv6 header.
+// It panics if p has no complete IPv4 or IPv6 header.
 func (p Packet) With(changes ...Change) Packet {
 	d := mustTakeApart("With", p)
 	for _, c := range changes {
@@ -42,7 +41,7 @@ func (p Packet) With(changes ...Change) Packet {
 	return d.assemble()
 }
 
-// fail panics for a change that is impossible.
+// fail panics because the current change is impossible.
 func (d *draft) fail(format string, args ...any) {
 	panic(fmt.Sprintf("packet: %s: %s", d.name, fmt.Sprintf(format, args...)))
 }
@@ -63,7 +62,7 @@ func TOS(n uint8) Change {
 	}}
 }
 
-// FlowLabel sets the lower 20 bits as the flow label of IPv6.
+// FlowLabel sets the flow label of IPv6, which has 20 bits.
 func FlowLabel(n uint32) Change {
 	return Change{"FlowLabel", func(d *draft) {
 		if !d.v6() {
@@ -77,22 +76,22 @@ func FlowLabel(n uint32) Change {
 	}}
 }
 
-// Src sets the source address, which is of the packet's family.
+// Src sets the source address, which must be of the packet's family.
 func Src(a netip.Addr) Change { return Change{"Src", func(d *draft) { d.setAddr(d.view.SrcAt(), a) }} }
 
-// Dst sets the destination address, which is of the packet's family.
+// Dst sets the destination address, which must be of the packet's family.
 func Dst(a netip.Addr) Change { return Change{"Dst", func(d *draft) { d.setAddr(d.view.DstAt(), a) }} }
 
 func (d *draft) setAddr(at int, a netip.Addr) {
 	a = a.Unmap()
 	if a.BitLen() != d.view.AddrSize()*8 {
-		d.fail("%v in a packet of the other family", a)
+		d.fail("%v is of the other family", a)
 	}
 	copy(d.header[at:], a.AsSlice())
 }
 
-// ID sets the identification by which fragments find together: of IPv4, or of the fragment header of IPv6, which only
-// fragments have; there it may have 32 bits.
+// ID sets the identification of a packet's fragments: of the IPv4 header (16 bits), or of the IPv6 fragment header (32 bits),
+// which only fragments have.
 func ID(n uint32) Change {
 	return Change{"ID", func(d *draft) {
 		if !d.v6() {
@@ -106,7 +105,7 @@ func ID(n uint32) Change {
 	}}
 }
 
-// DontFragment sets or clears the bit of IPv4 by which routers refuse what is too large instead of fragmenting it.
+// DontFragment sets or clears the Don't Fragment bit of IPv4.
 func DontFragment(on bool) Change {
 	return Change{"DontFragment", func(d *draft) {
 		if d.v6() {
@@ -119,7 +118,7 @@ func DontFragment(on bool) Change {
 	}}
 }
 
-// IPOptions replaces the options of the IPv4 header, at most 40 bytes; padding and their lengths are filled in.
+// IPOptions replaces the options of the IPv4 header, at most 40 bytes; lengths and padding are filled in.
 func IPOptions(opts ...IPOption) Change {
 	return Change{"IPOptions", func(d *draft) {
 		if d.v6() {
@@ -135,7 +134,7 @@ func IPOptions(opts ...IPOption) Change {
 	}}
 }
 
-// appendOption appends an option as IPv4 and TCP write them: kinds 0 and 1 have neither a length nor data.
+// appendOption appends an option in the encoding of IPv4 and TCP: kinds 0 and 1 have neither a length nor data.
 func appendOption(b []byte, kind byte, data []byte) []byte {
 	b = append(b, kind)
 	if kind > 1 {
@@ -144,7 +143,7 @@ func appendOption(b []byte, kind byte, data []byte) []byte {
 	return b
 }
 
-// padOptions fills up the last word of a header's options.
+// padOptions pads options to a multiple of 4 bytes.
 func (d *draft) padOptions(b []byte) []byte {
 	for len(b)%4 != 0 {
 		b = append(b, 0)
@@ -155,15 +154,15 @@ func (d *draft) padOptions(b []byte) []byte {
 	return b
 }
 
-// IPOption is an option of IPv4, for the change IPOptions. Lengths and padding are filled in.
+// IPOption is an IPv4 option, for the change IPOptions. Lengths and padding are filled in.
 type IPOption struct {
-	// Kind is its first byte (include/uapi/linux/ip.h, IPOPT_RA and others). 0 and 1 have neither a length nor data.
+	// Kind is the first byte (include/uapi/linux/ip.h, IPOPT_RA and others). 0 and 1 have neither a length nor data.
 	Kind uint8
-	// Data is what stands behind its length.
+	// Data follows the length byte.
 	Data []byte
 }
 
-// RouterAlert is the option of IPv4 by which routers look at packets that are not for them (RFC 2113).
+// RouterAlert is the IPv4 option that asks routers to examine packets that are not addressed to them (RFC 2113).
 func RouterAlert() IPOption { return IPOption{148, []byte{0, 0}} }
 
 // SrcPort sets the source port of TCP, UDP, UDP-Lite, SCTP or DCCP.
@@ -179,7 +178,7 @@ func (d *draft) setPort(at int, n uint16) {
 	binary.BigEndian.PutUint16(d.transport(at, 2), n)
 }
 
-// Seq sets the sequence number of TCP, of an ICMP echo (16 bits), or of GRE where it has one.
+// Seq sets the sequence number of TCP, of an ICMP echo (16 bits), or of a GRE packet that has one.
 func Seq(n uint32) Change {
 	return Change{"Seq", func(d *draft) {
 		switch {
@@ -198,7 +197,7 @@ func Seq(n uint32) Change {
 	}}
 }
 
-// Ack sets the acknowledgement number of TCP, whatever the flags.
+// Ack sets the acknowledgement number of TCP, even without FlagACK.
 func Ack(n uint32) Change {
 	return Change{"Ack", func(d *draft) { binary.BigEndian.PutUint32(d.ofTCP(8, 4), n) }}
 }
@@ -206,17 +205,17 @@ func Ack(n uint32) Change {
 // Flags sets the eight control bits of TCP.
 func Flags(f TCPFlags) Change { return Change{"Flags", func(d *draft) { d.ofTCP(13, 1)[0] = byte(f) }} }
 
-// Window sets the window of TCP as the header has it, not scaled. Zero is a closed one.
+// Window sets the window of TCP as in the header, not scaled. Zero is a closed window.
 func Window(n uint16) Change {
 	return Change{"Window", func(d *draft) { binary.BigEndian.PutUint16(d.ofTCP(14, 2), n) }}
 }
 
-// Urgent sets the urgent pointer of TCP, whatever the flags.
+// Urgent sets the urgent pointer of TCP, even without FlagURG.
 func Urgent(n uint16) Change {
 	return Change{"Urgent", func(d *draft) { binary.BigEndian.PutUint16(d.ofTCP(18, 2), n) }}
 }
 
-// Options replaces the options of TCP, at most 40 bytes; padding and their lengths are filled in.
+// Options replaces the options of TCP, at most 40 bytes; lengths and padding are filled in.
 func Options(opts ...TCPOption) Change {
 	return Change{"Options", func(d *draft) {
 		d.ofTCP(0, 20)
@@ -244,48 +243,48 @@ func EchoID(n uint16) Change {
 	return Change{"EchoID", func(d *draft) { binary.BigEndian.PutUint16(d.ofICMP(4, 2), n) }}
 }
 
-// Payload replaces what is behind the transport header: in SCTP the chunks, in a fragment that is not the first and
-// where the protocol is not known to this package, all behind the network header.
+// Payload replaces everything after the transport header, in SCTP the chunks. In a fragment that is not the first, and for a
+// protocol that this package does not know, it replaces everything after the network header.
 func Payload(b []byte) Change {
 	return Change{"Payload", func(d *draft) {
 		n := 0
 		if d.fault == header.NoFault {
 			if n = d.headerLength(); n > len(d.l4) {
-				d.fail("the %s header is cut", protoText(d.proto))
+				d.fail("the %s header is truncated", protoText(d.proto))
 			}
 		}
 		d.l4 = append(d.l4[:n:n], b...)
 	}}
 }
 
-// transport returns n bytes of the transport header.
+// transport returns n bytes of the transport header. It panics if they are not there.
 func (d *draft) transport(at, n int) []byte {
 	switch {
 	case d.fault != header.NoFault:
 		d.fail("there is no transport header: %v", d.fault)
 	case len(d.l4) < at+n:
-		d.fail("the %s header is cut after %d bytes", protoText(d.proto), len(d.l4))
+		d.fail("the %s header is truncated after %d bytes", protoText(d.proto), len(d.l4))
 	}
 	return d.l4[at : at+n]
 }
 
 func (d *draft) ofTCP(at, n int) []byte {
 	if d.fault == header.NoFault && d.proto != nf.TCP {
-		d.fail("a packet of %s is no TCP segment", protoText(d.proto))
+		d.fail("a packet of %s is not a TCP segment", protoText(d.proto))
 	}
 	return d.transport(at, n)
 }
 
 func (d *draft) ofICMP(at, n int) []byte {
 	if d.fault == header.NoFault && !d.proto.IsICMP() {
-		d.fail("a packet of %s is no ICMP message", protoText(d.proto))
+		d.fail("a packet of %s is not an ICMP message", protoText(d.proto))
 	}
 	return d.transport(at, n)
 }
 
-// What With makes wrong on purpose. These changes come after the others.
+// The following changes may make a packet invalid. With applies them after the others.
 
-// Version sets the version of IP and nothing else. A tun takes no other than 4 and 6 (drivers/net/tun.c, tun_get_user).
+// Version sets the version field of IP. A tun accepts only 4 and 6 (drivers/net/tun.c, tun_get_user).
 func Version(n uint8) Change {
 	return Change{"Version", func(d *draft) {
 		d.fits(int(n), 15)
@@ -293,8 +292,7 @@ func Version(n uint8) Change {
 	}}
 }
 
-// IHL sets the header length of IPv4 in words of four bytes; the header stays as long as it is. 5 is right where there
-// are no options.
+// IHL sets the header length field of IPv4, in words of 4 bytes, without changing the header. 5 is right without options.
 func IHL(n uint8) Change {
 	return Change{"IHL", func(d *draft) {
 		d.only4()
@@ -303,8 +301,8 @@ func IHL(n uint8) Change {
 	}}
 }
 
-// TotalLength sets the length of the whole packet in bytes as its network header claims it, in IPv6 by the payload
-// length, which is 40 less.
+// TotalLength sets the length of the whole packet in the network header, in bytes; in IPv6 it sets the payload length, which
+// is 40 less.
 func TotalLength(n int) Change {
 	return Change{"TotalLength", func(d *draft) {
 		claim := n
@@ -316,12 +314,12 @@ func TotalLength(n int) Change {
 	}}
 }
 
-// FragmentOffset makes the packet claim to be the fragment at offset, a multiple of 8 up to 65528, with more to come or
-// not. IPv6 needs a fragment header for that, which Fragment makes.
+// FragmentOffset sets the fragment offset in bytes, a multiple of 8 up to 65528, and More Fragments. In IPv6 the packet must
+// have a fragment header, which Fragment inserts.
 func FragmentOffset(offset int, more bool) Change {
 	return Change{"FragmentOffset", func(d *draft) {
 		if offset%8 != 0 {
-			d.fail("%d is no multiple of 8", offset)
+			d.fail("%d is not a multiple of 8", offset)
 		}
 		d.fits(offset, maxOffset)
 		if d.v6() {
@@ -335,8 +333,7 @@ func FragmentOffset(offset int, more bool) Change {
 	}}
 }
 
-// Proto sets the number of the protocol behind the network header, in IPv6 behind the last extension header, and
-// nothing else.
+// Proto sets the protocol number in the network header, in IPv6 in the last extension header.
 func Proto(n nf.Proto) Change {
 	return Change{"Proto", func(d *draft) {
 		d.wrong = append(d.wrong, func(p Packet) { p[d.protoAt()] = byte(n) })
@@ -351,8 +348,8 @@ func HeaderChecksum(n uint16) Change {
 	}}
 }
 
-// DataOffset sets the header length of TCP in words of four bytes; the header stays as long as it is. 5 is right where
-// there are no options.
+// DataOffset sets the header length field of TCP, in words of 4 bytes, without changing the header. 5 is right without
+// options.
 func DataOffset(n uint8) Change {
 	return Change{"DataOffset", func(d *draft) {
 		d.ofTCP(0, 20)
@@ -361,19 +358,19 @@ func DataOffset(n uint8) Change {
 	}}
 }
 
-// UDPLength sets the length that a UDP header claims for header and payload, in UDP-Lite what the checksum covers.
+// UDPLength sets the length field of UDP, which counts header and payload; in UDP-Lite it sets the checksum coverage.
 func UDPLength(n uint16) Change {
 	return Change{"UDPLength", func(d *draft) {
 		if d.fault == header.NoFault && d.proto != nf.UDP && d.proto != nf.UDPLite {
-			d.fail("a packet of %s is no datagram", protoText(d.proto))
+			d.fail("a packet of %s is not a datagram", protoText(d.proto))
 		}
 		d.transport(4, 2)
 		d.wrong = append(d.wrong, func(p Packet) { binary.BigEndian.PutUint16(p[d.start()+4:], n) })
 	}}
 }
 
-// Checksum sets the checksum of the transport header: CRC32c in SCTP, 16 bits in all others. In UDP over IPv4, 0 says that
-// there is none.
+// Checksum sets the checksum of the transport header: 32 bits in SCTP, 16 in all others. In UDP over IPv4, 0 means no
+// checksum.
 func Checksum(n uint32) Change {
 	return Change{"Checksum", func(d *draft) {
 		at, size := header.SumField(uint8(d.proto), d.transport(0, 0)[:len(d.l4)])
@@ -387,17 +384,17 @@ func Checksum(n uint32) Change {
 	}}
 }
 
-// Truncate cuts the packet to its first n bytes, while its headers claim the rest, too.
+// Truncate cuts the packet to its first n bytes without changing lengths in the headers.
 func Truncate(n int) Change {
 	return Change{"Truncate", func(d *draft) {
 		if n < 0 {
-			d.fail("to %d bytes", n)
+			d.fail("%d is negative", n)
 		}
 		d.cut = n
 	}}
 }
 
-// fits panics where n is not in 0 to max.
+// fits panics if n is not in 0 to max.
 func (d *draft) fits(n, max int) {
 	if n < 0 || n > max {
 		d.fail("%d does not fit: want 0 to %d", n, max)
@@ -410,7 +407,7 @@ func (d *draft) only4() {
 	}
 }
 
-// bit returns b where on is true, else 0.
+// bit returns b if on is true, else 0.
 func bit(on bool, b uint16) uint16 {
 	if on {
 		return b
@@ -418,29 +415,28 @@ func bit(on bool, b uint16) uint16 {
 	return 0
 }
 
-// The extension headers of IPv6 are changes that insert one: behind those that are there, in front of the transport
-// header; a hop-by-hop header in front of all, and in a fragment each in front of the fragment header, which is what
-// all fragments have.
+// The following changes insert an extension header of IPv6 directly before the transport header, in a fragment before the
+// fragment header, so that all fragments have it. A hop-by-hop header is inserted before all others.
 
-// HopByHop inserts options that every router looks at, written as they are and padded. Without any it is all padding.
+// HopByHop inserts a header with options for every router, written as they are and padded. Without options it is all padding.
 func HopByHop(options ...byte) Change {
 	return Change{"HopByHop", func(d *draft) { d.insert(header.ProtoHopByHop, padded(options)) }}
 }
 
-// DestinationOptions inserts options for the destination, written as they are and padded.
+// DestinationOptions inserts a header with options for the destination, written as they are and padded.
 func DestinationOptions(options ...byte) Change {
 	return Change{"DestinationOptions", func(d *draft) { d.insert(header.ProtoDestination, padded(options)) }}
 }
 
-// Routing inserts a routing header of a type with so many segments left and data of its own, whose length is 4 bytes
-// more than a multiple of 8: for a segment routing header of one segment, Routing(4, 0, append(make([]byte, 4),
-// segment.AsSlice()...)...). Checksums go by the address in the network header in any case, as netfilter checks them.
+// Routing inserts a routing header of a type with segmentsLeft and type-specific data, whose length must be 4 more than a
+// multiple of 8. A segment routing header of one segment is Routing(4, 0, append(make([]byte, 4), segment.AsSlice()...)...).
+// Checksums always use the destination in the network header, as netfilter does.
 func Routing(typ, segmentsLeft uint8, data ...byte) Change {
 	return Change{"Routing", func(d *draft) { d.insert(header.ProtoRouting, append([]byte{typ, segmentsLeft}, data...)) }}
 }
 
-// AH inserts an authentication header with a security association, a sequence number and an integrity check value, whose
-// length is 4 bytes more than a multiple of 8. For IPv4 use Flow.Raw.
+// AH inserts an authentication header with a security parameters index, a sequence number and an integrity check value,
+// whose length must be 4 more than a multiple of 8. For IPv4 use Flow.Raw.
 func AH(spi, seq uint32, icv ...byte) Change {
 	return Change{"AH", func(d *draft) {
 		b := binary.BigEndian.AppendUint32([]byte{0, 0}, spi)
@@ -448,7 +444,7 @@ func AH(spi, seq uint32, icv ...byte) Change {
 	}}
 }
 
-// padded returns options with the padding that makes them, and the two bytes in front, a multiple of 8 bytes.
+// padded returns options padded so that with the 2 bytes before them their length is a multiple of 8.
 func padded(options []byte) []byte {
 	b := append([]byte(nil), options...)
 	switch n := (6 - len(b)) & 7; n {
@@ -461,14 +457,14 @@ func padded(options []byte) []byte {
 	return b
 }
 
-// insert adds the extension header with all that it has behind its length.
+// insert adds an extension header; body follows its length byte.
 func (d *draft) insert(p nf.Proto, body []byte) {
 	if !d.v6() {
 		d.fail("IPv4 has no extension headers")
 	}
 	b := append([]byte{0, 0}, body...)
 	if len(b)%8 != 0 || len(b) > 256*8 {
-		d.fail("a header of %d bytes: want a multiple of 8, up to %d", len(b), 256*8)
+		d.fail("the header has %d bytes: want a multiple of 8, up to %d", len(b), 256*8)
 	}
 	b[1] = byte(len(b)/8 - 1)
 	if p == header.ProtoAH {

@@ -26,13 +26,13 @@ func ExamplePacket_With() {
 	// ≠ checksum | right | 0x0bad, right is 0x006c
 }
 
-// unlike are kinds that have the addresses in what they carry as well, or only one of them.
+// unlike has the kinds whose payload also has the addresses, or one of them.
 var unlike = []string{
 	"unreachable", "too big", "time exceeded", "parameter problem", "redirect", "about a large one", "routing",
 	"igmp query", "igmp query of a group", "igmp report", "igmp leave", "igmp v3 report",
 }
 
-// A packet sent elsewhere is the one that is built for there: lengths and checksums of all kinds stay right.
+// A packet with changed addresses is the one built for them: lengths and checksums of all kinds stay right.
 func TestAChangedPacketIsTheOneBuiltThatWay(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ from, to packet.Flow }{
@@ -55,7 +55,7 @@ func TestAChangedPacketIsTheOneBuiltThatWay(t *testing.T) {
 	}
 }
 
-// Each change alone makes what building with it would have made.
+// Each change makes the packet that building with it would have made.
 func TestEachChangeChangesItsField(t *testing.T) {
 	t.Parallel()
 	seg := packet.TCP{Flags: packet.FlagACK, Seq: 5, Ack: 6, Window: 7, Payload: []byte("hello")}
@@ -112,7 +112,7 @@ func TestWithLeavesItsReceiverAlone(t *testing.T) {
 	}
 }
 
-// What was wrong stays as it was, whatever else is changed and in whatever order.
+// Wrong lengths and checksums are kept, whatever else is changed, in any order.
 func TestWhatIsWrongOnPurposeStaysWrong(t *testing.T) {
 	t.Parallel()
 	wrong := []packet.Change{packet.TotalLength(77), packet.HeaderChecksum(1), packet.Checksum(2), packet.UDPLength(3)}
@@ -134,7 +134,7 @@ func TestWhatIsWrongOnPurposeStaysWrong(t *testing.T) {
 	}
 }
 
-// So that a wrong length is not dropped for its checksum.
+// A checksum is right over a wrong length, so that the packet is not dropped for its checksum.
 func TestAWrongLengthHasARightChecksumOverIt(t *testing.T) {
 	t.Parallel()
 	got := map[string]string{}
@@ -162,7 +162,7 @@ func only(fs []packet.Field, names ...string) []packet.Field {
 
 func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
-// A slip of the programmer is named with the change and the reason.
+// An impossible change panics with its name and the reason.
 func TestImpossibleChangesPanic(t *testing.T) {
 	t.Parallel()
 	syn, echo := packet.SYN(web), packet.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil)
@@ -200,29 +200,29 @@ func TestImpossibleChangesPanic(t *testing.T) {
 	}
 	want := map[string]string{
 		"nothing":                "packet: With: it is empty",
-		"version 5":              "packet: With: its IP version is 5",
-		"half a header":          "packet: With: its header is cut after 10 bytes",
+		"version 5":              "packet: With: the IP version is 5",
+		"half a header":          "packet: With: the header is truncated after 10 bytes",
 		"an empty change":        "packet: With: an empty Change",
 		"a port of ICMP":         "packet: SrcPort: ICMP has no ports",
 		"a port of a fragment":   "packet: DstPort: there is no transport header: it is a later fragment",
-		"a port that is cut":     "packet: DstPort: the TCP header is cut after 2 bytes",
-		"flags of ICMP":          "packet: Flags: a packet of ICMP is no TCP segment",
+		"a port that is cut":     "packet: DstPort: the TCP header is truncated after 2 bytes",
+		"flags of ICMP":          "packet: Flags: a packet of ICMP is not a TCP segment",
 		"a large number of echo": "packet: Seq: 65536 has more than the 16 bits of an echo",
 		"no number":              "packet: Seq: this packet of UDP has no sequence number",
-		"another family":         "packet: Src: 2001:db8::2 in a packet of the other family",
-		"no address":             "packet: Dst: invalid IP in a packet of the other family",
+		"another family":         "packet: Src: 2001:db8::2 is of the other family",
+		"no address":             "packet: Dst: invalid IP is of the other family",
 		"too many options":       "packet: Options: 44 bytes of options are more than 40",
-		"an ID without fragment": "packet: ID: the packet has no fragment header: make fragments first",
+		"an ID without fragment": "packet: ID: the packet has no fragment header: use Fragment first",
 		"a large ID":             "packet: ID: 65536 has more than 16 bits",
 		"hop-by-hop of IPv4":     "packet: HopByHop: IPv4 has no extension headers",
-		"a crooked AH":           "packet: AH: a header of 12 bytes: want a multiple of 8, up to 2048",
+		"a crooked AH":           "packet: AH: the header has 12 bytes: want a multiple of 8, up to 2048",
 		"IHL of IPv6":            "packet: IHL: IPv6 has none",
 		"a large IHL":            "packet: IHL: 16 does not fit: want 0 to 15",
 		"a negative length":      "packet: TotalLength: -1 does not fit: want 0 to 65535",
-		"a crooked offset":       "packet: FragmentOffset: 9 is no multiple of 8",
+		"a crooked offset":       "packet: FragmentOffset: 9 is not a multiple of 8",
 		"a checksum of nothing":  "packet: Checksum: this packet of protocol 253 has none",
 		"a large checksum":       "packet: Checksum: 0x10000 has more than 16 bits",
-		"cut below nothing":      "packet: Truncate: to -1 bytes",
+		"cut below nothing":      "packet: Truncate: -1 is negative",
 		"more than fits":         "packet: With: length 65540 does not fit into the header",
 		"more than UDP has":      "packet: With: a datagram of 65538 bytes is longer than 65535",
 	}
@@ -231,8 +231,8 @@ func TestImpossibleChangesPanic(t *testing.T) {
 	}
 }
 
-// FuzzWith checks that whatever is no header of ours to change comes through With as it was, and that a change of the TTL
-// changes that and the checksum of the header alone.
+// FuzzWith checks that With without changes returns any packet as it is, and that TTL changes only that byte and the header
+// checksum.
 func FuzzWith(f *testing.F) {
 	for _, k := range append(packettest.Kinds(web), packettest.Kinds(web6)...) {
 		f.Add([]byte(k.Packet), uint8(1))
@@ -266,8 +266,8 @@ func FuzzWith(f *testing.F) {
 	})
 }
 
-// FuzzChanges checks that no packet makes a change panic otherwise than by its own name, and that changing anything leaves
-// right what was right.
+// FuzzChanges checks that a change panics only with its own name, whatever the packet, and that right lengths and checksums
+// stay right.
 func FuzzChanges(f *testing.F) {
 	for _, k := range append(packettest.Kinds(web), packettest.Kinds(web6)...) {
 		f.Add([]byte(k.Packet), uint16(7))
@@ -307,7 +307,7 @@ func FuzzChanges(f *testing.F) {
 	})
 }
 
-// changed checks one change of what is right.
+// changed checks one change of a packet whose lengths and checksums are right.
 func changed(t *testing.T, name string, p packet.Packet, change packet.Change) {
 	t.Helper()
 	text := packettest.PanicOf(func() {

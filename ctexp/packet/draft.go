@@ -9,41 +9,41 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// draft is a packet taken apart, so that it can be changed and put together again.
+// draft is a packet divided into its parts, so that it can be changed and assembled again.
 type draft struct {
-	view    header.View // of the packet before any change
-	header  []byte      // of IPv4 with its options, or the 40 bytes of IPv6
+	view    header.View // of the original packet
+	header  []byte      // the IPv4 header with its options, or the 40 bytes of IPv6
 	ext     []extension // of IPv6
-	l4      []byte      // from the transport header to the end that the network header claims
-	trailer []byte      // what is behind that
+	l4      []byte      // from the transport header to the end according to the network header
+	trailer []byte      // the bytes after that
 
 	proto nf.Proto
 	fault header.Fault // why l4 does not begin with a transport header
-	name  string       // of the change under way
-	part  bool         // it is a fragment, so that l4 is not all there is
+	name  string       // of the current change, for panics
+	part  bool         // the packet is a fragment, so that l4 is incomplete
 
-	right struct{ length, headerSum, l4Length, l4Sum bool } // what was right before any change
-	was   uint16                                            // summed before any change
-	wrong []func(Packet)                                    // lengths and the like that are to be wrong, set before the checksums
-	sums  []func(Packet)                                    // checksums that are to be wrong
-	cut   int                                               // bytes that are left in the end; -1: all
+	right struct{ length, headerSum, l4Length, l4Sum bool } // what was right in the original packet
+	was   uint16                                            // summed of the original packet
+	wrong []func(Packet)                                    // set lengths and other fields to wrong values, before the checksums
+	sums  []func(Packet)                                    // set checksums to wrong values
+	cut   int                                               // final length of the packet; -1: no limit
 }
 
-// extension is one extension header of IPv6; its first byte says what comes behind it and is set in the end.
+// extension is one extension header of IPv6. Its first byte, the next header, is set by link.
 type extension struct {
 	proto nf.Proto
 	bytes []byte
 }
 
-// takeApart copies p into a draft. It fails where there is no whole IPv4 or IPv6 header. A header length of IPv4 that is
-// wrong is none to the kernel, but may be what is to be changed: such a header has 20 bytes here.
+// takeApart copies p into a draft. It fails if there is no complete IPv4 or IPv6 header. An IPv4 header with a wrong header
+// length, which the kernel drops, may be changed; it is taken to have 20 bytes.
 func takeApart(p Packet) (*draft, error) {
 	v := header.Parse(p)
 	switch v.Fault {
 	case header.CutHeader:
-		return nil, fmt.Errorf("its header is cut after %d bytes", len(p))
+		return nil, fmt.Errorf("the header is truncated after %d bytes", len(p))
 	case header.BadVersion:
-		return nil, fmt.Errorf("its IP version is %d", header.Version(p))
+		return nil, fmt.Errorf("the IP version is %d", header.Version(p))
 	case header.Empty:
 		return nil, fmt.Errorf("%v", v.Fault)
 	}
@@ -52,16 +52,26 @@ func takeApart(p Packet) (*draft, error) {
 	d.right.length = v.Length == len(p)
 	d.right.headerSum = v.Version == 4 && header.IsHeaderSumRight(p)
 	d.take(p, header.ParseAll(p))
-	// A right checksum over all that there is says that the length alone is wrong.
+	// A right checksum over all bytes shows that only the length is wrong.
 	if v.End < len(p) && !d.sumIsRight() {
 		d.take(p, v)
-		d.right.length = d.sumIsRight() // else it cannot be told
+		d.right.length = d.sumIsRight() // else it is not known
 	}
-	d.judge()
+	d.checkTransport()
 	return d, nil
 }
 
-// take divides p as v says.
+// mustTakeApart is takeApart for the method of that name. It panics instead of returning an error.
+func mustTakeApart(name string, p Packet) *draft {
+	d, err := takeApart(p)
+	if err != nil {
+		panic(fmt.Sprintf("packet: %s: %v", name, err))
+	}
+	d.name = name
+	return d
+}
+
+// take divides p according to v.
 func (d *draft) take(p Packet, v header.View) {
 	headers := v.Transport
 	if v.Version == 6 {
@@ -78,8 +88,8 @@ func (d *draft) take(p Packet, v header.View) {
 
 func (d *draft) v6() bool { return d.view.Version == 6 }
 
-// judge notes what of the transport header is right.
-func (d *draft) judge() {
+// checkTransport records whether length and checksum of the transport header are right.
+func (d *draft) checkTransport() {
 	if d.fault != header.NoFault {
 		return
 	}
@@ -90,10 +100,35 @@ func (d *draft) judge() {
 	d.was = d.summed(d.l4)
 }
 
-// sumField returns the checksum in l4; empty where there is none.
+// sumField returns the checksum field in l4; empty if there is none.
 func (d *draft) sumField(l4 []byte) []byte {
 	at, size := header.SumField(uint8(d.proto), l4)
 	return l4[at : at+size]
+}
+
+// headerLength returns the length of the transport header in l4 according to its own length field, at least the fixed part; 0
+// if the protocol is unknown.
+func (d *draft) headerLength() int {
+	n := 0
+	switch d.proto {
+	case nf.TCP:
+		n = 20
+		if len(d.l4) >= 20 {
+			n = max(20, int(d.l4[12]>>4)*4)
+		}
+	case nf.UDP, nf.UDPLite, nf.ICMP, nf.ICMPv6, header.ProtoIGMP:
+		n = 8
+	case nf.SCTP:
+		n = 12
+	case nf.DCCP:
+		n = 12
+		if len(d.l4) >= 12 {
+			n = max(12, int(d.l4[4])*4)
+		}
+	case nf.GRE:
+		n = max(4, header.ParseGRE(d.l4).Length)
+	}
+	return n
 }
 
 // rightSum returns the checksum that is right for l4.
@@ -101,13 +136,13 @@ func (d *draft) rightSum(l4 []byte) uint32 {
 	return header.TransportSum(uint8(d.proto), d.view.AddrBytes(d.header), l4)
 }
 
-// sumIsRight reports whether there is a checksum in l4, and a right one.
+// sumIsRight reports whether l4 has a checksum and it is right.
 func (d *draft) sumIsRight() bool {
 	field := d.sumField(d.l4)
 	return d.fault == header.NoFault && len(field) > 0 && header.IsSum(field, d.rightSum(d.l4))
 }
 
-// summed changes as what is under the checksum does, of which l4 may be the first fragment.
+// summed returns the sum over what the checksum covers, as far as it is in l4, which may be a first fragment.
 func (d *draft) summed(l4 []byte) uint16 {
 	at, size := header.SumField(uint8(d.proto), l4)
 	if !header.CoversAddrs(uint8(d.proto)) {
@@ -116,7 +151,7 @@ func (d *draft) summed(l4 []byte) uint16 {
 	return header.Sum(l4[:at], l4[at+size:], d.view.AddrBytes(d.header))
 }
 
-// lengthField returns where the header has the length of the datagram, or of what its checksum covers; 0: nowhere.
+// lengthField returns the offset of the length of the datagram, or of the checksum's coverage; 0 if there is none.
 func lengthField(p nf.Proto) int {
 	if p == nf.UDP || p == nf.UDPLite {
 		return 4
@@ -124,19 +159,19 @@ func lengthField(p nf.Proto) int {
 	return 0
 }
 
-// fragmentHeader returns the fragment header of IPv6, which the change under way needs.
+// fragmentHeader returns the IPv6 fragment header. It panics if there is none.
 func (d *draft) fragmentHeader() []byte {
 	for _, e := range d.ext {
 		if e.proto == header.ProtoFragment {
 			return e.bytes
 		}
 	}
-	d.fail("the packet has no fragment header: make fragments first")
+	d.fail("the packet has no fragment header: use Fragment first")
 	return nil
 }
 
-// assemble puts the draft together: lengths that were right are made right, then comes what is to be wrong, then the
-// checksums that were right, and last those that are to be wrong.
+// assemble returns the changed packet. It sets the lengths that were right, then the fields that were set to wrong values,
+// then the checksums that were right, and last the checksums that were set to wrong values.
 func (d *draft) assemble() Packet {
 	d.link()
 	if at := lengthField(d.proto); d.right.l4Length {
@@ -176,7 +211,7 @@ func (d *draft) start() int {
 	return n
 }
 
-// protoAt returns where the packet says what protocol is behind the network layer.
+// protoAt returns the offset of the field with the protocol after the network layer.
 func (d *draft) protoAt() int {
 	switch {
 	case !d.v6():
@@ -187,7 +222,7 @@ func (d *draft) protoAt() int {
 	return d.start() - len(d.ext[len(d.ext)-1].bytes)
 }
 
-// link writes into each header the number of the next.
+// link writes the protocol number of the following header into each header.
 func (d *draft) link() {
 	if !d.v6() {
 		d.header[9] = byte(d.proto)
@@ -213,7 +248,7 @@ func (d *draft) setLength(p Packet, n int) {
 	binary.BigEndian.PutUint16(p[at:], uint16(n))
 }
 
-// setSums makes those checksums right that were.
+// setSums corrects the checksums that were right in the original.
 func (d *draft) setSums(p Packet, start int) {
 	l4 := p[start : start+len(d.l4)]
 	field := d.sumField(l4)
@@ -231,8 +266,8 @@ func (d *draft) setSums(p Packet, start int) {
 	}
 }
 
-// update changes the checksum of a first fragment as what is under it was changed, whether it is right or not: that
-// takes the other fragments to tell.
+// update changes the checksum of a first fragment by the difference (RFC 1624). Whether it is right is unknown without the
+// other fragments.
 func (d *draft) update(field []byte, now uint16) {
 	sum := uint16(header.GetSum(field))
 	none := d.proto == nf.UDP && sum == 0
@@ -240,122 +275,4 @@ func (d *draft) update(field []byte, now uint16) {
 		return
 	}
 	header.PutSum(field, uint32(header.NonZero(uint8(d.proto), header.Adjust(sum, header.Delta(d.was, now)))))
-}
-
-// maxOffset is the largest offset of a fragment: 13 bits of eight bytes each.
-const maxOffset = (1<<13 - 1) * 8
-
-// Fragments cuts p into fragments of at most mtu bytes each, in their order. They have p's identification and its
-// header, in IPv4 without Don't Fragment, in IPv6 with a fragment header behind the extension headers that routers
-// look at. A packet that fits is one fragment, which is the packet itself. Each may be changed and sent in any order:
-// With(ID(7)) gives IPv6 another identification than 0.
-//
-// It panics where p has no whole network header or mtu leaves no room for eight bytes behind it.
-func (p Packet) Fragments(mtu int) []Packet {
-	d := mustTakeApart("Fragments", p)
-	if len(p) <= mtu {
-		return []Packet{p.With()}
-	}
-	room := mtu - len(d.header)
-	for _, e := range d.ext[:d.perFragment()] {
-		room -= len(e.bytes)
-	}
-	if d.v6() && !d.part {
-		room -= 8
-	}
-	room -= room % 8
-	if room < 8 {
-		panic(fmt.Sprintf("packet: Fragments: an MTU of %d leaves no room behind the headers of %v", mtu, p))
-	}
-	var out []Packet
-	for offset, size := 0, len(d.fragmentable()); offset < size; offset += room {
-		n := min(room, size-offset)
-		out = append(out, p.Fragment(offset, n, offset+n < size))
-	}
-	return out
-}
-
-// Fragment returns the fragment of p with length of the bytes behind its network header from offset on, a multiple of
-// 8; more says that others follow. By it fragments may overlap, leave gaps, or lack their end. Of a p that is a
-// fragment itself the offset is counted from where p begins.
-//
-// It panics where p has no whole network header, has no such bytes, or its field has no room for the offset.
-func (p Packet) Fragment(offset, length int, more bool) Packet {
-	d := mustTakeApart("Fragment", p)
-	body := d.fragmentable()
-	switch {
-	case offset < 0 || length < 0 || offset+length > len(body):
-		panic(fmt.Sprintf("packet: Fragment: bytes %d to %d of %d", offset, offset+length, len(body)))
-	case offset%8 != 0:
-		panic(fmt.Sprintf("packet: Fragment: offset %d is no multiple of 8", offset))
-	}
-	body = body[offset : offset+length]
-	if !d.v6() {
-		offset += d.view.FragOffset
-		d.checkOffset(offset)
-		binary.BigEndian.PutUint16(d.header[6:], uint16(d.header[6]&0x80)<<8|bit(more || d.view.More, 0x2000)|uint16(offset/8))
-	} else {
-		offset, more = d.fragment6(offset, more)
-		d.checkOffset(offset)
-		binary.BigEndian.PutUint16(d.ext[len(d.ext)-1].bytes[2:], uint16(offset)|bit(more, 1))
-	}
-	d.l4, d.trailer = body, nil
-	d.right.length, d.right.l4Length, d.right.l4Sum = true, false, false
-	d.fault, d.part = header.LaterFragment, true // whichever it is, its checksum is not whole
-	return d.assemble()
-}
-
-func (d *draft) checkOffset(offset int) {
-	if offset > maxOffset {
-		panic(fmt.Sprintf("packet: Fragment: offset %d is beyond %d", offset, maxOffset))
-	}
-}
-
-// perFragment returns how many extension headers each fragment repeats: those up to the last one that routers look at
-// (RFC 8200, 4.5), or up to the fragment header that there is.
-func (d *draft) perFragment() int {
-	n := 0
-	for i, e := range d.ext {
-		switch e.proto {
-		case header.ProtoHopByHop, header.ProtoRouting, header.ProtoFragment:
-			n = i + 1
-		}
-	}
-	return n
-}
-
-// fragmentable returns what fragments divide among them.
-func (d *draft) fragmentable() []byte {
-	var b []byte
-	if d.v6() {
-		d.link()
-		for _, e := range d.ext[d.perFragment():] {
-			b = append(b, e.bytes...)
-		}
-	}
-	return append(b, d.l4...)
-}
-
-// fragment6 leaves those extension headers that a fragment has, the fragment header last.
-func (d *draft) fragment6(offset int, more bool) (int, bool) {
-	n := d.perFragment()
-	next := d.proto
-	if n < len(d.ext) {
-		next = d.ext[n].proto
-	}
-	d.ext, d.proto = d.ext[:n:n], next
-	if n > 0 && d.ext[n-1].proto == header.ProtoFragment {
-		return offset + d.view.FragOffset, more || d.view.More
-	}
-	d.ext = append(d.ext, extension{header.ProtoFragment, make([]byte, 8)})
-	return offset, more
-}
-
-func mustTakeApart(name string, p Packet) *draft {
-	d, err := takeApart(p)
-	if err != nil {
-		panic(fmt.Sprintf("packet: %s: %v", name, err))
-	}
-	d.name = name
-	return d
 }

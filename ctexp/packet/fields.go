@@ -13,16 +13,16 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
-// Field is one field of a packet, in words.
+// Field is one field of a packet as text.
 type Field struct {
-	// Name is "ttl", "src port", "about seq".
+	// Name is its name: "ttl", "src port", "about seq".
 	Name string
-	// Value is what the field has.
+	// Value is its value.
 	Value string
 }
 
-// Fields returns the fields of p in their order, those of the packet that an ICMP error quotes with names that begin
-// with "about ". A checksum is "right", or the number with the one that would be right, if all that it covers is there.
+// Fields returns the fields of p in their order. The names of the fields of a quoted packet begin with "about ". A checksum is
+// "right", or the value with the right one, if all that it covers is there.
 func (p Packet) Fields() []Field {
 	var out []Field
 	for _, f := range fieldsOf("", p) {
@@ -31,7 +31,7 @@ func (p Packet) Fields() []Field {
 	return out
 }
 
-// Diff compares two packets field by field: "" if they are equal, else a table of the fields that differ.
+// Diff compares two packets field by field. It returns "" if they are equal, else a table of the fields that differ.
 func Diff(want, got Packet) string {
 	if bytes.Equal(want, got) {
 		return ""
@@ -39,8 +39,8 @@ func Diff(want, got Packet) string {
 	return diffFields("", want, got).String()
 }
 
-// diffFields has a row for each field in which the packets differ. Those of a quoted packet, of which some may be missing,
-// have names that begin with a prefix.
+// diffFields returns a row for each field that differs. The prefix of the field names is not empty for a quoted packet, which
+// may be truncated.
 func diffFields(prefix string, want, got Packet) Rows {
 	var t Rows
 	w, g := fieldsOf(prefix, want), fieldsOf(prefix, got)
@@ -60,7 +60,7 @@ func diffFields(prefix string, want, got Packet) Rows {
 	for _, f := range g {
 		t.Add(f.name, absent, f.text())
 	}
-	if len(t) == 0 { // in what no field tells, such as padding
+	if len(t) == 0 { // they differ outside of all fields, such as in padding
 		t.addBytes(prefix+"bytes", want, got)
 	}
 	return t
@@ -192,7 +192,7 @@ func (l *fieldList) length(d *draft, p Packet) {
 	l.add("length", "%d, there are %d", d.view.Length, len(p))
 }
 
-// transport adds the fields of the transport header and what is behind it.
+// transport adds the fields of the transport header and the payload.
 func (l *fieldList) transport(d *draft) {
 	b := d.l4
 	n := d.headerLength()
@@ -231,7 +231,7 @@ func (l *fieldList) transport(d *draft) {
 	l.checksum(d)
 	if about := header.Quoted(uint8(d.proto), b); about != nil {
 		inner := &fieldList{prefix: l.prefix + "about "}
-		if len(l.prefix) < 100 { // an error about an error about … ends there
+		if len(l.prefix) < 100 { // limits the depth of quotes within quotes
 			inner.packet(about)
 		}
 		l.list = append(l.list, inner.list...)
@@ -251,7 +251,7 @@ func (l *fieldList) checksum(d *draft) {
 	switch {
 	case d.right.l4Sum:
 		l.add("checksum", "right")
-	case d.part || !d.right.length && l.prefix != "": // not all that it covers is there
+	case d.part || !d.right.length && l.prefix != "": // part of what it covers is missing
 		l.add("checksum", "%#0*x, not whole", width, got)
 	case d.proto == nf.UDP && got == 0:
 		l.add("checksum", "none")
@@ -260,7 +260,7 @@ func (l *fieldList) checksum(d *draft) {
 	}
 }
 
-// claim adds the length in a datagram's header.
+// claim adds the length field of a datagram.
 func (l *fieldList) claim(d *draft, name string, b []byte) {
 	n := binary.BigEndian.Uint16(b[4:])
 	if d.right.l4Length || d.part {
@@ -352,4 +352,16 @@ func (l *fieldList) gre(b []byte) {
 			l.add(f.name, "%d", binary.BigEndian.Uint32(b[f.at:]))
 		}
 	}
+}
+
+// protoText returns the protocol's name as prose writes it.
+func protoText(p nf.Proto) string {
+	names := map[nf.Proto]string{
+		nf.TCP: "TCP", nf.UDP: "UDP", nf.UDPLite: "UDP-Lite", nf.ICMP: "ICMP", nf.ICMPv6: "ICMPv6", nf.SCTP: "SCTP",
+		nf.DCCP: "DCCP", nf.GRE: "GRE", header.ProtoIGMP: "IGMP",
+	}
+	if n, ok := names[p]; ok {
+		return n
+	}
+	return fmt.Sprintf("protocol %d", uint8(p))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
-// Every kind of packet, as its line and as its fields, without those that are the same in all.
+// Every kind of packet as a line and as its fields, without those that are the same in all.
 func TestEveryKindHasALineAndFields(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]packet.Flow{"ipv4": web, "ipv6": web6} {
@@ -37,7 +37,7 @@ func clipped(s string) string {
 	return s
 }
 
-// NAT of an ICMP error changes what it quotes as well.
+// NAT of an ICMP error also changes the quoted packet.
 func TestDiffLooksIntoWhatAnErrorQuotes(t *testing.T) {
 	t.Parallel()
 	router := netip.MustParseAddr("203.0.113.1")
@@ -47,7 +47,7 @@ func TestDiffLooksIntoWhatAnErrorQuotes(t *testing.T) {
 	golden(t, "diff.golden", packet.Diff(want, got)+packet.Diff(packet.SYN(web), web6.UDP(nil))+packet.Diff(nil, packet.SYN(web)))
 }
 
-// No two packets that differ are the same to Diff, whatever the byte.
+// Diff reports a difference in any byte.
 func TestDiffMissesNoByte(t *testing.T) {
 	t.Parallel()
 	for _, k := range append(packettest.Kinds(web), packettest.Kinds(web6)...) {
@@ -67,7 +67,7 @@ func TestDiffMissesNoByte(t *testing.T) {
 	}
 }
 
-// A header that claims more options than there are bytes differs in that alone, and in what stands behind it.
+// If a header claims more options than there are bytes, Diff shows the data offset and the payload.
 func TestDiffOfAWrongDataOffset(t *testing.T) {
 	t.Parallel()
 	syn := packet.SYN(web)

@@ -1,6 +1,7 @@
 package packet
 
 import (
+	"encoding/binary"
 	"fmt"
 	"iter"
 	"math"
@@ -11,23 +12,24 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Flow is one direction of a conversation: where its packets come from and where they go to. Both addresses are of
-// one family. For protocols without ports, the ports are zero.
+// Flow is one direction of a conversation. Both addresses are of the same family. For protocols without ports, the ports
+// are zero.
 type Flow struct {
-	// Src and Dst are the addresses and ports of its packets.
+	// Src and Dst are the source and the destination of the packets.
 	Src, Dst netip.AddrPort
 }
 
 // Reverse returns the flow of the answers.
 func (f Flow) Reverse() Flow { return Flow{Src: f.Dst, Dst: f.Src} }
 
-// Tuple returns the tuple of the packets of f in a protocol, by which entries, lives and filters are named. Those of ICMP
-// have no ports: of them Packet.Tuple knows more.
+// Tuple returns the conntrack tuple of f's packets in a protocol. For ICMP, whose tuples have type, code and identifier, use
+// Packet.Tuple.
 func (f Flow) Tuple(p nf.Proto) nf.Tuple { return nf.Tuple{Proto: p, Src: f.Src, Dst: f.Dst} }
 
-// Nth returns f with its source port raised by i ≥ 0. It panics where that is no port any more.
+// Nth returns f with its source port increased by i ≥ 0. It panics if the port would be more than 65535.
 func (f Flow) Nth(i int) Flow {
 	if i < 0 {
 		panic(fmt.Sprintf("packet: flow number %d is negative", i))
@@ -42,7 +44,25 @@ func (f Flow) Nth(i int) Flow {
 // String returns "198.18.0.2:10000 > 192.0.2.1:80".
 func (f Flow) String() string { return fmt.Sprintf("%v > %v", f.Src, f.Dst) }
 
-// network returns the header for a packet of the given protocol from src to dst, and panics if there can be none.
+// Raw returns a packet between f's addresses with any protocol number and payload: VRRP, ESP, an encapsulated packet (4, 41),
+// garbage. It panics if the payload does not fit. The ports of f are not used.
+func (f Flow) Raw(p nf.Proto, payload []byte) Packet {
+	return mustBuild(network(f.Src.Addr(), f.Dst.Addr(), p), gopacket.Payload(payload))
+}
+
+// raw is Raw for a transport header whose checksum it fills in, of a protocol that gopacket does not serialize.
+func (f Flow) raw(p nf.Proto, b []byte) Packet {
+	addrs := append(f.Src.Addr().Unmap().AsSlice(), f.Dst.Addr().Unmap().AsSlice()...)
+	header.SetTransportSum(uint8(p), addrs, b)
+	return f.Raw(p, b)
+}
+
+// ports returns the beginning of a transport header.
+func (f Flow) ports() []byte {
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, f.Src.Port()), f.Dst.Port())
+}
+
+// network returns the IP header of a packet from src to dst. It panics if the addresses are invalid or differ in family.
 func network(src, dst netip.Addr, p nf.Proto) gopacket.SerializableLayer {
 	src, dst = src.Unmap(), dst.Unmap()
 	switch {
@@ -65,7 +85,7 @@ func network(src, dst netip.Addr, p nf.Proto) gopacket.SerializableLayer {
 // hopLimit is Linux's default, sysctl net.ipv4.ip_default_ttl.
 const hopLimit = 64
 
-// mustBuild is Build for packets whose only fault can be the size of what the caller put into them.
+// mustBuild is Build for layers whose only possible fault is the size of the caller's data.
 func mustBuild(ls ...gopacket.SerializableLayer) Packet {
 	p, err := Build(ls...)
 	if err != nil {
@@ -74,11 +94,11 @@ func mustBuild(ls ...gopacket.SerializableLayer) Packet {
 	return p
 }
 
-// Every sequence of this package can be gone through again and gives the same bytes each time, in fresh memory: the
-// receiver of a packet may keep it and write to it.
+// Every sequence of this package can be iterated again, and yields the same bytes each time in new memory: the receiver of a
+// packet may keep and modify it.
 
-// Each returns what build makes of each of n flows, which are f with its source port raised by one from flow to flow.
-// It panics at once if n is negative, f has no packets, or there are not so many ports.
+// Each returns build(f.Nth(i)) for each i from 0 to n-1, which are n flows with consecutive source ports. It panics at once
+// if n is negative, the addresses of f do not fit together, or there are not enough ports.
 func (f Flow) Each(n int, build func(Flow) Packet) iter.Seq[Packet] {
 	checkCount(n)
 	if n > 0 {

@@ -8,19 +8,19 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// GRE is what a packet of GRE version 0 has beside its addresses (RFC 2784, 2890).
+// GRE has the fields of a GRE packet of version 0 (RFC 2784, 2890).
 type GRE struct {
-	// Protocol is the EtherType of the payload; zero means IPv4 or IPv6, as the payload begins.
+	// Protocol is the EtherType of the payload; zero means that of the payload's IP version.
 	Protocol uint16
-	// Key and Seq are the key and the sequence number; nil: none.
+	// Key and Seq are the key and the sequence number; nil means none.
 	Key, Seq *uint32
-	// Checksum says that there is one.
+	// Checksum adds a checksum.
 	Checksum bool
-	// Payload is what stands behind the header.
+	// Payload follows the header.
 	Payload []byte
 }
 
-// GRE returns the packet m between f's addresses. Its ports are not used.
+// GRE returns the packet m between f's addresses. The ports of f are not used.
 func (f Flow) GRE(m GRE) Packet {
 	if m.Protocol == 0 {
 		m.Protocol = header.EtherTypeOf(m.Payload)
@@ -35,20 +35,20 @@ func (f Flow) GRE(m GRE) Packet {
 	return mustBuild(network(f.Src.Addr(), f.Dst.Addr(), nf.GRE), h, gopacket.Payload(m.Payload))
 }
 
-// PPTP is what a packet of GRE version 1 has beside its addresses, in which PPTP carries PPP (RFC 2637, 4.1).
+// PPTP has the fields of a GRE packet of version 1, in which PPTP carries PPP (RFC 2637, 4.1).
 type PPTP struct {
-	// CallID is the call of the side that the packet goes to.
+	// CallID is the call id of the receiver.
 	CallID uint16
-	// Seq is written where there is a payload; a packet without is an acknowledgement.
+	// Seq is the sequence number of a packet with a payload; one without is only an acknowledgement.
 	Seq uint32
-	// Ack is what is acknowledged; nil: nothing.
+	// Ack is the acknowledgement number; nil means none.
 	Ack *uint32
-	// Payload is a frame of PPP.
+	// Payload is a PPP frame.
 	Payload []byte
 }
 
-// PPTP returns the packet m between f's addresses. Its ports are not used: conntrack goes by the call, which it learns
-// from PPTP's control connection alone.
+// PPTP returns the packet m between f's addresses. The ports of f are not used: conntrack identifies the flow by the call
+// id, which it learns from the PPTP control connection.
 func (f Flow) PPTP(m PPTP) Packet {
 	h := &layers.GRE{
 		Version: 1, Protocol: layers.EthernetTypePPP,

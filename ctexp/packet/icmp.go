@@ -12,12 +12,12 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Echo returns an echo request, of ICMP or of ICMPv6 as the addresses have it.
+// Echo returns an ICMP or, for IPv6 addresses, an ICMPv6 echo request.
 func Echo(src, dst netip.Addr, id, seq uint16, payload []byte) Packet {
 	return ping{layers.ICMPv4TypeEchoRequest, layers.ICMPv6TypeEchoRequest, id, seq}.packet(src, dst, payload)
 }
 
-// EchoReply returns the answer to Echo(dst, src, id, seq, payload).
+// EchoReply returns the reply to Echo(dst, src, id, seq, payload).
 func EchoReply(src, dst netip.Addr, id, seq uint16, payload []byte) Packet {
 	return ping{layers.ICMPv4TypeEchoReply, layers.ICMPv6TypeEchoReply, id, seq}.packet(src, dst, payload)
 }
@@ -44,21 +44,21 @@ func (e ping) packet(src, dst netip.Addr, payload []byte) Packet {
 	)
 }
 
-// The errors of ICMP and ICMPv6, by the family of the packet that they are about. They go from the address from, a
-// router's or the destination's, to the source of that packet and quote as much of it as Linux does: up to a length of
-// 576 bytes in all, in IPv6 1280 (net/ipv4/icmp.c, icmp_send; net/ipv6/icmp.c, icmp6_send). For less, cut it before:
-// about[:28]. They panic where about has no whole IP header or from is of the other family.
+// The functions below return errors of ICMP or ICMPv6, by the family of the packet about. They go from the address from, of a
+// router or of the destination, to the source of about, and quote as much of it as Linux does: up to a total length of 576
+// bytes, in IPv6 1280 (net/ipv4/icmp.c, icmp_send; net/ipv6/icmp.c, icmp6_send). For a shorter quote pass about[:28]. They
+// panic if about has no complete IP header or from is of the other family.
 
-// Unreachable returns an ICMP "destination unreachable" about a packet. The codes are those of the family:
-// 3 is an unreachable port of IPv4, 4 one of IPv6.
+// Unreachable returns an ICMP "destination unreachable" about a packet. The codes differ by family: an unreachable port is 3
+// in ICMP and 4 in ICMPv6.
 func Unreachable(from netip.Addr, code uint8, about Packet) Packet {
 	return icmpError(from, about,
 		layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, code),
 		layers.CreateICMPv6TypeCode(layers.ICMPv6TypeDestinationUnreachable, code), 0)
 }
 
-// PacketTooBig returns an ICMP error about a packet that did not fit into mtu bytes: "fragmentation needed" in IPv4,
-// "packet too big" in IPv6.
+// PacketTooBig returns an ICMP error about a packet larger than mtu bytes: "fragmentation needed" in IPv4, "packet too big" in
+// IPv6. It panics if an mtu of IPv4 has more than 16 bits.
 func PacketTooBig(from netip.Addr, mtu uint32, about Packet) Packet {
 	if about.Tuple().Family() == nf.IPv4 && mtu > MaxLength {
 		panic(fmt.Sprintf("packet: PacketTooBig: an MTU of %d in the 16 bits of IPv4", mtu))
@@ -68,14 +68,14 @@ func PacketTooBig(from netip.Addr, mtu uint32, about Packet) Packet {
 		layers.CreateICMPv6TypeCode(layers.ICMPv6TypePacketTooBig, 0), mtu)
 }
 
-// TimeExceeded returns an ICMP error about a packet whose hops were used up in transit, as traceroute sees it.
+// TimeExceeded returns an ICMP error about a packet whose TTL or hop limit was exceeded in transit.
 func TimeExceeded(from netip.Addr, about Packet) Packet {
 	return icmpError(from, about,
 		layers.CreateICMPv4TypeCode(layers.ICMPv4TypeTimeExceeded, layers.ICMPv4CodeTTLExceeded),
 		layers.CreateICMPv6TypeCode(layers.ICMPv6TypeTimeExceeded, layers.ICMPv6CodeHopLimitExceeded), 0)
 }
 
-// ParameterProblem returns an ICMP error about a packet with an erroneous field at the offset pointer.
+// ParameterProblem returns an ICMP error about an erroneous field at the offset pointer of a packet.
 func ParameterProblem(from netip.Addr, pointer uint8, about Packet) Packet {
 	word := uint32(pointer)
 	if about.Tuple().Family() == nf.IPv4 {
@@ -86,8 +86,8 @@ func ParameterProblem(from netip.Addr, pointer uint8, about Packet) Packet {
 		layers.CreateICMPv6TypeCode(layers.ICMPv6TypeParameterProblem, layers.ICMPv6CodeErroneousHeaderField), word)
 }
 
-// Redirect returns the message of a router that there is a better one for where a packet goes to: gateway. In IPv6
-// hosts take it only from a link-local address.
+// Redirect returns the message of a router that gateway is a better next hop for the destination of a packet. In IPv6, hosts
+// accept it only from a link-local address.
 func Redirect(from, gateway netip.Addr, about Packet) Packet {
 	from, gateway = from.Unmap(), gateway.Unmap()
 	if nf.FamilyOf(gateway) != about.Tuple().Family() {
@@ -112,16 +112,16 @@ func Redirect(from, gateway netip.Addr, about Packet) Packet {
 }
 
 const (
-	maxICMPv4 = 576  // what every host takes (RFC 1122, 3.3.2)
-	maxICMPv6 = 1280 // what every link takes (RFC 8200, 5)
+	maxICMPv4 = 576  // what every host can receive (RFC 1122, 3.3.2)
+	maxICMPv6 = 1280 // the minimum MTU (RFC 8200, 5)
 )
 
-// icmpError returns the error with what its type makes of the second word of the header.
+// icmpError returns an ICMP error whose second header word is word.
 func icmpError(from netip.Addr, about Packet, type4 layers.ICMPv4TypeCode, type6 layers.ICMPv6TypeCode, word uint32) Packet {
 	t := about.Tuple()
 	to := t.Src.Addr()
 	if !to.IsValid() {
-		panic(fmt.Sprintf("packet: an ICMP error about %v", about))
+		panic(fmt.Sprintf("packet: ICMP error about %v: no complete IP header", about))
 	}
 	if t.Family() == nf.IPv6 {
 		body := append(binary.BigEndian.AppendUint32(nil, word), about[:min(len(about), maxICMPv6-40-8)]...)
@@ -137,7 +137,7 @@ func icmpError(from netip.Addr, about Packet, type4 layers.ICMPv4TypeCode, type6
 // IGMPType is the type of an IGMP message.
 type IGMPType uint8
 
-// The messages: a query and the answers to it of version 2 (RFC 2236), and the report of version 3 (RFC 9776).
+// The types of version 2 (RFC 2236), and the report of version 3 (RFC 9776).
 const (
 	IGMPQuery    IGMPType = 0x11
 	IGMPReport   IGMPType = 0x16
@@ -145,13 +145,13 @@ const (
 	IGMPv3Report IGMPType = 0x22
 )
 
-// IGMP returns a message of src about a group, to where such a message goes: a query to the group or, if that is
-// 0.0.0.0, to all hosts, a report to the group, a leave to all routers, a report of version 3 (which joins the group) to
-// the routers that know it. It has TTL 1 and the router alert option.
+// IGMP returns a message of src about a group. Its destination follows from the type: for a query the group or, if that is
+// 0.0.0.0, all hosts; for a report the group; for a leave all routers; for a report of version 3, which joins the group, all
+// IGMPv3 routers. It has TTL 1 and the router alert option.
 func IGMP(src netip.Addr, t IGMPType, group netip.Addr) Packet {
 	group = group.Unmap()
 	if !src.Unmap().Is4() || !group.Is4() {
-		panic(fmt.Sprintf("packet: IGMP from %v about %v: it is of IPv4; IPv6 has ICMPv6 for that", src, group))
+		panic(fmt.Sprintf("packet: IGMP from %v about %v: both must be IPv4; IPv6 uses ICMPv6 instead", src, group))
 	}
 	dst := group
 	b := append([]byte{byte(t), 0, 0, 0}, group.AsSlice()...)

@@ -18,7 +18,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
-// What conntrack makes of one packet of each protocol, on both kinds of links. DCCP has ports up to 6.16, hence the cut.
+// The entry that one packet of each protocol creates, on both kinds of links. DCCP has ports up to 6.16, which are cut off.
 func TestTheKernelTakesWhatWeBuild(t *testing.T) {
 	t.Parallel()
 	bothLinks(t, func(t *testing.T, h machine) {
@@ -62,7 +62,7 @@ func TestTheKernelTakesWhatWeBuild(t *testing.T) {
 	})
 }
 
-// What is wrong on purpose is dropped before conntrack, or INVALID there.
+// Intentionally malformed packets are dropped before conntrack or are INVALID.
 func TestTheKernelRefusesWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	bothLinks(t, func(t *testing.T, h machine) {
@@ -86,7 +86,7 @@ func TestTheKernelRefusesWhatIsWrong(t *testing.T) {
 	})
 }
 
-// Fragments in any order are one flow; it takes all of them.
+// Fragments in any order are one flow, which exists when all of them have arrived.
 func TestTheKernelReassemblesFragments(t *testing.T) {
 	t.Parallel()
 	bothLinks(t, func(t *testing.T, h machine) {
@@ -165,7 +165,7 @@ func observer(t *testing.T, env *netnsenv.Env) *observe.Observer {
 	return o
 }
 
-// entries returns what the packets alone make in the table: protocol, state and original tuple of each entry.
+// entries returns protocol, state and original tuple of the entries that the packets create.
 func (h machine) entries(t *testing.T, ps ...packet.Packet) string {
 	t.Helper()
 	if _, err := h.env.Table().Flush(t.Context(), nf.Filter{}); err != nil {

@@ -5,283 +5,114 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
+	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
-// Match says which packets are meant. A field that is zero or nil asks for nothing, so that the zero Match is any packet.
-// The same Match selects captured frames and says what the host under test is expected to send:
+// Match selects packets. A field that is zero or nil is not compared, so that the zero Match matches any packet. The same
+// Match selects captured frames and describes a packet that the host under test is expected to send:
 //
 //	synack := packet.Match{Out: "tun0", Proto: nf.TCP, Flags: packet.FlagSYN | packet.FlagACK}
 //	synack.Select(x.Frames())
 //	x.Expect(synack)
 //
-// Fields of IP are compared with packets that are IP by EtherType and version, as they went over the link: before or behind any NAT.
-// Of a fragment that is not the first the ports are unknown and equal none.
+// Fields of IP match only packets that are IP by both EtherType and version. They are compared as the packet was on the link,
+// so before or after NAT depending on the link. A fragment that is not the first has no known ports and matches none.
 //
-// Checksums are not compared: a host sees its own packets before they are complete, since the link fills the checksums in. An
-// expectation, which sees packets behind the link, refuses one whose checksums are wrong, unless it is given by Exactly;
-// see AnyChecksum.
+// Match does not compare checksums: a host captures its own packets before the link fills them in. An expectation, which
+// sees packets after the link, rejects a packet with a wrong checksum, unless Exactly is set; see AnyChecksum.
 type Match struct {
-	// In and Out are the name of a link and the direction in one: what came in by it, or what left by it. A record does
-	// either, so that Match panics where both are set. An expectation can only have Out; where there is no such link an Inbox
-	// says so at once.
+	// In and Out are the names of the link on which the packet came in or left. A record has one direction, so that setting
+	// both panics. An expectation can only have Out; if there is no such link, the Inbox returns an error at once.
 	In, Out string
-	// EtherType is what the frame carries: EtherTypeARP.
+	// EtherType is the protocol that the frame carries, such as EtherTypeARP.
 	EtherType uint16
-	// SrcMAC and DstMAC are the addresses of Ethernet: link.HardwareAddr().
+	// SrcMAC and DstMAC are the Ethernet addresses, such as link.HardwareAddr().
 	SrcMAC, DstMAC nf.MAC
-	// VLAN is the id of the outermost tag. That there is none is plain Go: len(r.VLANs()) == 0.
+	// VLAN is the id of the outermost tag. To select untagged frames use len(r.VLANs()) == 0.
 	VLAN uint16
 
-	// Proto is the protocol behind the network header and its extension headers.
+	// Proto is the protocol after the network header and its extension headers.
 	Proto nf.Proto
-	// Src and Dst: an invalid address is any, and so is port 0. netip.AddrPortFrom(netip.Addr{}, 80) is any address.
+	// Src and Dst are the endpoints. An invalid address matches any, and so does port 0: netip.AddrPortFrom(netip.Addr{}, 80)
+	// is port 80 of any address.
 	Src, Dst netip.AddrPort
-	// SrcNet and DstNet are what the addresses are in.
+	// SrcNet and DstNet are prefixes that contain the addresses.
 	SrcNet, DstNet netip.Prefix
-	// Tuple is the tuple of the packet; of an ICMP message it has type, code and identifier.
+	// Tuple is the conntrack tuple of the packet; that of an ICMP message has type, code and identifier.
 	Tuple nf.Tuple
 	// TTL and TOS are, in IPv6, the hop limit and the traffic class.
 	TTL, TOS *uint8
 
-	// Flags are those of TCP, these and no others.
+	// Flags are the exact TCP flags.
 	Flags TCPFlags
-	// FlagsMask has the flags that are compared; zero: all, if there are Flags. With a mask of 0xff and without Flags a segment
-	// has none.
+	// FlagsMask has the flags that are compared. Zero means all if Flags is set, else none. A mask of 0xff with zero Flags
+	// matches segments without flags.
 	FlagsMask TCPFlags
-	// Seq and Ack are numbers of TCP as its header has them. Only segments with FlagACK have an Ack.
+	// Seq and Ack are the TCP numbers as in the header. Only segments with FlagACK have an Ack.
 	Seq, Ack *uint32
-	// Window is that of TCP as its header has it, not scaled.
+	// Window is the TCP window as in the header, not scaled.
 	Window *uint16
-	// Options are options of TCP that are there with this data, beside others.
+	// Options are TCP options that the segment has with this data, among others.
 	Options []TCPOption
 
-	// ICMPType and ICMPCode are those of ICMP and ICMPv6, which number differently; Proto tells them apart.
+	// ICMPType and ICMPCode are those of ICMP or ICMPv6, which number differently; set Proto to tell them apart.
 	ICMPType, ICMPCode *uint8
 	// ICMPID is the identifier of a query, such as an echo.
 	ICMPID *uint16
-	// MTU is what an ICMP error says that fits.
+	// MTU is the MTU in an ICMP error: fragmentation needed, packet too big.
 	MTU *uint32
-	// Gateway is where a redirect leads to.
+	// Gateway is the router that a redirect names.
 	Gateway netip.Addr
-	// About is the packet that an ICMP error or redirect quotes. Its end may be missing, also of Payload and Exactly. It has
-	// no link and nothing of Ethernet: Match panics if it asks for that.
+	// About matches the packet that an ICMP error or redirect quotes. If the quote is truncated, Payload and Exactly are
+	// compared with what is there. It has no link and no Ethernet header: Match panics if About has such fields.
 	About *Match
 
-	// Payload is all of Packet.Data. Nil is any, []byte{} is none.
+	// Payload is equal to Packet.Data. Nil matches any, []byte{} an empty one.
 	Payload []byte
-	// Contains stands somewhere in Packet.Data.
+	// Contains is a substring of Packet.Data.
 	Contains string
-	// Exactly is the packet byte for byte, as it was sent and then translated, say: sent.With(Src(router), TTL(63)).
+	// Exactly is equal to the whole packet, for instance as it was sent and then translated: sent.With(Src(router), TTL(63)).
 	Exactly Packet
-	// AnyChecksum has an expectation take packets with a wrong checksum, too. What is not to come at all (Inbox.ExpectNothing)
-	// is not to come with a wrong one either, whatever AnyChecksum says.
+	// AnyChecksum makes an expectation accept packets with a wrong checksum. Inbox.ExpectNothing ignores it: a packet that
+	// must not come must not come with a wrong checksum either.
 	AnyChecksum bool
-	// Is says what is wrong with a packet that is not meant; nil if nothing.
+	// Is returns an error that says why a packet does not match, nil if it does.
 	Is func(Packet) error
 }
 
-// Match reports whether m means the packet r.
-func (m Match) Match(r Record) bool { return m.Compare(r).Differing() == 0 }
+// Match reports whether m matches r. It stops at the first field that differs.
+func (m Match) Match(r Record) bool {
+	m.check(false)
+	var c comparison
+	c.record(&m, r)
+	return !c.differs
+}
 
-// Select returns the records that m means, in their order.
+// Select returns the records that m matches, in their order.
 func (m Match) Select(rs []Record) []Record {
-	var meant []Record
+	var selected []Record
 	for _, r := range rs {
 		if m.Match(r) {
-			meant = append(meant, r)
+			selected = append(selected, r)
 		}
 	}
-	return meant
+	return selected
 }
 
-// Compare returns a row for each thing that m asks for.
+// Compare returns a row for each field of m that is set.
 func (m Match) Compare(r Record) Rows {
 	m.check(false)
-	var t Rows
-	m.compare(&t, "", r)
-	return t
+	c := comparison{collect: true}
+	c.record(&m, r)
+	return c.rows
 }
 
-// check panics if m can mean no packet, by a mistake of the programmer: "no such packet" would always hold.
-func (m Match) check(quoted bool) {
-	switch {
-	case m.In != "" && m.Out != "":
-		panic(fmt.Sprintf("packet: no packet both comes in by %s and leaves by %s", m.In, m.Out))
-	case quoted && (m.In != "" || m.Out != "" || m.EtherType != 0 || m.VLAN != 0 || m.SrcMAC != nf.MAC{} || m.DstMAC != nf.MAC{}):
-		panic("packet: Match.About asks for a link or a header of Ethernet: what an ICMP error quotes has none")
-	}
-	if m.About != nil {
-		m.About.check(true)
-	}
-}
-
-func (m Match) compare(t *Rows, prefix string, r Record) {
-	p := r.ip()
-	m.compareLink(t, r)
-	m.compareNetwork(t, prefix, p)
-	m.compareTCP(t, prefix, p)
-	m.compareICMP(t, prefix, p)
-	data := p.Data()
-	if m.Payload != nil {
-		payload := m.Payload
-		if prefix != "" { // what is quoted may be cut
-			payload = payload[:min(len(payload), len(data))]
-		}
-		t.addBytes(prefix+"payload", payload, data)
-	}
-	if m.Contains != "" {
-		want, got := fmt.Sprintf("%q", m.Contains), ""
-		if bytes.Contains(data, []byte(m.Contains)) {
-			got = want
-		} else {
-			_, got = clipped(nil, data)
-		}
-		t.Add(prefix+"contains", want, got)
-	}
-	if m.About != nil {
-		if quoted := p.quoted(); quoted != nil {
-			m.About.compare(t, prefix+"about ", quoted.On("", DirUnknown))
-		} else {
-			t.Add(prefix+"about", "a packet", absent)
-		}
-	}
-	m.compareExactly(t, prefix, r.Packet)
-	if m.Is != nil {
-		if err := m.Is(r.Packet); err != nil {
-			t.Add(prefix+"is", "as it should be", err.Error())
-		}
-	}
-}
-
-// compareLink compares what is not the packet's.
-func (m Match) compareLink(t *Rows, r Record) {
-	link := func(field, want string, d Dir) {
-		if want != "" && r.Dir != d {
-			t.addIf(r.Dir != DirUnknown, field, want, fmt.Sprintf("%s %v", r.Link, r.Dir))
-		} else if want != "" {
-			t.Add(field, want, r.Link)
-		}
-	}
-	link("in", m.In, In)
-	link("out", m.Out, Out)
-	if m.EtherType != 0 {
-		t.Add("ether type", fmt.Sprintf("%#04x", m.EtherType), fmt.Sprintf("%#04x", r.EtherType))
-	}
-	if m.SrcMAC != (nf.MAC{}) {
-		t.Add("src mac", m.SrcMAC.String(), r.SrcMAC().String())
-	}
-	if m.DstMAC != (nf.MAC{}) {
-		t.Add("dst mac", m.DstMAC.String(), r.DstMAC().String())
-	}
-	if m.VLAN != 0 {
-		got := absent
-		if tags := r.VLANs(); len(tags) > 0 {
-			got = fmt.Sprint(tags[0])
-		}
-		t.Add("vlan", fmt.Sprint(m.VLAN), got)
-	}
-}
-
-func (m Match) compareNetwork(t *Rows, prefix string, p Packet) {
-	v, tuple := header.Parse(p), p.Tuple()
-	there := tuple.Src.Addr().IsValid()
-	if m.Proto != 0 {
-		t.addIf(there, prefix+"proto", m.Proto.String(), tuple.Proto.String())
-	}
-	t.addEndpoint(prefix+"src", m.Src, tuple.Src)
-	t.addEndpoint(prefix+"dst", m.Dst, tuple.Dst)
-	t.addPrefix(prefix+"src", m.SrcNet, tuple.Src.Addr())
-	t.addPrefix(prefix+"dst", m.DstNet, tuple.Dst.Addr())
-	if m.Tuple != (nf.Tuple{}) {
-		text := func(t nf.Tuple) string { return fmt.Sprintf("%v %v", t.Proto, t) }
-		t.addIf(there, prefix+"tuple", text(m.Tuple), text(tuple))
-		(*t)[len(*t)-1].Differs = m.Tuple != tuple
-	}
-	var ttl, tos uint8
-	if there {
-		ttl, tos = p[v.TTLAt()], v.TOS(p)
-	}
-	addNumber(t, prefix+"ttl", m.TTL, ttl, there)
-	addNumber(t, prefix+"tos", m.TOS, tos, there)
-}
-
-func (m Match) compareTCP(t *Rows, prefix string, p Packet) {
-	got, there := p.TCP()
-	if mask := m.FlagsMask; m.Flags|mask != 0 {
-		if mask == 0 {
-			mask = 0xff
-		}
-		t.addIf(there, prefix+"flags", "["+m.Flags.String()+"]", "["+got.Flags.String()+"]")
-		(*t)[len(*t)-1].Differs = !there || (got.Flags^m.Flags)&mask != 0
-	}
-	addNumber(t, prefix+"seq", m.Seq, got.Seq, there)
-	addNumber(t, prefix+"ack", m.Ack, got.Ack, got.Flags.Contains(FlagACK))
-	addNumber(t, prefix+"win", m.Window, got.Window, there)
-	t.addOptions(prefix, m.Options, got.Options)
-}
-
-func (m Match) compareICMP(t *Rows, prefix string, p Packet) {
-	tuple, v := p.Tuple(), header.Parse(p)
-	proto, got := uint8(tuple.Proto), tuple.ICMP
-	message := v.Body(p)
-	there := tuple.Proto.IsICMP() && len(message) >= header.ICMPSize
-	addNumber(t, prefix+"icmp type", m.ICMPType, got.Type, there)
-	addNumber(t, prefix+"icmp code", m.ICMPCode, got.Code, there)
-	addNumber(t, prefix+"icmp id", m.ICMPID, got.ID, there && header.IsQuery(proto, got.Type))
-	if m.MTU != nil {
-		mtu, ok := mtuOf(tuple, message)
-		addNumber(t, prefix+"mtu", m.MTU, mtu, ok)
-	}
-	if m.Gateway.IsValid() {
-		gateway, ok := gatewayOf(tuple, message)
-		t.addIf(ok, prefix+"gateway", m.Gateway.String(), gateway.String())
-	}
-}
-
-// mtuOf returns what an ICMP error says that fits: fragmentation needed, packet too big.
-func mtuOf(t nf.Tuple, message []byte) (uint32, bool) {
-	switch {
-	case len(message) < header.ICMPSize:
-	case t.Proto == nf.ICMP && t.ICMP.Type == 3 && t.ICMP.Code == 4:
-		return uint32(binary.BigEndian.Uint16(message[6:])), true
-	case t.Proto == nf.ICMPv6 && t.ICMP.Type == 2:
-		return binary.BigEndian.Uint32(message[4:]), true
-	}
-	return 0, false
-}
-
-// gatewayOf returns where a redirect leads to.
-func gatewayOf(t nf.Tuple, message []byte) (netip.Addr, bool) {
-	switch {
-	case t.Proto == nf.ICMP && t.ICMP.Type == 5 && len(message) >= header.ICMPSize:
-		return netip.AddrFrom4([4]byte(message[4:])), true
-	case t.Proto == nf.ICMPv6 && t.ICMP.Type == 137 && len(message) >= 40: // RFC 4861, 4.5
-		return netip.AddrFrom16([16]byte(message[8:])), true
-	}
-	return netip.Addr{}, false
-}
-
-// compareExactly compares all bytes; of what is quoted as many as there are, and not fewer than RFC 792 wants.
-func (m Match) compareExactly(t *Rows, prefix string, p Packet) {
-	const least = 20 + 8
-	want := m.Exactly
-	if prefix != "" && len(p) >= min(least, len(want)) {
-		want = want[:min(len(want), len(p))]
-	}
-	switch {
-	case m.Exactly == nil:
-	case bytes.Equal(want, p):
-		t.Add(prefix+"packet", "exactly that", "exactly that")
-	default:
-		*t = append(*t, diffFields(prefix, want, p)...)
-	}
-}
-
-// Wanted returns the rows of what m asks for, where there is no packet to compare with it: Got is empty.
+// Wanted returns the rows of m if there is no packet to compare with: Got is empty.
 func (m Match) Wanted() Rows {
 	about, exactly, is := m.About, m.Exactly, m.Is
 	m.About, m.Exactly, m.Is = nil, nil, nil
@@ -305,7 +136,7 @@ func (m Match) Wanted() Rows {
 	return rows
 }
 
-// String prints what m asks for, "out tun0, proto tcp, src port 80, flags [S.]", or "any packet".
+// String returns the fields of m, "out tun0, proto tcp, src port 80, flags [S.]", or "any packet".
 func (m Match) String() string {
 	var s []string
 	for _, r := range m.Wanted() {
@@ -315,4 +146,278 @@ func (m Match) String() string {
 		return "any packet"
 	}
 	return strings.Join(s, ", ")
+}
+
+// check panics if m can match no packet because of a programming error: an expectation of nothing would always succeed.
+func (m *Match) check(quoted bool) {
+	switch {
+	case m.In != "" && m.Out != "":
+		panic(fmt.Sprintf("packet: Match has both In %s and Out %s: a packet has one direction", m.In, m.Out))
+	case quoted && (m.In != "" || m.Out != "" || m.EtherType != 0 || m.VLAN != 0 || m.SrcMAC != nf.MAC{} || m.DstMAC != nf.MAC{}):
+		panic("packet: Match.About has a link or an Ethernet field: a quoted packet has neither")
+	}
+	if m.About != nil {
+		m.About.check(true)
+	}
+}
+
+// comparison compares a record with a Match. It either collects a row for each field, or only finds out whether one
+// differs, without formatting anything.
+type comparison struct {
+	collect bool
+	prefix  string // of the field names
+	rows    Rows
+	differs bool
+}
+
+// add compares one field. present is false if the packet has no such field. text formats both sides of the row.
+func (c *comparison) add(field string, present, equal bool, text func() (want, got string)) {
+	differs := !present || !equal
+	c.differs = c.differs || differs
+	if !c.collect {
+		return
+	}
+	want, got := text()
+	if !present {
+		got = absent
+	}
+	c.rows = append(c.rows, Row{c.prefix + field, want, got, differs})
+}
+
+// addNumber compares a number that may be absent in the Match and in the packet.
+func addNumber[T uint8 | uint16 | uint32](c *comparison, field string, present bool, want *T, got T) {
+	if want != nil {
+		c.add(field, present, *want == got, func() (string, string) { return fmt.Sprint(*want), fmt.Sprint(got) })
+	}
+}
+
+func (c *comparison) record(m *Match, r Record) {
+	p := r.ip()
+	for _, part := range [...]func(){
+		func() { c.link(m, r) },
+		func() { c.network(m, p) },
+		func() { c.tcp(m, p) },
+		func() { c.icmp(m, p) },
+		func() { c.data(m, p) },
+		func() { c.about(m, p) },
+		func() { c.exactly(m, r.Packet) },
+	} {
+		if part(); c.differs && !c.collect {
+			return
+		}
+	}
+	if m.Is != nil {
+		if err := m.Is(r.Packet); err != nil {
+			c.add("is", true, false, func() (string, string) { return "as it should be", err.Error() })
+		}
+	}
+}
+
+// link compares the link and the Ethernet header.
+func (c *comparison) link(m *Match, r Record) {
+	name := func(field, want string, d Dir) {
+		if want == "" {
+			return
+		}
+		c.add(field, r.Dir != DirUnknown, r.Dir == d && r.Link == want, func() (string, string) {
+			if r.Dir == d {
+				return want, r.Link
+			}
+			return want, fmt.Sprintf("%s %v", r.Link, r.Dir)
+		})
+	}
+	name("in", m.In, In)
+	name("out", m.Out, Out)
+	if m.EtherType != 0 {
+		c.add("ether type", true, m.EtherType == r.EtherType, func() (string, string) {
+			return fmt.Sprintf("%#04x", m.EtherType), fmt.Sprintf("%#04x", r.EtherType)
+		})
+	}
+	if m.SrcMAC != (nf.MAC{}) {
+		c.add("src mac", true, m.SrcMAC == r.SrcMAC(), func() (string, string) { return m.SrcMAC.String(), r.SrcMAC().String() })
+	}
+	if m.DstMAC != (nf.MAC{}) {
+		c.add("dst mac", true, m.DstMAC == r.DstMAC(), func() (string, string) { return m.DstMAC.String(), r.DstMAC().String() })
+	}
+	if m.VLAN != 0 {
+		tags := append(r.VLANs(), 0)
+		c.add("vlan", len(tags) > 1, m.VLAN == tags[0], func() (string, string) { return fmt.Sprint(m.VLAN), fmt.Sprint(tags[0]) })
+	}
+}
+
+func (c *comparison) network(m *Match, p Packet) {
+	v, tuple := header.Parse(p), p.Tuple()
+	present := tuple.Src.Addr().IsValid()
+	if m.Proto != 0 {
+		c.add("proto", present, m.Proto == tuple.Proto, func() (string, string) { return m.Proto.String(), tuple.Proto.String() })
+	}
+	c.endpoint("src", m.Src, tuple.Src)
+	c.endpoint("dst", m.Dst, tuple.Dst)
+	c.prefixed("src", m.SrcNet, tuple.Src.Addr())
+	c.prefixed("dst", m.DstNet, tuple.Dst.Addr())
+	if m.Tuple != (nf.Tuple{}) {
+		c.add("tuple", present, m.Tuple == tuple, func() (string, string) {
+			return fmt.Sprintf("%v %v", m.Tuple.Proto, m.Tuple), fmt.Sprintf("%v %v", tuple.Proto, tuple)
+		})
+	}
+	var ttl, tos uint8
+	if present {
+		ttl, tos = p[v.TTLAt()], v.TOS(p)
+	}
+	addNumber(c, "ttl", present, m.TTL, ttl)
+	addNumber(c, "tos", present, m.TOS, tos)
+}
+
+// endpoint compares an address, a port or both.
+func (c *comparison) endpoint(field string, want, got netip.AddrPort) {
+	a := want.Addr().Unmap()
+	present := got.Addr().IsValid()
+	switch {
+	case a.IsValid() && want.Port() != 0:
+		want = netip.AddrPortFrom(a, want.Port())
+		c.add(field, present, want == got, func() (string, string) { return want.String(), got.String() })
+	case a.IsValid():
+		c.add(field, present, a == got.Addr(), func() (string, string) { return a.String(), got.Addr().String() })
+	case want.Port() != 0:
+		c.add(field+" port", present, want.Port() == got.Port(), func() (string, string) {
+			return fmt.Sprint(want.Port()), fmt.Sprint(got.Port())
+		})
+	}
+}
+
+// prefixed compares an address with a prefix that should contain it.
+func (c *comparison) prefixed(field string, want netip.Prefix, got netip.Addr) {
+	if !want.IsValid() {
+		return
+	}
+	in := want.Contains(got)
+	c.add(field, got.IsValid(), in, func() (string, string) {
+		if in {
+			return want.String(), want.String()
+		}
+		return want.String(), got.String()
+	})
+}
+
+func (c *comparison) tcp(m *Match, p Packet) {
+	got, present := p.TCP()
+	if mask := m.FlagsMask; m.Flags|mask != 0 {
+		if mask == 0 {
+			mask = 0xff
+		}
+		c.add("flags", present, (got.Flags^m.Flags)&mask == 0, func() (string, string) {
+			return "[" + m.Flags.String() + "]", "[" + got.Flags.String() + "]"
+		})
+	}
+	addNumber(c, "seq", present, m.Seq, got.Seq)
+	addNumber(c, "ack", got.Flags.Contains(FlagACK), m.Ack, got.Ack)
+	addNumber(c, "win", present, m.Window, got.Window)
+	for _, want := range m.Options {
+		var o TCPOption // the equal one, else the last of its kind
+		present, equal := false, false
+		for _, other := range got.Options {
+			if other.Kind == want.Kind && !equal {
+				o, present, equal = other, true, bytes.Equal(other.Data, want.Data)
+			}
+		}
+		c.add("option", present, equal, func() (string, string) {
+			return pktline.Option(want.Kind, want.Data), pktline.Option(o.Kind, o.Data)
+		})
+	}
+}
+
+func (c *comparison) icmp(m *Match, p Packet) {
+	tuple, v := p.Tuple(), header.Parse(p)
+	proto, got := uint8(tuple.Proto), tuple.ICMP
+	message := v.Body(p)
+	present := tuple.Proto.IsICMP() && len(message) >= header.ICMPSize
+	addNumber(c, "icmp type", present, m.ICMPType, got.Type)
+	addNumber(c, "icmp code", present, m.ICMPCode, got.Code)
+	addNumber(c, "icmp id", present && header.IsQuery(proto, got.Type), m.ICMPID, got.ID)
+	if m.MTU != nil {
+		mtu, ok := mtuOf(tuple, message)
+		addNumber(c, "mtu", ok, m.MTU, mtu)
+	}
+	if m.Gateway.IsValid() {
+		gateway, ok := gatewayOf(tuple, message)
+		c.add("gateway", ok, m.Gateway == gateway, func() (string, string) { return m.Gateway.String(), gateway.String() })
+	}
+}
+
+// mtuOf returns the MTU in an ICMP error: fragmentation needed, packet too big.
+func mtuOf(t nf.Tuple, message []byte) (uint32, bool) {
+	switch {
+	case len(message) < header.ICMPSize:
+	case t.Proto == nf.ICMP && t.ICMP.Type == 3 && t.ICMP.Code == 4:
+		return uint32(binary.BigEndian.Uint16(message[6:])), true
+	case t.Proto == nf.ICMPv6 && t.ICMP.Type == 2:
+		return binary.BigEndian.Uint32(message[4:]), true
+	}
+	return 0, false
+}
+
+// gatewayOf returns the router that a redirect names.
+func gatewayOf(t nf.Tuple, message []byte) (netip.Addr, bool) {
+	switch {
+	case t.Proto == nf.ICMP && t.ICMP.Type == 5 && len(message) >= header.ICMPSize:
+		return netip.AddrFrom4([4]byte(message[4:])), true
+	case t.Proto == nf.ICMPv6 && t.ICMP.Type == 137 && len(message) >= 40: // RFC 4861, 4.5
+		return netip.AddrFrom16([16]byte(message[8:])), true
+	}
+	return netip.Addr{}, false
+}
+
+func (c *comparison) data(m *Match, p Packet) {
+	data := p.Data()
+	if m.Payload != nil {
+		want := m.Payload
+		if c.prefix != "" { // a quote may be truncated
+			want = want[:min(len(want), len(data))]
+		}
+		c.add("payload", true, bytes.Equal(want, data), func() (string, string) { return clipped(want, data) })
+	}
+	if m.Contains != "" {
+		found := bytes.Contains(data, []byte(m.Contains))
+		c.add("contains", true, found, func() (want, got string) {
+			want = fmt.Sprintf("%q", m.Contains)
+			if found {
+				return want, want
+			}
+			_, got = clipped(nil, data)
+			return want, got
+		})
+	}
+}
+
+func (c *comparison) about(m *Match, p Packet) {
+	if m.About == nil {
+		return
+	}
+	quoted := p.quoted()
+	if quoted == nil {
+		c.add("about", false, false, func() (string, string) { return "a packet", "" })
+		return
+	}
+	inner := comparison{collect: c.collect, prefix: c.prefix + "about "}
+	inner.record(m.About, quoted.On("", DirUnknown))
+	c.rows, c.differs = append(c.rows, inner.rows...), c.differs || inner.differs
+}
+
+// exactly compares all bytes; of a truncated quote those that are there, but at least the 28 that RFC 792 requires.
+func (c *comparison) exactly(m *Match, p Packet) {
+	const minQuote = 20 + 8
+	want := m.Exactly
+	if c.prefix != "" && len(p) >= min(minQuote, len(want)) {
+		want = want[:min(len(want), len(p))]
+	}
+	switch {
+	case m.Exactly == nil:
+	case bytes.Equal(want, p):
+		c.add("packet", true, true, func() (string, string) { return "exactly that", "exactly that" })
+	default:
+		c.differs = true
+		if c.collect {
+			c.rows = slices.Concat(c.rows, diffFields(c.prefix, want, p))
+		}
+	}
 }

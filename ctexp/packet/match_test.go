@@ -24,7 +24,7 @@ func ExampleMatch() {
 	// false
 }
 
-// Each field of a Match makes a difference, and the zero Match none.
+// Each field of a Match selects, and Compare agrees with Match.
 func TestEachFieldOfAMatchTellsPacketsApart(t *testing.T) {
 	t.Parallel()
 	segment := web.TCP(packet.TCP{
@@ -91,11 +91,15 @@ func TestEachFieldOfAMatchTellsPacketsApart(t *testing.T) {
 			if want := [2]bool{true, false}; got != want {
 				t.Errorf("%v: the one that fits and the one that does not: got %v, want %v", c.packet, got, want)
 			}
+			rows := [2]bool{c.fits.Compare(c.packet.On("", 0)).Differing() == 0, c.not.Compare(c.packet.On("", 0)).Differing() == 0}
+			if rows != got {
+				t.Errorf("%v: Compare says %v, Match says %v", c.packet, rows, got)
+			}
 		})
 	}
 }
 
-// A comparison has a row for what was asked for, and nothing else.
+// A comparison has a row for each field that is set, and no others.
 func TestCompareHasARowForWhatIsAskedFor(t *testing.T) {
 	t.Parallel()
 	w := packet.Match{
@@ -116,7 +120,7 @@ func TestCompareHasARowForWhatIsAskedFor(t *testing.T) {
 	}
 }
 
-// Of a packet that should be another byte for byte, the rows are the fields that differ.
+// With Exactly, the rows are the fields that differ.
 func TestCompareOfAWholePacketHasItsFields(t *testing.T) {
 	t.Parallel()
 	sent := packet.SYN(web)
@@ -127,7 +131,7 @@ func TestCompareOfAWholePacketHasItsFields(t *testing.T) {
 	}
 }
 
-// A quote that is cut is compared as far as it goes.
+// A truncated quote is compared as far as it goes.
 func TestQuotesAreComparedAsFarAsTheyGo(t *testing.T) {
 	t.Parallel()
 	sent := web.UDP(bytes.Repeat([]byte("x"), 1000))
@@ -155,7 +159,7 @@ func TestQuotesAreComparedAsFarAsTheyGo(t *testing.T) {
 	}
 }
 
-// Of long payloads a row shows the place where they begin to differ.
+// The row of a long payload shows where the difference begins.
 func TestRowsShowWherePayloadsDiffer(t *testing.T) {
 	t.Parallel()
 	long := bytes.Repeat([]byte("0123456789"), 20)
@@ -169,7 +173,7 @@ func TestRowsShowWherePayloadsDiffer(t *testing.T) {
 	}
 }
 
-// Whatever comes by a link can be compared with whatever is wanted.
+// Any bytes can be compared with any Match.
 func FuzzMatch(f *testing.F) {
 	quoting := packet.PacketTooBig(web.Dst.Addr(), 576, packet.SYN(web))
 	for _, p := range []packet.Packet{
@@ -267,15 +271,15 @@ func TestEveryFieldOfAMatchMustAgree(t *testing.T) {
 	}
 }
 
-// A match that can mean no packet would make every "no such packet" true.
+// A Match that no packet can match would make every expectation of nothing succeed.
 func TestAMatchThatMeansNothingPanics(t *testing.T) {
 	t.Parallel()
-	const quoted = "packet: Match.About asks for a link or a header of Ethernet: what an ICMP error quotes has none"
+	const quoted = "packet: Match.About has a link or an Ethernet field: a quoted packet has neither"
 	for name, c := range map[string]struct {
 		match packet.Match
 		want  string
 	}{
-		"in and out":    {packet.Match{In: "tun0", Out: "tun1"}, "packet: no packet both comes in by tun0 and leaves by tun1"},
+		"in and out":    {packet.Match{In: "tun0", Out: "tun1"}, "packet: Match has both In tun0 and Out tun1: a packet has one direction"},
 		"quoted link":   {packet.Match{About: &packet.Match{In: "tun0"}}, quoted},
 		"quoted header": {packet.Match{About: &packet.Match{About: &packet.Match{VLAN: 7}}}, quoted},
 	} {

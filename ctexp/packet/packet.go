@@ -12,24 +12,23 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
-// Packet is one packet, beginning with its IPv4 or IPv6 header. Any bytes will do: Build makes whole packets, and
-// what is sent on purpose as garbage may be written as a literal.
+// Packet is one packet, beginning with its IPv4 or IPv6 header. It need not be valid: Build makes complete packets, and
+// garbage may be written as a literal.
 type Packet []byte
 
-// String returns one line in the manner of tcpdump:
+// String returns one line like tcpdump's:
 //
 //	IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
 func (p Packet) String() string { return pktline.Format(p) }
 
-// Tuple returns the tuple by which conntrack knows the packet's direction, before any NAT. It is zero where p has no
-// whole IPv4 or IPv6 header.
+// Tuple returns the conntrack tuple of the packet. It is zero if p has no complete IPv4 or IPv6 header.
 func (p Packet) Tuple() nf.Tuple {
 	t, _ := nf.TupleOf(p)
 	return t
 }
 
-// Data returns what p carries behind the header of TCP, UDP or ICMP, options of TCP passed over; nil where that is cut. Of
-// other protocols it is all behind the headers of the network layer. The bytes are those of p.
+// Data returns the payload after the header of TCP (with options), UDP or ICMP; nil if that header is truncated. For other
+// protocols it is everything after the headers of the network layer. It shares the memory of p.
 func (p Packet) Data() []byte {
 	v := header.Parse(p)
 	b := v.Body(p)
@@ -40,15 +39,15 @@ func (p Packet) Data() []byte {
 	return b
 }
 
-// Quoted returns what the ICMP error or redirect p quotes of the packet that it is about; nil where p is no such message, or
-// a cut one. It is mostly only the beginning of that packet, so that its header claims more.
+// Quoted returns a copy of the packet that the ICMP error or redirect p quotes; nil if p is no such message or is truncated.
+// Usually only the beginning of the packet is quoted, so that its header claims a larger length.
 func (p Packet) Quoted() Packet { return slices.Clone(p.quoted()) }
 
-// quoted is Quoted in place.
+// quoted is Quoted without the copy.
 func (p Packet) quoted() Packet { return header.Parse(p).Quoted(p) }
 
-// ChecksumError says which checksum of p is wrong; nil if none. That of a fragment's transport header cannot be told, and in
-// UDP over IPv4 there may be none.
+// ChecksumError returns an error that names the wrong checksum of p; nil if none is wrong. The transport checksum of a
+// fragment cannot be checked, and UDP over IPv4 may have none.
 func (p Packet) ChecksumError() error {
 	d, err := takeApart(p)
 	if err != nil {
@@ -65,10 +64,10 @@ func (p Packet) ChecksumError() error {
 	if d.proto == nf.UDP && got == 0 && !d.v6() {
 		return nil // RFC 768: there is none
 	}
-	return fmt.Errorf("%#x is wrong for %v, %#x right", got, d.proto, want)
+	return fmt.Errorf("wrong for %v: %#x, want %#x", d.proto, got, want)
 }
 
-// Decode returns the layers of p, which is copied. It never panics: what cannot be decoded stands in the result's
-// ErrorLayer, behind the layers that can. gopacket goes by port numbers, so that a payload to port 53 is an error there
-// unless it is DNS.
+// Decode returns the layers of a copy of p. It never panics: if a layer cannot be decoded, the result has an ErrorLayer
+// after the others. gopacket chooses application layers by port number, so that a payload to port 53 that is not DNS is
+// such an error.
 func Decode(p Packet) gopacket.Packet { return pktline.Decode(p) }

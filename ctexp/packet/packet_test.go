@@ -22,7 +22,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// Every constructor's packet has right checksums, and its bytes and its line are those of the golden file.
+// The packet of every constructor has right checksums, and its bytes and line are those of the golden file.
 func TestPacketsAreTheSameBytesEachTime(t *testing.T) {
 	t.Parallel()
 	mss := []packet.TCPOption{{Kind: packet.OptionMSS, Data: []byte{5, 180}}}
@@ -76,7 +76,7 @@ func ExampleDecode() {
 	// Output: true
 }
 
-// FuzzPacket checks that whatever bytes there are can be printed, decoded and asked for their tuple.
+// FuzzPacket checks that any bytes can be printed and decoded, and have a tuple.
 func FuzzPacket(f *testing.F) {
 	for _, p := range []packet.Packet{
 		nil, packet.SYN(web), packet.SYN(web6), web.UDP([]byte("hello")), web6.UDP(nil),
@@ -153,7 +153,7 @@ func TestMappedAddressesAreIPv4(t *testing.T) {
 	}
 }
 
-// Each slip panics in the call that makes it, not while the sequence is sent.
+// An impossible argument panics in the call, not while the sequence is sent.
 func TestWrongCallsPanicInTheNameOfThePackage(t *testing.T) {
 	t.Parallel()
 	huge := make([]byte, 1<<16)
@@ -217,7 +217,7 @@ func ExampleSYNs() {
 	// IP 198.18.0.2.10002 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
 }
 
-// Each makes sequences of whatever has a flow.
+// Each makes sequences of any kind of packet.
 func ExampleFlow_Each() {
 	greet := func(f packet.Flow) packet.Packet { return f.UDP(fmt.Appendf(nil, "hello from %v", f.Src)) }
 	for p := range web.Each(2, greet) {
@@ -267,7 +267,7 @@ func TestSequencesStopWhenAsked(t *testing.T) {
 	}
 }
 
-// The last port is in reach.
+// The last port can be used.
 func TestSYNsMayUseEveryPort(t *testing.T) {
 	t.Parallel()
 	var last packet.Packet

@@ -18,39 +18,39 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
-// Record is a packet that was seen on a link: by an Observer that captures, in a recording, by an Inbox that the host under
-// test has sent it to. Whatever has Records can be matched, replayed and written to a file in the same way.
+// Record is a packet that was seen on a link: captured by an Observer, read from a recording, or received by an Inbox from
+// the host under test. Records can be matched, replayed and written to a file, whatever their source.
 type Record struct {
-	// Number is the packet's number in its capture or recording, counted from 1 as Wireshark does. It is zero elsewhere.
+	// Number is the packet's number in its capture or recording, counted from 1 as in Wireshark; zero elsewhere.
 	Number int
-	// Time is when the kernel had the packet, or when it was recorded; zero where that is not known.
+	// Time is when the kernel captured the packet; zero if unknown.
 	Time time.Time
-	// Link is the name of the interface: "#0" where a recording has its number alone, as Linux cooked captures of version 2
-	// do, and "" in files of the pcap format, which know of one interface only.
+	// Link is the name of the interface. It is "#0" and so on if the recording has only the interface's index, as in version 2
+	// of Linux cooked captures, and "" in pcap files, which have a single interface.
 	Link string
-	// Dir is the direction, as the host sees it that captures or has recorded.
+	// Dir is the direction as seen by the host that captured the packet.
 	Dir Dir
-	// EtherType says what Packet is: EtherTypeIPv4, EtherTypeIPv6, EtherTypeARP; zero what has no such number.
+	// EtherType is the protocol of Packet: EtherTypeIPv4, EtherTypeIPv6, EtherTypeARP; zero if unknown.
 	EtherType uint16
-	// Packet begins at the network layer: at the IP header of an IP packet, at the ARP header of ARP. What a recorded frame
-	// has behind an IP packet is not kept.
+	// Packet begins at the network layer: with the IP or ARP header. Bytes of a recorded frame after the end of an IP packet
+	// are not kept.
 	Packet Packet
-	// Ethernet is what stands in front of the packet on a link that has Ethernet: the addresses (DstMAC, SrcMAC), the tags
-	// of VLANs, and what the packet is. Nil on others, such as tun. Linux cooked captures note the sender's address and the
-	// tags alone; the other address is zero.
+	// Ethernet is the link-layer header on a link with Ethernet: the addresses (DstMAC, SrcMAC), the VLAN tags and the
+	// EtherType. It is nil on other links, such as tun. Linux cooked captures have only the sender's address and the tags;
+	// the destination address is zero.
 	Ethernet []byte
-	// Length is how long the packet was on the link: more than len(Packet) if it was cut. Zero is len(Packet).
+	// Length is the length of the packet on the link, more than len(Packet) if the capture is truncated. Zero means
+	// len(Packet).
 	Length int
 }
 
-// Dir is the direction of a packet, as a host sees it.
+// Dir is the direction of a packet as seen by a host.
 type Dir uint8
 
-// The directions: not known, to the host or through it, from the host.
 const (
-	DirUnknown Dir = iota
-	In
-	Out
+	DirUnknown Dir = iota // the direction is not known
+	In                    // received by the host
+	Out                   // sent by the host
 )
 
 // String returns "", "In" or "Out".
@@ -62,7 +62,7 @@ func (d Dir) String() string {
 	return fmt.Sprintf("Dir(%d)", uint8(d))
 }
 
-// What Record.EtherType and GRE.Protocol say of a packet, and the types of VLAN tags (include/uapi/linux/if_ether.h).
+// Values of Record.EtherType and GRE.Protocol, and the types of VLAN tags (include/uapi/linux/if_ether.h).
 const (
 	EtherTypeIPv4 uint16 = header.EtherTypeIPv4
 	EtherTypeARP  uint16 = header.EtherTypeARP
@@ -71,12 +71,12 @@ const (
 	EtherTypeQinQ uint16 = header.EtherTypeQinQ
 )
 
-// On returns p as it goes over a link in a direction, with the EtherType of its IP version: IPv4 where it has none.
+// On returns a Record of p on a link in a direction, with the EtherType of p's IP version; IPv4 if the version is neither.
 func (p Packet) On(link string, d Dir) Record {
 	return Record{Link: link, Dir: d, EtherType: header.EtherTypeOf(p), Packet: p}
 }
 
-// Records returns the records in their order, as what Replay takes:
+// Records returns the records as a sequence, which Replay takes:
 //
 //	x.Replay(packet.Records(x.Frames()...), inject.Replay{})
 func Records(rs ...Record) iter.Seq2[Record, error] {
@@ -89,12 +89,12 @@ func Records(rs ...Record) iter.Seq2[Record, error] {
 	}
 }
 
-// String prints the record as one line, much as tcpdump does:
+// String returns one line like tcpdump's:
 //
 //	12:00:00.000001 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
 //	12:00:00.000002 eth0 In  vlan 7, IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
 //
-// Time, link and direction are left out where they are not known, and always the number and the addresses of Ethernet.
+// Time, link and direction are left out if unknown. The number and the Ethernet addresses are not shown.
 func (r Record) String() string {
 	if r.Time.IsZero() {
 		return r.Line()
@@ -102,7 +102,7 @@ func (r Record) String() string {
 	return r.Time.Format("15:04:05.000000") + " " + r.Line()
 }
 
-// Line prints the record without its time.
+// Line is String without the time.
 func (r Record) Line() string {
 	var b strings.Builder
 	if r.Link != "" {
@@ -122,7 +122,7 @@ func (r Record) Line() string {
 	return b.String()
 }
 
-// Decode returns the packet's layers. It never fails: what cannot be decoded is an error layer at the end.
+// Decode returns the packet's layers. It never panics: if a layer cannot be decoded, the result has an ErrorLayer at the end.
 func (r Record) Decode() gopacket.Packet {
 	var first gopacket.Decoder
 	switch r.EtherType {
@@ -138,7 +138,7 @@ func (r Record) Decode() gopacket.Packet {
 	return gopacket.NewPacket(r.Packet, first, gopacket.Default)
 }
 
-// Family returns the family of the packet by its EtherType; 0 if it is neither IPv4 nor IPv6.
+// Family returns the family of the packet's EtherType; 0 if that is neither IPv4 nor IPv6.
 func (r Record) Family() nf.Family {
 	switch r.EtherType {
 	case EtherTypeIPv4:
@@ -149,10 +149,10 @@ func (r Record) Family() nf.Family {
 	return 0
 }
 
-// IsIP reports whether the packet is IPv4 or IPv6, by its EtherType and by its first bits.
+// IsIP reports whether the packet is IPv4 or IPv6 both by its EtherType and by its version field.
 func (r Record) IsIP() bool { return r.ip() != nil }
 
-// ip returns the packet, or nil if it is neither IPv4 nor IPv6 or not what its EtherType says.
+// ip returns the packet, or nil if IsIP is false.
 func (r Record) ip() Packet {
 	switch v := header.Version(r.Packet); {
 	case r.EtherType == EtherTypeIPv4 && v == 4, r.EtherType == EtherTypeIPv6 && v == 6:
@@ -161,14 +161,14 @@ func (r Record) ip() Packet {
 	return nil
 }
 
-// IsCut reports whether the end of the packet is missing.
+// IsCut reports whether the capture of the packet is truncated.
 func (r Record) IsCut() bool { return r.Length > len(r.Packet) }
 
-// Tuple returns the tuple of the packet as it stands there, before or behind any NAT; zero if it is not IP.
+// Tuple returns the conntrack tuple of the packet as it was on the link; zero if it is not IP.
 func (r Record) Tuple() nf.Tuple { return r.ip().Tuple() }
 
-// TCPFlags returns the flags of a TCP segment as its line shows them: "S", "S.", "F.", "none"; "" where there is no
-// whole TCP header.
+// TCPFlags returns the flags of a TCP segment as String shows them: "S", "S.", "F.", "none"; "" if there is no complete TCP
+// header.
 func (r Record) TCPFlags() string {
 	if s, ok := r.ip().TCP(); ok {
 		return s.Flags.String()
@@ -176,17 +176,17 @@ func (r Record) TCPFlags() string {
 	return ""
 }
 
-// Data is Packet.Data of an IP packet; nil of others.
+// Data returns Packet.Data of an IP packet; nil for others.
 func (r Record) Data() []byte { return r.ip().Data() }
 
-// About returns the tuple of the packet that an ICMP error or redirect quotes, as it stands there; zero for other packets,
-// and where the quoted one is too short.
+// About returns the conntrack tuple of the packet that an ICMP error or redirect quotes; zero for other packets, and if the
+// quoted packet is too short.
 func (r Record) About() nf.Tuple { return r.ip().quoted().Tuple() }
 
-// SrcMAC returns the address of Ethernet that the packet comes from; zero on links that have none.
+// SrcMAC returns the Ethernet source address; zero on links without Ethernet.
 func (r Record) SrcMAC() nf.MAC { return r.mac(6) }
 
-// DstMAC returns the address of Ethernet that the packet goes to; zero on links that have none.
+// DstMAC returns the Ethernet destination address; zero on links without Ethernet.
 func (r Record) DstMAC() nf.MAC { return r.mac(0) }
 
 func (r Record) mac(at int) nf.MAC {
@@ -196,27 +196,26 @@ func (r Record) mac(at int) nf.MAC {
 	return nf.MAC(r.Ethernet[at:])
 }
 
-// VLANs returns the ids of the VLANs that the packet is tagged with, from the outermost.
+// VLANs returns the ids of the packet's VLAN tags, the outermost first.
 func (r Record) VLANs() []uint16 { return header.ParseFrame(r.Ethernet).VLANs(r.Ethernet) }
 
-// ReadRecording reads a recording in the format pcap or pcapng: of Ethernet, with or without VLAN tags, raw IP, Linux cooked
-// captures of both versions, BSD loopback; in pcapng of several interfaces, each of its own kind. It reads while the sequence
-// is gone through, which can be done once, and holds one packet at a time, so that the recording may be of any length. The
-// packets are in memory of their own.
+// ReadRecording reads a recording in pcap or pcapng format. The link types are Ethernet, with or without VLAN tags, raw IP,
+// both versions of Linux cooked captures, and BSD loopback; a pcapng file may have several interfaces of different types.
+// It reads one packet at a time while the sequence is iterated, so that the recording may have any length; the sequence can
+// be iterated once. Each packet has its own memory.
 //
-// Where the recording ends too early, or is not as it should be, the last thing in the sequence is an error that names the
-// number of the packet.
+// If the recording is truncated or malformed, the last element is an error with the number of the packet.
 func ReadRecording(r io.Reader) iter.Seq2[Record, error] {
 	if r == nil {
 		panic("packet: ReadRecording of a nil reader")
 	}
-	begun := false
+	started := false
 	return func(yield func(Record, error) bool) {
-		if begun {
-			yield(Record{}, errors.New("recording: it was gone through already, which can be done once"))
+		if started {
+			yield(Record{}, errors.New("recording: the sequence can be iterated only once"))
 			return
 		}
-		begun = true
+		started = true
 		from, err := pcap.NewReader(r)
 		if err != nil {
 			yield(Record{}, fmt.Errorf("recording: %w", err))
@@ -238,7 +237,7 @@ func ReadRecording(r io.Reader) iter.Seq2[Record, error] {
 	}
 }
 
-// recorded copies a packet of a file into memory of its own, all in one piece.
+// recorded copies a packet of a file, header and data in one allocation.
 func recorded(n int, p pcap.Packet) Record {
 	b := slices.Concat(p.Ethernet, p.Data)
 	split := len(p.Ethernet)

@@ -71,7 +71,7 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
-// parts is what a record tells of its packet.
+// parts has what the methods of a Record return.
 type parts struct {
 	Tuple, About nf.Tuple
 	TCPFlags     string
@@ -141,7 +141,7 @@ func FuzzRecordParts(f *testing.F) {
 	})
 }
 
-// collect goes through a recording and returns what is before the error.
+// collect returns the records before the error.
 func collect(seq iter.Seq2[packet.Record, error]) (all []packet.Record, err error) {
 	for r, err := range seq {
 		if err != nil {
@@ -217,7 +217,7 @@ func TestARecordingIsGoneThroughOnce(t *testing.T) {
 	seq := readFile(packettest.Recording([]string{"tun0"}, pcap.Packet{Data: packet.SYN(web)}))
 	_, _ = collect(seq)
 	got, err := collect(seq)
-	if want := "recording: it was gone through already, which can be done once"; len(got) != 0 || err == nil || err.Error() != want {
+	if want := "recording: the sequence can be iterated only once"; len(got) != 0 || err == nil || err.Error() != want {
 		t.Errorf("%v, %v; want %q", got, err, want)
 	}
 }
@@ -236,7 +236,7 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// Whatever a recording has in it, to read and to remap it ends, and no packet grows by that.
+// Reading and remapping any recording terminates, and no packet becomes longer.
 func FuzzReadRecording(f *testing.F) {
 	f.Add(packettest.Recording([]string{"tun0", "tun1"}, pcap.Packet{Data: packet.SYN(web)}, pcap.Packet{Link: "tun1", Dir: pcap.Out, Data: web6.UDP(nil)}))
 	f.Add(packettest.Ethernet(60, packet.SYN(web).Frame(packettest.ClientMAC, packettest.ServerMAC), packet.SYN(web6).Frame(packettest.ClientMAC, packettest.ServerMAC).VLAN(1)))

@@ -11,21 +11,21 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Remap says what becomes of the addresses and ports of packets. The zero Remap leaves all as it is.
+// Remap maps addresses and ports of packets to others. The zero Remap changes nothing.
 type Remap struct {
-	// Addrs maps prefixes to prefixes of the same length: the rest of an address stays as it is. Of several prefixes the
-	// longest decides. Addresses in none of them stay.
+	// Addrs maps prefixes to prefixes of the same length; the host part of an address is kept. The longest matching prefix
+	// decides. Addresses in none of the prefixes are kept.
 	Addrs map[netip.Prefix]netip.Prefix
-	// Ports maps ports, whether they are source or destination.
+	// Ports maps source and destination ports.
 	Ports map[uint16]uint16
 }
 
-// Apply returns p with its addresses and ports mapped, and those of the packet that an ICMP error or redirect quotes. Checksums are
-// changed by as much as what they cover (RFC 1624), so that right ones stay right and wrong ones stay wrong, also in
-// fragments; only SCTP, whose CRC cannot be changed so, keeps a right one if the packet is whole.
+// Apply returns a copy of p with its addresses and ports mapped, and those of the packet that an ICMP error or redirect
+// quotes. Checksums are updated incrementally (RFC 1624), so that right ones stay right and wrong ones wrong, also in
+// fragments. The CRC of SCTP cannot be updated so: a right one is recomputed if the packet is complete.
 //
-// What is not mapped: addresses in IPv6 routing headers and IPv4 options, those that a redirect names beside the packet that
-// it quotes, addresses in payloads, and packets within tunnels. Apply panics if a prefix has no counterpart of its family and length.
+// Not mapped are addresses in IPv6 routing headers and IPv4 options, the target and gateway of a redirect, addresses in
+// payloads, and packets in tunnels. Apply panics if a prefix is mapped to one of another family or length.
 func (m Remap) Apply(p Packet) Packet {
 	apply, err := m.Compile()
 	if err != nil {
@@ -34,20 +34,21 @@ func (m Remap) Apply(p Packet) Packet {
 	return apply(p)
 }
 
-// Compile returns Apply for many packets: what is wrong with m is an error once, and the zero Remap copies nothing.
+// Compile returns a function that does what Apply does, for many packets: m is checked once, with an error instead of a
+// panic, and the zero Remap returns its argument without a copy.
 func (m Remap) Compile() (apply func(Packet) Packet, err error) {
 	c := remapper{ports: m.Ports}
 	for _, from := range slices.SortedFunc(maps.Keys(m.Addrs), netip.Prefix.Compare) {
 		to := m.Addrs[from]
 		switch {
 		case !from.IsValid() || !to.IsValid():
-			return nil, fmt.Errorf("remap %v to %v: want addresses and a length, such as 192.0.2.0/24", from, to)
+			return nil, fmt.Errorf("remap %v to %v: want an address and a length, such as 192.0.2.0/24", from, to)
 		case from.Addr().Is4In6() || to.Addr().Is4In6():
-			return nil, fmt.Errorf("remap %v to %v: want IPv4 written as such", from, to)
+			return nil, fmt.Errorf("remap %v to %v: want IPv4 addresses, not IPv4-mapped IPv6", from, to)
 		case from.Addr().Is4() != to.Addr().Is4():
 			return nil, fmt.Errorf("remap %v to %v: one is IPv4, one IPv6", from, to)
 		case from.Bits() != to.Bits():
-			return nil, fmt.Errorf("remap %v to %v: they are not of one length", from, to)
+			return nil, fmt.Errorf("remap %v to %v: their lengths differ", from, to)
 		}
 		c.addrs = append(c.addrs, mapping{from.Masked(), to.Masked()})
 	}
@@ -62,7 +63,7 @@ func (m Remap) Compile() (apply func(Packet) Packet, err error) {
 	}, nil
 }
 
-// remapper is a Remap that was checked.
+// remapper is a checked Remap.
 type remapper struct {
 	addrs []mapping // longest first
 	ports map[uint16]uint16
@@ -70,7 +71,7 @@ type remapper struct {
 
 type mapping struct{ from, to netip.Prefix }
 
-// rewrite maps what is in p.
+// rewrite maps the addresses and ports in p.
 func (c remapper) rewrite(p []byte) {
 	pl, ok := header.NewRewriter(p)
 	if !ok {
@@ -97,7 +98,7 @@ func (c remapper) rewrite(p []byte) {
 	}
 }
 
-// addr maps one address, which is a piece of p.
+// addr maps the address b, which is a part of p.
 func (c remapper) addr(pl *header.Rewriter, p, b []byte) {
 	a, _ := netip.AddrFromSlice(b)
 	for _, m := range c.addrs {

@@ -31,7 +31,7 @@ func ExampleRemap_Apply() {
 	// Output: IP 10.1.2.2.10000 > 192.0.2.1.8080: Flags [S], seq 1, win 65535, length 0
 }
 
-// Each kind of packet, remapped, is the same as one that was changed field by field.
+// Each kind of packet, remapped, equals one that was changed field by field.
 func TestARemapIsAChangeOfAllThatItNames(t *testing.T) {
 	t.Parallel()
 	src4, dst4 := netip.MustParseAddr("10.7.0.2"), netip.MustParseAddr("10.9.2.1")
@@ -68,7 +68,7 @@ func TestARemapIsAChangeOfAllThatItNames(t *testing.T) {
 	}
 }
 
-// What an ICMP error quotes is of the other direction, and cut off somewhere.
+// The packet that an ICMP error quotes is of the other direction, and may be truncated anywhere.
 func TestARemapReachesWhatAnICMPErrorQuotes(t *testing.T) {
 	t.Parallel()
 	m := packet.Remap{Addrs: everywhere, Ports: map[uint16]uint16{web.Src.Port(): 7}}
@@ -134,17 +134,17 @@ func TestAWrongRemapIsNamed(t *testing.T) {
 		got[name] = packettest.PanicOf(func() { m.Apply(packet.SYN(web)) })
 	}
 	want := map[string]string{
-		"nothing":  "packet: remap 192.0.2.0/24 to invalid Prefix: want addresses and a length, such as 192.0.2.0/24",
-		"lengths":  "packet: remap 192.0.2.0/24 to 10.0.0.0/8: they are not of one length",
+		"nothing":  "packet: remap 192.0.2.0/24 to invalid Prefix: want an address and a length, such as 192.0.2.0/24",
+		"lengths":  "packet: remap 192.0.2.0/24 to 10.0.0.0/8: their lengths differ",
 		"families": "packet: remap 192.0.2.0/24 to fd00::/24: one is IPv4, one IPv6",
-		"mapped":   "packet: remap ::ffff:192.0.2.0/120 to 192.0.2.0/24: want IPv4 written as such",
+		"mapped":   "packet: remap ::ffff:192.0.2.0/120 to 192.0.2.0/24: want IPv4 addresses, not IPv4-mapped IPv6",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("panics (-want +got):\n%s", diff)
 	}
 }
 
-// Whatever bytes there are can be remapped, and a packet that is whole and right stays so.
+// Any bytes can be remapped, and a complete packet with right checksums stays so.
 func FuzzRemap(f *testing.F) {
 	for _, flow := range []packet.Flow{web, web6} {
 		for _, k := range packettest.Kinds(flow) {

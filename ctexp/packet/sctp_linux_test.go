@@ -13,7 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// A router follows an association from its INIT to its end, by the chunks and the tags.
+// Conntrack on a router follows an association from its INIT to its end, by the chunks and the tags.
 func TestConntrackFollowsAnSCTPAssociation(t *testing.T) {
 	t.Parallel()
 	env := open(t, netnsenv.Config{

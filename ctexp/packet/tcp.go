@@ -11,20 +11,19 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
-// TCP is what a TCP segment has beside its ports.
+// TCP has the fields of a TCP segment except its ports.
 type TCP struct {
 	// Flags are the control bits.
 	Flags TCPFlags
-	// Seq and Ack are written as they are, Ack also without FlagACK.
+	// Seq and Ack are the sequence and acknowledgement numbers. Ack is written even without FlagACK.
 	Seq, Ack uint32
-	// Window is the window as the header has it, not scaled. Flow.TCP takes zero for 65535: for a closed window there is
-	// With(Window(0)).
+	// Window is the window as in the header, not scaled. In Flow.TCP zero means 65535; use With(Window(0)) for a closed window.
 	Window uint16
-	// Urgent is the urgent pointer, written as it is, also without FlagURG.
+	// Urgent is the urgent pointer. It is written even without FlagURG.
 	Urgent uint16
-	// Options have at most 40 bytes; padding and their lengths are filled in.
+	// Options have at most 40 bytes, including the padding and lengths that are filled in.
 	Options []TCPOption
-	// Payload is what stands behind the header.
+	// Payload follows the header.
 	Payload []byte
 }
 
@@ -52,8 +51,8 @@ func (f Flow) TCP(seg TCP) Packet {
 	)
 }
 
-// TCP returns what the TCP header of p has, and what is behind it; false where there is no whole header of 20 bytes. Options
-// end where one makes no sense. Where the header claims more bytes than there are, Payload is nil. Bytes are those of p.
+// TCP returns the TCP header and payload of p; false if there is no complete header of 20 bytes. Options end before the first
+// malformed one. If the header claims more bytes than there are, Payload is nil. Options and Payload share the memory of p.
 func (p Packet) TCP() (TCP, bool) {
 	v := header.Parse(p)
 	b := v.Body(p)
@@ -75,8 +74,8 @@ func (p Packet) TCP() (TCP, bool) {
 	return seg, true
 }
 
-// The segments of a connection without data in which both ends begin at sequence number 1: SYN(f),
-// SYNACK(f.Reverse()) and ACK(f) are a handshake that conntrack takes for one.
+// The functions below return the segments of a connection without data in which both initial sequence numbers are 1: conntrack
+// accepts SYN(f), SYNACK(f.Reverse()) and ACK(f) as a handshake.
 
 // SYN returns the segment that opens a connection, with sequence number 1.
 func SYN(f Flow) Packet { return f.TCP(TCP{Flags: FlagSYN, Seq: 1}) }
@@ -84,20 +83,20 @@ func SYN(f Flow) Packet { return f.TCP(TCP{Flags: FlagSYN, Seq: 1}) }
 // SYNACK returns the answer to SYN(f.Reverse()), with sequence number 1.
 func SYNACK(f Flow) Packet { return f.TCP(TCP{Flags: FlagSYN | FlagACK, Seq: 1, Ack: 2}) }
 
-// ACK returns the segment that ends the handshake: sequence and acknowledgement number are 2. Without the other two it
-// is a stray ACK.
+// ACK returns the segment that completes the handshake: sequence and acknowledgement number are 2. Sent alone it is a stray
+// ACK.
 func ACK(f Flow) Packet { return f.TCP(TCP{Flags: FlagACK, Seq: 2, Ack: 2}) }
 
-// FIN returns the segment that closes f's direction right after the handshake.
+// FIN returns the segment that closes f's direction directly after the handshake.
 func FIN(f Flow) Packet { return f.TCP(TCP{Flags: FlagFIN | FlagACK, Seq: 2, Ack: 2}) }
 
-// RST returns the segment that resets the connection right after the handshake, exactly in sequence.
+// RST returns the segment that resets the connection directly after the handshake, exactly in sequence.
 func RST(f Flow) Packet { return f.TCP(TCP{Flags: FlagRST, Seq: 2}) }
 
 // TCPFlags is a set of the control bits of a TCP header.
 type TCPFlags uint8
 
-// The control bits. They are not called SYN and so on because those are the packets.
+// The control bits. SYN and so on are the functions that return packets.
 const (
 	FlagFIN TCPFlags = 1 << iota
 	FlagSYN
@@ -115,15 +114,15 @@ func (f TCPFlags) Contains(want TCPFlags) bool { return f&want == want }
 // String returns the flags as tcpdump writes them: "S", "S.", "F.", and "none" for none.
 func (f TCPFlags) String() string { return pktline.Flags(uint8(f)) }
 
-// TCPOption is an option of TCP, for TCP.Options and the change Options. Lengths and padding are filled in.
+// TCPOption is a TCP option, for TCP.Options and the change Options. Lengths and padding are filled in.
 type TCPOption struct {
-	// Kind is its number (include/net/tcp.h, TCPOPT_MSS and others). 0 and 1 have neither a length nor data.
+	// Kind is the option kind (include/net/tcp.h, TCPOPT_MSS and others). 0 and 1 have neither a length nor data.
 	Kind uint8
-	// Data is what stands behind its length.
+	// Data follows the length byte.
 	Data []byte
 }
 
-// Kinds of options that this package makes, and the end of their list (include/net/tcp.h).
+// Option kinds (include/net/tcp.h).
 const (
 	OptionEnd           uint8 = header.OptionEnd
 	OptionNOP           uint8 = header.OptionNOP
@@ -134,18 +133,18 @@ const (
 	OptionTimestamps    uint8 = header.OptionTimestamps
 )
 
-// MSS is the TCP option of the maximum segment size, which belongs into a SYN.
+// MSS is the TCP option for the maximum segment size, sent in a SYN.
 func MSS(n uint16) TCPOption {
 	return TCPOption{OptionMSS, binary.BigEndian.AppendUint16(nil, n)}
 }
 
-// WindowScale is the TCP option of the number of bits by which later windows are shifted, which belongs into a SYN.
+// WindowScale is the TCP option for the number of bits by which later windows are shifted, sent in a SYN.
 func WindowScale(shift uint8) TCPOption { return TCPOption{OptionWindowScale, []byte{shift}} }
 
-// SACKPermitted is the TCP option that offers to understand SACK, which belongs into a SYN.
+// SACKPermitted is the TCP option that offers SACK, sent in a SYN.
 func SACKPermitted() TCPOption { return TCPOption{Kind: OptionSACKPermitted} }
 
-// SACK is the TCP option that acknowledges blocks, each from its first sequence number up to, and without, its last.
+// SACK is the TCP option that acknowledges blocks of sequence numbers, each [first, last).
 func SACK(blocks ...[2]uint32) TCPOption {
 	var b []byte
 	for _, block := range blocks {
@@ -154,11 +153,11 @@ func SACK(blocks ...[2]uint32) TCPOption {
 	return TCPOption{OptionSACK, b}
 }
 
-// Timestamps is the TCP option of the sender's clock and the last one that it heard from the other side.
+// Timestamps is the TCP option with the sender's timestamp and the echo of the last one from the other side.
 func Timestamps(val, ecr uint32) TCPOption {
 	b := binary.BigEndian.AppendUint32(nil, val)
 	return TCPOption{OptionTimestamps, binary.BigEndian.AppendUint32(b, ecr)}
 }
 
-// NOP is the TCP option of one byte that means nothing and aligns the next.
+// NOP is the TCP option of one byte that aligns the next option.
 func NOP() TCPOption { return TCPOption{Kind: OptionNOP} }

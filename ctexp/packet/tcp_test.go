@@ -54,7 +54,7 @@ func TestFlagsAreTheBitsOfTheHeader(t *testing.T) {
 	}
 }
 
-// A segment is read as it was built, and one that is cut or makes no sense as far as it goes.
+// A segment is read as it was built; a truncated or malformed one as far as possible.
 func TestASegmentIsReadAsItWasBuilt(t *testing.T) {
 	t.Parallel()
 	built := packet.TCP{

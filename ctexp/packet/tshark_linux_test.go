@@ -24,7 +24,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
-// Whatever this package builds is what Wireshark takes for whole and right, and what is to be wrong is wrong.
+// Wireshark finds no fault with the packets of this package, except with the intentionally wrong ones.
 func TestTsharkFindsNoFaultWithWhatWeBuild(t *testing.T) {
 	t.Parallel()
 	var all []packettest.Kind
@@ -57,7 +57,7 @@ type wrongOne struct {
 	complaint string
 }
 
-// wrongOnes are wrong on purpose.
+// wrongOnes are intentionally wrong.
 func wrongOnes() []wrongOne {
 	syn, datagram := packet.SYN(web), web.UDP([]byte("hello"))
 	about := packet.TimeExceeded(web.Dst.Addr(), packet.SYN(web))
@@ -80,7 +80,7 @@ func wrongOnes() []wrongOne {
 	}
 }
 
-// complaints returns, of the packets that tshark finds fault with, what it says.
+// complaints returns tshark's messages about the packets that it finds fault with.
 func complaints(t *testing.T, packets []packettest.Kind, frames map[string]packet.Frame) map[string]string {
 	t.Helper()
 	var b bytes.Buffer
@@ -122,7 +122,7 @@ func complaints(t *testing.T, packets []packettest.Kind, frames map[string]packe
 	return got
 }
 
-// complaint returns the worst that tshark says of a packet.
+// complaint returns tshark's most severe message about a packet.
 func complaint(text string) string {
 	for _, c := range []struct{ mark, word string }{
 		{`Malformed|BoundsError|Dissector bug`, "malformed"},
@@ -137,7 +137,7 @@ func complaint(text string) string {
 	return ""
 }
 
-// decoded returns what tshark says of each packet, in its longest form and with all checksums checked.
+// decoded returns tshark's most detailed output for each packet, with all checksums checked.
 func decoded(t *testing.T, capture []byte) []string {
 	t.Helper()
 	if _, err := exec.LookPath("tshark"); err != nil {

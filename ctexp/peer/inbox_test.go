@@ -196,7 +196,7 @@ func TestExpectationsLookAtChecksums(t *testing.T) {
 		match  packet.Match
 		want   string
 	}{
-		"wrong":             {packet.SYN(web).With(packet.Checksum(1)), packet.Match{Flags: packet.FlagSYN}, "≠ checksum | right | 0x1 is wrong for tcp, 0x"},
+		"wrong":             {packet.SYN(web).With(packet.Checksum(1)), packet.Match{Flags: packet.FlagSYN}, "≠ checksum | right | wrong for tcp: 0x1, want 0x"},
 		"header":            {packet.SYN(web).With(packet.HeaderChecksum(1)), packet.Match{}, "≠ checksum | right | wrong in the IPv4 header"},
 		"any":               {packet.SYN(web).With(packet.Checksum(1)), packet.Match{AnyChecksum: true}, "<nil>"},
 		"any in the header": {packet.SYN(web).With(packet.HeaderChecksum(1)), packet.Match{AnyChecksum: true}, "<nil>"},

@@ -33,7 +33,7 @@ func ExamplePacket_Fragment() {
 	// IP6 2001:db8::2 > 2001:db8::1: udp (frag 9:32@16)
 }
 
-// reassemble returns the packet of the fragments, as RFC 791 and 8200 tell it, without the help of the code under test.
+// reassemble returns the packet of the fragments by RFC 791 and 8200, without the code under test.
 func reassemble(fragments []packet.Packet) packet.Packet {
 	body := map[int][]byte{}
 	var first packet.Packet
@@ -70,7 +70,7 @@ func reassemble(fragments []packet.Packet) packet.Packet {
 	return p
 }
 
-// fragmentHeader returns where a fragment's part of the body begins, and what it is.
+// fragmentHeader returns the size of a fragment's headers, its offset, and More Fragments.
 func fragmentHeader(f packet.Packet) (size, offset int, more bool) {
 	if f[0]>>4 == 4 {
 		w := binary.BigEndian.Uint16(f[6:])
@@ -84,7 +84,7 @@ func fragmentHeader(f packet.Packet) (size, offset int, more bool) {
 	return n + 8, int(w &^ 7), w&1 != 0
 }
 
-// defragmentable is the packet that the fragments of p make: they may be fragmented.
+// defragmentable returns the packet that p's fragments reassemble to, which has no Don't Fragment.
 func defragmentable(p packet.Packet) packet.Packet {
 	if p[0]>>4 == 4 {
 		return p.With(packet.DontFragment(false))
@@ -127,7 +127,7 @@ func TestFragmentsOfFragmentsMakeThePacketAgain(t *testing.T) {
 	}
 }
 
-// A change of the addresses or ports of all fragments is one of the whole packet: its checksum stays right.
+// If the addresses or ports of all fragments are changed, the checksum of the reassembled packet is right.
 func TestFragmentsCanBeTranslated(t *testing.T) {
 	t.Parallel()
 	for _, p := range []packet.Packet{
@@ -169,9 +169,9 @@ func TestImpossibleFragmentsPanic(t *testing.T) {
 	}
 	want := map[string]string{
 		"nothing":              "packet: Fragments: it is empty",
-		"no room":              "packet: Fragments: an MTU of 27 leaves no room behind the headers of " + p.String(),
-		"no room in IPv6":      "packet: Fragments: an MTU of 47 leaves no room behind the headers of " + web6.UDP(nil).String(),
-		"a crooked offset":     "packet: Fragment: offset 4 is no multiple of 8",
+		"no room":              "packet: Fragments: an MTU of 27 leaves no room after the headers of " + p.String(),
+		"no room in IPv6":      "packet: Fragments: an MTU of 47 leaves no room after the headers of " + web6.UDP(nil).String(),
+		"a crooked offset":     "packet: Fragment: offset 4 is not a multiple of 8",
 		"a negative offset":    "packet: Fragment: bytes -8 to 0 of 108",
 		"a negative length":    "packet: Fragment: bytes 8 to 7 of 108",
 		"beyond the end":       "packet: Fragment: bytes 8 to 109 of 108",
@@ -183,7 +183,7 @@ func TestImpossibleFragmentsPanic(t *testing.T) {
 	}
 }
 
-// FuzzFragments checks that fragments fit and make the packet again.
+// FuzzFragments checks that fragments fit the MTU and reassemble to the packet.
 func FuzzFragments(f *testing.F) {
 	f.Add([]byte("hello"), uint16(28), false, false)
 	f.Add(make([]byte, 3000), uint16(1280), true, true)
