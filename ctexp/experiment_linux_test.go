@@ -33,9 +33,9 @@ func TestExperimentsOfOneTestAreToldApart(t *testing.T) {
 		got = append(got, regexp.MustCompile(`:\d+\)|: /.*/`).ReplaceAllString(m, "…"))
 	}
 	want := []string{
-		"what happened in experiment 2 of 2 (experiment_linux_test.go…: tun0 (veth) 192.0.2.1/24",
+		"what happened in experiment 2 of 2 (experiment_linux_test.go…: tun0 (veth) 192.0.2.1/24: no packet met a probe",
 		"--- artifacts…TestX.2.report.html",
-		"what happened in experiment 1 of 2 (experiment_linux_test.go…: tun0 (veth) 192.0.2.1/24",
+		"what happened in experiment 1 of 2 (experiment_linux_test.go…: tun0 (veth) 192.0.2.1/24: no packet met a probe",
 		"--- artifacts…TestX.report.html",
 	}
 	if diff := ctexp.Diff(want, got); diff != "" {

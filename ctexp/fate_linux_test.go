@@ -52,6 +52,42 @@ func TestCommentOfARuleIsNoPartOfTheDiagnosis(t *testing.T) {
 	}
 }
 
+// A rule that has counted fewer packets than were lost is no cause of all of them, if another there drops without a
+// counter.
+func TestCountedRuleIsNotBlamedForAnother(t *testing.T) {
+	t.Parallel()
+	for name, rules := range map[string]string{
+		"rule":   "policy accept; tcp dport 80 drop; tcp dport 82 counter drop",
+		"policy": "policy drop; tcp dport 82 counter drop; tcp dport 81 accept",
+		"map":    "policy accept; tcp dport 82 counter drop; tcp dport vmap { 80 : drop, 81 : accept }",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x := ctexp.New(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{netnsenv.NFT(
+				"table ip t { chain c { type filter hook input priority 0; " + rules + "; }; }")}})
+			for _, port := range []uint16{80, 81, 82} {
+				flow := web
+				flow.Dst = netip.AddrPortFrom(web.Dst.Addr(), port)
+				x.Inject(packet.SYNs(1, flow))
+			}
+			var got []string
+			for _, l := range x.Path().Losses() {
+				for _, c := range l.Causes {
+					got = append(got, fmt.Sprintf("%d lost: %v %t %d", l.Lost, c.Kind, c.Certain, c.Packets))
+				}
+			}
+			if diff := ctexp.Diff([]string{"2 lost: rule true 1", "2 lost: rule false 0"}, got); diff != "" {
+				t.Errorf("causes (-want +got):\n%s", diff)
+			}
+			for _, f := range x.Fates() {
+				if port := f.Frame.Tuple().Dst.Port(); f.Lost && (port == 81 || len(f.Causes) != 2) {
+					t.Errorf("port %d: %v", port, f)
+				}
+			}
+		})
+	}
+}
+
 // A Fate has place and cause of a loss as values that a test can compare.
 func TestFatesAreValues(t *testing.T) {
 	t.Parallel()

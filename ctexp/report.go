@@ -32,7 +32,7 @@ func (l *Lab) reportText(snap snapshot, d report.Data, which string) string {
 	if which != "" {
 		which += ": "
 	}
-	fmt.Fprintf(t, "what happened in %s%v\n", which, l.Env)
+	fmt.Fprintf(t, "what happened in %s%v: %s\n", which, l.Env, d.FirstLine())
 
 	t.title("path", -1, snap.pathErr)
 	if snap.pathErr == nil || snap.path.Points != nil {

@@ -87,7 +87,8 @@ type LinkConfig struct {
 	// Kind is Tun, Veth, or Auto (the default).
 	Kind LinkKind
 	// Prefixes are the host's addresses on the link, with their prefix lengths. Nil means 192.0.2.1/24 if it is the
-	// only link, else none.
+	// only link, else none. IPv6 is disabled, and packets of IPv6 have no probes, unless a link has an IPv6
+	// prefix.
 	Prefixes []netip.Prefix
 	// Routes go through this link. Nil means the default route if it is the only link, else none.
 	Routes []netip.Prefix

@@ -16,7 +16,7 @@ const (
 	CauseTableFull       CauseKind = "table full"       // conntrack dropped it, almost always because the table was full
 	CauseRule            CauseKind = "rule"             // a rule or a policy dropped it
 	CauseNAT             CauseKind = "nat"              // NAT dropped it; no rule there drops
-	CauseReassembled     CauseKind = "reassembled"      // a fragment that was reassembled into a packet
+	CauseReassembled     CauseKind = "reassembled"      // a fragment that was reassembled into a packet, or that waits for the other fragments
 	CauseHeaderChecksum  CauseKind = "header checksum"  // the checksum of the IPv4 header is wrong
 	CauseTruncated       CauseKind = "truncated"        // the packet is shorter than its IP header says
 	CauseMalformedHeader CauseKind = "malformed header" // the IP header is malformed
@@ -42,7 +42,7 @@ var causeTexts = map[CauseKind]string{
 	CauseTableFull:       "conntrack table full",
 	CauseRule:            "dropped by a rule",
 	CauseNAT:             "dropped by NAT",
-	CauseReassembled:     "fragments reassembled",
+	CauseReassembled:     "fragments reassembled or incomplete",
 	CauseHeaderChecksum:  "a bad checksum of the IP header",
 	CauseTruncated:       "fewer bytes than the IP header says",
 	CauseMalformedHeader: "a malformed header",
@@ -118,7 +118,7 @@ func (c Cause) rule() string {
 	switch {
 	case c.Rule == (Rule{}):
 		return "a rule"
-	case c.Traced && c.Packets > 1:
+	case c.Traced && (c.Packets > 1 || c.Rule.Counted && c.Rule.Packets != c.Packets):
 		return fmt.Sprintf("%v [dropped %d]", c.Rule, c.Packets)
 	}
 	return c.Rule.String()
@@ -222,7 +222,7 @@ func candidates(causes []Cause) string {
 		}
 	}
 	if len(rules) == 1 {
-		return "dropped by a rule, the only one there: " + rules[0]
+		return "dropped by a rule, the only candidate: " + rules[0]
 	}
 	return "dropped by a rule, one of " + strings.Join(firstRules(rules), "; ")
 }

@@ -115,9 +115,9 @@ func (p Path) within(points []Point, full *uint64) []Loss {
 		}
 		switch {
 		case l.Unconfirmed:
-			l.Causes = p.unconfirmed(from.Family)
+			l.Causes = p.unconfirmed(from.Family, l.Lost)
 		case from.Priority < nf.PriorityDefrag && to.Priority > nf.PriorityDefrag:
-			l.Causes = append([]Cause{{Kind: CauseReassembled}}, p.byRule(from, to)...)
+			l.Causes = append([]Cause{{Kind: CauseReassembled}}, p.byRule(from, to, l.Lost)...)
 			slices.SortStableFunc(l.Causes, certainFirst)
 		case from.Priority < nf.PriorityConntrack && to.Priority > nf.PriorityConntrack:
 			dropped := min(l.Lost, *full)
@@ -126,10 +126,10 @@ func (p Path) within(points []Point, full *uint64) []Loss {
 				l.Causes = []Cause{{Kind: CauseTableFull, Certain: true, Counter: "drop", Packets: dropped}}
 			}
 			if dropped < l.Lost {
-				l.Causes = append(l.Causes, p.byRule(from, to)...)
+				l.Causes = append(l.Causes, p.byRule(from, to, l.Lost-dropped)...)
 			}
 		default:
-			l.Causes = p.byRule(from, to)
+			l.Causes = p.byRule(from, to, l.Lost)
 		}
 		losses = append(losses, l)
 	}
@@ -185,13 +185,10 @@ func (p Path) atIngress(f nf.Family, rest uint64) (uint64, []Cause) {
 	if explained >= rest {
 		return rest, causes
 	}
-	rules := p.byRule(nf.Probe{Hook: nf.Ingress, Family: f, Priority: nf.PriorityFirst}, nf.Probe{Priority: nf.PriorityConfirm})
+	rules := p.byRule(nf.Probe{Hook: nf.Ingress, Family: f, Priority: nf.PriorityFirst}, nf.Probe{Priority: nf.PriorityConfirm}, rest-explained)
 	if p.MayBypassHooks {
-		counted := uint64(0)
-		for _, c := range rules {
-			counted += c.Packets
-		}
-		rest = min(rest, explained+counted)
+		rules = slices.DeleteFunc(rules, func(c Cause) bool { return !c.Certain })
+		rest = min(rest, explained+packetsOf(rules))
 	}
 	switch {
 	case rest <= explained:
@@ -237,11 +234,12 @@ func (p Path) counted(f nf.Family, counters, reasons []evidence) (causes []Cause
 	return causes, packets
 }
 
-// byRule returns the rules between two probes that dropped packets: those that counted or were traced to drop some,
-// the most frequent first, or if there are none, those without a counter. If the rules were read and none there
-// drops, the cause is NAT or unknown.
-func (p Path) byRule(from, to nf.Probe) []Cause {
+// byRule returns why packets were lost between two probes of a hook: the rules that counted or were traced to drop some,
+// the most frequent first. If these account for less than the loss, the rules without a counter there are alternatives,
+// and if there are none of those, NAT or an unknown cause.
+func (p Path) byRule(from, to nf.Probe, lost uint64) []Cause {
 	var certain, maybe []Cause
+	elsewhere := false // the count of a certain rule may include packets of other places
 	for _, d := range p.Drops {
 		if d.Hook != from.Hook || d.Priority < from.Priority || d.Priority > to.Priority || !meets(d.Rule, from.Family) {
 			continue
@@ -250,24 +248,48 @@ func (p Path) byRule(from, to nf.Probe) []Cause {
 		switch c.Certain = c.Packets > 0; {
 		case c.Certain:
 			certain = append(certain, c)
+			elsewhere = elsewhere || p.isReachedTwice(d)
 		case d.mayHaveDropped():
 			maybe = append(maybe, c)
 		}
 	}
 	slices.SortStableFunc(certain, func(a, b Cause) int { return cmp.Compare(b.Packets, a.Packets) })
+	explained := len(certain) > 0 && packetsOf(certain) >= lost
 	nat := from.Hook == nf.Prerouting || from.Hook == nf.Output
 	switch {
-	case len(certain) > 0:
+	case explained && !elsewhere:
 		return certain
 	case len(maybe) > 0:
-		return maybe
+		return append(certain, maybe...)
+	case explained:
+		return certain
 	case p.Drops == nil:
 		return []Cause{{Kind: CauseRule}}
 	case nat && from.Priority < nf.PriorityDNAT && to.Priority > nf.PriorityDNAT,
 		!nat && from.Priority < nf.PrioritySNAT && to.Priority > nf.PrioritySNAT && from.Hook != nf.Forward && from.Hook != nf.Ingress:
-		return []Cause{{Kind: CauseNAT}}
+		return append(certain, Cause{Kind: CauseNAT})
 	}
-	return []Cause{{Kind: CauseUnknown}}
+	return append(certain, Cause{Kind: CauseUnknown})
+}
+
+// isReachedTwice reports whether the rule of d is reached from another place too, so that its counter counts there as
+// well. What was traced is known by place.
+func (p Path) isReachedTwice(d Drop) bool {
+	n := 0
+	for _, other := range p.Drops {
+		if other.Rule == d.Rule {
+			n++
+		}
+	}
+	return n > 1 && d.Traced == 0
+}
+
+// packetsOf returns the number of packets that causes account for.
+func packetsOf(causes []Cause) (n uint64) {
+	for _, c := range causes {
+		n += c.Packets
+	}
+	return n
 }
 
 // meets reports whether a rule sees packets of a family.
@@ -281,9 +303,9 @@ func meets(r Rule, f nf.Family) bool {
 	return r.Family == "inet" || r.Family == "netdev"
 }
 
-// unconfirmed returns why packets of a family had no entry after the confirmation. All except those whose entry could
+// unconfirmed returns why lost packets of a family had no entry after the confirmation. All except those whose entry could
 // not be inserted continue.
-func (p Path) unconfirmed(f nf.Family) []Cause {
+func (p Path) unconfirmed(f nf.Family, lost uint64) []Cause {
 	var causes []Cause
 	for _, c := range []Cause{
 		{Kind: CauseInsertFailed, Counter: "insert_failed", Packets: p.InsertFailed},
@@ -299,8 +321,8 @@ func (p Path) unconfirmed(f nf.Family) []Cause {
 			causes = append(causes, c)
 		}
 	}
-	if causes == nil {
-		causes = []Cause{{Kind: CauseUntracked}}
+	if packetsOf(causes) < lost {
+		causes = append(causes, Cause{Kind: CauseUntracked})
 	}
 	return causes
 }

@@ -135,6 +135,9 @@ func (p Path) Notes() []string {
 				notes = append(notes, fmt.Sprintf("%v %v: %s", f, h, attachedText(n)))
 			}
 		}
+		if n := p.withoutProbes(f); n > 0 {
+			notes = append(notes, fmt.Sprintf("%d IPv6 packets not followed: %s", n, noIPv6))
+		}
 	}
 	for _, s := range p.remarks() {
 		notes = append(notes, fmt.Sprintf("conntrack logged %v", s))
@@ -183,6 +186,10 @@ func (p Path) String() string {
 				family = ""
 			}
 		}
+		if n := p.withoutProbes(f); n > 0 {
+			fmt.Fprintf(&b, "%-4s %-12s link %d\n", family, "ingress", n)
+			fmt.Fprintf(&b, "%-17s %d not followed: %s\n", "", n, noIPv6)
+		}
 		for _, h := range []nf.Hook{nf.Prerouting, nf.Input, nf.Forward, nf.Output, nf.Postrouting} {
 			points := p.at(f, h)
 			if !anyPackets(points) {
@@ -221,6 +228,17 @@ func (p Path) String() string {
 		return "no packet met a probe\n"
 	}
 	return b.String()
+}
+
+// noIPv6 says why no probe counts IPv6 packets (netnsenv.LinkConfig, Prefixes).
+const noIPv6 = "no link has an IPv6 prefix, so the Env has disabled IPv6 and has no probes for it"
+
+// withoutProbes returns how many IPv6 packets arrived if only IPv4 has standard probes.
+func (p Path) withoutProbes(f nf.Family) uint64 {
+	if f != nf.IPv6 || len(p.at(nf.IPv4, nf.Prerouting)) == 0 || len(p.at(f, nf.Prerouting)) > 0 {
+		return 0
+	}
+	return p.Arrived[f]
 }
 
 func anyPackets(points []Point) bool {

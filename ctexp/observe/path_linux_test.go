@@ -141,7 +141,7 @@ func TestPathNamesTheRuleThatDropped(t *testing.T) {
 		},
 		"not counted": {
 			netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; tcp dport 80 drop; }; }"), false,
-			"dropped by a rule, the only one there: nft ip u in: tcp dport 80 drop",
+			"dropped by a rule, the only candidate: nft ip u in: tcp dport 80 drop",
 		},
 		"one of two": {
 			netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; tcp dport 80 drop; tcp dport 81 drop; }; }"), false,
@@ -149,7 +149,7 @@ func TestPathNamesTheRuleThatDropped(t *testing.T) {
 		},
 		"policy": {
 			netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; policy drop; }; }"), false,
-			"dropped by a rule, the only one there: nft ip u in: policy drop",
+			"dropped by a rule, the only candidate: nft ip u in: policy drop",
 		},
 		"by jumps": {
 			netnsenv.NFT("table ip u { chain b { tcp dport 80 counter drop; }; chain a { goto b; }; chain in { type filter hook input priority 0; jump a; }; }"), false,
@@ -157,11 +157,11 @@ func TestPathNamesTheRuleThatDropped(t *testing.T) {
 		},
 		"in a verdict map": {
 			netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; counter tcp dport vmap { 80 : drop, 81 : accept }; }; }"), false,
-			"dropped by a rule, the only one there: nft ip u in: counter tcp dport vmap { 80 : drop, 81 : accept } [packets 3 bytes 120]",
+			"dropped by a rule, the only candidate: nft ip u in: counter tcp dport vmap { 80 : drop, 81 : accept } [packets 3 bytes 120]",
 		},
 		"in a named verdict map": {
 			netnsenv.NFT("table ip u { map m { type inet_service : verdict; elements = { 80 : drop }; }; chain in { type filter hook input priority 0; tcp dport vmap @m; }; }"), false,
-			"dropped by a rule, the only one there: nft ip u in: tcp dport vmap @m",
+			"dropped by a rule, the only candidate: nft ip u in: tcp dport vmap @m",
 		},
 		"by a verdict map": {
 			netnsenv.NFT("table ip u { chain b { counter drop; }; chain in { type filter hook input priority 0; tcp dport vmap { 80 : jump b }; }; }"), false,
@@ -169,7 +169,7 @@ func TestPathNamesTheRuleThatDropped(t *testing.T) {
 		},
 		"of another family, at another place": {
 			netnsenv.NFT("table ip6 u { chain in { type filter hook input priority 0; drop; }; }\ntable ip u { chain in { type filter hook input priority 0; tcp dport 80 drop; }; chain out { type filter hook output priority 0; drop; }; }"), false,
-			"dropped by a rule, the only one there: nft ip u in: tcp dport 80 drop",
+			"dropped by a rule, the only candidate: nft ip u in: tcp dport 80 drop",
 		},
 		"traced": {
 			netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; tcp dport 443 drop; tcp dport 80 drop; }; }"), true,

@@ -66,7 +66,7 @@ func TestLossesAreExplained(t *testing.T) {
 		{"raw rule", map[string]uint64{"raw/prerouting": 4, "conntrack/prerouting": 1, "mangle/prerouting": 1, "nat/prerouting": 1, "filter/prerouting": 1, "end/prerouting": 1, "mangle/input": 1, "filter/input": 1, "security/input": 1, "nat/input": 1, "confirm/input": 1, "confirmed/input": 1}, Path{},
 			[]string{"3 of 4 lost between raw/prerouting and conntrack/prerouting: dropped by a rule"}},
 		{"fragments", map[string]uint64{"defrag/prerouting": 2, "raw/prerouting": 1, "conntrack/prerouting": 1, "mangle/prerouting": 1, "nat/prerouting": 1, "filter/prerouting": 1, "end/prerouting": 1, "mangle/forward": 1, "filter/forward": 1, "security/forward": 1, "end/forward": 1, "mangle/postrouting": 1, "nat/postrouting": 1, "confirm/postrouting": 1, "confirmed/postrouting": 1}, Path{},
-			[]string{"1 of 2 lost between defrag/prerouting and raw/prerouting: fragments reassembled, or dropped by a rule"}},
+			[]string{"1 of 2 lost between defrag/prerouting and raw/prerouting: fragments reassembled or incomplete, or dropped by a rule"}},
 		{"no route", map[string]uint64{"end/prerouting": 2}, Path{},
 			[]string{"2 of 2 lost between end/prerouting and mangle/input or mangle/forward: no route, the source is not reachable by that link (rp_filter), a martian address, or not for this host, which does not forward"}},
 		{"invalid", map[string]uint64{"confirm/input": 2, "confirmed/input": 1}, Path{Invalid: 1},
@@ -134,6 +134,21 @@ func TestDiagramOfNothing(t *testing.T) {
 	t.Parallel()
 	if got := (Path{}).String(); got != "no packet met a probe\n" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestDiagramOfIPv6WithoutProbes(t *testing.T) {
+	t.Parallel()
+	p := Path{Arrived: map[nf.Family]uint64{nf.IPv6: 2}}
+	for _, probe := range nf.PathProbes(nf.IPv4) {
+		p.Points = append(p.Points, Point{Probe: probe})
+	}
+	want := "ipv6 ingress      link 2\n                  2 not followed: " + noIPv6 + "\n"
+	if got := p.String(); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if diff := cmp.Diff([]string{"2 IPv6 packets not followed: " + noIPv6}, p.Notes()); diff != "" {
+		t.Errorf("notes (-want +got):\n%s", diff)
 	}
 }
 

@@ -205,7 +205,7 @@ func TestDropsAtIngressAreNamed(t *testing.T) {
 	t.Parallel()
 	for rule, want := range map[string]string{
 		"tcp dport 80 counter drop": "dropped by nft netdev u in: tcp dport 80 counter drop [packets 2 bytes 80]",
-		"tcp dport 80 drop":         "dropped by a rule, the only one there: nft netdev u in: tcp dport 80 drop",
+		"tcp dport 80 drop":         "dropped by a rule, the only candidate: nft netdev u in: tcp dport 80 drop",
 	} {
 		for _, priority := range []string{"-500", "0"} {
 			t.Run(rule+" at "+priority, func(t *testing.T) {

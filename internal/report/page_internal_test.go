@@ -55,7 +55,7 @@ func TestTheWorstLossComesFirst(t *testing.T) {
 	t.Parallel()
 	point := []Point{{Name: "raw/prerouting", Family: "ipv4", Hook: "prerouting", Packets: 10}}
 	none := []Point{{Name: "raw/prerouting", Family: "ipv4", Hook: "prerouting"}}
-	got := map[string][]string{}
+	got, lines := map[string][]string{}, map[string]string{}
 	for name, d := range map[string]Data{
 		"full table": results(t)["full-table"], "router": results(t)["router"],
 		"nothing lost": {Sent: 10, Path: Path{Points: point}}, "nothing lost, and failed": {Sent: 1, Failed: true, Diff: "x", Path: Path{Points: point}},
@@ -63,6 +63,7 @@ func TestTheWorstLossComesFirst(t *testing.T) {
 		"no path, and failed": {Failed: true, Diff: "x", Missing: []Missing{{PartPath, "needs probes (without them)"}}}, "no path": {Missing: []Missing{{PartPath, "no nftables"}}},
 	} {
 		h := d.headline()
+		lines[name] = d.FirstLine()
 		for _, l := range h.Losses {
 			got[name] = append(got[name], fmt.Sprintf("%d of %d %s packets %s (%s %%): %s %s", l.Lost, l.Of, l.Family, l.What, l.Share, l.Why, l.Where))
 		}
@@ -90,5 +91,18 @@ func TestTheWorstLossComesFirst(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+	wantLines := map[string]string{
+		"full table":               "3 of 10 packets lost in conntrack, prerouting: conntrack table full (drop +3)",
+		"router":                   "80507 of 99402 IPv4 packets lost in mangle, forward: dropped by a rule (and 26 more losses)",
+		"nothing lost":             "no packet was lost on the path",
+		"nothing lost, and failed": "no packet was lost on the path",
+		"nothing arrived":          "no packet met a probe",
+		"no probes":                "where the packets went was not counted",
+		"no path, and failed":      "where the packets went is not known",
+		"no path":                  "where the packets went is not known",
+	}
+	if diff := cmp.Diff(wantLines, lines); diff != "" {
+		t.Errorf("first lines (-want +got):\n%s", diff)
 	}
 }

@@ -14,7 +14,7 @@
 //
 // It sees drops that no probe and no counter of a namespace shows: martians, closed ports, full socket buffers, wrong
 // checksums. A packet dropped by a rule has only the reason NETFILTER_DROP; the Observer names the rule.
-// Observer.ExplainBy adds the reasons to the Observer's Path and Timeline.
+// Observer.SetDropSource adds the reasons to the Observer's Path and Timeline.
 //
 // The Watcher attaches a BPF program to the tracepoint skb:kfree_skb. This needs the host's root, not that of a user
 // namespace (netnsenv.EnterWith with RealRoot), and a kernel with BPF and BTF. While a Watcher is open, a drop in its
