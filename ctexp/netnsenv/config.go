@@ -239,8 +239,10 @@ const maxProbeName = 127
 // normalizeProbes sets empty names and checks the probes. A probe with the name of a standard probe must be equal to it.
 func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
 	standard := map[string]nf.Probe{}
-	for _, p := range append(nf.PathProbes(nf.IPv4), nf.PathProbes(nf.IPv6)...) {
-		standard[p.Name] = p
+	for _, f := range nf.Families() {
+		for _, p := range nf.PathProbes(f) {
+			standard[p.Name] = p
+		}
 	}
 	out := make([]nf.Probe, len(probes))
 	seen := map[string]bool{nf.Silenced: true}

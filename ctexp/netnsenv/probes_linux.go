@@ -40,9 +40,11 @@ func (e *Env) PathProbes() []nf.Probe {
 	if e.cfg.NoPath {
 		return nil
 	}
-	all := nf.PathProbes(nf.IPv4)
-	if e.hasIPv6() {
-		all = append(all, nf.PathProbes(nf.IPv6)...)
+	var all []nf.Probe
+	for _, f := range nf.Families() {
+		if f != nf.IPv6 || e.hasIPv6() {
+			all = append(all, nf.PathProbes(f)...)
+		}
 	}
 	if e.cfg.Conntrack == Off {
 		all = slices.DeleteFunc(all, nf.Probe.BehindConfirm)

@@ -46,12 +46,12 @@ const (
 // DefaultName returns the name of p if Name is empty: the hook and the priority, such as "prerouting@-200", with the
 // prefix "ip/" or "ip6/" if only one family is counted.
 func (p Probe) DefaultName() string {
-	prefix := ""
+	prefix := p.Family.probePrefix()
 	switch p.Family {
+	case 0:
+		prefix = ""
 	case IPv4:
 		prefix = "ip/"
-	case IPv6:
-		prefix = "ip6/"
 	}
 	return fmt.Sprintf("%s%v@%d", prefix, p.Hook, p.Priority)
 }
@@ -113,13 +113,22 @@ func confirmed(h Hook) Probe {
 	return p
 }
 
-// IPv6 returns p for IPv6 instead of IPv4 packets. The name gets the prefix "ip6/".
-func (p Probe) IPv6() Probe {
+// Of returns p, a probe of IPv4 packets, for packets of another family. The name gets a prefix: "ip6/".
+func (p Probe) Of(f Family) Probe {
 	if p.Name != "" {
-		p.Name = "ip6/" + p.Name
+		p.Name = f.probePrefix() + p.Name
 	}
-	p.Family = IPv6
+	p.Family = f
 	return p
+}
+
+// Stage returns the part of a standard probe's name between the family and the hook: "raw" of "ip6/raw/prerouting".
+func (p Probe) Stage() string {
+	i := strings.LastIndexByte(p.Name, '/')
+	if i < 0 {
+		return p.Name
+	}
+	return p.Name[:i][strings.LastIndexByte(p.Name[:i], '/')+1:]
 }
 
 // PathProbes returns the standard probes of a family, ordered by hook (prerouting, input, forward, output, postrouting)
@@ -132,10 +141,8 @@ func PathProbes(f Family) []Probe {
 		RawOutput, ConntrackOutput, MangleOutput, NATOutput, FilterOutput, SecurityOutput, EndOutput,
 		ManglePostrouting, NATPostrouting, ConfirmPostrouting, ConfirmedPostrouting,
 	}
-	if f == IPv6 {
-		for i, p := range all {
-			all[i] = p.IPv6()
-		}
+	for i, p := range all {
+		all[i] = p.Of(f)
 	}
 	return all
 }

@@ -151,6 +151,17 @@ const (
 // Families returns the families that conntrack knows, in the order in which paths and tallies show them.
 func Families() []Family { return []Family{IPv4, IPv6} }
 
+// probePrefix begins the names of the standard probes of f.
+func (f Family) probePrefix() string {
+	switch f {
+	case IPv4:
+		return ""
+	case IPv6:
+		return "ip6/"
+	}
+	return f.String() + "/"
+}
+
 // FamilyOf returns the family of a. An IPv4-mapped IPv6 address counts as IPv4; the zero Addr has Family 0.
 func FamilyOf(a netip.Addr) Family {
 	switch {

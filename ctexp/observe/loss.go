@@ -163,10 +163,7 @@ func (p Path) beforeHooks(f nf.Family, prerouting []Point) []Loss {
 	if explained+rest == 0 {
 		return nil
 	}
-	from := linkIngress
-	if f == nf.IPv6 {
-		from = "ip6/" + from
-	}
+	from := nf.Probe{Name: linkIngress}.Of(f).Name
 	return []Loss{{
 		Family: f, Hook: nf.Ingress, From: []string{from}, To: []string{probeName(first.Probe)},
 		Lost: explained + rest, Of: max(p.Arrived[f], first.Packets+explained+rest), Causes: causes,

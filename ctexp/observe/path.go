@@ -277,8 +277,7 @@ func (l Loss) place() string {
 
 // stage returns the part between the family and the hook in the name of a standard probe.
 func stage(name string) string {
-	s, _, _ := strings.Cut(strings.TrimPrefix(name, "ip6/"), "/")
-	return s
+	return nf.Probe{Name: name}.Stage()
 }
 
 // hookOf returns the part after the stage in the name of a standard probe.

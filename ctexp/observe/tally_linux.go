@@ -58,10 +58,10 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 			t.Law.BehindConntrack = append(t.Law.BehindConntrack, probeName(p))
 		}
 	}
-	t.Law.Before, t.Law.Known = o.bothFamilies(now, lawProbes.before)
-	behind, known := o.bothFamilies(now, lawProbes.behind)
+	t.Law.Before, t.Law.Known = o.ofAllFamilies(now, lawProbes.before)
+	behind, known := o.ofAllFamilies(now, lawProbes.behind)
 	t.Law.Behind, t.Law.Known = behind, t.Law.Known && known
-	output, known := o.bothFamilies(now, lawProbes.output)
+	output, known := o.ofAllFamilies(now, lawProbes.output)
 	t.Law.Output, t.Law.Known = output, t.Law.Known && known
 	return t, nil
 }
@@ -71,12 +71,12 @@ func (o *Observer) since(now snapshot, name string) uint64 {
 	return saturatingSub(now.packets[name], o.start.packets[name])
 }
 
-// bothFamilies returns the packets of both families at a standard probe. known says whether the IPv4 probe is
+// ofAllFamilies returns the packets of all families at a standard probe of IPv4. known says whether the IPv4 probe is
 // configured.
-func (o *Observer) bothFamilies(now snapshot, p nf.Probe) (packets uint64, known bool) {
+func (o *Observer) ofAllFamilies(now snapshot, p nf.Probe) (packets uint64, known bool) {
 	known = o.configured(p)
-	for _, p := range []nf.Probe{p, p.IPv6()} {
-		if o.configured(p) {
+	for _, f := range nf.Families() {
+		if p := p.Of(f); o.configured(p) {
 			packets += o.since(now, p.Name)
 		}
 	}

@@ -47,7 +47,7 @@ func TestTallyOfAFullTable(t *testing.T) {
 
 func TestTallyOfTwoPhases(t *testing.T) {
 	t.Parallel()
-	x := open(t, netnsenv.Config{Silent: true, Probes: []nf.Probe{nf.RawPrerouting, nf.ManglePrerouting.IPv6()},
+	x := open(t, netnsenv.Config{Silent: true, Probes: []nf.Probe{nf.RawPrerouting, nf.ManglePrerouting.Of(nf.IPv6)},
 		Links: []netnsenv.LinkConfig{{Prefixes: prefixes("192.0.2.1/24", "2001:db8::1/64")}}})
 
 	x.sendSYNs(3, web)

@@ -45,7 +45,7 @@ func run(ctx context.Context, file string, args []string) error {
 	}
 	behind := nf.ConfirmInput
 	if nf.FamilyOf(host) == nf.IPv6 {
-		behind = behind.IPv6()
+		behind = behind.Of(nf.IPv6)
 	}
 	cfg.Probes = []nf.Probe{behind}
 	lab, err := ctexp.Open(ctx, cfg)

@@ -46,8 +46,7 @@ func (p Point) Stage() string { return stage(p.Name) }
 
 // stage returns the part between the family and the hook in the name of a point.
 func stage(name string) string {
-	s, _, _ := strings.Cut(strings.TrimPrefix(name, "ip6/"), "/")
-	return s
+	return nf.Probe{Name: name}.Stage()
 }
 
 // Loss is a place where packets were lost.
