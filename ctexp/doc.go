@@ -70,8 +70,8 @@
 // # When a test fails
 //
 // If a test fails or panics, its log shows the path of the packets with the count at each probe and the places of losses,
-// the flows, the rules with their counters, and the captured packets. An HTML page with all of it is kept; it begins with
-// the messages that were passed to the Experiment's own Errorf. If a test has several Experiments, each has its own page
-// that names it. With CTEXP_HOLD=1 a failed test keeps its namespace open until it is interrupted, and prints the nsenter
+// the flows, the rules with their counters, and the captured packets. An HTML page with all of it is kept; it
+// also has the messages that were passed to the Experiment's own Errorf, right after the losses. If a test has several
+// Experiments, each has its own page. With CTEXP_HOLD=1 a failed test keeps its namespace open until it is interrupted, and prints the nsenter
 // command that enters it.
 package ctexp

@@ -35,8 +35,7 @@ func (f *failures) String() string {
 	return strings.Join(f.texts, "\n\n")
 }
 
-// Errorf is the test's Errorf, and keeps the message for the report: report.html and result.json begin with it, as the log
-// does. Lines that begin with - and + are shown as a difference of want and got.
+// Errorf is the test's Errorf, and keeps the message for report.html, where it follows the losses, and for result.json. Lines that begin with - and + are shown as a difference of want and got.
 //
 //	if diff := x.Tally().Diff(want); diff != "" {
 //		x.Errorf("10 SYNs into a table with room for 7 (-want +got):\n%s", diff)
