@@ -178,7 +178,7 @@ func TestLostPacketsAreNotNothing(t *testing.T) {
 				}
 			}
 			rst := packet.Match{Flags: packet.FlagRST}
-			if err := x.Inbox.ExpectNothing(t.Context(), rst); err == nil || !strings.Contains(err.Error(), "nobody read them in time") {
+			if err := x.Inbox.ExpectNothing(t.Context(), rst); err == nil || !strings.Contains(err.Error(), "they were not read in time") {
 				t.Errorf("got %v", err)
 			}
 			x.ExpectNothing(rst) // it was said once

@@ -16,8 +16,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/flood"
 )
 
-// Flood sends many packets that differ in some fields, as fast as the host under test takes them or at a given rate. N or
-// Duration says how many; with both, what is reached first ends it.
+// Flood sends many packets that differ in some fields, as fast as the host under test processes them or at a given rate. It ends
+// after N packets or after Duration, whichever comes first.
 //
 //	inject.Flood{
 //		Template: packet.SYN(web),
@@ -25,29 +25,28 @@ import (
 //		N:        1_000_000,
 //	}
 type Flood struct {
-	// Template is what all packets are like. Its checksums are changed by as much as its fields are (RFC 1624), so that a
-	// wrong one stays wrong; that of SCTP is made right.
+	// Template is the packet whose fields are varied. Its checksums are updated incrementally (RFC 1624), so that a wrong one
+	// stays wrong; that of SCTP is computed.
 	Template packet.Packet
-	// Vary says what differs. Empty: nothing.
+	// Vary are the fields that differ. Empty means that all packets are the same.
 	Vary []Vary
-	// N is how many packets are sent. Zero: as many as Duration allows.
+	// N is the number of packets. Zero means as many as Duration allows.
 	N int
-	// Duration is how long packets are sent. Zero: until N are.
+	// Duration is how long packets are sent. Zero means until N are sent.
 	Duration time.Duration
-	// Rate is how many packets are sent in a second. What was missed, because the host was busy, is made up for. Zero: no limit.
+	// Rate is in packets per second. Packets that are late because the host was busy are caught up. Zero means no limit.
 	Rate float64
-	// Queues is how many goroutines send at the same time; with more than one the packets arrive in about their order only.
-	// Zero: one.
+	// Queues is the number of goroutines that send; with more than one the packets arrive only roughly in order. Zero means one.
 	Queues int
-	// Progress is called with what was sent, every so often and once in the end, by the goroutine that called Send.
+	// Progress is called at intervals and once at the end, by the goroutine that called Send.
 	Progress func(FloodProgress)
-	// Every is how often Progress is called; zero: every second.
+	// Every is the interval of Progress; zero means one second.
 	Every time.Duration
 }
 
-// FloodProgress is how far a Flood has come.
+// FloodProgress is the progress of a Flood.
 type FloodProgress struct {
-	// Sent counts packets.
+	// Sent is the number of packets sent so far.
 	Sent int
 	// Of is the Flood's N.
 	Of int
@@ -64,13 +63,13 @@ func (p FloodProgress) String() string {
 	return fmt.Sprintf("%d%s packets in %v", p.Sent, of, p.Took.Round(time.Millisecond))
 }
 
-// Flooded is what came of a Flood.
+// Flooded is the result of a Flood.
 type Flooded struct {
 	// Sent counts packets that were written to the link.
 	Sent int
-	// Arrived counts packets that the host has begun with, as its ingress hook has counted; of others that send meanwhile, too.
+	// Arrived counts packets that the host has received, by its ingress hook; it includes those of others that send meanwhile.
 	Arrived int
-	// Took is the time from the first packet to when the host was done with the last.
+	// Took is the time from the first packet until the host had processed the last.
 	Took time.Duration
 }
 
@@ -83,19 +82,19 @@ func (f Flooded) String() string {
 	return fmt.Sprintf("%s sent, %d arrived, %v, %.0f/s", counted(f.Sent, "packet"), f.Arrived, f.Took.Round(time.Millisecond), rate)
 }
 
-// batchLink is a Link that takes many packets at once, from several goroutines at the same time. *netnsenv.Link is one.
+// batchLink is a Link that takes many packets at once. It is safe for concurrent use. *netnsenv.Link implements it.
 type batchLink interface {
-	// WriteBatch hands packets to the host and returns how many it has taken. It keeps none of them.
+	// WriteBatch passes packets to the host and returns how many it has taken. It keeps none of them.
 	WriteBatch(packets [][]byte) (int, error)
 }
 
-// countingLink is a Link that knows how many packets have ever reached the host. *netnsenv.Link is one.
+// countingLink is a Link that counts the packets that have reached the host. *netnsenv.Link implements it.
 type countingLink interface{ Arrived() (uint64, error) }
 
-// maxQueues is more than any machine has use for.
+// maxQueues is more than any machine can use.
 const maxQueues = 1024
 
-// check says what is wrong with f.
+// check returns what is wrong with f.
 func (f Flood) check() error {
 	switch {
 	case f.N < 0:
@@ -135,11 +134,11 @@ func (f Flood) Packets() iter.Seq[packet.Packet] {
 	}
 }
 
-// Send floods the host by link and waits until it is done with everything. What is wrong with the Flood is an error before the
-// first packet, a template larger than the link's MTU among it (syscall.EMSGSIZE).
+// Send floods the host on link and waits until the host has processed everything. An invalid Flood is an error before the first
+// packet, such as a template larger than the link's MTU (syscall.EMSGSIZE).
 //
-// A packet that the link refuses ends it, and so does the end of ctx; what was sent before is counted and final. Packets that
-// were lost before the host began with them are an error as well: how many, the counts say.
+// It stops at a packet that the link refuses, and when ctx is done; packets sent before are counted and final. Packets that were
+// lost before the host received them are an error, too; their number is Sent - Arrived.
 func (f Flood) Send(ctx context.Context, link Link) (Flooded, error) {
 	if link == nil {
 		panic("inject: Flood of a nil Link")
@@ -166,7 +165,7 @@ func (f Flood) send(ctx context.Context, link Link) (done Flooded, err error) {
 	if err != nil {
 		return done, err
 	}
-	s := &flooding{Flood: f, template: m, plan: flood.NewPlan(f.N, f.Duration, f.Rate, leastPause)}
+	s := &flooding{Flood: f, template: m, plan: flood.NewPlan(f.N, f.Duration, f.Rate, minPause)}
 	sendErr := s.run(ctx, link)
 	done.Sent = int(s.sent.Load())
 	if sendErr != nil {
@@ -197,7 +196,7 @@ func arrived(link Link) (n uint64, counts bool, err error) {
 
 func arrived64(link Link) (uint64, error) { return link.(countingLink).Arrived() }
 
-// flooding is a Flood on its way.
+// flooding is a running Flood.
 type flooding struct {
 	Flood
 	template *template
@@ -207,7 +206,7 @@ type flooding struct {
 
 const (
 	floodBatch = 64                     // packets at a time, at most
-	leastPause = 200 * time.Microsecond // what a timer can keep
+	minPause   = 200 * time.Microsecond // what a timer can keep
 )
 
 // run sends by as many goroutines as there are queues, and reports progress meanwhile.
@@ -231,7 +230,7 @@ func (s *flooding) run(ctx context.Context, link Link) error {
 	return context.Cause(ctx)
 }
 
-// progressUntil calls Progress every so often until done is closed.
+// progressUntil calls Progress at intervals until done is closed.
 func (s *flooding) progressUntil(done <-chan struct{}) {
 	if s.Progress == nil {
 		<-done
@@ -291,7 +290,7 @@ func oneByOne(link Link) func([][]byte) (int, error) {
 	}
 }
 
-// run sends what the plan gives it until that is over or ctx is.
+// run sends what the plan gives it until the plan or ctx is done.
 func (q *queue) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		from, n, wait := q.plan.Claim(floodBatch)

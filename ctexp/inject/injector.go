@@ -14,13 +14,12 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Injector sends packets by a link. It holds nothing that needs closing, and its methods may be called by several
-// goroutines at once.
+// Injector sends packets on a link. It needs no Close, and is safe for concurrent use.
 type Injector struct {
 	link Link
 }
 
-// New returns an Injector that sends by link.
+// New returns an Injector that sends on link.
 func New(link Link) *Injector {
 	if link == nil {
 		panic("inject: New of a nil Link")
@@ -28,13 +27,13 @@ func New(link Link) *Injector {
 	return &Injector{link: link}
 }
 
-// Send writes the packets of seq to the link, one after the other, and waits until the host under test is done with
+// Send writes the packets of seq to the link, one after the other, and waits until the host under test has processed
 // them: counters, table and capture are final when it returns. n is the number of packets written.
 //
-// The first packet that cannot be sent ends it: an empty one, one larger than the link's MTU (syscall.EMSGSIZE), one
-// that the link refuses. A *SendError has its number in seq, counted from 1; nothing behind it is sent. The same goes
-// for the end of ctx. What was written before is final in these cases, too. Packets that were lost before the host began
-// with them are counted in n and are an error.
+// It stops at the first packet that cannot be sent: an empty one, one larger than the link's MTU (syscall.EMSGSIZE), one
+// that the link refuses. The error is a *SendError with its number in seq, counted from 1. It also stops when ctx is done.
+// Packets written before are final in these cases, too. Packets that were lost before the host received them are counted in
+// n and are an error.
 func (i *Injector) Send(ctx context.Context, seq iter.Seq[packet.Packet]) (n int, err error) {
 	if seq == nil {
 		panic("inject: Send of a nil sequence")
@@ -81,31 +80,31 @@ func (i *Injector) writeOne(p packet.Packet, mtu int) error {
 	return err
 }
 
-// Link is what an Injector writes to: one link of a host under test, seen from outside. *netnsenv.Link is one.
-// Its methods may be called by several goroutines at once.
+// Link is what an Injector writes to: one link of the host under test, seen from outside. *netnsenv.Link implements it.
+// Its methods must be safe for concurrent use.
 type Link interface {
-	// Name returns the name of the interface that the host sees.
+	// Name returns the name of the interface in the host.
 	Name() string
 	// MTU returns the largest packet that fits, in bytes from the network layer.
 	MTU() int
-	// L2 reports whether the host sees frames of Ethernet. Packets are written without that header in any case.
+	// L2 reports whether the link has Ethernet. Packets are written without an Ethernet header in any case.
 	L2() bool
-	// Write hands one packet, from the network layer on, to the host. It does not keep b.
+	// Write passes one packet, from the network layer on, to the host. It does not keep b.
 	Write(b []byte) (int, error)
-	// Fence returns when the host is done with every packet that was written before, so that counters, table and
-	// capture are final. Packets that were lost before the host began with them are an error.
+	// Fence returns when the host has processed every packet that was written before, so that counters, table and
+	// capture are final. Packets that were lost before the host received them are an error.
 	Fence(ctx context.Context) error
 }
 
-// SendError is what became of a packet or frame that could not be sent. What was before it in its sequence was sent.
+// SendError is the error of a packet or frame that could not be sent. Those before it in its sequence were sent.
 type SendError struct {
 	// What is "packet" or "frame".
 	What string
-	// Number is that in its sequence, counted from 1.
+	// Number is the position in the sequence, counted from 1.
 	Number int
 	// Link is the name of the link.
 	Link string
-	// Err is why.
+	// Err is the reason.
 	Err error
 }
 
@@ -114,21 +113,21 @@ func (e *SendError) Error() string {
 	return fmt.Sprintf("send %s %d to %s: %v", e.What, e.Number, e.Link, e.Err)
 }
 
-// Unwrap returns why.
+// Unwrap returns Err.
 func (e *SendError) Unwrap() error { return e.Err }
 
-// FrameLink is a Link whose host sees Ethernet. *netnsenv.Link is one, and refuses frames where it is a tun.
+// FrameLink is a Link with Ethernet. *netnsenv.Link implements it; a tun refuses frames.
 type FrameLink interface {
 	Link
-	// WriteFrame hands one frame, from the Ethernet header on, to the host. It does not keep b.
+	// WriteFrame passes one frame, from the Ethernet header on, to the host. It does not keep b.
 	WriteFrame(b []byte) (int, error)
-	// HardwareAddr returns the address of Ethernet that the host has on the link.
+	// HardwareAddr returns the host's Ethernet address on the link.
 	HardwareAddr() nf.MAC
-	// PeerHardwareAddr returns the address that packets come from that are written without a header.
+	// PeerHardwareAddr returns the source address of packets that are written without an Ethernet header.
 	PeerHardwareAddr() nf.MAC
 }
 
-// ethernet returns the link if it is one with Ethernet, else nil.
+// ethernet returns the link if it has Ethernet, else nil.
 func (i *Injector) ethernet() FrameLink {
 	if link, ok := i.link.(FrameLink); ok && link.L2() {
 		return link
@@ -136,9 +135,8 @@ func (i *Injector) ethernet() FrameLink {
 	return nil
 }
 
-// SendFrames is Send for whole frames of Ethernet. What a frame carries behind its header and tags must fit into the link's
-// MTU, and the tags beyond one as well, which is all that a veth takes more. On a link that has no Ethernet the error is an
-// *nf.UnsupportedError.
+// SendFrames is Send for whole Ethernet frames. The payload of a frame, and all tags but one, must fit into the link's MTU. On a
+// link without Ethernet the error is an *nf.UnsupportedError.
 func (i *Injector) SendFrames(ctx context.Context, seq iter.Seq[packet.Frame]) (n int, err error) {
 	if seq == nil {
 		panic("inject: SendFrames of a nil sequence")
@@ -180,8 +178,8 @@ func writeFrame(link FrameLink, f packet.Frame) error {
 		return fmt.Errorf("%d bytes into an MTU of %d: %w", payload, mtu, syscall.EMSGSIZE)
 	}
 	// The kernel has room for one tag more (net/packet/af_packet.c, packet_snd).
-	if most := header.EthernetSize + 4 + mtu; len(f) > most {
-		return fmt.Errorf("%d bytes with %d tags into %d: %w", len(f), h.Tags, most, syscall.EMSGSIZE)
+	if maxLen := header.EthernetSize + 4 + mtu; len(f) > maxLen {
+		return fmt.Errorf("%d bytes with %d tags into %d: %w", len(f), h.Tags, maxLen, syscall.EMSGSIZE)
 	}
 	n, err := link.WriteFrame(f)
 	if err == nil && n < len(f) {

@@ -16,16 +16,15 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Replay says how a recording is sent. The zero Replay sends what came in where it was recorded, as fast as possible.
+// Replay says how a recording is sent. The zero Replay sends the packets that the recording host received, as fast as possible.
 type Replay struct {
 	// Remap changes addresses and ports.
 	Remap packet.Remap
-	// By returns the name of the link by which a packet goes in, "" if it is to be left out; Ways is a table that does. It is
-	// asked with the packet as it will be sent, remapped. Nil: what the recording host sent itself (packet.Out) is left out, and
-	// everything else goes by the link whose name is that of the recorded one, or else by the first.
+	// By returns the name of the link on which a packet is sent, "" to leave it out; see Ways. It is called with the packet as
+	// it will be sent, remapped. Nil leaves out packets that the recording host sent itself (packet.Out), and sends the others
+	// on the link with the name of the recorded one, else on the first.
 	By func(packet.Record) string
-	// Pace is how much faster than it was recorded it is sent: 1 at the recorded pace, 2 in half of the time. Zero: as fast
-	// as possible. A packet without a time, or with an earlier one than the packet before it, is sent at once.
+	// Pace is the speed relative to the recording: 1 is the recorded pace, 2 twice as fast. Zero means as fast as possible. A packet without a time, or with an earlier one than the packet before it, is sent at once.
 	Pace float64
 	// SkipCut leaves out packets that the recording cut (its snap length was too small) and counts them; else the first
 	// such packet is an error.
@@ -38,7 +37,7 @@ type Replay struct {
 	Untag bool
 }
 
-// Replayed is what came of a Replay.
+// Replayed is the result of a Replay.
 type Replayed struct {
 	// Read counts the packets of the recording.
 	Read int
@@ -138,7 +137,7 @@ func (r Replay) begin(links []Link) (*replaying, error) {
 	return s, nil
 }
 
-// replaying is a Replay on its way.
+// replaying is a running Replay.
 type replaying struct {
 	Replay
 	remap func(packet.Packet) packet.Packet
@@ -149,7 +148,7 @@ type replaying struct {
 	done  Replayed
 }
 
-// byName is the rule where there is none.
+// byName is the default of By.
 func (s *replaying) byName(r packet.Record) string {
 	if r.Dir == packet.Out {
 		return ""

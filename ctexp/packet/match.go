@@ -81,7 +81,7 @@ type Match struct {
 	// AnyChecksum makes an expectation accept packets with a wrong checksum. Inbox.ExpectNothing ignores it: a packet that
 	// must not come must not come with a wrong checksum either.
 	AnyChecksum bool
-	// Is returns an error that says why a packet does not match, nil if it does.
+	// Is returns an error that says why a packet does not match, nil if it does. It is called for every packet.
 	Is func(Packet) error
 }
 
@@ -203,7 +203,7 @@ func (c *comparison) record(m *Match, r Record) {
 		func() { c.exactly(m, r.Packet) },
 	} {
 		if part(); c.differs && !c.collect {
-			return
+			break
 		}
 	}
 	if m.Is != nil {

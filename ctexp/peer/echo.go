@@ -12,28 +12,28 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Echo is an end of a conversation over ICMP or ICMPv6 echo that a test plays: it asks, or answers. It is for one
-// goroutine.
+// Echo is an end of an ICMP or ICMPv6 echo conversation that a test plays: it sends requests, or replies. It is not safe for
+// concurrent use.
 type Echo struct {
-	// ID is the identifier of its requests; 0 means 1.
+	// ID is the identifier of the requests; 0 means 1.
 	ID uint16
 
-	by       Sender
-	out      string
+	sender   Sender
+	link     string
 	inbox    *Inbox
 	src, dst netip.Addr
-	seq      uint16        // of the last request that was sent or taken
-	asked    packet.Packet // the last request that was taken
+	seq      uint16        // of the last request sent
+	request  packet.Packet // the last request taken
 	sent     packet.Packet // the last message
 }
 
-// NewEcho returns a peer at src that sends by a Sender, and reads from the inbox what leaves by the link of that name. One
-// that only answers may leave dst zero.
-func NewEcho(by Sender, link string, inbox *Inbox, src, dst netip.Addr) *Echo {
-	if by == nil || inbox == nil || !src.IsValid() {
+// NewEcho returns a peer at src that sends through sender, and reads from the inbox what the host sends on the link of that
+// name. A peer that only replies may leave dst zero.
+func NewEcho(sender Sender, link string, inbox *Inbox, src, dst netip.Addr) *Echo {
+	if sender == nil || inbox == nil || !src.IsValid() {
 		panic("peer: NewEcho without Sender, Inbox or source")
 	}
-	return &Echo{by: by, out: link, inbox: inbox, src: src.Unmap(), dst: dst.Unmap()}
+	return &Echo{sender: sender, link: link, inbox: inbox, src: src.Unmap(), dst: dst.Unmap()}
 }
 
 func (p *Echo) id() uint16 {
@@ -43,18 +43,18 @@ func (p *Echo) id() uint16 {
 	return p.ID
 }
 
-// Ping sends an echo request and returns it; the sequence numbers are 1, 2, …
+// Ping sends an echo request and returns it. The sequence numbers are 1, 2, …
 func (p *Echo) Ping(ctx context.Context, payload []byte) (packet.Packet, error) {
 	if !p.dst.IsValid() {
 		return nil, fmt.Errorf("ping from %v: the destination is not known", p.src)
 	}
 	p.seq++
 	p.sent = packet.Echo(p.src, p.dst, p.id(), p.seq, payload)
-	return sendOne(ctx, p.by, slices.Clone(p.sent))
+	return sendOne(ctx, p.sender, slices.Clone(p.sent))
 }
 
-// ExpectReply takes the next echo message to the peer, which must answer its last request with the same identifier, sequence
-// number and payload (nil: any). An ICMP error about that ends it at once, as in UDP.Expect.
+// ExpectReply takes the next echo message to the peer, which must be the reply to its last request, with the same identifier
+// and sequence number and with this payload (nil: any). An ICMP error about the request is an error at once, as in UDP.Expect.
 func (p *Echo) ExpectReply(ctx context.Context, payload []byte) (packet.Packet, error) {
 	m := p.match(0, 129)
 	m.Src, m.ICMPID, m.Payload = netip.AddrPortFrom(p.dst, 0), new(p.id()), payload
@@ -67,30 +67,30 @@ func (p *Echo) ExpectReply(ctx context.Context, payload []byte) (packet.Packet, 
 	return expectNext(ctx, p.inbox, fmt.Sprintf("no such echo reply to %v", p.src), p.mine, p.isRefused, m)
 }
 
-// ExpectRequest takes the next echo message to the peer, which must be a request with that payload (nil: any).
+// ExpectRequest takes the next echo message to the peer, which must be a request with this payload (nil: any).
 func (p *Echo) ExpectRequest(ctx context.Context, payload []byte) (packet.Packet, error) {
 	m := p.match(8, 128)
 	m.Payload = payload
 	got, err := expectNext(ctx, p.inbox, fmt.Sprintf("no such echo request to %v", p.src), p.mine, p.isRefused, m)
 	if err == nil {
-		p.asked = got
+		p.request = got
 	}
 	return got, err
 }
 
-// Reply answers the last request that was taken, and returns the answer.
+// Reply replies to the last request that was taken, and returns the reply.
 func (p *Echo) Reply(ctx context.Context) (packet.Packet, error) {
-	if p.asked == nil {
+	if p.request == nil {
 		return nil, fmt.Errorf("reply from %v: no request was taken", p.src)
 	}
-	t := p.asked.Tuple()
-	p.sent = packet.EchoReply(t.Dst.Addr(), t.Src.Addr(), t.ICMP.ID, echoSeq(p.asked), p.asked.Data())
-	return sendOne(ctx, p.by, slices.Clone(p.sent))
+	t := p.request.Tuple()
+	p.sent = packet.EchoReply(t.Dst.Addr(), t.Src.Addr(), t.ICMP.ID, echoSeq(p.request), p.request.Data())
+	return sendOne(ctx, p.sender, slices.Clone(p.sent))
 }
 
-// ExpectNothing fails if an echo message to the peer is unread, when the host is done with all that was sent to it.
+// ExpectNothing fails if an echo message to the peer is unread after the host has processed everything sent to it.
 func (p *Echo) ExpectNothing(ctx context.Context) error {
-	if err := p.inbox.checkLink(p.out); err != nil {
+	if err := p.inbox.checkLink(p.link); err != nil {
 		return err
 	}
 	return p.inbox.expectNone(ctx, fmt.Sprintf("no echo to %v was expected", p.src), p.mine)
@@ -101,13 +101,13 @@ func (p *Echo) match(type4, type6 uint8) packet.Match {
 	if p.src.Is6() {
 		proto, typ = nf.ICMPv6, type6
 	}
-	return packet.Match{Out: p.out, Proto: proto, Dst: netip.AddrPortFrom(p.src, 0), ICMPType: &typ}
+	return packet.Match{Out: p.link, Proto: proto, Dst: netip.AddrPortFrom(p.src, 0), ICMPType: &typ}
 }
 
 // mine reports whether a packet is an echo message to the peer.
 func (p *Echo) mine(r packet.Record) bool {
 	t := r.Packet.Tuple()
-	if r.Link != p.out || t.Dst.Addr() != p.src {
+	if r.Link != p.link || t.Dst.Addr() != p.src {
 		return false
 	}
 	switch typ := t.ICMP.Type; t.Proto {
@@ -121,7 +121,7 @@ func (p *Echo) mine(r packet.Record) bool {
 
 // isRefused reports whether a packet is an ICMP error about the last message.
 func (p *Echo) isRefused(r packet.Record) bool {
-	return r.Link == p.out && isRefused(r.Packet, p.sent)
+	return r.Link == p.link && isRefused(r.Packet, p.sent)
 }
 
 // echoSeq returns the sequence number of an echo message.

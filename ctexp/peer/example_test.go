@@ -50,11 +50,11 @@ func ExampleExpectationError() {
 	client := peer.NewTCP(inject.New(link), "tun0", peer.NewInbox(link), web)
 	fmt.Println(client.Connect(ctx))
 	// Output:
-	// no such segment to 198.18.0.2:10000: something else came
+	// no such segment to 198.18.0.2:10000: another packet came
 	// nearest: tun0: IP 192.0.2.1.80 > 198.18.0.2.10000: Flags [R], seq 2, win 65535, length 0
 	//         | want | got
 	// ≠ flags | [S.] | [R]
 	// ≠ ack   | 1    | none
-	// what came (✓ taken, = nothing new, ✗ not expected; numbers of 198.18.0.2:10000 relative):
+	// packets that came (✓ taken, = nothing new, ✗ not expected; numbers of 198.18.0.2:10000 relative):
 	//   ✗ tun0: IP 192.0.2.1.80 > 198.18.0.2.10000: Flags [R], seq 2, win 65535, length 0
 }

@@ -9,26 +9,27 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// ExpectationError says that the host under test did not send what was expected of it, or something else.
+// ExpectationError is the error of a failed expectation: the host under test did not send the expected packet, or sent an
+// unexpected one.
 type ExpectationError struct {
-	// What is what failed: "no such packet", …
+	// What is the failed expectation: "no such packet" and so on.
 	What string
-	// Nearest is the packet that differs in the fewest things, empty if there is none.
+	// Nearest is the packet that differs in the fewest fields, empty if there is none.
 	Nearest string
-	// Rows are what was wanted, and what the nearest packet has of it.
+	// Rows compare what was wanted with the nearest packet.
 	Rows packet.Rows
-	// Came are the packets that came, one line each, the last of them if they are many.
+	// Came are the packets that came, one line each; if they are many, the last ones.
 	Came []string
-	// Err is why nothing more was waited for.
+	// Err is why the expectation has stopped waiting.
 	Err error
 
 	numbers string // whose numbers in Came are relative
 }
 
-// Unwrap returns why nothing more was waited for.
+// Unwrap returns Err.
 func (e *ExpectationError) Unwrap() error { return e.Err }
 
-// Error prints all of it, in several lines.
+// Error returns all of it in several lines.
 func (e *ExpectationError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %v", e.What, e.Err)
@@ -39,10 +40,10 @@ func (e *ExpectationError) Error() string {
 		b.WriteString("\n" + strings.TrimRight(e.Rows.String(), "\n"))
 	}
 	if len(e.Came) == 0 {
-		b.WriteString("\nno packet came at all")
+		b.WriteString("\nno packet came")
 		return b.String()
 	}
-	b.WriteString("\nwhat came (✓ taken, = nothing new, ✗ not expected" + e.numbers + "):")
+	b.WriteString("\npackets that came (✓ taken, = nothing new, ✗ not expected" + e.numbers + "):")
 	for _, line := range e.Came {
 		b.WriteString("\n  " + line)
 	}
@@ -50,11 +51,11 @@ func (e *ExpectationError) Error() string {
 }
 
 var (
-	errRefused = errors.New("something else came")
-	errCame    = errors.New("something came")
+	errRefused = errors.New("another packet came")
+	errCame    = errors.New("a packet came")
 )
 
-// refusal says what ended an expectation.
+// refusal returns the error for a refused packet.
 func refusal(r packet.Record) error {
 	if r.Packet.Quoted() != nil {
 		return &refusedError{r}
@@ -62,39 +63,40 @@ func refusal(r packet.Record) error {
 	return errRefused
 }
 
-// refusedError says that what was sent has not arrived.
-type refusedError struct{ by packet.Record }
+// refusedError reports an ICMP error: the packet that it quotes has not arrived.
+type refusedError struct{ icmp packet.Record }
 
-func (e *refusedError) Error() string { return "an ICMP error came instead: " + line(e.by) }
+func (e *refusedError) Error() string { return "an ICMP error came instead: " + line(e.icmp) }
 
-// line prints a packet that left by a link.
+// line prints a packet with its link.
 func line(r packet.Record) string { return r.Link + ": " + r.Packet.String() }
 
-// expectation is what was expected, for the error. The zero expectation is nothing.
+// expectation describes the expected packet, for the error. The zero expectation is one of no packet.
 type expectation struct {
-	// compare compares a packet with what was expected; nil: nothing was. Elsewhere does so with a packet of another flow, if
-	// there is none of this one; nil: compare is for all of them, else it returns nil for those.
-	compare, elsewhere func(packet.Record) packet.Rows
-	wanted             packet.Rows                // if no packet is there to compare with
-	line               func(packet.Record) string // prints a packet; nil: as it is
-	numbers            string                     // whose numbers line prints relative
+	// compare compares a packet with the expected one, and returns nil if the packet is of another flow.
+	compare func(packet.Record) packet.Rows
+	// elsewhere, if not nil, compares packets of other flows if there is none of the expected one.
+	elsewhere func(packet.Record) packet.Rows
+	wanted    packet.Rows                // if there is no packet to compare with
+	line      func(packet.Record) string // prints a packet; nil means the function line
+	numbers   string                     // whose numbers line prints as relative
 }
 
-// expected is the expectation of m.
+// expected returns the expectation of m.
 func expected(m packet.Match) expectation {
 	return expectation{compare: func(r packet.Record) packet.Rows { return compare(m, r) }, wanted: m.Wanted()}
 }
 
-// history is what an expectation has seen.
+// history has the packets that an expectation has seen.
 type history struct {
-	skipped []packet.Record // by itself
+	skipped []packet.Record // by this expectation
 	unread  []packet.Record
 	taken   []packet.Record
-	total   int // of all that ever came
-	refused int // number of the packet that should not be there
+	total   int // number of packets so far
+	refused int // number of the unexpected packet
 }
 
-// failure makes the error.
+// failure returns the error of an expectation.
 func (h *history) failure(what string, err error, x expectation) *ExpectationError {
 	if x.line == nil {
 		x.line = line
@@ -121,9 +123,9 @@ func (h *history) failure(what string, err error, x expectation) *ExpectationErr
 	return e
 }
 
-// lines lists the packets in the order in which they came.
+// lines returns the packets in the order of arrival.
 func (h *history) lines(line func(packet.Record) string) []string {
-	const most = 40
+	const maxLines = 40
 	mark := map[int]string{h.refused: "✗"}
 	for _, r := range h.taken {
 		mark[r.Number] = "✓"
@@ -134,7 +136,7 @@ func (h *history) lines(line func(packet.Record) string) []string {
 	all := append(slices.Clone(h.taken), h.unread...)
 	slices.SortFunc(all, func(a, b packet.Record) int { return a.Number - b.Number })
 	var out []string
-	if extra := len(all) - most; extra > 0 {
+	if extra := len(all) - maxLines; extra > 0 {
 		all = all[extra:]
 	}
 	if earlier := h.total - len(all); earlier > 0 {

@@ -15,63 +15,65 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// Link is what an Inbox reads from: one link of a host under test, seen from outside. *netnsenv.Link is one.
+// Link is what an Inbox reads from: one link of the host under test, seen from outside. *netnsenv.Link implements it.
+//
+// An Inbox also uses two optional methods, which *netnsenv.Link has: ReadNow([]byte) (int, error) reads without waiting, and
+// Lost() (uint64, error) counts packets that were not read in time.
 type Link interface {
-	// Name returns the name of the interface that the host sees.
+	// Name returns the name of the interface in the host.
 	Name() string
-	// Read returns the next packet that left by the link, from the network layer on.
+	// Read returns the next packet that the host has sent on the link, from the network layer on.
 	Read(b []byte) (int, error)
-	// SetReadDeadline bounds Read as in package net.
+	// SetReadDeadline sets the deadline of Read as in package net.
 	SetReadDeadline(t time.Time) error
-	// Fence returns when the host is done with every packet that was written to the link before.
+	// Fence returns when the host has processed every packet that was written to the link before.
 	Fence(ctx context.Context) error
 }
 
-// Sender is what a scripted peer sends by. *inject.Injector is one.
+// Sender sends the packets of a scripted peer. *inject.Injector implements it.
 type Sender interface {
-	// Send sends packets, and returns how many when the host is done with them.
+	// Send sends packets, and returns their number when the host has processed them.
 	Send(ctx context.Context, packets iter.Seq[packet.Packet]) (int, error)
 }
 
-// Inbox has the packets that the host under test has sent by some links and that were not taken yet. Nothing else must
-// read from these links. What left by one link stands in its order; between links there is none.
+// Inbox has the packets that the host under test has sent on some links and that were not taken yet. Nothing else must read
+// from these links. Packets of one link are in their order; there is no order between links.
 //
-// The Records that it returns have Link, Dir (packet.Out), EtherType and Packet. It may be used by several goroutines at once.
+// The Records that it returns have Link, Dir (packet.Out), EtherType and Packet. It is safe for concurrent use.
 type Inbox struct {
-	// Patience is how long an expectation waits at most for what sockets and timers of the host send; zero is as long as its
-	// context allows. What the host answers and forwards by itself is there when an Injector's Send has returned, so that a
-	// router's test may do with a millisecond. It is set before the first expectation.
+	// Patience is the longest time that an expectation waits for packets of the host's sockets and timers; zero means as long
+	// as its context allows. Packets that the host forwards or answers in the kernel are there when an Injector's Send has
+	// returned, so that the test of a router can use a millisecond. It is set before the first expectation.
 	Patience time.Duration
 
 	links []Link
 
 	mu     sync.Mutex
-	unread []packet.Record // numbered from 1 as they came
-	taken  []packet.Record // the last ones, for errors to list
-	count  int             // packets that ever came
-	lost   int             // unread packets that there was no room for
-	missed []uint64        // packets that each link had no room for, as reported so far
+	unread []packet.Record // numbered from 1 in the order of arrival
+	taken  []packet.Record // the last ones, for errors
+	count  int             // of all packets so far
+	lost   int             // unread packets that were discarded
+	missed []uint64        // packets that each link has lost, as reported so far
 	buf    []byte
 }
 
 const (
-	mostUnread = 1 << 14 // packets, and up to twice as many; packets that no test takes must not fill the memory
-	mostTaken  = 64
+	maxUnread = 1 << 14 // packets, at times twice as many, so that packets that no test takes do not fill the memory
+	maxTaken  = 64
 )
 
-// NewInbox returns the Inbox of links, all of an Env as a rule. It reads by their method ReadNow and asks Lost for what was
-// not read in time, if they have these, as *netnsenv.Link has.
+// NewInbox returns the Inbox of links, usually all links of an Env.
 func NewInbox(links ...Link) *Inbox {
 	if slices.Contains(links, nil) {
 		panic("peer: NewInbox of a nil Link")
 	}
 	b := &Inbox{links: links, missed: make([]uint64, len(links))}
-	_ = b.missing() // what was lost before does not count
+	_ = b.missing() // earlier losses do not count
 	return b
 }
 
-// missing says how many packets were lost since the last call, because nothing had read them in time and a link had no
-// room for more. A Link without Lost has lost none.
+// missing returns an error if a link has lost packets since the last call because they were not read in time. A Link without
+// the method Lost never does.
 func (b *Inbox) missing() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -86,14 +88,14 @@ func (b *Inbox) missing() error {
 		}
 		if before := b.missed[i]; n > before {
 			b.missed[i] = n
-			return fmt.Errorf("%d packets that the host sent by %s are lost: nobody read them in time", n-before, l.Name())
+			return fmt.Errorf("%d packets that the host sent on %s are lost: they were not read in time", n-before, l.Name())
 		}
 	}
 	return nil
 }
 
-// Drain takes the packets that are there out of the kernel's queues, which have room for some hundred, without waiting.
-// Of more than 32,768 unread packets the older half is lost, and the next expectation says so.
+// Drain reads the packets from the kernel's queues, which have room for a few hundred, without waiting. If more than 32,768
+// packets are unread, the older half is discarded, and the next expectation returns an error.
 func (b *Inbox) Drain() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -114,17 +116,17 @@ func (b *Inbox) drain() error {
 			b.count++
 			r.Number = b.count
 			b.unread = append(b.unread, r)
-			if len(b.unread) == 2*mostUnread { // so that each is moved only once
-				b.unread = slices.Delete(b.unread, 0, mostUnread)
-				b.lost += mostUnread
+			if len(b.unread) == 2*maxUnread { // so that each packet is moved only once
+				b.unread = slices.Delete(b.unread, 0, maxUnread)
+				b.lost += maxUnread
 			}
 		}
 	}
 	return nil
 }
 
-// readNow reads a packet without waiting. From a Link without ReadNow it waits a moment instead: a read whose deadline is over
-// does not look whether there is something.
+// readNow reads a packet without waiting. From a Link without ReadNow it waits a moment instead, since a read whose deadline
+// has passed fails even if a packet is there.
 func (b *Inbox) readNow(l Link) (packet.Packet, error) {
 	const moment = time.Millisecond
 	if len(b.buf) < packet.MaxLength {
@@ -140,21 +142,21 @@ func (b *Inbox) readNow(l Link) (packet.Packet, error) {
 	return slices.Clone(packet.Packet(b.buf[:n])), err
 }
 
-// verdict is what becomes of an unread packet.
+// verdict is what an expectation does with an unread packet.
 type verdict int
 
 const (
 	leave  verdict = iota // another packet is expected: it stays unread
-	skip                  // it says nothing new, and is taken without ending the expectation
-	take                  // it is the expected one
-	found                 // it is the expected one, and stays unread
-	refuse                // it should not be there: the expectation fails
-	giveUp                // the expected packet will not come: the expectation fails, unless that packet is there already
+	skip                  // it has nothing new, and is taken without ending the expectation
+	take                  // it is the expected packet
+	found                 // it is the expected packet, and stays unread
+	refuse                // it is unexpected: the expectation fails
+	giveUp                // the expected packet will not come: the expectation fails, unless that packet is already there
 )
 
-// await hands the unread packets one by one to judge until one is taken or refused, and waits for more until ctx or the
-// patience ends. It fails with what it has seen. A packet that is refused stays unread.
-func (b *Inbox) await(ctx context.Context, judge func(packet.Record) verdict) (packet.Record, *history, error) {
+// await passes the unread packets one by one to decide until one is taken or refused, and waits for more until ctx or Patience
+// ends. With an error it returns what it has seen. A refused packet stays unread.
+func (b *Inbox) await(ctx context.Context, decide func(packet.Record) verdict) (packet.Record, *history, error) {
 	const shortest, longest = 20 * time.Microsecond, 2 * time.Millisecond
 	h := &history{}
 	if b.Patience > 0 {
@@ -163,8 +165,8 @@ func (b *Inbox) await(ctx context.Context, judge func(packet.Record) verdict) (p
 		defer cancel()
 	}
 	for pause := shortest; ; pause = min(2*pause, longest) {
-		over := ctx.Err() != nil // asked before the last look, so that what came in time counts
-		r, v, err := b.look(judge, h)
+		over := ctx.Err() != nil // before the last scan, so that a packet that came in time counts
+		r, v, err := b.scan(decide, h)
 		if err != nil {
 			return r, h, err
 		}
@@ -185,7 +187,7 @@ func (b *Inbox) await(ctx context.Context, judge func(packet.Record) verdict) (p
 	}
 }
 
-// patienceError says that an Inbox has waited long enough.
+// patienceError is the error of an expectation that has waited for Inbox.Patience.
 type patienceError time.Duration
 
 func (e patienceError) Error() string {
@@ -193,15 +195,15 @@ func (e patienceError) Error() string {
 }
 func (e patienceError) Unwrap() error { return context.DeadlineExceeded }
 
-// look judges the unread packets that are there now. The packet that it returns has no number any more.
-func (b *Inbox) look(judge func(packet.Record) verdict, h *history) (r packet.Record, v verdict, err error) {
+// scan passes the packets that are unread now to decide. It returns the packet that ends the expectation, without its number.
+func (b *Inbox) scan(decide func(packet.Record) verdict, h *history) (r packet.Record, v verdict, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.drain(); err != nil {
 		return packet.Record{}, leave, err
 	}
 	if b.lost > 0 {
-		return packet.Record{}, leave, fmt.Errorf("%d packets that nobody took are lost: there were %d", b.lost, 2*mostUnread)
+		return packet.Record{}, leave, fmt.Errorf("%d unread packets were discarded: there were %d", b.lost, 2*maxUnread)
 	}
 	defer func() {
 		h.unread, h.taken, h.total = slices.Clone(b.unread), slices.Clone(b.taken), b.count
@@ -210,7 +212,7 @@ func (b *Inbox) look(judge func(packet.Record) verdict, h *history) (r packet.Re
 	var last *packet.Record // the reason to give up
 	for i := 0; i < len(b.unread); {
 		r := b.unread[i]
-		switch v := judge(r); v {
+		switch v := decide(r); v {
 		case leave, giveUp:
 			if v == giveUp && last == nil {
 				last = &r
@@ -236,16 +238,16 @@ func (b *Inbox) look(judge func(packet.Record) verdict, h *history) (r packet.Re
 	return packet.Record{}, leave, nil
 }
 
-// done moves the ith unread packet to those that were taken.
+// done moves unread packet i to the taken ones.
 func (b *Inbox) done(i int) {
 	b.taken = append(b.taken, b.unread[i])
-	if extra := len(b.taken) - mostTaken; extra > 0 {
+	if extra := len(b.taken) - maxTaken; extra > 0 {
 		b.taken = slices.Delete(b.taken, 0, extra)
 	}
 	b.unread = slices.Delete(b.unread, i, i+1)
 }
 
-// fence waits until the host is done with all that was written to the links, and fails if something that it sent is lost.
+// fence waits until the host has processed everything written to the links. It fails if a packet that the host sent is lost.
 func (b *Inbox) fence(ctx context.Context) error {
 	for _, l := range b.links {
 		if err := l.Fence(ctx); err != nil {
@@ -255,7 +257,7 @@ func (b *Inbox) fence(ctx context.Context) error {
 	return b.missing()
 }
 
-// compare compares a packet that the host has sent with m, and its checksums unless m says that they do not count.
+// compare compares a packet that the host has sent with m, and checks its checksums unless m excludes them.
 func compare(m packet.Match, r packet.Record) packet.Rows {
 	rows := m.Compare(r)
 	if !m.AnyChecksum && m.Exactly == nil {
@@ -271,14 +273,19 @@ func addChecksum(rows *packet.Rows, p packet.Packet) {
 	}
 }
 
-// isMeant reports whether m means the packet. Noise is meant only by a Match that asks for a message of ICMP.
-func isMeant(m packet.Match, r packet.Record) bool {
-	asked := m.ICMPType != nil || m.ICMPCode != nil || m.ICMPID != nil
-	return (asked || !isNoise(r.Packet)) && compare(m, r).Differing() == 0
+// matches reports whether m matches the packet and its checksums. Only a Match with a field of ICMP matches noise.
+func matches(m packet.Match, r packet.Record) bool {
+	icmp := m.ICMPType != nil || m.ICMPCode != nil || m.ICMPID != nil
+	return (icmp || !isNoise(r.Packet)) && accepts(m, r)
 }
 
-// isNoise reports whether a packet is what a host with IPv6 sends at random moments to introduce itself to its neighbours:
-// reports of multicast listeners (RFC 3810) and router solicitations (RFC 4861).
+// accepts reports whether no row of compare differs.
+func accepts(m packet.Match, r packet.Record) bool {
+	return m.Match(r) && (m.AnyChecksum || m.Exactly != nil || r.Packet.ChecksumError() == nil)
+}
+
+// isNoise reports whether a packet is one that a host with IPv6 sends to multicast addresses at random times: multicast
+// listener reports (RFC 3810) and router solicitations (RFC 4861).
 func isNoise(p packet.Packet) bool {
 	t := p.Tuple()
 	if t.Proto != nf.ICMPv6 || !t.Dst.Addr().IsMulticast() {
@@ -291,19 +298,19 @@ func isNoise(p packet.Packet) bool {
 	return false
 }
 
-// Expect takes the first unread packet that m means and whose checksums are right (see packet.Match.AnyChecksum), and waits
-// for one until ctx ends. The packets before it stay unread: what happens side by side may be asked for in any order, and
-// no packet is dropped for good. What a host with IPv6 sends at random moments to multicast addresses (listener reports,
-// router solicitations) only a Match with ICMPType means.
+// Expect takes the first unread packet that m matches and whose checksums are right (see packet.Match.AnyChecksum), and waits
+// for one until ctx is done. The packets before it stay unread: packets of different flows may be expected in any order, and
+// none is discarded. Packets that a host with IPv6 sends to multicast addresses at random times (listener reports, router
+// solicitations) are matched only if m has an ICMP field.
 //
-// The host's own answers are there when an Injector's Send has returned; what its sockets and timers send may come
-// later. The error is an *ExpectationError.
+// Packets that the host forwards or answers in the kernel are there when an Injector's Send has returned; those of its sockets
+// and timers may come later. The error is an *ExpectationError.
 func (b *Inbox) Expect(ctx context.Context, m packet.Match) (packet.Record, error) {
 	if err := b.check(m); err != nil {
 		return packet.Record{}, err
 	}
 	r, h, err := b.await(ctx, func(r packet.Record) verdict {
-		if isMeant(m, r) {
+		if matches(m, r) {
 			return take
 		}
 		return leave
@@ -314,8 +321,8 @@ func (b *Inbox) Expect(ctx context.Context, m packet.Match) (packet.Record, erro
 	return r, nil
 }
 
-// ExpectNothing reports an *ExpectationError if a packet is unread that one of ms means, whatever its checksums are; without ms,
-// if any is. It does not wait for more than that the host is done with all that was sent to it.
+// ExpectNothing returns an *ExpectationError if a packet is unread that one of ms matches, whatever its checksums; without ms,
+// if any packet is unread. It waits only until the host has processed everything sent to it.
 func (b *Inbox) ExpectNothing(ctx context.Context, ms ...packet.Match) error {
 	if err := b.check(ms...); err != nil {
 		return err
@@ -326,12 +333,13 @@ func (b *Inbox) ExpectNothing(ctx context.Context, ms ...packet.Match) error {
 	return b.expectNone(ctx, "nothing was expected", func(r packet.Record) bool {
 		return slices.ContainsFunc(ms, func(m packet.Match) bool {
 			m.AnyChecksum = true
-			return isMeant(m, r)
+			return matches(m, r)
 		})
 	})
 }
 
-// check fails if one of ms means no packet of this Inbox, by its link: an expectation would wait in vain, or always hold.
+// check fails if one of ms can match no packet of this Inbox because of its link: Expect would wait in vain, and ExpectNothing
+// would always succeed.
 func (b *Inbox) check(ms ...packet.Match) error {
 	for _, m := range ms {
 		if m.In != "" {
@@ -344,7 +352,7 @@ func (b *Inbox) check(ms ...packet.Match) error {
 		}
 		for about := m.About; about != nil; about = about.About {
 			if about.Out != "" {
-				return fmt.Errorf("Match.About.Out is %q: what an ICMP error quotes has left by no link", about.Out)
+				return fmt.Errorf("Match.About.Out is %q: a packet that an ICMP error quotes has no link", about.Out)
 			}
 		}
 	}
@@ -368,13 +376,13 @@ func (b *Inbox) checkLink(name string) error {
 	return fmt.Errorf("no link %q; there are %s", name, strings.Join(names, ", "))
 }
 
-// expectNone fails if there is an unread packet that should not be there.
+// expectNone fails if an unread packet is refused.
 func (b *Inbox) expectNone(ctx context.Context, what string, refused func(packet.Record) bool) error {
 	if err := b.fence(ctx); err != nil {
 		return err
 	}
 	h := &history{}
-	_, v, err := b.look(func(r packet.Record) verdict {
+	_, v, err := b.scan(func(r packet.Record) verdict {
 		if refused(r) {
 			return refuse
 		}
@@ -389,14 +397,14 @@ func (b *Inbox) expectNone(ctx context.Context, what string, refused func(packet
 	return nil
 }
 
-// Received takes all unread packets, when the host is done with all that was sent to it. The random ones of IPv6 that Expect
-// leaves alone are left out here, too.
+// Received takes all unread packets after the host has processed everything sent to it, without those of IPv6 that Expect
+// ignores.
 func (b *Inbox) Received(ctx context.Context) ([]packet.Record, error) {
 	if err := b.fence(ctx); err != nil {
 		return nil, err
 	}
 	var all []packet.Record
-	_, _, err := b.look(func(r packet.Record) verdict {
+	_, _, err := b.scan(func(r packet.Record) verdict {
 		if !isNoise(r.Packet) {
 			r.Number = 0
 			all = append(all, r)

@@ -139,7 +139,7 @@ func TestExpectNothingComesAfterTheFence(t *testing.T) {
 	h := &host{name: "tun0", late: func() []packet.Packet { return []packet.Packet{packet.RST(web)} }}
 	inbox := peer.NewInbox(h)
 	err := inbox.ExpectNothing(t.Context(), packet.Match{Flags: packet.FlagRST})
-	want := "nothing was expected: something came\nwhat came (✓ taken, = nothing new, ✗ not expected):\n  ✗ tun0: " + packet.RST(web).String()
+	want := "nothing was expected: a packet came\npackets that came (✓ taken, = nothing new, ✗ not expected):\n  ✗ tun0: " + packet.RST(web).String()
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
@@ -167,7 +167,7 @@ func TestFailedExpectationsExplainThemselves(t *testing.T) {
 	golden(t, "expectation.golden", err.Error()+"\n")
 
 	_, err = peer.NewInbox(&host{name: "tun1"}).Expect(over(t), packet.Match{})
-	if want := "no such packet: context canceled\nno packet came at all"; err == nil || err.Error() != want {
+	if want := "no such packet: context canceled\nno packet came"; err == nil || err.Error() != want {
 		t.Errorf("of nothing: got %v\nwant %s", err, want)
 	}
 }
@@ -288,7 +288,7 @@ func TestTooManyUnreadPacketsAreAnError(t *testing.T) {
 	inbox := peer.NewInbox(h)
 	h.sends(slices.Repeat([]packet.Packet{packet.SYN(web)}, 2*16384)...)
 	_, err := inbox.Expect(t.Context(), packet.Match{})
-	if want := "16384 packets that nobody took are lost"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "16384 unread packets were discarded"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %q", err, want)
 	}
 }

@@ -11,28 +11,26 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Segment is a TCP segment as scripts write it, to be sent by a TCP or expected by it. Its numbers are relative to
-// the first of each side, as in packetdrill: the SYN is 0, the first byte of data 1. A nil number is, in what is sent,
-// the right one, and in what is expected any.
+// Segment is a TCP segment to send or to expect. Its numbers are relative to the initial sequence number of each side, as in
+// packetdrill: the SYN is 0, the first byte of data 1. A nil number is the right one when sending, and any when expecting.
 type Segment struct {
-	// Flags: zero sends ACK, with data PSH and ACK, and expects any. Else these and no others, except that PSH, which
-	// means nothing to a receiver, is not compared.
+	// Flags are the exact flags, except that expectations ignore PSH, which does not affect a receiver. Zero sends ACK, or
+	// PSH and ACK with data, and expects any.
 	Flags packet.TCPFlags
-	// Seq counts from the sender's first number, Ack from the receiver's.
+	// Seq is relative to the sender's ISN, Ack to the receiver's.
 	Seq, Ack *uint32
-	// Window is as the header has it, not scaled.
+	// Window is the window as in the header, not scaled; nil sends TCP.Window, and expects any.
 	Window *uint16
-	// Options: nil sends what was negotiated, else exactly these are sent. Expected options are there with this data,
-	// beside others.
+	// Options are sent exactly; nil sends those negotiated. Expected options must be there with this data, among others.
 	Options []packet.TCPOption
-	// Payload: nil expects any, []byte{} none.
+	// Payload is the data; nil expects any, []byte{} none.
 	Payload []byte
-	// As returns what is sent instead of the segment: fragments of it, a damaged one, two of it, nothing. The peer counts
-	// it as sent in any case. Expect ignores it.
+	// As returns the packets to send instead of the segment: its fragments, a damaged copy, two copies, none. The peer counts
+	// the segment as sent in any case. Expect ignores As.
 	As func(packet.Packet) []packet.Packet
 }
 
-// flags returns those to be sent.
+// flags returns the flags to send.
 func (s Segment) flags() packet.TCPFlags {
 	switch {
 	case s.Flags != 0:
@@ -57,7 +55,7 @@ func space(f packet.TCPFlags, payload int) uint32 {
 	return n
 }
 
-// match returns the Match of what s asks for, of a segment whose numbers are relative.
+// match returns the Match of s for a segment with relative numbers.
 func (s Segment) match() packet.Match {
 	m := packet.Match{Flags: s.Flags, Seq: s.Seq, Ack: s.Ack, Window: s.Window, Options: s.Options, Payload: s.Payload}
 	if s.Flags != 0 {
@@ -66,20 +64,21 @@ func (s Segment) match() packet.Match {
 	return m
 }
 
-// Expect takes the next segment of the peer's flow, which must be as s says, and waits for it until ctx ends.
+// Expect takes the next segment of the peer's flow, which must match s, and waits for it until ctx is done.
 //
-// Two kinds of segments have nothing new and are skipped: those whose data, SYN and FIN were all taken before, as a timer of
-// the host sends them, unless s names their Seq; and bare acknowledgements, which later ones include. Any other segment that
-// is not as s says is an error at once. So is an ICMP error (unreachable, time exceeded, parameter problem) about what the
-// peer has sent and the other end has not acknowledged, unless the expected segment is there already. Both stay unread.
-// Other flows are ignored.
+// Two kinds of segments have nothing new and are skipped if they do not match: retransmissions of what was already taken,
+// unless s has their Seq, and pure acknowledgements, which later ones include. Any other segment that does not match s is an
+// error at once. So is an ICMP error (unreachable, time exceeded, parameter problem) about data that the peer has sent and
+// the other end has not acknowledged, unless the expected segment has already arrived. Both stay unread. Other flows are
+// ignored.
 func (p *TCP) Expect(ctx context.Context, s Segment) (packet.Packet, error) {
 	return p.expect(ctx, s, nil)
 }
 
-// expect is Expect of a segment of another peer, if from is not nil: it ends if that peer cannot go on.
+// expect is Expect. If from is not nil, it is the peer that has sent the expected segment: a reset or an ICMP error to that
+// peer also ends the expectation.
 func (p *TCP) expect(ctx context.Context, s Segment, from *TCP) (packet.Packet, error) {
-	if err := p.inbox.checkLink(p.out); err != nil {
+	if err := p.inbox.checkLink(p.link); err != nil {
 		return nil, err
 	}
 	r, h, err := p.inbox.await(ctx, func(r packet.Record) verdict {
@@ -95,7 +94,7 @@ func (p *TCP) expect(ctx context.Context, s Segment, from *TCP) (packet.Packet, 
 		case fits && (!repeated || s.Seq != nil):
 			p.take(r, seg)
 			return take
-		case (repeated || isBare(seg)) && r.Packet.ChecksumError() == nil:
+		case (repeated || isPureAck(seg)) && r.Packet.ChecksumError() == nil:
 			p.learn(seg)
 			return skip
 		}
@@ -107,14 +106,14 @@ func (p *TCP) expect(ctx context.Context, s Segment, from *TCP) (packet.Packet, 
 	return r.Packet, nil
 }
 
-// ExpectAck waits until all that the peer has sent is acknowledged, by any segment of its flow. One with data, SYN or
-// FIN stays unread.
+// ExpectAck waits until everything that the peer has sent is acknowledged by any segment of its flow. A segment with data, SYN
+// or FIN stays unread.
 func (p *TCP) ExpectAck(ctx context.Context) error {
 	done := func() bool { return !isAfter(p.next, p.acked) }
 	if done() {
 		return nil
 	}
-	if err := p.inbox.checkLink(p.out); err != nil {
+	if err := p.inbox.checkLink(p.link); err != nil {
 		return err
 	}
 	_, h, err := p.inbox.await(ctx, func(r packet.Record) verdict {
@@ -125,21 +124,21 @@ func (p *TCP) ExpectAck(ctx context.Context) error {
 		case !mine:
 			return leave
 		}
-		got, bare := p.relative(seg), isBare(seg)
+		got, pure := p.relative(seg), isPureAck(seg)
 		switch {
 		case got.Flags.Contains(packet.FlagRST) || r.Packet.ChecksumError() != nil:
 			return refuse
-		case bare:
+		case pure:
 			p.learn(seg)
 		case got.Flags.Contains(packet.FlagACK) && isAfter(got.Ack, p.acked):
 			p.acked = got.Ack
 		}
 		switch {
-		case done() && bare:
+		case done() && pure:
 			return take
 		case done():
 			return found
-		case bare:
+		case pure:
 			return skip
 		}
 		return leave
@@ -150,10 +149,10 @@ func (p *TCP) ExpectAck(ctx context.Context) error {
 	return nil
 }
 
-// isRefused reports whether a packet is an ICMP error about what the peer has sent and the other end has not acknowledged: that
-// will not arrive.
+// isRefused reports whether a packet is an ICMP error about a segment that the other end has not acknowledged and so has not
+// received.
 func (p *TCP) isRefused(r packet.Record) bool {
-	if r.Link != p.out || !isFinal(r.Packet) {
+	if r.Link != p.link || !isFatal(r.Packet) {
 		return false
 	}
 	t, seq, ok := quotedTCP(r.Packet.Quoted())
@@ -164,13 +163,13 @@ func (p *TCP) isRefused(r packet.Record) bool {
 	return !isAfter(p.acked, seq) && !isAfter(seq, p.next)
 }
 
-// isReset reports whether a packet is a reset that ends what the peer has begun.
+// isReset reports whether a packet is a reset that ends the peer's connection.
 func (p *TCP) isReset(r packet.Record) bool {
 	seg, mine := p.segment(r)
 	return mine && seg.Flags.Contains(packet.FlagRST) && (!seg.Flags.Contains(packet.FlagACK) || seg.Ack-p.first() == p.next)
 }
 
-// quotedTCP returns the flow and the sequence number of a quoted segment, of which 8 bytes are enough (RFC 792).
+// quotedTCP returns the tuple and the sequence number of a quoted segment, of which 8 bytes are enough (RFC 792).
 func quotedTCP(quote packet.Packet) (nf.Tuple, uint32, bool) {
 	v := header.Parse(quote)
 	l4 := v.Body(quote)
@@ -180,12 +179,12 @@ func quotedTCP(quote packet.Packet) (nf.Tuple, uint32, bool) {
 	return quote.Tuple(), binary.BigEndian.Uint32(l4[4:]), true
 }
 
-// expectation returns what s expects, for the error.
+// expectation returns the expectation of s, for the error.
 func (p *TCP) expectation(s Segment) expectation {
 	m := s.match()
-	m.Out, m.Proto, m.Src, m.Dst = p.out, nf.TCP, p.flow.Dst, p.flow.Src
+	m.Out, m.Proto, m.Src, m.Dst = p.link, nf.TCP, p.flow.Dst, p.flow.Src
 	elsewhere := m
-	elsewhere.Seq, elsewhere.Ack = nil, nil // the numbers of another flow are relative to others
+	elsewhere.Seq, elsewhere.Ack = nil, nil // of another flow, whose ISNs are not known
 	return expectation{
 		compare: func(r packet.Record) packet.Rows {
 			if seg, mine := p.segment(r); mine {
@@ -194,7 +193,7 @@ func (p *TCP) expectation(s Segment) expectation {
 			return nil
 		},
 		elsewhere: func(r packet.Record) packet.Rows {
-			if r.Packet.Tuple().Src == p.flow.Src { // what the peer itself has sent
+			if r.Packet.Tuple().Src == p.flow.Src { // sent by the peer itself
 				return nil
 			}
 			return elsewhere.Compare(r)
@@ -205,10 +204,10 @@ func (p *TCP) expectation(s Segment) expectation {
 	}
 }
 
-// ExpectNothing fails if a segment of the peer's flow is unread, when the host is done with all that was sent to it. Repeated
-// segments, as timers send them, do not count; acknowledgements do.
+// ExpectNothing fails if a segment of the peer's flow is unread after the host has processed everything sent to it.
+// Retransmissions, which depend on timers, do not count; acknowledgements do.
 func (p *TCP) ExpectNothing(ctx context.Context) error {
-	if err := p.inbox.checkLink(p.out); err != nil {
+	if err := p.inbox.checkLink(p.link); err != nil {
 		return err
 	}
 	return p.inbox.expectNone(ctx, fmt.Sprintf("no segment to %v was expected", p.flow.Src), func(r packet.Record) bool {
@@ -217,11 +216,11 @@ func (p *TCP) ExpectNothing(ctx context.Context) error {
 	})
 }
 
-// compare compares a segment with s. Unless s names a number, only what is new of it counts: a timer that sends what was
-// taken before may send more along with it (net/ipv4/tcp_output.c, tcp_retrans_try_collapse).
+// compare compares a segment with s. Unless s has a Seq, only new data counts: a retransmission may include more than the
+// original segment (net/ipv4/tcp_output.c, tcp_retrans_try_collapse).
 func (p *TCP) compare(s Segment, r packet.Record, seg packet.TCP) packet.Rows {
 	got := p.relative(seg)
-	if old := p.expected - got.Seq; s.Seq == nil && p.heard && !isAfter(0, got.Seq) && isAfter(p.expected, got.Seq) && old < uint32(len(got.Payload)) {
+	if old := p.expected - got.Seq; s.Seq == nil && p.gotSYN && !isAfter(0, got.Seq) && isAfter(p.expected, got.Seq) && old < uint32(len(got.Payload)) {
 		got.Seq, got.Payload = p.expected, got.Payload[old:]
 	}
 	relative := r
@@ -231,10 +230,10 @@ func (p *TCP) compare(s Segment, r packet.Record, seg packet.TCP) packet.Rows {
 	return rows
 }
 
-// relative returns a segment that came with its numbers relative to the first ones.
+// relative returns a received segment with relative numbers.
 func (p *TCP) relative(s packet.TCP) packet.TCP {
 	switch {
-	case p.heard:
+	case p.gotSYN:
 		s.Seq -= p.learnt.ISN
 	case s.Flags.Contains(packet.FlagSYN):
 		s.Seq = 0
@@ -245,24 +244,24 @@ func (p *TCP) relative(s packet.TCP) packet.TCP {
 	return s
 }
 
-// isRepeated reports whether a segment, whose numbers are relative, takes sequence numbers, all of which have been taken before.
-// A SYN of another connection does not.
+// isRepeated reports whether a segment with relative numbers occupies sequence numbers that were all received before. A SYN of
+// another connection does not count.
 func (p *TCP) isRepeated(s packet.TCP) bool {
 	n := space(s.Flags, len(s.Payload))
-	if n == 0 || s.Flags.Contains(packet.FlagRST) || !p.heard || isAfter(0, s.Seq) || s.Flags.Contains(packet.FlagSYN) && s.Seq != 0 {
+	if n == 0 || s.Flags.Contains(packet.FlagRST) || !p.gotSYN || isAfter(0, s.Seq) || s.Flags.Contains(packet.FlagSYN) && s.Seq != 0 {
 		return false
 	}
-	return !isAfter(s.Seq+n, p.expected) || slices.ContainsFunc(p.beyond, func(b span) bool {
+	return !isAfter(s.Seq+n, p.expected) || slices.ContainsFunc(p.outOfOrder, func(b span) bool {
 		return !isAfter(b.from, s.Seq) && !isAfter(s.Seq+n, b.to)
 	})
 }
 
-// isBare reports whether a segment is an acknowledgement and nothing else.
-func isBare(s packet.TCP) bool {
+// isPureAck reports whether a segment is an acknowledgement without data, SYN, FIN or RST.
+func isPureAck(s packet.TCP) bool {
 	return s.Flags.Contains(packet.FlagACK) && !s.Flags.Contains(packet.FlagRST) && space(s.Flags, len(s.Payload)) == 0
 }
 
-// take learns from a segment, and counts its sequence numbers as received.
+// take learns from a segment and marks its sequence numbers as received.
 func (p *TCP) take(r packet.Record, seg packet.TCP) {
 	p.flow.Dst = r.Packet.Tuple().Src
 	p.learn(seg)
@@ -272,10 +271,10 @@ func (p *TCP) take(r packet.Record, seg packet.TCP) {
 		return
 	}
 	p.closed = p.closed || s.Flags.Contains(packet.FlagFIN)
-	p.beyond = append(p.beyond, span{s.Seq, s.Seq + n})
+	p.outOfOrder = append(p.outOfOrder, span{s.Seq, s.Seq + n})
 	for moved := true; moved; {
 		moved = false
-		p.beyond = slices.DeleteFunc(p.beyond, func(b span) bool {
+		p.outOfOrder = slices.DeleteFunc(p.outOfOrder, func(b span) bool {
 			if isAfter(b.from, p.expected) {
 				return false
 			}
@@ -287,10 +286,10 @@ func (p *TCP) take(r packet.Record, seg packet.TCP) {
 	}
 }
 
-// learn keeps what a segment says of the connection.
+// learn records the options, the window, the acknowledgement and the timestamp of a segment.
 func (p *TCP) learn(s packet.TCP) {
-	if s.Flags.Contains(packet.FlagSYN) && !p.heard {
-		p.heard = true
+	if s.Flags.Contains(packet.FlagSYN) && !p.gotSYN {
+		p.gotSYN = true
 		p.learnt = learntFrom(s)
 	}
 	p.learnt.Window, p.window = s.Window, uint32(s.Window)
@@ -307,7 +306,7 @@ func (p *TCP) learn(s packet.TCP) {
 	}
 }
 
-// learntFrom reads what a SYN offers.
+// learntFrom returns the ISN and the options of a SYN.
 func learntFrom(s packet.TCP) Learnt {
 	l := Learnt{ISN: s.Seq}
 	if b, ok := option(s, packet.OptionMSS, 2); ok {
@@ -321,7 +320,7 @@ func learntFrom(s packet.TCP) Learnt {
 	return l
 }
 
-// option returns the data of the first option of that kind and length.
+// option returns the data of the first option of this kind and length.
 func option(s packet.TCP, kind uint8, length int) ([]byte, bool) {
 	for _, o := range s.Options {
 		if o.Kind == kind && len(o.Data) == length {
@@ -331,8 +330,7 @@ func option(s packet.TCP, kind uint8, length int) ([]byte, bool) {
 	return nil, false
 }
 
-// line prints a packet, one of the peer's flow with relative numbers: what comes to it, and what it has sent and the host has
-// forwarded.
+// line prints a packet. Segments to the peer, and its own that the host has forwarded, have relative numbers.
 func (p *TCP) line(r packet.Record) string {
 	seg, isTCP := r.Packet.TCP()
 	t := r.Packet.Tuple()
@@ -351,25 +349,25 @@ func (p *TCP) line(r packet.Record) string {
 // isAfter reports whether sequence number a is later than b.
 func isAfter(a, b uint32) bool { return int32(a-b) > 0 }
 
-// span is a range of sequence numbers, without its end.
+// span is the range [from, to) of sequence numbers.
 type span struct{ from, to uint32 }
 
-// pairStep is what one of two peers does.
+// pairStep is one step of two peers.
 type pairStep struct {
 	who  *TCP
-	from *TCP   // has sent what is expected; nil: it is sent by who
-	name string // of who
+	from *TCP   // the sender of the segment that who expects; nil if who sends it
+	name string // of who, for errors
 	what Segment
 }
 
 // Handshake opens a connection between two peers, with a router between them: the six steps of both, in their order. The error
-// says which of them failed. A reset or an ICMP error (see TCP.Expect) that one of them gets ends the other's step as well.
+// names the step that failed. A reset or an ICMP error (see TCP.Expect) to one of them also ends the step of the other.
 func Handshake(ctx context.Context, client, server *TCP) error {
 	if client == nil || server == nil {
 		panic("peer: Handshake of a nil TCP")
 	}
 	for _, p := range []*TCP{client, server} {
-		if err := p.isNew(); err != nil {
+		if err := p.checkNew(); err != nil {
 			return err
 		}
 	}
@@ -383,16 +381,16 @@ func Handshake(ctx context.Context, client, server *TCP) error {
 	})
 }
 
-// Teardown closes a connection between two peers, with a router between them: the FIN of the first, that of the second, and
-// their acknowledgements. It leaves out what was sent or taken of this before, as after a half close.
+// Teardown closes a connection between two peers, with a router between them: the FIN of the first, the FIN of the second, and
+// their acknowledgements. It omits steps that were already done, as after a half close.
 func Teardown(ctx context.Context, first, second *TCP) error {
 	if first == nil || second == nil {
 		panic("peer: Teardown of a nil TCP")
 	}
 	fin, ack := Segment{Flags: packet.FlagFIN | packet.FlagACK}, Segment{Flags: packet.FlagACK}
 	var steps []pairStep
-	add := func(left bool, s pairStep) {
-		if left {
+	add := func(needed bool, s pairStep) {
+		if needed {
 			steps = append(steps, s)
 		}
 	}

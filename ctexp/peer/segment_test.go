@@ -280,13 +280,13 @@ func TestAConnectionIsOpenedOnce(t *testing.T) {
 		err  error
 		want string
 	}{
-		"Connect":           {w.client.Connect(ctx), w.client.Flow().String() + " is already connected; Reuse begins anew"},
-		"Accept":            {w.server.Accept(ctx), "is already connected; Reuse begins anew"},
-		"SimultaneousOpen":  {w.client.SimultaneousOpen(ctx), "is already connected; Reuse begins anew"},
-		"Handshake":         {peer.Handshake(ctx, w.client, newCable().server), "is already connected; Reuse begins anew"},
-		"of the server":     {peer.Handshake(ctx, newCable().client, w.server), "is already connected; Reuse begins anew"},
-		"its SYN was sent":  {half.client.Connect(ctx), "has already sent a SYN; Reuse begins anew"},
-		"its SYN was taken": {half.server.Accept(ctx), "has already taken a SYN; Reuse begins anew"},
+		"Connect":           {w.client.Connect(ctx), w.client.Flow().String() + " is already connected; call Reuse first"},
+		"Accept":            {w.server.Accept(ctx), "is already connected; call Reuse first"},
+		"SimultaneousOpen":  {w.client.SimultaneousOpen(ctx), "is already connected; call Reuse first"},
+		"Handshake":         {peer.Handshake(ctx, w.client, newCable().server), "is already connected; call Reuse first"},
+		"of the server":     {peer.Handshake(ctx, newCable().client, w.server), "is already connected; call Reuse first"},
+		"its SYN was sent":  {half.client.Connect(ctx), "has already sent a SYN; call Reuse first"},
+		"its SYN was taken": {half.server.Accept(ctx), "has already received a SYN; call Reuse first"},
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %s", name, c.err, c.want)
@@ -423,7 +423,7 @@ func TestAHandshakeSaysWhereItFails(t *testing.T) {
 			w.tun0.answer = func(packet.Packet) []packet.Packet {
 				return []packet.Packet{web.Reverse().TCP(packet.TCP{Flags: rst | ack, Ack: 1000001})}
 			}
-		}, "something else came"},
+		}, "another packet came"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

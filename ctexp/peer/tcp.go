@@ -11,84 +11,85 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// TCP is an end of a TCP connection that a test plays: a client, a server, or one that breaks the rules. It keeps
-// the numbers, the timestamps and what was negotiated as they really came, and never sends by itself.
+// TCP is an end of a TCP connection that a test plays: a client, a server, or one that breaks the rules. It follows the
+// sequence numbers, the timestamps and the negotiated options, and never sends by itself.
 //
-// Its fields are set before the first segment; what is zero is not offered. It is for one goroutine.
+// Its fields are set before the first segment; options whose field is zero are not offered. It is not safe for concurrent
+// use.
 type TCP struct {
-	// ISN is its first sequence number; 0 means 1,000,000, of one that knows no destination yet 5,000,000.
+	// ISN is the initial sequence number; 0 means 1,000,000, or 5,000,000 for a peer created without a destination.
 	ISN uint32
-	// Window is as the header has it; 0 means 65535, for a closed one see Segment.Window.
+	// Window is the window as in the header; 0 means 65535. For a closed window see Segment.Window.
 	Window uint16
-	// MSS is the maximum segment size that its SYN names; 0: none.
+	// MSS is the maximum segment size in the peer's SYN; 0 means no such option.
 	MSS uint16
-	// Scale is that of the windows that it announces; nil: none.
+	// Scale is the window scale in the peer's SYN; nil means no such option.
 	Scale *uint8
-	// SACK says that its SYN permits selective acknowledgements.
+	// SACK adds the SACK-permitted option to the peer's SYN.
 	SACK bool
-	// Timestamps says that its SYN offers time stamps.
+	// Timestamps adds the timestamps option to the peer's SYN and, if both ends offer it, to its other segments.
 	Timestamps bool
 
-	by    Sender
-	out   string
-	inbox *Inbox
-	flow  packet.Flow
-	isn   uint32 // if ISN says nothing
+	sender Sender
+	link   string
+	inbox  *Inbox
+	flow   packet.Flow
+	isn    uint32 // if ISN is 0
 
-	next  uint32   // the number of what it sends next, relative
-	acked uint32   // up to here the other end has acknowledged, relative
-	last  *Segment // the last that takes sequence numbers
-	clock uint32   // of its timestamps
+	next  uint32   // the next sequence number to send, relative
+	acked uint32   // acknowledged by the other end, relative
+	last  *Segment // the last one that occupies sequence numbers
+	clock uint32   // of the timestamps
 
-	heard    bool // the other end's SYN, and with it its first number
-	learnt   Learnt
-	window   uint32 // that the other end has announced, in bytes
-	expected uint32 // the number of what comes next, relative
-	beyond   []span // what came behind a gap
-	closed   bool   // the other end's FIN has come
-	finished bool   // its own was sent
-	recent   uint32 // the last timestamp that came
-	rest     []byte // of what Read was not asked for
+	gotSYN     bool // the other end's SYN was received, so that learnt.ISN is known
+	learnt     Learnt
+	window     uint32 // announced by the other end, in bytes
+	expected   uint32 // the next sequence number to receive, relative
+	outOfOrder []span // received after a gap
+	closed     bool   // the other end's FIN was received
+	finished   bool   // the peer's own FIN was sent
+	recent     uint32 // the last timestamp received
+	rest       []byte // read but not yet returned by Read
 }
 
-// Learnt is what a TCP has learnt from the other end.
+// Learnt is what a TCP has learnt from the segments of the other end.
 type Learnt struct {
-	// ISN is its first sequence number.
+	// ISN is the initial sequence number.
 	ISN uint32
-	// MSS is the maximum segment size that its SYN named; 0: none.
+	// MSS is the maximum segment size in the SYN; 0 if it had no such option.
 	MSS uint16
-	// Scale is that of the windows that it announces, if it HasScale.
+	// Scale is the window scale in the SYN; see HasScale.
 	Scale uint8
-	// HasScale reports that its SYN had the option.
+	// HasScale reports that the SYN had the window scale option.
 	HasScale bool
-	// SACK reports that its SYN permitted selective acknowledgements.
+	// SACK reports that the SYN had the SACK-permitted option.
 	SACK bool
-	// Timestamps reports that its SYN had the option.
+	// Timestamps reports that the SYN had the timestamps option.
 	Timestamps bool
-	// Window is that of its last segment, as the header has it.
+	// Window is the window of the last segment as in the header.
 	Window uint16
 }
 
-// NewTCP returns a peer that sends by a Sender, and reads from the inbox what leaves by the link of that name. The source
-// of flow is its own address. A server may leave the destination zero: it is the source of the first segment, as that
-// looks where it arrives.
-func NewTCP(by Sender, link string, inbox *Inbox, flow packet.Flow) *TCP {
-	if by == nil || inbox == nil {
+// NewTCP returns a peer that sends through sender, and reads from the inbox what the host sends on the link of that name. The
+// source of flow is the peer's own address. A server may leave the destination zero: it is then the source of the first
+// segment that arrives, after any NAT.
+func NewTCP(sender Sender, link string, inbox *Inbox, flow packet.Flow) *TCP {
+	if sender == nil || inbox == nil {
 		panic("peer: NewTCP without Sender or Inbox")
 	}
-	p := &TCP{by: by, out: link, inbox: inbox, flow: checkedFlow("NewTCP", flow), isn: 1_000_000}
-	if !p.flow.Dst.Addr().IsValid() { // so that the numbers of the two sides differ
+	p := &TCP{sender: sender, link: link, inbox: inbox, flow: checkedFlow("NewTCP", flow), isn: 1_000_000}
+	if !p.flow.Dst.Addr().IsValid() { // so that the numbers of client and server differ
 		p.isn = 5_000_000
 	}
 	return p
 }
 
-// checkedFlow panics if a peer cannot live at the flow's source.
+// checkedFlow panics if the flow's source is incomplete or its addresses differ in family.
 func checkedFlow(who string, f packet.Flow) packet.Flow {
 	f.Src, f.Dst = unmapped(f.Src), unmapped(f.Dst)
 	switch {
 	case !f.Src.Addr().IsValid() || f.Src.Port() == 0:
-		panic(fmt.Sprintf("peer: %s: %v is no source: want address and port", who, f.Src))
+		panic(fmt.Sprintf("peer: %s: source %v: want address and port", who, f.Src))
 	case f.Dst.Addr().IsValid() && f.Dst.Addr().Is4() != f.Src.Addr().Is4():
 		panic(fmt.Sprintf("peer: %s: %v: one is IPv4, one IPv6", who, f))
 	}
@@ -97,30 +98,30 @@ func checkedFlow(who string, f packet.Flow) packet.Flow {
 
 func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
-// Flow returns the flow of what the peer sends, its destination as learnt.
+// Flow returns the flow of the peer's segments, with the destination once it is known.
 func (p *TCP) Flow() packet.Flow { return p.flow }
 
-// Learnt returns what is known of the other end.
+// Learnt returns what is known about the other end.
 func (p *TCP) Learnt() Learnt { return p.learnt }
 
-// Next returns the number of what the peer sends next, relative to its first.
+// Next returns the next sequence number that the peer will send, relative to its ISN.
 func (p *TCP) Next() uint32 { return p.next }
 
-// Expected returns the number of what the peer awaits next, relative to the other end's first.
+// Expected returns the next sequence number that the peer expects, relative to the other end's ISN.
 func (p *TCP) Expected() uint32 { return p.expected }
 
-// Reuse makes the peer forget the connection, so that the next one goes over the same addresses and ports. Its numbers
-// begin beyond all that the old one could have used.
+// Reuse makes the peer forget the connection, so that a new one can use the same addresses and ports. The new ISN is beyond
+// all sequence numbers that the old connection can have used.
 func (p *TCP) Reuse() {
 	const beyond = 1 << 20
 	fresh := TCP{
 		ISN: p.first() + p.next + beyond, Window: p.Window, MSS: p.MSS, Scale: p.Scale, SACK: p.SACK, Timestamps: p.Timestamps,
-		by: p.by, out: p.out, inbox: p.inbox, flow: p.flow, clock: p.clock + 1,
+		sender: p.sender, link: p.link, inbox: p.inbox, flow: p.flow, clock: p.clock + 1,
 	}
 	*p = fresh
 }
 
-// first returns the peer's first sequence number.
+// first returns the peer's initial sequence number.
 func (p *TCP) first() uint32 {
 	if p.ISN == 0 {
 		return p.isn
@@ -128,8 +129,8 @@ func (p *TCP) first() uint32 {
 	return p.ISN
 }
 
-// Packet returns what Send would send, and sends nothing: for a test that damages it, keeps it for later, or injects it
-// itself. The peer does not count it.
+// Packet returns the packet that Send would send, without sending it: for a test that changes it, keeps it for later, or
+// injects it itself. The peer does not count it as sent.
 func (p *TCP) Packet(s Segment) packet.Packet {
 	flags := s.flags()
 	seg := packet.TCP{Flags: flags, Seq: p.first() + p.next, Window: p.Window, Options: s.Options, Payload: s.Payload}
@@ -155,11 +156,11 @@ func (p *TCP) Packet(s Segment) packet.Packet {
 	return pkt
 }
 
-// options returns those of a segment: in a SYN what the peer offers, in a SYN+ACK what both offer.
+// options returns the options of a segment: in a SYN those that the peer offers, in a SYN+ACK those that both offer.
 func (p *TCP) options(f packet.TCPFlags) []packet.TCPOption {
 	var out []packet.TCPOption
 	if f.Contains(packet.FlagSYN) {
-		answer := f.Contains(packet.FlagACK) && p.heard
+		answer := f.Contains(packet.FlagACK) && p.gotSYN
 		if p.MSS != 0 {
 			out = append(out, packet.MSS(p.MSS))
 		}
@@ -188,23 +189,23 @@ func (p *TCP) timestamps(echo bool) packet.TCPOption {
 	return packet.Timestamps(base+p.clock, p.recent)
 }
 
-// segment returns the segment in a packet of the peer's flow; false if it is none, or one whose header claims too much.
+// segment returns the segment in a packet of the peer's flow; false if it is not one, or if its header claims too many bytes.
 func (p *TCP) segment(r packet.Record) (seg packet.TCP, ok bool) {
-	if r.Link != p.out || !isAnswer(p.flow, r.Packet.Tuple()) {
+	if r.Link != p.link || !isAnswer(p.flow, r.Packet.Tuple()) {
 		return seg, false
 	}
 	seg, ok = r.Packet.TCP()
 	return seg, ok && seg.Payload != nil
 }
 
-// isAnswer reports whether a packet comes back on f. An address or port that f does not have is any.
+// isAnswer reports whether t is of the reply direction of f. A zero address or port of f.Dst matches any.
 func isAnswer(f packet.Flow, t nf.Tuple) bool {
 	return t.Dst == f.Src &&
 		(!f.Dst.Addr().IsValid() || f.Dst.Addr() == t.Src.Addr()) &&
 		(f.Dst.Port() == 0 || f.Dst.Port() == t.Src.Port())
 }
 
-// Send sends a segment and returns it. What begins at the peer's next number moves that number on; what begins elsewhere,
+// Send sends a segment and returns it. A segment that begins at the peer's next sequence number advances it; another one,
 // such as an old segment or one out of the window, does not.
 func (p *TCP) Send(ctx context.Context, s Segment) (packet.Packet, error) {
 	if !p.flow.Dst.Addr().IsValid() || p.flow.Dst.Port() == 0 {
@@ -225,16 +226,16 @@ func (p *TCP) Send(ctx context.Context, s Segment) (packet.Packet, error) {
 			p.finished = p.finished || again.Flags.Contains(packet.FlagFIN)
 		}
 	}
-	_, err := p.by.Send(ctx, packet.Packets(out...))
+	_, err := p.sender.Send(ctx, packet.Packets(out...))
 	return pkt, err
 }
 
-// Write sends data, in segments of at most the size that the other end has named, and waits for nothing.
+// Write sends data in segments of at most the other end's MSS, without waiting for acknowledgements.
 func (p *TCP) Write(ctx context.Context, data []byte) error {
-	const unnamed = 536 // RFC 9293, 3.7.1; it is less than IPv6 would allow
+	const defaultMSS = 536 // RFC 9293, 3.7.1; IPv6 would allow more
 	size := int(p.learnt.MSS)
 	if size == 0 {
-		size = unnamed
+		size = defaultMSS
 	}
 	if p.Timestamps && p.learnt.Timestamps {
 		size -= 12
@@ -247,15 +248,15 @@ func (p *TCP) Write(ctx context.Context, data []byte) error {
 	return nil
 }
 
-// Ack acknowledges all that was taken so far.
+// Ack acknowledges everything taken so far.
 func (p *TCP) Ack(ctx context.Context) error { return p.send(ctx, Segment{}) }
 
-// Fin closes the peer's direction; the other one stays open.
+// Fin closes the peer's direction; the other direction stays open.
 func (p *TCP) Fin(ctx context.Context) error {
 	return p.send(ctx, Segment{Flags: packet.FlagFIN | packet.FlagACK})
 }
 
-// Retransmit sends the last segment again that had data, SYN or FIN, with the acknowledgement and the timestamps of now.
+// Retransmit sends the last segment with data, SYN or FIN again, with the current acknowledgement and timestamps.
 func (p *TCP) Retransmit(ctx context.Context) error {
 	if p.last == nil {
 		return errors.New("retransmit: nothing was sent yet")
@@ -263,15 +264,13 @@ func (p *TCP) Retransmit(ctx context.Context) error {
 	return p.send(ctx, *p.last)
 }
 
-// ResetKind says where a reset stands in the other end's window.
+// ResetKind is the position of a reset's sequence number in the other end's window.
 type ResetKind uint8
 
-// The kinds of reset, by their sequence number: the next one, which closes; one in the middle of the window; one far
-// beyond it.
 const (
-	ResetExact ResetKind = iota
-	ResetInWindow
-	ResetOutOfWindow
+	ResetExact       ResetKind = iota // the next sequence number, which closes the connection
+	ResetInWindow                     // in the middle of the window
+	ResetOutOfWindow                  // far beyond the window
 )
 
 // String returns "exact", "in window", "out of window".
@@ -296,7 +295,7 @@ func (p *TCP) Reset(ctx context.Context, kind ResetKind) error {
 	case ResetExact:
 	case ResetInWindow:
 		if p.window < 2 {
-			return fmt.Errorf("reset: the window of the other end is %d: nothing is inside", p.window)
+			return fmt.Errorf("reset: the window of the other end is %d: it has no inside", p.window)
 		}
 		seq += p.window / 2
 	case ResetOutOfWindow:
@@ -305,7 +304,7 @@ func (p *TCP) Reset(ctx context.Context, kind ResetKind) error {
 	return p.send(ctx, Segment{Flags: packet.FlagRST, Seq: &seq})
 }
 
-// scale returns how the windows of the other end are to be read.
+// scale returns the shift of the windows that the other end announces.
 func (p *TCP) scale() uint8 {
 	if p.Scale == nil || !p.learnt.HasScale {
 		return 0
@@ -318,23 +317,23 @@ func (p *TCP) send(ctx context.Context, s Segment) error {
 	return err
 }
 
-// isNew fails if the peer has begun a connection already.
-func (p *TCP) isNew() error {
+// checkNew returns an error if the peer has already begun a connection.
+func (p *TCP) checkNew() error {
 	switch {
-	case p.heard && p.next > 0:
-		return fmt.Errorf("%v is already connected; Reuse begins anew", p.flow)
-	case p.heard:
-		return fmt.Errorf("%v has already taken a SYN; Reuse begins anew", p.flow)
+	case p.gotSYN && p.next > 0:
+		return fmt.Errorf("%v is already connected; call Reuse first", p.flow)
+	case p.gotSYN:
+		return fmt.Errorf("%v has already received a SYN; call Reuse first", p.flow)
 	case p.next > 0:
-		return fmt.Errorf("%v has already sent a SYN; Reuse begins anew", p.flow)
+		return fmt.Errorf("%v has already sent a SYN; call Reuse first", p.flow)
 	}
 	return nil
 }
 
-// Connect opens a connection: SYN, the SYN+ACK is expected, ACK. A peer that has had one needs Reuse before, here and where
-// else a connection is opened.
+// Connect opens a connection: it sends a SYN, expects the SYN+ACK, and sends an ACK. Like Accept and SimultaneousOpen, it
+// fails if the peer already had a connection; call Reuse first.
 func (p *TCP) Connect(ctx context.Context) error {
-	if err := p.isNew(); err != nil {
+	if err := p.checkNew(); err != nil {
 		return err
 	}
 	if err := p.send(ctx, Segment{Flags: packet.FlagSYN}); err != nil {
@@ -346,10 +345,10 @@ func (p *TCP) Connect(ctx context.Context) error {
 	return p.Ack(ctx)
 }
 
-// Accept lets another end connect: a SYN is expected, SYN+ACK, the ACK is expected. The peer's flow then has the source
-// that came, as it looks here, behind any NAT.
+// Accept accepts a connection: it expects a SYN, sends a SYN+ACK, and expects the ACK. If the peer's flow has no destination,
+// it is set to the source of the SYN, after any NAT.
 func (p *TCP) Accept(ctx context.Context) error {
-	if err := p.isNew(); err != nil {
+	if err := p.checkNew(); err != nil {
 		return err
 	}
 	if _, err := p.Expect(ctx, Segment{Flags: packet.FlagSYN}); err != nil {
@@ -361,10 +360,10 @@ func (p *TCP) Accept(ctx context.Context) error {
 	return p.ExpectAck(ctx)
 }
 
-// SimultaneousOpen expects a SYN and answers with one of its own that acknowledges nothing, as if both had been under way
-// at once; then the SYN+ACK is expected, ACK.
+// SimultaneousOpen opens a connection from both ends at once: it expects a SYN, sends one without an acknowledgement, expects
+// the SYN+ACK, and sends an ACK.
 func (p *TCP) SimultaneousOpen(ctx context.Context) error {
-	if err := p.isNew(); err != nil {
+	if err := p.checkNew(); err != nil {
 		return err
 	}
 	if _, err := p.Expect(ctx, Segment{Flags: packet.FlagSYN}); err != nil {
@@ -380,9 +379,9 @@ func (p *TCP) SimultaneousOpen(ctx context.Context) error {
 	return p.Ack(ctx)
 }
 
-// Close closes the connection: FIN, and unless that of the other end was taken before it is expected and acknowledged; the
-// peer's own is expected to be acknowledged. That takes another end that answers by itself, such as a socket of the host or a
-// script in another goroutine: for two peers in one there is Teardown.
+// Close closes the connection: it sends a FIN, expects and acknowledges the FIN of the other end unless that was taken before,
+// and waits until its own is acknowledged. The other end must answer by itself, such as a socket of the host or a script in
+// another goroutine; for two peers in one goroutine use Teardown.
 func (p *TCP) Close(ctx context.Context) error {
 	if err := p.Fin(ctx); err != nil {
 		return err
@@ -398,8 +397,8 @@ func (p *TCP) Close(ctx context.Context) error {
 	return p.ExpectAck(ctx)
 }
 
-// Read returns the next n bytes that come, in segments of whatever size, and acknowledges each of these; with n < 0 all until
-// the other end closes its direction.
+// Read returns the next n bytes, in segments of any size, each of which it acknowledges; with n < 0 all bytes until the other
+// end closes its direction.
 func (p *TCP) Read(ctx context.Context, n int) ([]byte, error) {
 	for n < 0 && !p.closed || len(p.rest) < n {
 		if p.closed {
