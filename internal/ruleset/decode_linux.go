@@ -1,6 +1,7 @@
 package ruleset
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 
@@ -179,22 +180,36 @@ type Counter struct {
 	Packets, Bytes uint64 // since the counter was created or reset
 }
 
-// decodeCounter decodes the payload of an NFT_MSG_NEWOBJ message. ok is false for an object that is not a counter.
+// decodeCounter decodes the payload of an NFT_MSG_NEWOBJ message. ok is false for an object that is not a counter. It
+// makes no map of the attributes, because each Tally reads all probes.
 func decodeCounter(payload []byte) (c Counter, ok bool, err error) {
-	_, a, err := decodeMessage(payload)
+	body, at, err := nfnl.Body(payload, 0)
 	if err != nil {
 		return c, false, fmt.Errorf("nftables object: %w", err)
 	}
-	if a.u32(unix.NFTA_OBJ_TYPE) != unix.NFT_OBJECT_COUNTER {
-		return c, false, nil
+	err = nfnl.Attributes(body, at, func(typ uint16, at int, v []byte) error {
+		switch {
+		case typ == unix.NFTA_OBJ_NAME:
+			c.Name = nfnl.CString(v)
+		case typ == unix.NFTA_OBJ_TYPE && len(v) == 4:
+			ok = binary.BigEndian.Uint32(v) == unix.NFT_OBJECT_COUNTER
+		case typ == unix.NFTA_OBJ_DATA:
+			return nfnl.Attributes(v, at, func(typ uint16, _ int, v []byte) error {
+				switch {
+				case typ == unix.NFTA_COUNTER_PACKETS && len(v) == 8:
+					c.Packets = binary.BigEndian.Uint64(v)
+				case typ == unix.NFTA_COUNTER_BYTES && len(v) == 8:
+					c.Bytes = binary.BigEndian.Uint64(v)
+				}
+				return nil
+			})
+		}
+		return nil
+	})
+	if err != nil || !ok {
+		return Counter{}, false, err
 	}
-	data, err := decodeAttrs(a[unix.NFTA_OBJ_DATA], 0)
-	if err != nil {
-		return c, false, fmt.Errorf("nftables counter: %w", err)
-	}
-	return Counter{
-		Name: a.text(unix.NFTA_OBJ_NAME), Packets: data.u64(unix.NFTA_COUNTER_PACKETS), Bytes: data.u64(unix.NFTA_COUNTER_BYTES),
-	}, true, nil
+	return c, true, nil
 }
 
 // set is a set or map. Only anonymous ones have elements here.
