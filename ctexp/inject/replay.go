@@ -20,20 +20,21 @@ import (
 type Replay struct {
 	// Remap changes addresses and ports.
 	Remap packet.Remap
-	// By returns the name of the link on which a packet is sent, "" to leave it out; see Ways. It is called with the packet as
-	// it will be sent, remapped. Nil leaves out packets that the recording host sent itself (packet.Out), and sends the others
-	// on the link with the name of the recorded one, else on the first.
+	// By returns the name of the link on which a packet is sent, or "" to skip it; see Ways. It is called with the
+	// packet after Remap. If By is nil, packets that the recording host sent (packet.Out) are skipped, and others are
+	// sent on the link with the name of the recorded interface if there is one, else on the first link.
 	By func(packet.Record) string
-	// Pace is the speed relative to the recording: 1 is the recorded pace, 2 twice as fast. Zero means as fast as possible. A packet without a time, or with an earlier one than the packet before it, is sent at once.
+	// Pace is the speed relative to the recording: 1 is the recorded pace, 2 twice as fast. Zero means as fast as
+	// possible. A packet without a time, or with an earlier time than the packet before it, is sent at once.
 	Pace float64
-	// SkipCut leaves out packets that the recording cut (its snap length was too small) and counts them; else the first
-	// such packet is an error.
+	// SkipCut skips and counts the packets that the recording truncated because of its snap length. Otherwise, the
+	// first such packet is an error.
 	SkipCut bool
-	// FixChecksums makes all checksums right. Those of packets that a host recorded of itself are mostly not: its network
-	// card was to fill them in.
+	// FixChecksums corrects all checksums. In a recording made on the sending host they are usually wrong, because the
+	// network card was to compute them.
 	FixChecksums bool
-	// Untag sends packets without the tags of VLANs that they have. Else these are sent by links with Ethernet (veth), and
-	// what has one and would go by another link (tun) is left out and counted: its host cannot see the tag.
+	// Untag removes VLAN tags. Otherwise, tagged packets are sent on links with Ethernet (veth) only; on others (tun)
+	// they are skipped and counted.
 	Untag bool
 }
 
@@ -45,13 +46,13 @@ type Replayed struct {
 	Sent int
 	// ByLink is Sent by the name of the link.
 	ByLink map[string]int
-	// LeftOut counts packets that no link was chosen for.
+	// LeftOut counts packets for which By returned "".
 	LeftOut int
 	// NotIP counts packets that are neither IPv4 nor IPv6, which are not sent.
 	NotIP int
 	// Cut counts packets left out by SkipCut.
 	Cut int
-	// Tagged counts packets left out as they have a tag and their link no Ethernet; Untag sends them.
+	// Tagged counts tagged packets that were skipped because their link has no Ethernet; see Untag.
 	Tagged int
 }
 
@@ -76,7 +77,7 @@ func (r Replayed) String() string {
 	return s
 }
 
-// counted returns "1 packet", "2 packets".
+// counted returns "1 packet" or "2 packets".
 func counted(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -84,12 +85,13 @@ func counted(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// Send sends a recording by the links, in its order: before a packet goes by another link than the one before it, the host
-// under test is done with that, which makes each change of the link some 40 µs dearer, on veth 150; when Send returns, with all
-// of them. The recording is that of packet.ReadRecording, captured frames (packet.Records), or what was made of either.
+// Send sends the packets of a recording on the links, in order. Before it changes to another link, it waits until the
+// host has processed all packets so far, which takes about 40 µs on tun and 150 µs on veth. When it returns, the host
+// has processed all packets. The recording comes from packet.ReadRecording, from captured frames (packet.Records), or
+// is derived from one of these.
 //
-// What cannot be sent ends it: an error in the recording, a packet that was cut, is larger than the link's MTU, or whose
-// link is not there. The error tells the packet's number; what was before it has been sent and is final.
+// Send stops at an error in the recording and at a packet that is truncated, larger than the link's MTU, or for a link
+// that does not exist. The error contains the number of the packet. All packets before it have been sent and processed.
 func (r Replay) Send(ctx context.Context, recording iter.Seq2[packet.Record, error], links ...Link) (Replayed, error) {
 	if recording == nil {
 		panic("inject: Replay of a nil sequence")
@@ -143,12 +145,12 @@ type replaying struct {
 	remap func(packet.Packet) packet.Packet
 	links map[string]*Injector
 	first string
-	last  *Injector // the link of the packet before
+	last  *Injector // the link of the previous packet
 	clock paceClock
 	done  Replayed
 }
 
-// byName is the default of By.
+// byName is the By of a Replay that has none.
 func (s *replaying) byName(r packet.Record) string {
 	if r.Dir == packet.Out {
 		return ""
@@ -159,7 +161,7 @@ func (s *replaying) byName(r packet.Record) string {
 	return s.first
 }
 
-// packet sends a packet, or counts why it does not.
+// packet sends a packet, or counts why it is skipped.
 func (s *replaying) packet(ctx context.Context, r packet.Record) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -194,7 +196,7 @@ func (s *replaying) packet(ctx context.Context, r packet.Record) error {
 			len(r.Packet), r.Length)
 	}
 	if s.FixChecksums {
-		r.Packet = slices.Clone(r.Packet) // it is the sequence's
+		r.Packet = slices.Clone(r.Packet) // the sequence owns the packet
 		header.FixSums(r.Packet)
 	}
 	return s.send(ctx, to, name, r)
@@ -218,7 +220,7 @@ func (s *replaying) send(ctx context.Context, to *Injector, name string, r packe
 	return nil
 }
 
-// writeRecorded sends a packet with its tags, between the addresses that packets without any have.
+// writeRecorded sends a packet with its VLAN tags, with the Ethernet addresses of untagged packets.
 func (i *Injector) writeRecorded(r packet.Record) error {
 	if !isTagged(r) {
 		return i.writeOne(r.Packet, i.link.MTU())
@@ -228,10 +230,10 @@ func (i *Injector) writeRecorded(r packet.Record) error {
 	return writeFrame(link, packet.Frame(slices.Concat(dst[:], src[:], r.Ethernet[len(dst)+len(src):], r.Packet)))
 }
 
-// isTagged reports whether a packet has tags of VLANs.
+// isTagged reports whether a packet has VLAN tags.
 func isTagged(r packet.Record) bool { return len(r.VLANs()) > 0 }
 
-// end makes what was sent final.
+// end waits until the host has processed all packets.
 func (s *replaying) end(ctx context.Context, err error) (Replayed, error) {
 	if s.last != nil {
 		err = errors.Join(err, flood.Fence(ctx, s.last.link))
@@ -242,16 +244,16 @@ func (s *replaying) end(ctx context.Context, err error) (Replayed, error) {
 	return s.done, err
 }
 
-// paceClock says when a packet is due.
+// paceClock computes when packets are due.
 type paceClock struct {
 	pace     float64       // 0: at once
 	start    time.Time     // when the first packet was sent
-	recorded time.Time     // when that was recorded
-	due      time.Duration // after start: the latest packet
+	recorded time.Time     // when the first packet was recorded
+	due      time.Duration // of the latest packet, after start
 	timer    *time.Timer
 }
 
-// wait waits until a packet that was recorded at that time is due.
+// wait waits until a packet that was recorded at this time is due.
 func (c *paceClock) wait(ctx context.Context, recorded time.Time) error {
 	if c.pace == 0 || recorded.IsZero() {
 		return nil
@@ -284,21 +286,20 @@ func (c *paceClock) stop() {
 	}
 }
 
-// Way says by which link some of the packets of a recording go in: those for which all holds that it says. A field that is
-// zero says nothing.
+// Way selects packets of a recording and the link on which they are sent. All fields that are not zero must match.
 type Way struct {
-	// From is the link at which a packet was recorded, as Record.Link has it.
+	// From is the interface on which the packet was recorded, Record.Link.
 	From string
-	// Dir is the direction in which it was recorded.
+	// Dir is the direction in which the packet was recorded.
 	Dir packet.Dir
-	// Match means the packet as it will be sent.
+	// Match selects by the packet after Remap.
 	Match packet.Match
-	// To is the link by which it goes in; "" leaves it out.
+	// To is the link on which the packet is sent; "" skips it.
 	To string
 }
 
-// Ways is a table of ways, of which the first that fits a packet decides. Packets that none fits are left out. Both
-// directions of a recording, split to the two links of a router:
+// Ways is a list of Ways of which the first that matches a packet applies. Packets that none matches are skipped. This
+// sends the two directions of a recording on the two links of a router:
 //
 //	inject.Replay{By: inject.Ways{
 //		{Match: packet.Match{SrcNet: netip.MustParsePrefix("198.18.0.0/24")}, To: "tun0"},
@@ -306,7 +307,7 @@ type Way struct {
 //	}.Link}
 type Ways []Way
 
-// Link returns the name of the link by which a packet goes in; "" if none. It is a rule for Replay.By.
+// Link returns the link on which a packet is sent; "" if none. It can be used as Replay.By.
 func (w Ways) Link(r packet.Record) string {
 	for _, way := range w {
 		if (way.From == "" || way.From == r.Link) && (way.Dir == packet.DirUnknown || way.Dir == r.Dir) && way.Match.Match(r) {

@@ -13,14 +13,15 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// template makes the packets of a Flood, each from its number alone, so that any goroutine may make any. It takes no memory.
+// template makes the packets of a Flood. A packet depends only on its number, so that any goroutine can make any
+// packet. Making one allocates nothing.
 type template struct {
 	Recipe
 	rw   header.Rewriter
 	sctp bool
 }
 
-// template checks f, with all values of all fields, and returns its template.
+// template checks f, including all values of all fields, and returns its template.
 func (f Flood) template() (*template, error) {
 	if err := f.check(); err != nil {
 		return nil, err
@@ -33,8 +34,8 @@ func (f Flood) template() (*template, error) {
 		Recipe: Recipe{Template: slices.Clone(f.Template)}, rw: rw,
 		sctp: rw.Proto == header.ProtoSCTP && rw.SumSize == 4 && !rw.IsFragment(),
 	}
-	period := uint64(1) // of the rule before
-	next := uint64(1)   // of the rule behind it
+	period := uint64(1) // of the previous rule
+	next := uint64(1)   // of the next rule
 	var before Vary
 	for i, v := range f.Vary {
 		if !v.InStep && !v.Random {
@@ -62,7 +63,7 @@ func (f Flood) template() (*template, error) {
 	return t, nil
 }
 
-// field returns the next field, which varies as v says and keeps each of its values for so many packets.
+// field returns the next field. It varies as v says and keeps each value for a number of packets.
 func (t *template) field(v Vary, period uint64) (RecipeField, error) {
 	at, size, err := v.Field.find(t.Template, &t.rw)
 	if err != nil {
@@ -79,7 +80,7 @@ func (t *template) field(v Vary, period uint64) (RecipeField, error) {
 		InHeader: isAddr && t.rw.Version == 4, InTransport: !isAddr || t.rw.SumCoversAddrs,
 	}
 	if v.Random {
-		f.Random, f.Seed = true, mix(v.Seed+uint64(len(t.Fields))) // rules with the same seed draw other numbers
+		f.Random, f.Seed = true, mix(v.Seed+uint64(len(t.Fields))) // so that rules with the same seed draw different numbers
 	}
 	b := t.Template[at : at+size]
 	switch size {
@@ -93,15 +94,15 @@ func (t *template) field(v Vary, period uint64) (RecipeField, error) {
 	return f, v.check(f.First, size)
 }
 
-// sums sets what the checksums begin with: the complements of the template's, plus those of the words that vary. To that RFC
-// 1624, equation 3, adds the new words.
+// sums sets the initial values of the checksums: the complements of the template's checksums, plus the complements of
+// the words that vary. RFC 1624, equation 3, then adds the new words.
 func (t *template) sums() {
 	p := t.Template
 	if t.rw.Version == 4 {
 		t.Header = RecipeSum{At: header.HeaderSumAt, Base: uint32(^binary.BigEndian.Uint16(p[header.HeaderSumAt:]))}
 	}
 	if t.rw.SumSize == 2 {
-		// A checksum of zero may say that there is none, and then there will be none.
+		// A checksum of zero may mean that there is none, and then none is computed.
 		if was := binary.BigEndian.Uint16(p[t.rw.SumAt:]); was != 0 || !t.rw.SumOptional {
 			t.Transport = RecipeSum{At: t.rw.SumAt, Base: uint32(^was), NoZero: header.NonZero(t.rw.Proto, 0) != 0}
 		}
@@ -117,7 +118,7 @@ func (t *template) sums() {
 	}
 }
 
-// write writes packet number i to p, which is as long as the template.
+// write writes packet number i to p, which has the length of the template.
 func (t *template) write(p []byte, i uint64) {
 	copy(p, t.Template)
 	headerSum, transportSum := t.Header.Base, t.Transport.Base
@@ -141,7 +142,7 @@ func (t *template) write(p []byte, i uint64) {
 	}
 }
 
-// write writes the field of packet i and returns the sum of its words.
+// write writes the field for packet i and returns the sum of its words.
 func (f *RecipeField) write(p []byte, i uint64) uint32 {
 	index := i / f.Period % f.Count
 	if f.Random {
@@ -163,10 +164,10 @@ func (f *RecipeField) write(p []byte, i uint64) uint32 {
 	return words(hi) + words(lo)
 }
 
-// words is the sum of the four 16-bit words of v.
+// words returns the sum of the four 16-bit words of v.
 func words(v uint64) uint32 { return uint32(v>>48 + v>>32&0xffff + v>>16&0xffff + v&0xffff) }
 
-// mix is the finalizer of SplitMix64: it makes numbers of a row look as if they were drawn.
+// mix is the finalizer of SplitMix64. It turns consecutive numbers into pseudo-random ones.
 func mix(v uint64) uint64 {
 	v += 0x9e3779b97f4a7c15
 	v = (v ^ v>>30) * 0xbf58476d1ce4e5b9
@@ -174,12 +175,12 @@ func mix(v uint64) uint64 {
 	return v ^ v>>31
 }
 
-// Recipe is how the packets of a Flood are made, for code that makes them elsewhere than Send does: xdpflood has the
-// kernel do it. Packet number i is the Template with each of Fields written over it, then the checksums.
+// Recipe describes how to make the packets of a Flood, for other code than Send: xdpflood makes them in the kernel.
+// Packet number i is the Template with each of the Fields written over it, and then the checksums.
 type Recipe struct {
-	// Template is a copy of the Flood's.
+	// Template is a copy of the Flood's template.
 	Template packet.Packet
-	// Fields are what varies, in the order of the Flood's rules.
+	// Fields are the fields that vary, in the order of the Flood's rules.
 	Fields []RecipeField
 	// Header is the checksum of the IPv4 header, Transport that of the transport header.
 	Header, Transport RecipeSum
@@ -187,33 +188,36 @@ type Recipe struct {
 
 // RecipeField is a field that varies. Its value in packet i is First + index*Stride, where index is i/Period%Count.
 type RecipeField struct {
-	// At and Size are its offset and its length, 2, 4 or 16 bytes, in network order.
+	// At and Size are the field's offset and length: 2, 4 or 16 bytes, in network byte order.
 	At, Size int
-	// First is its value in the template: the upper half of 16 bytes, then the lower one or all.
+	// First is the value in the template. For 16 bytes it has the upper and the lower half; otherwise only the second
+	// number is used.
 	First [2]uint64
-	// Stride is how far values are apart, Count how many there are, and Period for how many packets each of them stays.
+	// Stride is the difference of successive values, Count the number of values, and Period the number of packets that
+	// have the same value.
 	Stride, Count, Period uint64
-	// Random: instead, index is the upper half of Count times m(Seed+i), where m is the finalizer of SplitMix64.
+	// Random reports that index is instead the upper half of Count times m(Seed+i), where m is the finalizer of
+	// SplitMix64.
 	Random bool
-	// Seed is that of the rule, mixed with the place of the rule.
+	// Seed is the seed of the rule, mixed with the rule's position.
 	Seed uint64
-	// InHeader and InTransport say which of the checksums covers the field.
+	// InHeader and InTransport report which checksums cover the field.
 	InHeader, InTransport bool
 }
 
-// RecipeSum is a checksum of 16 bits: the complement of the sum of Base and the words of all fields that it covers, in ones'
-// complement. The zero RecipeSum says that there is none to write.
+// RecipeSum is a 16-bit checksum: the complement of the ones' complement sum of Base and the words of all fields that
+// it covers. The zero RecipeSum means that no checksum is written.
 type RecipeSum struct {
-	// At is its offset.
+	// At is the offset of the checksum.
 	At int
-	// Base is what the sum begins with.
+	// Base is the initial value of the sum.
 	Base uint32
-	// NoZero says that zero is written as all ones.
+	// NoZero reports that zero is written as all ones.
 	NoZero bool
 }
 
-// Recipe returns how the packets are made. What is wrong with the Flood is an error, as it is for Send, and so is SCTP
-// with fields that vary, whose checksum is no sum.
+// Recipe returns how to make the packets. It fails for the same Floods as Send, and for SCTP with fields that vary,
+// because the checksum of SCTP is a CRC.
 func (f Flood) Recipe() (Recipe, error) {
 	t, err := f.template()
 	if err == nil && t.sctp && len(t.Fields) > 0 {
@@ -225,29 +229,29 @@ func (f Flood) Recipe() (Recipe, error) {
 	return t.Recipe, nil
 }
 
-// Vary has one field of the packets of a Flood take several values: Count of them, Stride apart, from the template's own
-// upwards. The first rule changes its field with each packet; the next one its own whenever that has gone round, and so on: all
-// combinations come, and then come again.
+// Vary makes one field of a Flood's packets take Count values, Stride apart, beginning with the template's. The field
+// of the first rule changes with each packet, that of the next rule each time when the one before it has had all its
+// values, and so on: all combinations occur, and then they repeat.
 type Vary struct {
 	// Field is the field that varies.
 	Field VaryField
-	// Count is how many values there are.
+	// Count is the number of values.
 	Count int
-	// Stride is how far they are apart; zero: 1.
+	// Stride is the difference of successive values; zero means 1.
 	Stride int
-	// InStep has the field change together with that of the rule before it. The Count may be left out: it is the same.
+	// InStep makes the field change together with that of the previous rule. Count may be zero: it is the same.
 	InStep bool
-	// Random draws a value for each packet, the same one in each run with the same Seed, instead of going through them in
-	// order. Values may come twice and others not at all.
+	// Random draws a value for each packet instead of using the values in order. Some values may occur twice and others
+	// not at all. Runs with the same Seed draw the same values.
 	Random bool
-	// Seed is what the random numbers depend on.
+	// Seed is the seed of the random numbers.
 	Seed uint64
 }
 
 // VaryField is a field that a Flood may vary.
 type VaryField uint8
 
-// The fields: addresses, ports of protocols that have them, and the identifier of an echo request or another query of ICMP.
+// The fields: addresses, ports of protocols that have ports, and the identifier of ICMP queries such as echo requests.
 const (
 	VarySrc VaryField = 1 + iota
 	VaryDst
@@ -265,7 +269,7 @@ func (f VaryField) String() string {
 	return fmt.Sprintf("field %d", uint8(f))
 }
 
-// find returns where a packet has the field, and its size.
+// find returns the offset and the size of the field in a packet.
 func (f VaryField) find(p []byte, pl *header.Rewriter) (at, size int, err error) {
 	switch f {
 	case VarySrc:
@@ -286,7 +290,7 @@ func (f VaryField) find(p []byte, pl *header.Rewriter) (at, size int, err error)
 	return 0, 0, fmt.Errorf("%v: want one from VarySrc to VaryID", f)
 }
 
-// inStepWith returns the rule with the count of the rule before it, if it is in step with that.
+// inStepWith returns the rule with the Count of the previous rule, if it is in step with it.
 func (v Vary) inStepWith(before Vary) (Vary, error) {
 	switch {
 	case !v.InStep:
@@ -303,7 +307,7 @@ func (v Vary) inStepWith(before Vary) (Vary, error) {
 	return v, nil
 }
 
-// check looks whether the last of the values is one, too.
+// check returns an error if the last value does not fit into the field.
 func (v Vary) check(first [2]uint64, size int) error {
 	switch {
 	case v.Count < 1:

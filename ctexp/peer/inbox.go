@@ -284,8 +284,8 @@ func accepts(m packet.Match, r packet.Record) bool {
 	return m.Match(r) && (m.AnyChecksum || m.Exactly != nil || r.Packet.ChecksumError() == nil)
 }
 
-// isNoise reports whether a packet is one that a host with IPv6 sends to multicast addresses at random times: multicast
-// listener reports (RFC 3810) and router solicitations (RFC 4861).
+// isNoise reports whether a packet is one that a host with IPv6 sends to multicast addresses at random times: the
+// messages of multicast listener discovery (RFC 2710, RFC 3810) and router solicitations (RFC 4861).
 func isNoise(p packet.Packet) bool {
 	t := p.Tuple()
 	if t.Proto != nf.ICMPv6 || !t.Dst.Addr().IsMulticast() {

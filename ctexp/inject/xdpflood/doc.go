@@ -1,5 +1,6 @@
-// Package xdpflood sends a Flood by way of XDP: the kernel itself makes the packets and hands them to its stack: as measured
-// on 6.18, twice as many in a second as by a socket where each begins a flow, and four times as many where all are dropped at once.
+// Package xdpflood sends a Flood by XDP: Send has the kernel make the packets and pass them to its network stack.
+// Measured on Linux 6.18, this is twice as fast as a socket if each packet begins a flow, and four times as fast if all
+// packets are dropped early.
 //
 //	f := inject.Flood{
 //		Template: packet.SYN(web),
@@ -8,14 +9,15 @@
 //	}
 //	done, err := xdpflood.Send(ctx, env.Link("eth0"), f) // a link of Kind netnsenv.Veth
 //
-// The packets are those of the same Flood sent by inject, byte for byte and in that order, and when Send returns, all of
-// them are final. A program of BPF is made of the Flood and run by the kernel in what it calls live frame mode (Linux 5.18). That
-// needs the host's root, rather than that of a user namespace (netnsenv.EnterWith with RealRoot); it takes some 30 ms to begin and to end.
+// The packets are the same as those that inject sends for this Flood, byte for byte and in the same order. When Send
+// returns, the host has processed all of them. Send makes a BPF program from the Flood, and the kernel runs it in live
+// frame mode (since Linux 5.18). This needs the host's root, not that of a user namespace (netnsenv.EnterWith with
+// RealRoot). To start and to end takes about 30 ms.
 //
-// Three things are not as with a socket. A packet occupies a page, 4096 bytes, so that the buffers of sockets hold fewer of
-// them. An XDP program that the user attached to the link natively does not see them, a generic one does. And the
-// Observer of a Lab is not made to take what it has between the packets: it may lose some (which is an error, as always),
-// unless it is without frames and events.
+// There are three differences to a socket. Each packet occupies a page of 4096 bytes, so that socket buffers hold fewer
+// of them. An XDP program that the user attached to the link in native mode does not see the packets, one in generic
+// mode does. And a Lab's Observer is not drained between the packets: it may lose some, which it reports as an error,
+// unless it records neither frames nor events.
 //
-// It is a package of its own so that nothing else compiles what loads BPF programs.
+// It is a separate package so that other programs do not have to compile the code that loads BPF programs.
 package xdpflood

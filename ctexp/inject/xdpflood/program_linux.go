@@ -11,32 +11,33 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// What the program has in its registers.
+// Registers of the program.
 const (
 	data         = asm.R6 // the frame
 	number       = asm.R7 // of the packet
-	headerSum    = asm.R8 // what the checksum of the IPv4 header is made of
-	transportSum = asm.R9 // and that of the transport header
+	headerSum    = asm.R8 // initial value of the IPv4 header checksum
+	transportSum = asm.R9 // initial value of the transport checksum
 )
 
-// What XDP programs return.
+// Return values of XDP programs.
 const (
 	xdpDrop = 1
 	xdpPass = 2
 )
 
-// Where the state that is shared with the program has the number of the next packet, and of the first that it is not to send.
+// Offsets in the state that is shared with the program: the number of the next packet, and that of the first packet not
+// to send.
 const (
 	atNext    = 0
 	atEnd     = 8
 	stateSize = 16
 )
 
-// program returns the program that makes the packets. Each run of it makes the next one, until the end: what comes then, because
-// a signal had the kernel or the library begin anew, it drops.
+// program returns the program that makes the packets. Each run makes the next packet until the end. Later runs, which
+// happen because the kernel or the library repeats after a signal, drop theirs.
 //
-// The frame is written in full: the page of a packet that the host is done with is used again, as the host has left it
-// (net/bpf/test_run.c, xdp_test_run_batch and reset_ctx).
+// The program writes the whole frame, because the kernel reuses the pages of processed packets with whatever the host
+// has left in them (net/bpf/test_run.c, xdp_test_run_batch and reset_ctx).
 func program(r inject.Recipe, frame []byte, state *ebpf.Map) *ebpf.ProgramSpec {
 	code := asm.Instructions{
 		asm.LoadMem(data, asm.R1, 0, asm.Word), // struct xdp_md: data, data_end
@@ -84,7 +85,7 @@ func write(frame []byte) (code asm.Instructions) {
 	return code
 }
 
-// indexOf has R2 say which of its values the field has.
+// indexOf sets R2 to the index of the field's value.
 func indexOf(f inject.RecipeField) asm.Instructions {
 	if f.Random {
 		return draw(f)
@@ -98,7 +99,7 @@ func indexOf(f inject.RecipeField) asm.Instructions {
 	}
 }
 
-// draw is the finalizer of SplitMix64, then the upper half of its product with the count, which is no more than 2^32.
+// draw is the finalizer of SplitMix64, followed by the upper half of its product with the count, which is at most 2^32.
 func draw(f inject.RecipeField) asm.Instructions {
 	code := asm.Instructions{
 		number64(asm.R2, f.Seed+0x9e3779b97f4a7c15),
@@ -130,7 +131,7 @@ func draw(f inject.RecipeField) asm.Instructions {
 	)
 }
 
-// vary writes value number R2 of a field, and adds its words to the sums.
+// vary writes the value with index R2 of a field, and adds its words to the sums.
 func vary(f inject.RecipeField, carried string) asm.Instructions {
 	const low, high, words = asm.R2, asm.R4, asm.R5
 	code := asm.Instructions{
@@ -168,7 +169,7 @@ func vary(f inject.RecipeField, carried string) asm.Instructions {
 	return append(code, asm.HostTo(asm.BE, low, size), asm.StoreMem(data, at, low, size))
 }
 
-// addWords adds the 16-bit words of a number of so many bytes.
+// addWords adds the 16-bit words of a number of this size in bytes.
 func addWords(to, from asm.Register, size int) (code asm.Instructions) {
 	for shift := 0; shift < 8*size; shift += 16 {
 		code = append(code,
@@ -181,7 +182,7 @@ func addWords(to, from asm.Register, size int) (code asm.Instructions) {
 	return code
 }
 
-// sum writes a checksum: RFC 1624, equation 3.
+// sum writes a checksum (RFC 1624, equation 3).
 func sum(s inject.RecipeSum, of asm.Register, name string) (code asm.Instructions) {
 	if s == (inject.RecipeSum{}) {
 		return nil

@@ -11,36 +11,37 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Link is what Send floods the host by. *netnsenv.Link is one.
+// Link is a link on which Send sends, such as *netnsenv.Link.
 type Link interface {
 	inject.Link
-	// HardwareAddr returns the address of the host on the link.
+	// HardwareAddr returns the host's address on the link.
 	HardwareAddr() nf.MAC
-	// PeerHardwareAddr returns the address that packets come from.
+	// PeerHardwareAddr returns the source address of the packets.
 	PeerHardwareAddr() nf.MAC
-	// WriteBy has write hand at most so many frames to the interface with that index, on a thread in its namespace, and
-	// counts them for Fence.
+	// WriteBy calls write with the index of the interface to send on, on a thread in its namespace; write passes at
+	// most this many frames to it. WriteBy counts them for Fence.
 	WriteBy(write func(ifindex, most int) (int, error)) (int, error)
-	// Arrived returns how many packets the host has begun with.
+	// Arrived returns the number of packets that the host has begun to process.
 	Arrived() (uint64, error)
 }
 
-// mostBytes of a frame: it must fit into a page with what the kernel has in front of it and behind it.
-const mostBytes = 3000
+// maxBytes is the maximum size of a frame. The kernel needs the rest of the page before and behind it.
+const maxBytes = 3000
 
 var errNoEthernet = &nf.UnsupportedError{
 	Need: "a veth link", Hint: "LinkConfig.Kind: netnsenv.Veth", Err: errors.New("live frames are frames of Ethernet"),
 }
 
-// Send floods the host by link and waits until it is done with everything. What is wrong with the Flood is an error before the
-// first packet, as it is with Flood.Send. So is what is beyond a program: more than one of Queues, fields that vary under the
-// checksum of SCTP, a Random field with more than 2^32 values, and packets longer than 2986 bytes.
+// Send sends the flood on link and waits until the host has processed all packets. It fails before the first packet if
+// the Flood is invalid, as Flood.Send does, or if a program cannot make it: with more than one of Queues, SCTP with
+// fields that vary, a Random field with more than 2^32 values, or packets longer than 2986 bytes.
 //
-// A Rate is kept in bursts. Flooded.Took begins when the program is there. On a link that is no veth the error is an
-// *nf.UnsupportedError, and so it is without the host's root or in a kernel that lacks something: its Need is "BPF" then.
+// A Rate is kept on average, in bursts. Flooded.Took begins when the program has been loaded. On a link that is not a
+// veth, the error is an *nf.UnsupportedError, and so it is without the host's root and if the kernel lacks something;
+// its Need is then "BPF".
 //
-// The end of ctx ends the flood, as does what the kernel refuses; what was sent before is counted and final. Several floods may
-// run at the same time, also by one link, where they take turns.
+// Send stops when ctx ends or the kernel returns an error. The packets sent before are counted and processed. Several
+// floods may run at the same time, also on one link, where they alternate.
 func Send(ctx context.Context, link Link, f inject.Flood) (inject.Flooded, error) {
 	if link == nil {
 		panic("xdpflood: Send by a nil Link")
@@ -52,7 +53,7 @@ func Send(ctx context.Context, link Link, f inject.Flood) (inject.Flooded, error
 	return done, err
 }
 
-// check returns how the packets are made, or what is wrong with them.
+// check returns how to make the packets, or what is wrong with the Flood.
 func check(link Link, f inject.Flood) (inject.Recipe, error) {
 	r, err := f.Recipe()
 	switch size := len(f.Template); {
@@ -60,8 +61,8 @@ func check(link Link, f inject.Flood) (inject.Recipe, error) {
 		return r, err
 	case size > link.MTU():
 		return r, fmt.Errorf("%d bytes into an MTU of %d: %w", size, link.MTU(), syscall.EMSGSIZE)
-	case header.EthernetSize+size > mostBytes:
-		return r, fmt.Errorf("%d bytes: a live frame has room for %d: %w", size, mostBytes-header.EthernetSize, syscall.EMSGSIZE)
+	case header.EthernetSize+size > maxBytes:
+		return r, fmt.Errorf("%d bytes: a live frame has room for %d: %w", size, maxBytes-header.EthernetSize, syscall.EMSGSIZE)
 	case f.Queues > 1:
 		return r, fmt.Errorf("%d queues: live frames go by one", f.Queues)
 	}

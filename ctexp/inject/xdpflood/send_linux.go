@@ -19,23 +19,23 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nsthread"
 )
 
-// flooding is a Flood on its way.
+// flooding is a running Flood.
 type flooding struct {
 	inject.Flood
 	link  Link
 	frame packet.Frame
 	state *ebpf.Map
 	prog  *ebpf.Program
-	spare *spare
+	idle  *idle
 
-	plan *flood.Plan
-	sent int
-	told time.Time // when Progress was called
+	plan       *flood.Plan
+	sent       int
+	progressed time.Time // when Progress was last called
 }
 
 const (
-	mostAtATime = 1024             // packets of a flood that time ends, so that it ends in time
-	leastPause  = time.Millisecond // so that a rate comes in bursts, which cost less than single packets
+	maxBatch = 1024             // packets per call of a flood with a duration, so that it ends in time
+	minPause = time.Millisecond // between calls of a flood with a rate: bursts cost less than single packets
 )
 
 func send(ctx context.Context, link Link, f inject.Flood) (done inject.Flooded, err error) {
@@ -55,7 +55,7 @@ func send(ctx context.Context, link Link, f inject.Flood) (done inject.Flooded, 
 	if err != nil {
 		return done, err
 	}
-	l.plan = flood.NewPlan(f.N, f.Duration, f.Rate, leastPause)
+	l.plan = flood.NewPlan(f.N, f.Duration, f.Rate, minPause)
 	sendErr := l.run(ctx)
 	done.Sent = l.sent
 	if sendErr != nil {
@@ -74,7 +74,8 @@ func send(ctx context.Context, link Link, f inject.Flood) (done inject.Flooded, 
 	return done, errors.Join(sendErr, fenceErr, err)
 }
 
-// unsupported makes an nf.UnsupportedError of what a kernel says that has no live frames, or has them for others only.
+// unsupported converts the error of a kernel that does not support live frames, or only for the host's root, to an
+// nf.UnsupportedError.
 func unsupported(err error) error {
 	hint := ""
 	switch {
@@ -99,14 +100,14 @@ func (l *flooding) open(r inject.Recipe) (err error) {
 	if l.prog, err = ebpf.NewProgram(program(r, l.frame, l.state)); err != nil {
 		return fmt.Errorf("load an XDP program: %w", err)
 	}
-	l.spare, err = openSpare(l.prog)
+	l.idle, err = openIdle(l.prog)
 	return err
 }
 
 func (l *flooding) close() error {
 	var errs []error
-	if l.spare != nil {
-		errs = append(errs, l.spare.close())
+	if l.idle != nil {
+		errs = append(errs, l.idle.close())
 	}
 	if l.prog != nil {
 		errs = append(errs, l.prog.Close())
@@ -117,15 +118,15 @@ func (l *flooding) close() error {
 	return errors.Join(errs...)
 }
 
-// run sends what the plan gives until that is over or ctx is.
+// run sends packets according to the plan until its end or the end of ctx.
 func (l *flooding) run(ctx context.Context) error {
-	l.told = l.plan.Start()
+	l.progressed = l.plan.Start()
 	for ctx.Err() == nil {
 		var n int
 		var wait time.Duration
 		_, err := l.link.WriteBy(func(ifindex, most int) (int, error) {
 			if l.Duration > 0 {
-				most = min(most, mostAtATime)
+				most = min(most, maxBatch)
 			}
 			var first uint64
 			if first, n, wait = l.plan.Claim(most); n == 0 {
@@ -141,9 +142,9 @@ func (l *flooding) run(ctx context.Context) error {
 		case n == 0:
 			flood.Pause(ctx, wait)
 		}
-		if time.Since(l.told) >= l.every() {
+		if time.Since(l.progressed) >= l.every() {
 			l.progress()
-			l.told = time.Now()
+			l.progressed = time.Now()
 		}
 	}
 	return context.Cause(ctx)
@@ -151,11 +152,11 @@ func (l *flooding) run(ctx context.Context) error {
 
 // xdpMD is struct xdp_md.
 type xdpMD struct {
-	_, DataEnd, _, IngressIfindex, _, _ uint32 // where the data begin and end, the interface and its queue
+	_, DataEnd, _, IngressIfindex, _, _ uint32 // end of the data, and the interface with its queue
 }
 
-// frames has the kernel make n frames, from the one with the number first, and returns how many it has made. A signal ends a run,
-// and the library begins it anew: what counts is what the program has counted.
+// frames has the kernel make n frames, beginning with the given number, and returns how many it has made. After a
+// signal the library repeats a run, so the number comes from the program's own count.
 func (l *flooding) frames(ifindex int, first uint64, n int) (int, error) {
 	if err := l.state.Put(uint32(0), [2]uint64{first, first + uint64(n)}); err != nil {
 		return 0, fmt.Errorf("write a BPF map: %w", err)
@@ -190,27 +191,28 @@ func (l *flooding) progress() {
 	}
 }
 
-// spare is a veth that no packet ever sees, in a namespace of its own, with the program attached. A program that is not
-// attached anywhere the kernel makes known to its dispatcher before each run and unknown after it, which takes 25 ms
-// (net/bpf/test_run.c, bpf_prog_test_run_xdp; kernel/bpf/dispatcher.c, bpf_dispatcher_change_prog); otherwise a run takes 0.2.
-type spare struct {
+// idle is a veth in a namespace of its own, with the program attached, on which no packet is ever sent. If a program
+// is not attached anywhere, the kernel adds it to its dispatcher before each run and removes it afterwards, which takes
+// 25 ms (net/bpf/test_run.c, bpf_prog_test_run_xdp; kernel/bpf/dispatcher.c, bpf_dispatcher_change_prog). With idle a
+// run takes 0.2 ms.
+type idle struct {
 	thread *nsthread.Thread
 	hook   link.Link
 }
 
-func openSpare(prog *ebpf.Program) (*spare, error) {
+func openIdle(prog *ebpf.Program) (*idle, error) {
 	thread, err := nsthread.New()
 	if err != nil {
-		return nil, fmt.Errorf("make a spare namespace: %w", err)
+		return nil, fmt.Errorf("make an idle namespace: %w", err)
 	}
-	s := &spare{thread: thread}
+	s := &idle{thread: thread}
 	if err := thread.Do(func() error { return s.attach(prog) }); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
-func (s *spare) attach(prog *ebpf.Program) error {
+func (s *idle) attach(prog *ebpf.Program) error {
 	conn, err := rtnetlink.Dial(nil)
 	if err != nil {
 		return fmt.Errorf("open rtnetlink: %w", err)
@@ -218,19 +220,19 @@ func (s *spare) attach(prog *ebpf.Program) error {
 	defer conn.Close()
 	const index = 100
 	err = conn.Link.New(&rtnetlink.LinkMessage{
-		Index: index, Attributes: &rtnetlink.LinkAttributes{Name: "spare", Info: &rtnetlink.LinkInfo{Kind: "veth"}},
+		Index: index, Attributes: &rtnetlink.LinkAttributes{Name: "idle", Info: &rtnetlink.LinkInfo{Kind: "veth"}},
 	})
 	if err != nil {
-		return fmt.Errorf("make a spare veth: %w", err)
+		return fmt.Errorf("make an idle veth: %w", err)
 	}
 	s.hook, err = link.AttachXDP(link.XDPOptions{Program: prog, Interface: index, Flags: link.XDPDriverMode})
 	if err != nil {
-		return fmt.Errorf("attach an XDP program to a spare veth: %w", err)
+		return fmt.Errorf("attach an XDP program to an idle veth: %w", err)
 	}
 	return nil
 }
 
-func (s *spare) close() error {
+func (s *idle) close() error {
 	var err error
 	if s.hook != nil {
 		err = s.hook.Close()

@@ -9,7 +9,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// send says that this is no Linux.
+// send returns the error for systems other than Linux.
 func send(_ context.Context, link Link, f inject.Flood) (inject.Flooded, error) {
 	_, err := check(link, f)
 	if err == nil {
