@@ -2,6 +2,8 @@ package observe
 
 import (
 	"errors"
+	"maps"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -192,5 +194,33 @@ func TestDiffWithAnUnrepliedFiller(t *testing.T) {
 	}
 	if diff := got.Diff(want); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A count is a field and a row of the list: none has one without the other, and the name of a statistic is one of Stats.
+func TestEveryCountOfATallyIsListed(t *testing.T) {
+	t.Parallel()
+	for name, of := range map[string]struct {
+		value any
+		list  []namedCount
+	}{
+		"Tally": {&Tally{}, (&Tally{}).counts()},
+		"Stats": {&Stats{}, (&Stats{}).counts()},
+	} {
+		fields := 0
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(of.value).Elem()) {
+			if f.Type.Kind() == reflect.Uint64 {
+				fields++
+			}
+		}
+		if len(of.list) != fields {
+			t.Errorf("%s: %d counts, %d of them listed", name, fields, len(of.list))
+		}
+	}
+	stats := maps.Collect(Stats{}.All())
+	for _, c := range (&Tally{}).counts() {
+		if _, ok := stats[c.stat]; !ok && c.stat != "" {
+			t.Errorf("%s: Stats has no %q", c.name, c.stat)
+		}
 	}
 }
