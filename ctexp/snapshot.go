@@ -52,16 +52,16 @@ func (l *Lab) fullSnapshot(ctx context.Context) snapshot {
 }
 
 // lacks returns why a part of the record is missing or incomplete.
-func (s snapshot) lacks(part observe.RecordPart) error {
-	if len(s.record.Missing) == 0 {
-		return s.recordErr // nothing was read
+func (snap snapshot) lacks(part observe.RecordPart) error {
+	if len(snap.record.Missing) == 0 {
+		return snap.recordErr // nothing was read
 	}
-	return s.record.Lacks(part)
+	return snap.record.Lacks(part)
 }
 
 // closed returns the error of a Lab that is closed; nil if it is open.
-func (s snapshot) closed() error {
-	for _, err := range []error{s.tallyErr, s.flowsErr, s.recordErr} {
+func (snap snapshot) closed() error {
+	for _, err := range []error{snap.tallyErr, snap.flowsErr, snap.recordErr} {
 		if errors.Is(err, os.ErrClosed) {
 			return err
 		}
@@ -69,18 +69,18 @@ func (s snapshot) closed() error {
 	return nil
 }
 
-// since returns s without what is already in before, an earlier snapshot of the same Lab: the difference of the counts, and
+// since returns snap without what is already in before, an earlier snapshot of the same Lab: the difference of the counts, and
 // what was recorded later.
-func (s snapshot) since(before snapshot) snapshot {
-	s.path, s.tally = s.path.Sub(before.path), s.tally.Sub(before.tally)
-	now, then := &s.record, before.record
+func (snap snapshot) since(before snapshot) snapshot {
+	snap.path, snap.tally = snap.path.Sub(before.path), snap.tally.Sub(before.tally)
+	now, then := &snap.record, before.record
 	now.Frames = later(now.Frames, then.Frames)
 	now.Reasons = later(now.Reasons, then.Reasons)
 	now.Unexplained = later(now.Unexplained, then.Unexplained)
 	now.Steps = later(now.Steps, then.Steps)
 	now.Events = later(now.Events, then.Events)
 	now.Drops = later(now.Drops, then.Drops)
-	return s
+	return snap
 }
 
 // later returns what was appended to before.

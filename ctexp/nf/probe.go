@@ -124,11 +124,12 @@ func (p Probe) Of(f Family) Probe {
 
 // Stage returns the part of a standard probe's name between the family and the hook: "raw" of "ip6/raw/prerouting".
 func (p Probe) Stage() string {
-	i := strings.LastIndexByte(p.Name, '/')
-	if i < 0 {
-		return p.Name
+	name := p.Name
+	for _, f := range Families() {
+		name = strings.TrimPrefix(name, f.probePrefix())
 	}
-	return p.Name[:i][strings.LastIndexByte(p.Name[:i], '/')+1:]
+	stage, _, _ := strings.Cut(name, "/")
+	return stage
 }
 
 // PathProbes returns the standard probes of a family, ordered by hook (prerouting, input, forward, output, postrouting)
