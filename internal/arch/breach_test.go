@@ -94,6 +94,9 @@ func TestBreachesAreFound(t *testing.T) {
 		"method without comment": {
 			exportsHaveComments, "x.go", "package x\n\n// T is a type.\ntype T[E any] struct{}\n\nfunc (*T[E]) M() {}\n", "x.go:6: func M has no comment",
 		},
+		"field without comment": {
+			exportsHaveComments, "ctexp/x.go", "package x\n\n// T is a type.\ntype T struct {\n\tA int // first\n\tB int\n\tc int\n}\n", "ctexp/x.go:6: field B has no comment",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

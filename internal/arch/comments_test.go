@@ -2,11 +2,12 @@ package arch
 
 import (
 	"go/ast"
+	"strings"
 	"testing"
 )
 
-// For constants and variables a comment above the group, or at the end of the line, counts. Fields, and the methods of an
-// interface, may do with the comment of their type.
+// For constants and variables a comment above the group, or at the end of the line, counts, and so it does for fields.
+// Fields of internal packages, embedded ones and the methods of an interface may do with the comment of their type.
 func exportsHaveComments(f *file) []breach {
 	if f.ast == nil || f.isTest() {
 		return nil
@@ -29,6 +30,17 @@ func exportsHaveComments(f *file) []breach {
 				case *ast.TypeSpec:
 					if s.Doc == nil && s.Comment == nil && (d.Doc == nil || d.Lparen.IsValid()) {
 						miss(s.Name, "type")
+					}
+					fields, ok := s.Type.(*ast.StructType)
+					if !ok || !s.Name.IsExported() || !strings.HasPrefix(f.path, "ctexp/") {
+						continue
+					}
+					for _, field := range fields.Fields.List {
+						if field.Doc == nil && field.Comment == nil {
+							for _, id := range field.Names {
+								miss(id, "field")
+							}
+						}
 					}
 				case *ast.ValueSpec:
 					if s.Doc == nil && s.Comment == nil && d.Doc == nil {
