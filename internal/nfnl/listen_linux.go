@@ -74,7 +74,7 @@ func (l Listener) BindLog(groups ...uint16) error {
 		b.Add(func(b []byte) []byte { return appendLogBind(b, g) })
 	}
 	return l.control(func(fd int) error {
-		asking := Conn{fd: fd}
+		asking := Conn{fd: fd, buf: make([]byte, 4<<10)} // the replies are errors and an acknowledgement
 		return asking.Send(&b, func(_ int, err unix.Errno) error { return err })
 	})
 }
