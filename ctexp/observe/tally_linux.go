@@ -156,7 +156,7 @@ func (o *Observer) readPackets() (map[string]uint64, error) {
 	if len(o.cfg.Probes) == 0 && len(o.cfg.Path) == 0 {
 		return nil, nil
 	}
-	counters, err := ruleset.Counters(o.table, unix.NFPROTO_UNSPEC, ours.Table)
+	counters, err := ruleset.Counters(o.table, unix.NFPROTO_INET, ours.Table)
 	if err != nil {
 		return nil, err
 	}
