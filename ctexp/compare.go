@@ -112,6 +112,9 @@ func compare(ctx context.Context, cfg netnsenv.Config, policies []Policy, packet
 	if err := errors.Join(errs...); err != nil {
 		return Comparison{}, err
 	}
+	if len(all) == 0 {
+		return Comparison{}, errors.New("there are no packets: without any, the policies cannot differ")
+	}
 	c.Packets = make([]Compared, len(all))
 	for i := range all {
 		c.Packets[i] = tried[0][i]

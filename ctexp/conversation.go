@@ -277,22 +277,37 @@ func (x *Experiment) Expect(m packet.Match) (p packet.Packet) {
 	x.t.Helper()
 	x.do("Expect", func(ctx context.Context) error {
 		a, err := x.Inbox.Expect(ctx, m)
-		p = a.Packet
-		return err
+		if p = a.Packet; err != nil {
+			return err
+		}
+		return x.Observer.CheckLimit(ctx)
 	})
 	return p
 }
 
 // ExpectNothing fails the test if the host has sent a packet that was not taken yet and that one of ms matches, whatever its
-// checksums; without ms, if it has sent any. It does not wait.
+// checksums; without ms, if it has sent any. It waits only for packets that a shaper or an NFQUEUE of the host holds (see
+// peer.Inbox.AllowHeld). It also fails if nothing was sent, dialled or run: see AllowVacuous.
 func (x *Experiment) ExpectNothing(ms ...packet.Match) {
 	x.t.Helper()
-	x.do("ExpectNothing", func(ctx context.Context) error { return x.Inbox.ExpectNothing(ctx, ms...) })
+	x.do("ExpectNothing", func(ctx context.Context) error {
+		if err := x.Inbox.ExpectNothing(ctx, ms...); err != nil {
+			return err
+		}
+		return x.Observer.CheckLimit(ctx)
+	})
 }
 
 // Received takes all packets that the host has sent and that were not taken yet, link by link, each in the order of
-// sending. It does not wait.
+// sending. Like ExpectNothing it waits for packets that the host holds.
 func (x *Experiment) Received() []packet.Record {
 	x.t.Helper()
-	return ask(x, "Received", x.Inbox.Received)
+	received := ask(x, "Received", x.Inbox.Received)
+	if len(received) == 0 {
+		x.earned("Received", nil)
+	}
+	return received
 }
+
+// PassedOver returns the retransmissions that expectations have passed over so far; see peer.TCP.PassedOver.
+func (c *TCP) PassedOver() []packet.Record { return c.TCP.PassedOver() }

@@ -16,6 +16,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
 // Everything that an Experiment can be asked agrees about one SYN, in both families.
@@ -62,22 +63,22 @@ func TestPhasesAreToldApart(t *testing.T) {
 func TestInjectByAnUnknownLinkFails(t *testing.T) {
 	t.Parallel()
 	ctexp.New(t, netnsenv.Config{})
-	fake := &fakeTB{}
-	log := fake.run(func(f *fakeTB) { ctexp.New(f, netnsenv.Config{}).InjectOn("tun9", packet.SYNs(1, web)) })
-	if !fake.failed || !strings.Contains(log, `no link "tun9"`) {
-		t.Errorf("failed %v: %s", fake.failed, log)
+	fake := &redtest.TB{}
+	log := fake.Run(func(f *redtest.TB) { ctexp.New(f, netnsenv.Config{}).InjectOn("tun9", packet.SYNs(1, web)) })
+	if !fake.Failed() || !strings.Contains(log, `no link "tun9"`) {
+		t.Errorf("failed %v: %s", fake.Failed(), log)
 	}
 }
 
 func TestTooLargeAPacketFails(t *testing.T) {
 	t.Parallel()
 	ctexp.New(t, netnsenv.Config{})
-	fake := &fakeTB{}
-	log := fake.run(func(f *fakeTB) {
+	fake := &redtest.TB{}
+	log := fake.Run(func(f *redtest.TB) {
 		ctexp.New(f, netnsenv.Config{}).Inject(packet.Packets(web.UDP(make([]byte, 2000))))
 	})
-	if !fake.failed || !strings.Contains(log, "2028") || !strings.Contains(log, "1500") {
-		t.Errorf("failed %v: %s", fake.failed, log)
+	if !fake.Failed() || !strings.Contains(log, "2028") || !strings.Contains(log, "1500") {
+		t.Errorf("failed %v: %s", fake.Failed(), log)
 	}
 }
 
@@ -93,7 +94,7 @@ func TestAwaitWaitsForACondition(t *testing.T) {
 
 // deadlineTB is a test with a deadline, which remembers when it failed.
 type deadlineTB struct {
-	*fakeTB
+	*redtest.TB
 	at, failed time.Time
 	more       time.Duration // by which the deadline moves when the test fails
 }
@@ -103,22 +104,22 @@ func (d *deadlineTB) Deadline() (time.Time, bool) { return d.at, true }
 func (d *deadlineTB) Fatalf(format string, args ...any) {
 	d.failed = time.Now()
 	d.at = d.at.Add(d.more)
-	d.fakeTB.Fatalf(format, args...)
+	d.TB.Fatalf(format, args...)
 }
 
 // Await gives up before the test's own deadline, so that the failure can explain itself.
 func TestAwaitGivesUpInTime(t *testing.T) {
 	t.Parallel()
 	ctexp.New(t, netnsenv.Config{})
-	fake := &fakeTB{}
-	d := &deadlineTB{fakeTB: fake, at: time.Now().Add(time.Hour)}
-	log := fake.run(func(*fakeTB) {
+	fake := &redtest.TB{}
+	d := &deadlineTB{TB: fake, at: time.Now().Add(time.Hour)}
+	log := fake.Run(func(*redtest.TB) {
 		x := ctexp.New(d, netnsenv.Config{})
 		d.at = time.Now().Add(2 * time.Second)
 		x.Await("the moon", func() bool { return false })
 	})
-	if !fake.failed || !strings.Contains(log, "Await the moon: not before the test's deadline") || !d.failed.Before(d.at) {
-		t.Errorf("failed %v, %v before the deadline: %s", fake.failed, d.at.Sub(d.failed), log)
+	if !fake.Failed() || !strings.Contains(log, "Await the moon: not before the test's deadline") || !d.failed.Before(d.at) {
+		t.Errorf("failed %v, %v before the deadline: %s", fake.Failed(), d.at.Sub(d.failed), log)
 	}
 }
 
@@ -221,8 +222,8 @@ func TestLifeOfAConnection(t *testing.T) {
 	if diff := ctexp.Diff(want, x.Life(flow)); diff != "" {
 		t.Errorf("life (-want +got):\n%s", diff)
 	}
-	if nobody := packet.SYN(web.Nth(1)).Tuple(); x.Life(nobody) != nil {
-		t.Errorf("a flow that never was has a life: %q", x.Life(nobody))
+	if nobody := packet.SYN(web.Nth(1)).Tuple(); observe.Life(x.Events(), nobody) != nil {
+		t.Errorf("a flow that never was has a life: %q", observe.Life(x.Events(), nobody))
 	}
 }
 
@@ -397,8 +398,8 @@ func TestAgeEndsTimeWait(t *testing.T) {
 	if last := events[len(events)-1]; last.ByNetlink {
 		t.Errorf("somebody has asked for %v", last)
 	}
-	if n := x.Tally().Collected; n != 1 {
-		t.Errorf("%d entries left by themselves, want 1", n)
+	if got := x.Tally(); got.Ended != (observe.Ended{Aged: 1}) || got.Collected != 0 {
+		t.Errorf("%v: want one entry that was aged", got)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
 // artifact returns a file that a failed test has kept, and its folder's other files.
@@ -55,15 +56,15 @@ func diffOf(t *testing.T, log string) string {
 // The page of a failed test shows what differed, if the Experiment was told.
 func TestReportKeepsTheDifference(t *testing.T) {
 	t.Parallel()
-	fake := &fakeTB{name: "TestX"}
-	log := fake.run(func(f *fakeTB) {
+	fake := &redtest.TB{TestName: "TestX"}
+	log := fake.Run(func(f *redtest.TB) {
 		x := ctexp.New(f, netnsenv.Config{Links: veth, Silent: true})
 		x.Inject(packet.SYNs(1, web))
 		x.Errorf("entries (-want +got):\n- %d\n+ %d\n", 2, len(x.Flows()))
 		f.Errorf("this is for the log alone")
 		x.Fatalf("and there were %d frames", len(x.Frames()))
 	})
-	if fake.skipped {
+	if fake.Skipped() {
 		t.Skip(log)
 	}
 	const want = "entries (-want +got):\n- 2\n+ 1\n\nand there were 1 frames"
@@ -82,11 +83,11 @@ func TestReportKeepsTheDifference(t *testing.T) {
 // So it does with an operation that went wrong.
 func TestReportKeepsTheErrorOfAnOperation(t *testing.T) {
 	t.Parallel()
-	fake := &fakeTB{name: "TestX"}
-	log := fake.run(func(f *fakeTB) {
+	fake := &redtest.TB{TestName: "TestX"}
+	log := fake.Run(func(f *redtest.TB) {
 		ctexp.New(f, netnsenv.Config{Links: veth}).InjectOn("tun7", packet.SYNs(1, web))
 	})
-	if fake.skipped {
+	if fake.Skipped() {
 		t.Skip(log)
 	}
 	if got := diffOf(t, log); !strings.Contains(got, `no link "tun7"`) || !strings.HasPrefix(log, got+"\n") {

@@ -8,6 +8,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
 var missing = &nf.UnsupportedError{Need: "wings", Hint: "grow some", Err: errors.New("no feathers")}
@@ -29,10 +30,10 @@ func TestWhatCannotBeDoneHereSkipsOrFails(t *testing.T) { // not parallel: it se
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv("CTEXP_REQUIRE", tt.require)
 			t.Setenv("CTEXP_LACKS", tt.lacks)
-			fake := &fakeTB{}
-			log := fake.run(func(f *fakeTB) { ctexp.Require(f, "fly", tt.err) })
-			if fake.skipped != tt.skips || fake.failed == tt.skips {
-				t.Errorf("skipped %v, failed %v; want skipped %v\n%s", fake.skipped, fake.failed, tt.skips, log)
+			fake := &redtest.TB{}
+			log := fake.Run(func(f *redtest.TB) { ctexp.Require(f, "fly", tt.err) })
+			if fake.Skipped() != tt.skips || fake.Failed() == tt.skips {
+				t.Errorf("skipped %v, failed %v; want skipped %v\n%s", fake.Skipped(), fake.Failed(), tt.skips, log)
 			}
 			for _, w := range tt.want {
 				if !strings.Contains(log, w) {
@@ -45,9 +46,9 @@ func TestWhatCannotBeDoneHereSkipsOrFails(t *testing.T) { // not parallel: it se
 
 func TestNothingMissingDoesNothing(t *testing.T) {
 	t.Parallel()
-	fake := &fakeTB{}
-	if log := fake.run(func(f *fakeTB) { ctexp.Require(f, "fly", nil) }); log != "" || fake.failed || fake.skipped {
-		t.Errorf("failed %v, skipped %v: %s", fake.failed, fake.skipped, log)
+	fake := &redtest.TB{}
+	if log := fake.Run(func(f *redtest.TB) { ctexp.Require(f, "fly", nil) }); log != "" || fake.Failed() || fake.Skipped() {
+		t.Errorf("failed %v, skipped %v: %s", fake.Failed(), fake.Skipped(), log)
 	}
 }
 
@@ -55,18 +56,18 @@ func TestNothingMissingDoesNothing(t *testing.T) {
 func TestListedNeedThatIsPresentFails(t *testing.T) { // not parallel: it sets the environment
 	ctexp.New(t, netnsenv.Config{}) // skips where there are no user namespaces
 	t.Setenv("CTEXP_LACKS", "user namespaces")
-	fake := &fakeTB{}
-	log := fake.run(func(f *fakeTB) { ctexp.New(f, netnsenv.Config{Links: veth}) })
-	if !fake.failed || !strings.Contains(log, `lists "user namespaces", which is present`) {
-		t.Errorf("failed %v: %s", fake.failed, log)
+	fake := &redtest.TB{}
+	log := fake.Run(func(f *redtest.TB) { ctexp.New(f, netnsenv.Config{Links: veth}) })
+	if !fake.Failed() || !strings.Contains(log, `lists "user namespaces", which is present`) {
+		t.Errorf("failed %v: %s", fake.Failed(), log)
 	}
 }
 
 func TestWrongConfigFailsTheTest(t *testing.T) {
 	t.Parallel()
-	fake := &fakeTB{}
-	log := fake.run(func(f *fakeTB) { ctexp.New(f, netnsenv.Config{Probes: []nf.Probe{nf.RawOutput, nf.RawOutput}}) })
-	if !fake.failed || !strings.Contains(log, `ctexp.New: netnsenv: probe "raw/output": the name is taken`) {
-		t.Errorf("failed %v: %s", fake.failed, log)
+	fake := &redtest.TB{}
+	log := fake.Run(func(f *redtest.TB) { ctexp.New(f, netnsenv.Config{Probes: []nf.Probe{nf.RawOutput, nf.RawOutput}}) })
+	if !fake.Failed() || !strings.Contains(log, `ctexp.New: netnsenv: probe "raw/output": the name is taken`) {
+		t.Errorf("failed %v: %s", fake.Failed(), log)
 	}
 }

@@ -2,13 +2,9 @@ package ctexp_test
 
 import (
 	"flag"
-	"fmt"
 	"net/netip"
 	"os"
-	"runtime"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
@@ -43,66 +39,6 @@ var web = packet.Flow{
 
 // veth is the link that every machine has.
 var veth = []netnsenv.LinkConfig{{Kind: netnsenv.Veth}}
-
-// fakeTB is a test that fails without failing the one it runs in, so that failures can be tested.
-type fakeTB struct {
-	name     string
-	mu       sync.Mutex
-	log      strings.Builder
-	failed   bool
-	skipped  bool
-	panics   bool // the test function does, and is meant to
-	cleanups []func()
-}
-
-func (f *fakeTB) Helper()      {}
-func (f *fakeTB) Name() string { return f.name }
-
-func (f *fakeTB) Logf(format string, args ...any) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	fmt.Fprintf(&f.log, format+"\n", args...)
-}
-
-func (f *fakeTB) Errorf(format string, args ...any) {
-	f.Logf(format, args...)
-	f.failed = true
-}
-
-func (f *fakeTB) Fatalf(format string, args ...any) {
-	f.Errorf(format, args...)
-	runtime.Goexit()
-}
-
-func (f *fakeTB) Skipf(format string, args ...any) {
-	f.Logf(format, args...)
-	f.skipped = true
-	runtime.Goexit()
-}
-
-func (f *fakeTB) Failed() bool     { return f.failed }
-func (f *fakeTB) Cleanup(c func()) { f.cleanups = append(f.cleanups, c) }
-
-// run runs a test function and its cleanups to the end and returns what it logged.
-func (f *fakeTB) run(test func(f *fakeTB)) string {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() {
-			if f.panics {
-				f.Logf("panic: %v", recover())
-			}
-		}()
-		defer func() {
-			for _, c := range slices.Backward(f.cleanups) {
-				c()
-			}
-		}()
-		test(f)
-	}()
-	<-done
-	return f.log.String()
-}
 
 // golden compares got with a file of testdata, which -update writes.
 func golden(t *testing.T, file, got string) {

@@ -54,7 +54,7 @@ func Watch(ctx context.Context, env *netnsenv.Env, cfg observe.Config) (*Lab, er
 	room, opened := env.Room(), env.Config()
 	cfg.Probes, cfg.Path, cfg.Silent = opened.Probes, env.PathProbes(), opened.Silent
 	cfg.Filler, cfg.Unreplied = room.Filler, room.Unreplied
-	cfg.Limit, cfg.Free = limitToWatch(room), room.Free
+	cfg.Limit, cfg.Free, cfg.Exclusive = limitToWatch(room), room.Free, true
 	inbox, err := emptyInbox(ctx, env)
 	if err != nil {
 		return nil, err
@@ -63,6 +63,7 @@ func Watch(ctx context.Context, env *netnsenv.Env, cfg observe.Config) (*Lab, er
 	if lab.Observer, err = observe.Open(ctx, env, cfg); err != nil {
 		return nil, err
 	}
+	inbox.Earned = lab.Observer.Earned
 	return lab, nil
 }
 
@@ -104,6 +105,7 @@ func (l *Lab) table(ctx context.Context) *netnsenv.Table {
 // the new timeouts of the others.
 func (l *Lab) Age(ctx context.Context, d time.Duration, filters ...nf.Filter) (int, error) {
 	n, err := l.table(ctx).Age(ctx, d, filters...)
+	l.Observer.NoteAged(n)
 	l.Observer.Mark(ctx, fmt.Sprintf("aged by %v", d))
 	return n, err
 }

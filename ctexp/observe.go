@@ -3,8 +3,10 @@ package ctexp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -24,13 +26,33 @@ func (x *Experiment) Stats() observe.Stats { x.t.Helper(); return ask(x, "Stats"
 // Rules returns the experiment's own rules with their counters.
 func (x *Experiment) Rules() []observe.Rule { x.t.Helper(); return ask(x, "Rules", x.Observer.Rules) }
 
+// AllowVacuous says that the test asserts the absence of packets, entries or events although it has sent, dialled and run
+// nothing. Without it ExpectNothing and an empty Flows, Flow, Events, Life, Frames or Tally.Diff fail the test then: they
+// would be the same whatever the rules under test do.
+func (x *Experiment) AllowVacuous() { x.Observer.AllowVacuous() }
+
+// earned ends the test if there is nothing where there could not be anything. seen says what a question about one flow must
+// have met: nil for a question that is about everything.
+func (x *Experiment) earned(what string, flow *nf.Tuple) {
+	x.t.Helper()
+	x.do(what, func(ctx context.Context) error {
+		if err := x.Observer.Earned(); err != nil {
+			return fmt.Errorf("it is empty, but %w; if that is meant, call x.AllowVacuous", err)
+		}
+		if flow != nil {
+			return x.wasSeen(ctx, *flow)
+		}
+		return nil
+	})
+}
+
 // Flows returns the entries of the table, all or those that one of the filters selects.
 func (x *Experiment) Flows(filters ...nf.Filter) []nf.Entry {
 	x.t.Helper()
 	if len(filters) == 0 {
 		filters = []nf.Filter{{}}
 	}
-	return askAll(x, "Flows", func(ctx context.Context) iter.Seq2[nf.Entry, error] {
+	flows := askAll(x, "Flows", func(ctx context.Context) iter.Seq2[nf.Entry, error] {
 		return func(yield func(nf.Entry, error) bool) {
 			for _, f := range filters {
 				for e, err := range x.Observer.Flows(ctx, f) {
@@ -41,18 +63,56 @@ func (x *Experiment) Flows(filters ...nf.Filter) []nf.Entry {
 			}
 		}
 	})
+	if len(flows) == 0 {
+		x.earned("Flows", nil)
+	}
+	return flows
 }
 
-// Flow returns the entry in zone 0 that has flow as one of its tuples: the zero Entry if there is none.
+// Flow returns the entry in zone 0 that has flow as one of its tuples: the zero Entry if there is none. The test fails if
+// there is none and no packet and no event was about the flow: it is most likely another one than was meant.
 func (x *Experiment) Flow(flow nf.Tuple) nf.Entry {
 	x.t.Helper()
-	return ask(x, "Flow", func(ctx context.Context) (nf.Entry, error) {
+	none := false
+	entry := ask(x, "Flow", func(ctx context.Context) (nf.Entry, error) {
 		e, err := x.Observer.Get(ctx, flow, 0)
-		if errors.Is(err, fs.ErrNotExist) {
+		if none = errors.Is(err, fs.ErrNotExist); none {
 			err = nil
 		}
 		return e, err
 	})
+	if none {
+		x.earned("Flow", &flow)
+	}
+	return entry
+}
+
+// wasSeen returns an error if neither a captured packet nor an event is about a flow, in either direction. What was not
+// recorded cannot be told.
+func (x *Experiment) wasSeen(ctx context.Context, flow nf.Tuple) error {
+	if x.Observer.VacuousAllowed() {
+		return nil
+	}
+	back := flow.Reverse()
+	for f, err := range x.Observer.Frames(ctx) {
+		if err != nil {
+			return nil
+		}
+		if t := f.Packet.Tuple(); t == flow || t == back {
+			return nil
+		}
+	}
+	for e, err := range x.Observer.Events(ctx) {
+		if err != nil {
+			return nil
+		}
+		for _, t := range []nf.Tuple{e.Entry.Orig, e.Entry.Reply} {
+			if t == flow || t == back {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("there is nothing about %v %v, but no packet and no event was ever about it; if that is meant, call x.AllowVacuous", flow.Proto, flow)
 }
 
 // Expectations returns the expectations that helpers and rules ("ct expectation set") have in the table now.
@@ -65,7 +125,11 @@ func (x *Experiment) Expectations() []nf.Expectation {
 // have caused are there. The test fails if events were lost.
 func (x *Experiment) Events() []observe.Event {
 	x.t.Helper()
-	return askAll(x, "Events", x.Observer.Events)
+	events := askAll(x, "Events", x.Observer.Events)
+	if len(events) == 0 {
+		x.earned("Events", nil)
+	}
+	return events
 }
 
 // Life returns the events of a flow since New, as observe.Life does:
@@ -73,13 +137,34 @@ func (x *Experiment) Events() []observe.Event {
 //	[]string{"NEW SYN_SENT", "UPDATE SYN_RECV", "UPDATE ESTABLISHED [ASSURED]", "DESTROY"}
 func (x *Experiment) Life(flow nf.Tuple) []string {
 	x.t.Helper()
-	return observe.Life(x.Events(), flow)
+	life := observe.Life(x.Events(), flow)
+	if len(life) == 0 {
+		x.earned("Life", &flow)
+	}
+	return life
 }
 
-// Frames returns the packets captured on all links since New, in the order of time.
-func (x *Experiment) Frames() []packet.Record {
+// Frames returns the packets captured on all links since New, in the order of time, all or those that one of ms matches. The
+// test fails if one of ms names a link that is not there.
+func (x *Experiment) Frames(ms ...packet.Match) []packet.Record {
 	x.t.Helper()
-	return askAll(x, "Frames", x.Observer.Frames)
+	frames := ask(x, "Frames", func(ctx context.Context) ([]packet.Record, error) {
+		for _, m := range ms {
+			if err := x.Observer.CheckLinks(ctx, m.In, m.Out); err != nil {
+				return nil, err
+			}
+		}
+		return collect(x.Observer.Frames(ctx))
+	})
+	if len(ms) > 0 {
+		frames = slices.DeleteFunc(frames, func(r packet.Record) bool {
+			return !slices.ContainsFunc(ms, func(m packet.Match) bool { return m.Match(r) })
+		})
+	}
+	if len(frames) == 0 {
+		x.earned("Frames", nil)
+	}
+	return frames
 }
 
 // Reasons returns the log messages of conntrack about packets since New: why they were INVALID.

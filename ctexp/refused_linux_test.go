@@ -12,6 +12,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
 // reject refuses all that is to be forwarded, by a reset (1) or by an ICMP error (0).
@@ -63,8 +64,8 @@ func TestRefusedConversationsFailAtOnce(t *testing.T) {
 			cfg.Rules = append(cfg.Rules, c.rules...)
 			ctexp.New(t, cfg)
 			begun := time.Now()
-			fake := &fakeTB{}
-			log := fake.run(func(f *fakeTB) { c.speak(ctexp.New(f, cfg)) })
+			fake := &redtest.TB{}
+			log := fake.Run(func(f *redtest.TB) { c.speak(ctexp.New(f, cfg)) })
 			for _, want := range c.want {
 				if !strings.Contains(log, want) {
 					t.Errorf("want %q, got %s", want, log)

@@ -16,13 +16,14 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
 // The log of a failed test begins with the difference, followed by the report.
 func TestFailureExplainsItself(t *testing.T) {
 	t.Parallel()
-	fake := &fakeTB{name: "TestX"}
-	log := fake.run(func(f *fakeTB) {
+	fake := &redtest.TB{TestName: "TestX"}
+	log := fake.Run(func(f *redtest.TB) {
 		x := ctexp.New(f, netnsenv.Config{
 			Links: veth, Silent: true,
 			Rules:  []netnsenv.Ruleset{dropHTTP},
@@ -34,7 +35,7 @@ func TestFailureExplainsItself(t *testing.T) {
 			f.Errorf("3 SYNs and a datagram to port 80 (-want +got):\n%s", diff)
 		}
 	})
-	if fake.skipped {
+	if fake.Skipped() {
 		t.Skip(log)
 	}
 	log = regexp.MustCompile(`(?m)^--- artifacts: .*/`).ReplaceAllString(log, "--- artifacts: …/")
@@ -86,16 +87,16 @@ func TestClosedLabHasNoReport(t *testing.T) {
 // An operation that gives up at the test's deadline leaves time to say what happened.
 func TestLateFailureExplainsItself(t *testing.T) {
 	t.Parallel()
-	fake := &fakeTB{name: "TestX"}
+	fake := &redtest.TB{TestName: "TestX"}
 	// How long explaining takes on a busy machine is not this test's question: once it has failed it has time.
-	d := &deadlineTB{fakeTB: fake, at: time.Now().Add(time.Hour), more: time.Hour}
-	log := fake.run(func(*fakeTB) {
+	d := &deadlineTB{TB: fake, at: time.Now().Add(time.Hour), more: time.Hour}
+	log := fake.Run(func(*redtest.TB) {
 		x := ctexp.New(d, netnsenv.Config{Links: veth, Silent: true})
 		d.at = time.Now().Add(time.Second)
 		x.Inject(packet.SYNs(1, web))
 		x.Await("the moon", func() bool { return false })
 	})
-	if fake.skipped {
+	if fake.Skipped() {
 		t.Skip(log)
 	}
 	if !strings.Contains(log, "\nentries 1\n") || !d.failed.Before(d.at.Add(-d.more)) {

@@ -20,6 +20,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
 // flood is one of UDP, in which each packet is a flow.
@@ -79,10 +80,10 @@ func TestAFloodThatIsWrongFailsTheTest(t *testing.T) {
 		"1528 bytes into an MTU": func(x *ctexp.Experiment) { x.Flood(inject.Flood{Template: web.UDP(make([]byte, 1500)), N: 1}) },
 		"neither N nor Duration": func(x *ctexp.Experiment) { x.Flood(flood(0, 1)) },
 	} {
-		fake := &fakeTB{}
-		log := fake.run(func(fake *fakeTB) { f(ctexp.New(fake, netnsenv.Config{})) })
-		if !fake.failed || !strings.Contains(log, want) {
-			t.Errorf("failed %v: %s", fake.failed, log)
+		fake := &redtest.TB{}
+		log := fake.Run(func(fake *redtest.TB) { f(ctexp.New(fake, netnsenv.Config{})) })
+		if !fake.Failed() || !strings.Contains(log, want) {
+			t.Errorf("failed %v: %s", fake.Failed(), log)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/ctexp/peer"
+	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
 // connected is a scripted client that has a socket of the host at its other end.
@@ -171,8 +172,8 @@ func TestTheHostKeepsToAScaledWindow(t *testing.T) {
 func TestAnUnmetExpectationFailsTheTest(t *testing.T) {
 	t.Parallel()
 	ctexp.New(t, natRouter()) // skips where it cannot be done
-	fake := &fakeTB{}
-	log := fake.run(func(f *fakeTB) {
+	fake := &redtest.TB{}
+	log := fake.Run(func(f *redtest.TB) {
 		x := ctexp.New(f, natRouter())
 		client := x.TCP("tun0", packet.Flow{Src: inside, Dst: outside})
 		server := x.TCP("tun1", packet.Flow{Src: outside})
@@ -184,7 +185,7 @@ func TestAnUnmetExpectationFailsTheTest(t *testing.T) {
 		t.Error("it goes on")
 	})
 	told, _, _ := strings.Cut(log, "what happened in")
-	if !fake.failed {
+	if !fake.Failed() {
 		t.Error("it has not failed")
 	}
 	golden(t, "unmet.golden", told)
@@ -199,10 +200,10 @@ func TestAPeerNeedsALink(t *testing.T) {
 		"udp":  func(x *ctexp.Experiment) { x.UDP("tun7", web) },
 		"echo": func(x *ctexp.Experiment) { x.Echo("tun7", web.Src.Addr(), netip.Addr{}) },
 	} {
-		fake := &fakeTB{}
-		log := fake.run(func(tb *fakeTB) { f(ctexp.New(tb, netnsenv.Config{})) })
-		if !fake.failed || !strings.Contains(log, `no link "tun7"`) {
-			t.Errorf("%s: failed %v: %s", name, fake.failed, log)
+		fake := &redtest.TB{}
+		log := fake.Run(func(tb *redtest.TB) { f(ctexp.New(tb, netnsenv.Config{})) })
+		if !fake.Failed() || !strings.Contains(log, `no link "tun7"`) {
+			t.Errorf("%s: failed %v: %s", name, fake.Failed(), log)
 		}
 	}
 }

@@ -24,6 +24,7 @@ type Cmd struct {
 	once   sync.Once
 	err    error
 	forget func() // removes the program from what the Env closes
+	looked func() // tells Observers that the program has ended
 }
 
 // Command returns a command to run in the namespace. The kernel kills the program if the Env is closed or this process
@@ -40,9 +41,11 @@ func (c *Cmd) Start() error {
 	// The signal is sent when the thread that started the program ends, which is the Env's.
 	c.SysProcAttr.Pdeathsig = unix.SIGKILL
 	c.SysProcAttr.Setpgid = true
-	if err := c.env.Do(c.Cmd.Start); err != nil {
+	looked := c.env.acts()
+	if err := c.env.do(c.Cmd.Start); err != nil {
 		return err
 	}
+	c.looked = looked
 	c.env.kills.Do(func() { // also kills processes left behind by programs that have ended
 		c.env.onClose(closerFunc(func() error { c.env.killInside(); return nil }))
 	})
@@ -55,6 +58,7 @@ func (c *Cmd) Wait() error {
 	c.once.Do(func() {
 		if c.err = c.Cmd.Wait(); c.forget != nil {
 			c.forget()
+			c.looked()
 		}
 	})
 	return c.err

@@ -258,7 +258,7 @@ func (b *nftBatch) send(e *Env) error {
 		return b.err
 	}
 	var conn *netlink.Conn
-	err := e.Do(func() (err error) {
+	err := e.do(func() (err error) {
 		conn, err = netlink.Dial(unix.NETLINK_NETFILTER, nil)
 		return err
 	})

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/jsimonetti/rtnetlink/v2"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -34,10 +35,12 @@ type Env struct {
 	table    *Table
 	room     RoomInfo
 	handles  handles
+	qdiscs   *netlink.Conn          // asked by Held; opened and used only on the thread
 	reasons  bool                   // conntrack logs why packets are INVALID
 	sysctls  map[string]sysctlWrite // by the path below /proc/sys; used only on the thread
 	kills    sync.Once              // registers killInside when the first program starts
 
+	watch    watch
 	mu       sync.Mutex
 	assigned int     // counter that makes names of tables and chains unique
 	wires    []*wire // wires to other Envs
@@ -82,7 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Env, error) {
 // build sets up the namespace. The order matters: chains behind the confirmation must be older than the conntrack
 // hooks, and chains before it younger. Any rule may register the conntrack hooks.
 func (e *Env) build(ctx context.Context) error {
-	if err := e.Do(func() (err error) {
+	if err := e.do(func() (err error) {
 		e.route, err = rtnetlink.Dial(nil)
 		return err
 	}); err != nil {
@@ -212,6 +215,12 @@ func (e *Env) Table() *Table { return e.table }
 // in the caller. Sockets that f opens, files of /proc that it reads and programs that it starts belong to the
 // namespace; sockets and files can be used from any goroutine afterwards. f must not wait for another call of Do.
 func (e *Env) Do(f func() error) error {
+	defer e.acts()()
+	return e.do(f)
+}
+
+// do is Do for what the Env itself does.
+func (e *Env) do(f func() error) error {
 	if f == nil {
 		panic("netnsenv: Do: the function is nil")
 	}
@@ -417,6 +426,7 @@ func (e *Env) Listen(ctx context.Context, network, address string) (net.Listener
 
 // ListenPacket is net.ListenPacket in the namespace. The address is as for Listen.
 func (e *Env) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
+	e.watch.acted.Add(1)
 	var c net.PacketConn
 	err := e.socket(address, func() (err error) {
 		var lc net.ListenConfig
@@ -439,6 +449,7 @@ func (e *Env) Dial(ctx context.Context, network, address string) (net.Conn, erro
 	if e.FD() < 0 {
 		return nil, ErrClosed
 	}
+	e.watch.acted.Add(1)
 	var c net.Conn
 	err := e.thread.Aside(func() (err error) {
 		// Without fallback, the dialer opens all sockets on this thread.
@@ -466,7 +477,7 @@ func (e *Env) socket(address string, open func() error) error {
 	if err := checkLiteral(address); err != nil {
 		return err
 	}
-	return e.Do(open)
+	return e.do(open)
 }
 
 // checkLiteral returns an error for a host name, because package net would resolve it on other threads, outside of the

@@ -46,6 +46,15 @@ func (e *Env) Age(context.Context, time.Duration, ...nf.Filter) (int, error) { r
 // Do does nothing.
 func (e *Env) Do(func() error) error { return errLinux }
 
+// OnChange never calls look.
+func (e *Env) OnChange(func()) (do func(func() error) error, cancel func()) { return e.Do, func() {} }
+
+// Acted returns 0.
+func (e *Env) Acted() uint64 { return 0 }
+
+// Held returns an nf.UnsupportedError.
+func (e *Env) Held() ([]Held, error) { return nil, errLinux }
+
 // FD returns -1.
 func (e *Env) FD() int { return -1 }
 
@@ -106,6 +115,9 @@ type Link struct{}
 
 // Name returns "".
 func (l *Link) Name() string { return "" }
+
+// Held returns an nf.UnsupportedError.
+func (l *Link) Held() (packets int, by string, err error) { return 0, "", errLinux }
 
 // MTU returns 0.
 func (l *Link) MTU() int { return 0 }

@@ -185,7 +185,7 @@ func (e *Env) awaitLocal(ctx context.Context, a netip.Addr) error {
 }
 
 func (e *Env) linkIndex(name string) (index uint32, err error) {
-	err = e.Do(func() error {
+	err = e.do(func() error {
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
@@ -213,7 +213,7 @@ type tun struct {
 
 func openTun(e *Env, name string) (device, error) {
 	var d *tun
-	err := e.Do(func() error {
+	err := e.do(func() error {
 		// water opens the file without O_CLOEXEC, so no fork may happen until the flag is set.
 		syscall.ForkLock.RLock()
 		defer syscall.ForkLock.RUnlock()
@@ -381,7 +381,7 @@ func (l *Link) WriteBy(write func(ifindex, max int) (int, error)) (int, error) {
 		return 0, errNoEthernet
 	}
 	n, written := 0, uint64(0)
-	err := l.env.Do(func() (err error) {
+	err := l.env.do(func() (err error) {
 		// The lock keeps Fence from reading the counter before the written frames are counted.
 		l.fence.mu.Lock()
 		defer l.fence.mu.Unlock()

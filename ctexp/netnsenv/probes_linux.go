@@ -267,6 +267,7 @@ type owned struct {
 	conn         *nftables.Conn
 	inet, netdev *nftables.Table // the tables for the probes and for the counters at ingress
 	quiet        bool            // the chain "quiet" exists
+	closed       bool            // conn would open another socket, on the calling thread
 }
 
 // tableOwner is NFT_TABLE_F_OWNER (include/uapi/linux/netfilter/nf_tables.h, since 5.12, 6001a930ce03 "netfilter:
@@ -279,7 +280,7 @@ func openOwned(e *Env) (*owned, error) {
 		inet:   &nftables.Table{Family: nftables.TableFamilyINet, Name: ours.Table},
 		netdev: &nftables.Table{Family: nftables.TableFamilyNetdev, Name: ours.Table},
 	}
-	err := e.Do(func() (err error) {
+	err := e.do(func() (err error) {
 		o.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
 			sock = c
 			return nil
@@ -328,6 +329,9 @@ func newOwnedTable(sock *netlink.Conn, t *nftables.Table, flags uint32) error {
 func (o *owned) counter(t *nftables.Table, name string) (uint64, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.closed {
+		return 0, ErrClosed
+	}
 	obj, err := o.conn.GetObject(&nftables.CounterObj{Table: t, Name: name})
 	if err != nil {
 		return 0, fmt.Errorf("read counter %q: %w", name, err)
@@ -346,7 +350,12 @@ func (o *owned) add(t *nftables.Table, c *nftables.Chain, counter string, match 
 }
 
 // close deletes the tables, in the background: the kernel waits about 10 ms for RCU when an owning socket is closed.
-func (o *owned) close() { go o.conn.CloseLasting() }
+func (o *owned) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	go o.conn.CloseLasting()
+}
 
 // addInvalid logs each INVALID packet to an NFLOG group, directly behind conntrack, because the kernel does not log a
 // reason for all of them. A kernel without nft_log is not an error. With a threshold of 1, a packet is sent without
@@ -423,7 +432,7 @@ func (e *Env) logReasons() error {
 // loadNFLog makes the kernel load nfnetlink_log by sending it a message (net/netfilter/nfnetlink.c, nfnetlink_rcv_msg).
 // The message changes nothing: the socket is not bound to any group.
 func (e *Env) loadNFLog() error {
-	return e.Do(func() error {
+	return e.do(func() error {
 		conn, err := nfnl.Dial()
 		if err != nil {
 			return err

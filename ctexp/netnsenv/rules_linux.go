@@ -28,7 +28,7 @@ func (e *Env) iptables(v Variant, family nf.Family, f func(*iptables.IPTables) e
 	if f == nil {
 		panic("netnsenv: IPTables: the function is nil")
 	}
-	return e.Do(func() error {
+	return e.do(func() error {
 		ipt, err := e.handles.open(v, family)
 		if err != nil {
 			return err
@@ -59,15 +59,17 @@ func (h *handles) open(v Variant, family nf.Family) (*iptables.IPTables, error) 
 
 // Load implements Ruleset.
 func (t rulesText) Load(ctx context.Context, e *Env) error {
+	defer e.changes()()
 	links, err := e.linkNames()
 	if err != nil {
 		return err
 	}
-	return t.Text.Load(ctx, e, links)
+	return t.Text.Load(ctx, quiet{e}, links)
 }
 
 // Load implements Ruleset.
 func (t singleCommands) Load(ctx context.Context, e *Env) error {
+	defer e.changes()()
 	links, err := e.linkNames()
 	if err != nil {
 		return err
@@ -105,6 +107,7 @@ func (f nftFunc) Load(_ context.Context, e *Env) error {
 	if f == nil {
 		return errors.New("nftables rules: the function is nil")
 	}
+	defer e.changes()()
 	c, err := e.openNFTables()
 	if err != nil {
 		return err
@@ -134,7 +137,7 @@ func (e *Env) NFTables() (*nftables.Conn, error) {
 
 func (e *Env) openNFTables() (*nftables.Conn, error) {
 	var c *nftables.Conn
-	err := e.Do(func() (err error) {
+	err := e.do(func() (err error) {
 		c, err = nftables.New(nftables.AsLasting())
 		return err
 	})

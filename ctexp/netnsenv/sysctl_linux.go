@@ -61,7 +61,7 @@ func (e *Env) setBaseline() error {
 	if e.hasIPv6() {
 		ipv6 = quietIPv6
 	}
-	return e.Do(func() error {
+	return e.do(func() error {
 		for _, s := range append(slices.Clip(baseline), ipv6...) {
 			for _, scope := range []string{"all", "default"} {
 				err := e.setSysctl(strings.Replace(s.key, "*", scope, 1), s.value)
@@ -127,7 +127,8 @@ func (e *Env) SetSysctl(name, value string) error {
 	if err != nil {
 		return err
 	}
-	return sysctlError(name, e.Do(func() error {
+	defer e.changes()()
+	return sysctlError(name, e.do(func() error {
 		if err := e.writeSysctl(key, value); err != nil {
 			return err
 		}
@@ -159,7 +160,7 @@ func sysctlError(name string, err error) error {
 
 // setSysctl sets a sysctl as a default of the Env.
 func (e *Env) setSysctl(key, value string) error {
-	return e.Do(func() error {
+	return e.do(func() error {
 		if err := e.writeSysctl(key, value); err != nil {
 			return err
 		}
@@ -170,7 +171,7 @@ func (e *Env) setSysctl(key, value string) error {
 
 // writeSysctl writes a sysctl without recording it.
 func (e *Env) writeSysctl(key, value string) error {
-	return e.Do(func() error {
+	return e.do(func() error {
 		// Without O_CREATE, with which the error in /proc would be another one.
 		f, err := os.OpenFile("/proc/sys/"+key, os.O_WRONLY, 0)
 		if errors.Is(err, unix.EROFS) {
@@ -187,7 +188,7 @@ func (e *Env) writeSysctl(key, value string) error {
 
 // readFile reads a file of /proc as the namespace shows it.
 func (e *Env) readFile(path string) (s string, err error) {
-	err = e.Do(func() error {
+	err = e.do(func() error {
 		b, err := os.ReadFile(path)
 		s = string(b)
 		return err
@@ -221,7 +222,7 @@ func (e *Env) SysctlChanges() []SysctlChange {
 		return nil
 	}
 	var out []SysctlChange
-	_ = e.Do(func() error { // an error means that the Env is closed
+	_ = e.do(func() error { // an error means that the Env is closed
 		now := readSysctls()
 		keys := slices.AppendSeq(slices.Collect(maps.Keys(fresh)), maps.Keys(e.sysctls))
 		slices.Sort(keys)

@@ -39,7 +39,7 @@ type tableConns struct {
 
 func openTable(e *Env) (*Table, error) {
 	t := &Table{tableConns: &tableConns{env: e}}
-	err := e.Do(func() (err error) {
+	err := e.do(func() (err error) {
 		if t.conn, err = conntrack.Dial(nil); err != nil {
 			return err
 		}
@@ -115,6 +115,7 @@ func (t *Table) one(what string, e nf.Entry, do func(conntrack.Flow) error) erro
 	if t.env.FD() < 0 {
 		return ErrClosed
 	}
+	t.env.watch.acted.Add(1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err := do(nfnl.Flow(e)); err != nil {
@@ -160,6 +161,7 @@ func (t *Table) CreateAll(ctx context.Context, entries iter.Seq[nf.Entry]) (int,
 			}
 		}
 	}
+	t.env.watch.acted.Add(1)
 	n, err := t.inBulk(ctx, allowed, bulk{bulkSize, nfnl.AppendCreate, func(e nf.Entry, errno unix.Errno) error {
 		return fmt.Errorf("create entry %v: %w", e, errno)
 	}})

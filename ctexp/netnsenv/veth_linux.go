@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -70,7 +71,7 @@ func openVeth(e *Env, name string) (device, error) {
 		return nil, fmt.Errorf("set up %q: %w", far, err)
 	}
 	v := &veth{header: append(append([]byte(nil), near.Attributes.Address...), outsider...)}
-	err = e.Do(func() error {
+	err = e.do(func() error {
 		if err := noChecksumOffload(name); err != nil {
 			return err
 		}
@@ -327,5 +328,28 @@ func (e *Env) countIngress(chain, device string) (func() (uint64, error), error)
 		}
 		return nil, fmt.Errorf("count at ingress: %w", err)
 	}
-	return func() (uint64, error) { return o.counter(o.netdev, name) }, nil
+	r := rising{read: func() (uint64, error) { return o.counter(o.netdev, name) }}
+	return r.count, nil
+}
+
+// rising is a counter that does not go back when the kernel's is reset, as by "nft reset counters": fences go on. Observers
+// report the reset.
+type rising struct {
+	mu         sync.Mutex
+	read       func() (uint64, error)
+	last, base uint64
+}
+
+func (r *rising) count() (uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n, err := r.read()
+	if err != nil {
+		return 0, err
+	}
+	if n < r.last {
+		r.base += r.last
+	}
+	r.last = n
+	return r.base + n, nil
 }

@@ -181,7 +181,7 @@ func (end *wireEnd) prepare() (err error) {
 			}
 		}
 	}
-	if err := e.Do(func() error { return noChecksumOffload(end.cfg.Name) }); err != nil {
+	if err := e.do(func() error { return noChecksumOffload(end.cfg.Name) }); err != nil {
 		return err
 	}
 	e.mu.Lock()

@@ -39,6 +39,9 @@ func (o *Observer) readFrames(ctx context.Context) ([]packet.Record, lostFrames,
 	if o.capture == nil {
 		return nil, lostFrames{}, &nf.UnsupportedError{Need: "frames", Hint: "the Observer was opened with NoFrames"}
 	}
+	if err := o.whole(); err != nil {
+		return nil, lostFrames{}, err
+	}
 	if err := o.capture.Drain(); err != nil {
 		return nil, lostFrames{}, err
 	}

@@ -188,29 +188,52 @@ func (d *eventDecoder) err() error {
 type fate int
 
 const (
-	removed       fate = iota // evicted, collected or timed out
+	timedOut      fate = iota // its own time was over
+	early                     // evicted or collected, or removed with an interface
 	endedByPacket             // a packet ended it
-	maybeReplaced             // a packet replaced it by a new entry of the same tuple; if the table has no such entry: removed
+	maybeReplaced             // a packet replaced it by a new entry of the same tuple; if the table has no such entry: early
 )
 
 // fateOf determines the fate from the DESTROY event alone. Three things remove an entry that has not timed out and
-// that netlink did not delete: early_drop or the garbage collector; a RST on a flow that never had a reply
-// (net/netfilter/nf_conntrack_proto_tcp.c, nf_conntrack_tcp_packet, state CLOSE); a SYN that reopens a closed
-// connection (the same function, TIME_WAIT or CLOSE), or a new flow whose NAT takes over the tuple of one
-// (nf_nat_core.c).
+// that netlink did not delete: the kernel, by early_drop, by the garbage collector or with an interface; a RST on a flow
+// that never had a reply (net/netfilter/nf_conntrack_proto_tcp.c, nf_conntrack_tcp_packet, state CLOSE); a SYN that
+// reopens a closed connection (the same function, TIME_WAIT or CLOSE), or a new flow whose NAT takes over the tuple of
+// one (nf_nat_core.c).
 //
 // Kernels before 86d21fc74745 ("netfilter: ctnetlink: add timeout and protoinfo to destroy events") report neither
-// the remaining timeout nor the state. There the result is always removed.
+// the remaining timeout nor the state. There the result is always timedOut.
 func fateOf(e nf.Entry) fate {
 	switch {
 	case e.Timeout == 0:
-		return removed
+		return timedOut
 	case e.State == nf.Close && !e.Status.Has(nf.SeenReply):
 		return endedByPacket
 	case e.State == nf.Close || e.State == nf.TimeWait:
 		return maybeReplaced
 	}
-	return removed
+	return early
+}
+
+// mayCollect reports whether the garbage collector of an almost full table may remove an entry before its time
+// (net/netfilter/nf_conntrack_core.c, gc_worker_can_early_drop; nf_conntrack_proto_tcp.c, tcp_can_early_drop).
+func mayCollect(e nf.Entry) bool {
+	switch e.State {
+	case nf.FinWait, nf.LastAck, nf.TimeWait, nf.Close, nf.CloseWait:
+		return true
+	}
+	return !e.Status.Has(nf.Assured)
+}
+
+// endCounts counts removed entries. Those of early may have been collected, the others were certainly not.
+type endCounts struct {
+	Ended
+	early uint64 // removed before their time, while the table was almost full and they could be evicted or collected
+}
+
+func (c endCounts) sub(before endCounts) endCounts {
+	subtract(c.counts(), before.counts())
+	c.early -= before.early
+	return c
 }
 
 // eventlog stores the messages of events as the kernel sent them. They are decoded when they are read.

@@ -14,7 +14,6 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
-	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
 // Events returns the changes of the conntrack table, of entries and expectations, from Open until the iteration
@@ -52,6 +51,9 @@ func (o *Observer) readEvents(ctx context.Context) ([]eventPiece, lostEvents, er
 	}
 	defer release()
 	if err := o.events.missing; err != nil {
+		return nil, lostEvents{}, err
+	}
+	if err := o.whole(eventSwitches); err != nil {
 		return nil, lostEvents{}, err
 	}
 	if err := o.events.Drain(); err != nil {
@@ -95,8 +97,11 @@ func (o *Observer) yieldPiece(ctx context.Context, p eventPiece, d *eventDecoder
 		if err != nil {
 			return err
 		}
-		if !ok || e.Entry.Zone == ours.FillerZone {
+		if !ok {
 			continue
+		}
+		if err := o.spare(e.Entry.Zone); err != nil {
+			return err
 		}
 		if !yield(e, nil) {
 			return errStop
@@ -201,7 +206,7 @@ func (o *Observer) NextEvent() <-chan struct{} {
 // and, unless Config.NoEvents is set, stores all events.
 type eventWatch struct {
 	*mmsg.Pump
-	collected collected // guarded by the Pump's lock, like the next two
+	ends      ends      // guarded by the Pump's lock, like the next two
 	overruns  int       // times the receive buffer was full
 	congested bool      // events are missing after those still in the receive buffer
 	log       *eventlog // nil: only DESTROY events are received
@@ -213,8 +218,12 @@ type eventWatch struct {
 const forcedBuffer = 128 << 20
 
 // watchEvents must be called on a thread in the namespace.
-func watchEvents(cfg Config, table *nfnl.Conn) (*eventWatch, error) {
-	w := &eventWatch{collected: collected{table: table}, missing: eventsAreOn()}
+func watchEvents(cfg Config, table *nfnl.Conn, full func(ended int) bool) (*eventWatch, error) {
+	release, err := kernelRelease()
+	if err != nil {
+		return nil, err
+	}
+	w := &eventWatch{ends: ends{table: table, full: full, untimed: kernelBefore(release, 5, 13)}, missing: eventsAreOn()}
 	groups, filter := []uint32{unix.NFNLGRP_CONNTRACK_DESTROY}, nfnl.PassUnasked()
 	if cfg.NoEvents {
 		w.missing = &nf.UnsupportedError{Need: "events", Hint: "the Observer was opened with NoEvents"}
@@ -265,10 +274,11 @@ func (w *eventWatch) overrun() {
 // addBatch processes the n messages of one read.
 func (w *eventWatch) addBatch(b *mmsg.Buffer, n int) error {
 	for i := range n {
-		if err := w.countRemoved(b.Payload(i)); err != nil {
+		if err := w.ends.add(b.Payload(i)); err != nil {
 			return err
 		}
 	}
+	w.ends.judge()
 	if w.log != nil {
 		w.log.add(time.Now(), n, b.Payload)
 	}
@@ -286,30 +296,20 @@ func (w *eventWatch) bufferEmpty() {
 	w.congested = false
 }
 
-// countRemoved counts a message that is the DESTROY event of an entry removed without a request. It also checks the
-// header of the others.
-func (w *eventWatch) countRemoved(msg []byte) error {
-	kind, port, err := nfnl.KindOf(msg)
-	if err == nil && kind == nfnl.Destroy && port == 0 {
-		err = w.collected.add(msg)
-	}
-	return err
-}
-
-// removed returns how many entries were removed so far without a request.
-func (w *eventWatch) removed() (uint64, error) {
+// ended returns how many entries were removed so far, by what removed them.
+func (w *eventWatch) ended() (endCounts, error) {
 	if err := w.Drain(); err != nil {
-		return 0, err
+		return endCounts{}, err
 	}
 	w.Lock()
 	defer w.Unlock()
-	if err := w.collected.settle(); err != nil {
-		return 0, err
+	if err := w.ends.settle(); err != nil {
+		return endCounts{}, err
 	}
 	if w.overruns > 0 {
-		return 0, fmt.Errorf("%w: %v", ErrEventsLost, lostEvents{overruns: w.overruns})
+		return endCounts{}, fmt.Errorf("%w: %v", ErrEventsLost, lostEvents{overruns: w.overruns})
 	}
-	return w.collected.count, nil
+	return w.ends.counts, nil
 }
 
 // stop ends the reading, and wakes all that wait for events.
@@ -320,27 +320,46 @@ func (w *eventWatch) stop() {
 	}
 }
 
-// collected counts entries that the kernel removed: evicted, collected or timed out. Entries that a packet ended or
-// replaced, or that a netlink request deleted, are not counted.
-type collected struct {
-	count   uint64
+// ends counts the entries that were removed, by what removed them.
+type ends struct {
+	counts  endCounts
+	early   int        // removed before their time, until judge decides why
 	pending []nf.Entry // of fate maybeReplaced
 	table   *nfnl.Conn
+	untimed bool                 // events do not tell how much of its time was left to an entry
+	full    func(ended int) bool // whether the table was almost full before so many entries were removed
 }
 
 // maxPending is the largest number of pending entries.
 const maxPending = 1024
 
-// add counts the entry of a DESTROY event that nobody requested, or defers the decision to settle.
-func (c *collected) add(msg []byte) error {
-	body, at := nfnl.EventBody(msg)
-	end, err := nfnl.DecodeEnd(body, at)
-	if err != nil || end.Zone == ours.FillerZone {
+// add counts the entry of a message that is a DESTROY event, or defers the decision to judge or settle. It also checks
+// the header of the others.
+func (c *ends) add(msg []byte) error {
+	kind, port, err := nfnl.KindOf(msg)
+	if err != nil || kind != nfnl.Destroy {
 		return err
 	}
+	body, at := nfnl.EventBody(msg)
+	end, err := nfnl.DecodeEnd(body, at)
+	if err != nil {
+		return err
+	}
+	if port != 0 {
+		c.counts.ByNetlink++
+		return nil
+	}
 	switch fateOf(end) {
-	case removed:
-		c.count++
+	case timedOut:
+		if c.untimed && mayCollect(end) {
+			c.early++
+		} else {
+			c.counts.TimedOut++
+		}
+	case endedByPacket:
+		c.counts.ByPacket++
+	case early:
+		c.endedEarly(end)
 	case maybeReplaced:
 		e, err := nfnl.DecodeEntry(body, at)
 		if err != nil {
@@ -354,24 +373,51 @@ func (c *collected) add(msg []byte) error {
 	return nil
 }
 
+// endedEarly counts an entry that the kernel removed before its time.
+func (c *ends) endedEarly(e nf.Entry) {
+	if mayCollect(e) {
+		c.early++
+	} else {
+		c.counts.Removed++
+	}
+}
+
+// judge decides about the entries that ended early and could be collected: they were not unless the table was almost
+// full. Call it soon after add, because the table may be emptier later.
+func (c *ends) judge() {
+	switch n := uint64(c.early); {
+	case n == 0:
+	case c.full(c.early):
+		c.counts.early += n
+	case c.untimed:
+		c.counts.TimedOut += n
+	default:
+		c.counts.Removed += n
+	}
+	c.early = 0
+}
+
 // settle decides about the pending entries, for which the event alone is not enough. Call it after the packets were
 // processed: a replacing entry is in the table only once its packet was confirmed, some time after the event.
-func (c *collected) settle() error {
+func (c *ends) settle() error {
 	for _, e := range c.pending {
 		replaced, err := c.replaced(e)
 		if err != nil {
 			return err
 		}
-		if !replaced {
-			c.count++
+		if replaced {
+			c.counts.ByPacket++
+		} else {
+			c.endedEarly(e)
 		}
 	}
 	c.pending = c.pending[:0]
+	c.judge()
 	return nil
 }
 
 // replaced reports whether another entry now has one of the tuples of e.
-func (c *collected) replaced(e nf.Entry) (bool, error) {
+func (c *ends) replaced(e nf.Entry) (bool, error) {
 	for dir, tuple := range map[nf.Direction]nf.Tuple{nf.Original: e.Orig, nf.Reply: e.Reply} {
 		_, err := c.table.Get(tuple, e.ZoneOf(dir))
 		if err == nil {

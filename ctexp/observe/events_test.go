@@ -356,11 +356,11 @@ func TestFateOfDestroyedEntries(t *testing.T) {
 		e    nf.Entry
 		want fate
 	}{
-		{"time over", nf.Entry{State: nf.Close}, removed},
-		{"no time told", nf.Entry{State: nf.TCPNone}, removed},
-		{"evicted", nf.Entry{Timeout: 100 * time.Second, State: nf.SynSent}, removed},
-		{"collected while closing", nf.Entry{Timeout: 10 * time.Second, State: nf.LastAck, Status: nf.Assured | nf.SeenReply}, removed},
-		{"UDP evicted", nf.Entry{Timeout: 30 * time.Second}, removed},
+		{"time over", nf.Entry{State: nf.Close}, timedOut},
+		{"no time told", nf.Entry{State: nf.TCPNone}, timedOut},
+		{"evicted", nf.Entry{Timeout: 100 * time.Second, State: nf.SynSent}, early},
+		{"collected while closing", nf.Entry{Timeout: 10 * time.Second, State: nf.LastAck, Status: nf.Assured | nf.SeenReply}, early},
+		{"UDP evicted", nf.Entry{Timeout: 30 * time.Second}, early},
 		{"RST to a SYN", nf.Entry{Timeout: 119 * time.Second, State: nf.Close}, endedByPacket},
 		{"opened again or collected", nf.Entry{Timeout: 100 * time.Second, State: nf.TimeWait, Status: nf.SeenReply}, maybeReplaced},
 		{"opened again or collected after a RST", nf.Entry{Timeout: 9 * time.Second, State: nf.Close, Status: nf.SeenReply}, maybeReplaced},

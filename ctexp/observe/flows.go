@@ -7,7 +7,6 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
-	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
 // livelist tracks, from the events, which entries the table should have. It reads the events on demand, and not at
@@ -58,7 +57,7 @@ func (l *livelist) read(msg []byte) error {
 		return err
 	}
 	e, err := nfnl.DecodeEntry(nfnl.EventBody(msg))
-	if err != nil || e.Zone == ours.FillerZone {
+	if err != nil {
 		return err
 	}
 	key := liveKey{e.Orig, e.ZoneOf(nf.Original)}

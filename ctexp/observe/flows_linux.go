@@ -9,9 +9,11 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/held"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
@@ -47,9 +49,15 @@ func (o *Observer) find(ctx context.Context, f nf.Filter) (found, error) {
 		return found{}, err
 	}
 	defer release()
+	if err := o.whole(entrySwitches); err != nil {
+		return found{}, err
+	}
 	l, ok, err := o.findByEvents(f)
 	if err == nil && !ok {
-		l, err = o.dump(f)
+		l, err = o.dumpWhole(f)
+	}
+	if err == nil {
+		err = o.seal.spared()
 	}
 	if err != nil {
 		return found{}, err
@@ -58,14 +66,63 @@ func (o *Observer) find(ctx context.Context, f nf.Filter) (found, error) {
 	return l, nil
 }
 
+// dumpWhole is dump, and checks that the kernel counts as many entries as there are. It cannot tell if entries come and
+// go meanwhile, and it does not if f selects some of the entries or the filler may be evicted.
+func (o *Observer) dumpWhole(f nf.Filter) (l found, err error) {
+	before, counted := 0, 0
+	for range maxRereads {
+		if before, err = o.entries.read(); err != nil {
+			return l, err
+		}
+		if l, err = o.dump(f); err != nil || !o.cfg.Exclusive || o.cfg.Unreplied || f != (nf.Filter{}) {
+			return l, err
+		}
+		if counted, err = o.entries.read(); err != nil {
+			return l, err
+		}
+		if counted-o.cfg.Filler == len(l.entries) {
+			return l, nil
+		}
+	}
+	held, err := o.holds()
+	if more := counted - o.cfg.Filler - len(l.entries); err != nil || before != counted || more >= 0 && more <= held {
+		return l, err
+	}
+	why := ""
+	if o.cfg.Filler > 0 {
+		why = fmt.Sprintf("; zone %d belongs to the filler of the Room: does a rule put packets there?", ours.FillerZone)
+	}
+	return found{}, fmt.Errorf("%w: the kernel counts %d, and %d are listed%s", ErrHidden, counted-o.cfg.Filler, len(l.entries), why)
+}
+
+// holds returns how many packets are held back in the namespace. Their entries may not be confirmed yet, or be deleted
+// already, and are counted but not listed.
+func (o *Observer) holds() (packets int, err error) {
+	err = o.ns.Do(func() error {
+		conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		qdiscs, err := held.Qdiscs(conn)
+		if err != nil {
+			return err
+		}
+		queues, err := held.NFQueues()
+		packets = held.Sum(qdiscs) + held.Sum(queues)
+		return err
+	})
+	return packets, err
+}
+
 // dump returns the entries that f selects, without the filler, in the order of the kernel's hash table.
 func (o *Observer) dump(f nf.Filter) (l found, err error) {
-	if f.Zone != nil && *f.Zone == ours.FillerZone {
+	if f.Zone != nil && o.isFiller(*f.Zone) {
 		return l, nil
 	}
 	err = o.table.Dump(nfnl.DumpEntries(f, o.cfg.Filler > 0), func(body []byte, at int) error {
 		e, unknown, err := nfnl.DecodeWhole(body, at)
-		if err == nil && e.Zone != ours.FillerZone && f.Match(e) {
+		if err == nil && !o.isFiller(e.Zone) && f.Match(e) {
 			l.add(e, unknown)
 		}
 		return err
@@ -74,6 +131,20 @@ func (o *Observer) dump(f nf.Filter) (l found, err error) {
 		return found{}, fmt.Errorf("dump conntrack table: %w", err)
 	}
 	return l, nil
+}
+
+// isFiller reports whether the entries of a zone are those of the filler.
+func (o *Observer) isFiller(zone uint16) bool { return o.cfg.Filler > 0 && zone == ours.FillerZone }
+
+// spare returns an error for an event of an entry in the filler's zone. The filler itself has no events: the entry is one
+// of the experiment, and Flows cannot tell it from the filler.
+func (o *Observer) spare(zone uint16) error {
+	if !o.isFiller(zone) {
+		return nil
+	}
+	err := fmt.Errorf("%w: an entry of the experiment is in zone %d, which belongs to the filler of the Room", ErrHidden, zone)
+	o.seal.breaks(err)
+	return err
 }
 
 // found is a list of entries with the first unknown attribute or value in them.
@@ -107,6 +178,11 @@ func (o *Observer) findByEvents(f nf.Filter) (l found, ok bool, err error) {
 	if err != nil || !ok || len(keys) > maxGets {
 		return l, false, err
 	}
+	for _, k := range keys {
+		if err := o.spare(k.zone); err != nil {
+			return l, false, err
+		}
+	}
 	if n, err := o.entries.read(); err != nil || n-o.cfg.Filler > len(keys) {
 		return l, false, err
 	}
@@ -137,7 +213,7 @@ func (o *Observer) getAll(keys []liveKey, f nf.Filter) (l found, ok bool, err er
 
 // hidden reports whether a dump would omit an entry as it omits the filler.
 func (o *Observer) hidden(e nf.Entry, f nf.Filter) bool {
-	return e.Zone == ours.FillerZone ||
+	return o.isFiller(e.Zone) ||
 		o.cfg.Filler > 0 && f.Zone == nil && !f.StatusMask.Has(nf.FixedTimeout) && e.Status.Has(nf.FixedTimeout)
 }
 
@@ -157,7 +233,10 @@ func (o *Observer) get(ctx context.Context, t nf.Tuple, zone uint16) (nf.Entry, 
 		return nf.Entry{}, err
 	}
 	defer release()
-	if zone == ours.FillerZone {
+	if err := o.whole(entrySwitches); err != nil {
+		return nf.Entry{}, err
+	}
+	if o.isFiller(zone) {
 		return nf.Entry{}, fmt.Errorf("get entry %v %v of the filler's zone %d: %w", t.Proto, t, zone, fs.ErrNotExist)
 	}
 	e, unknown, err := o.table.GetWhole(t, zone)
@@ -183,6 +262,9 @@ func (o *Observer) countNow(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	defer release()
+	if err := o.whole(); err != nil {
+		return 0, err
+	}
 	n, err := o.countEntries()
 	if !o.cfg.Unreplied { // countEntries does not count such a filler
 		n -= o.cfg.Filler
@@ -234,7 +316,7 @@ func (o *Observer) entriesOf(ctx context.Context, what string, d nfnl.Dump, chec
 		err := o.list(ctx, d, func(body []byte, at int) error {
 			n++
 			e, unknown, err := nfnl.DecodeWhole(body, at)
-			if e.Zone != ours.FillerZone {
+			if !o.isFiller(e.Zone) {
 				l.add(e, unknown)
 			}
 			return err
@@ -260,16 +342,25 @@ func (o *Observer) list(ctx context.Context, d nfnl.Dump, each func(body []byte,
 // hasUnconfirmed returns an error if the kernel has no list of unconfirmed entries. It goes by the release, because
 // an empty list and a missing one look the same.
 func hasUnconfirmed() error {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return fmt.Errorf("uname: %w", err)
+	release, err := kernelRelease()
+	if err != nil {
+		return err
 	}
-	if release := unix.ByteSliceToString(u.Release[:]); !kernelBefore(release, 5, 19) {
+	if !kernelBefore(release, 5, 19) {
 		return &nf.UnsupportedError{
 			Need: "the list of unconfirmed entries", Hint: "Linux had it until 5.18; this is " + release,
 		}
 	}
 	return nil
+}
+
+// kernelRelease returns the release of the kernel: "6.1.0-18-amd64".
+func kernelRelease() (string, error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "", fmt.Errorf("uname: %w", err)
+	}
+	return unix.ByteSliceToString(u.Release[:]), nil
 }
 
 // listOf yields the list that read returns, and then the first unknown attribute or value in it as an error.

@@ -15,6 +15,18 @@ type Namespace interface {
 	FD() int
 }
 
+// Watched is a Namespace that reports when it may be changed, so that an Observer sees in time what makes its answers
+// untrue: a switch of the kernel that is off for a while, a counter that goes back. *netnsenv.Env implements it.
+type Watched interface {
+	Namespace
+	// OnChange calls look before and after each change until cancel is called. The returned do is Do for an Observer's
+	// own purposes, which change nothing.
+	OnChange(look func()) (do func(func() error) error, cancel func())
+	// Acted returns a number that grows with all that may cause something to observe: packets sent, sockets opened,
+	// programs run.
+	Acted() uint64
+}
+
 // Config says what the namespace contains and what to record. The zero Config observes a namespace without probes.
 // Open returns an error for a negative size.
 type Config struct {
@@ -34,6 +46,9 @@ type Config struct {
 	Limit int
 	// Free is the number of entries that fit into the table beside the Filler. It is ignored without a Filler.
 	Free int
+	// Exclusive says that nothing but the experiment acts in the namespace. Flows then fails unless the kernel's count
+	// of the table agrees with the entries that it lists.
+	Exclusive bool
 	// Silent says that packets which the host sends without a socket of the experiment are dropped before conntrack.
 	Silent bool
 
@@ -106,6 +121,18 @@ var (
 	// ErrLimitChanged says that nf_conntrack_max, which is one value for the whole host, has changed since the
 	// Observer was opened. The table then has other room than the experiment asked for.
 	ErrLimitChanged = errors.New("the host's nf_conntrack_max has changed")
+	// ErrSwitched says that a sysctl on which an answer depends was changed since the Observer was opened: it is not
+	// whole, even if the sysctl has its first value again.
+	ErrSwitched = errors.New("a switch of the kernel was changed during the experiment")
+	// ErrCountersReset says that a counter went back, by "nft reset counters" for instance, so that counts are too low.
+	ErrCountersReset = errors.New("counters were reset during the experiment")
+	// ErrNoLink says that a question is about a link that the namespace does not have and did not have.
+	ErrNoLink = errors.New("there is no such link")
+	// ErrVacuous says that nothing was sent, dialled or run since the Observer was opened, so that the absence of packets,
+	// entries or events would be the same whatever the rules under test do; see Observer.AllowVacuous.
+	ErrVacuous = errors.New("nothing was sent, dialled or run that could have shown the contrary")
+	// ErrHidden says that the table has entries that Flows cannot list.
+	ErrHidden = errors.New("the table has other entries than those that can be listed")
 	// ErrEventsLost says that events are missing: the receive buffer was full, or MaxEvents was reached.
 	ErrEventsLost = errors.New("conntrack events were lost")
 	// ErrFramesLost says that Frames did not return every frame, or not every frame whole.

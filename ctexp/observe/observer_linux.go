@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +40,15 @@ type Observer struct {
 	trace     *traceWatch
 	mib       mibFiles // empty without Config.Path
 
+	seal     seal
+	unwatch  func()        // ends the calls of look
+	acted    func() uint64 // how often something was done that could be observed; nil if that is not known
+	anyAct   atomic.Bool   // AllowVacuous
+	id       uint64        // of the Observer in this process, for Reading
+	readings atomic.Uint64 // so far
+	aged     atomic.Uint64 // entries that NoteAged has reported
+	buckets  int           // of the kernel's hash table
+
 	start   snapshot
 	arrived map[nf.Family]uint64 // counts of readArrived at Open
 	live    livelist
@@ -61,7 +71,7 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("open observer: %w", err)
 	}
-	o := &Observer{ns: ns, cfg: cfg}
+	o := &Observer{ns: ns, cfg: cfg, id: observers.Add(1), unwatch: func() {}}
 	err := ns.Do(o.dial)
 	if err == nil {
 		o.start, err = o.read()
@@ -75,8 +85,72 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open observer: %w", errors.Join(err, o.Close()))
 	}
+	if w, ok := ns.(Watched); ok {
+		do, cancel := w.OnChange(o.look)
+		o.ns, o.unwatch = quiet{ns, do}, cancel
+		before := w.Acted()
+		o.acted = func() uint64 { return w.Acted() - before }
+	}
+	_ = o.checkLinks() // a probe may be about a link that is created later
 	return o, nil
 }
+
+// Earned returns ErrVacuous if nothing was sent, dialled or run since the Observer was opened: then that there are no
+// packets, entries or events means nothing. It returns nil if that is not known, because the Namespace is not Watched.
+func (o *Observer) Earned() error {
+	if o.acted == nil || o.anyAct.Load() || o.acted() > 0 {
+		return nil
+	}
+	return ErrVacuous
+}
+
+// AllowVacuous says that absence is meant to be asserted although nothing was sent, dialled or run. From now on Earned
+// returns nil, and Tally.Diff compares as usual.
+func (o *Observer) AllowVacuous() { o.anyAct.Store(true) }
+
+// VacuousAllowed reports whether AllowVacuous was called.
+func (o *Observer) VacuousAllowed() bool { return o.anyAct.Load() }
+
+// CheckLinks returns ErrNoLink if the namespace does not have one of the links, and did not have it when it was looked at.
+// Empty names are ignored.
+func (o *Observer) CheckLinks(ctx context.Context, names ...string) error {
+	release, err := o.use(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	for _, name := range names {
+		if name != "" && !o.hasLink(name) {
+			return fmt.Errorf("%w: %q", ErrNoLink, name)
+		}
+	}
+	return nil
+}
+
+// CheckLimit returns ErrLimitChanged if nf_conntrack_max is not, or was not, that of the Config.
+func (o *Observer) CheckLimit(ctx context.Context) error {
+	release, err := o.use(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return o.checkLimit()
+}
+
+// observers numbers the Observers of this process, for Reading.
+var observers atomic.Uint64
+
+// nextReading numbers what the Observer returns.
+func (o *Observer) nextReading() Reading { return Reading{o.id, o.readings.Add(1)} }
+
+// quiet is a Namespace in which the Observer does what changes nothing.
+type quiet struct {
+	Namespace
+	do func(func() error) error
+}
+
+// Do implements Namespace.
+func (q quiet) Do(f func() error) error { return q.do(f) }
 
 // dial opens what must be opened on a thread in the namespace and works on any thread afterwards.
 func (o *Observer) dial() (err error) {
@@ -86,10 +160,18 @@ func (o *Observer) dial() (err error) {
 	if o.limit, err = openSysctl("nf_conntrack_max"); err != nil {
 		return err
 	}
+	if err := o.seal.open(); err != nil {
+		return err
+	}
+	buckets, err := readSysctl("nf_conntrack_buckets")
+	if err != nil {
+		return err
+	}
+	o.buckets, _ = strconv.Atoi(buckets) // unknown: then chance explains no eviction
 	if o.table, err = nfnl.Dial(); err != nil {
 		return err
 	}
-	if o.events, err = watchEvents(o.cfg, o.table); err != nil {
+	if o.events, err = watchEvents(o.cfg, o.table, o.wasFull); err != nil {
 		return err
 	}
 	if o.reasons, err = watchReasons(); errors.Is(err, errors.ErrUnsupported) {
@@ -113,6 +195,7 @@ func (o *Observer) dial() (err error) {
 // Close ends the observation and all iterators, and waits for the goroutines of the Observer. A second Close does
 // nothing.
 func (o *Observer) Close() error {
+	o.unwatch()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
@@ -133,6 +216,7 @@ func (o *Observer) Close() error {
 	}
 	o.entries.close()
 	o.limit.close()
+	o.seal.close()
 	o.mib.close()
 	if o.table != nil {
 		return o.table.Close()

@@ -21,6 +21,24 @@ func Open(context.Context, Namespace, Config) (*Observer, error) { return nil, e
 // Close does nothing.
 func (*Observer) Close() error { return nil }
 
+// Earned returns nil.
+func (*Observer) Earned() error { return nil }
+
+// AllowVacuous does nothing.
+func (*Observer) AllowVacuous() {}
+
+// VacuousAllowed returns false.
+func (*Observer) VacuousAllowed() bool { return false }
+
+// CheckLinks returns an nf.UnsupportedError.
+func (*Observer) CheckLinks(context.Context, ...string) error { return errNotLinux }
+
+// CheckLimit returns an nf.UnsupportedError.
+func (*Observer) CheckLimit(context.Context) error { return errNotLinux }
+
+// NoteAged does nothing.
+func (*Observer) NoteAged(int) {}
+
 // Drain does nothing.
 func (*Observer) Drain() {}
 

@@ -42,6 +42,8 @@ type Path struct {
 	// KernelDrops are the reasons for which the kernel dropped packets, the most frequent first. Nil: there is no
 	// DropSource (Observer.SetDropSource); empty: nothing was dropped.
 	KernelDrops []DropCount
+	// Reading identifies the Path, so that Sub recognizes two in the wrong order.
+	Reading Reading
 }
 
 // Point is a probe of a Path with the number of packets that met it.
@@ -67,8 +69,12 @@ func (a AttachedCount) at(h nf.Hook) uint64 {
 	return 0
 }
 
-// Sub returns what was counted between before and p, two Paths of the same Observer.
+// Sub returns what was counted between before and p, two Paths of the same Observer. It panics if before was read after
+// p, or by another Observer.
 func (p Path) Sub(before Path) Path {
+	if slip := p.Reading.slip(before.Reading); slip != "" {
+		panic("observe: Path: " + slip)
+	}
 	d := p
 	d.Silenced = saturatingSub(p.Silenced, before.Silenced)
 	d.Dropped = saturatingSub(p.Dropped, before.Dropped)

@@ -47,6 +47,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	}
 	st := now.stats.Sub(o.start.stats)
 	p := Path{
+		Reading:  o.nextReading(),
 		Silenced: o.since(now, nf.Silenced),
 		Dropped:  st.Drop, Invalid: st.Invalid, InsertFailed: st.InsertFailed, ICMPErrors: st.Error,
 		Arrived: subCounts(arrived, o.arrived), Attached: o.attached(now), InvalidPassed: o.invalidPassed(now),
@@ -97,6 +98,9 @@ func (o *Observer) readArrived() (map[nf.Family]uint64, error) {
 	}
 	counters, err := ruleset.Counters(o.table, unix.NFPROTO_NETDEV, ours.Table)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.seal.count("netdev ", counters); err != nil {
 		return nil, err
 	}
 	var arrived map[nf.Family]uint64

@@ -34,6 +34,9 @@ func (o *Observer) readReasons(ctx context.Context) ([]Reason, lostReasons, erro
 	if o.noReasons != nil {
 		return nil, lostReasons{}, o.noReasons
 	}
+	if err := o.whole(reasonSwitches); err != nil {
+		return nil, lostReasons{}, err
+	}
 	if err := o.reasons.Drain(); err != nil {
 		return nil, lostReasons{}, err
 	}

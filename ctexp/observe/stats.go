@@ -60,7 +60,8 @@ func (s *Stats) expectStatOf() []*uint64 {
 	return []*uint64{1: &s.ExpectNew, 2: &s.ExpectCreate, 3: &s.ExpectDelete}
 }
 
-// Sub returns what was counted between before and s, two Stats of the same Observer.
+// Sub returns what was counted between before and s, two Stats of the same Observer. If before was read after s, counts
+// are as large as a negative number is when it is read as an unsigned one.
 func (s Stats) Sub(before Stats) Stats {
 	subtract(s.counts(), before.counts())
 	return s

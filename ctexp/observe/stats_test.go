@@ -24,7 +24,7 @@ func TestStatsAreSubtractedAndPrinted(t *testing.T) {
 	if after.Invalid != 3 || before.Invalid != 1 {
 		t.Error("Sub has changed what it was given")
 	}
-	if d := before.Sub(after); d != (Stats{}) {
+	if d := before.Sub(after); d.Invalid < 1<<63 { // a zero would pass for "nothing was counted"
 		t.Errorf("the wrong way round: %v", d)
 	}
 }

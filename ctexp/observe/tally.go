@@ -1,13 +1,16 @@
 package observe
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -25,26 +28,43 @@ type Tally struct {
 	Dropped uint64
 	// Evicted counts entries that early_drop removed from a full table to make room for a new flow ("early_drop").
 	Evicted uint64
-	// Collected counts entries that the kernel removed otherwise: they timed out, or the garbage collector of an
-	// almost full table removed them before. Entries that a packet ended (RST, a SYN that reuses a closed connection)
-	// or that netlink requests deleted are not included; those removed with an interface or a module are.
+	// Collected counts entries that the garbage collector removed before their time, because the table stood at 95 % or
+	// more of its limit and they were not assured or were closing (net/netfilter/nf_conntrack_core.c, gc_worker).
 	Collected uint64
 	// Invalid counts packets that the protocol trackers found invalid ("invalid"), except ICMP errors, which have
 	// their own count.
 	Invalid uint64
 	// InsertFailed counts packets whose entry could not be inserted at the confirmation ("insert_failed").
 	InsertFailed uint64
+	// Ended counts the entries that were removed neither by eviction nor by collection.
+	Ended Ended
 
 	// Law has what Check and Diff need besides the counts. Diff does not compare it.
 	Law Law
 }
 
-// Sub returns what was counted between before and t, two Tallies of the same Observer.
+// Ended counts entries by what removed them, as far as their DESTROY events show it (see fateOf).
+type Ended struct {
+	TimedOut  uint64 // their own time was over
+	Aged      uint64 // Lab.Age ended their time
+	ByPacket  uint64 // a packet ended or replaced them: a RST, a SYN that reopens a closed connection
+	ByNetlink uint64 // a netlink request deleted them; not counted with Config.NoEvents
+	// Removed counts those that the kernel removed before their time though the table was not almost full, or though
+	// they were assured: with an interface or an address that masquerading used, with a helper or a module
+	// (net/netfilter/nf_conntrack_core.c, nf_ct_iterate_cleanup_net).
+	Removed uint64
+}
+
+func (e Ended) sum() uint64 { return e.TimedOut + e.Aged + e.ByPacket + e.ByNetlink + e.Removed }
+
+// Sub returns what was counted between before and t, two Tallies of the same Observer. If before was read after t, or
+// by another Observer, counts are as large as a negative number is when it is read as an unsigned one, and Diff and
+// Check say what is wrong.
 func (t Tally) Sub(before Tally) Tally {
 	d := t
 	d.Packets = make(map[string]uint64, len(t.Packets))
 	for name, n := range t.Packets {
-		d.Packets[name] = saturatingSub(n, before.Packets[name])
+		d.Packets[name] = n - before.Packets[name]
 	}
 	d.Entries -= before.Entries
 	subtract(d.counts(), before.counts())
@@ -109,9 +129,16 @@ func inPathOrder(packets map[string]uint64) []string {
 
 // counts lists all counts except packets and entries. They are read, subtracted, printed and reported by this list.
 func (t *Tally) counts() []namedCount {
-	return []namedCount{
+	return append([]namedCount{
 		{"dropped", "drop", &t.Dropped}, {"evicted", "early_drop", &t.Evicted}, {"collected", "", &t.Collected},
 		{"invalid", "invalid", &t.Invalid}, {"insert_failed", "insert_failed", &t.InsertFailed},
+	}, t.Ended.counts()...)
+}
+
+func (e *Ended) counts() []namedCount {
+	return []namedCount{
+		{"timed out", "", &e.TimedOut}, {"aged", "", &e.Aged}, {"by packet", "", &e.ByPacket},
+		{"by netlink", "", &e.ByNetlink}, {"removed", "", &e.Removed},
 	}
 }
 
@@ -122,10 +149,11 @@ type namedCount struct {
 	n    *uint64
 }
 
-// subtract subtracts each count from the one at the same index, down to zero.
+// subtract subtracts each count from the one at the same index. A negative difference becomes a huge number rather than
+// a zero, which could pass for "nothing was counted".
 func subtract(from, counts []namedCount) {
 	for i, c := range from {
-		*c.n = saturatingSub(*c.n, *counts[i].n)
+		*c.n -= *counts[i].n
 	}
 }
 
@@ -175,6 +203,9 @@ type Law struct {
 	Known  bool // the probes before and after conntrack were counted: Before, Behind and Output are valid
 	Silent bool // the host itself sends nothing that conntrack sees
 	Free   int  // entries that fit into the table at the start; -1: as many as the kernel allows
+	// Room is the number of entries that fit beside an assured filler when the Observer was opened, and Buckets the size
+	// of the kernel's hash table. By these the odds of an eviction are known (see Diff). Zero: there is no such filler.
+	Room, Buckets int
 	// Unreplied says that the kernel may also evict and collect entries of the filler.
 	Unreplied bool
 	// Before and Behind count packets at conntrack/prerouting and mangle/prerouting, Output those at
@@ -183,9 +214,41 @@ type Law struct {
 	// BehindConntrack names the probes of Tally.Packets that do not see packets which conntrack dropped in
 	// prerouting.
 	BehindConntrack []string
+	// Reading identifies the Tally, so that Sub recognizes two in the wrong order.
+	Reading Reading
+	// Acted says how often something was sent, dialled or run that may have changed a count. Diff of a Tally without
+	// any such act is never empty, unless AnyAct is set: nothing could have been counted.
+	Acted  uint64
+	AnyAct bool // acts are not known, or that there were none is meant
+	// Slip is why the Tally is no result of Sub; empty if it is one.
+	Slip string
+}
+
+// Reading identifies what an Observer has returned: which Observer, and the how manieth reading it was. The zero Reading is
+// that of a value that was not read.
+type Reading struct {
+	Observer uint64 // a number of the Observer in this process, from 1
+	Number   uint64 // of the reading, from 1
+}
+
+// slip returns what is wrong with subtracting before from r; "" if nothing is.
+func (r Reading) slip(before Reading) string {
+	switch {
+	case r == (Reading{}) || before == (Reading{}):
+		return ""
+	case r.Observer != before.Observer:
+		return "Sub of the readings of two Observers: their counts begin at different times"
+	case r.Number < before.Number:
+		return fmt.Sprintf("Sub in the wrong order: reading %d was subtracted from reading %d; want later.Sub(earlier)", before.Number, r.Number)
+	}
+	return ""
 }
 
 func (l Law) sub(before Tally) Law {
+	if l.Slip == "" {
+		l.Slip = cmp.Or(before.Law.Slip, l.Reading.slip(before.Law.Reading))
+	}
+	l.Acted -= before.Law.Acted
 	l.Before = saturatingSub(l.Before, before.Law.Before)
 	l.Behind = saturatingSub(l.Behind, before.Law.Behind)
 	l.Output = saturatingSub(l.Output, before.Law.Output)
@@ -215,6 +278,9 @@ var lawProbes = struct{ before, behind, output nf.Probe }{nf.ConntrackPrerouting
 // preconditions do not hold.
 func (t Tally) Check() error {
 	l := t.Law
+	if l.Slip != "" {
+		return errors.New(l.Slip)
+	}
 	for _, need := range []struct {
 		ok  bool
 		why string
@@ -231,7 +297,7 @@ func (t Tally) Check() error {
 		return broken("before = behind + dropped", "%d ≠ %d + %d", l.Before, l.Behind, t.Dropped)
 	}
 
-	inTable := int64(l.Behind) - int64(t.Evicted) - int64(t.Collected)
+	inTable := int64(l.Behind) - int64(t.Evicted) - int64(t.Collected) - int64(t.Ended.sum())
 	for _, need := range []struct {
 		ok  bool
 		why string
@@ -240,6 +306,7 @@ func (t Tally) Check() error {
 		{l.Free >= 0, "the number of free entries is not known"},
 		{!l.Unreplied, "the filler itself may be evicted"},
 		{t.Invalid == 0, fmt.Sprintf("%d packets were invalid", t.Invalid)},
+		{t.Ended == Ended{}, fmt.Sprintf("%d entries ended otherwise than by eviction or collection", t.Ended.sum())},
 		{inTable == int64(t.Entries), fmt.Sprintf("%d packets passed conntrack, %d entries were evicted and %d collected, and %d are there: not every packet created its own entry", l.Behind, t.Evicted, t.Collected, t.Entries)},
 	} {
 		if !need.ok {
@@ -266,40 +333,65 @@ func broken(law, numbers string, args ...any) error {
 	return fmt.Errorf("law broken: %s: %s", law, fmt.Sprintf(numbers, args...))
 }
 
-// Diff returns how t differs from want, in the form of cmp.Diff with -want and +got, or "" if it does not.
+// Diff returns how t differs from want, in the form of cmp.Diff with -want and +got, or "" if it does not. It compares
+// Ended only if want has some.
 //
-// It allows for chance. With a full table the kernel sometimes evicts an entry for a new flow, or collects some (see
-// Evicted and Collected); how many is random. If t has more of both than want, Diff first shifts the numbers of want
-// accordingly: for each such entry one more packet may have passed, so that there is one drop less and one packet
-// more at the probes behind conntrack, and the entry is missing from the table. A test can therefore state the plain
-// numbers and does not fail by chance. If a difference remains, its first line says how want was shifted.
+// It allows for chance, where that is proven to be one. At the limit of a table with an assured filler, a new flow may
+// evict an entry of the experiment, and the garbage collector may collect some (see Evicted and Collected). If t has
+// more of both than want, Diff first shifts the numbers of want accordingly: for each such entry one more packet may
+// have passed, so that there is one drop less and one packet more at the probes behind conntrack, and the entry is
+// missing from the table. A test can therefore state the plain numbers and does not fail by chance. If a difference
+// remains, its first line says how want was shifted.
+//
+// More evictions than the odds allow are a difference. A packet that finds the table full searches 8 buckets
+// (net/netfilter/nf_conntrack_core.c, early_drop), and each un-assured entry is in two; Diff allows for as many as
+// happen in all but one of a million repetitions. With an un-replied filler evictions are the rule, not chance, and
+// nothing is shifted.
+//
+// If nothing was sent, dialled or run (Law.Acted), the Diff is not empty: such a Tally would show the same whatever the
+// rules under test do.
 func (t Tally) Diff(want Tally) string {
+	if t.Law.Slip != "" {
+		return t.Law.Slip
+	}
 	shifted, why := t.shiftByChance(want)
 	got := t
 	got.Law, shifted.Law = Law{}, Law{}
-	diff := cmp.Diff(shifted, got, cmpopts.EquateEmpty())
-	if diff == "" || why == "" {
+	if want.Ended == (Ended{}) {
+		got.Ended = Ended{}
+	}
+	diff := gocmp.Diff(shifted, got, cmpopts.EquateEmpty())
+	switch {
+	case diff == "" && t.Law.Acted == 0 && !t.Law.AnyAct && t.Law.Reading != (Reading{}):
+		return "vacuous: " + ErrVacuous.Error()
+	case diff == "" || why == "":
 		return diff
 	}
 	return why + "\n" + diff
 }
 
-// shiftByChance returns want shifted by the entries that t lost by chance, and a description of the shift; "" if
-// there is none.
+// shiftByChance returns want shifted by the entries that t lost by chance, and a description of the shift, or of why
+// nothing was shifted although entries were lost; "" if there is none.
 func (t Tally) shiftByChance(want Tally) (Tally, string) {
+	evicted, collected := saturatingSub(t.Evicted, want.Evicted), saturatingSub(t.Collected, want.Collected)
 	surplus := saturatingSub(t.Evicted+t.Collected, want.Evicted+want.Collected)
-	if surplus == 0 {
+	switch most := t.Law.mostEvictions(t.Dropped + t.Evicted); {
+	case surplus == 0:
 		return want, ""
+	case t.Law.Unreplied:
+		return want, fmt.Sprintf("not shifted: with an un-replied filler evictions are the rule, not chance (evicted %d, collected %d): state them", t.Evicted, t.Collected)
+	case evicted > 0 && t.Law.Room == 0:
+		return want, fmt.Sprintf("not shifted: without an assured filler the odds of %d evictions are not known: state them", t.Evicted)
+	case evicted > uint64(most):
+		return want, fmt.Sprintf("not shifted: %d more entries than wanted were evicted, but chance explains at most %d (of %d packets that found the table full, by %d entries in %d buckets, but once in a million)",
+			evicted, most, t.Dropped+t.Evicted, t.Law.Room, t.Law.Buckets)
 	}
 	through := min(saturatingSub(want.Dropped, t.Dropped), surplus)
 
 	shifted := want
-	shifted.Evicted, shifted.Collected = t.Evicted, t.Collected
+	shifted.Evicted, shifted.Collected = want.Evicted+evicted, want.Collected+collected
 	shifted.Dropped -= through
 	shifted.Entries += int(through) - int(surplus)
-	if t.Law.Unreplied { // the removed entries may be the filler's
-		shifted.Entries = min(max(t.Entries, shifted.Entries), want.Entries+int(through))
-	}
 	shifted.Packets = maps.Clone(want.Packets)
 	var probes []string
 	for _, name := range t.Law.BehindConntrack {
@@ -319,4 +411,31 @@ func (t Tally) shiftByChance(want Tally) (Tally, string) {
 		fmt.Fprintf(&b, ", %s", p)
 	}
 	return shifted, b.String()
+}
+
+// mostEvictions returns how many evictions chance explains if that many packets found the table full: with more, an
+// experiment would fail once in a million repetitions. The entries in 8 buckets, of which a search takes at most all,
+// are Poisson distributed.
+func (l Law) mostEvictions(tries uint64) int {
+	if l.Room <= 0 || l.Buckets <= 0 {
+		return 0
+	}
+	const searched, sides = 8, 2 // NF_CT_EVICTION_RANGE; an entry is in the buckets of both of its tuples
+	return poissonBound(float64(tries)*searched*sides*float64(l.Room)/float64(l.Buckets), 1e-6)
+}
+
+// poissonBound returns the smallest n that a Poisson distributed number exceeds with a probability below p.
+func poissonBound(mean, p float64) int {
+	if mean == 0 {
+		return 0
+	}
+	// The tail behind n is at most the term of n+1 divided by 1-mean/(n+2), as the terms fall faster than that.
+	logMean := math.Log(mean)
+	for n := int(mean); ; n++ {
+		next, _ := math.Lgamma(float64(n + 2))
+		tail := math.Exp(float64(n+1)*logMean-mean-next) / (1 - mean/float64(n+2))
+		if tail < p {
+			return n
+		}
+	}
 }

@@ -28,29 +28,41 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 		return Tally{}, err
 	}
 	defer release()
+	if err := o.sealedCounts(); err != nil {
+		return Tally{}, err
+	}
 	now, err := o.read()
 	if err != nil {
 		return Tally{}, err
 	}
 	st := now.stats.Sub(o.start.stats)
+	ended := now.ended.sub(o.start.ended)
 	t := Tally{
 		Packets:   make(map[string]uint64, len(o.cfg.Probes)),
 		Entries:   now.entries - o.start.entries,
-		Collected: saturatingSub(now.destroyed-o.start.destroyed, st.EarlyDrop),
-		Law:       Law{Silent: o.cfg.Silent, Free: o.cfg.Free, Unreplied: o.cfg.Unreplied},
+		Collected: saturatingSub(ended.early, st.EarlyDrop),
+		Ended:     ended.Ended,
+		Law:       Law{Silent: o.cfg.Silent, Free: o.cfg.Free, Unreplied: o.cfg.Unreplied, Reading: o.nextReading()},
 	}
+	aged := min(o.aged.Load(), t.Ended.TimedOut)
+	t.Ended.TimedOut, t.Ended.Aged = t.Ended.TimedOut-aged, aged
 	stats := maps.Collect(st.All())
 	for _, c := range t.counts() {
 		if c.stat != "" {
 			*c.n = stats[c.stat]
 		}
 	}
-	if o.cfg.Filler == 0 {
-		t.Law.Free = -1
+	if t.Law.AnyAct = o.acted == nil || o.anyAct.Load(); o.acted != nil {
+		t.Law.Acted = o.acted()
 	}
-	if o.cfg.Unreplied {
+	switch {
+	case o.cfg.Filler == 0:
+		t.Law.Free = -1
+	case o.cfg.Unreplied:
 		// The entries of such a filler are evicted without an event, so all events are about other entries.
-		t.Collected = now.destroyed - o.start.destroyed
+		t.Collected = ended.early
+	default:
+		t.Law.Room, t.Law.Buckets = o.cfg.Free, o.buckets
 	}
 	for _, p := range o.cfg.Probes {
 		t.Packets[probeName(p)] = o.since(now, probeName(p))
@@ -65,6 +77,27 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 	t.Law.Output, t.Law.Known = output, t.Law.Known && known
 	return t, nil
 }
+
+// sealedCounts checks what the counts of a Tally depend on. If events were off from the beginning, a Tally goes without
+// what is counted by them.
+func (o *Observer) sealedCounts() error {
+	if err := o.whole(eventSwitches); err != nil {
+		return err
+	}
+	return o.checkLinks()
+}
+
+// wasFull reports whether the table stood at 95 % or more of its limit before so many entries were removed
+// (net/netfilter/nf_conntrack_core.c, gc_worker, nf_conntrack_max95).
+func (o *Observer) wasFull(ended int) bool {
+	limit, lerr := o.limit.read()
+	n, nerr := o.entries.read()
+	return lerr == nil && nerr == nil && limit > 0 && n+ended >= limit/100*95
+}
+
+// NoteAged tells the Observer that Age has ended n entries, whose events are the same as if they had timed out. A Lab
+// calls it.
+func (o *Observer) NoteAged(n int) { o.aged.Add(uint64(n)) }
 
 // since returns how many packets met a probe since the Observer was opened.
 func (o *Observer) since(now snapshot, name string) uint64 {
@@ -97,10 +130,10 @@ func (o *Observer) configured(p nf.Probe) bool {
 
 // snapshot has all counts at one moment.
 type snapshot struct {
-	packets   map[string]uint64 // by probe
-	stats     Stats
-	entries   int
-	destroyed uint64 // removed entries (see eventWatch.removed), including evicted ones
+	packets map[string]uint64 // by probe
+	stats   Stats
+	entries int
+	ended   endCounts
 }
 
 // maxRereads is how often read tries to get a consistent snapshot.
@@ -113,7 +146,7 @@ func (o *Observer) read() (s snapshot, err error) {
 		return s, err
 	}
 	for range maxRereads {
-		before, err := o.events.removed()
+		before, err := o.events.ended()
 		if err != nil {
 			return s, err
 		}
@@ -126,29 +159,14 @@ func (o *Observer) read() (s snapshot, err error) {
 		if s.entries, err = o.countEntries(); err != nil {
 			return s, err
 		}
-		if s.destroyed, err = o.events.removed(); err != nil {
+		if s.ended, err = o.events.ended(); err != nil {
 			return s, err
 		}
-		if s.destroyed == before {
+		if s.ended == before {
 			break
 		}
 	}
 	return s, nil
-}
-
-// checkLimit returns ErrLimitChanged if the limit is not that of the Config.
-func (o *Observer) checkLimit() error {
-	if o.cfg.Limit == 0 {
-		return nil
-	}
-	limit, err := o.limit.read()
-	if err != nil {
-		return err
-	}
-	if limit != o.cfg.Limit {
-		return fmt.Errorf("%w: it was %d and is %d", ErrLimitChanged, o.cfg.Limit, limit)
-	}
-	return nil
 }
 
 // readPackets reads the counts of all probes, and fails if one of the Config is missing.
@@ -158,6 +176,9 @@ func (o *Observer) readPackets() (map[string]uint64, error) {
 	}
 	counters, err := ruleset.Counters(o.table, unix.NFPROTO_INET, ours.Table)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.seal.count("", counters); err != nil {
 		return nil, err
 	}
 	packets := make(map[string]uint64, len(counters))

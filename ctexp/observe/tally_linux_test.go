@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
@@ -64,8 +65,8 @@ func TestTallyOfTwoPhases(t *testing.T) {
 	}
 }
 
-// An entry that timed out is collected. One that a RST or netlink ended is not.
-func TestCollectedCountsEntriesTheKernelRemoved(t *testing.T) {
+// What ended an entry is counted apart, and none of it is chance.
+func TestEndedCountsWhatRemovedEntries(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
 	over, reset, deleted := web.Nth(1), web.Nth(2), web.Nth(3)
@@ -86,14 +87,65 @@ func TestCollectedCountsEntriesTheKernelRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	x.await("one flow is collected", func() bool {
+	x.await("one flow is over", func() bool {
 		x.flows(nf.Filter{}) // the kernel notices when it walks the table
-		return x.tally().Collected > 0
+		return x.tally().Ended.TimedOut > 0
 	})
-
-	want := observe.Tally{Entries: 0, Collected: 1}
+	want := observe.Tally{Ended: observe.Ended{TimedOut: 1, ByPacket: 1, ByNetlink: 1}}
 	if diff := x.tally().Diff(want); diff != "" {
 		t.Errorf("three flows that ended (-want +got):\n%s", diff)
+	}
+
+	x.send(packet.SYN(over), packet.SYN(reset))
+	n, err := x.env.Age(t.Context(), 121*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.o.NoteAged(n)
+	want.Ended.Aged = 2
+	if diff := x.tally().Diff(want); diff != "" {
+		t.Errorf("and two that were aged (-want +got):\n%s", diff)
+	}
+	if diff := x.tally().Diff(observe.Tally{Entries: 2}); diff == "" {
+		t.Error("entries that were aged may be there")
+	}
+}
+
+// linkDown sets a link down in the namespace of the calling thread.
+func linkDown(name string) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	req, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	req.SetUint16(0) // without IFF_UP
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
+}
+
+// Masquerading removes the entries of a link that goes down, which is no chance.
+func TestEndedWithALink(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{
+		Sysctls: map[string]string{"net.ipv4.ip_forward": "1"},
+		Links: []netnsenv.LinkConfig{
+			{Name: "in0", Prefixes: prefixes("198.18.0.1/24")}, {Name: "out0", Prefixes: prefixes("192.0.2.1/24")},
+		},
+		Rules: []netnsenv.Ruleset{netnsenv.NFT("table ip n { chain c { type nat hook postrouting priority 100; oifname out0 masquerade; }; }")},
+	})
+	x.send(packet.SYN(packet.Flow{Src: web.Src, Dst: addrPort("192.0.2.2:80")}))
+	if err := x.env.Do(func() error { return linkDown("out0") }); err != nil {
+		t.Fatal(err)
+	}
+	x.await("the entry is removed", func() bool { n, err := x.o.Count(t.Context()); return n == 0 && err == nil })
+	if diff := x.tally().Diff(observe.Tally{Ended: observe.Ended{Removed: 1}}); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := x.tally().Diff(observe.Tally{Entries: 1}); diff == "" {
+		t.Error("an entry that was removed with its link may be there")
 	}
 }
 
@@ -352,8 +404,8 @@ func TestTallyOfATableFullOfUnreplied(t *testing.T) {
 	plain := observe.Tally{
 		Packets: map[string]uint64{"conntrack/prerouting": 100, "mangle/prerouting": 0}, Dropped: 100,
 	}
-	if diff := got.Diff(plain); diff != "" {
-		t.Errorf("up to the dice (-want +got):\n%s", diff)
+	if diff := got.Diff(plain); !strings.HasPrefix(diff, "not shifted: with an un-replied filler") {
+		t.Errorf("bent to the plain numbers:\n%s", diff)
 	}
 }
 

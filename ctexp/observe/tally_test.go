@@ -3,6 +3,7 @@ package observe
 import (
 	"errors"
 	"maps"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -14,18 +15,49 @@ func TestSubOfTallies(t *testing.T) {
 	t.Parallel()
 	before := Tally{
 		Packets: map[string]uint64{"raw/prerouting": 3}, Entries: 3, Dropped: 1, Evicted: 1, Invalid: 2, Collected: 1,
-		Law: Law{Known: true, Free: 7, Before: 3, Behind: 2},
+		Ended: Ended{TimedOut: 1},
+		Law:   Law{Known: true, Free: 7, Room: 7, Before: 3, Behind: 2, Reading: Reading{1, 1}, Acted: 1},
 	}
 	after := Tally{
-		Packets: map[string]uint64{"raw/prerouting": 8}, Entries: 1, Dropped: 5, Evicted: 1, Invalid: 3, InsertFailed: 2,
-		Law: Law{Known: true, Free: 7, Before: 8, Behind: 6, Output: 1, BehindConntrack: []string{"a"}},
+		Packets: map[string]uint64{"raw/prerouting": 8}, Entries: 1, Dropped: 5, Evicted: 1, Invalid: 3, InsertFailed: 2, Collected: 1,
+		Ended: Ended{TimedOut: 3, ByPacket: 1},
+		Law:   Law{Known: true, Free: 7, Room: 7, Before: 8, Behind: 6, Output: 1, BehindConntrack: []string{"a"}, Reading: Reading{1, 2}, Acted: 4},
 	}
 	want := Tally{
 		Packets: map[string]uint64{"raw/prerouting": 5}, Entries: -2, Dropped: 4, Invalid: 1, InsertFailed: 2,
-		Law: Law{Known: true, Free: 4, Before: 5, Behind: 4, Output: 1, BehindConntrack: []string{"a"}},
+		Ended: Ended{TimedOut: 2, ByPacket: 1},
+		Law:   Law{Known: true, Free: 4, Room: 7, Before: 5, Behind: 4, Output: 1, BehindConntrack: []string{"a"}, Reading: Reading{1, 2}, Acted: 3},
 	}
 	if diff := cmp.Diff(want, after.Sub(before)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Two Tallies in the wrong order, or of two Observers, have no difference that could pass for a result.
+func TestSubOfTalliesInTheWrongOrder(t *testing.T) {
+	t.Parallel()
+	at := func(r Reading, n uint64) Tally {
+		return Tally{Packets: map[string]uint64{"raw/prerouting": n}, Dropped: n, Law: Law{Reading: r, Acted: n}}
+	}
+	for name, c := range map[string]struct {
+		d    Tally
+		want string
+	}{
+		"wrong order":        {at(Reading{1, 1}, 0).Sub(at(Reading{1, 2}, 5)), "wrong order"},
+		"and once more":      {at(Reading{1, 3}, 5).Sub(at(Reading{1, 1}, 0).Sub(at(Reading{1, 2}, 5))), "wrong order"},
+		"of two Observers":   {at(Reading{1, 1}, 0).Sub(at(Reading{2, 2}, 0)), "two Observers"},
+		"in the right order": {at(Reading{1, 2}, 5).Sub(at(Reading{1, 1}, 5)), "vacuous"},
+	} {
+		diff := c.d.Diff(Tally{Packets: map[string]uint64{"raw/prerouting": c.d.Packets["raw/prerouting"]}, Dropped: c.d.Dropped})
+		if !strings.Contains(diff, c.want) {
+			t.Errorf("%s: Diff is %q", name, diff)
+		}
+		if err := c.d.Check(); strings.Contains(c.want, "order") && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: Check: %v", name, err)
+		}
+	}
+	if d := at(Reading{1, 1}, 0).Sub(at(Reading{1, 2}, 5)); d.Packets["raw/prerouting"] == 0 || d.Dropped == 0 {
+		t.Errorf("wrong order: zero counts: %v", d)
 	}
 }
 
@@ -85,6 +117,7 @@ func TestCheckNamesTheMissingPrecondition(t *testing.T) {
 		{"the number of free entries is not known", func(x *Tally) { x.Law.Free = -1 }},
 		{"the filler itself may be evicted", func(x *Tally) { x.Law.Unreplied = true }},
 		{"1 packets were invalid", func(x *Tally) { x.Invalid = 1 }},
+		{"2 entries ended otherwise than by eviction or collection", func(x *Tally) { x.Ended.TimedOut, x.Ended.ByPacket = 1, 1 }},
 		{"7 packets passed conntrack, 0 entries were evicted and 0 collected, and 5 are there: not every packet created its own entry", func(x *Tally) { x.Entries = 5 }},
 	} {
 		x := lawful()
@@ -96,7 +129,8 @@ func TestCheckNamesTheMissingPrecondition(t *testing.T) {
 	}
 }
 
-// full is the Tally of 10 SYNs and a table with room for 7. Each case is a possible random outcome.
+// want is the Tally of 10 SYNs and a table with room for 7; each case is a possible random outcome, likely enough to happen
+// in a million repetitions.
 func TestDiffIsEmptyForAnyRandomOutcome(t *testing.T) {
 	t.Parallel()
 	want := Tally{
@@ -105,16 +139,17 @@ func TestDiffIsEmptyForAnyRandomOutcome(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name                        string
+		buckets                     int
 		behind                      uint64
 		entries                     int
 		dropped, evicted, collected uint64
 	}{
-		{"nothing struck", 7, 7, 3, 0, 0},
-		{"one flow evicted another", 8, 7, 2, 1, 0},
-		{"each that found no room evicted another", 10, 7, 0, 3, 0},
-		{"one bucket gave two", 8, 6, 2, 2, 0},
-		{"all were collected afterwards", 7, 0, 3, 0, 7},
-		{"one was evicted, three collected afterwards", 8, 4, 2, 1, 3},
+		{"nothing struck", 262144, 7, 7, 3, 0, 0},
+		{"one flow evicted another", 262144, 8, 7, 2, 1, 0},
+		{"each that found no room evicted another, in a small table", 256, 10, 7, 0, 3, 0},
+		{"one bucket gave two, in a small table", 256, 8, 6, 2, 2, 0},
+		{"all were collected afterwards", 262144, 7, 0, 3, 0, 7},
+		{"one was evicted, three collected afterwards", 262144, 8, 4, 2, 1, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -122,7 +157,7 @@ func TestDiffIsEmptyForAnyRandomOutcome(t *testing.T) {
 				Packets: map[string]uint64{"raw/prerouting": 10, "mangle/prerouting": c.behind, "filter/input": c.behind, "mangle/forward": 0},
 				Entries: c.entries, Dropped: c.dropped, Evicted: c.evicted, Collected: c.collected,
 				Law: Law{
-					Known: true, Silent: true, Free: 7, Before: 10, Behind: c.behind,
+					Known: true, Silent: true, Free: 7, Room: 7, Buckets: c.buckets, Before: 10, Behind: c.behind,
 					BehindConntrack: []string{"mangle/prerouting", "filter/input", "mangle/forward"},
 				},
 			}
@@ -136,12 +171,75 @@ func TestDiffIsEmptyForAnyRandomOutcome(t *testing.T) {
 	}
 }
 
+// What chance does not explain is a difference, whose first line says why nothing was shifted.
+func TestDiffDoesNotShiftWhatIsNoChance(t *testing.T) {
+	t.Parallel()
+	want := Tally{Entries: 7, Dropped: 3}
+	for name, c := range map[string]struct {
+		got  Tally
+		says string
+	}{
+		"more evictions than the odds allow": {
+			Tally{Entries: 7, Evicted: 3, Law: Law{Room: 7, Buckets: 262144}},
+			"3 more entries than wanted were evicted, but chance explains at most 1 (of 3 packets that found the table full, by 7 entries in 262144 buckets, but once in a million)",
+		},
+		"no filler":         {Tally{Entries: 6, Dropped: 3, Evicted: 1}, "without an assured filler the odds of 1 evictions are not known"},
+		"un-replied filler": {Tally{Entries: 7, Dropped: 2, Evicted: 1, Law: Law{Unreplied: true}}, "evictions are the rule, not chance"},
+		"timed out":         {Tally{Entries: 6, Dropped: 3, Ended: Ended{TimedOut: 1}, Law: Law{Room: 7, Buckets: 262144}}, "Entries"},
+		"aged":              {Tally{Entries: 6, Dropped: 3, Ended: Ended{Aged: 1}, Law: Law{Room: 7, Buckets: 262144}}, "Entries"},
+		"with an interface": {Tally{Entries: 6, Dropped: 3, Ended: Ended{Removed: 1}, Law: Law{Room: 7, Buckets: 262144}}, "Entries"},
+	} {
+		if diff := c.got.Diff(want); !strings.Contains(diff, c.says) {
+			t.Errorf("%s: diff %q", name, diff)
+		}
+	}
+}
+
+// Ended is compared only if it is stated.
+func TestDiffComparesEndedIfWanted(t *testing.T) {
+	t.Parallel()
+	got := Tally{Ended: Ended{TimedOut: 2}}
+	if diff := got.Diff(Tally{}); diff != "" {
+		t.Errorf("not stated: %s", diff)
+	}
+	if diff := got.Diff(Tally{Ended: Ended{TimedOut: 2}}); diff != "" {
+		t.Errorf("stated: %s", diff)
+	}
+	if diff := got.Diff(Tally{Ended: Ended{TimedOut: 1}}); diff == "" {
+		t.Error("stated wrongly: no difference")
+	}
+}
+
+// The bound is the smallest number that is exceeded less often than once in a million, by a sum of the probabilities.
+func TestPoissonBound(t *testing.T) {
+	t.Parallel()
+	for _, mean := range []float64{0, 0.0001, 0.00128, 0.5, 3, 20, 500, 70_000} {
+		const p = 1e-6
+		exceeds := func(n int) float64 { // the probability of more than n
+			sum := 0.0
+			for k := n + 1; k < n+1+2000; k++ {
+				g, _ := math.Lgamma(float64(k + 1))
+				sum += math.Exp(float64(k)*math.Log(mean) - mean - g)
+			}
+			return sum
+		}
+		n := poissonBound(mean, p)
+		if mean > 0 && exceeds(n) >= p {
+			t.Errorf("mean %v: %d is exceeded with %v", mean, n, exceeds(n))
+		}
+		// The bound of the tail is not exact, by less than one part in ten for small means.
+		if n > 0 && exceeds(n-1) < p*0.5 {
+			t.Errorf("mean %v: %d would do, which is exceeded with %v", mean, n-1, exceeds(n-1))
+		}
+	}
+}
+
 // A difference that chance does not explain remains, and the diff says how want was shifted.
 func TestDiffSaysHowWantWasShifted(t *testing.T) {
 	t.Parallel()
 	got := Tally{
 		Packets: map[string]uint64{"raw/prerouting": 9, "mangle/prerouting": 8}, Entries: 7, Dropped: 2, Evicted: 1,
-		Law: Law{BehindConntrack: []string{"mangle/prerouting"}},
+		Law: Law{Room: 7, Buckets: 262144, BehindConntrack: []string{"mangle/prerouting"}},
 	}
 	diff := got.Diff(Tally{
 		Packets: map[string]uint64{"raw/prerouting": 10, "mangle/prerouting": 7}, Entries: 7, Dropped: 3,
@@ -184,19 +282,6 @@ func TestDiffWithoutChanceIsExact(t *testing.T) {
 	}
 }
 
-// An eviction from a filler that can be evicted need not remove an entry of the experiment.
-func TestDiffWithAnUnrepliedFiller(t *testing.T) {
-	t.Parallel()
-	want := Tally{Packets: map[string]uint64{"mangle/prerouting": 0}, Dropped: 10}
-	got := Tally{
-		Packets: map[string]uint64{"mangle/prerouting": 4}, Entries: 4, Dropped: 6, Evicted: 6,
-		Law: Law{Unreplied: true, BehindConntrack: []string{"mangle/prerouting"}},
-	}
-	if diff := got.Diff(want); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
 // A count is a field and a row of the list: none has one without the other, and the name of a statistic is one of Stats.
 func TestEveryCountOfATallyIsListed(t *testing.T) {
 	t.Parallel()
@@ -204,7 +289,8 @@ func TestEveryCountOfATallyIsListed(t *testing.T) {
 		value any
 		list  []namedCount
 	}{
-		"Tally": {&Tally{}, (&Tally{}).counts()},
+		"Tally": {&Tally{}, (&Tally{}).counts()[:5]},
+		"Ended": {&Ended{}, (&Ended{}).counts()},
 		"Stats": {&Stats{}, (&Stats{}).counts()},
 	} {
 		fields := 0

@@ -57,7 +57,7 @@ func TestTimelineHasWhatHappened(t *testing.T) {
 		"count  nonsense: raw/prerouting +1, mangle/prerouting +1, invalid +1",
 		"frame  #3 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [R], seq 2, win 65535, length 0",
 		"event     DESTROY tcp CLOSE " + flow,
-		"count  a RST: raw/prerouting +1, mangle/prerouting +1, entries -1",
+		"count  a RST: raw/prerouting +1, mangle/prerouting +1, entries -1, by packet +1",
 	}
 	got := x.timeline(observe.KindFrame, observe.KindReason, observe.KindEvent, observe.KindCount)
 	for i, line := range got { // in what state an entry ends, not every kernel tells

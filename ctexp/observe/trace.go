@@ -260,7 +260,7 @@ type tracedAt struct {
 	time time.Time
 }
 
-func (t traced) inOwnTable() bool { return t.Table == ours.Table }
+func (t traced) inOwnTable() bool { return ours.IsTable(t.Family, t.Table) }
 
 // startsTrace reports whether the message is about the rule of netnsenv that enables tracing for a packet.
 func (t traced) startsTrace() bool {

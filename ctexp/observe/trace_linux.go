@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -19,7 +20,8 @@ import (
 // nftrace set 1, TRACE of iptables-nft), from which on the packet is traced. StepsOf assigns the steps to frames.
 //
 // Rules that no longer exist when the iteration begins have no text. If steps are missing, it ends in ErrTraceLost.
-// If nothing in the namespace enables tracing, the error is an nf.UnsupportedError.
+// If a rule ends the trace of packets (meta nftrace set 0), the error is ErrSwitched. If nothing in the namespace enables
+// tracing, it is an nf.UnsupportedError.
 func (o *Observer) Trace(ctx context.Context) iter.Seq2[Step, error] {
 	return recording(ctx, o, "trace", ErrTraceLost, o.readSteps)
 }
@@ -30,6 +32,12 @@ func (o *Observer) readSteps(ctx context.Context) ([]Step, lostSteps, error) {
 		return nil, lostSteps{}, err
 	}
 	defer release()
+	if err := o.whole(); err != nil {
+		return nil, lostSteps{}, err
+	}
+	if off, ok, err := ruleset.TraceOff(o.table); ok || err != nil {
+		return nil, lostSteps{}, cmp.Or(err, fmt.Errorf("%w: a rule ends the trace of packets: %v", ErrSwitched, off))
+	}
 	if err := o.trace.Drain(); err != nil {
 		return nil, lostSteps{}, err
 	}

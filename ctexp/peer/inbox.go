@@ -17,8 +17,9 @@ import (
 
 // Link is what an Inbox reads from: one link of the host under test, seen from outside. *netnsenv.Link implements it.
 //
-// An Inbox also uses two optional methods, which *netnsenv.Link has: ReadNow([]byte) (int, error) reads without waiting, and
-// Lost() (uint64, error) counts packets that were not read in time.
+// An Inbox also uses optional methods, which *netnsenv.Link has: ReadNow([]byte) (int, error) reads without waiting,
+// Lost() (uint64, error) counts packets that were not read in time, and Held() (packets int, by string, err error) those
+// that the host has not sent yet, because a shaper or an NFQUEUE holds them.
 type Link interface {
 	// Name returns the name of the interface in the host.
 	Name() string
@@ -45,6 +46,12 @@ type Inbox struct {
 	// as its context allows. Packets that the host forwards or answers in the kernel are there when an Injector's Send has
 	// returned, so that the test of a router can use a millisecond. It is set before the first expectation.
 	Patience time.Duration
+	// AllowHeld makes ExpectNothing and Received ignore packets that a qdisc or an NFQUEUE of the host holds. Otherwise they
+	// wait for them, as long as Patience allows, and fail if packets are still held.
+	AllowHeld bool
+	// Earned is asked when there is no packet: its error says why there cannot be one, such as observe.ErrVacuous. Nil: that
+	// there is none always counts. A Lab sets it.
+	Earned func() error
 
 	links []Link
 
@@ -247,14 +254,53 @@ func (b *Inbox) done(i int) {
 	b.unread = slices.Delete(b.unread, i, i+1)
 }
 
-// fence waits until the host has processed everything written to the links. It fails if a packet that the host sent is lost.
+// fence waits until the host has processed everything written to the links, and has sent what its qdiscs and NFQUEUEs hold.
+// It fails if a packet that the host sent is lost.
 func (b *Inbox) fence(ctx context.Context) error {
 	for _, l := range b.links {
 		if err := l.Fence(ctx); err != nil {
 			return err
 		}
 	}
+	if !b.AllowHeld {
+		if err := b.awaitHeld(ctx); err != nil {
+			return err
+		}
+	}
 	return b.missing()
+}
+
+// awaitHeld waits until no packet is held on any link.
+func (b *Inbox) awaitHeld(ctx context.Context) error {
+	const pause = time.Millisecond
+	if b.Patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, b.Patience, patienceError(b.Patience))
+		defer cancel()
+	}
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for _, l := range b.links {
+		holds, ok := l.(interface{ Held() (int, string, error) })
+		if !ok {
+			continue
+		}
+		for {
+			n, by, err := holds.Held()
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("the host still holds packets that it may send on %s: %s (%w); if that is meant, set Inbox.AllowHeld", l.Name(), by, context.Cause(ctx))
+			case <-tick.C:
+			}
+		}
+	}
+	return nil
 }
 
 // compare compares a packet that the host has sent with m, and checks its checksums unless m excludes them.
@@ -322,7 +368,8 @@ func (b *Inbox) Expect(ctx context.Context, m packet.Match) (packet.Record, erro
 }
 
 // ExpectNothing returns an *ExpectationError if a packet is unread that one of ms matches, whatever its checksums; without ms,
-// if any packet is unread. It waits only until the host has processed everything sent to it.
+// if any packet is unread. It waits only until the host has processed everything sent to it, and for packets that a shaper or
+// an NFQUEUE of the host holds (see AllowHeld).
 func (b *Inbox) ExpectNothing(ctx context.Context, ms ...packet.Match) error {
 	if err := b.check(ms...); err != nil {
 		return err
@@ -394,11 +441,32 @@ func (b *Inbox) expectNone(ctx context.Context, what string, refused func(packet
 	case v == refuse:
 		return h.failure(what, errCame, expectation{})
 	}
+	if err := b.earned(); err != nil {
+		return fmt.Errorf("%s, and nothing could come: %w", what, err)
+	}
 	return nil
 }
 
+func (b *Inbox) earned() error {
+	if b.Earned == nil {
+		return nil
+	}
+	return b.Earned()
+}
+
+// take moves unread packets to the taken ones.
+func (b *Inbox) take(packets []packet.Record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range packets {
+		if i := slices.IndexFunc(b.unread, func(r packet.Record) bool { return r.Number == p.Number }); i >= 0 {
+			b.done(i)
+		}
+	}
+}
+
 // Received takes all unread packets after the host has processed everything sent to it, without those of IPv6 that Expect
-// ignores.
+// ignores. Like ExpectNothing it waits for packets that the host holds.
 func (b *Inbox) Received(ctx context.Context) ([]packet.Record, error) {
 	if err := b.fence(ctx); err != nil {
 		return nil, err

@@ -115,14 +115,26 @@ func TestExpectAckLeavesData(t *testing.T) {
 	}
 }
 
-// What timers send again is nothing; an acknowledgement is something.
+// What was acknowledged and comes again is nothing, but it is told; what was not acknowledged is something, like an
+// acknowledgement.
 func TestExpectNothingCountsWhatIsNew(t *testing.T) {
 	t.Parallel()
 	w := opened(t)
 	w.says(t, data(1, "one"))
 	_, err := w.client.Expect(t.Context(), peer.Segment{})
 	w.says(t, data(1, "one"))
-	must(t, err, w.client.ExpectNothing(t.Context()))
+	must(t, err)
+	if err := w.client.ExpectNothing(t.Context()); err == nil {
+		t.Error("the retransmission of what was not acknowledged is nothing")
+	}
+	must(t, w.client.Ack(t.Context()), w.client.ExpectNothing(t.Context()))
+	if over := w.client.PassedOver(); len(over) != 1 || over[0].Link != "tun0" || !strings.Contains(over[0].Packet.String(), "length 3") {
+		t.Errorf("passed over: %v", over)
+	}
+	must(t, w.client.ExpectNothing(t.Context()))
+	if n := len(w.client.PassedOver()); n != 1 {
+		t.Errorf("counted again: %d", n)
+	}
 	w.says(t, peer.Segment{})
 	if err := w.client.ExpectNothing(t.Context()); err == nil {
 		t.Error("an acknowledgement is nothing")

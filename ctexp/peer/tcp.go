@@ -43,13 +43,15 @@ type TCP struct {
 
 	gotSYN     bool // the other end's SYN was received, so that learnt.ISN is known
 	learnt     Learnt
-	window     uint32 // announced by the other end, in bytes
-	expected   uint32 // the next sequence number to receive, relative
-	outOfOrder []span // received after a gap
-	closed     bool   // the other end's FIN was received
-	finished   bool   // the peer's own FIN was sent
-	recent     uint32 // the last timestamp received
-	rest       []byte // read but not yet returned by Read
+	window     uint32          // announced by the other end, in bytes
+	expected   uint32          // the next sequence number to receive, relative
+	told       uint32          // the last acknowledgement sent, relative
+	passed     []packet.Record // retransmissions that expectations have passed over
+	outOfOrder []span          // received after a gap
+	closed     bool            // the other end's FIN was received
+	finished   bool            // the peer's own FIN was sent
+	recent     uint32          // the last timestamp received
+	rest       []byte          // read but not yet returned by Read
 }
 
 // Learnt is what a TCP has learnt from the segments of the other end.
@@ -109,6 +111,10 @@ func (p *TCP) Next() uint32 { return p.next }
 
 // Expected returns the next sequence number that the peer expects, relative to the other end's ISN.
 func (p *TCP) Expected() uint32 { return p.expected }
+
+// PassedOver returns the retransmissions that expectations of the peer have passed over so far, in their order, with the
+// bytes as they came. How many there are depends on timers and scheduling.
+func (p *TCP) PassedOver() []packet.Record { return slices.Clone(p.passed) }
 
 // Reuse makes the peer forget the connection, so that a new one can use the same addresses and ports. The new ISN is beyond
 // all sequence numbers that the old connection can have used.
@@ -212,6 +218,9 @@ func (p *TCP) Send(ctx context.Context, s Segment) (packet.Packet, error) {
 		return nil, fmt.Errorf("send from %v: the destination is not known yet", p.flow.Src)
 	}
 	pkt := p.Packet(s)
+	if seg, ok := pkt.TCP(); ok && seg.Flags.Contains(packet.FlagACK) && p.gotSYN && isAfter(seg.Ack-p.learnt.ISN, p.told) {
+		p.told = seg.Ack - p.learnt.ISN
+	}
 	p.clock++
 	out := []packet.Packet{pkt}
 	if s.As != nil {

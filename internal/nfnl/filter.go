@@ -54,7 +54,12 @@ func DropOwnTrace() []bpf.Instruction {
 		return ifAttribute(traceChain, ours.TracePrefix+hook.String(), pass)
 	}
 	probes := append(append(begins(nf.Prerouting), begins(nf.Output)...), drop)
-	return append(ifAttribute(traceTable, ours.Table, probes...), pass)
+	program := append(ifAttribute(traceTable, ours.Table, probes...), pass)
+	return append([]bpf.Instruction{ // a table of the user may have the same name in another family
+		bpf.LoadAbsolute{Off: HeaderSize, Size: 1}, // nfgen_family, that of the table
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(ours.Inet), SkipTrue: 1},
+		pass,
+	}, program...)
 }
 
 // ifAttribute returns instructions that execute then if the message has the string attribute with this value.

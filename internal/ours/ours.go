@@ -28,3 +28,15 @@ const (
 	// (net/netlink/af_netlink.c, netlink_autobind).
 	AgePort uint32 = 0x63746578
 )
+
+// The families of our tables (include/uapi/linux/netfilter.h, NFPROTO_INET and NFPROTO_NETDEV).
+const (
+	Inet   uint8 = 1
+	Netdev uint8 = 5
+)
+
+// IsTable reports whether a table of nftables is ours. The kernel keeps the user from making one of its name in these
+// families, because ours have an owner; one of another family is the user's.
+func IsTable(family uint8, name string) bool {
+	return name == Table && (family == Inet || family == Netdev)
+}

@@ -230,11 +230,51 @@ func (s Ruleset) Traces() bool {
 	return slices.ContainsFunc(s.legacy, func(r nf.Rule) bool { return iptablesTarget(r) == "TRACE" })
 }
 
+// TraceOff returns the first rule that may disable tracing for a packet, "meta nftrace set 0": its family, table, chain
+// and handle. ok is false if there is none.
+func TraceOff(conn Conn) (r nf.Rule, ok bool, err error) {
+	answers, err := dump(conn, unix.NFT_MSG_GETRULE, unix.NFPROTO_UNSPEC)
+	if err != nil {
+		return r, false, fmt.Errorf("list nftables rules: %w", err)
+	}
+	for _, m := range answers {
+		rule, err := decodeRule(m.Data)
+		if err != nil {
+			return r, false, err
+		}
+		if !ours.IsTable(rule.family, rule.table) && rule.endsTrace() {
+			return nf.Rule{
+				Backend: "nft", Family: FamilyName(rule.family), Table: rule.table, Chain: rule.chain, Handle: rule.handle, Kind: nf.KindRule,
+				Text: printRule(rule, func(string) *set { return nil }, func(index uint32) string { return fmt.Sprint(index) }),
+			}, true, nil
+		}
+	}
+	return r, false, nil
+}
+
+// endsTrace reports whether a rule sets nftrace to something else than 1.
+func (r rule) endsTrace() bool {
+	set := map[int]bool{} // registers that have the constant 1
+	for _, e := range r.exprs {
+		switch e.name {
+		case "immediate":
+			data := e.data(unix.NFTA_IMMEDIATE_DATA)
+			set[register(e.u32(unix.NFTA_IMMEDIATE_DREG))] = len(data) == 1 && data[0] == 1
+		case "meta":
+			_, sets := e.attrs[unix.NFTA_META_SREG]
+			if sets && e.u32(unix.NFTA_META_KEY) == unix.NFT_META_NFTRACE && !set[register(e.u32(unix.NFTA_META_SREG))] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // IsTraced reports whether netnsenv has enabled tracing in the namespace.
 func IsTraced(conn Conn) (bool, error) {
 	chains, err := readChains(conn)
 	return slices.ContainsFunc(chains, func(c chain) bool {
-		return c.table == ours.Table && strings.HasPrefix(c.name, ours.TracePrefix)
+		return ours.IsTable(c.family, c.table) && strings.HasPrefix(c.name, ours.TracePrefix)
 	}), err
 }
 
@@ -284,7 +324,7 @@ func tables(conn Conn) ([]table, error) {
 			return nil, fmt.Errorf("nftables table: %w", err)
 		}
 		t := table{family: family, name: a.text(unix.NFTA_TABLE_NAME)}
-		if t.name == ours.Table {
+		if ours.IsTable(family, t.name) {
 			continue
 		}
 		for _, c := range chains {

@@ -195,7 +195,8 @@ func withoutOurs(listing string) string {
 	skip := false
 	for line := range strings.Lines(listing) {
 		words := strings.Fields(line)
-		if len(words) > 2 && words[0] == "table" && words[2] == ours.Table && strings.HasPrefix(line, "table") {
+		own := len(words) > 2 && words[0] == "table" && words[2] == ours.Table && (words[1] == "inet" || words[1] == "netdev")
+		if own && strings.HasPrefix(line, "table") {
 			skip = true
 		}
 		if !skip {

@@ -1,0 +1,153 @@
+package netnsenv
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/internal/held"
+)
+
+// watch tells Observers when the namespace may have changed, and counts what the experiment has done in it.
+type watch struct {
+	acted atomic.Uint64 // functions and programs run, sockets opened that may send, entries created
+
+	mu    sync.Mutex
+	looks []*func()
+}
+
+// OnChange calls look before and after each Do, each program of Command, each loading of rules and each SetSysctl, until
+// cancel is called. look must not call Do. The returned do runs a function on the Env's thread without calling look: it
+// is for what only observes.
+func (e *Env) OnChange(look func()) (do func(func() error) error, cancel func()) {
+	w := &e.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := &look
+	w.looks = append(w.looks, at)
+	return e.do, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.looks = slices.DeleteFunc(slices.Clone(w.looks), func(l *func()) bool { return l == at })
+	}
+}
+
+// look calls what was given to OnChange.
+func (w *watch) look() {
+	w.mu.Lock()
+	looks := w.looks
+	w.mu.Unlock()
+	for _, look := range looks {
+		(*look)()
+	}
+}
+
+// changes is called before a change of the namespace, and its result after it.
+func (e *Env) changes() (done func()) {
+	e.watch.look()
+	return e.watch.look
+}
+
+// acts is changes for what may also send packets.
+func (e *Env) acts() (done func()) {
+	e.watch.acted.Add(1)
+	return e.changes()
+}
+
+// Acted returns a number that grows with all that may cause packets, entries or events in the namespace: packets written
+// to a link, programs and functions run (Command, Do), sockets opened that may send (Dial, ListenPacket), entries
+// created (Table), and the same in the Envs that are joined to this one. While it stays the same, nothing was there to
+// observe.
+func (e *Env) Acted() uint64 {
+	n := e.ownActs()
+	seen := map[*Env]bool{e: true}
+	for _, w := range e.joined() {
+		for _, end := range w.ends {
+			if !seen[end.env] {
+				seen[end.env] = true
+				n += end.env.ownActs()
+			}
+		}
+	}
+	return n
+}
+
+func (e *Env) ownActs() uint64 {
+	n := e.watch.acted.Load()
+	for _, l := range e.links {
+		n += l.written.Load()
+	}
+	return n
+}
+
+// Held returns the qdiscs and NFQUEUEs of the namespace that hold packets. These packets are under way: neither has the
+// host sent them, nor are they lost.
+func (e *Env) Held() ([]Held, error) {
+	var qdiscs, queues []held.Queue
+	err := e.do(func() (err error) {
+		if e.qdiscs == nil {
+			if e.qdiscs, err = netlink.Dial(unix.NETLINK_ROUTE, nil); err != nil {
+				return err
+			}
+			e.onClose(e.qdiscs)
+		}
+		if qdiscs, err = held.Qdiscs(e.qdiscs); err != nil {
+			return err
+		}
+		queues, err = held.NFQueues()
+		return err
+	})
+	if err != nil {
+		return nil, prefixed(err)
+	}
+	var all []Held
+	for _, q := range append(qdiscs, queues...) {
+		h := Held{By: q.Name, Packets: q.Packets}
+		if q.Link != 0 {
+			h.Link = e.linkName(q.Link)
+		}
+		all = append(all, h)
+	}
+	return all, nil
+}
+
+// linkName returns the name of a link by its index: "if7" if it does not exist any more.
+func (e *Env) linkName(index uint32) string {
+	for _, l := range e.links {
+		if l.index == index {
+			return l.cfg.Name
+		}
+	}
+	if l, err := e.route.Link.Get(index); err == nil && l.Attributes != nil {
+		return l.Attributes.Name
+	}
+	return fmt.Sprintf("if%d", index)
+}
+
+// Held returns how many packets that the host may send on the link are held back by its qdisc, or by an NFQUEUE, from
+// which they may go anywhere, and by what.
+func (l *Link) Held() (packets int, by string, err error) {
+	all, err := l.env.Held()
+	if err != nil {
+		return 0, "", err
+	}
+	for _, h := range all {
+		if h.Link == l.cfg.Name || h.Link == "" {
+			if packets += h.Packets; by != "" {
+				by += ", "
+			}
+			by += h.String()
+		}
+	}
+	return packets, by, nil
+}
+
+// quiet is the Env for what observes it or loads rules: its Do does not call look.
+type quiet struct{ *Env }
+
+// Do implements ruleset.Namespace.
+func (q quiet) Do(f func() error) error { return q.do(f) }

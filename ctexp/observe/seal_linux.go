@@ -1,0 +1,232 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/internal/ruleset"
+)
+
+// seal knows what must stay as it was for the answers of an Observer to be whole: switches of the kernel, and counters,
+// which must not go back. What it once found broken stays broken. It is looked at by each question, and around each
+// change of the namespace that the Namespace reports (see Watched). docs/trust.md says which answer depends on what, and
+// what cannot be seen.
+type seal struct {
+	mu       sync.Mutex
+	switches []*kernelSwitch
+	counters map[string]uint64 // the highest value of each counter
+	reset    error             // a counter went back
+	limit    error             // nf_conntrack_max was changed
+	filler   error             // an entry of the experiment was in the filler's zone
+	links    map[string]bool   // that exist or existed
+}
+
+// kernelSwitch is a file of /proc/sys on which answers depend.
+type kernelSwitch struct {
+	name   string // "net.netfilter.nf_conntrack_events"
+	file   *os.File
+	was    string
+	broken error
+	only1  bool // it matters only if the value was 1: what is recorded since it was switched on is whole
+}
+
+// The switches by the answers that depend on them.
+var (
+	eventSwitches  = []string{"nf_conntrack_events"}
+	entrySwitches  = []string{"nf_conntrack_acct", "nf_conntrack_timestamp"} // counters and times of entries
+	reasonSwitches = []string{"nf_conntrack_log_invalid", "nf_log/2", "nf_log/10"}
+)
+
+// open must be called on a thread in the namespace.
+func (s *seal) open() error {
+	for _, names := range [][]string{eventSwitches, entrySwitches, reasonSwitches} {
+		for _, name := range names {
+			f, err := os.Open("/proc/sys/net/netfilter/" + name)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // not in this kernel's configuration
+			}
+			if err != nil {
+				return err
+			}
+			w := &kernelSwitch{name: "net.netfilter." + strings.ReplaceAll(name, "/", "."), file: f}
+			s.switches = append(s.switches, w)
+			if w.was, err = w.read(); err != nil {
+				return err
+			}
+			w.only1 = strings.HasPrefix(name, "nf_conntrack_") && name != "nf_conntrack_log_invalid"
+		}
+	}
+	return nil
+}
+
+func (s *seal) close() {
+	for _, w := range s.switches {
+		_ = w.file.Close()
+	}
+}
+
+func (w *kernelSwitch) read() (string, error) {
+	var b [64]byte
+	n, err := w.file.ReadAt(b[:], 0)
+	if err != nil && err != io.EOF {
+		return "", err
+	}
+	return strings.TrimSpace(string(b[:n])), nil
+}
+
+// look reads the switch.
+func (w *kernelSwitch) look() {
+	if w.broken != nil || w.only1 && w.was == "0" {
+		return
+	}
+	if now, err := w.read(); err != nil {
+		w.broken = err
+	} else if now != w.was {
+		w.broken = fmt.Errorf("%w: %s was %s when the Observer was opened, and then %s", ErrSwitched, w.name, w.was, now)
+	}
+}
+
+// intact returns an error if one of the switches is not, or was not, as it was when the Observer was opened.
+func (s *seal) intact(names []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range names {
+		for _, w := range s.switches {
+			if strings.HasSuffix(w.name, strings.ReplaceAll(name, "/", ".")) {
+				if w.look(); w.broken != nil {
+					return w.broken
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// count checks that no counter is lower than before. The counters of several tables are told apart by of.
+func (s *seal) count(of string, counters []ruleset.Counter) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counters == nil {
+		s.counters = make(map[string]uint64, 2*len(counters))
+	}
+	for _, c := range counters {
+		s.atLeast(of+c.Name, c.Packets)
+	}
+	return s.reset
+}
+
+// atLeast notes the value of a counter.
+func (s *seal) atLeast(counter string, n uint64) {
+	if before := s.counters[counter]; n < before && s.reset == nil {
+		s.reset = fmt.Errorf("%w: %s went back from %d to %d", ErrCountersReset, counter, before, n)
+	}
+	s.counters[counter] = max(n, s.counters[counter])
+}
+
+// breaks notes that an entry of the experiment was in the filler's zone.
+func (s *seal) breaks(filler error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.filler == nil {
+		s.filler = filler
+	}
+}
+
+// spared returns an error if an entry of the experiment was in the filler's zone.
+func (s *seal) spared() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.filler
+}
+
+// look notes what has changed in the namespace.
+func (o *Observer) look() {
+	release, err := o.use(context.Background())
+	if err != nil {
+		return
+	}
+	defer release()
+	for _, names := range [][]string{eventSwitches, entrySwitches, reasonSwitches} {
+		_ = o.seal.intact(names) // the question that depends on it reports the error, like the following ones
+	}
+	_ = o.checkLimit()
+	_, _ = o.readPackets()
+	_, _ = o.readArrived()
+	_ = o.checkLinks()
+}
+
+// checkLimit returns ErrLimitChanged if the limit is not, or was not, that of the Config.
+func (o *Observer) checkLimit() error {
+	if o.cfg.Limit == 0 {
+		return nil
+	}
+	limit, err := o.limit.read()
+	if err != nil {
+		return err
+	}
+	o.seal.mu.Lock()
+	defer o.seal.mu.Unlock()
+	if limit != o.cfg.Limit && o.seal.limit == nil {
+		o.seal.limit = fmt.Errorf("%w: it was %d and then %d", ErrLimitChanged, o.cfg.Limit, limit)
+	}
+	return o.seal.limit
+}
+
+// whole checks the limit and the switches on which an answer depends.
+func (o *Observer) whole(switches ...[]string) error {
+	if err := o.checkLimit(); err != nil {
+		return err
+	}
+	for _, names := range switches {
+		if err := o.seal.intact(names); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkLinks returns ErrNoLink if a probe of the Config matches packets of a link that does not exist and did not exist
+// when the namespace was looked at: it can count nothing.
+func (o *Observer) checkLinks() error {
+	var none error
+	for _, p := range o.cfg.Probes {
+		for _, name := range []string{p.Match.In, p.Match.Out} {
+			if name != "" && !o.hasLink(name) && none == nil {
+				none = fmt.Errorf("%w: the probe %s is about %q", ErrNoLink, probeName(p), name)
+			}
+		}
+	}
+	return none
+}
+
+// hasLink reports whether the namespace has, or had when it was looked at, a link of this name.
+func (o *Observer) hasLink(name string) bool {
+	o.seal.mu.Lock()
+	defer o.seal.mu.Unlock()
+	if o.seal.links[name] {
+		return true
+	}
+	err := o.events.Control(func(fd int) error { // any socket of the namespace does
+		req, err := unix.NewIfreq(name)
+		if err != nil {
+			return err
+		}
+		return unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, req)
+	})
+	if err != nil {
+		return false
+	}
+	if o.seal.links == nil {
+		o.seal.links = map[string]bool{}
+	}
+	o.seal.links[name] = true
+	return true
+}

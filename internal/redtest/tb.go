@@ -1,0 +1,109 @@
+// Package redtest runs tests that are meant to fail. Its own tests are the self-test of ctexp: they break each source of an
+// answer in each way that is known, and demand an error that names it; see docs/trust.md.
+package redtest
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// TB is a test that fails without failing the one it runs in. It implements ctexp.TB.
+type TB struct {
+	TestName string // what Name returns
+	Panics   bool   // the function that Run runs panics, and is meant to
+
+	failed   bool
+	skipped  bool
+	mu       sync.Mutex
+	log      strings.Builder
+	cleanups []func()
+}
+
+// Helper does nothing.
+func (t *TB) Helper() {}
+
+// Name returns TestName.
+func (t *TB) Name() string { return t.TestName }
+
+// Logf adds a line to the log.
+func (t *TB) Logf(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fmt.Fprintf(&t.log, format+"\n", args...)
+}
+
+// Errorf adds a line to the log, and the test has failed.
+func (t *TB) Errorf(format string, args ...any) {
+	t.Logf(format, args...)
+	t.failed = true
+}
+
+// Fatalf is Errorf, and ends the goroutine.
+func (t *TB) Fatalf(format string, args ...any) {
+	t.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+// Skipf adds a line to the log, and ends the goroutine of the test, which was skipped.
+func (t *TB) Skipf(format string, args ...any) {
+	t.Logf(format, args...)
+	t.skipped = true
+	runtime.Goexit()
+}
+
+// Failed reports whether the test has failed.
+func (t *TB) Failed() bool { return t.failed }
+
+// Skipped reports whether the test was skipped.
+func (t *TB) Skipped() bool { return t.skipped }
+
+// Cleanup adds a function that Run calls at the end.
+func (t *TB) Cleanup(f func()) { t.cleanups = append(t.cleanups, f) }
+
+// Log returns what was logged so far.
+func (t *TB) Log() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.log.String()
+}
+
+// Run runs a test function and its cleanups to the end and returns what it logged.
+func (t *TB) Run(test func(t *TB)) string {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if t.Panics {
+				t.Logf("panic: %v", recover())
+			}
+		}()
+		defer func() {
+			cleanups := t.cleanups
+			t.cleanups = nil
+			for _, c := range slices.Backward(cleanups) {
+				c()
+			}
+		}()
+		test(t)
+	}()
+	<-done
+	return t.Log()
+}
+
+// Ask runs a question to a test that goes on, and returns what it logged. failed says whether it has failed, which does not
+// count for later questions.
+func (t *TB) Ask(question func()) (log string, failed bool) {
+	before := len(t.Log())
+	t.failed = false
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		question()
+	}()
+	<-done
+	failed, t.failed = t.failed, false
+	return t.Log()[before:], failed
+}
