@@ -100,6 +100,7 @@ func send[T any](ctx context.Context, l *Lab, link *netnsenv.Link, seq iter.Seq[
 		for p := range seq {
 			if n++; n > 1 && n <= drainInterval || n%drainInterval == 0 {
 				l.Observer.Drain()
+				l.Env.DrainQueues()
 				if lost == nil {
 					lost = l.Inbox.Drain()
 				}

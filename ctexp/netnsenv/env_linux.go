@@ -41,6 +41,8 @@ type Env struct {
 	mu       sync.Mutex
 	assigned int     // counter that makes names of tables and chains unique
 	wires    []*wire // wires to other Envs
+	queues   []*Queue
+	holds    int     // numbers of queues that Holds have used
 	closers  closers // what must be closed before the thread ends, last opened first
 	closed   bool
 }

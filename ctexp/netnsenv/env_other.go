@@ -208,3 +208,36 @@ func (t *Table) Age(context.Context, time.Duration, ...nf.Filter) (int, error) {
 
 // WatchedBy returns t.
 func (t *Table) WatchedBy(Watcher) *Table { return t }
+
+// Queue is the reader of a queue of the kernel. It needs Linux.
+type Queue struct{}
+
+// Hold returns an nf.UnsupportedError.
+func (e *Env) Hold(context.Context, nf.Probe) (*Queue, error) { return nil, errLinux }
+
+// Queue returns an nf.UnsupportedError.
+func (e *Env) Queue(context.Context, uint16) (*Queue, error) { return nil, errLinux }
+
+// Waiting returns an nf.UnsupportedError.
+func (e *Env) Waiting(context.Context) ([]nf.Waiting, error) { return nil, errLinux }
+
+// DrainQueues does nothing.
+func (e *Env) DrainQueues() {}
+
+// Held returns an nf.UnsupportedError.
+func (q *Queue) Held(context.Context) ([]Held, error) { return nil, errLinux }
+
+// Waiting returns an nf.UnsupportedError.
+func (q *Queue) Waiting(context.Context) ([]nf.Waiting, error) { return nil, errLinux }
+
+// Release returns an nf.UnsupportedError.
+func (q *Queue) Release(context.Context, ...Held) error { return errLinux }
+
+// Drop returns an nf.UnsupportedError.
+func (q *Queue) Drop(context.Context, ...Held) error { return errLinux }
+
+// Repeat returns an nf.UnsupportedError.
+func (q *Queue) Repeat(context.Context, ...Held) error { return errLinux }
+
+// Close does nothing.
+func (q *Queue) Close() error { return nil }

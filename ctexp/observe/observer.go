@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -13,6 +14,13 @@ type Namespace interface {
 	Do(f func() error) error
 	// FD returns a file descriptor of the network namespace, or -1 after it was closed.
 	FD() int
+}
+
+// Holder is a Namespace in which packets may wait in queues, which Path then does not take for lost. *netnsenv.Env
+// implements it.
+type Holder interface {
+	// Waiting returns how many packets wait in queues now.
+	Waiting(ctx context.Context) ([]nf.Waiting, error)
 }
 
 // Config says what the namespace contains and what to record. The zero Config observes a namespace without probes.
