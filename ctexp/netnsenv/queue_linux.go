@@ -96,13 +96,12 @@ func (e *Env) hold(ctx context.Context, p nf.Probe, maxLen uint32) (*Queue, erro
 	if e.cfg.Conntrack == On && isBehindConntrack(p) {
 		classes = nf.Classes()
 	}
-	q, err := e.openHold(classes, maxLen)
+	q, err := e.openHold(p, classes, maxLen)
 	if err != nil {
 		return nil, err
 	}
-	q.at = p.Priority
 	if err := q.addRules(p); err != nil {
-		return nil, errors.Join(err, q.Close())
+		return nil, errors.Join(err, q.stop())
 	}
 	return q, nil
 }
@@ -123,7 +122,7 @@ func heldAlready(waiting []nf.Waiting) error {
 
 // openHold opens queues with numbers that nobody reads: one for each class, because few kernels report the class of a
 // packet in a queue, or a single one.
-func (e *Env) openHold(classes []nf.Class, maxLen uint32) (*Queue, error) {
+func (e *Env) openHold(p nf.Probe, classes []nf.Class, maxLen uint32) (*Queue, error) {
 	n := max(1, len(classes))
 	for {
 		e.mu.Lock()
@@ -133,26 +132,25 @@ func (e *Env) openHold(classes []nf.Class, maxLen uint32) (*Queue, error) {
 		if first+n > math.MaxUint16 {
 			return nil, errors.New("no number of a queue is left")
 		}
-		numbers := make([]uint16, n)
-		for i := range numbers {
-			numbers[i] = uint16(first + i)
+		q := &Queue{classes: classes, at: p.Priority, chain: &nftables.Chain{
+			Table: e.owned.inet, Name: fmt.Sprintf("hold_%d", first), Type: nftables.ChainTypeFilter,
+			Hooknum:  nftables.ChainHookRef(nftables.ChainHook(p.Hook)),
+			Priority: nftables.ChainPriorityRef(nftables.ChainPriority(p.Priority)),
+		}}
+		for i := range n {
+			q.numbers = append(q.numbers, uint16(first+i))
 		}
-		q, err := e.openQueue(numbers, maxLen)
-		switch {
-		case errors.Is(err, ErrQueueTaken):
-			continue
-		case err != nil:
-			return nil, err
+		if err := q.open(e, maxLen); !errors.Is(err, ErrQueueTaken) {
+			return q, err
 		}
-		q.classes = classes
-		return q, nil
 	}
 }
 
 // Queue reads the queue with this number, to which rules of the experiment send packets ("queue num 5", "-j NFQUEUE
 // --queue-num 5"). If it has a reader, the error is ErrQueueTaken; if the kernel has no NFQUEUE, an nf.UnsupportedError.
 func (e *Env) Queue(ctx context.Context, number uint16) (*Queue, error) {
-	q, err := e.openQueue([]uint16{number}, maxHeld)
+	q := &Queue{numbers: []uint16{number}}
+	err := q.open(e, maxHeld)
 	if err == nil && ctx.Err() != nil {
 		err = errors.Join(context.Cause(ctx), q.Close())
 	}
@@ -162,8 +160,9 @@ func (e *Env) Queue(ctx context.Context, number uint16) (*Queue, error) {
 	return q, nil
 }
 
-func (e *Env) openQueue(numbers []uint16, maxLen uint32) (*Queue, error) {
-	q := &Queue{env: e, numbers: numbers, names: map[int32]string{}, refused: map[uint32]error{}}
+// open binds q to its numbers and starts to read.
+func (q *Queue) open(e *Env, maxLen uint32) error {
+	q.env, q.names, q.refused = e, map[int32]string{}, map[uint32]error{}
 	var conn nfnl.Listener
 	err := e.Do(func() (err error) {
 		// Its namespace is that of the thread that opens it.
@@ -180,9 +179,9 @@ func (e *Env) openQueue(numbers []uint16, maxLen uint32) (*Queue, error) {
 		if q.stats != nil {
 			q.stats.Close()
 		}
-		return nil, err
+		return err
 	}
-	err = conn.BindQueues(maxLen, numbers...)
+	err = conn.BindQueues(maxLen, q.numbers...)
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EBUSY): // nfqnl_recv_config
 		err = ErrQueueTaken
@@ -190,16 +189,16 @@ func (e *Env) openQueue(numbers []uint16, maxLen uint32) (*Queue, error) {
 		err = &nf.UnsupportedError{Need: "NFQUEUE", Hint: "a kernel with CONFIG_NETFILTER_NETLINK_QUEUE", Err: err}
 	}
 	if err != nil {
-		return nil, errors.Join(err, conn.Close(), q.stats.Close())
+		return errors.Join(err, conn.Close(), q.stats.Close())
 	}
 	if q.pump, err = conn.Pump("NFQUEUE", q.read); err != nil {
-		return nil, errors.Join(err, q.stats.Close())
+		return errors.Join(err, q.stats.Close())
 	}
+	q.forget = e.onClose(closerFunc(q.stop))
 	e.mu.Lock()
 	e.queues = append(e.queues, q)
 	e.mu.Unlock()
-	q.forget = e.onClose(closerFunc(q.stop))
-	return q, nil
+	return nil
 }
 
 // addRules sends the packets that p counts to the queues.
@@ -208,11 +207,7 @@ func (q *Queue) addRules(p nf.Probe) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	add := func(verdict func(uint16) expr.Any) error {
-		q.chain = o.conn.AddChain(&nftables.Chain{
-			Table: o.inet, Name: fmt.Sprintf("hold_%d", q.numbers[0]), Type: nftables.ChainTypeFilter,
-			Hooknum:  nftables.ChainHookRef(nftables.ChainHook(p.Hook)),
-			Priority: nftables.ChainPriorityRef(nftables.ChainPriority(p.Priority)),
-		})
+		o.conn.AddChain(q.chain)
 		for i, number := range q.numbers {
 			match := matchExprs(p)
 			if q.classes != nil {
@@ -233,7 +228,6 @@ func (q *Queue) addRules(p nf.Probe) error {
 		err = &nf.UnsupportedError{Need: "NFQUEUE", Hint: "a kernel with CONFIG_NFT_QUEUE, or CONFIG_NETFILTER_XT_TARGET_NFQUEUE and CONFIG_NFT_COMPAT", Err: err}
 	}
 	if err != nil {
-		q.chain = nil
 		return fmt.Errorf("add the rules: %w", err)
 	}
 	return nil
