@@ -151,6 +151,11 @@ func (e *Env) addRules(ctx context.Context) error {
 	if err := e.addInvalid(); err != nil {
 		return err
 	}
+	if e.cfg.Classes {
+		if err := e.Classify(ctx); err != nil {
+			return err
+		}
+	}
 	if err := e.loopbackUp(); err != nil {
 		return err
 	}

@@ -206,11 +206,19 @@ func (t *Table) CreateAll(context.Context, iter.Seq[nf.Entry]) (int, error) { re
 // Age returns an nf.UnsupportedError.
 func (t *Table) Age(context.Context, time.Duration, ...nf.Filter) (int, error) { return 0, errLinux }
 
+// Given returns an nf.UnsupportedError.
+func (t *Table) Given(context.Context, func() error, func() (time.Duration, error)) (time.Duration, error) {
+	return 0, errLinux
+}
+
 // WatchedBy returns t.
 func (t *Table) WatchedBy(Watcher) *Table { return t }
 
 // Queue is the reader of a queue of the kernel. It needs Linux.
 type Queue struct{}
+
+// Classify returns an nf.UnsupportedError.
+func (e *Env) Classify(context.Context) error { return errLinux }
 
 // Hold returns an nf.UnsupportedError.
 func (e *Env) Hold(context.Context, nf.Probe) (*Queue, error) { return nil, errLinux }

@@ -120,8 +120,8 @@ func heldAlready(waiting []nf.Waiting) error {
 	return errors.Join(errs...)
 }
 
-// openHold opens queues with numbers that nobody reads: one for each class, because few kernels report the class of a
-// packet in a queue, or a single one.
+// openHold opens queues with numbers that nobody reads: one for each class, because not every kernel reports the class
+// of a packet in a queue, or a single one.
 func (e *Env) openHold(p nf.Probe, classes []nf.Class, maxLen uint32) (*Queue, error) {
 	n := max(1, len(classes))
 	for {

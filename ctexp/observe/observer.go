@@ -120,6 +120,8 @@ var (
 	ErrFramesLost = errors.New("frames were lost")
 	// ErrReasonsLost says that Reasons did not return every reason of conntrack.
 	ErrReasonsLost = errors.New("reasons of conntrack were lost")
+	// ErrClassesLost says that Classes did not return the class of every packet.
+	ErrClassesLost = errors.New("classes of packets were lost")
 	// ErrTraceLost says that Trace did not return every step of the traced packets.
 	ErrTraceLost = errors.New("trace steps were lost")
 	// ErrProbeLost says that the counter of a probe no longer exists, most likely because its table was deleted.
