@@ -26,6 +26,8 @@ type Fate struct {
 	Steps []observe.Step
 	// Lost reports that the packet is known to have been dropped. If it is false, the packet went on or its fate is unknown.
 	Lost bool
+	// Held reports that the packet waits in a queue (NFQUEUE) and is not lost. Causes has the queue.
+	Held bool
 	// Causes has the cause of the loss; if there are several, it was one of them. Nil if unknown.
 	Causes []observe.Cause
 	// Places has the loss of the path that the packet belongs to; if there are several, it belongs to one of them. Nil if the
@@ -40,7 +42,7 @@ func (f Fate) Why() string {
 	for _, r := range f.Reasons {
 		why = append(why, r.Text)
 	}
-	if f.Lost {
+	if f.Lost || f.Held {
 		why = append(why, f.causes())
 	}
 	return strings.Join(slices.DeleteFunc(why, func(s string) bool { return s == "" }), "; ")
@@ -194,10 +196,14 @@ func entriesByTuple(snap snapshot) map[nf.Tuple]nf.Entry {
 	return entries
 }
 
-// lose marks a packet as lost. Causes that are already known are kept: they are more certain.
+// lose marks a packet as lost, or as held if it waits in a queue. Causes that are already known are kept: they are more certain.
 func (e *explainer) lose(frame int, causes []observe.Cause, places ...observe.Loss) {
 	f := &e.fates[frame]
-	f.Lost = true
+	if observe.OnlyHeld(causes) {
+		f.Held = !f.Lost
+	} else {
+		f.Lost = true
+	}
 	if f.Causes == nil && f.Places == nil {
 		f.Causes, f.Places = causes, places
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
@@ -100,6 +101,7 @@ func send[T any](ctx context.Context, l *Lab, link *netnsenv.Link, seq iter.Seq[
 		for p := range seq {
 			if n++; n > 1 && n <= drainInterval || n%drainInterval == 0 {
 				l.Observer.Drain()
+				l.Env.DrainQueues()
 				if lost == nil {
 					lost = l.Inbox.Drain()
 				}
@@ -308,6 +310,102 @@ func (l *Lab) States(ctx context.Context, flow nf.Tuple, packets iter.Seq[packet
 		}
 	}
 	return states, nil
+}
+
+// Timeouts injects packets one by one and returns the timeout that the entry of a flow had when each of them had been processed,
+// zero if there is no entry. It is exact however long reading it takes: an entry that was just given 120 s has 120 s. An entry
+// that the packet did not refresh has what is left, rounded up to whole seconds. The flow is given by a tuple of either
+// direction, in zone 0. Each packet is sent as by States.
+func (l *Lab) Timeouts(ctx context.Context, flow nf.Tuple, packets iter.Seq[packet.Packet]) ([]time.Duration, error) {
+	var timeouts []time.Duration
+	for p := range packets {
+		given, err := l.Env.Table().Given(ctx, func() error {
+			_, err := l.InjectOn(ctx, l.linkOf(p), packet.Packets(p))
+			return err
+		}, func() (time.Duration, error) {
+			e, err := l.Observer.Get(ctx, flow, 0)
+			return e.Timeout, err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return timeouts, numbered(err, len(timeouts)+1)
+		}
+		timeouts = append(timeouts, given)
+	}
+	return timeouts, nil
+}
+
+// Timeouts injects packets one by one and returns the timeout that the entry of a flow had after each of them; see
+// Lab.Timeouts.
+func (x *Experiment) Timeouts(flow nf.Tuple, packets iter.Seq[packet.Packet]) []time.Duration {
+	x.t.Helper()
+	return ask(x, "Timeouts", func(ctx context.Context) ([]time.Duration, error) { return x.Lab.Timeouts(ctx, flow, packets) })
+}
+
+// Classes injects packets one by one and returns what conntrack calls each of them (nf.Class), for INVALID ones with the
+// reason if the kernel gives one (see observe.Reason):
+//
+//	[]string{"NEW", "ESTABLISHED_REPLY", "INVALID: invalid rst"}
+//
+// "none" means that conntrack gave it none: it was dropped before, or by conntrack itself as with a full table, or is a fragment
+// that waits for others. Each packet is sent on the link that its source is behind according to the prefixes and routes of the
+// links, else on the first one. From the first call on the Env logs the class of every packet; see netnsenv.Env.Classify.
+func (l *Lab) Classes(ctx context.Context, packets iter.Seq[packet.Packet]) ([]string, error) {
+	if err := l.Env.Classify(ctx); err != nil {
+		return nil, err
+	}
+	var classes []string
+	for p := range packets {
+		link := l.linkOf(p)
+		before, err := collect(l.Observer.Classes(ctx))
+		if err != nil {
+			return classes, err
+		}
+		logged, err := collect(l.Observer.Reasons(ctx))
+		if err != nil {
+			return classes, err
+		}
+		if _, err := l.InjectOn(ctx, link, packet.Packets(p)); err != nil {
+			return classes, numbered(err, len(classes)+1)
+		}
+		class, err := l.classSince(ctx, link, len(before), len(logged))
+		if err != nil {
+			return classes, fmt.Errorf("class of packet %d: %w", len(classes)+1, err)
+		}
+		classes = append(classes, class)
+	}
+	return classes, nil
+}
+
+// classSince returns the class of the first packet that came in by a link after those that were logged before. What the host
+// answered left by it.
+func (l *Lab) classSince(ctx context.Context, link string, classes, reasons int) (string, error) {
+	all, err := collect(l.Observer.Classes(ctx))
+	if err != nil {
+		return "", err
+	}
+	logged, err := collect(l.Observer.Reasons(ctx))
+	if err != nil {
+		return "", err
+	}
+	for _, r := range all[classes:] {
+		if r.Link != link || r.Dir != packet.In {
+			continue
+		}
+		text := r.Class.String()
+		for _, why := range logged[reasons:] {
+			if r.Class == nf.ClassInvalid && why.Link == link && string(why.Packet) == string(r.Packet) {
+				return text + ": " + why.Text, nil
+			}
+		}
+		return text, nil
+	}
+	return "none", nil
+}
+
+// Classes injects packets one by one and returns what conntrack calls each of them; see Lab.Classes.
+func (x *Experiment) Classes(packets iter.Seq[packet.Packet]) []string {
+	x.t.Helper()
+	return ask1(x, "Classes", x.Lab.Classes, packets)
 }
 
 // numbered sets the packet number in the error of a packet that was sent by itself.

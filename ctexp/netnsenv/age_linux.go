@@ -110,10 +110,6 @@ func (a *aging) find(filters []nf.Filter) error {
 // before has less than its full timeout left, so that adding a second to the reported timeout never exceeds the full
 // timeout.
 func nextJiffy(ctx context.Context) error {
-	jiffy := func() (t unix.Timespec, err error) {
-		err = unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &t) // advances with each jiffy
-		return t, os.NewSyscallError("clock_gettime", err)
-	}
 	began, err := jiffy()
 	if err != nil {
 		return err
@@ -130,6 +126,77 @@ func nextJiffy(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// jiffy returns the time of the latest jiffy, by which the kernel counts timeouts.
+func jiffy() (time.Duration, error) {
+	var t unix.Timespec
+	err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &t) // advances with each jiffy
+	return time.Duration(t.Nano()), os.NewSyscallError("clock_gettime", err)
+}
+
+// jiffySize returns the length of a jiffy: 1 to 10 ms.
+func jiffySize() (time.Duration, error) {
+	var t unix.Timespec
+	err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &t)
+	return time.Duration(t.Nano()), os.NewSyscallError("clock_getres", err)
+}
+
+// Given calls send, which sends a packet, and then get, which reads what is left of the timeout of the packet's entry, rounded
+// down to whole seconds as the kernel reports it. It returns the timeout that the entry had when send had returned, to the
+// second and however long get takes: the kernel's clock tells how much of it is over. It takes two to three jiffies, 20 ms
+// at most. If send takes longer than almost a second, the timeout cannot be told, which is an error.
+func (t *Table) Given(ctx context.Context, send func() error, get func() (time.Duration, error)) (time.Duration, error) {
+	size, err := jiffySize()
+	if err != nil {
+		return 0, err
+	}
+	began, err := jiffy()
+	if err == nil {
+		err = send()
+	}
+	if err != nil {
+		return 0, err
+	}
+	sent, err := jiffy()
+	if err != nil {
+		return 0, err
+	}
+	if sent-began > time.Second-4*size {
+		return 0, fmt.Errorf("the timeout is not known to the second: the packet took %v", sent-began)
+	}
+	for {
+		for now := sent; now-sent < 2*size; {
+			if err := nextJiffy(ctx); err != nil {
+				return 0, err
+			}
+			if now, err = jiffy(); err != nil {
+				return 0, err
+			}
+		}
+		before, err := jiffy()
+		if err != nil {
+			return 0, err
+		}
+		left, err := get()
+		if err != nil {
+			return 0, err
+		}
+		after, err := jiffy()
+		if err != nil {
+			return 0, err
+		}
+		if given, ok := onlySecond(left+before-sent-size, left+time.Second+after-began+size); ok {
+			return given, nil
+		}
+	}
+}
+
+// onlySecond returns the only number of whole seconds that is more than low and less than high. ok is false if there is not
+// exactly one.
+func onlySecond(low, high time.Duration) (s time.Duration, ok bool) {
+	s = low.Truncate(time.Second) + time.Second
+	return s, s < high && s+time.Second >= high
 }
 
 // left returns the new timeout for one that the kernel reported, rounded down to whole seconds.

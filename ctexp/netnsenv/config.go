@@ -47,6 +47,9 @@ type Config struct {
 	// the kernel does not log a reason for every INVALID packet, a rule directly behind conntrack also logs them to
 	// another group.
 	NoReasons bool
+	// Classes logs what conntrack calls each packet that comes in or that the host sends, directly behind conntrack, so
+	// that frames have their Class; see Env.Classify.
+	Classes bool
 	// Trace enables nftables tracing for every packet that arrives or that the host sends, before the first rule.
 	// Observer.Trace returns the rules that each packet has matched. A packet then takes about ten times as long, less
 	// with NoPath.
@@ -149,6 +152,9 @@ func (c Config) normalize() (Config, error) {
 	}
 	if c.Conntrack == Off && c.Room.set {
 		return c, fmt.Errorf("room for %d entries: conntrack is off", c.Room.free)
+	}
+	if c.Classes && (c.Conntrack == Off || c.NoReasons) {
+		return c, errors.New("classes of packets: conntrack is off, or NoReasons is set")
 	}
 	for _, p := range c.Probes {
 		if c.Conntrack == Off && p.AsksConntrack() {

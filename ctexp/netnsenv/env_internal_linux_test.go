@@ -3,6 +3,7 @@ package netnsenv
 import (
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
@@ -43,5 +44,28 @@ func TestClosedSocketsAreForgotten(t *testing.T) {
 	}
 	if _, err := l.Accept(); err == nil {
 		t.Error("the listener has outlived its Env")
+	}
+}
+
+// A timeout is told to the second if exactly one whole number of seconds fits what was read.
+func TestOnlySecond(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		low, high time.Duration // milliseconds
+		want      time.Duration // seconds; 0: not one
+	}{
+		{119_004, 120_030, 120},
+		{119_000, 120_001, 120},
+		{119_000, 120_000, 0}, // neither end is included
+		{119_990, 121_000, 120},
+		{119_990, 121_001, 0},
+	} {
+		got, ok := onlySecond(c.low*time.Millisecond, c.high*time.Millisecond)
+		if !ok {
+			got = 0
+		}
+		if got != c.want*time.Second {
+			t.Errorf("between %d and %d ms: %v, want %d s", c.low, c.high, got, c.want)
+		}
 	}
 }

@@ -44,6 +44,8 @@ type Env struct {
 	mu       sync.Mutex
 	assigned int     // counter that makes names of tables and chains unique
 	wires    []*wire // wires to other Envs
+	queues   []*Queue
+	holds    int     // numbers of queues that Holds have used
 	closers  closers // what must be closed before the thread ends, last opened first
 	closed   bool
 }
@@ -151,6 +153,11 @@ func (e *Env) addRules(ctx context.Context) error {
 	}
 	if err := e.addInvalid(); err != nil {
 		return err
+	}
+	if e.cfg.Classes {
+		if err := e.Classify(ctx); err != nil {
+			return err
+		}
 	}
 	if err := e.loopbackUp(); err != nil {
 		return err

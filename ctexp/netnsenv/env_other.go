@@ -52,8 +52,8 @@ func (e *Env) OnChange(func()) (do func(func() error) error, cancel func()) { re
 // Acted returns 0.
 func (e *Env) Acted() uint64 { return 0 }
 
-// Held returns an nf.UnsupportedError.
-func (e *Env) Held() ([]Held, error) { return nil, errLinux }
+// Backlog returns an nf.UnsupportedError.
+func (e *Env) Backlog() ([]Backlog, error) { return nil, errLinux }
 
 // FD returns -1.
 func (e *Env) FD() int { return -1 }
@@ -116,8 +116,10 @@ type Link struct{}
 // Name returns "".
 func (l *Link) Name() string { return "" }
 
-// Held returns an nf.UnsupportedError.
-func (l *Link) Held() (packets int, by string, err error) { return 0, "", errLinux }
+// Backlog returns an nf.UnsupportedError.
+func (l *Link) Backlog() (packets int, by string, stuck bool, err error) {
+	return 0, "", false, errLinux
+}
 
 // MTU returns 0.
 func (l *Link) MTU() int { return 0 }
@@ -218,5 +220,46 @@ func (t *Table) CreateAll(context.Context, iter.Seq[nf.Entry]) (int, error) { re
 // Age returns an nf.UnsupportedError.
 func (t *Table) Age(context.Context, time.Duration, ...nf.Filter) (int, error) { return 0, errLinux }
 
+// Given returns an nf.UnsupportedError.
+func (t *Table) Given(context.Context, func() error, func() (time.Duration, error)) (time.Duration, error) {
+	return 0, errLinux
+}
+
 // WatchedBy returns t.
 func (t *Table) WatchedBy(Watcher) *Table { return t }
+
+// Queue is the reader of a queue of the kernel. It needs Linux.
+type Queue struct{}
+
+// Classify returns an nf.UnsupportedError.
+func (e *Env) Classify(context.Context) error { return errLinux }
+
+// Hold returns an nf.UnsupportedError.
+func (e *Env) Hold(context.Context, nf.Probe) (*Queue, error) { return nil, errLinux }
+
+// Queue returns an nf.UnsupportedError.
+func (e *Env) Queue(context.Context, uint16) (*Queue, error) { return nil, errLinux }
+
+// Waiting returns an nf.UnsupportedError.
+func (e *Env) Waiting(context.Context) ([]nf.Waiting, error) { return nil, errLinux }
+
+// DrainQueues does nothing.
+func (e *Env) DrainQueues() {}
+
+// Held returns an nf.UnsupportedError.
+func (q *Queue) Held(context.Context) ([]Held, error) { return nil, errLinux }
+
+// Waiting returns an nf.UnsupportedError.
+func (q *Queue) Waiting(context.Context) ([]nf.Waiting, error) { return nil, errLinux }
+
+// Release returns an nf.UnsupportedError.
+func (q *Queue) Release(context.Context, ...Held) error { return errLinux }
+
+// Drop returns an nf.UnsupportedError.
+func (q *Queue) Drop(context.Context, ...Held) error { return errLinux }
+
+// Repeat returns an nf.UnsupportedError.
+func (q *Queue) Repeat(context.Context, ...Held) error { return errLinux }
+
+// Close does nothing.
+func (q *Queue) Close() error { return nil }

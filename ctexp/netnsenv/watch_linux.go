@@ -1,6 +1,7 @@
 package netnsenv
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -9,7 +10,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/ctexp/go-ctexp/internal/held"
+	"github.com/ctexp/go-ctexp/internal/backlog"
 )
 
 // watch tells Observers when the namespace may have changed, and counts what the experiment has done in it.
@@ -84,10 +85,10 @@ func (e *Env) ownActs() uint64 {
 	return n
 }
 
-// Held returns the qdiscs and NFQUEUEs of the namespace that hold packets. These packets are under way: neither has the
+// Backlog returns the qdiscs and NFQUEUEs of the namespace that hold packets. These packets are under way: neither has the
 // host sent them, nor are they lost.
-func (e *Env) Held() ([]Held, error) {
-	var qdiscs, queues []held.Queue
+func (e *Env) Backlog() ([]Backlog, error) {
+	var qdiscs, queues []backlog.Queue
 	err := e.do(func() (err error) {
 		if e.qdiscs == nil {
 			if e.qdiscs, err = netlink.Dial(unix.NETLINK_ROUTE, nil); err != nil {
@@ -95,18 +96,18 @@ func (e *Env) Held() ([]Held, error) {
 			}
 			e.onClose(e.qdiscs)
 		}
-		if qdiscs, err = held.Qdiscs(e.qdiscs); err != nil {
+		if qdiscs, err = backlog.Qdiscs(e.qdiscs); err != nil {
 			return err
 		}
-		queues, err = held.NFQueues()
+		queues, err = backlog.NFQueues()
 		return err
 	})
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	var all []Held
+	var all []Backlog
 	for _, q := range append(qdiscs, queues...) {
-		h := Held{By: q.Name, Packets: q.Packets}
+		h := Backlog{By: q.Name, Packets: q.Packets}
 		if q.Link != 0 {
 			h.Link = e.linkName(q.Link)
 		}
@@ -128,22 +129,27 @@ func (e *Env) linkName(index uint32) string {
 	return fmt.Sprintf("if%d", index)
 }
 
-// Held returns how many packets that the host may send on the link are held back by its qdisc, or by an NFQUEUE, from
-// which they may go anywhere, and by what.
-func (l *Link) Held() (packets int, by string, err error) {
-	all, err := l.env.Held()
+// Backlog returns how many packets that the host may send on the link are held back by its qdisc, or by an NFQUEUE, from
+// which they may go anywhere, and by what. stuck says that some are in a Queue of the Env, where they stay until the
+// experiment releases them.
+func (l *Link) Backlog() (packets int, by string, stuck bool, err error) {
+	all, err := l.env.Backlog()
 	if err != nil {
-		return 0, "", err
+		return 0, "", false, err
 	}
-	for _, h := range all {
-		if h.Link == l.cfg.Name || h.Link == "" {
-			if packets += h.Packets; by != "" {
+	for _, b := range all {
+		if b.Link == l.cfg.Name || b.Link == "" {
+			if packets += b.Packets; by != "" {
 				by += ", "
 			}
-			by += h.String()
+			by += b.String()
 		}
 	}
-	return packets, by, nil
+	if packets == 0 {
+		return 0, "", false, nil
+	}
+	waiting, err := l.env.Waiting(context.Background())
+	return packets, by, len(waiting) > 0, err
 }
 
 // quiet is the Env for what observes it or loads rules: its Do does not call look.

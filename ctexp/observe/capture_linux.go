@@ -49,6 +49,13 @@ func (o *Observer) readFrames(ctx context.Context) ([]packet.Record, lostFrames,
 		return nil, lostFrames{}, err
 	}
 	frames, lost := o.capture.log.snapshot()
+	if o.reasons != nil {
+		if err := o.reasons.Drain(); err != nil {
+			return nil, lostFrames{}, err
+		}
+		classes, _ := o.reasons.log.classifiedPackets()
+		frames = withClasses(frames, classes)
+	}
 	return frames, lost, nil
 }
 

@@ -13,6 +13,7 @@ type CauseKind string
 // The kinds of causes.
 const (
 	CauseUnknown         CauseKind = "unknown"          // no rule, counter or reason explains it
+	CauseHeld            CauseKind = "held"             // it waits in a queue (NFQUEUE) for a verdict; it is not lost
 	CauseTableFull       CauseKind = "table full"       // conntrack dropped it, almost always because the table was full
 	CauseRule            CauseKind = "rule"             // a rule or a policy dropped it
 	CauseNAT             CauseKind = "nat"              // NAT dropped it; no rule there drops
@@ -39,6 +40,7 @@ const (
 // causeTexts describes the kinds in words.
 var causeTexts = map[CauseKind]string{
 	CauseUnknown:         "an unknown reason",
+	CauseHeld:            "held in a queue",
 	CauseTableFull:       "conntrack table full",
 	CauseRule:            "dropped by a rule",
 	CauseNAT:             "dropped by NAT",
@@ -73,6 +75,8 @@ type Cause struct {
 	Packets uint64
 	// Rule is the rule or policy of a CauseRule. The zero Rule means an unknown rule.
 	Rule Rule
+	// Queue is the number of the queue of a CauseHeld, in which Packets wait.
+	Queue uint16
 	// Traced says that tracing showed Rule to drop Packets; otherwise Packets is what the rule has counted.
 	Traced bool
 	// Counter is the kernel counter that counted Packets: "drop" or "invalid" of conntrack's statistics, or
@@ -92,6 +96,8 @@ func (c Cause) String() string {
 	switch {
 	case c.Kind == CauseRule:
 		return "dropped by " + c.rule()
+	case c.Kind == CauseHeld && c.Packets > 0:
+		return fmt.Sprintf("held in queue %d (%d waiting)", c.Queue, c.Packets)
 	case c.Kind == CauseInvalid, c.Kind == CauseICMPError:
 		return c.invalid()
 	case c.Counter == "insert_failed":

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/held"
+	"github.com/ctexp/go-ctexp/internal/backlog"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
@@ -104,12 +104,12 @@ func (o *Observer) holds() (packets int, err error) {
 			return err
 		}
 		defer conn.Close()
-		qdiscs, err := held.Qdiscs(conn)
+		qdiscs, err := backlog.Qdiscs(conn)
 		if err != nil {
 			return err
 		}
-		queues, err := held.NFQueues()
-		packets = held.Sum(qdiscs) + held.Sum(queues)
+		queues, err := backlog.NFQueues()
+		packets = backlog.Sum(qdiscs) + backlog.Sum(queues)
 		return err
 	})
 	return packets, err

@@ -41,37 +41,82 @@ func (l Loss) Between() string {
 }
 
 func (l Loss) verb() string {
-	if l.Unconfirmed {
+	switch {
+	case l.Unconfirmed:
 		return "without an entry"
+	case l.Held():
+		return "held"
 	}
 	return "lost"
+}
+
+// Held reports whether all packets of the loss wait in queues: they are not lost.
+func (l Loss) Held() bool { return OnlyHeld(l.Causes) }
+
+// OnlyHeld reports whether packets with these causes certainly wait in a queue.
+func OnlyHeld(causes []Cause) bool {
+	return len(causes) > 0 && !slices.ContainsFunc(causes, func(c Cause) bool { return c.Kind != CauseHeld })
 }
 
 // Losses returns where packets were lost, in the order of the path. Between two probes of which the later one counted
 // more packets, there is no loss: a rule created packets, or they came from elsewhere.
 func (p Path) Losses() []Loss {
-	full := p.Dropped // packets dropped by the full table that no loss accounts for yet
+	left := unaccounted{full: p.Dropped, waiting: slices.Clone(p.Waiting)}
 	var losses []Loss
 	for _, f := range nf.Families() {
 		pre, in, fwd := p.at(f, nf.Prerouting), p.at(f, nf.Input), p.at(f, nf.Forward)
 		out, post := p.at(f, nf.Output), p.at(f, nf.Postrouting)
 
-		losses = append(losses, p.beforeHooks(f, pre)...)
-		losses = append(losses, p.within(pre, &full)...)
+		losses = append(losses, p.beforeHooks(f, pre, &left)...)
+		losses = append(losses, p.within(pre, &left)...)
 		if l, lost := between(last(pre), append(first(in), first(fwd)...)); lost {
-			l.Causes = p.routing(f, l.Lost)
+			causes, held := left.held(l, []nf.Hook{nf.Input, nf.Forward}, beforeFirst, nf.PriorityMangle-1)
+			if held < l.Lost {
+				causes = append(causes, p.routing(f, l.Lost-held)...)
+			}
+			l.Causes = causes
 			losses = append(losses, l)
 		}
-		losses = append(losses, p.within(in, &full)...)
-		losses = append(losses, p.within(fwd, &full)...)
-		losses = append(losses, p.within(out, &full)...)
+		losses = append(losses, p.within(in, &left)...)
+		losses = append(losses, p.within(fwd, &left)...)
+		losses = append(losses, p.within(out, &left)...)
 		if l, lost := between(append(last(fwd), last(out)...), first(post)); lost {
-			l.Causes = []Cause{{Kind: CauseNoRoute}, {Kind: CauseTooBig}}
+			causes, held := left.held(l, []nf.Hook{nf.Postrouting}, beforeFirst, nf.PriorityMangle-1)
+			if held < l.Lost {
+				causes = append(causes, Cause{Kind: CauseNoRoute}, Cause{Kind: CauseTooBig})
+			}
+			l.Causes = causes
 			losses = append(losses, l)
 		}
-		losses = append(losses, p.within(post, &full)...)
+		losses = append(losses, p.within(post, &left)...)
 	}
 	return losses
+}
+
+// unaccounted is what explains losses and is not yet part of one.
+type unaccounted struct {
+	full    uint64       // packets dropped by the full table
+	waiting []nf.Waiting // packets in queues
+}
+
+// beforeFirst is below every priority.
+const beforeFirst = int64(nf.PriorityFirst) - 1
+
+// held returns the causes of the packets of a loss that wait in a queue of one of the hooks, and their number. The priority
+// of the queueing chain is above one and at most the other: a chain of a Hold is younger than the probes and runs before
+// those of its priority.
+func (u *unaccounted) held(l Loss, hooks []nf.Hook, above int64, upTo int32) (causes []Cause, packets uint64) {
+	for i, w := range u.waiting {
+		if w.Family != l.Family || !slices.Contains(hooks, w.Hook) || int64(w.To) <= above || w.From > upTo {
+			continue
+		}
+		if n := min(w.Packets, l.Lost-packets); n > 0 {
+			u.waiting[i].Packets -= n
+			packets += n
+			causes = append(causes, Cause{Kind: CauseHeld, Certain: true, Queue: w.Queue, Packets: n})
+		}
+	}
+	return causes, packets
 }
 
 func first(points []Point) []Point { return points[:min(1, len(points)):min(1, len(points))] }
@@ -99,9 +144,8 @@ func between(from, to []Point) (l Loss, lost bool) {
 	return l, l.Lost > 0
 }
 
-// within returns the losses between the probes of one hook. full is the number of packets that the full table dropped
-// and that no loss accounts for yet.
-func (p Path) within(points []Point, full *uint64) []Loss {
+// within returns the losses between the probes of one hook.
+func (p Path) within(points []Point, left *unaccounted) []Loss {
 	var losses []Loss
 	for i := 1; i < len(points); i++ {
 		from, to := points[i-1].Probe, points[i].Probe
@@ -113,23 +157,28 @@ func (p Path) within(points []Point, full *uint64) []Loss {
 		if !lost {
 			continue
 		}
-		switch {
+		var held uint64
+		if !l.Unconfirmed {
+			l.Causes, held = left.held(l, []nf.Hook{from.Hook}, int64(from.Priority), to.Priority)
+		}
+		switch rest := l.Lost - held; {
+		case rest == 0:
 		case l.Unconfirmed:
 			l.Causes = p.unconfirmed(from.Family, l.Lost)
 		case from.Priority < nf.PriorityDefrag && to.Priority > nf.PriorityDefrag:
-			l.Causes = append([]Cause{{Kind: CauseReassembled}}, p.byRule(from, to, l.Lost)...)
+			l.Causes = append(append(l.Causes, Cause{Kind: CauseReassembled}), p.byRule(from, to, rest)...)
 			slices.SortStableFunc(l.Causes, certainFirst)
 		case from.Priority < nf.PriorityConntrack && to.Priority > nf.PriorityConntrack:
-			dropped := min(l.Lost, *full)
-			*full -= dropped
+			dropped := min(rest, left.full)
+			left.full -= dropped
 			if dropped > 0 {
-				l.Causes = []Cause{{Kind: CauseTableFull, Certain: true, Counter: "drop", Packets: dropped}}
+				l.Causes = append(l.Causes, Cause{Kind: CauseTableFull, Certain: true, Counter: "drop", Packets: dropped})
 			}
-			if dropped < l.Lost {
-				l.Causes = append(l.Causes, p.byRule(from, to, l.Lost-dropped)...)
+			if dropped < rest {
+				l.Causes = append(l.Causes, p.byRule(from, to, rest-dropped)...)
 			}
 		default:
-			l.Causes = p.byRule(from, to, l.Lost)
+			l.Causes = append(l.Causes, p.byRule(from, to, rest)...)
 		}
 		losses = append(losses, l)
 	}
@@ -148,13 +197,15 @@ func certainFirst(a, b Cause) int {
 
 // beforeHooks returns the loss between the links and the first probe of prerouting: the packets that the kernel's
 // counters account for and, if the packets arriving on the links were counted, the rest.
-func (p Path) beforeHooks(f nf.Family, prerouting []Point) []Loss {
+func (p Path) beforeHooks(f nf.Family, prerouting []Point, left *unaccounted) []Loss {
 	if len(prerouting) == 0 || prerouting[0].Probe.Priority >= nf.PriorityDefrag {
 		return nil
 	}
 	first := prerouting[0]
 	causes, explained := p.counted(f, countersBeforeHooks[f], nil)
 	rest := saturatingSub(p.Arrived[f], first.Packets+explained)
+	waiting, held := left.held(Loss{Family: f, Lost: rest}, []nf.Hook{nf.Prerouting}, beforeFirst, first.Probe.Priority)
+	causes, explained, rest = append(causes, waiting...), explained+held, rest-held
 	if rest > 0 {
 		var more []Cause
 		rest, more = p.atIngress(f, rest)

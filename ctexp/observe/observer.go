@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -25,6 +26,13 @@ type Watched interface {
 	// Acted returns a number that grows with all that may cause something to observe: packets sent, sockets opened,
 	// programs run.
 	Acted() uint64
+}
+
+// Holder is a Namespace in which packets may wait in queues, which Path then does not take for lost. *netnsenv.Env
+// implements it.
+type Holder interface {
+	// Waiting returns how many packets wait in queues now.
+	Waiting(ctx context.Context) ([]nf.Waiting, error)
 }
 
 // Config says what the namespace contains and what to record. The zero Config observes a namespace without probes.
@@ -139,6 +147,8 @@ var (
 	ErrFramesLost = errors.New("frames were lost")
 	// ErrReasonsLost says that Reasons did not return every reason of conntrack.
 	ErrReasonsLost = errors.New("reasons of conntrack were lost")
+	// ErrClassesLost says that Classes did not return the class of every packet.
+	ErrClassesLost = errors.New("classes of packets were lost")
 	// ErrTraceLost says that Trace did not return every step of the traced packets.
 	ErrTraceLost = errors.New("trace steps were lost")
 	// ErrProbeLost says that the counter of a probe no longer exists, most likely because its table was deleted.

@@ -41,6 +41,7 @@ type Observer struct {
 	mib       mibFiles // empty without Config.Path
 
 	seal     seal
+	holder   Holder        // the Namespace, if packets may wait in it
 	unwatch  func()        // ends the calls of look
 	acted    func() uint64 // how often something was done that could be observed; nil if that is not known
 	anyAct   atomic.Bool   // AllowVacuous
@@ -72,6 +73,7 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 		return nil, fmt.Errorf("open observer: %w", err)
 	}
 	o := &Observer{ns: ns, cfg: cfg, id: observers.Add(1), unwatch: func() {}}
+	o.holder, _ = ns.(Holder)
 	err := ns.Do(o.dial)
 	if err == nil {
 		o.start, err = o.read()

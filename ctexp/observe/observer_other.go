@@ -92,6 +92,11 @@ func (*Observer) Reasons(context.Context) iter.Seq2[Reason, error] {
 	return func(yield func(Reason, error) bool) { yield(Reason{}, errNotLinux) }
 }
 
+// Classes yields an nf.UnsupportedError.
+func (*Observer) Classes(context.Context) iter.Seq2[packet.Record, error] {
+	return func(yield func(packet.Record, error) bool) { yield(packet.Record{}, errNotLinux) }
+}
+
 // SetDropSource does nothing.
 func (*Observer) SetDropSource(DropSource) {}
 

@@ -23,6 +23,8 @@ type Path struct {
 	// InvalidPassed is, for each family, the number of INVALID packets that reached the confirmation in input or
 	// postrouting. They continue.
 	InvalidPassed map[nf.Family]uint64
+	// Waiting are the packets that wait in the queues of the namespace's own end (netnsenv.Queue).
+	Waiting []nf.Waiting
 	// Silenced is the number of packets that the host would have sent on its own and that a silent host drops.
 	Silenced uint64
 	// Dropped, Invalid and InsertFailed are those of the Tally. They explain losses.
@@ -88,11 +90,21 @@ func (p Path) Sub(before Path) Path {
 	d.Reasons = subList(p.Reasons, before.Reasons, ReasonCount.key, (*ReasonCount).sub)
 	d.KernelDrops = subList(p.KernelDrops, before.KernelDrops, DropCount.key, (*DropCount).sub)
 	d.Drops = subList(p.Drops, before.Drops, Drop.key, (*Drop).sub)
+	d.Waiting = subList(p.Waiting, before.Waiting, waitingKey, subWaiting)
 	d.Points = make([]Point, len(p.Points))
 	for i, at := range p.Points {
 		d.Points[i] = Point{Probe: at.Probe, Packets: saturatingSub(at.Packets, before.packets(at.Probe.Name))}
 	}
 	return d
+}
+
+// waitingKey is w without the number of packets.
+func waitingKey(w nf.Waiting) nf.Waiting { w.Packets = 0; return w }
+
+// subWaiting subtracts the packets that waited before, and reports whether any are left.
+func subWaiting(w *nf.Waiting, before nf.Waiting) bool {
+	w.Packets = saturatingSub(w.Packets, before.Packets)
+	return w.Packets > 0
 }
 
 // subAttached is subCounts for what the host answered.

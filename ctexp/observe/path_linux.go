@@ -52,6 +52,10 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 		Dropped:  st.Drop, Invalid: st.Invalid, InsertFailed: st.InsertFailed, ICMPErrors: st.Error,
 		Arrived: subCounts(arrived, o.arrived), Attached: o.attached(now), InvalidPassed: o.invalidPassed(now),
 	}
+	var errWaiting error
+	if o.holder != nil {
+		p.Waiting, errWaiting = o.holder.Waiting(ctx)
+	}
 	if o.reasons != nil {
 		if err := o.reasons.Drain(); err != nil {
 			return Path{}, err
@@ -83,7 +87,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 			err = nil
 		}
 	}
-	return p, errors.Join(err, lost)
+	return p, errors.Join(err, lost, errWaiting)
 }
 
 // mayBeByRule reports whether a rule may have dropped some of the packets.

@@ -247,6 +247,7 @@ type reasonlog struct {
 	mu          sync.Mutex
 	limit       int // of reasons kept
 	reasons     []Reason
+	classes     []packet.Record            // packets with what conntrack called them, if that is logged
 	invalid     []Reason                   // packets that conntrack called INVALID, without a text
 	counted     map[reasonKey]*ReasonCount // of all reasons, stored or not
 	lost        lostReasons
@@ -268,7 +269,11 @@ func (l *reasonlog) add(datagram []byte, now time.Time, link func(index int32) s
 				l.invalidLost += uint64(p.Seq - l.nextInvalid)
 				l.nextInvalid = p.Seq + 1
 			}
-			if len(l.invalid) >= l.limit {
+			if class, ok := nf.ClassNamed(p.Prefix); ok && len(l.classes) < l.limit {
+				l.classes = append(l.classes, classified(reasonOf(p, now, link), p.In != 0, class))
+				return nil
+			}
+			if p.Prefix != "" || len(l.invalid) >= l.limit {
 				l.invalidLost++
 				return nil
 			}
@@ -309,6 +314,47 @@ func reasonOf(p nfnl.Logged, now time.Time, link func(index int32) string) Reaso
 		r.Link = link(p.Out)
 	}
 	return r
+}
+
+// classified returns a logged packet as a record of its class.
+func classified(r Reason, in bool, class nf.Class) packet.Record {
+	dir := packet.Out
+	if in {
+		dir = packet.In
+	}
+	rec := packet.Packet(r.Packet).On(r.Link, dir)
+	rec.Time, rec.Class = r.Time, class
+	return rec
+}
+
+// classifiedPackets returns the packets whose class was logged so far, and how many are missing.
+func (l *reasonlog) classifiedPackets() ([]packet.Record, uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.classes[:len(l.classes):len(l.classes)], l.invalidLost
+}
+
+// withClasses returns a copy of frames that have the classes of their packets, as far as these can be joined: see ReasonsOf.
+func withClasses(frames, classes []packet.Record) []packet.Record {
+	if len(classes) == 0 {
+		return frames
+	}
+	texts := make([]Reason, len(classes)) // all of one text, so that a frame gets one
+	class := map[*byte]nf.Class{}
+	for i, c := range classes {
+		texts[i] = Reason{Time: c.Time, Link: c.Link, Packet: c.Packet}
+		if len(c.Packet) > 0 {
+			class[&c.Packet[0]] = c.Class
+		}
+	}
+	of, _ := ReasonsOf(frames, texts)
+	frames = slices.Clone(frames)
+	for i := range frames {
+		if len(of[i]) > 0 && len(of[i][0].Packet) > 0 {
+			frames[i].Class = class[&of[i][0].Packet[0]]
+		}
+	}
+	return frames
 }
 
 // splitReason splits the prefix of a logged packet into protocol and text. ok is false if it is not from conntrack

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
@@ -42,6 +43,32 @@ func (o *Observer) readReasons(ctx context.Context) ([]Reason, lostReasons, erro
 	}
 	reasons, lost := o.reasons.log.snapshot()
 	return reasons, lost, nil
+}
+
+// Classes returns what conntrack called packets, from Open until the iteration begins, in the kernel's order: records with
+// Time, Link, Dir (packet.In or, for the host's own packets, packet.Out), Packet and Class. The Packet is as conntrack saw it:
+// reassembled, and before any NAT. There are none while the namespace does not log them; see netnsenv.Env.Classify.
+//
+// If classes are missing, the iteration ends in ErrClassesLost. If the Observer cannot read them, as with reasons, the error
+// is an nf.UnsupportedError.
+func (o *Observer) Classes(ctx context.Context) iter.Seq2[packet.Record, error] {
+	return recording(ctx, o, "classes", ErrClassesLost, o.readClasses)
+}
+
+func (o *Observer) readClasses(ctx context.Context) ([]packet.Record, uint64, error) {
+	release, err := o.use(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer release()
+	if o.noReasons != nil {
+		return nil, 0, o.noReasons
+	}
+	if err := o.reasons.Drain(); err != nil {
+		return nil, 0, err
+	}
+	classes, lost := o.reasons.log.classifiedPackets()
+	return classes, lost, nil
 }
 
 // reasonWatch records what conntrack logs about packets.

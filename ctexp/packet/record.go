@@ -39,6 +39,9 @@ type Record struct {
 	// EtherType. It is nil on other links, such as tun. Linux cooked captures have only the sender's address and the tags;
 	// the destination address is zero.
 	Ethernet []byte
+	// Class is what conntrack called the packet, in frames of an Observer that could join them with what was logged
+	// (netnsenv.Config.Classes); else zero.
+	Class nf.Class
 	// Length is the length of the packet on the link, more than len(Packet) if the capture is truncated. Zero means
 	// len(Packet).
 	Length int

@@ -18,8 +18,9 @@ import (
 // Link is what an Inbox reads from: one link of the host under test, seen from outside. *netnsenv.Link implements it.
 //
 // An Inbox also uses optional methods, which *netnsenv.Link has: ReadNow([]byte) (int, error) reads without waiting,
-// Lost() (uint64, error) counts packets that were not read in time, and Held() (packets int, by string, err error) those
-// that the host has not sent yet, because a shaper or an NFQUEUE holds them.
+// Lost() (uint64, error) counts packets that were not read in time, and Backlog() (packets int, by
+// string, stuck bool, err error) those that the host has not sent yet, because a shaper or an NFQUEUE holds them; stuck ones
+// stay until the experiment releases them.
 type Link interface {
 	// Name returns the name of the interface in the host.
 	Name() string
@@ -46,9 +47,9 @@ type Inbox struct {
 	// as its context allows. Packets that the host forwards or answers in the kernel are there when an Injector's Send has
 	// returned, so that the test of a router can use a millisecond. It is set before the first expectation.
 	Patience time.Duration
-	// AllowHeld makes ExpectNothing and Received ignore packets that a qdisc or an NFQUEUE of the host holds. Otherwise they
+	// AllowBacklog makes ExpectNothing and Received ignore packets that a qdisc or an NFQUEUE of the host holds. Otherwise they
 	// wait for them, as long as Patience allows, and fail if packets are still held.
-	AllowHeld bool
+	AllowBacklog bool
 	// Earned is asked when there is no packet: its error says why there cannot be one, such as observe.ErrVacuous. Nil: that
 	// there is none always counts. A Lab sets it.
 	Earned func() error
@@ -262,16 +263,16 @@ func (b *Inbox) fence(ctx context.Context) error {
 			return err
 		}
 	}
-	if !b.AllowHeld {
-		if err := b.awaitHeld(ctx); err != nil {
+	if !b.AllowBacklog {
+		if err := b.awaitBacklog(ctx); err != nil {
 			return err
 		}
 	}
 	return b.missing()
 }
 
-// awaitHeld waits until no packet is held on any link.
-func (b *Inbox) awaitHeld(ctx context.Context) error {
+// awaitBacklog waits until no packet is held on any link.
+func (b *Inbox) awaitBacklog(ctx context.Context) error {
 	const pause = time.Millisecond
 	if b.Patience > 0 {
 		var cancel context.CancelFunc
@@ -281,21 +282,26 @@ func (b *Inbox) awaitHeld(ctx context.Context) error {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for _, l := range b.links {
-		holds, ok := l.(interface{ Held() (int, string, error) })
+		holds, ok := l.(interface {
+			Backlog() (int, string, bool, error)
+		})
 		if !ok {
 			continue
 		}
 		for {
-			n, by, err := holds.Held()
+			n, by, stuck, err := holds.Backlog()
 			if err != nil {
 				return err
 			}
 			if n == 0 {
 				break
 			}
+			if stuck {
+				return fmt.Errorf("the host holds packets that it may send on %s: %s; release them first, or set Inbox.AllowBacklog if that is meant", l.Name(), by)
+			}
 			select {
 			case <-ctx.Done():
-				return fmt.Errorf("the host still holds packets that it may send on %s: %s (%w); if that is meant, set Inbox.AllowHeld", l.Name(), by, context.Cause(ctx))
+				return fmt.Errorf("the host still holds packets that it may send on %s: %s (%w); if that is meant, set Inbox.AllowBacklog", l.Name(), by, context.Cause(ctx))
 			case <-tick.C:
 			}
 		}
@@ -369,7 +375,7 @@ func (b *Inbox) Expect(ctx context.Context, m packet.Match) (packet.Record, erro
 
 // ExpectNothing returns an *ExpectationError if a packet is unread that one of ms matches, whatever its checksums; without ms,
 // if any packet is unread. It waits only until the host has processed everything sent to it, and for packets that a shaper or
-// an NFQUEUE of the host holds (see AllowHeld).
+// an NFQUEUE of the host holds (see AllowBacklog).
 func (b *Inbox) ExpectNothing(ctx context.Context, ms ...packet.Match) error {
 	if err := b.check(ms...); err != nil {
 		return err

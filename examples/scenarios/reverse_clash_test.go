@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"net"
+	"net/netip"
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
@@ -21,12 +22,12 @@ func TestSocketsThatSpeakAtOnceKeepTheirPorts(t *testing.T) {
 		table(natAt(nf.Postrouting, when(oif("nomatch"), masquerade()))),
 	}})
 	one, other := listenUDP(t, x, "127.0.0.11:56789"), listenUDP(t, x, "127.0.0.12:56790")
-	queue := hold(t, x, nf.Output, daddr(addr("127.0.0.12")))
+	queue := x.Hold(nf.Probe{Hook: nf.Output, Match: nf.Match{Dst: netip.MustParsePrefix("127.0.0.12/32")}})
 
 	send(t, one, other)
 	send(t, other, one)
 	got := []string{receive(t, one)}
-	queue.release(t, 1)
+	queue.Release(queue.Held()...)
 	got = append(got, receive(t, other))
 	send(t, other, one)
 	got = append(got, receive(t, one))

@@ -31,11 +31,11 @@ func TestClashOfTwoInsertsOfOneFlowIsResolved(t *testing.T) {
 				cfg.Rules = append(cfg.Rules, table(natAt(nf.Prerouting, when(first, dnat(server4, one)), dnat(server4, other))))
 			}
 			x := ctexp.New(t, cfg)
-			queue := hold(t, x, nf.Forward, iif("client"))
+			queue := x.Hold(nf.Probe{Hook: nf.Forward, Match: nf.Match{In: "client"}})
 
 			x.InjectOn("client", packet.Packets(question.UDP([]byte("one")), question.UDP([]byte("two"))))
 			held := len(x.Flows())
-			queue.release(t, 2)
+			queue.Release(queue.Held()...)
 			got := x.Received()
 			var answers []packet.Packet
 			for _, port := range ports {

@@ -1,6 +1,7 @@
 package nfnl
 
 import (
+	"encoding/binary"
 	"errors"
 
 	"github.com/mdlayher/netlink"
@@ -86,6 +87,32 @@ func (l Listener) UnbindLog(groups ...uint16) error {
 		b = AppendLogUnbind(b, g)
 	}
 	return l.control(func(fd int) error { return send(fd, b) })
+}
+
+// BindQueues makes the socket the reader of queues (NFQUEUE), in each of which at most maxLen packets wait. A queue has at
+// most one reader: if there is another, the error is EPERM. A kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT then reports
+// the class of each packet. After an error none is bound.
+func (l Listener) BindQueues(maxLen uint32, queues ...uint16) error {
+	return l.control(func(fd int) error {
+		asking := Conn{fd: fd, buf: make([]byte, 4<<10)} // no packet comes before a rule sends it
+		for i, q := range queues {
+			if err := asking.Do(appendQueueBind(nil, q, maxLen)); err != nil {
+				for _, bound := range queues[:i] {
+					_ = asking.Do(AppendQueueUnbind(nil, bound))
+				}
+				return err
+			}
+			_ = asking.Do(appendQueueClass(nil, q)) // else EOPNOTSUPP, and the class is not known
+		}
+		return nil
+	})
+}
+
+// Send sends a request, which is numbered seq, by a socket that another goroutine reads. The kernel has processed it when
+// Send returns, and has queued its reply.
+func Send(fd int, request []byte, seq uint32) error {
+	binary.NativeEndian.PutUint32(request[seqOffset:], seq)
+	return send(fd, request)
 }
 
 func (l Listener) control(f func(fd int) error) error {

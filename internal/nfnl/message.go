@@ -26,6 +26,9 @@ const (
 	msgExpectGet        = 2<<8 | 1
 	msgExpectDelete     = 2<<8 | 2
 	msgExpectStats      = 2<<8 | 3   // IPCTNL_MSG_EXP_GET_STATS_CPU
+	msgQueuePacket      = 3 << 8     // QUEUE, NFQNL_MSG_PACKET
+	msgQueueVerdict     = 3<<8 | 1   // NFQNL_MSG_VERDICT
+	msgQueueConfig      = 3<<8 | 2   // NFQNL_MSG_CONFIG
 	msgLogPacket        = 4 << 8     // ULOG, NFULNL_MSG_PACKET
 	msgLogConfig        = 4<<8 | 1   // NFULNL_MSG_CONFIG
 	msgTrace            = 10<<8 | 17 // NFTABLES, NFT_MSG_TRACE

@@ -17,6 +17,8 @@ const (
 	InvalidConfirmed = "invalid/"
 	// InvalidGroup is the NFLOG group that receives the packets that conntrack considers INVALID.
 	InvalidGroup uint16 = 0x6374
+	// HoldQueue is the first of the numbers of the queues (NFQUEUE) that hold packets.
+	HoldQueue uint16 = 0x6374
 	// TracePrefix is the prefix of the base chains that enable tracing for a packet. The hook's name follows.
 	TracePrefix = "trace_"
 	// FarPrefix is the prefix of the name of a veth link's far end, from which packets are injected.

@@ -348,17 +348,13 @@ func thickness(n, peak uint64) string {
 
 // lossText returns the lines of text beside a loss, each of at most width columns.
 func lossText(l Loss, width int) []text {
-	verb := "lost"
-	if l.Unconfirmed {
-		verb = "without an entry"
-	}
 	var out []text
 	add := func(s, class string) {
 		for _, line := range wrap(s, width) {
 			out = append(out, text{Text: line, Class: class})
 		}
 	}
-	add(fmt.Sprintf("%s of %s %s", thousands(l.Lost), thousands(l.Of), verb), "t-"+lossClass(l))
+	add(fmt.Sprintf("%s of %s %s", thousands(l.Lost), thousands(l.Of), l.verb()), "t-"+lossClass(l))
 	add(l.Why, "t-why")
 	for _, e := range l.Evidence {
 		add(e, "t-dim")

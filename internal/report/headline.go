@@ -75,11 +75,11 @@ func (d Data) lossLine(l Loss) lossLine {
 	inside := len(l.From) == 1 && len(l.To) == 1 && d.Path.hookOf(l.To[0]) == l.Hook
 	switch {
 	case l.Hook == ingress:
-		s.What = "lost before the hooks"
+		s.What = l.verb() + " before the hooks"
 	case l.Unconfirmed:
 		s.What = "without an entry, " + l.Hook
 	case inside:
-		s.What = fmt.Sprintf("lost in %s, %s", stage(l.From[0]), l.Hook)
+		s.What = fmt.Sprintf("%s in %s, %s", l.verb(), stage(l.From[0]), l.Hook)
 	default:
 		hooks := []string{l.Hook}
 		for _, from := range l.From {
@@ -87,7 +87,7 @@ func (d Data) lossLine(l Loss) lossLine {
 				hooks = append(hooks, h)
 			}
 		}
-		s.What = "lost after " + strings.Join(hooks, " and ")
+		s.What = l.verb() + " after " + strings.Join(hooks, " and ")
 	}
 	lost := 100.0
 	if l.Of > 0 {

@@ -68,6 +68,22 @@ type Loss struct {
 	Evidence []string `json:"evidence,omitempty"`
 }
 
+// held reports whether packets with these causes wait in queues, so that they are not lost.
+func held(causes []Cause) bool {
+	return len(causes) > 0 && !slices.ContainsFunc(causes, func(c Cause) bool { return c.Kind != string(observe.CauseHeld) })
+}
+
+// verb says what happened to the packets: "lost", "held" or "without an entry".
+func (l Loss) verb() string {
+	switch {
+	case l.Unconfirmed:
+		return "without an entry"
+	case held(l.Causes):
+		return "held"
+	}
+	return "lost"
+}
+
 // at reports whether the text of a loss belongs to a point: the last one that the packets met.
 func (l Loss) at(p Point) bool {
 	return l.Family == p.Family && len(l.From) > 0 && l.From[len(l.From)-1] == p.Name

@@ -149,6 +149,8 @@ func (f Fold) String() string {
 		s += " (" + f.Reason + ")"
 	case f.Verdict == Dropped:
 		s += " (dropped: " + f.Reason + ")"
+	case held(f.Causes):
+		s += " (" + f.Reason + ")"
 	case f.Invalid:
 		s += " (" + f.State + ")"
 	}

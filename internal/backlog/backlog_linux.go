@@ -1,6 +1,6 @@
-// Package held counts the packets that a network namespace holds back: in the queues of its links (qdiscs), such as
+// Package backlog counts the packets that a network namespace holds back: in the queues of its links (qdiscs), such as
 // shapers, and in NFQUEUEs. What they will cause has not happened yet.
-package held
+package backlog
 
 import (
 	"encoding/binary"

@@ -2,15 +2,15 @@ package netnsenv
 
 import "fmt"
 
-// Held is a queue in the namespace that holds packets back.
-type Held struct {
+// Backlog is a queue in the namespace that holds packets back.
+type Backlog struct {
 	By      string // the kind of the qdisc, or the number of the NFQUEUE: "tbf", "NFQUEUE 5"
 	Link    string // the link of the qdisc; empty for an NFQUEUE
 	Packets int    // that it holds
 }
 
 // String returns "4 packets by the qdisc tbf of tun1".
-func (h Held) String() string {
+func (h Backlog) String() string {
 	n := fmt.Sprintf("%d packets", h.Packets)
 	if h.Packets == 1 {
 		n = "1 packet"
