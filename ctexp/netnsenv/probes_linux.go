@@ -88,6 +88,7 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 		if e.cfg.Trace {
 			e.addTrace()
 		}
+		e.addCopies(chains[chainName(nf.DefragPrerouting)])
 		if e.cfg.Conntrack == On {
 			e.addReference()
 		}
@@ -154,6 +155,45 @@ func (o *owned) addQuiet() {
 			equal([]byte{typ}),
 			&expr.Verdict{Kind: expr.VerdictDrop},
 		)})
+	}
+}
+
+// addCopies makes the kernel copy each fragment before it defragments, by a rule that writes a byte of the header to
+// where it was read. Captures hold clones, which share their data with the packets themselves. When the kernel fragments
+// a packet again that it has reassembled, it writes new headers over those of the fragments that arrived, without
+// regard to clones (net/ipv4/ip_output.c, ip_do_fragment and ip_fraglist_prepare; net/ipv6/ip6_output.c,
+// ip6_fragment). Before nftables writes, it copies a packet that has a clone (net/netfilter/nft_payload.c,
+// nft_payload_set_eval; net/core/skbuff.c, skb_ensure_writable).
+//
+// c is a chain before defragmentation. If it is nil, one is created.
+func (e *Env) addCopies(c *nftables.Chain) {
+	o := e.owned
+	if c == nil {
+		c = o.conn.AddChain(&nftables.Chain{
+			Table: o.inet, Name: "copies", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting,
+			Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityDefrag - 1)),
+		})
+	}
+	isFragment := map[nf.Family][]expr.Any{
+		nf.IPv4: {
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 6, Len: 2},
+			&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 2, Mask: []byte{0x3f, 0xff}, Xor: []byte{0, 0}},
+			&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{0, 0}},
+		},
+		nf.IPv6: {
+			&expr.Exthdr{DestRegister: 1, Type: unix.IPPROTO_FRAGMENT, Len: 1, Flags: unix.NFT_EXTHDR_F_PRESENT, Op: expr.ExthdrOpIpv6},
+			equal([]byte{1}),
+		},
+	}
+	hops := map[nf.Family]uint32{nf.IPv4: 8, nf.IPv6: 7} // offset of the byte
+	for _, f := range nf.Families() {
+		if f == nf.IPv6 && !e.hasIPv6() {
+			continue
+		}
+		o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: slices.Concat(matchExprs(nf.Probe{Family: f}), isFragment[f], []expr.Any{
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: hops[f], Len: 1},
+			&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: hops[f], Len: 1},
+		})})
 	}
 }
 
