@@ -38,9 +38,11 @@ type Observer struct {
 	noReasons error // why reasons is nil
 	trace     *traceWatch
 	mib       mibFiles // empty without Config.Path
+	routes    routeConn
 
 	start   snapshot
 	arrived map[nf.Family]uint64 // counts of readArrived at Open
+	egress  []LinkDrop           // those of readLinkDrops at Open
 	live    livelist
 	marks   marklog
 
@@ -71,6 +73,9 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	}
 	if err == nil {
 		o.arrived, err = o.readArrived()
+	}
+	if err == nil {
+		o.egress, err = o.readLinkDrops()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open observer: %w", errors.Join(err, o.Close()))
@@ -104,6 +109,11 @@ func (o *Observer) dial() (err error) {
 	if o.mib, err = openMIB(o.cfg.Path); err != nil {
 		return err
 	}
+	if len(o.cfg.Path) > 0 {
+		if o.routes, err = dialRoute(); err != nil {
+			return err
+		}
+	}
 	if !o.cfg.NoFrames {
 		o.capture, err = startCapture(o.cfg)
 	}
@@ -134,6 +144,7 @@ func (o *Observer) Close() error {
 	o.entries.close()
 	o.limit.close()
 	o.mib.close()
+	o.routes.close()
 	if o.table != nil {
 		return o.table.Close()
 	}
