@@ -88,7 +88,9 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 		if e.cfg.Trace {
 			e.addTrace()
 		}
-		e.addCopies(chains[chainName(nf.DefragPrerouting)])
+		if c := chains[chainName(nf.DefragPrerouting)]; c != nil || !e.cfg.NoFrames {
+			e.addCopies(c)
+		}
 		if e.cfg.Conntrack == On {
 			e.addReference()
 		}
@@ -165,9 +167,14 @@ func (o *owned) addQuiet() {
 // ip6_fragment). Before nftables writes, it copies a packet that has a clone (net/netfilter/nft_payload.c,
 // nft_payload_set_eval; net/core/skbuff.c, skb_ensure_writable).
 //
-// c is a chain before defragmentation. If it is nil, one is created.
+// c is a chain before defragmentation. If it is nil, one is created. Without captures and path, it is needed only for the
+// other end of a wire, whose captures have the same packets.
 func (e *Env) addCopies(c *nftables.Chain) {
 	o := e.owned
+	if o.copies {
+		return
+	}
+	o.copies = true
 	if c == nil {
 		c = o.conn.AddChain(&nftables.Chain{
 			Table: o.inet, Name: "copies", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting,
@@ -187,14 +194,23 @@ func (e *Env) addCopies(c *nftables.Chain) {
 	}
 	hops := map[nf.Family]uint32{nf.IPv4: 8, nf.IPv6: 7} // offset of the byte
 	for _, f := range nf.Families() {
-		if f == nf.IPv6 && !e.hasIPv6() {
-			continue
-		}
 		o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: slices.Concat(matchExprs(nf.Probe{Family: f}), isFragment[f], []expr.Any{
 			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: hops[f], Len: 1},
 			&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: hops[f], Len: 1},
 		})})
 	}
+}
+
+// copyFragments is addCopies for an open Env.
+func (e *Env) copyFragments() error {
+	o := e.owned
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	e.addCopies(nil)
+	if err := o.conn.Flush(); err != nil {
+		return fmt.Errorf("copy fragments: %w", err)
+	}
+	return nil
 }
 
 // beQuiet is addQuiet for an open Env.
@@ -307,6 +323,7 @@ type owned struct {
 	conn         *nftables.Conn
 	inet, netdev *nftables.Table // the tables for the probes and for the counters at ingress
 	quiet        bool            // the chain "quiet" exists
+	copies       bool            // the rules of addCopies exist
 }
 
 // tableOwner is NFT_TABLE_F_OWNER (include/uapi/linux/netfilter/nf_tables.h, since 5.12, 6001a930ce03 "netfilter:

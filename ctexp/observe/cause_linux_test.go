@@ -194,6 +194,26 @@ func TestHelpersRefusalIsTheHelpers(t *testing.T) {
 	}
 }
 
+// Packets that nobody reads from a tun in time are lost on the link, as many as the link says.
+func TestUnreadPacketsAreLostOnTheLink(t *testing.T) {
+	t.Parallel()
+	cfg := router()
+	cfg.Links[1].Kind = netnsenv.Tun
+	x := open(t, cfg)
+	const sent = 700
+	for n := range sent {
+		x.sendBy("tun0", web.Nth(n).UDP(nil))
+	}
+	lost, err := x.env.Link("tun1").Lost()
+	if err != nil || lost == 0 {
+		t.Fatalf("%d packets lost: %v", lost, err)
+	}
+	want := []string{fmt.Sprintf("ipv4 postrouting, %d of %d lost: far end true %d", lost, sent, lost)}
+	if diff := cmp.Diff(want, x.causes()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // Where a rule without a counter stands beside NAT, either may have dropped the packet, and the path says so.
 func TestRuleBesideNATIsOneOfTwo(t *testing.T) {
 	t.Parallel()

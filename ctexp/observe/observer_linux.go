@@ -38,11 +38,11 @@ type Observer struct {
 	noReasons error // why reasons is nil
 	trace     *traceWatch
 	mib       mibFiles // empty without Config.Path
-	routes    routeConn
+	links     *linkStats
 
 	start   snapshot
 	arrived map[nf.Family]uint64 // counts of readArrived at Open
-	egress  []LinkDrop           // those of readLinkDrops at Open
+	egress  []LinkDrop           // those of links at Open
 	live    livelist
 	marks   marklog
 
@@ -75,7 +75,7 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 		o.arrived, err = o.readArrived()
 	}
 	if err == nil {
-		o.egress, err = o.readLinkDrops()
+		o.egress, err = o.links.drops()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open observer: %w", errors.Join(err, o.Close()))
@@ -110,7 +110,7 @@ func (o *Observer) dial() (err error) {
 		return err
 	}
 	if len(o.cfg.Path) > 0 {
-		if o.routes, err = dialRoute(); err != nil {
+		if o.links, err = openLinkStats(); err != nil {
 			return err
 		}
 	}
@@ -144,7 +144,7 @@ func (o *Observer) Close() error {
 	o.entries.close()
 	o.limit.close()
 	o.mib.close()
-	o.routes.close()
+	o.links.close()
 	if o.table != nil {
 		return o.table.Close()
 	}

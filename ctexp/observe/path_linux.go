@@ -66,7 +66,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	if p.MIB, err = o.mib.since(); err != nil {
 		return Path{}, err
 	}
-	egress, err := o.readLinkDrops()
+	egress, err := o.links.drops()
 	if err != nil {
 		return Path{}, err
 	}
@@ -123,14 +123,6 @@ func (o *Observer) readArrived() (map[nf.Family]uint64, error) {
 		}
 	}
 	return arrived, nil
-}
-
-// readLinkDrops returns what links have dropped on the way out; nil without a path.
-func (o *Observer) readLinkDrops() ([]LinkDrop, error) {
-	if o.routes.Conn == nil {
-		return nil, nil
-	}
-	return o.routes.linkDrops()
 }
 
 // addIPv6Discards adds the counter of packets that a namespace with IPv6 switched off has refused. Without probes for
