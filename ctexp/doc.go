@@ -73,5 +73,6 @@
 // the flows, the rules with their counters, and the captured packets. An HTML page with all of it is kept; it
 // also has the messages that were passed to the Experiment's own Errorf, right after the losses. If a test has several
 // Experiments, each has its own page. With CTEXP_HOLD=1 a failed test keeps its namespace open until it is interrupted, and prints the nsenter
-// command that enters it.
+// command that enters it. Which of several rules without counters dropped a packet, only a trace can tell: the log then has
+// the command that runs the test again with CTEXP_TRACE=1, by which New traces every Env.
 package ctexp

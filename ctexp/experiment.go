@@ -50,12 +50,12 @@ func Main(m interface{ Run() int }) {
 
 // New opens a Lab for the test and closes it when the test ends. The test skips if this machine cannot do what the Config
 // asks for (see the package's documentation), and fails if the Config is invalid. If the test fails or panics, its log
-// shows what happened in the Lab.
+// shows what happened in the Lab. With CTEXP_TRACE=1 every Env has Config.Trace.
 func New(t TB, cfg netnsenv.Config) *Experiment {
 	t.Helper()
 	ctx, cancel := operation(t)
 	defer cancel()
-	lab, err := Open(ctx, cfg)
+	lab, err := Open(ctx, traced(cfg))
 	if err != nil {
 		cannot(t, "ctexp.New", err)
 		return nil // only a fake TB gets here
@@ -80,7 +80,7 @@ func (x *Experiment) close() {
 		defer cancel()
 		snap := x.fullSnapshot(ctx)
 		d := x.reportData(snap, x.name())
-		x.t.Logf("%s\n--- %s", x.reportText(snap, d, x.which()), x.keepArtifacts(snap, d))
+		x.t.Logf("%s%s\n--- %s", x.reportText(snap, d, x.which()), howToTrace(x.t, x.Env, snap.path), x.keepArtifacts(snap, d))
 		hold(x.name(), x.Env)
 	}
 	if err := x.Lab.Close(); err != nil {

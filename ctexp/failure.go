@@ -6,13 +6,17 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/internal/needs"
 	"github.com/ctexp/go-ctexp/internal/userns"
 )
@@ -112,6 +116,39 @@ func enterLine(env *netnsenv.Env) string {
 		user = fmt.Sprintf(" --preserve-credentials --user=/proc/%d/ns/user", pid)
 	}
 	return fmt.Sprintf("nsenter%s --mount=/proc/%d/ns/mnt --net=%s", user, pid, env.Path())
+}
+
+// envTrace is the environment variable that makes New trace every Env.
+const envTrace = "CTEXP_TRACE"
+
+// traced returns cfg with Trace, if the user has asked for that.
+func traced(cfg netnsenv.Config) netnsenv.Config {
+	cfg.Trace = cfg.Trace || os.Getenv(envTrace) == "1"
+	return cfg
+}
+
+// howToTrace returns the line for the log which says how to find out what rule dropped packets, if only a trace can tell; it
+// is empty otherwise.
+func howToTrace(t TB, env *netnsenv.Env, path observe.Path) string {
+	mayBeRule := func(c observe.Cause) bool { return c.Kind == observe.CauseRule && !c.Certain }
+	if env.Config().Trace || !slices.ContainsFunc(path.Losses(), func(l observe.Loss) bool { return slices.ContainsFunc(l.Causes, mayBeRule) }) {
+		return ""
+	}
+	return "\n--- which rule dropped packets is not certain; a trace tells:\n" + traceCommand(t.Name())
+}
+
+// traceCommand returns the command that runs a test again with tracing. Only the package's import path works in every folder
+// of the module.
+func traceCommand(test string) string {
+	pkg := "."
+	if info, ok := debug.ReadBuildInfo(); ok && strings.HasSuffix(info.Path, ".test") {
+		pkg = strings.TrimSuffix(info.Path, ".test")
+	}
+	parts := strings.Split(test, "/")
+	for i, part := range parts {
+		parts[i] = "^" + regexp.QuoteMeta(part) + "$"
+	}
+	return fmt.Sprintf("%s=1 go test -run '%s' %s", envTrace, strings.ReplaceAll(strings.Join(parts, "/"), "'", `'\''`), pkg)
 }
 
 // Require ends the test if err is not nil: like New, it skips if err is an errors.ErrUnsupported, and fails otherwise. It is

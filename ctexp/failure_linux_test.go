@@ -139,3 +139,52 @@ func listed(dir string) error {
 	files, _ := filepath.Glob(filepath.Join(dir, "*"))
 	return errors.New(strings.Join(files, "\n"))
 }
+
+// The log of a test that lost packets to one of several rules without counters says how to find out which, and with a trace
+// the rule is named.
+func TestLogSaysHowToTrace(t *testing.T) {
+	rules := netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; tcp dport 81 drop; tcp dport 80 drop; }; }")
+	const named, command = "dropped by nft ip u in: tcp dport 80 drop\n", "CTEXP_TRACE=1 go test -run '^TestX$/^a\\.b'\\''c_d$' github.com/ctexp/go-ctexp/ctexp\n"
+	for _, c := range []struct {
+		env               string
+		traced            bool
+		hasRule, hasRerun bool
+	}{
+		{"", false, false, true},
+		{"", true, true, false},
+		{"1", false, true, false},
+		{"0", false, false, true},
+	} {
+		t.Setenv("CTEXP_TRACE", c.env)
+		fake := &redtest.TB{TestName: "TestX/a.b'c_d"}
+		log := fake.Run(func(f *redtest.TB) {
+			x := ctexp.New(f, netnsenv.Config{Links: veth, Silent: true, Trace: c.traced, Rules: []netnsenv.Ruleset{rules}})
+			x.Inject(packet.SYNs(1, web))
+			x.Errorf("red")
+		})
+		if fake.Skipped() {
+			t.Skip(log)
+		}
+		if rule, rerun := strings.Contains(log, named), strings.Contains(log, command); rule != c.hasRule || rerun != c.hasRerun {
+			t.Errorf("CTEXP_TRACE=%s, Config.Trace=%t: the log names the rule: %t, and has the command: %t\n%s", c.env, c.traced, rule, rerun, log)
+		}
+	}
+}
+
+// A counter or a policy that has counted leaves nothing to be traced.
+func TestLogDoesNotAskForATraceOfWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	fake := &redtest.TB{TestName: "TestX"}
+	log := fake.Run(func(f *redtest.TB) {
+		x := ctexp.New(f, netnsenv.Config{Links: veth, Silent: true, Rules: []netnsenv.Ruleset{
+			netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; tcp dport 80 counter drop; }; }")}})
+		x.Inject(packet.SYNs(1, web))
+		x.Errorf("red")
+	})
+	if fake.Skipped() {
+		t.Skip(log)
+	}
+	if strings.Contains(log, "CTEXP_TRACE") {
+		t.Error(log)
+	}
+}

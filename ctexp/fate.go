@@ -157,6 +157,7 @@ func (snap snapshot) fates() []Fate {
 		for _, f := range nf.Families() {
 			e.losses(f)
 		}
+		e.onLinks()
 	}
 	for i, f := range e.fates {
 		if f.Lost && f.Causes == nil && i < len(ofDrops) && len(ofDrops[i]) > 0 {
@@ -209,7 +210,8 @@ func (e *explainer) lose(frame int, causes []observe.Cause, places ...observe.Lo
 	}
 }
 
-// fullTable explains the packets without an entry by a full table, if their number is that of the table's drops.
+// fullTable explains the packets without an entry by a full table, if their number is that of the table's drops. The
+// counter also has packets whose entry could not be inserted at the confirmation.
 func (e *explainer) fullTable() {
 	var without []int
 	for i, f := range e.fates {
@@ -217,7 +219,7 @@ func (e *explainer) fullTable() {
 			without = append(without, i)
 		}
 	}
-	if e.tally.Dropped == 0 || uint64(len(without)) != e.tally.Dropped {
+	if e.tally.Dropped == 0 || e.tally.InsertFailed > 0 || uint64(len(without)) != e.tally.Dropped {
 		return
 	}
 	for _, i := range without {
@@ -254,10 +256,33 @@ func (e *explainer) losses(f nf.Family) {
 	e.withoutEntry(f, came, losses, unconfirmed, known)
 }
 
+// onLinks explains the packets that links dropped on the way out after they were captured there, if these are all that left
+// by the link.
+func (e *explainer) onLinks() {
+	for _, l := range e.path.Losses() {
+		for _, c := range l.Causes {
+			if c.Kind != observe.CauseFarEnd {
+				continue
+			}
+			var left []int
+			for i, f := range e.fates {
+				if f.Frame.Dir == packet.Out && f.Frame.Link == c.Link {
+					left = append(left, i)
+				}
+			}
+			if uint64(len(left)) == c.Packets {
+				for _, i := range left {
+					e.lose(i, []observe.Cause{c}, l)
+				}
+			}
+		}
+	}
+}
+
 // ofIncoming reports whether a loss can only be one of incoming packets: those of the host itself meet neither these hooks
 // nor the links. Reassembly does not lose fragments.
 func ofIncoming(l observe.Loss) bool {
-	return l.Hook != nf.Output && l.Hook != nf.Postrouting && len(l.From) == 1 &&
+	return !l.IsBehindHooks() && l.Hook != nf.Output && l.Hook != nf.Postrouting && len(l.From) == 1 &&
 		!slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseReassembled })
 }
 

@@ -3,12 +3,14 @@ package ctexp_test
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
@@ -179,5 +181,66 @@ func TestResultHasWhatMetNoHook(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What leaves the host and is too large for the other end of the link is lost, and is said to be.
+func TestWhatTheFarEndDoesNotTakeIsLost(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{Links: veth})
+	link := x.Env.Links()[0]
+	ctexp.Require(t, "raise the MTU of the host's end", x.Env.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		req, err := unix.NewIfreq(link.Name())
+		if err != nil {
+			return err
+		}
+		req.SetUint32(9000)
+		return unix.IoctlIfreq(fd, unix.SIOCSIFMTU, req)
+	}))
+	socket, err := x.Env.ListenPacket(t.Context(), "udp", web.Dst.String())
+	ctexp.Require(t, "listen", err)
+	_, err = socket.WriteTo(make([]byte, 8000), net.UDPAddrFromAddrPort(web.Src))
+	ctexp.Require(t, "send", err)
+
+	type verdict struct {
+		Dir  packet.Dir
+		Lost bool
+		Kind observe.CauseKind
+		Link string
+	}
+	var got []verdict
+	for _, f := range x.Fates() {
+		for _, c := range f.Causes {
+			got = append(got, verdict{f.Frame.Dir, f.Lost, c.Kind, c.Link})
+		}
+	}
+	if diff := ctexp.Diff([]verdict{{packet.Out, true, observe.CauseFarEnd, link.Name()}}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s\n%v", diff, x.Path())
+	}
+}
+
+// A packet for which NAT has no port left is not said to have met a full table.
+func TestNoPortLeftIsNoFullTable(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{
+		Sysctls: map[string]string{"net.ipv4.ip_forward": "1"}, Silent: true,
+		Rules: []netnsenv.Ruleset{netnsenv.NFT("table ip t { chain o { type nat hook postrouting priority srcnat; meta l4proto udp masquerade to :40000-40000; }; }")},
+	})
+	to := packet.Flow{Src: web.Src, Dst: netip.MustParseAddrPort("203.0.113.1:53")}
+	x.Inject(packet.Packets(to.UDP(nil), to.Nth(1).UDP(nil)))
+	for _, f := range x.Fates() {
+		for _, c := range f.Causes {
+			if c.Kind == observe.CauseTableFull {
+				t.Errorf("%v: %v", f.Frame, f)
+			}
+		}
+	}
+	if l := x.Path().Losses(); len(l) != 1 || l[0].Causes[0].Kind != observe.CauseInsertFailed || l[0].Lost != 1 {
+		t.Errorf("losses %v, want one of a packet whose entry could not be inserted", l)
 	}
 }

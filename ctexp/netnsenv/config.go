@@ -95,7 +95,7 @@ type LinkConfig struct {
 	Prefixes []netip.Prefix
 	// Routes go through this link. Nil means the default route if it is the only link, else none.
 	Routes []netip.Prefix
-	// MTU in bytes; zero means 1500.
+	// MTU is the size in bytes of the largest packet in either direction, 68 to 65535; zero means 1500.
 	MTU int
 	// Mark restricts the link's routes to packets with this firewall mark. Its networks and Routes are then in a
 	// separate routing table, which a rule for the mark selects before the main table. Nil Routes mean the same as

@@ -116,7 +116,7 @@ func (e *Env) openLink(cfg LinkConfig) (*Link, error) {
 	}
 	if l.dev == nil {
 		l.kind = Veth
-		if l.dev, err = openVeth(e, cfg.Name); err != nil {
+		if l.dev, err = openVeth(e, cfg.Name, cfg.MTU); err != nil {
 			return nil, fmt.Errorf("link %q: %w", cfg.Name, err)
 		}
 	}

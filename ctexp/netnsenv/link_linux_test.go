@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -294,5 +296,110 @@ func BenchmarkWriteBatch(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// mtuFlows are flows from a peer to a socket of the host with the addresses dual.
+var mtuFlows = map[nf.Family]packet.Flow{
+	nf.IPv4: {Src: addrPort("198.18.0.2:1000"), Dst: addrPort("192.0.2.1:7")},
+	nf.IPv6: {Src: addrPort("[2001:db8:1::2]:1000"), Dst: addrPort("[2001:db8::1]:7")},
+}
+
+// Packets up to the MTU go both ways on every kind of link. Larger ones are refused on the way in, and leave in fragments.
+func TestBothEndsOfALinkObeyItsMTU(t *testing.T) {
+	t.Parallel()
+	for _, kind := range kinds {
+		for _, mtu := range []int{1280, 1500, 9000, packet.MaxLength} {
+			t.Run(fmt.Sprintf("%v/%d", kind, mtu), func(t *testing.T) {
+				t.Parallel()
+				e := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind, MTU: mtu, Prefixes: dual}}})
+				l := e.Links()[0]
+				for family, flow := range mtuFlows {
+					socket, err := e.ListenPacket(t.Context(), "udp", flow.Dst.String())
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := socket.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+						t.Fatal(err)
+					}
+					buf := make([]byte, 2*packet.MaxLength)
+					headers := len(flow.UDP(nil))
+					for _, size := range []int{headers + 1, mtu - 1, mtu, mtu + 1} {
+						payload := min(size, packet.MaxLength) - headers
+						_, err := inject.New(l).Send(t.Context(), packet.Packets(flow.UDP(make([]byte, payload))))
+						if size > mtu && mtu < packet.MaxLength {
+							if !errors.Is(err, unix.EMSGSIZE) {
+								t.Errorf("%v in, %d bytes: %v, want %v", family, size, err, unix.EMSGSIZE)
+							}
+						} else if n, _, rerr := socket.ReadFrom(buf); n != payload || err != nil || rerr != nil {
+							t.Errorf("%v in, %d bytes: %d bytes of %d came: %v, %v", family, size, n, payload, err, rerr)
+						}
+						if _, err := socket.WriteTo(make([]byte, payload), net.UDPAddrFromAddrPort(flow.Src)); err != nil {
+							t.Fatalf("%v out, %d bytes: %v", family, size, err)
+						}
+						if got := datagram(t, l); got != payload+8 {
+							t.Errorf("%v out, %d bytes: a datagram of %d left, want %d", family, size, got, payload+8)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// datagram reads the fragments of the next datagram and returns its size without the network headers.
+func datagram(t *testing.T, l *netnsenv.Link) (size int) {
+	t.Helper()
+	if err := l.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 2*packet.MaxLength)
+	for {
+		n, err := l.Read(buf)
+		if err != nil || n > l.MTU() {
+			t.Fatalf("%d bytes, with an MTU of %d: %v", n, l.MTU(), err)
+		}
+		v := header.Parse(buf[:n])
+		size += n - v.Transport
+		if !v.More {
+			return size
+		}
+	}
+}
+
+// An MTU that is given for one end of a wire is that of both.
+func TestEndsOfAWireHaveOneMTU(t *testing.T) {
+	t.Parallel()
+	for name, w := range map[string]netnsenv.Wire{
+		"A":    {A: netnsenv.LinkConfig{MTU: 9000}},
+		"B":    {B: netnsenv.LinkConfig{MTU: 9000}},
+		"both": {A: netnsenv.LinkConfig{MTU: 9000}, B: netnsenv.LinkConfig{MTU: 9000}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, b := open(t, noLinks), open(t, noLinks)
+			w.A.Prefixes, w.B.Prefixes = prefixes("10.0.0.1/24"), prefixes("10.0.0.2/24")
+			join(t, a, b, w)
+			from, err := a.ListenPacket(t.Context(), "udp", "10.0.0.1:7")
+			if err != nil {
+				t.Fatal(err)
+			}
+			to, err := b.ListenPacket(t.Context(), "udp", "10.0.0.2:7")
+			if err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, packet.MaxLength)
+			for _, way := range [][2]net.PacketConn{{from, to}, {to, from}} {
+				if _, err := way[0].WriteTo(make([]byte, 8000), way[1].LocalAddr()); err != nil {
+					t.Fatal(err)
+				}
+				if err := way[1].SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+					t.Fatal(err)
+				}
+				if n, _, err := way[1].ReadFrom(buf); n != 8000 || err != nil {
+					t.Errorf("to %v: %d bytes, %v", way[1].LocalAddr(), n, err)
+				}
+			}
+		})
 	}
 }

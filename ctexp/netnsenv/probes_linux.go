@@ -89,6 +89,9 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 		if e.cfg.Trace {
 			e.addTrace()
 		}
+		if c := chains[chainName(nf.DefragPrerouting)]; c != nil || !e.cfg.NoFrames {
+			e.addCopies(c)
+		}
 		if e.cfg.Conntrack == On {
 			e.addReference()
 		}
@@ -156,6 +159,59 @@ func (o *owned) addQuiet() {
 			&expr.Verdict{Kind: expr.VerdictDrop},
 		)})
 	}
+}
+
+// addCopies makes the kernel copy each fragment before it defragments, by a rule that writes a byte of the header to
+// where it was read. Captures hold clones, which share their data with the packets themselves. When the kernel fragments
+// a packet again that it has reassembled, it writes new headers over those of the fragments that arrived, without
+// regard to clones (net/ipv4/ip_output.c, ip_do_fragment and ip_fraglist_prepare; net/ipv6/ip6_output.c,
+// ip6_fragment). Before nftables writes, it copies a packet that has a clone (net/netfilter/nft_payload.c,
+// nft_payload_set_eval; net/core/skbuff.c, skb_ensure_writable).
+//
+// c is a chain before defragmentation. If it is nil, one is created. Without captures and path, it is needed only for the
+// other end of a wire, whose captures have the same packets.
+func (e *Env) addCopies(c *nftables.Chain) {
+	o := e.owned
+	if o.copies {
+		return
+	}
+	o.copies = true
+	if c == nil {
+		c = o.conn.AddChain(&nftables.Chain{
+			Table: o.inet, Name: "copies", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting,
+			Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityDefrag - 1)),
+		})
+	}
+	isFragment := map[nf.Family][]expr.Any{
+		nf.IPv4: {
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 6, Len: 2},
+			&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 2, Mask: []byte{0x3f, 0xff}, Xor: []byte{0, 0}},
+			&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{0, 0}},
+		},
+		nf.IPv6: {
+			&expr.Exthdr{DestRegister: 1, Type: unix.IPPROTO_FRAGMENT, Len: 1, Flags: unix.NFT_EXTHDR_F_PRESENT, Op: expr.ExthdrOpIpv6},
+			equal([]byte{1}),
+		},
+	}
+	hops := map[nf.Family]uint32{nf.IPv4: 8, nf.IPv6: 7} // offset of the byte
+	for _, f := range nf.Families() {
+		o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: slices.Concat(matchExprs(nf.Probe{Family: f}), isFragment[f], []expr.Any{
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: hops[f], Len: 1},
+			&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: hops[f], Len: 1},
+		})})
+	}
+}
+
+// copyFragments is addCopies for an open Env.
+func (e *Env) copyFragments() error {
+	o := e.owned
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	e.addCopies(nil)
+	if err := o.conn.Flush(); err != nil {
+		return fmt.Errorf("copy fragments: %w", err)
+	}
+	return nil
 }
 
 // beQuiet is addQuiet for an open Env.
@@ -270,6 +326,7 @@ type owned struct {
 	quiet        bool            // the chain "quiet" exists
 	closed       bool            // conn would open another socket, on the calling thread
 	classifies   bool            // the classes of packets are logged
+	copies       bool            // the rules of addCopies exist
 }
 
 // tableOwner is NFT_TABLE_F_OWNER (include/uapi/linux/netfilter/nf_tables.h, since 5.12, 6001a930ce03 "netfilter:

@@ -2,16 +2,19 @@ package netnsenv_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/coreos/go-iptables/iptables"
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
@@ -87,7 +90,7 @@ func TestWrongRulesAreReported(t *testing.T) {
 		rules netnsenv.Ruleset
 		want  []string
 	}{
-		"nft":                 {netnsenv.NFT("table ip f {\n\tnonsense\n}\n"), []string{"line 2: syntax error", ": nonsense"}},
+		"nft":                 {netnsenv.NFT("table ip f {\n\tnonsense\n}\n"), []string{"line 2, column 2: syntax error", ": nonsense"}},
 		"save":                {netnsenv.IPTablesSave(netnsenv.IPTablesLegacy, "*filter\n-A INPUT -j DROP\n-A INPUT --nonsense\nCOMMIT\n"), []string{`line 3: unknown option "--nonsense": -A INPUT --nonsense`}},
 		"save, nft":           {netnsenv.IPTablesSave(netnsenv.IPTablesNFT, "*filter\n-A INPUT --nonsense\nCOMMIT\n"), []string{`line 2: unknown option "--nonsense": -A INPUT --nonsense`}},
 		"single":              {netnsenv.IPTables(netnsenv.IPTablesLegacy, "-A INPUT -j DROP", "-A INPUT --nonsense"), []string{`line 2: unknown option "--nonsense": -A INPUT --nonsense`}},
@@ -113,6 +116,47 @@ func TestWrongRulesAreReported(t *testing.T) {
 				if !strings.Contains(err.Error(), w) {
 					t.Errorf("got %v, want it to contain %q", err, w)
 				}
+			}
+		})
+	}
+}
+
+// One slip is one problem, with its place: a keyword as a name is told once, and what nft misreads after it, or after a
+// block that does not begin, is not told.
+func TestOneSlipIsOneProblem(t *testing.T) {
+	t.Parallel()
+	needs.Check(t, checkOpen(t))
+	const keyword = "%q is a keyword of nft and cannot be a name"
+	for name, c := range map[string]struct {
+		text string
+		want []string // each with line, column and why
+	}{
+		"chain":              {"table inet t {\n\tchain fwd {\n\t\ttype filter hook forward priority filter; policy accept;\n\t\tct state new counter\n\t}\n}\n", []string{"2 8 " + fmt.Sprintf(keyword, "fwd")}},
+		"table":              {"table inet limit {\n\tchain a {\n\t\tcounter\n\t}\n}\n", []string{"1 12 " + fmt.Sprintf(keyword, "limit")}},
+		"set":                {"table inet t {\n\tset ct { type ipv4_addr; }\n}\n", []string{"2 6 " + fmt.Sprintf(keyword, "ct")}},
+		"chain, twice":       {"add table inet t\nadd chain inet t fwd { type filter hook input priority 0; }\nadd rule inet t fwd counter\n", []string{"2 18 " + fmt.Sprintf(keyword, "fwd")}},
+		"jump":               {"table inet t {\n\tchain a {\n\t\tjump fwd\n\t}\n}\n", []string{"3 8 " + fmt.Sprintf(keyword, "fwd")}},
+		"jump, another":      {"table inet t {\n\tchain a {\n\t\tjump fwd\n\t\tudp dport 99999 drop\n\t}\n}\n", []string{"3 8 " + fmt.Sprintf(keyword, "fwd"), "4 13 Service out of range"}},
+		"a block":            {"table inet t {\n\tchian a {\n\t\ttype filter hook input priority 0;\n\t\tct state new counter\n\t}\n}\n", []string{"2 2 syntax error, unexpected string"}},
+		"rules of their own": {"table inet t {\n\tchain a {\n\t\ttcp port 80 drop\n\t\tudp dport 99999 drop\n\t}\n}\n", []string{"3 7 syntax error, unexpected string", "4 13 Service out of range"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e, err := netnsenv.Open(t.Context(), netnsenv.Config{Rules: []netnsenv.Ruleset{netnsenv.NFT(c.text)}})
+			if err == nil {
+				e.Close()
+			}
+			needs.Check(t, skipOnly(err))
+			var bad *nf.RulesError
+			if !errors.As(err, &bad) {
+				t.Fatalf("%v, want an *nf.RulesError", err)
+			}
+			var got []string
+			for _, p := range bad.Problems {
+				got = append(got, fmt.Sprint(p.Line, p.Column, " ", p.Why))
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" || bad.Output != "" {
+				t.Errorf("(-want +got):\n%s\n%v", diff, err)
 			}
 		})
 	}

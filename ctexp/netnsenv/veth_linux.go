@@ -34,14 +34,16 @@ type veth struct {
 // interface's, which would then process the packets that the host sends to it.
 var outsider = []byte{0x00, 0x00, 0x5e, 0x00, 0x53, 0x02}
 
-func openVeth(e *Env, name string) (device, error) {
+// openVeth creates a pair whose ends have the same MTU: each drops frames that are too large for it
+// (net/core/dev.c, is_skb_forwardable).
+func openVeth(e *Env, name string, mtu int) (device, error) {
 	far := ours.FarPrefix + name
 	err := e.route.Link.New(&rtnetlink.LinkMessage{
 		Flags: unix.IFF_NOARP, Change: unix.IFF_NOARP,
-		Attributes: &rtnetlink.LinkAttributes{Name: name, Info: &rtnetlink.LinkInfo{Kind: "veth", Data: &driver.Veth{
+		Attributes: &rtnetlink.LinkAttributes{Name: name, MTU: uint32(mtu), Info: &rtnetlink.LinkInfo{Kind: "veth", Data: &driver.Veth{
 			PeerInfo: &rtnetlink.LinkMessage{
 				Flags: unix.IFF_NOARP, Change: unix.IFF_NOARP,
-				Attributes: &rtnetlink.LinkAttributes{Name: far},
+				Attributes: &rtnetlink.LinkAttributes{Name: far, MTU: uint32(mtu)},
 			},
 		}}},
 	})

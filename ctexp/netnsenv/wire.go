@@ -1,6 +1,7 @@
 package netnsenv
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 
@@ -10,13 +11,15 @@ import (
 // Wire describes a pair of interfaces that joins two Envs.
 type Wire struct {
 	// A and B are the ends. Prefixes are the host's addresses on the wire, Routes go through the other end. Kind must
-	// be Auto or Veth, both of which mean Veth. An empty Name means wire0, wire1, …, whichever is free.
+	// be Auto or Veth, both of which mean Veth. An empty Name means wire0, wire1, …, whichever is free. An MTU of zero
+	// means that of the other end; if they differ, packets that are too large for the end at which they arrive are lost.
 	A, B LinkConfig
 }
 
 // normalize checks w and replaces zero values by their defaults. The default names contain index.
 func (w Wire) normalize(index int) (Wire, error) {
 	ends := [2]*LinkConfig{&w.A, &w.B}
+	w.A.MTU, w.B.MTU = cmp.Or(w.A.MTU, w.B.MTU), cmp.Or(w.B.MTU, w.A.MTU)
 	for i, end := range ends {
 		if err := end.normalizeEnd(index); err != nil {
 			return w, fmt.Errorf("%c: %w", 'A'+i, err)

@@ -181,6 +181,9 @@ func (end *wireEnd) prepare() (err error) {
 			}
 		}
 	}
+	if err := e.copyFragments(); err != nil {
+		return err
+	}
 	if err := e.do(func() error { return noChecksumOffload(end.cfg.Name) }); err != nil {
 		return err
 	}

@@ -73,10 +73,13 @@ type RulesError struct {
 
 // RuleProblem is a problem with one line of a ruleset.
 type RuleProblem struct {
-	Line int    // counted from 1; for iptables commands the number of the command
-	Text string // the line
-	Why  string // what is wrong
-	Link string // the missing link, if that is the problem
+	Line int // counted from 1; for iptables commands the number of the command
+	// Column is the byte of the line where the program found the problem, counted from 1; zero: not known.
+	Column  int
+	Text    string // the line
+	Why     string // what is wrong
+	Link    string // the missing link, if that is the problem
+	Keyword string // the name that is a keyword of the language, if that is the problem; other lines may use it, too
 	// Module is the missing kernel module, if that is the problem, by a name that modprobe knows.
 	Module string
 }
@@ -90,7 +93,11 @@ func (e *RulesError) Error() string {
 		fmt.Fprintf(&b, " %v:", e.Err)
 	}
 	for _, p := range e.Problems {
-		fmt.Fprintf(&b, "\nline %d: %s: %s", p.Line, p.Why, strings.TrimSpace(p.Text))
+		fmt.Fprintf(&b, "\nline %d", p.Line)
+		if p.Column > 0 {
+			fmt.Fprintf(&b, ", column %d", p.Column)
+		}
+		fmt.Fprintf(&b, ": %s: %s", p.Why, strings.TrimSpace(p.Text))
 	}
 	if e.Output != "" {
 		fmt.Fprintf(&b, "\n%s", e.Output)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -523,6 +524,60 @@ func BenchmarkCaptureOfAFlood(b *testing.B) {
 		}
 		if n := len(collect(b, w.lab.o.Frames(b.Context()))); n < sent {
 			b.Errorf("%s: %d of %d frames", w.name, n, sent)
+		}
+	}
+}
+
+// A router reassembles fragments, changes the source and fragments the packet again. What was captured at arrival is what
+// was sent, in whatever order the fragments came.
+func TestFragmentsAreCapturedAsTheyCame(t *testing.T) {
+	t.Parallel()
+	flows := map[nf.Family]packet.Flow{
+		nf.IPv4: web,
+		nf.IPv6: {Src: netip.MustParseAddrPort("[2001:db8:1::2]:1000"), Dst: netip.MustParseAddrPort("[2001:db8:2::9]:53")},
+	}
+	for _, kind := range []netnsenv.LinkKind{netnsenv.Tun, netnsenv.Veth} {
+		for family, flow := range flows {
+			for _, noPath := range []bool{false, true} {
+				for name, capture := range captures {
+					t.Run(fmt.Sprintf("%v/%v/%s/NoPath=%t", kind, family, name, noPath), func(t *testing.T) {
+						t.Parallel()
+						x := open(t, netnsenv.Config{
+							Links: []netnsenv.LinkConfig{
+								{Name: "in0", Kind: kind, Prefixes: prefixes("198.18.0.1/24", "2001:db8:1::1/64")},
+								{Name: "out0", Kind: kind, Prefixes: prefixes("192.0.2.254/24", "2001:db8:2::1/64")},
+							},
+							Sysctls: map[string]string{"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"},
+							Rules:   []netnsenv.Ruleset{netnsenv.NFT("table inet t { chain c { type nat hook postrouting priority srcnat; masquerade; }; }")},
+							NoPath:  noPath,
+						}, capture)
+						var sent []packet.Packet
+						for id := range uint32(2) {
+							cut := flow.UDP(make([]byte, 2400)).Fragments(1000)
+							for _, p := range cut {
+								sent = append(sent, p.With(packet.ID(7+id)))
+							}
+						}
+						slices.Reverse(sent[len(sent)/2:])
+
+						x.sendBy("in0", sent...)
+
+						var came []packet.Packet
+						left := 0
+						for _, f := range x.captured() {
+							if f.Dir == packet.In && f.Link == "in0" {
+								came = append(came, f.Packet)
+							}
+							if f.Dir == packet.Out && f.Link == "out0" {
+								left++
+							}
+						}
+						if diff := cmp.Diff(sent, came); diff != "" || left != len(sent) {
+							t.Errorf("%d fragments left, want %d; those that came (-want +got):\n%s", left, len(sent), diff)
+						}
+					})
+				}
+			}
 		}
 	}
 }

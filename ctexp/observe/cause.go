@@ -16,8 +16,10 @@ const (
 	CauseHeld            CauseKind = "held"             // it waits in a queue (NFQUEUE) for a verdict; it is not lost
 	CauseTableFull       CauseKind = "table full"       // conntrack dropped it, almost always because the table was full
 	CauseRule            CauseKind = "rule"             // a rule or a policy dropped it
-	CauseNAT             CauseKind = "nat"              // NAT dropped it; no rule there drops
+	CauseNAT             CauseKind = "nat"              // NAT dropped it, as ICMP redirects and errors that it cannot translate; no rule there drops
+	CauseHelper          CauseKind = "helper"           // a conntrack helper dropped it
 	CauseReassembled     CauseKind = "reassembled"      // a fragment that was reassembled into a packet, or that waits for the other fragments
+	CauseDefrag          CauseKind = "defragmentation"  // defragmentation refused a fragment
 	CauseHeaderChecksum  CauseKind = "header checksum"  // the checksum of the IPv4 header is wrong
 	CauseTruncated       CauseKind = "truncated"        // the packet is shorter than its IP header says
 	CauseMalformedHeader CauseKind = "malformed header" // the IP header is malformed
@@ -29,6 +31,10 @@ const (
 	CauseNotForwarding   CauseKind = "not forwarding"   // the destination is another host, and this one does not forward
 	CauseHopLimit        CauseKind = "hop limit"        // the time to live or the hop limit was exceeded
 	CauseTooBig          CauseKind = "too big"          // larger than the MTU of the next link, and not to be fragmented
+	CauseQdisc           CauseKind = "qdisc"            // the queueing discipline of the link dropped it
+	CauseFarEnd          CauseKind = "far end"          // the other end of the link did not take it
+	CauseChecksum        CauseKind = "checksum"         // the checksum of the transport header is wrong
+	CauseSocketFull      CauseKind = "socket full"      // the receive buffer of the socket was full
 	CauseNoSocket        CauseKind = "no socket"        // no socket on the host accepts it
 	CauseInvalid         CauseKind = "invalid"          // conntrack called it INVALID
 	CauseICMPError       CauseKind = "invalid icmp"     // conntrack called an ICMP packet INVALID
@@ -44,7 +50,13 @@ var causeTexts = map[CauseKind]string{
 	CauseTableFull:       "conntrack table full",
 	CauseRule:            "dropped by a rule",
 	CauseNAT:             "dropped by NAT",
+	CauseHelper:          "dropped by a conntrack helper",
 	CauseReassembled:     "fragments reassembled or incomplete",
+	CauseDefrag:          "refused by defragmentation",
+	CauseQdisc:           "dropped by the queueing discipline of the link",
+	CauseFarEnd:          "not taken by the other end of the link",
+	CauseChecksum:        "a bad checksum",
+	CauseSocketFull:      "the socket's receive buffer was full",
 	CauseHeaderChecksum:  "a bad checksum of the IP header",
 	CauseTruncated:       "fewer bytes than the IP header says",
 	CauseMalformedHeader: "a malformed header",
@@ -85,7 +97,10 @@ type Cause struct {
 	// Reason is the kernel's drop reason for Packets (include/net/dropreason-core.h, enum skb_drop_reason, without
 	// the prefix): "IP_RPFILTER". Empty if it is not known.
 	Reason string
-	// Logged is what conntrack logged about packets that it called INVALID, the most frequent first. Nil: logs were
+	// Link is the link that dropped Packets, for CauseQdisc and CauseFarEnd.
+	Link string
+	// Logged is what conntrack logged about packets that it called INVALID, or a helper about those that it dropped, the
+	// most frequent first. Nil: logs were
 	// not available. Packets beyond those in Logged were called INVALID without a log message.
 	Logged []ReasonCount
 }
@@ -98,10 +113,12 @@ func (c Cause) String() string {
 		return "dropped by " + c.rule()
 	case c.Kind == CauseHeld && c.Packets > 0:
 		return fmt.Sprintf("held in queue %d (%d waiting)", c.Queue, c.Packets)
-	case c.Kind == CauseInvalid, c.Kind == CauseICMPError:
+	case c.Kind == CauseNAT && c.Certain:
+		return c.text() + ", as ICMP redirects and errors that it cannot translate; no rule there drops"
+	case c.Kind == CauseInvalid, c.Kind == CauseICMPError, c.Kind == CauseHelper:
 		return c.invalid()
 	case c.Counter == "insert_failed":
-		return fmt.Sprintf("insert_failed +%d", c.Packets)
+		return fmt.Sprintf("insert_failed +%d: another entry has its tuple, as when NAT has no port left", c.Packets)
 	case c.Kind == CauseDropReason:
 		return c.Reason
 	case c.Counter != "":
@@ -262,15 +279,47 @@ var (
 			{"IpExtInNoRoutes", CauseNoRoute, ""},
 			{"IpInAddrErrors", CauseNotForwarding, ""},
 			{"IpInHdrErrors", CauseHopLimit, ""},
-			{"IpFragFails", CauseTooBig, ""},
+			{fragFails4, CauseTooBig, ""},
 		},
 		nf.IPv6: {
 			{"Ip6InNoRoutes", CauseNoRoute, "no route, or no forwarding"},
 			{"Ip6InAddrErrors", CauseNotForwarding, "not for this host"},
 			{"Ip6InHdrErrors", CauseHopLimit, "hop limit exceeded"},
-			{"Ip6InTooBigErrors", CauseTooBig, ""},
+			{tooBig6, CauseTooBig, ""},
 		},
 	}
+)
+
+// The counters for packets that are lost behind the last hook: at a socket (net/ipv4/tcp_ipv4.c, tcp_v4_rcv; udp.c,
+// __udp_queue_rcv_skb), some of which count both families, and in fragmentation on the way out (net/ipv4/ip_output.c,
+// ip_fragment; net/ipv6/ip6_output.c, ip6_fragment). IpFragFails and Ip6FragFails also count packets that were too big
+// to be forwarded.
+var (
+	countersOfSockets = []evidence{
+		{"TcpInCsumErrors", CauseChecksum, "a bad checksum of the TCP segment"},
+		{"UdpInCsumErrors", CauseChecksum, "a bad checksum of the UDP datagram"},
+		{"Udp6InCsumErrors", CauseChecksum, "a bad checksum of the UDP datagram"},
+		{"IcmpInCsumErrors", CauseChecksum, "a bad checksum of the ICMP message"},
+		{"Icmp6InCsumErrors", CauseChecksum, "a bad checksum of the ICMPv6 message"},
+		{"UdpRcvbufErrors", CauseSocketFull, ""},
+		{"Udp6RcvbufErrors", CauseSocketFull, ""},
+	}
+	countersBehindHooks = map[nf.Family]evidence{
+		nf.IPv4: {fragFails4, CauseTooBig, ""},
+		nf.IPv6: {fragFails6, CauseTooBig, ""},
+	}
+	// countersOfDefrag are those of defragmentation in IPv4 (net/ipv4/ip_fragment.c, ip_defrag). That of IPv6 before
+	// conntrack has none (net/ipv6/netfilter/nf_conntrack_reasm.c).
+	countersOfDefrag = []evidence{
+		{reasmReqds, CauseReassembled, ""}, {reasmOKs, CauseReassembled, ""}, {reasmFails, CauseDefrag, ""},
+	}
+)
+
+// Counters that are evidence only together with others.
+const (
+	discards6                        = "Ip6InDiscards" // also of packets for which there is no memory
+	fragFails4, fragFails6, tooBig6  = "IpFragFails", "Ip6FragFails", "Ip6InTooBigErrors"
+	reasmReqds, reasmOKs, reasmFails = "IpReasmReqds", "IpReasmOKs", "IpReasmFails"
 )
 
 // The drop reasons without a counter before the first hook, those without a counter between prerouting and the next
@@ -298,6 +347,7 @@ var evidenceByName = func() map[string]evidence {
 	all := map[string]evidence{}
 	for _, list := range [][]evidence{
 		countersBeforeHooks[nf.IPv4], countersBeforeHooks[nf.IPv6], countersOfRouting[nf.IPv4], countersOfRouting[nf.IPv6],
+		countersOfSockets, countersOfDefrag, {{discards6, CauseIPv6Disabled, noIPv6}}, {countersBehindHooks[nf.IPv4], countersBehindHooks[nf.IPv6]},
 		reasonsBeforeHooks, reasonsOfRouting, otherReasons,
 	} {
 		for _, e := range list {

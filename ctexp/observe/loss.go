@@ -11,16 +11,18 @@ import (
 
 // Loss is a place where packets of a Path were lost, with the causes.
 type Loss struct {
-	Family nf.Family // of the packets
+	// Family of the packets; zero if packets of both families went there and what was counted may be of either.
+	Family nf.Family
 	// Hook is the hook in which the packets were lost, or the last one that they passed; nf.Ingress before the first.
 	Hook nf.Hook
 	// From are the names of the probes that the packets met last, and To of those that they should have met next:
-	// "conntrack/prerouting" and "mangle/prerouting". Before the first hook From is "link/ingress". From has two
-	// names if two probes lead to the next one, To if packets may continue at either of two.
+	// "conntrack/prerouting" and "mangle/prerouting". Before the first hook From is "link/ingress"; behind the last To
+	// is "socket/input" or "link/egress". From has two names if two probes lead to the next one, To if packets may
+	// continue at either of two.
 	From, To []string
 	Lost, Of uint64 // packets that were lost, and those that met the probes in From
 	// Unconfirmed says that the packets continued, but without an entry in the table (except those whose entry could
-	// not be inserted, which were dropped).
+	// not be inserted or that a helper dropped).
 	Unconfirmed bool
 	// Causes explain the loss as far as counters and rules do, the certain ones first.
 	Causes []Cause
@@ -83,14 +85,83 @@ func (p Path) Losses() []Loss {
 		if l, lost := between(append(last(fwd), last(out)...), first(post)); lost {
 			causes, held := left.held(l, []nf.Hook{nf.Postrouting}, beforeFirst, nf.PriorityMangle-1)
 			if held < l.Lost {
-				causes = append(causes, Cause{Kind: CauseNoRoute}, Cause{Kind: CauseTooBig})
+				causes = append(causes, Cause{Kind: CauseNoRoute}, Cause{Kind: CauseTooBig}, Cause{Kind: CauseUnknown})
 			}
 			l.Causes = causes
 			losses = append(losses, l)
 		}
 		losses = append(losses, p.within(post, &left)...)
+		losses = append(losses, p.fragmenting(f, losses)...)
 	}
-	return losses
+	return append(losses, p.behindHooks()...)
+}
+
+// Where packets of a Loss behind the last hook did not arrive, like the names of probes.
+const (
+	socketInput = "socket/input"
+	linkEgress  = "link/egress"
+)
+
+// fragmenting returns the packets of a family that were too big for their link behind the last hook, of those that the
+// counters of earlier losses do not account for.
+func (p Path) fragmenting(f nf.Family, before []Loss) []Loss {
+	n := p.MIB[countersBehindHooks[f].name]
+	for _, l := range before {
+		for _, c := range l.Causes {
+			if l.Family == f && c.Kind == CauseTooBig {
+				n = saturatingSub(n, min(c.Packets, l.Lost))
+			}
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return p.behind(nf.Postrouting, linkEgress, []Cause{{Kind: CauseTooBig, Certain: true, Counter: countersBehindHooks[f].name, Packets: n}}, f)
+}
+
+// behindHooks returns the packets that were lost behind the last hook: at a socket, in a queueing discipline, or at the
+// other end of a link. All of them were counted.
+func (p Path) behindHooks() []Loss {
+	var atSockets, onLinks []Cause
+	for _, e := range countersOfSockets {
+		if n := p.MIB[e.name]; n > 0 {
+			atSockets = append(atSockets, Cause{Kind: e.kind, Certain: true, Counter: e.name, Packets: n})
+		}
+	}
+	for _, d := range p.LinkDrops {
+		onLinks = append(onLinks, Cause{Kind: d.Kind, Certain: true, Counter: d.Link + " " + d.Counter, Link: d.Link, Packets: d.Packets})
+	}
+	return append(p.behind(nf.Input, socketInput, atSockets, nf.Families()...), p.behind(nf.Postrouting, linkEgress, onLinks, nf.Families()...)...)
+}
+
+// behind returns a loss behind the last probe of a hook, in which each packet has one of some certain causes; none
+// without causes or probes. The family is one of those given, if packets of no other met the hook.
+func (p Path) behind(h nf.Hook, to string, causes []Cause, families ...nf.Family) []Loss {
+	l := Loss{Hook: h, To: []string{to}, Lost: packetsOf(causes), Causes: causes}
+	for _, f := range families {
+		points := p.at(f, h)
+		if n := len(points); n > 0 && points[n-1].Probe.BehindConfirm() { // it counts only those with an entry
+			points = points[:n-1]
+		}
+		if len(points) == 0 || len(families) > 1 && !anyPackets(points) {
+			continue
+		}
+		at := points[len(points)-1]
+		l.From, l.Of, l.Family = append(l.From, probeName(at.Probe)), l.Of+at.Packets, f
+	}
+	if l.Lost == 0 || len(l.From) == 0 {
+		return nil
+	}
+	if len(l.From) > 1 {
+		l.Family = 0
+	}
+	l.Of = max(l.Of, l.Lost) // a link also drops what no probe counts
+	return []Loss{l}
+}
+
+// IsBehindHooks reports whether the packets were lost behind the last hook.
+func (l Loss) IsBehindHooks() bool {
+	return slices.Equal(l.To, []string{socketInput}) || slices.Equal(l.To, []string{linkEgress})
 }
 
 // unaccounted is what explains losses and is not yet part of one.
@@ -166,7 +237,7 @@ func (p Path) within(points []Point, left *unaccounted) []Loss {
 		case l.Unconfirmed:
 			l.Causes = p.unconfirmed(from.Family, l.Lost)
 		case from.Priority < nf.PriorityDefrag && to.Priority > nf.PriorityDefrag:
-			l.Causes = append(append(l.Causes, Cause{Kind: CauseReassembled}), p.byRule(from, to, rest)...)
+			l.Causes = append(l.Causes, p.defragmenting(from, to, rest)...)
 			slices.SortStableFunc(l.Causes, certainFirst)
 		case from.Priority < nf.PriorityConntrack && to.Priority > nf.PriorityConntrack:
 			dropped := min(rest, left.full)
@@ -185,6 +256,23 @@ func (p Path) within(points []Point, left *unaccounted) []Loss {
 	return losses
 }
 
+// defragmenting returns why packets were lost at defragmentation. If its counters account for all of them, no rule
+// dropped any.
+func (p Path) defragmenting(from, to nf.Probe, lost uint64) []Cause {
+	kept, refused := saturatingSub(p.MIB[reasmReqds], p.MIB[reasmOKs]), p.MIB[reasmFails]
+	if from.Family == nf.IPv4 && kept == lost {
+		refused = min(refused, kept)
+		causes := []Cause{
+			{Kind: CauseReassembled, Certain: true, Counter: reasmReqds, Packets: kept - refused},
+			{Kind: CauseDefrag, Certain: true, Counter: reasmFails, Packets: refused},
+		}
+		return slices.DeleteFunc(causes, func(c Cause) bool { return c.Packets == 0 })
+	}
+	causes := append([]Cause{{Kind: CauseReassembled}}, p.byRule(from, to, lost)...)
+	slices.SortStableFunc(causes, certainFirst)
+	return causes
+}
+
 func certainFirst(a, b Cause) int {
 	switch {
 	case a.Certain == b.Certain:
@@ -198,6 +286,12 @@ func certainFirst(a, b Cause) int {
 // beforeHooks returns the loss between the links and the first probe of prerouting: the packets that the kernel's
 // counters account for and, if the packets arriving on the links were counted, the rest.
 func (p Path) beforeHooks(f nf.Family, prerouting []Point, left *unaccounted) []Loss {
+	if n := p.withoutProbes(f); n > 0 && p.MIB[discards6] >= n {
+		return []Loss{{
+			Family: f, Hook: nf.Ingress, From: []string{nf.Probe{Name: linkIngress}.Of(f).Name}, To: []string{nf.DefragPrerouting.Of(f).Name}, Lost: n, Of: n,
+			Causes: []Cause{{Kind: CauseIPv6Disabled, Certain: true, Counter: discards6, Packets: n}},
+		}}
+	}
 	if len(prerouting) == 0 || prerouting[0].Probe.Priority >= nf.PriorityDefrag {
 		return nil
 	}
@@ -242,8 +336,10 @@ func (p Path) atIngress(f nf.Family, rest uint64) (uint64, []Cause) {
 	case rest <= explained:
 	case rules[0].Rule != (Rule{}):
 		causes = append(causes, rules...)
-	default:
+	case p.Drops == nil:
 		causes = append(causes, Cause{Kind: CauseRule}, Cause{Kind: CauseOtherHost}, Cause{Kind: CauseMalformedHeader})
+	default:
+		causes = append(causes, Cause{Kind: CauseOtherHost}, Cause{Kind: CauseMalformedHeader}, Cause{Kind: CauseUnknown})
 	}
 	return rest, causes
 }
@@ -284,7 +380,7 @@ func (p Path) counted(f nf.Family, counters, reasons []evidence) (causes []Cause
 
 // byRule returns why packets were lost between two probes of a hook: the rules that counted or were traced to drop some,
 // the most frequent first. If these account for less than the loss, the rules without a counter there are alternatives,
-// and if there are none of those, NAT or an unknown cause.
+// and so is NAT where it is on. If there are no such rules, it was NAT, or where it is not on, the cause is unknown.
 func (p Path) byRule(from, to nf.Probe, lost uint64) []Cause {
 	var certain, maybe []Cause
 	elsewhere := false // the count of a certain rule may include packets of other places
@@ -303,21 +399,35 @@ func (p Path) byRule(from, to nf.Probe, lost uint64) []Cause {
 	}
 	slices.SortStableFunc(certain, func(a, b Cause) int { return cmp.Compare(b.Packets, a.Packets) })
 	explained := len(certain) > 0 && packetsOf(certain) >= lost
-	nat := from.Hook == nf.Prerouting || from.Hook == nf.Output
 	switch {
 	case explained && !elsewhere:
 		return certain
+	case len(maybe) > 0 && p.NAT[from.Family] && spansNAT(from, to):
+		return append(append(certain, maybe...), Cause{Kind: CauseNAT})
 	case len(maybe) > 0:
 		return append(certain, maybe...)
 	case explained:
 		return certain
+	case p.Drops == nil && spansNAT(from, to):
+		return []Cause{{Kind: CauseRule}, {Kind: CauseNAT}, {Kind: CauseUnknown}}
 	case p.Drops == nil:
-		return []Cause{{Kind: CauseRule}}
-	case nat && from.Priority < nf.PriorityDNAT && to.Priority > nf.PriorityDNAT,
-		!nat && from.Priority < nf.PrioritySNAT && to.Priority > nf.PrioritySNAT && from.Hook != nf.Forward && from.Hook != nf.Ingress:
-		return append(certain, Cause{Kind: CauseNAT})
+		return []Cause{{Kind: CauseRule}, {Kind: CauseUnknown}}
+	case p.NAT[from.Family] && spansNAT(from, to): // nothing else there drops
+		return append(certain, Cause{Kind: CauseNAT, Certain: true, Packets: lost - packetsOf(certain)})
 	}
 	return append(certain, Cause{Kind: CauseUnknown})
+}
+
+// spansNAT reports whether NAT is between two probes of a hook. Packets that are forwarded meet it in prerouting and
+// postrouting.
+func spansNAT(from, to nf.Probe) bool {
+	switch from.Hook {
+	case nf.Prerouting, nf.Output:
+		return from.Priority < nf.PriorityDNAT && to.Priority > nf.PriorityDNAT
+	case nf.Input, nf.Postrouting:
+		return from.Priority < nf.PrioritySNAT && to.Priority > nf.PrioritySNAT
+	}
+	return false
 }
 
 // isReachedTwice reports whether the rule of d is reached from another place too, so that its counter counts there as
@@ -368,6 +478,15 @@ func (p Path) unconfirmed(f nf.Family, lost uint64) []Cause {
 		if c.Certain = c.Packets > 0; c.Certain {
 			causes = append(causes, c)
 		}
+	}
+	helper := Cause{Kind: CauseHelper, Certain: true}
+	for _, h := range p.HelperDrops {
+		if h.Family == f {
+			helper.Logged, helper.Packets = append(helper.Logged, h), helper.Packets+h.Packets
+		}
+	}
+	if helper.Packets > 0 {
+		causes = append(causes, helper)
 	}
 	if packetsOf(causes) < lost {
 		causes = append(causes, Cause{Kind: CauseUntracked})

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -93,5 +94,69 @@ func TestArrivedAndAttachedOfASecondPhase(t *testing.T) {
 	want := Path{Points: []Point{}, Arrived: map[nf.Family]uint64{nf.IPv4: 2, nf.IPv6: 1}, Attached: map[nf.Family]AttachedCount{nf.IPv4: {Postrouting: 3}}}
 	if diff := cmp.Diff(want, after.Sub(before)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Each packet that was too big counts once: those that could not be forwarded in that loss, the others behind the last hook.
+func TestPacketsTooBigBehindTheHooks(t *testing.T) {
+	t.Parallel()
+	counts := arrive(9, 7)
+	p := pathOf(func(p nf.Probe) uint64 { return counts[p.Name] })
+	p.MIB = map[string]uint64{fragFails4: 3}
+	before := p.Losses()
+	for _, name := range []string{"mangle/postrouting", "nat/postrouting", "confirm/postrouting", "confirmed/postrouting"} {
+		counts[name] = 7
+	}
+	q := pathOf(func(p nf.Probe) uint64 { return counts[p.Name] })
+	q.MIB = p.MIB
+	for _, losses := range [][]Loss{before, q.Losses()} {
+		n := uint64(0)
+		for _, l := range losses {
+			for _, c := range l.Causes {
+				if c.Kind == CauseTooBig && c.Certain {
+					n += min(c.Packets, l.Lost)
+				}
+			}
+		}
+		if n != 3 {
+			t.Errorf("%d packets were too big in %v, want 3", n, losses)
+		}
+	}
+}
+
+// What a link drops may be of either family if both left. Each loss has one line, and the difference of two paths has what
+// the second phase dropped.
+func TestLossOnALinkMayBeOfEitherFamily(t *testing.T) {
+	t.Parallel()
+	for _, both := range []bool{false, true} {
+		p := pathOf(func(p nf.Probe) uint64 {
+			if p.Family == nf.IPv6 && !both || p.Hook == nf.Forward {
+				return 0
+			}
+			return 5
+		})
+		p.LinkDrops = []LinkDrop{{"tun0", CauseQdisc, "pfifo dropped", 3}, {"tun0", CauseFarEnd, "tx_dropped", 1}}
+		before := p
+		before.LinkDrops = []LinkDrop{{"tun0", CauseQdisc, "pfifo dropped", 1}}
+		want := []string{"4 of 5 lost between confirm/postrouting and link/egress: dropped by the queueing discipline of the link (tun0 pfifo dropped +3); not taken by the other end of the link (tun0 tx_dropped +1)"}
+		if both {
+			want[0] = strings.Replace(want[0], "of 5 lost between confirm/postrouting", "of 10 lost between confirm/postrouting and ip6/confirm/postrouting", 1)
+		}
+		var got []string
+		for _, l := range p.Losses() {
+			got = append(got, l.String())
+			if l.Family == 0 != both {
+				t.Errorf("both families: %t, and the loss is of %v", both, l.Family)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		if n := strings.Count(p.String(), "pfifo dropped +3"); n != 1 {
+			t.Errorf("the loss is drawn %d times:\n%v", n, p)
+		}
+		if diff := cmp.Diff([]LinkDrop{{"tun0", CauseQdisc, "pfifo dropped", 2}, {"tun0", CauseFarEnd, "tx_dropped", 1}}, p.Sub(before).LinkDrops); diff != "" {
+			t.Errorf("second phase (-want +got):\n%s", diff)
+		}
 	}
 }

@@ -12,10 +12,12 @@ import (
 // mibNames returns the names of the counters that a Path may have.
 func mibNames() []string {
 	var names []string
+	lists := [][]evidence{countersOfSockets, countersOfDefrag}
 	for _, f := range nf.Families() {
-		for _, e := range slices.Concat(countersOfRouting[f], countersBeforeHooks[f]) {
-			names = append(names, e.name)
-		}
+		lists = append(lists, countersOfRouting[f], countersBeforeHooks[f], []evidence{countersBehindHooks[f]})
+	}
+	for _, e := range slices.Concat(lists...) {
+		names = append(names, e.name)
 	}
 	return names
 }

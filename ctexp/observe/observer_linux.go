@@ -39,6 +39,7 @@ type Observer struct {
 	noReasons error // why reasons is nil
 	trace     *traceWatch
 	mib       mibFiles // empty without Config.Path
+	links     *linkStats
 
 	seal     seal
 	holder   Holder        // the Namespace, if packets may wait in it
@@ -52,6 +53,7 @@ type Observer struct {
 
 	start   snapshot
 	arrived map[nf.Family]uint64 // counts of readArrived at Open
+	egress  []LinkDrop           // those of links at Open
 	live    livelist
 	marks   marklog
 
@@ -83,6 +85,9 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	}
 	if err == nil {
 		o.arrived, err = o.readArrived()
+	}
+	if err == nil {
+		o.egress, err = o.links.drops()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open observer: %w", errors.Join(err, o.Close()))
@@ -188,6 +193,11 @@ func (o *Observer) dial() (err error) {
 	if o.mib, err = openMIB(o.cfg.Path); err != nil {
 		return err
 	}
+	if len(o.cfg.Path) > 0 {
+		if o.links, err = openLinkStats(); err != nil {
+			return err
+		}
+	}
 	if !o.cfg.NoFrames {
 		o.capture, err = startCapture(o.cfg)
 	}
@@ -220,6 +230,7 @@ func (o *Observer) Close() error {
 	o.limit.close()
 	o.seal.close()
 	o.mib.close()
+	o.links.close()
 	if o.table != nil {
 		return o.table.Close()
 	}

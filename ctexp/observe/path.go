@@ -38,6 +38,14 @@ type Path struct {
 	// Drops are the user's rules and policies that drop packets, in the order of the ruleset. They are read only if a
 	// rule may have dropped packets that were lost; otherwise Drops is nil. They count since the rules were created.
 	Drops []Drop
+	// NAT tells the families for which the ruleset has a chain of NAT, without which the kernel does none. It is read
+	// with Drops.
+	NAT map[nf.Family]bool
+	// HelperDrops are what conntrack helpers logged about packets that they dropped, the most frequent first.
+	HelperDrops []ReasonCount
+	// LinkDrops are the packets that links dropped behind the last hook. The kernel counts those of all families
+	// together, with what programs sent past the hooks.
+	LinkDrops []LinkDrop
 	// MIB has the kernel's network counters for packets that were lost outside of rules and conntrack, under the
 	// names that nstat uses, without those that are zero: "IpExtInNoRoutes": 2. Nil: they were not read.
 	MIB map[string]uint64
@@ -71,6 +79,26 @@ func (a AttachedCount) at(h nf.Hook) uint64 {
 	return 0
 }
 
+// LinkDrop is how many packets a link dropped on their way out.
+type LinkDrop struct {
+	Link    string    // "tun0"
+	Kind    CauseKind // CauseQdisc or CauseFarEnd
+	Counter string    // what counted them: "tx_dropped", or the queueing discipline: "netem dropped"
+	Packets uint64    // how many were dropped
+}
+
+// key returns d without its count.
+func (d LinkDrop) key() LinkDrop {
+	d.Packets = 0
+	return d
+}
+
+// sub subtracts the count of b, and reports whether anything is left.
+func (d *LinkDrop) sub(b LinkDrop) bool {
+	d.Packets = saturatingSub(d.Packets, b.Packets)
+	return d.Packets > 0
+}
+
 // Sub returns what was counted between before and p, two Paths of the same Observer. It panics if before was read after
 // p, or by another Observer.
 func (p Path) Sub(before Path) Path {
@@ -89,6 +117,8 @@ func (p Path) Sub(before Path) Path {
 	d.Attached = subAttached(p.Attached, before.Attached)
 	d.Reasons = subList(p.Reasons, before.Reasons, ReasonCount.key, (*ReasonCount).sub)
 	d.KernelDrops = subList(p.KernelDrops, before.KernelDrops, DropCount.key, (*DropCount).sub)
+	d.LinkDrops = subList(p.LinkDrops, before.LinkDrops, LinkDrop.key, (*LinkDrop).sub)
+	d.HelperDrops = subList(p.HelperDrops, before.HelperDrops, ReasonCount.key, (*ReasonCount).sub)
 	d.Drops = subList(p.Drops, before.Drops, Drop.key, (*Drop).sub)
 	d.Waiting = subList(p.Waiting, before.Waiting, waitingKey, subWaiting)
 	d.Points = make([]Point, len(p.Points))
@@ -153,7 +183,7 @@ func (p Path) Notes() []string {
 				notes = append(notes, fmt.Sprintf("%v %v: %s", f, h, attachedText(n)))
 			}
 		}
-		if n := p.withoutProbes(f); n > 0 {
+		if n := p.notFollowed(f); n > 0 {
 			notes = append(notes, fmt.Sprintf("%d IPv6 packets not followed: %s", n, noIPv6))
 		}
 	}
@@ -204,7 +234,7 @@ func (p Path) String() string {
 				family = ""
 			}
 		}
-		if n := p.withoutProbes(f); n > 0 {
+		if n := p.notFollowed(f); n > 0 {
 			fmt.Fprintf(&b, "%-4s %-12s link %d\n", family, "ingress", n)
 			fmt.Fprintf(&b, "%-17s %d not followed: %s\n", "", n, noIPv6)
 		}
@@ -216,7 +246,7 @@ func (p Path) String() string {
 			fmt.Fprintf(&b, "%-4s %-12s %s\n", family, h, stages(points))
 			family = ""
 			for _, l := range losses {
-				if l.Family == f && lostAt(l, points) {
+				if lostAt(l, points) {
 					fmt.Fprintf(&b, "%-17s %d of %d %s %s: %s\n", "", l.Lost, l.Of, l.verb(), l.place(), l.Why())
 				}
 			}
@@ -257,6 +287,14 @@ func (p Path) withoutProbes(f nf.Family) uint64 {
 		return 0
 	}
 	return p.Arrived[f]
+}
+
+// notFollowed returns how many of these the kernel's counters do not account for: IPv6 was enabled later.
+func (p Path) notFollowed(f nf.Family) uint64 {
+	if n := p.withoutProbes(f); p.MIB[discards6] < n {
+		return n
+	}
+	return 0
 }
 
 func anyPackets(points []Point) bool {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -60,7 +62,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 		if err := o.reasons.Drain(); err != nil {
 			return Path{}, err
 		}
-		p.Reasons = o.reasons.log.counts()
+		p.Reasons, p.HelperDrops = o.reasons.log.counts(), o.reasons.log.helperDrops()
 	}
 	for _, probe := range o.cfg.Path {
 		probe.Name = probeName(probe)
@@ -68,6 +70,16 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	}
 	if p.MIB, err = o.mib.since(); err != nil {
 		return Path{}, err
+	}
+	egress, err := o.links.drops()
+	if err != nil {
+		return Path{}, err
+	}
+	p.LinkDrops = subList(egress, o.egress, LinkDrop.key, (*LinkDrop).sub)
+	if p.withoutProbes(nf.IPv6) > 0 {
+		if err := o.addIPv6Discards(p.MIB); err != nil {
+			return Path{}, err
+		}
 	}
 	drops, lost := o.readDropSource(ctx)
 	if drops != nil {
@@ -80,7 +92,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 		}
 	}
 	if slices.ContainsFunc(losses, Loss.mayBeByRule) {
-		if p.Drops, err = o.drops(ctx); p.Drops == nil && err == nil {
+		if p.Drops, p.NAT, err = o.drops(ctx); p.Drops == nil && err == nil {
 			p.Drops = []Drop{}
 		}
 		if errors.Is(err, errors.ErrUnsupported) { // without the program that created the rules the Path goes without them
@@ -119,6 +131,28 @@ func (o *Observer) readArrived() (map[nf.Family]uint64, error) {
 		}
 	}
 	return arrived, nil
+}
+
+// addIPv6Discards adds the counter of packets that a namespace with IPv6 switched off has refused. Without probes for
+// IPv6, its counters are not read otherwise, so that this is the count since the namespace was created.
+func (o *Observer) addIPv6Discards(mib map[string]uint64) error {
+	return o.ns.Do(func() error {
+		text, err := os.ReadFile("/proc/thread-self/net/snmp6")
+		if errors.Is(err, fs.ErrNotExist) { // a kernel without IPv6
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		all := map[string]uint64{}
+		if err := parseMIB(string(text), all); err != nil {
+			return fmt.Errorf("read snmp6: %w", err)
+		}
+		if n := all[discards6]; n > 0 {
+			mib[discards6] = n
+		}
+		return nil
+	})
 }
 
 // attached returns the counts of Path.Attached.

@@ -57,16 +57,16 @@ func TestLossesAreExplained(t *testing.T) {
 		{"table full", arrive(10, 7), Path{Dropped: 3},
 			[]string{"3 of 10 lost between conntrack/prerouting and mangle/prerouting: conntrack table full (drop +3)"}},
 		{"table full and a rule", arrive(10, 5), Path{Dropped: 3},
-			[]string{"5 of 10 lost between conntrack/prerouting and mangle/prerouting: conntrack table full (drop +3); else dropped by a rule"}},
+			[]string{"5 of 10 lost between conntrack/prerouting and mangle/prerouting: conntrack table full (drop +3); else dropped by a rule, or an unknown reason"}},
 		{"a drop explains one loss", map[string]uint64{"conntrack/prerouting": 3, "conntrack/output": 2}, Path{Dropped: 3},
 			[]string{
 				"3 of 3 lost between conntrack/prerouting and mangle/prerouting: conntrack table full (drop +3)",
-				"2 of 2 lost between conntrack/output and mangle/output: dropped by a rule",
+				"2 of 2 lost between conntrack/output and mangle/output: dropped by a rule, or an unknown reason",
 			}},
 		{"raw rule", map[string]uint64{"raw/prerouting": 4, "conntrack/prerouting": 1, "mangle/prerouting": 1, "nat/prerouting": 1, "filter/prerouting": 1, "end/prerouting": 1, "mangle/input": 1, "filter/input": 1, "security/input": 1, "nat/input": 1, "confirm/input": 1, "confirmed/input": 1}, Path{},
-			[]string{"3 of 4 lost between raw/prerouting and conntrack/prerouting: dropped by a rule"}},
+			[]string{"3 of 4 lost between raw/prerouting and conntrack/prerouting: dropped by a rule, or an unknown reason"}},
 		{"fragments", map[string]uint64{"defrag/prerouting": 2, "raw/prerouting": 1, "conntrack/prerouting": 1, "mangle/prerouting": 1, "nat/prerouting": 1, "filter/prerouting": 1, "end/prerouting": 1, "mangle/forward": 1, "filter/forward": 1, "security/forward": 1, "end/forward": 1, "mangle/postrouting": 1, "nat/postrouting": 1, "confirm/postrouting": 1, "confirmed/postrouting": 1}, Path{},
-			[]string{"1 of 2 lost between defrag/prerouting and raw/prerouting: fragments reassembled or incomplete, or dropped by a rule"}},
+			[]string{"1 of 2 lost between defrag/prerouting and raw/prerouting: fragments reassembled or incomplete, dropped by a rule, or an unknown reason"}},
 		{"no route", map[string]uint64{"end/prerouting": 2}, Path{},
 			[]string{"2 of 2 lost between end/prerouting and mangle/input or mangle/forward: no route, the source is not reachable by that link (rp_filter), a martian address, or not for this host, which does not forward"}},
 		{"invalid", map[string]uint64{"confirm/input": 2, "confirmed/input": 1}, Path{Invalid: 1},
@@ -75,8 +75,8 @@ func TestLossesAreExplained(t *testing.T) {
 			[]string{"2 of 2 without an entry between confirm/postrouting and confirmed/postrouting: untracked, or conntrack is off"}},
 		{"forwarded and own", map[string]uint64{"end/forward": 2, "end/output": 3, "mangle/postrouting": 4}, Path{},
 			[]string{
-				"1 of 5 lost between end/forward and end/output and mangle/postrouting: no route, or too big for the next link",
-				"4 of 4 lost between mangle/postrouting and nat/postrouting: dropped by a rule",
+				"1 of 5 lost between end/forward and end/output and mangle/postrouting: no route, too big for the next link, or an unknown reason",
+				"4 of 4 lost between mangle/postrouting and nat/postrouting: dropped by a rule, or an unknown reason",
 			}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

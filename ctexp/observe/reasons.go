@@ -250,6 +250,7 @@ type reasonlog struct {
 	classes     []packet.Record            // packets with what conntrack called them, if that is logged
 	invalid     []Reason                   // packets that conntrack called INVALID, without a text
 	counted     map[reasonKey]*ReasonCount // of all reasons, stored or not
+	helpers     map[reasonKey]*ReasonCount // of packets that helpers dropped
 	lost        lostReasons
 	next        uint32 // sequence number of the next packet logged with a reason
 	invalidLost uint64 // INVALID packets that found the receive buffer full
@@ -285,6 +286,10 @@ func (l *reasonlog) add(datagram []byte, now time.Time, link func(index int32) s
 			l.lost.tail = false
 		}
 		l.next = p.Seq + 1
+		if text, ok := splitHelper(p.Prefix); ok {
+			l.countHelper(ReasonCount{Family: familyOf(p.Payload), Proto: nf.Proto(header.Parse(p.Payload).Proto), Text: text, Packets: 1})
+			return nil
+		}
 		proto, text, ok := splitReason(p.Prefix)
 		if !ok {
 			return nil
@@ -372,6 +377,14 @@ func splitReason(prefix string) (proto nf.Proto, text string, ok bool) {
 	return nf.Proto(n), strings.TrimSpace(text), true
 }
 
+// splitHelper returns the helper and the text of the prefix of a packet that it drops: "ftp: cannot add expectation"
+// (net/netfilter/nf_conntrack_helper.c, nf_ct_helper_log). ok is false for any other.
+func splitHelper(prefix string) (text string, ok bool) {
+	rest, ok := strings.CutPrefix(prefix, "nf_ct_")
+	helper, why, found := strings.Cut(rest, ": dropping packet: ")
+	return helper + ": " + strings.TrimSpace(why), ok && found
+}
+
 // familyOf returns the family of a packet that begins at the network layer, or 0 if it is not IP.
 func familyOf(packet []byte) nf.Family {
 	switch header.Version(packet) {
@@ -404,32 +417,50 @@ func (l *reasonlog) invalidPackets() ([]Reason, uint64) {
 	return l.invalid[:len(l.invalid):len(l.invalid)], l.invalidLost
 }
 
-// count adds s to the counts. Texts that differ only in numbers are counted together.
-func (l *reasonlog) count(s ReasonCount) {
-	if l.counted == nil {
-		l.counted = map[reasonKey]*ReasonCount{}
+// count adds s to the counts.
+func (l *reasonlog) count(s ReasonCount) { l.counted = addReason(l.counted, s) }
+
+// countHelper adds a packet that a helper dropped to the counts of those.
+func (l *reasonlog) countHelper(s ReasonCount) { l.helpers = addReason(l.helpers, s) }
+
+// addReason adds s to counts, which may be nil. Texts that differ only in numbers are counted together.
+func addReason(counts map[reasonKey]*ReasonCount, s ReasonCount) map[reasonKey]*ReasonCount {
+	if counts == nil {
+		counts = map[reasonKey]*ReasonCount{}
 	}
-	known := l.counted[s.key()]
+	known := counts[s.key()]
 	if known == nil {
-		l.counted[s.key()] = &s
-		return
+		counts[s.key()] = &s
+		return counts
 	}
 	known.Packets += s.Packets
 	if known.Text != s.Text {
 		known.Text = numberless(s.Text)
 	}
+	return counts
 }
 
 // counts returns how often each text was logged, stored or not, the most frequent first.
 func (l *reasonlog) counts() []ReasonCount {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	counts := make([]ReasonCount, 0, len(l.counted))
-	for _, s := range l.counted {
-		counts = append(counts, *s)
+	return sortedReasons(l.counted)
+}
+
+// helperDrops returns how often each helper dropped a packet, and why, the most frequent first.
+func (l *reasonlog) helperDrops() []ReasonCount {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return sortedReasons(l.helpers)
+}
+
+func sortedReasons(counts map[reasonKey]*ReasonCount) []ReasonCount {
+	sorted := make([]ReasonCount, 0, len(counts))
+	for _, s := range counts {
+		sorted = append(sorted, *s)
 	}
-	slices.SortFunc(counts, ReasonCount.compare)
-	return counts
+	slices.SortFunc(sorted, ReasonCount.compare)
+	return sorted
 }
 
 // lostReasons counts missing reasons.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
@@ -27,21 +28,25 @@ func (o *Observer) Rules(ctx context.Context) ([]Rule, error) {
 	return s.Rules(), nil
 }
 
-// drops returns the user's rules and policies that drop packets, at each place from which they are reached.
-func (o *Observer) drops(ctx context.Context) ([]Drop, error) {
+// drops returns the user's rules and policies that drop packets, at each place from which they are reached, and the
+// families for which there is NAT.
+func (o *Observer) drops(ctx context.Context) (drops []Drop, nat map[nf.Family]bool, err error) {
 	s, err := ruleset.Read(ctx, o.ns, o.table)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	traced := o.tracedDrops()
-	var drops []Drop
 	for _, d := range s.Drops() {
 		drops = append(drops, Drop{
 			Rule: d.Rule, Verdict: d.Verdict, ByMap: d.ByMap, Hook: d.Hook, Priority: d.Priority,
 			Traced: traced[dropOf{d.Rule.Family, d.Rule.Table, d.Rule.Chain, d.Rule.Handle}],
 		})
 	}
-	return drops, nil
+	nat = map[nf.Family]bool{}
+	for _, f := range nf.Families() {
+		nat[f] = s.HasNAT(f)
+	}
+	return drops, nat, nil
 }
 
 // dropOf identifies a rule, or with handle 0 the policy of a chain.

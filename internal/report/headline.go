@@ -69,7 +69,7 @@ func (d Data) headline() headline {
 func (d Data) lossLine(l Loss) lossLine {
 	from, to := l.place()
 	s := lossLine{Loss: l, Where: fmt.Sprintf("Met %s, and not %s.", from, to)}
-	if d.Path.families() > 1 {
+	if d.Path.families() > 1 && l.Family != "" {
 		s.Family = familyName(l.Family)
 	}
 	inside := len(l.From) == 1 && len(l.To) == 1 && d.Path.hookOf(l.To[0]) == l.Hook

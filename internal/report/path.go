@@ -51,7 +51,7 @@ func stage(name string) string {
 
 // Loss is a place where packets were lost.
 type Loss struct {
-	Family string `json:"family"` // "ipv4" or "ipv6"
+	Family string `json:"family"` // "ipv4" or "ipv6"; empty: either
 	// Hook is the hook in which the packets were lost, or the last one that they passed: "prerouting"; "ingress"
 	// before the first.
 	Hook string `json:"hook"`
@@ -86,7 +86,7 @@ func (l Loss) verb() string {
 
 // at reports whether the text of a loss belongs to a point: the last one that the packets met.
 func (l Loss) at(p Point) bool {
-	return l.Family == p.Family && len(l.From) > 0 && l.From[len(l.From)-1] == p.Name
+	return (l.Family == p.Family || l.Family == "") && len(l.From) > 0 && l.From[len(l.From)-1] == p.Name
 }
 
 // place names the points that the packets met and those that they did not: "conntrack/prerouting" and
@@ -124,8 +124,12 @@ func PathOf(p observe.Path) Path {
 		})
 	}
 	for _, l := range p.Losses() {
+		family := ""
+		if l.Family != 0 {
+			family = l.Family.String()
+		}
 		out.Losses = append(out.Losses, Loss{
-			Family: l.Family.String(), Hook: l.Hook.String(), From: l.From, To: l.To, Lost: l.Lost, Of: l.Of,
+			Family: family, Hook: l.Hook.String(), From: l.From, To: l.To, Lost: l.Lost, Of: l.Of,
 			Unconfirmed: l.Unconfirmed, Causes: CausesOf(l.Causes), Why: l.Why(),
 		})
 	}

@@ -154,6 +154,7 @@ type chain struct {
 	base        bool // a base chain, at hook and priority
 	hook        nf.Hook
 	priority    int32
+	nat         bool // of type nat
 	drop        bool // the policy is drop
 	rules       []rule
 }
@@ -168,6 +169,7 @@ func decodeChain(payload []byte) (chain, error) {
 	if _, c.base = a[unix.NFTA_CHAIN_HOOK]; c.base {
 		at := a.nested(unix.NFTA_CHAIN_HOOK)
 		c.hook, c.priority = nf.Hook(at.u32(unix.NFTA_HOOK_HOOKNUM)), int32(at.u32(unix.NFTA_HOOK_PRIORITY))
+		c.nat = a.text(unix.NFTA_CHAIN_TYPE) == "nat"
 		_, hasPolicy := a[unix.NFTA_CHAIN_POLICY]
 		c.drop = hasPolicy && a.u32(unix.NFTA_CHAIN_POLICY) == nfDrop
 	}

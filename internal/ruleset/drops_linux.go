@@ -27,6 +27,18 @@ func (s Ruleset) Drops() []Drop {
 	return drops
 }
 
+// HasNAT reports whether there is a chain of NAT for a family. Any of them makes the kernel's NAT see all packets of the
+// family in each of its hooks (net/netfilter/nf_nat_core.c, nf_nat_register_fn).
+func (s Ruleset) HasNAT(f nf.Family) bool {
+	name := map[nf.Family]string{nf.IPv4: "ip", nf.IPv6: "ip6"}[f]
+	for _, t := range s.tables {
+		if is := FamilyName(t.family); (is == "inet" || is == name) && slices.ContainsFunc(t.chains, func(c chain) bool { return c.nat }) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(s.legacy, func(r nf.Rule) bool { return r.Table == "nat" && r.Family == name })
+}
+
 func (t *table) drops() []Drop {
 	bases, jumps := map[string]place{}, map[string][]string{}
 	var found []Drop // without hook and priority

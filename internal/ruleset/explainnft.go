@@ -17,7 +17,7 @@ var (
 	nftPlace  = regexp.MustCompile(`(?m)^[^:\n]+:(\d+):(\d+)-(\d+): Error: (.*)$`)
 	nftAdvice = regexp.MustCompile(`; did you mean .*$`)
 	nftJump   = regexp.MustCompile(`^\s*:\s*(?:jump|goto)\s+([\w.-]+)`)
-	nftNoName = regexp.MustCompile(`^syntax error, unexpected (\S+), expecting string`)
+	nftNoName = regexp.MustCompile(`^syntax error, unexpected ([a-z]\S*?)(?:, expecting (.*))?$`)
 	nftFlow   = regexp.MustCompile(`\bflow (?:add|offload) @([\w.-]+)`)
 	nftHelper = regexp.MustCompile(`(?s)^[^}]*?type\s+"?([\w.-]+)"?\s+protocol\s+(tcp|udp)`)
 )
@@ -40,7 +40,8 @@ func (t nftTry) problems(text string) (out []nf.RuleProblem, ok bool) {
 		to, _ := strconv.Atoi(m[3])
 		c := nftComplaint{text: text, line: n, from: from, to: to, message: strings.TrimPrefix(m[4], "Could not process rule: ")}
 		out = addProblem(out, c.problem(t))
-		if c.isKeyword() { // nft has misread everything that follows
+		// After a syntax error at the beginning of a block or in a name, nft has misread everything that follows.
+		if c.isKeyword() || strings.HasPrefix(c.message, syntaxError) && !isRule(lineOf(text, n)) {
 			break
 		}
 	}
@@ -54,15 +55,23 @@ type nftComplaint struct {
 	message        string
 }
 
-// isKeyword reports whether the error is that a name is a keyword of nft.
+// syntaxError is how messages about the grammar begin.
+const syntaxError = "syntax error"
+
+// isKeyword reports whether the error is that a name is a keyword of nft: where it wants a string, or the name of a chain
+// behind a verdict.
 func (c nftComplaint) isKeyword() bool {
 	m, l := nftNoName.FindStringSubmatch(c.message), lineOf(c.text, c.line)
-	return m != nil && c.from >= 1 && c.to >= c.from && c.to <= len(l) && l[c.from-1:c.to] == m[1]
+	if m == nil || c.from < 1 || c.to < c.from || c.to > len(l) || l[c.from-1:c.to] != m[1] {
+		return false
+	}
+	before := strings.Fields(l[:c.from-1])
+	return strings.HasPrefix(m[2], "string") || len(before) > 0 && slices.Contains([]string{"jump", "goto"}, before[len(before)-1])
 }
 
 // problem returns the problem, including the name that nft only points at and the missing module.
 func (c nftComplaint) problem(t nftTry) nf.RuleProblem {
-	p := nf.RuleProblem{Line: c.line, Why: c.message}
+	p := nf.RuleProblem{Line: c.line, Column: c.from, Why: c.message}
 	if a := nftAdvice.FindString(c.message); strings.Contains(a, ours.Table) {
 		p.Why = strings.TrimSuffix(c.message, a) // do not suggest our own tables
 	}
@@ -73,7 +82,7 @@ func (c nftComplaint) problem(t nftTry) nf.RuleProblem {
 	before, at, after := strings.FieldsFunc(l[:c.from-1], isNftSpace), strings.Trim(l[c.from-1:c.to], `"`), l[c.to:]
 	switch {
 	case c.isKeyword():
-		p.Why = fmt.Sprintf("%q is a keyword of nft and cannot be a name", at)
+		p.Keyword, p.Why = at, fmt.Sprintf("%q is a keyword of nft and cannot be a name", at)
 	case strings.HasPrefix(p.Why, "Interface does not exist"):
 		p.Link, p.Why = at, noLink(at, t.links)+" (iif needs an existing link, iifname does not)"
 	case strings.HasPrefix(p.Why, "No such file or directory"):

@@ -78,7 +78,9 @@ func (t Text) explain(bad []nf.RuleProblem, output string, err error, try trial)
 				continue
 			}
 			p.Text = lineOf(t.Text, p.Line)
-			known := func(q nf.RuleProblem) bool { return q.Line == p.Line && q.Link != "" && q.Link == p.Link }
+			known := func(q nf.RuleProblem) bool {
+				return q.Line == p.Line && q.Link != "" && q.Link == p.Link || q.Keyword != "" && q.Keyword == p.Keyword
+			}
 			if !slices.ContainsFunc(bad, known) {
 				bad = append(bad, p)
 			}
@@ -100,12 +102,6 @@ func (t Text) explain(bad []nf.RuleProblem, output string, err error, try trial)
 		out.Err = err
 	}
 	return out
-}
-
-// isRule reports whether removing a line does not change the meaning of other lines.
-func isRule(l string) bool {
-	l = strings.TrimSpace(l)
-	return !strings.HasPrefix(l, "*") && strings.Count(l, "{") == strings.Count(l, "}")
 }
 
 // OpenIPTables returns a handle for the variant's program, which it executes once to get the version. The handle

@@ -49,6 +49,12 @@ func lineOf(text string, n int) string {
 	return lines[n-1]
 }
 
+// isRule reports whether removing a line does not change the meaning of other lines.
+func isRule(l string) bool {
+	l = strings.TrimSpace(l)
+	return !strings.HasPrefix(l, "*") && strings.Count(l, "{") == strings.Count(l, "}")
+}
+
 // splitArguments splits a line like a shell that supports only blanks, quotes and backslashes.
 func splitArguments(text string) ([]string, error) {
 	var args []string
