@@ -134,7 +134,7 @@ func (e *entry) compare(seen nf.Entry, p nf.Proto) string {
 
 // Sound returns an error if a History breaks a law that holds under any rules: a packet is ESTABLISHED and an entry has seen a
 // reply only if both ends have sent packets; an entry is assured only if it has seen a reply; without NAT the reply tuple is
-// the inverse of the original one; a packet that was not delivered to the other end makes no entry. It is a property for
+// the inverse of the original one; a packet to the address of the other end that does not get there makes no entry. It is a property for
 // ForAll. The last law does not hold where packets are dropped by a qdisc or on the egress of a link.
 func Sound(h History) error {
 	var sent [2]bool
@@ -160,7 +160,8 @@ func Sound(h History) error {
 				return wrong("without NAT the reply tuple is not the inverse: %v", e)
 			}
 		}
-		lost := got.Sent != nil && got.Delivered == nil && h.Ends[h.Steps[i].From.Other()].Link != ""
+		to := h.Ends[h.Steps[i].From.Other()]
+		lost := got.Sent != nil && got.Delivered == nil && to.Link != "" && got.Sent.Tuple().Dst.Addr() == to.Addr.Addr()
 		if lost && len(got.Entries) > before {
 			return wrong("a packet was lost and has made an entry: %v", got.Entries[len(got.Entries)-1])
 		}
@@ -198,8 +199,9 @@ type Counterexample struct {
 	History
 	// Err is the property's error about it.
 	Err error
-	// Seed is the seed of the random conversations, zero if there were none, and Number that of the failing one, counted from 1.
-	Seed   uint64
+	// Seed is the seed of the random conversations; zero if there were none.
+	Seed uint64
+	// Number is that of the failing conversation among them, or of Config.Only, counted from 1.
 	Number int
 }
 
@@ -215,6 +217,7 @@ func (c *Counterexample) String() string {
 // String returns what happened, step by step.
 func (h History) String() string {
 	var b strings.Builder
+	b.WriteString(h.remark())
 	for i, s := range h.Steps {
 		got := h.Happened[i]
 		fmt.Fprintf(&b, "%2d %s\n", i+1, s.describe(h.Proto))
@@ -334,7 +337,7 @@ func contextOf(t ctexp.TB) context.Context {
 }
 
 // Agree fails the test if the kernel does something with one of the conversations that the model k does not. It is what
-// Conversation.Test prints. A version of the kernel with LongReset is recognised.
+// Conversation.Test prints. What differs between versions is found out; see KernelOf.
 func Agree(t ctexp.TB, k Kernel, cs ...Conversation) {
 	t.Helper()
 	lab := ctexp.New(t, k.Router()).Lab
@@ -342,7 +345,13 @@ func Agree(t ctexp.TB, k Kernel, cs ...Conversation) {
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	ForAll(t, lab, Config{Ends: RouterEnds(), Only: cs}, k.Check)
+	found, err := Config{Ends: RouterEnds(), Only: cs}.Find(contextOf(t), lab, k.Check)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	if found != nil {
+		t.Fatalf("the kernel and the model %#v disagree: %v", k, found)
+	}
 }
 
 // Router returns the Config of a router with the settings of k, which forwards everything between the RouterEnds and records
@@ -392,15 +401,22 @@ func KernelOf(ctx context.Context, lab *ctexp.Lab) (k Kernel, err error) {
 		}
 		set(value != "0")
 	}
-	histories, err := hold(ctx, lab, RouterEnds(), []Conversation{inexactReset})
+	histories, err := hold(ctx, lab, RouterEnds(), []Conversation{inexactReset, ownSYNReset})
 	if err != nil {
 		return k, err
 	}
-	last := histories[0].Happened[len(inexactReset.Steps)-1].Entries
-	if len(last) != 1 || last[0].State != nf.Established {
+	last := func(h History) (e nf.Entry) {
+		if es := h.Happened[len(h.Steps)-1].Entries; len(es) == 1 {
+			e = es[0]
+		}
+		return e
+	}
+	inexact, own := last(histories[0]), last(histories[1])
+	if inexact.State != nf.Established {
 		return k, errors.New("model: an RST in the window but not exact does not leave the connection ESTABLISHED: this kernel is too old for the model")
 	}
-	k.LongReset = last[0].Timeout > tcpTimeouts[cl]
+	k.LongReset = inexact.Timeout > tcpTimeouts[cl]
+	k.OwnSYNReset = !own.TCP.Reply.Flags.Has(nf.MaxACKSet)
 	return k, nil
 }
 
@@ -411,4 +427,11 @@ var inexactReset = Conversation{Proto: nf.TCP, Steps: []Step{
 	{Flags: packet.FlagACK, Seq: 2, Ack: 2, Window: 65535},
 	{From: B, Flags: packet.FlagACK, Seq: 2, Ack: 2, Window: 65535},
 	{Flags: packet.FlagRST | packet.FlagACK, Seq: 102, Ack: 2, Window: 65535},
+}}
+
+// ownSYNReset is a simultaneous open and an RST of the end that has sent the last SYN.
+var ownSYNReset = Conversation{Proto: nf.TCP, Steps: []Step{
+	{Flags: packet.FlagSYN, Window: 65535},
+	{From: B, Flags: packet.FlagSYN, Window: 65535},
+	{From: B, Flags: packet.FlagRST | packet.FlagACK, Window: 65535},
 }}

@@ -16,7 +16,10 @@ import (
 // has neither addresses nor ports: those are given to it when it is held. The zero Conversation has no steps.
 type Conversation struct {
 	Proto nf.Proto // nf.TCP, nf.UDP or nf.ICMP
-	Steps []Step   // in the order of time
+	// Answers makes the end that opens the conversation do as if it answered: it sends from the port of its service to one that
+	// the other end might have opened. False: it sends from a port of its own to the service of the other end.
+	Answers bool
+	Steps   []Step // in the order of time
 }
 
 // Step is one packet, or time that passes.
@@ -30,10 +33,12 @@ type Step struct {
 	// BadSum makes the checksum of the transport header wrong.
 	BadSum bool
 
-	// Flags, Seq, Ack and Window are those of a TCP segment, as in the header: a zero Window is a closed one.
-	Flags    packet.TCPFlags
+	// Flags are those of a TCP segment.
+	Flags packet.TCPFlags
+	// Seq and Ack are the numbers of a TCP segment, as in the header.
 	Seq, Ack uint32
-	Window   uint16
+	// Window is that of a TCP segment, as in the header, not scaled; zero: a closed one.
+	Window uint16
 	// Options are those of a TCP segment.
 	Options []packet.TCPOption
 
@@ -88,10 +93,19 @@ func (c Conversation) clone() Conversation {
 // String returns the steps, one per line and numbered from 1.
 func (c Conversation) String() string {
 	var b strings.Builder
+	b.WriteString(c.remark())
 	for i, s := range c.Steps {
 		fmt.Fprintf(&b, "%2d %s\n", i+1, s.describe(c.Proto))
 	}
 	return b.String()
+}
+
+// remark says which ports are used, unless they are the usual ones.
+func (c Conversation) remark() string {
+	if !c.Answers || c.Proto == nf.ICMP {
+		return ""
+	}
+	return fmt.Sprintf("   %v sends from the port of its service\n", c.Opener())
 }
 
 // describe returns the step on one line: "A > [S.] seq 1 ack 2 win 65535", "120s pass".
@@ -123,7 +137,12 @@ func (s Step) describe(p nf.Proto) string {
 // GoString returns the Conversation as Go source.
 func (c Conversation) GoString() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "model.Conversation{Proto: %s, Steps: []model.Step{\n", map[nf.Proto]string{nf.TCP: "nf.TCP", nf.UDP: "nf.UDP", nf.ICMP: "nf.ICMP"}[c.Proto])
+	answers := ""
+	if c.Answers {
+		answers = " Answers: true,"
+	}
+	protos := map[nf.Proto]string{nf.TCP: "nf.TCP", nf.UDP: "nf.UDP", nf.ICMP: "nf.ICMP"}
+	fmt.Fprintf(&b, "model.Conversation{Proto: %s,%s Steps: []model.Step{\n", protos[c.Proto], answers)
 	for _, s := range c.Steps {
 		fmt.Fprintf(&b, "\t{%s},\n", s.fields())
 	}

@@ -9,9 +9,6 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-// Protos are the protocols of conversations.
-func Protos() []nf.Proto { return []nf.Proto{nf.TCP, nf.UDP, nf.ICMP} }
-
 // Generate returns n random conversations of the protocols (none: all), the same ones for the same r. They consist of what
 // ends do (open, send, acknowledge, close, retransmit, reset) and of what they should not do (segments out of the window,
 // wrong flags, answers to nothing, wrong checksums), in any order, and of time that passes. Most are of TCP. All of them pass
@@ -79,6 +76,7 @@ func (g *generator) one(n int) bool { return g.r.IntN(n) == n-1 }
 
 func (g *generator) conversation() Conversation {
 	g.opener = End(g.r.IntN(2))
+	g.c.Answers = g.one(4)
 	if g.c.Proto == nf.TCP {
 		g.start()
 	}
@@ -88,9 +86,12 @@ func (g *generator) conversation() Conversation {
 		case len(g.passes) > 0 && g.one(10):
 			s = Step{Pass: g.passes[0]}
 			g.passes = g.passes[1:]
-		case len(g.c.Steps) > 0 && g.one(8):
-			if s = g.c.Steps[g.r.IntN(len(g.c.Steps))]; s.Pass > 0 { // again
+		case len(g.c.Steps) > 0 && g.one(8): // again
+			if s = g.c.Steps[g.r.IntN(len(g.c.Steps))]; s.Pass > 0 {
 				continue
+			}
+			for range g.r.IntN(4) * g.r.IntN(2) { // and again
+				g.c.Steps = append(g.c.Steps, s)
 			}
 		default:
 			s = g.packet()
@@ -257,6 +258,11 @@ func Shrink(c Conversation, fails func(Conversation) bool) Conversation {
 					again = true
 				}
 			}
+		}
+		if c.Answers {
+			simpler := c.clone()
+			simpler.Answers = false
+			again = try(simpler) || again
 		}
 		for i := range c.Steps {
 			for _, simplify := range simplifications {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"time"
@@ -20,12 +21,12 @@ type Place struct {
 	// Link is the name of the link that the end is behind. Empty: the end is the host under test itself, which does what it
 	// likes; the steps of that end are left out.
 	Link string
-	// Addr is the IPv4 address of the end, and its port when the other end opens the conversation (zero: 80). When it opens the
-	// conversation itself, it has a port of its own for each, from 1024 on.
+	// Addr is the IPv4 address of the end, and the port of its service (zero: 80), to which the other end opens conversations.
+	// The end that opens one has a port of its own for it, from 1024 on; but see Conversation.Answers.
 	Addr netip.AddrPort
 }
 
-// servicePort returns the port of the end that does not open the conversation.
+// servicePort returns the port of the end's service.
 func (p Place) servicePort() uint16 {
 	if p.Addr.Port() == 0 {
 		return 80
@@ -47,10 +48,10 @@ type Happening struct {
 	// Delivered is the packet as it left the host on the link of the other end; nil if it did not. Its IP identification is
 	// that of Sent, by which it is recognised, and with Classes its TOS is theirs.
 	Delivered packet.Packet
-	// Class and Dir are what conntrack said of the packet, if it was delivered and Classes are loaded; else zero. Dir is also
-	// zero if the packet is INVALID.
+	// Class is what conntrack said of the packet, if it was delivered and Classes are loaded; else zero.
 	Class nf.CTState
-	Dir   nf.Direction
+	// Dir is the packet's direction in its flow, if Class is there and not INVALID; else zero.
+	Dir nf.Direction
 	// Entries are those of the conversation after the step: at most one, or two of ICMP.
 	Entries []nf.Entry
 	// Took bounds the time since the conversation's step before, from before the table was read after that until it was read
@@ -83,11 +84,12 @@ type holder struct {
 // talk is a conversation that is being held.
 type talk struct {
 	History
-	next int               // the next step
-	turn bool              // it made a step in this round
-	seen time.Time         // from when on the table was read after the last step
-	me   [2]netip.AddrPort // of each end, as it knows itself, and
-	peer [2]netip.AddrPort // as it knows the other: with NAT they differ
+	tuples []nf.Tuple        // of its packets, without those of the other direction
+	next   int               // the next step
+	turn   bool              // it made a step in this round
+	seen   time.Time         // from when on the table was read after the last step
+	me     [2]netip.AddrPort // of each end, as it knows itself, and
+	peer   [2]netip.AddrPort // as it knows the other: with NAT they differ
 }
 
 // hold holds conversations, which must pass the same times, and returns what became of them. At the end the table is flushed.
@@ -127,7 +129,7 @@ func newTalk(c Conversation, ends [2]Place, port uint16, now time.Time) *talk {
 	opener := c.Opener()
 	for e := A; e <= B; e++ {
 		own := ends[e].servicePort()
-		if e == opener || c.Proto == nf.ICMP { // there it is the identifier
+		if (e == opener) != c.Answers || c.Proto == nf.ICMP { // there it is the identifier
 			own = port
 		}
 		t.me[e] = netip.AddrPortFrom(ends[e].Addr.Addr(), own)
@@ -188,7 +190,10 @@ func (h *holder) send(ctx context.Context, ts []*talk) error {
 			t.Happened[t.next].Sent = p
 			out = append(out, p)
 			tuple := p.Tuple()
-			h.of[tuple], h.of[tuple.Reverse()] = t, t
+			if h.of[tuple] == nil {
+				t.tuples = append(t.tuples, tuple)
+				h.of[tuple], h.of[tuple.Reverse()] = t, t
+			}
 		}
 		if len(out) == 0 {
 			continue
@@ -240,7 +245,7 @@ func (h *holder) look(ctx context.Context, ts []*talk) error {
 	for _, t := range ts {
 		t.turn = true
 	}
-	err := eachEntry(ctx, h.lab, func(e nf.Entry) {
+	err := h.entries(ctx, ts, func(e nf.Entry) {
 		t := h.of[e.Orig]
 		if t == nil {
 			t = h.of[e.Reply]
@@ -257,6 +262,32 @@ func (h *holder) look(ctx context.Context, ts []*talk) error {
 		t.next++
 	}
 	return err
+}
+
+// few is the number of conversations up to which their entries are asked for one by one: a dump walks the hash table of the
+// whole host, which takes as long as a hundred requests.
+const few = 30
+
+// entries calls f for each entry of the conversations, and perhaps for others.
+func (h *holder) entries(ctx context.Context, ts []*talk, f func(nf.Entry)) error {
+	if len(ts) > few {
+		return eachEntry(ctx, h.lab, f)
+	}
+	seen := map[nf.Tuple]bool{} // original tuples
+	for _, t := range ts {
+		for _, tuple := range t.tuples {
+			e, err := h.lab.Observer.Get(ctx, tuple, 0)
+			if errors.Is(err, fs.ErrNotExist) || err == nil && seen[e.Orig] {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			seen[e.Orig] = true
+			f(e)
+		}
+	}
+	return nil
 }
 
 // eachEntry calls f for each entry of the table.
