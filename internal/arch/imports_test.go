@@ -45,7 +45,8 @@ var picture = map[string][]string{
 	"observe":    {"header", "nf", "packet", "internal"},
 	"report":     {"header", "nf", "packet", "internal", "observe"},
 	"ctexp":      {"header", "nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "report"},
-	"examples":   {"nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "report", "ctexp"},
+	"model":      {"nf", "packet", "internal", "netnsenv", "ctexp"},
+	"examples":   {"nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "report", "ctexp", "model"},
 	"packettest": {"header", "nf", "packet", "internal"},
 	"cmd":        {"nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "ctexp"},
 }

@@ -1,0 +1,9 @@
+package model_test
+
+import (
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp"
+)
+
+func TestMain(m *testing.M) { ctexp.Main(m) }
