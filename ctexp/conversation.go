@@ -287,7 +287,7 @@ func (x *Experiment) Expect(m packet.Match) (p packet.Packet) {
 
 // ExpectNothing fails the test if the host has sent a packet that was not taken yet and that one of ms matches, whatever its
 // checksums; without ms, if it has sent any. It waits only for packets that a shaper or an NFQUEUE of the host holds (see
-// peer.Inbox.AllowBacklog). It also fails if nothing was sent, dialled or run: see AllowVacuous.
+// peer.Inbox.AllowBacklog), not for those of Hold and Queue. It also fails if nothing was sent, dialled or run: see AllowVacuous.
 func (x *Experiment) ExpectNothing(ms ...packet.Match) {
 	x.t.Helper()
 	x.do("ExpectNothing", func(ctx context.Context) error {

@@ -1,7 +1,6 @@
 package netnsenv
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -130,26 +129,28 @@ func (e *Env) linkName(index uint32) string {
 }
 
 // Backlog returns how many packets that the host may send on the link are held back by its qdisc, or by an NFQUEUE, from
-// which they may go anywhere, and by what. stuck says that some are in a Queue of the Env, where they stay until the
-// experiment releases them.
-func (l *Link) Backlog() (packets int, by string, stuck bool, err error) {
+// which they may go anywhere, and by what. It does not count those in a Queue of the Env, which the experiment itself
+// holds.
+func (l *Link) Backlog() (packets int, by string, err error) {
 	all, err := l.env.Backlog()
 	if err != nil {
-		return 0, "", false, err
+		return 0, "", err
+	}
+	own := map[string]bool{}
+	for _, q := range l.env.openQueues() {
+		for _, n := range q.numbers {
+			own[backlog.NFQueue(n)] = true
+		}
 	}
 	for _, b := range all {
-		if b.Link == l.cfg.Name || b.Link == "" {
+		if b.Link == l.cfg.Name || b.Link == "" && !own[b.By] {
 			if packets += b.Packets; by != "" {
 				by += ", "
 			}
 			by += b.String()
 		}
 	}
-	if packets == 0 {
-		return 0, "", false, nil
-	}
-	waiting, err := l.env.Waiting(context.Background())
-	return packets, by, len(waiting) > 0, err
+	return packets, by, nil
 }
 
 // quiet is the Env for what observes it or loads rules: its Do does not call look.

@@ -19,8 +19,7 @@ import (
 //
 // An Inbox also uses optional methods, which *netnsenv.Link has: ReadNow([]byte) (int, error) reads without waiting,
 // Lost() (uint64, error) counts packets that were not read in time, and Backlog() (packets int, by
-// string, stuck bool, err error) those that the host has not sent yet, because a shaper or an NFQUEUE holds them; stuck ones
-// stay until the experiment releases them.
+// string, err error) those that the host has not sent yet, because a shaper or an NFQUEUE holds them.
 type Link interface {
 	// Name returns the name of the interface in the host.
 	Name() string
@@ -283,21 +282,18 @@ func (b *Inbox) awaitBacklog(ctx context.Context) error {
 	defer tick.Stop()
 	for _, l := range b.links {
 		holds, ok := l.(interface {
-			Backlog() (int, string, bool, error)
+			Backlog() (int, string, error)
 		})
 		if !ok {
 			continue
 		}
 		for {
-			n, by, stuck, err := holds.Backlog()
+			n, by, err := holds.Backlog()
 			if err != nil {
 				return err
 			}
 			if n == 0 {
 				break
-			}
-			if stuck {
-				return fmt.Errorf("the host holds packets that it may send on %s: %s; release them first, or set Inbox.AllowBacklog if that is meant", l.Name(), by)
 			}
 			select {
 			case <-ctx.Done():

@@ -86,11 +86,16 @@ func NFQueues() ([]Queue, error) {
 			continue
 		}
 		if n, err := strconv.Atoi(f[2]); err == nil && n > 0 {
-			all = append(all, Queue{Name: "NFQUEUE " + f[0], Packets: n})
+			all = append(all, Queue{Name: nfqueuePrefix + f[0], Packets: n})
 		}
 	}
 	return all, nil
 }
+
+const nfqueuePrefix = "NFQUEUE "
+
+// NFQueue returns the Name of an NFQUEUE.
+func NFQueue(number uint16) string { return nfqueuePrefix + strconv.Itoa(int(number)) }
 
 // Sum returns how many packets are held.
 func Sum(all []Queue) (n int) {
