@@ -15,11 +15,11 @@ import (
 	"syscall"
 
 	"github.com/jsimonetti/rtnetlink/v2"
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/nsthread"
+	"github.com/ctexp/go-ctexp/internal/queues"
 	"github.com/ctexp/go-ctexp/internal/userns"
 )
 
@@ -35,7 +35,7 @@ type Env struct {
 	table    *Table
 	room     RoomInfo
 	handles  handles
-	qdiscs   *netlink.Conn          // asked by Held; opened and used only on the thread
+	stats    *queues.Links          // asked by Backlog; opened and used only on the thread
 	reasons  bool                   // conntrack logs why packets are INVALID
 	sysctls  map[string]sysctlWrite // by the path below /proc/sys; used only on the thread
 	kills    sync.Once              // registers killInside when the first program starts

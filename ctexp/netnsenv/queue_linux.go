@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"slices"
-	"strconv"
 	"sync"
 
 	"github.com/google/nftables"
@@ -23,6 +21,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
+	"github.com/ctexp/go-ctexp/internal/queues"
 )
 
 // Queue is the reader of a queue of the kernel (NFQUEUE). Packets that a rule sends there stay where they are until Release,
@@ -339,9 +338,7 @@ func (q *Queue) packets(ctx context.Context) ([]waitingPacket, error) {
 // queueCount is what the kernel counts in the queues of a Queue.
 type queueCount struct{ waiting, dropped, came uint64 }
 
-// count reads the kernel's counts (net/netfilter/nfnetlink_queue.c, seq_show): the number of a queue, its port, how many
-// wait, how packets are copied, how many were dropped because the queue was full and because the socket was, and how
-// many came.
+// count reads the kernel's counts.
 func (q *Queue) count() (c queueCount, err error) {
 	q.mu.Lock()
 	closed := q.closed
@@ -349,26 +346,13 @@ func (q *Queue) count() (c queueCount, err error) {
 	if closed {
 		return c, ErrClosed
 	}
-	text, err := io.ReadAll(io.NewSectionReader(q.stats, 0, math.MaxInt64))
-	if err != nil {
-		return c, err
-	}
-	for line := range bytes.Lines(text) {
-		var n [8]uint64
-		f := bytes.Fields(line)
-		if len(f) < len(n) {
-			return c, fmt.Errorf("nfnetlink_queue: %q has %d fields: want 8 or more", line, len(f))
-		}
-		for i := range n {
-			if n[i], err = strconv.ParseUint(string(f[i]), 10, 64); err != nil {
-				return c, fmt.Errorf("nfnetlink_queue: %w", err)
-			}
-		}
-		if slices.Contains(q.numbers, uint16(n[0])) {
-			c.waiting, c.dropped, c.came = c.waiting+n[2], c.dropped+n[5]+n[6], c.came+n[7]
+	all, err := queues.ReadNFQueues(q.stats)
+	for _, n := range all {
+		if slices.Contains(q.numbers, n.Number) {
+			c.waiting, c.dropped, c.came = c.waiting+n.Waiting, c.dropped+n.Dropped, c.came+n.Came
 		}
 	}
-	return c, nil
+	return c, err
 }
 
 // Release lets packets go on, in the order of the arguments, from the hook behind the one that holds them (NF_ACCEPT). A

@@ -6,10 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
-
-	"github.com/ctexp/go-ctexp/internal/backlog"
+	"github.com/ctexp/go-ctexp/internal/queues"
 )
 
 // watch tells Observers when the namespace may have changed, and counts what the experiment has done in it.
@@ -87,33 +84,39 @@ func (e *Env) ownActs() uint64 {
 // Backlog returns the qdiscs and NFQUEUEs of the namespace that hold packets. These packets are under way: neither has the
 // host sent them, nor are they lost.
 func (e *Env) Backlog() ([]Backlog, error) {
-	var qdiscs, queues []backlog.Queue
+	var qdiscs []queues.Qdisc
+	var nfqueues []queues.NFQueue
 	err := e.do(func() (err error) {
-		if e.qdiscs == nil {
-			if e.qdiscs, err = netlink.Dial(unix.NETLINK_ROUTE, nil); err != nil {
+		if e.stats == nil {
+			if e.stats, err = queues.OpenLinks(); err != nil {
 				return err
 			}
-			e.onClose(e.qdiscs)
+			e.onClose(e.stats)
 		}
-		if qdiscs, err = backlog.Qdiscs(e.qdiscs); err != nil {
+		if qdiscs, err = e.stats.Qdiscs(); err != nil {
 			return err
 		}
-		queues, err = backlog.NFQueues()
+		nfqueues, err = queues.NFQueues()
 		return err
 	})
 	if err != nil {
 		return nil, prefixed(err)
 	}
 	var all []Backlog
-	for _, q := range append(qdiscs, queues...) {
-		h := Backlog{By: q.Name, Packets: q.Packets}
-		if q.Link != 0 {
-			h.Link = e.linkName(q.Link)
+	for _, q := range qdiscs {
+		if q.Held > 0 {
+			all = append(all, Backlog{By: q.Kind, Link: e.linkName(uint32(q.Link)), Packets: int(q.Held)})
 		}
-		all = append(all, h)
+	}
+	for _, q := range nfqueues {
+		if q.Waiting > 0 {
+			all = append(all, Backlog{By: nfqueueName(q.Number), Packets: int(q.Waiting)})
+		}
 	}
 	return all, nil
 }
+
+func nfqueueName(number uint16) string { return fmt.Sprintf("NFQUEUE %d", number) }
 
 // linkName returns the name of a link by its index: "if7" if it does not exist any more.
 func (e *Env) linkName(index uint32) string {
@@ -139,7 +142,7 @@ func (l *Link) Backlog() (packets int, by string, err error) {
 	own := map[string]bool{}
 	for _, q := range l.env.openQueues() {
 		for _, n := range q.numbers {
-			own[backlog.NFQueue(n)] = true
+			own[nfqueueName(n)] = true
 		}
 	}
 	for _, b := range all {

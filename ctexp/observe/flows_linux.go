@@ -9,11 +9,9 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/backlog"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
@@ -93,26 +91,6 @@ func (o *Observer) dumpWhole(f nf.Filter) (l found, err error) {
 		why = fmt.Sprintf("; zone %d belongs to the filler of the Room: does a rule put packets there?", ours.FillerZone)
 	}
 	return found{}, fmt.Errorf("%w: the kernel counts %d, and %d are listed%s", ErrHidden, counted-o.cfg.Filler, len(l.entries), why)
-}
-
-// holds returns how many packets are held back in the namespace. Their entries may not be confirmed yet, or be deleted
-// already, and are counted but not listed.
-func (o *Observer) holds() (packets int, err error) {
-	err = o.ns.Do(func() error {
-		conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		qdiscs, err := backlog.Qdiscs(conn)
-		if err != nil {
-			return err
-		}
-		queues, err := backlog.NFQueues()
-		packets = backlog.Sum(qdiscs) + backlog.Sum(queues)
-		return err
-	})
-	return packets, err
 }
 
 // dump returns the entries that f selects, without the filler, in the order of the kernel's hash table.

@@ -19,6 +19,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
+	"github.com/ctexp/go-ctexp/internal/queues"
 )
 
 // Observer observes a network namespace and counts from the moment it is opened. Its methods are safe for concurrent
@@ -39,7 +40,7 @@ type Observer struct {
 	noReasons error // why reasons is nil
 	trace     *traceWatch
 	mib       mibFiles // empty without Config.Path
-	links     *linkStats
+	links     *queues.Links
 
 	seal     seal
 	holder   Holder        // the Namespace, if packets may wait in it
@@ -87,7 +88,7 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 		o.arrived, err = o.readArrived()
 	}
 	if err == nil {
-		o.egress, err = o.links.drops()
+		o.egress, err = linkDrops(o.links)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open observer: %w", errors.Join(err, o.Close()))
@@ -194,7 +195,7 @@ func (o *Observer) dial() (err error) {
 		return err
 	}
 	if len(o.cfg.Path) > 0 {
-		if o.links, err = openLinkStats(); err != nil {
+		if o.links, err = queues.OpenLinks(); err != nil {
 			return err
 		}
 	}
@@ -230,7 +231,7 @@ func (o *Observer) Close() error {
 	o.limit.close()
 	o.seal.close()
 	o.mib.close()
-	o.links.close()
+	_ = o.links.Close()
 	if o.table != nil {
 		return o.table.Close()
 	}

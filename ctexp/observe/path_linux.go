@@ -71,7 +71,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	if p.MIB, err = o.mib.since(); err != nil {
 		return Path{}, err
 	}
-	egress, err := o.links.drops()
+	egress, err := linkDrops(o.links)
 	if err != nil {
 		return Path{}, err
 	}
