@@ -16,7 +16,8 @@ import (
 // came returns what came in by the first link while a flood was sent.
 func came(t *testing.T, env *netnsenv.Env, f inject.Flood) (packets []packet.Packet) {
 	t.Helper()
-	o, err := observe.Open(t.Context(), env, observe.Config{Ring: 8 << 20, NoEvents: true})
+	const whole = 32 << 20 // the ring holds the whole flood: the kernel may make it before this process runs again
+	o, err := observe.Open(t.Context(), env, observe.Config{Ring: whole, NoEvents: true})
 	needs.Check(t, err)
 	defer o.Close()
 	if done := send(t, env, f); done.Sent != f.N || done.Arrived != f.N {
