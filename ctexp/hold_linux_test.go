@@ -183,3 +183,28 @@ func TestHoldOfTheHostsOwnPacket(t *testing.T) {
 		t.Errorf("%d entries before the release and %d after it, want 0 and 1", before, after)
 	}
 }
+
+// What is dropped is lost, what is repeated is held again unless it was changed so that the probe misses it, and what waits
+// when the queue is closed is dropped.
+func TestHeldPacketsAreDroppedAndRepeated(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, holdRouter())
+	queue := x.Hold(nf.Probe{Hook: nf.Forward, Match: nf.Match{In: "client", Proto: nf.UDP}})
+	x.InjectOn("client", packet.Packets(question.UDP([]byte("one")), question.Nth(1).UDP([]byte("two")), question.Nth(2).UDP([]byte("three"))))
+	held := queue.Held()
+	if len(held) != 3 {
+		t.Fatalf("held %v, want 3 packets", held)
+	}
+	queue.Drop(held[0])
+	queue.Repeat(held[1])
+	again := queue.Held()
+	if len(again) != 2 || again[0].ID == held[1].ID || again[1].ID == held[1].ID {
+		t.Errorf("held %v: want the third packet, and the second with another ID", again)
+	}
+	x.ExpectNothing()
+	queue.Close()
+	x.ExpectNothing()
+	if n := len(x.Flows()); n != 0 {
+		t.Errorf("%d entries of packets that were all dropped", n)
+	}
+}

@@ -216,7 +216,7 @@ func (p *TCP) passOver(r packet.Record, repeated bool) {
 // ExpectNothing fails if a segment of the peer's flow is unread after the host has processed everything sent to it, an
 // acknowledgement or a retransmission as well. It passes over retransmissions of what the peer has acknowledged: they
 // have crossed the acknowledgement, and whether there are any depends on timers and scheduling. A host retransmits what
-// was not acknowledged, after 200 ms or later; Ack prevents it.
+// was not acknowledged, after 200 ms or later; Ack prevents it, and PassRetransmitted passes over it.
 func (p *TCP) ExpectNothing(ctx context.Context) error {
 	if err := p.inbox.checkLink(p.link); err != nil {
 		return err
@@ -226,7 +226,8 @@ func (p *TCP) ExpectNothing(ctx context.Context) error {
 	err := p.inbox.expectNone(ctx, what, func(r packet.Record) bool {
 		seg, mine := p.segment(r)
 		s := p.relative(seg)
-		if mine && p.isRepeated(s) && !isAfter(s.Seq+space(s.Flags, len(s.Payload)), p.told) {
+		acknowledged := !isAfter(s.Seq+space(s.Flags, len(s.Payload)), p.told)
+		if mine && p.isRepeated(s) && (acknowledged || p.PassRetransmitted) {
 			over = append(over, r)
 			return false
 		}

@@ -29,6 +29,9 @@ type TCP struct {
 	SACK bool
 	// Timestamps adds the timestamps option to the peer's SYN and, if both ends offer it, to its other segments.
 	Timestamps bool
+	// PassRetransmitted makes ExpectNothing pass over every retransmission. It is for a peer that does not acknowledge, on
+	// purpose, what a socket of the host then sends again after 200 ms or later.
+	PassRetransmitted bool
 
 	sender Sender
 	link   string
@@ -122,7 +125,8 @@ func (p *TCP) Reuse() {
 	const beyond = 1 << 20
 	fresh := TCP{
 		ISN: p.first() + p.next + beyond, Window: p.Window, MSS: p.MSS, Scale: p.Scale, SACK: p.SACK, Timestamps: p.Timestamps,
-		sender: p.sender, link: p.link, inbox: p.inbox, flow: p.flow, clock: p.clock + 1,
+		PassRetransmitted: p.PassRetransmitted,
+		sender:            p.sender, link: p.link, inbox: p.inbox, flow: p.flow, clock: p.clock + 1,
 	}
 	*p = fresh
 }
