@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The tests below boot the kernel that CTEXP_VM_KERNEL names, which should be in the cache, with this test binary as the
+// runner and as what runs in the machine.
+const childOf, asRunner, asGuest = "CTEXP_VM_TEST", "runner", "guest"
+
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getpid() == 1 || filepath.Base(os.Args[0]) == "modprobe" || os.Getenv(childOf) == asRunner:
+		if os.Getenv(childOf) == asRunner {
+			os.Setenv(childOf, asGuest)
+		}
+		main()
+	case os.Getenv(childOf) == asGuest:
+		inMachine()
+	}
+	os.Exit(m.Run())
+}
+
+// inMachine does what a test of the runner asks for.
+func inMachine() {
+	switch what := os.Args[1]; what {
+	case "status":
+		fmt.Println("to stdout")
+		fmt.Fprintln(os.Stderr, "to stderr")
+		os.Exit(7)
+	case "who":
+		dir, err := os.Getwd()
+		fmt.Println(os.Getuid(), os.Getenv("CTEXP_VM"), os.Getenv("OWN"), filepath.Base(dir), err)
+		b, err := os.ReadFile("go.mod")
+		fmt.Println(len(b) > 0, err)
+		release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+		fmt.Println(strings.TrimSpace(string(release)), err)
+	case "file":
+		if err := os.WriteFile(os.Args[2], []byte("from the machine"), 0o644); err != nil {
+			fmt.Println(err)
+		}
+	case "panic":
+		_ = os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0)
+	case "nft":
+		out, err := exec.Command("nft", "add table inet t; add chain inet t c { type filter hook input priority 0; ct state new counter; }; list ruleset").CombinedOutput()
+		fmt.Printf("%s %v\n", out, err)
+	case "die":
+		self, _ := os.FindProcess(os.Getpid())
+		_ = self.Kill()
+		select {}
+	default:
+		fmt.Println("unknown:", what)
+	}
+	os.Exit(0)
+}
+
+// boot runs this binary in a machine and returns what it wrote, and its exit status.
+func boot(t *testing.T, flags []string, args ...string) (output string, status int) {
+	t.Helper()
+	if os.Getenv("CTEXP_VM_KERNEL") == "" {
+		t.Skip("needs a kernel: set CTEXP_VM_KERNEL=6.1 (ctexp-vm kernels get 6.1)")
+	}
+	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
+		t.Skip("needs qemu-system-x86_64: apt-get install --no-install-recommends qemu-system-x86")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, append(append(flags, self), args...)...)
+	cmd.Env = append(os.Environ(), childOf+"="+asRunner, "OWN=mine")
+	var b bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &b, &b
+	err = cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return b.String(), cmd.ProcessState.ExitCode()
+}
+
+func TestOutputAndStatusComeBack(t *testing.T) {
+	output, status := boot(t, nil, "status")
+	if output != "to stdout\nto stderr\n" || status != 7 {
+		t.Errorf("status %d, output %q", status, output)
+	}
+	if output, status := boot(t, nil, "die"); status != 128+9 || !strings.Contains(output, "signal: killed") {
+		t.Errorf("killed: status %d, output %q", status, output)
+	}
+}
+
+func TestBinaryIsWhereItWouldBe(t *testing.T) {
+	output, status := boot(t, []string{"-uid", "1234"}, "who")
+	lines := strings.Split(output, "\n")
+	want := strings.SplitN(os.Getenv("CTEXP_VM_KERNEL"), "-", 2)[0]
+	if status != 0 || len(lines) < 3 || lines[0] != "1234 1 mine ctexp-vm <nil>" || lines[1] != "true <nil>" || !strings.HasPrefix(lines[2], strings.Join(strings.Split(want, ".")[:2], ".")) {
+		t.Errorf("status %d, output %q", status, output)
+	}
+}
+
+func TestFilesComeBack(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "with, comma", "file")
+	if output, status := boot(t, nil, "file", "-test.coverprofile="+file); status != 0 || !strings.Contains(output, "no such file") {
+		t.Logf("status %d, output %q", status, output)
+	}
+	output, status := boot(t, []string{"-fetch", "/tmp/result"}, "file", "/tmp/result")
+	defer os.Remove("/tmp/result")
+	if b, err := os.ReadFile("/tmp/result"); string(b) != "from the machine" || err != nil || status != 0 {
+		t.Errorf("%q, %v; status %d, output %q", b, err, status, output)
+	}
+}
+
+func TestProgramsAreThere(t *testing.T) {
+	if _, err := exec.LookPath("nft"); err != nil {
+		t.Skip("needs nft: apt-get install nftables")
+	}
+	if output, status := boot(t, nil, "nft"); status != 0 || !strings.Contains(output, "ct state new counter packets 0 bytes 0") {
+		t.Errorf("status %d, output %q", status, output)
+	}
+}
+
+func TestPanicOfTheKernelIsAnError(t *testing.T) {
+	output, status := boot(t, nil, "panic")
+	if status != failed || !strings.Contains(output, "Kernel panic") || !strings.Contains(output, "ended without a result") {
+		t.Errorf("status %d, output %q", status, output)
+	}
+}
+
+func TestImageThatDoesNotBootIsAnError(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "vmlinuz")
+	if err := os.WriteFile(image, bytes.Repeat([]byte("no kernel "), 1000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	output, status := boot(t, []string{"-kernel", image}, "status")
+	if status != failed || !strings.Contains(output, "ctexp-vm:") {
+		t.Errorf("status %d, output %q", status, output)
+	}
+}

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package main
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// withParent puts the process into a group of its own: this system cannot kill it with its parent.
+func withParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+// startWithParent starts the process.
+func startWithParent(cmd *exec.Cmd) (stop func(), err error) { return func() {}, cmd.Start() }

@@ -1,0 +1,30 @@
+package main
+
+// config is what the virtual machine is told.
+type config struct {
+	Args       []string          // of the binary; the first is its path in the machine
+	Env        []string          // of the binary
+	Dir        string            // its working directory
+	UID        int               // its user and group
+	Modules    []string          // names or aliases of modules to load before
+	Parameters map[string]string // of modules
+	Sysctls    map[string]string // by their paths below /proc/sys
+	Folders    []string          // that must be there and that everybody may write
+	Fetch      []string          // files and folders to send back
+}
+
+// The serial lines of the machine. The first is the console.
+const (
+	outputLine  = "/dev/ttyS1" // what the binary writes
+	controlLine = "/dev/ttyS2" // the lines below
+)
+
+// What a line of the control line begins with.
+const (
+	saysBooted = "booted"
+	saysAlive  = "alive"
+	saysNote   = "note"  // something that is worth a line with -v
+	saysFile   = "file"  // path and content, in base64
+	saysExit   = "exit"  // the exit status of the binary; the last line
+	saysError  = "error" // why there is none; the last line
+)
