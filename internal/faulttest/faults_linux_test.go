@@ -60,23 +60,32 @@ func child(t *testing.T, name string) {
 
 // Each descriptor that an experiment opens is refused in turn. The experiment then fails, or does without, and leaves
 // nothing behind: no descriptor, no goroutine, no thread in a namespace.
-func TestNothingIsLeftWithoutDescriptors(t *testing.T) { child(t, "descriptors") }
+func TestNothingIsLeftWithoutDescriptors(t *testing.T) {
+	t.Parallel()
+	child(t, "descriptors")
+}
 
 // Two hundred experiments leave as much as two. CTEXP_TRIES=2000 tries more.
-func TestExperimentsLeaveNothing(t *testing.T) { child(t, "flat") }
+func TestExperimentsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	child(t, "flat")
+}
 
 var web = packet.Flow{Src: netip.MustParseAddrPort("198.18.0.2:10000"), Dst: netip.MustParseAddrPort("192.0.2.1:80")}
 
-// experiment opens a Lab with a link of each kind, sends and dials, asks everything and closes it.
-func experiment() (err error) {
+// everything has a link of each kind.
+var everything = netnsenv.Config{
+	Links: []netnsenv.LinkConfig{
+		{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}, Routes: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}},
+		{Kind: netnsenv.Veth},
+	},
+	Classes: true,
+}
+
+// experiment opens a Lab, sends and dials, asks everything and closes it.
+func experiment(cfg netnsenv.Config) (err error) {
 	ctx := context.Background()
-	lab, err := ctexp.Open(ctx, netnsenv.Config{
-		Links: []netnsenv.LinkConfig{
-			{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}, Routes: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}},
-			{Kind: netnsenv.Veth},
-		},
-		Classes: true,
-	})
+	lab, err := ctexp.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -124,13 +133,13 @@ func last[T any](seq iter.Seq2[T, error]) (err error) {
 func withFewDescriptors() error {
 	debug.SetGCPercent(-1) // the garbage collector would close files that were forgotten
 	for range 2 {          // package net and the runtime keep some descriptors
-		if err := experiment(); err != nil {
+		if err := experiment(everything); err != nil {
 			return err
 		}
 	}
 	before := atRest()
 	for free := 0; ; free++ {
-		failed := limited(before.limit(free), experiment)
+		failed := limited(before.limit(free), func() error { return experiment(everything) })
 		if err := settled(before); err != nil {
 			return fmt.Errorf("with %d descriptors the experiment ended with %v\nand left %w", free, failed, err)
 		}
@@ -151,13 +160,13 @@ func manyTimes() error {
 		n = tries
 	}
 	for range 2 {
-		if err := experiment(); err != nil {
+		if err := experiment(netnsenv.Config{}); err != nil {
 			return err
 		}
 	}
 	before, heap, threads := atRest(), heap(), threads()
 	for i := range n {
-		if err := experiment(); err != nil {
+		if err := experiment(netnsenv.Config{}); err != nil {
 			return fmt.Errorf("experiment %d: %w", i, err)
 		}
 	}
