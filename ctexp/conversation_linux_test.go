@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -424,5 +425,38 @@ func TestAcceptDialEndsWithItsContext(t *testing.T) {
 	cancel()
 	if socket, err := x.Lab.AcceptDial(ctx, server); socket != nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, %v", socket, err)
+	}
+}
+
+// A connection that was accepted and is not referred to any more stays open: package net closes what is garbage.
+func TestAcceptedConnectionStaysOpen(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{})
+	l, err := x.Env.Listen(t.Context(), "tcp", "192.0.2.1:80")
+	ctexp.Require(t, "listen", err)
+	client := x.TCP("tun0", packet.Flow{Src: inside, Dst: netip.MustParseAddrPort("192.0.2.1:80")})
+	client.Connect()
+	_, err = l.Accept()
+	ctexp.Require(t, "accept", err)
+	flow := client.Flow().Tuple(nf.TCP)
+	before := x.Flow(flow).Brief()
+	collected := make(chan struct{})
+	runtime.SetFinalizer(new([64]byte), func(*[64]byte) { close(collected) })
+
+	for done := false; !done; {
+		runtime.GC()
+		select {
+		case <-collected:
+			done = true
+		default:
+		}
+	}
+
+	if after := x.Flow(flow).Brief(); after != before {
+		t.Errorf("%s, after a garbage collection %s", before, after)
+	}
+	client.ExpectNothing()
+	if _, ok := l.(*netnsenv.Listener); !ok {
+		t.Errorf("the listener is a %T", l)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/internal/patience"
 )
 
 // Experiment is a Lab for one test. Its methods have no error results: an error ends the test at once, so they must be
@@ -211,7 +212,8 @@ func (c *experimentCounts) remove(t TB) {
 }
 
 const (
-	// defaultTimeout limits an operation if the test has no deadline.
+	// defaultTimeout limits an operation if the test has no deadline. Neither the time that a busy machine takes from the
+	// process nor the time in which it waits for its turn to fill a table counts.
 	defaultTimeout = timeoutError(30 * time.Second)
 	// expectTimeout limits an expectation, so that a failing one does not use up the test's ten minutes.
 	expectTimeout = 10 * time.Second
@@ -221,14 +223,15 @@ const (
 	minGrace   = 500 * time.Millisecond
 )
 
-// deadline returns when an operation that begins now must give up: shortly before the test's own deadline if it has one.
-func deadline(t TB, now time.Time) (time.Time, timeoutError) {
-	if d, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
-		if at, ok := d.Deadline(); ok {
-			return at.Add(-max(minGrace, at.Sub(now)/graceShare)), 0
-		}
+// deadline returns when an operation that begins now must give up: shortly before the test's own deadline, if it has one.
+func deadline(t TB, now time.Time) (at time.Time, ok bool) {
+	if d, has := t.(interface{ Deadline() (time.Time, bool) }); has {
+		at, ok = d.Deadline()
 	}
-	return now.Add(time.Duration(defaultTimeout)), defaultTimeout
+	if !ok {
+		return time.Time{}, false
+	}
+	return at.Add(-max(minGrace, at.Sub(now)/graceShare)), true
 }
 
 // operation returns the context of one operation of a test. It ends with the test, and early enough to report the failure.
@@ -240,8 +243,14 @@ func operation(t TB) (context.Context, context.CancelFunc) {
 			ctx = c.Context()
 		}
 	}
-	at, why := deadline(t, time.Now())
-	return context.WithDeadlineCause(ctx, at, why)
+	ctx = patience.Telling(ctx, func(text string) {
+		t.Helper()
+		t.Logf("ctexp: %s", text)
+	})
+	if at, ok := deadline(t, time.Now()); ok {
+		return context.WithDeadlineCause(ctx, at, timeoutError(0))
+	}
+	return patience.WithTimeout(ctx, time.Duration(defaultTimeout), defaultTimeout)
 }
 
 // timeoutError is the error of an operation that has timed out: how long it has waited, 0 if until the test's deadline.

@@ -92,22 +92,21 @@ func TestAwaitWaitsForACondition(t *testing.T) {
 	}
 }
 
-// deadlineTB is a test with a deadline, which remembers when it failed.
+// deadlineTB is a test with a deadline.
 type deadlineTB struct {
 	*redtest.TB
-	at, failed time.Time
-	more       time.Duration // by which the deadline moves when the test fails
+	at   time.Time
+	more time.Duration // by which the deadline moves when the test fails
 }
 
 func (d *deadlineTB) Deadline() (time.Time, bool) { return d.at, true }
 
 func (d *deadlineTB) Fatalf(format string, args ...any) {
-	d.failed = time.Now()
 	d.at = d.at.Add(d.more)
 	d.TB.Fatalf(format, args...)
 }
 
-// Await gives up before the test's own deadline, so that the failure can explain itself.
+// Await gives up before the test's own deadline (see TestOperationsLeaveTimeToReport).
 func TestAwaitGivesUpInTime(t *testing.T) {
 	t.Parallel()
 	ctexp.New(t, netnsenv.Config{})
@@ -118,8 +117,8 @@ func TestAwaitGivesUpInTime(t *testing.T) {
 		d.at = time.Now().Add(2 * time.Second)
 		x.Await("the moon", func() bool { return false })
 	})
-	if !fake.Failed() || !strings.Contains(log, "Await the moon: not before the test's deadline") || !d.failed.Before(d.at) {
-		t.Errorf("failed %v, %v before the deadline: %s", fake.Failed(), d.at.Sub(d.failed), log)
+	if !fake.Failed() || !strings.Contains(log, "Await the moon: not before the test's deadline") {
+		t.Errorf("failed %v: %s", fake.Failed(), log)
 	}
 }
 
@@ -460,9 +459,6 @@ func BenchmarkAgeOfTimeWait(b *testing.B) {
 		if n := x.Age(121 * time.Second); n != 1 || len(x.Flows()) != 0 {
 			b.Fatalf("%d entries ended", n)
 		}
-	}
-	if b.Elapsed() > time.Duration(b.N)*50*time.Millisecond {
-		b.Errorf("Age takes more than 50 ms: %v", b.Elapsed()/time.Duration(b.N))
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/internal/needs"
+	"github.com/ctexp/go-ctexp/internal/patience"
 	"github.com/ctexp/go-ctexp/internal/userns"
 )
 
@@ -69,7 +70,7 @@ func explaining(t TB) (context.Context, context.CancelFunc) {
 			timeout = min(timeout, time.Until(at)/2)
 		}
 	}
-	return context.WithTimeout(context.Background(), timeout)
+	return patience.WithTimeout(context.Background(), timeout, timeoutError(timeout))
 }
 
 // panicking reports whether a panic is unwinding this goroutine. A cleanup cannot use Failed for that: package testing runs

@@ -1,9 +1,78 @@
 package ctexp
 
 import (
+	"fmt"
 	"runtime"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ctexp/go-ctexp/internal/patience"
 )
+
+// logTB is a test without a deadline that keeps its log.
+type logTB struct {
+	TB
+	log []string
+}
+
+func (l *logTB) Helper() {}
+
+func (l *logTB) Logf(format string, args ...any) { l.log = append(l.log, fmt.Sprintf(format, args...)) }
+
+// An operation that waits for others to fill their tables does not fail because of them, and says what it waits for.
+func TestWaitingForATurnIsLoggedAndDoesNotCount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var turns patience.Turns
+		others, err := turns.Take(t.Context(), "fill the table")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Hour, others)
+		l := &logTB{}
+		ctx, cancel := operation(l)
+		defer cancel()
+
+		done, err := turns.Take(ctx, "fill the table")
+
+		if err != nil || ctx.Err() != nil {
+			t.Fatalf("%v, %v", err, ctx.Err())
+		}
+		done()
+		want := "[ctexp: waiting for the turn to fill the table: 1 before]"
+		if got := fmt.Sprint(l.log); got != want {
+			t.Errorf("the log is %s, want %s", got, want)
+		}
+	})
+}
+
+type fakeDeadline struct {
+	TB
+	at time.Time
+	ok bool
+}
+
+func (f fakeDeadline) Deadline() (time.Time, bool) { return f.at, f.ok }
+
+// An operation ends a twentieth of what is left before the test's deadline, and at least half a second.
+func TestOperationsLeaveTimeToReport(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for left, want := range map[time.Duration]time.Duration{
+		10 * time.Minute: 9*time.Minute + 30*time.Second,
+		2 * time.Second:  1500 * time.Millisecond,
+	} {
+		if at, ok := deadline(fakeDeadline{at: now.Add(left), ok: true}, now); !ok || at.Sub(now) != want {
+			t.Errorf("%v before the test's deadline: %v, %v, want %v", left, at.Sub(now), ok, want)
+		}
+	}
+	for name, none := range map[string]TB{"without one": fakeDeadline{}, "of a kind that has none": nil} {
+		if at, ok := deadline(none, now); ok {
+			t.Errorf("a test %s: %v", name, at)
+		}
+	}
+}
 
 // What a cleanup knows of how its test ends.
 func TestPanickingIsTheEndByAPanicAlone(t *testing.T) {

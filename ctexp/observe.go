@@ -12,6 +12,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/patience"
 )
 
 // Tally returns the counts since New.
@@ -191,7 +192,7 @@ func (x *Experiment) Timeline() observe.Timeline {
 func (x *Experiment) Await(what string, cond func() bool) {
 	x.t.Helper()
 	x.do("Await "+what, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(defaultTimeout), defaultTimeout)
+		ctx, cancel := patience.WithTimeout(ctx, time.Duration(defaultTimeout), defaultTimeout)
 		defer cancel()
 		return x.Lab.Await(ctx, func() (bool, error) { return cond(), nil })
 	})

@@ -32,7 +32,8 @@ type Flood struct {
 	Vary []Vary
 	// N is the number of packets. Zero means as many as Duration allows.
 	N int
-	// Duration is how long packets are sent. Zero means until N are sent.
+	// Duration is how long packets are sent: at least a batch, even if the process gets no time before it is over. Zero means
+	// until N are sent.
 	Duration time.Duration
 	// Rate is in packets per second. Packets that are late because the host was busy are caught up. Zero means no limit.
 	Rate float64

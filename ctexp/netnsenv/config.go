@@ -3,6 +3,7 @@ package netnsenv
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -281,6 +282,12 @@ func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
 		out[i] = p
 	}
 	return out, nil
+}
+
+// Listener is what Env.Listen returns: a *net.TCPListener whose connections the Env keeps open until Close.
+type Listener struct {
+	*net.TCPListener
+	env *Env
 }
 
 // ErrClosed is returned by the methods of a closed Env and of its links. It wraps os.ErrClosed.

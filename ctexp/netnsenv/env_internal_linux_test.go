@@ -1,6 +1,10 @@
 package netnsenv
 
 import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -67,5 +71,69 @@ func TestOnlySecond(t *testing.T) {
 		if got != c.want*time.Second {
 			t.Errorf("between %d and %d ms: %v, want %d s", c.low, c.high, got, c.want)
 		}
+	}
+}
+
+// A tun that cannot be attached does not leave its file open. This test is not parallel, because others open tuns.
+func TestTunThatFailsIsClosed(t *testing.T) {
+	e, err := Open(t.Context(), Config{})
+	needs.Check(t, err)
+	defer e.Close()
+	open := func() (n int) {
+		links, _ := filepath.Glob("/proc/self/fd/*")
+		for _, l := range links {
+			if to, _ := os.Readlink(l); to == "/dev/net/tun" {
+				n++
+			}
+		}
+		return n
+	}
+	before := open()
+	d, err := openTun(e, "lo") // the name is taken
+	if unsupported(err) {
+		needs.Check(t, err)
+	}
+	if after := open(); err == nil || d != nil || after != before {
+		t.Errorf("%v, %v: %d files of tuns before, %d after", d, err, before, after)
+	}
+}
+
+// Who waits for the turn to fill the table can stop to wait, and says what for. This test is not parallel, because others
+// fill tables.
+func TestWaitingToFillEndsWithItsContext(t *testing.T) {
+	e, err := Open(t.Context(), Config{})
+	needs.Check(t, err)
+	defer e.Close()
+	done, err := filling.Take(t.Context(), "hold it")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, errors.New("enough"))
+	defer cancel()
+	err = e.addFiller(ctx, 1)
+	if err == nil || err.Error() != "waiting for the turn to fill the table, 1 before: enough" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A round in which a CPU had a backlog and processed nothing is not counted as patience.
+func TestABacklogThatDoesNotMoveIsStuck(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		before, now backlogs
+		want        bool
+	}{
+		{nil, backlogs{{5, 1}}, false},
+		{backlogs{{5, 0}, {7, 3}}, backlogs{{5, 0}, {7, 3}}, true},
+		{backlogs{{5, 0}, {7, 3}}, backlogs{{5, 0}, {8, 3}}, false},
+		{backlogs{{5, 0}, {7, 3}}, backlogs{{5, 0}, {7, 0}}, false},
+	} {
+		if got := c.now.stuckSince(c.before); got != c.want {
+			t.Errorf("%v, then %v: %v, want %v", c.before, c.now, got, c.want)
+		}
+	}
+	if b := readBacklogs(); b != nil && len(b) > 1<<16 {
+		t.Errorf("%d CPUs", len(b))
 	}
 }

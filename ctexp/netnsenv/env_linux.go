@@ -415,7 +415,8 @@ func (e *Env) addMarkRules(l *Link, table uint32) error {
 }
 
 // Listen is net.Listen in the namespace. The host in the address is empty or a literal IP address (":80",
-// "192.0.2.1:80"). The listener can be used from any goroutine and is closed with the Env.
+// "192.0.2.1:80"). The listener, a *Listener, and the connections that it accepts can be used from any goroutine, stay open
+// also if nothing refers to them any more, and are closed with the Env.
 func (e *Env) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	var l net.Listener
 	err := e.socket(address, func() (err error) {
@@ -427,8 +428,32 @@ func (e *Env) Listen(ctx context.Context, network, address string) (net.Listener
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	e.onCloseSocket(l)
-	return l, nil
+	tcp, ok := l.(*net.TCPListener)
+	if !ok {
+		l.Close()
+		return nil, fmt.Errorf("netnsenv: listen on %s: want tcp, tcp4 or tcp6", network)
+	}
+	e.onCloseSocket(tcp)
+	return &Listener{TCPListener: tcp, env: e}, nil
+}
+
+// Accept implements net.Listener. The connection is a *net.TCPConn.
+func (l *Listener) Accept() (net.Conn, error) {
+	c, err := l.AcceptTCP()
+	if err != nil {
+		return nil, err // not a nil *net.TCPConn
+	}
+	return c, nil
+}
+
+// AcceptTCP is Accept with the type of the connection. The Env refers to the connection: package net closes one that is
+// garbage, which would end it in the middle of an experiment.
+func (l *Listener) AcceptTCP() (*net.TCPConn, error) {
+	c, err := l.TCPListener.AcceptTCP()
+	if err == nil {
+		l.env.onCloseSocket(c)
+	}
+	return c, err
 }
 
 // ListenPacket is net.ListenPacket in the namespace. The address is as for Listen.

@@ -20,16 +20,26 @@ func lockForever() { runtime.LockOSThread() }
 // await waits until cond holds.
 func await(t *testing.T, cond func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Until(latest(t)))
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !cond() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatal("it did not come true in 20 s")
+			t.Fatal("it did not come true")
 		}
 	}
+}
+
+// latest returns until when a test may wait for something: shortly before its deadline, or, if it has none, a day.
+func latest(t testing.TB) time.Time {
+	if d, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
+		if at, ok := d.Deadline(); ok {
+			return time.Now().Add(time.Until(at) * 9 / 10)
+		}
+	}
+	return time.Now().Add(24 * time.Hour)
 }
 
 // unwrapAll returns the innermost error.

@@ -11,12 +11,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 	"unsafe"
 
 	"github.com/jsimonetti/rtnetlink/v2"
-	"github.com/songgao/water"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -101,9 +99,13 @@ func (l *Link) Read(p []byte) (int, error) {
 func (l *Link) SetReadDeadline(t time.Time) error { return l.dev.SetReadDeadline(t) }
 
 // openLink creates the interface, down and without addresses.
-func (e *Env) openLink(cfg LinkConfig) (*Link, error) {
+func (e *Env) openLink(cfg LinkConfig) (_ *Link, err error) {
 	l := &Link{env: e, cfg: cfg, kind: cfg.Kind}
-	var err error
+	defer func() {
+		if err != nil && l.dev != nil {
+			l.dev.Close()
+		}
+	}()
 	if cfg.Kind != Veth {
 		l.dev, err = openTun(e, cfg.Name)
 		if err == nil {
@@ -204,33 +206,25 @@ func (e *Env) linkIndex(name string) (index uint32, err error) {
 	return index, err
 }
 
-// tun is a tun link opened by water. The interface is persistent, so that it is deleted with its namespace: closing the
+// tun is the file of a tun link. The interface is persistent, so that it is deleted with its namespace: closing the
 // last descriptor of one that is not persistent waits 20 to 40 ms for RCU (drivers/net/tun.c, __tun_detach).
-type tun struct {
-	*water.Interface // keeps the descriptor open
-	file             *os.File
-}
+type tun struct{ *os.File }
 
+// openTun does not use songgao/water, which leaves the descriptor open if an ioctl fails (syscalls_linux.go, openDev), and
+// opens it without O_CLOEXEC.
 func openTun(e *Env, name string) (device, error) {
 	var d *tun
 	err := e.do(func() error {
-		// water opens the file without O_CLOEXEC, so no fork may happen until the flag is set.
-		syscall.ForkLock.RLock()
-		defer syscall.ForkLock.RUnlock()
-		w, err := water.New(water.Config{
-			DeviceType:             water.TUN,
-			PlatformSpecificParams: water.PlatformSpecificParams{Name: name, Persist: true},
-		})
+		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err != nil {
+			return &os.PathError{Op: "open", Path: "/dev/net/tun", Err: err}
+		}
+		if err := attachTun(fd, name); err != nil {
+			unix.Close(fd)
 			return err
 		}
-		f, ok := w.ReadWriteCloser.(*os.File)
-		if !ok {
-			w.Close()
-			return fmt.Errorf("water: the interface is a %T, not a file", w.ReadWriteCloser)
-		}
-		d = &tun{Interface: w, file: f}
-		return setCloseOnExec(f)
+		d = &tun{os.NewFile(uintptr(fd), "tun")} // not before it is attached: the poller would not see its packets
+		return nil
 	})
 	switch {
 	case err == nil:
@@ -245,15 +239,17 @@ func openTun(e *Env, name string) (device, error) {
 	return nil, fmt.Errorf("open the tun: %w", err)
 }
 
-// SetReadDeadline implements device.
-func (t *tun) SetReadDeadline(at time.Time) error { return t.file.SetReadDeadline(at) }
-
-func setCloseOnExec(f *os.File) error {
-	raw, err := f.SyscallConn()
+// attachTun creates the interface of a tun, without a header before each packet.
+func attachTun(fd int, name string) error {
+	req, err := unix.NewIfreq(name)
 	if err != nil {
 		return err
 	}
-	return raw.Control(func(fd uintptr) { unix.CloseOnExec(int(fd)) })
+	req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
+		return os.NewSyscallError("ioctl(TUNSETIFF)", err)
+	}
+	return os.NewSyscallError("ioctl(TUNSETPERSIST)", unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1))
 }
 
 func unsupported(err error) bool { return errors.Is(err, errors.ErrUnsupported) }
@@ -324,7 +320,7 @@ func (l *Link) ReadNow(p []byte) (int, error) {
 	return n, closedError(err)
 }
 
-func (t *tun) readNow(p []byte) (int, error) { return readNow(t.file, p) }
+func (t *tun) readNow(p []byte) (int, error) { return readNow(t.File, p) }
 
 func (v *veth) readNow(p []byte) (int, error) {
 	frame := make([]byte, header.EthernetSize+len(p))
@@ -497,7 +493,7 @@ func control(file *os.File, f func(fd int)) error {
 
 // writeBatch writes the packets one by one: a tun takes one packet per system call.
 func (t *tun) writeBatch(packets [][]byte) (n int, err error) {
-	cerr := control(t.file, func(fd int) {
+	cerr := control(t.File, func(fd int) {
 		for n < len(packets) && err == nil {
 			if _, err = unix.Write(fd, packets[n]); err == nil {
 				n++
@@ -507,7 +503,7 @@ func (t *tun) writeBatch(packets [][]byte) (n int, err error) {
 		}
 	})
 	if err == unix.EAGAIN && cerr == nil { // os.File.Write waits
-		if _, err = t.file.Write(packets[n]); err == nil {
+		if _, err = t.Write(packets[n]); err == nil {
 			more, err := t.writeBatch(packets[n+1:])
 			return n + 1 + more, err
 		}

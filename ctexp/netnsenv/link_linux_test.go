@@ -36,7 +36,7 @@ func TestAnswersAreReadFromTheLink(t *testing.T) {
 			for _, pair := range [][2]string{{"198.18.0.2", "192.0.2.1"}, {"2001:db8:1::2", "2001:db8::1"}} {
 				src, dst := netip.MustParseAddr(pair[0]), netip.MustParseAddr(pair[1])
 				send(t, e, packet.Echo(src, dst, 1, 1, []byte("hello")))
-				if err := l.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				if err := l.SetReadDeadline(latest(t)); err != nil {
 					t.Fatal(err)
 				}
 				buf := make([]byte, l.MTU())
@@ -76,7 +76,7 @@ func TestTwoLinksMakeARouter(t *testing.T) {
 			flow := packet.Flow{Src: netip.MustParseAddrPort("192.0.2.9:1000"), Dst: netip.MustParseAddrPort("198.51.100.9:80")}
 			send(t, e, packet.SYN(flow))
 			right := e.Link("right")
-			if err := right.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			if err := right.SetReadDeadline(latest(t)); err != nil {
 				t.Fatal(err)
 			}
 			buf := make([]byte, 1500)
@@ -319,7 +319,7 @@ func TestBothEndsOfALinkObeyItsMTU(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if err := socket.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+					if err := socket.SetDeadline(latest(t)); err != nil {
 						t.Fatal(err)
 					}
 					buf := make([]byte, 2*packet.MaxLength)
@@ -350,7 +350,7 @@ func TestBothEndsOfALinkObeyItsMTU(t *testing.T) {
 // datagram reads the fragments of the next datagram and returns its size without the network headers.
 func datagram(t *testing.T, l *netnsenv.Link) (size int) {
 	t.Helper()
-	if err := l.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := l.SetReadDeadline(latest(t)); err != nil {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 2*packet.MaxLength)
@@ -393,7 +393,7 @@ func TestEndsOfAWireHaveOneMTU(t *testing.T) {
 				if _, err := way[0].WriteTo(make([]byte, 8000), way[1].LocalAddr()); err != nil {
 					t.Fatal(err)
 				}
-				if err := way[1].SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				if err := way[1].SetReadDeadline(latest(t)); err != nil {
 					t.Fatal(err)
 				}
 				if n, _, err := way[1].ReadFrom(buf); n != 8000 || err != nil {

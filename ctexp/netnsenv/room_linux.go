@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
+	"github.com/ctexp/go-ctexp/internal/patience"
 )
 
 // Sysctls that a Room uses. It only reads them, except that it turns off events while it fills the table.
@@ -88,11 +88,16 @@ func (e *Env) unfill() error {
 }
 
 // filling serializes the fillers of all Envs. The kernel takes a global lock for each entry (net/netfilter/nfnetlink.c,
-// nfnl_lock), so that concurrent fillers would sleep at each one.
-var filling sync.Mutex
+// nfnl_lock), so that concurrent fillers would sleep at each one, until the deadline of each is over.
+var filling patience.Turns
 
 // addFiller inserts n entries while events are off, so that they never cause events. That is also faster.
 func (e *Env) addFiller(ctx context.Context, n int) error {
+	done, err := filling.Take(ctx, "fill the table")
+	if err != nil {
+		return err
+	}
+	defer done()
 	events, err := e.readFile("/proc/sys/" + keyEvents)
 	if err != nil {
 		return err
@@ -100,8 +105,6 @@ func (e *Env) addFiller(ctx context.Context, n int) error {
 	if err := e.writeSysctl(keyEvents, "0"); err != nil {
 		return err
 	}
-	filling.Lock()
-	defer filling.Unlock()
 	e.onClose(closerFunc(e.unfill)) // also after an error below
 	return errors.Join(e.fillUp(ctx, n), e.writeSysctl(keyEvents, events))
 }

@@ -196,7 +196,7 @@ func readFrame(t testing.TB, l *netnsenv.Link) packet.Frame {
 
 func readable(t testing.TB, l *netnsenv.Link) {
 	t.Helper()
-	if err := l.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := l.SetReadDeadline(latest(t)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -303,7 +303,7 @@ func TestFollowWaitsForEvents(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{Silent: true})
 	x.sendSYNs(3, web) // before it begins
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithDeadline(t.Context(), latest(t))
 	defer cancel()
 	var got []string
 	var last error
@@ -328,7 +328,7 @@ func TestFollowContinuesAfterAGap(t *testing.T) {
 	x := open(t, netnsenv.Config{Silent: true, NoPath: true}, func(c *observe.Config) {
 		c.NoFrames, c.EventBuffer = true, 8<<10
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithDeadline(t.Context(), latest(t))
 	defer cancel()
 	var order []observe.EventKind
 	var last error
@@ -550,7 +550,7 @@ func (r *rates) round() (recorder, listen time.Duration) {
 	r.o.Drain()
 	recorder = time.Since(start)
 	start = time.Now()
-	lost := time.After(20 * time.Second)
+	lost := time.After(time.Until(latest(r.TB)))
 	for range queuedEvents {
 		select {
 		case <-lost:

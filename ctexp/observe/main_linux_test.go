@@ -110,17 +110,28 @@ func (l lab) sendSYNs(n int, f packet.Flow) {
 	}
 }
 
+// latest returns until when a test may wait for something: shortly before its deadline, or, if it has none, a day.
+func latest(t testing.TB) time.Time {
+	d, ok := t.(interface{ Deadline() (time.Time, bool) })
+	if ok {
+		if at, ok := d.Deadline(); ok {
+			return time.Now().Add(time.Until(at) * 9 / 10)
+		}
+	}
+	return time.Now().Add(24 * time.Hour)
+}
+
 // await waits until cond holds; what describes cond.
 func (l lab) await(what string, cond func() bool) {
 	l.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Until(latest(l.TB)))
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !cond() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			l.Fatalf("waited 20 s in vain: %s", what)
+			l.Fatalf("waited in vain: %s", what)
 		}
 	}
 }

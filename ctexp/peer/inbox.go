@@ -13,6 +13,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/patience"
 )
 
 // Link is what an Inbox reads from: one link of the host under test, seen from outside. *netnsenv.Link implements it.
@@ -168,7 +169,7 @@ func (b *Inbox) await(ctx context.Context, decide func(packet.Record) verdict) (
 	h := &history{}
 	if b.Patience > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, b.Patience, patienceError(b.Patience))
+		ctx, cancel = patience.WithTimeout(ctx, b.Patience, patienceError(b.Patience))
 		defer cancel()
 	}
 	for pause := shortest; ; pause = min(2*pause, longest) {
@@ -275,7 +276,7 @@ func (b *Inbox) awaitBacklog(ctx context.Context) error {
 	const pause = time.Millisecond
 	if b.Patience > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, b.Patience, patienceError(b.Patience))
+		ctx, cancel = patience.WithTimeout(ctx, b.Patience, patienceError(b.Patience))
 		defer cancel()
 	}
 	tick := time.NewTicker(pause)

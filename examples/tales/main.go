@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/internal/patience"
 )
 
 // The exit statuses.
@@ -52,7 +53,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if !ok {
 		return status
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), longest)
+	ctx, cancel := patience.WithTimeout(context.Background(), longest, context.DeadlineExceeded)
 	defer cancel()
 	if status, ok := playRole(ctx, opts, stdout); ok {
 		return status

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/patience"
 	pages "github.com/ctexp/go-ctexp/internal/report"
 )
 
@@ -317,7 +318,7 @@ func (a *asker) ask(ctx context.Context, r row, early answer) result {
 
 // try runs one experiment and cleans up behind it.
 func (a *asker) try(ctx context.Context, f func(*bench) fields, early answer) (out answer) {
-	ctx, cancel := context.WithTimeout(ctx, longestRow)
+	ctx, cancel := patience.WithTimeout(ctx, longestRow, context.DeadlineExceeded)
 	defer cancel()
 	b := &bench{ctx: ctx, size: a.opts.size, backend: a.opts.backend, before: a.before, pool: a.pool, early: early, draw: a.opts.html != ""}
 	defer func() {

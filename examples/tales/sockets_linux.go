@@ -73,7 +73,7 @@ func (l *lab) sendBy(family, kind, proto int, b []byte, to unix.Sockaddr) (sent 
 
 // setBacklog makes the queue of a listener longer than package net does.
 func setBacklog(l net.Listener, n int) error {
-	raw, err := l.(*net.TCPListener).SyscallConn()
+	raw, err := l.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,6 @@ var linuxLibraries = []string{
 	"github.com/coreos/go-iptables",
 	"github.com/google/nftables",
 	"github.com/jsimonetti/rtnetlink",
-	"github.com/songgao/water",
 	"github.com/ti-mo/conntrack",
 	"github.com/ti-mo/netfilter",
 	"golang.org/x/sys/unix",

@@ -7,6 +7,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/ctexp/go-ctexp/internal/patience"
 )
 
 // Plan says which packets of a flood are to be sent, and when. It may be used by several goroutines at once.
@@ -17,8 +19,9 @@ type Plan struct {
 	rate     float64       // packets per second; 0: no limit
 	pause    time.Duration // the least wait, so that high rates come in bursts
 
-	mu   sync.Mutex
-	next uint64 // number of the next packet
+	mu    sync.Mutex
+	next  uint64 // number of the next packet
+	begun bool   // something was claimed
 }
 
 // NewPlan returns the plan of a flood that begins now. Zero is no limit, of packets, time or rate. No wait is shorter than pause.
@@ -34,16 +37,20 @@ func NewPlan(n int, duration time.Duration, rate float64, pause time.Duration) *
 func (p *Plan) Start() time.Time { return p.start }
 
 // Claim returns which packets are to be sent now: n of them, at most most, the first of which has number from. Where there
-// are none it returns how long to wait, and 0 when the flood is over.
+// are none it returns how long to wait, and 0 when the flood is over. The first Claim is never over, however late it is: on a
+// busy machine the process may have had no time before.
 func (p *Plan) Claim(most int) (from uint64, n int, wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	left := min(p.n-p.next, uint64(most))
 	took := time.Since(p.start)
-	if left == 0 || p.duration > 0 && took >= p.duration {
+	if left == 0 || p.begun && p.duration > 0 && took >= p.duration {
 		return 0, 0, 0
 	}
-	if p.rate > 0 { // packet i is due after i/rate
+	late := p.duration > 0 && took >= p.duration
+	if late && p.rate > 0 { // of what was due in time
+		left = min(left, max(1, uint64(math.Ceil(p.duration.Seconds()*p.rate))))
+	} else if p.rate > 0 { // packet i is due after i/rate
 		due := took.Seconds() * p.rate
 		if float64(p.next) > due {
 			wait = time.Duration(float64(p.next)/p.rate*float64(time.Second)) - took + 1
@@ -56,6 +63,7 @@ func (p *Plan) Claim(most int) (from uint64, n int, wait time.Duration) {
 	}
 	from = p.next
 	p.next += left
+	p.begun = true
 	return from, int(left), 0
 }
 
@@ -84,7 +92,7 @@ const grace = time.Second
 func Fence(ctx context.Context, link interface{ Fence(context.Context) error }) error {
 	if ctx.Err() != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), grace)
+		ctx, cancel = patience.WithTimeout(context.WithoutCancel(ctx), grace, context.DeadlineExceeded)
 		defer cancel()
 	}
 	return link.Fence(ctx)

@@ -56,6 +56,20 @@ func TestAPlanSaysWhenPacketsAreDue(t *testing.T) {
 	}
 }
 
+// A process that gets no time before the flood's time is over sends a batch of what was due in it.
+func TestALateFloodSendsSomething(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for rate, want := range map[float64]uint64{0: 2, 100: 1, 10_000: 2} {
+			p := flood.NewPlan(0, time.Millisecond, rate, time.Millisecond)
+			flood.Pause(t.Context(), time.Second)
+			if _, sent := claims(p, 2); sent != want {
+				t.Errorf("rate %v: %d packets, want %d", rate, sent, want)
+			}
+		}
+	})
+}
+
 // What was claimed and not sent is due again.
 func TestWhatIsUnclaimedIsDueAgain(t *testing.T) {
 	t.Parallel()
@@ -82,7 +96,7 @@ func TestTheFenceHasAGrace(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		start := time.Now()
-		if err := flood.Fence(ctx, slow{}); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+		if err := flood.Fence(ctx, slow{}); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) < time.Second {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 	})
