@@ -117,9 +117,7 @@ type Link struct{}
 func (l *Link) Name() string { return "" }
 
 // Backlog returns an nf.UnsupportedError.
-func (l *Link) Backlog() (packets int, by string, stuck bool, err error) {
-	return 0, "", false, errLinux
-}
+func (l *Link) Backlog() (packets int, by string, err error) { return 0, "", errLinux }
 
 // MTU returns 0.
 func (l *Link) MTU() int { return 0 }

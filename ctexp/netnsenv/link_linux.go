@@ -8,13 +8,16 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unsafe"
 
 	"github.com/jsimonetti/rtnetlink/v2"
+	"github.com/songgao/water"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -206,25 +209,39 @@ func (e *Env) linkIndex(name string) (index uint32, err error) {
 	return index, err
 }
 
-// tun is the file of a tun link. The interface is persistent, so that it is deleted with its namespace: closing the
+// tun is a tun link opened by water. The interface is persistent, so that it is deleted with its namespace: closing the
 // last descriptor of one that is not persistent waits 20 to 40 ms for RCU (drivers/net/tun.c, __tun_detach).
-type tun struct{ *os.File }
+type tun struct {
+	*os.File
+	opened *water.Interface // keeps the descriptor open
+}
 
-// openTun does not use songgao/water, which leaves the descriptor open if an ioctl fails (syscalls_linux.go, openDev), and
-// opens it without O_CLOEXEC.
+// openingTun is held while water opens a tun, so that one that is not attached yet was left open by it; see closeLeft.
+var openingTun sync.Mutex
+
 func openTun(e *Env, name string) (device, error) {
 	var d *tun
 	err := e.do(func() error {
-		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		openingTun.Lock()
+		defer openingTun.Unlock()
+		// water opens the file without O_CLOEXEC, so no fork may happen until the flag is set.
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
+		w, err := water.New(water.Config{
+			DeviceType:             water.TUN,
+			PlatformSpecificParams: water.PlatformSpecificParams{Name: name, Persist: true},
+		})
 		if err != nil {
-			return &os.PathError{Op: "open", Path: "/dev/net/tun", Err: err}
-		}
-		if err := attachTun(fd, name); err != nil {
-			unix.Close(fd)
+			closeLeft(name)
 			return err
 		}
-		d = &tun{os.NewFile(uintptr(fd), "tun")} // not before it is attached: the poller would not see its packets
-		return nil
+		f, ok := w.ReadWriteCloser.(*os.File)
+		if !ok {
+			w.Close()
+			return fmt.Errorf("water: the interface is a %T, not a file", w.ReadWriteCloser)
+		}
+		d = &tun{File: f, opened: w}
+		return control(f, unix.CloseOnExec)
 	})
 	switch {
 	case err == nil:
@@ -239,17 +256,41 @@ func openTun(e *Env, name string) (device, error) {
 	return nil, fmt.Errorf("open the tun: %w", err)
 }
 
-// attachTun creates the interface of a tun, without a header before each packet.
-func attachTun(fd int, name string) error {
-	req, err := unix.NewIfreq(name)
+// closeLeft closes the descriptor that water leaves open if one of its ioctls fails (syscalls_linux.go, openDev): that of a
+// tun which is not attached to an interface, or to the one of this name in the namespace of the calling thread.
+func closeLeft(name string) {
+	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		return err
+		return
 	}
-	req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
-		return os.NewSyscallError("ioctl(TUNSETIFF)", err)
+	for _, d := range fds {
+		if target, err := os.Readlink("/proc/self/fd/" + d.Name()); err != nil || target != "/dev/net/tun" {
+			continue
+		}
+		fd, err := strconv.Atoi(d.Name())
+		if err != nil {
+			continue
+		}
+		req, err := unix.NewIfreq("")
+		if err == nil {
+			err = unix.IoctlIfreq(fd, unix.TUNGETIFF, req)
+		}
+		if err == unix.EBADFD || err == nil && req.Name() == name && isHere(fd) {
+			unix.Close(fd)
+		}
 	}
-	return os.NewSyscallError("ioctl(TUNSETPERSIST)", unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1))
+}
+
+// isHere reports whether the interface of a tun is in the namespace of the calling thread.
+func isHere(fd int) bool {
+	const tunGetDevNetNS = 'T'<<8 | 227 // TUNGETDEVNETNS, include/uapi/linux/if_tun.h
+	ns, err := unix.IoctlRetInt(fd, tunGetDevNetNS)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(ns)
+	var there, here unix.Stat_t
+	return unix.Fstat(ns, &there) == nil && unix.Stat("/proc/thread-self/ns/net", &here) == nil && there.Ino == here.Ino
 }
 
 func unsupported(err error) bool { return errors.Is(err, errors.ErrUnsupported) }
