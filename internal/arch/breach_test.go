@@ -39,6 +39,10 @@ func TestBreachesAreFound(t *testing.T) {
 			importsFitThePicture, "ctexp/nf/x.go", "package nf\nimport _ \"" + module + "/internal/x\"\n",
 			"ctexp/nf/x.go:2: nf must not import " + module + "/internal/x",
 		},
+		"mutants": {
+			importsFitThePicture, "internal/x/x.go", "package x\nimport _ \"" + module + "/internal/mutate/mutant\"\n",
+			"internal/x/x.go:2: internal must not import " + module + "/internal/mutate/mutant",
+		},
 		"example in a test": {
 			importsFitThePicture, "ctexp/x_test.go", "package ctexp\nimport _ \"" + module + "/examples/x\"\n",
 			"ctexp/x_test.go:2: ctexp must not import " + module + "/examples/x",

@@ -36,6 +36,7 @@ func layer(dir string) string {
 // picture says which layers a layer may import. It is also drawn in CONTRIBUTING.md.
 var picture = map[string][]string{
 	"header":     {},
+	"mutate":     {"mutate"},
 	"nf":         {"header"},
 	"internal":   {"header", "nf", "internal"},
 	"packet":     {"header", "nf", "internal"},
