@@ -48,6 +48,10 @@ func TestParseEntryReadsEveryForm(t *testing.T) {
 			"sctp     132 99 COOKIE_WAIT src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1 mark=0 use=1",
 			"sctp COOKIE_WAIT src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1",
 		},
+		"DCCP": {
+			"dccp     33 99 OPEN src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1 mark=0 use=1",
+			"dccp OPEN src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1",
+		},
 		"dying": {
 			"tcp      6 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1",
 			"tcp NONE src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1",
@@ -111,6 +115,7 @@ func TestParseErrorNamesLineColumnAndWord(t *testing.T) {
 		"ipv6 10 udp 17 9 " + tuples:            `line 1, column 18: "src=10.0.0.1" is not of ipv6`,
 		"unknown " + tuples:                     `line 1, column 9: "src=10.0.0.1" is not a protocol number`,
 		"sctp Open! " + tuples:                  `line 1, column 6: "Open!" is not a state of sctp`,
+		"udp ESTABLISHED " + tuples:             `line 1, column 5: "ESTABLISHED" is neither key=value nor in brackets`,
 		"udp src=10.0.0":                        `line 1, column 5: "src=10.0.0" is not a valid IPv4 or IPv6 address`,
 		"udp dst=10.0.0.1":                      `line 1, column 5: "dst=10.0.0.1" comes before src`,
 		"udp src=10.0.0.1 dst=::1":              `line 1, column 18: "dst=::1" is not of ipv4`,

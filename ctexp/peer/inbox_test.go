@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -98,6 +99,9 @@ func TestExpectLeavesTheOthersUnread(t *testing.T) {
 		a, err := inbox.Expect(over(t), packet.Match{Payload: []byte(payload)})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if a.Number != 0 {
+			t.Errorf("%v has the number %d, which is the Inbox's own", a, a.Number)
 		}
 		got = append(got, a.Packet)
 	}
@@ -281,6 +285,19 @@ func TestNoiseIsOnlySeenByWhoeverAsksForIt(t *testing.T) {
 	}
 }
 
+// Only what a host sends by itself is noise: whatever else is sent to a multicast address is seen.
+func TestAnEchoToAllNodesIsNoNoise(t *testing.T) {
+	t.Parallel()
+	h := &host{name: "tun0"}
+	h.sends(packet.Echo(web6.Src.Addr(), netip.MustParseAddr("ff02::1"), 1, 1, nil))
+
+	err := peer.NewInbox(h).ExpectNothing(t.Context())
+
+	if err == nil || !strings.HasPrefix(err.Error(), "nothing was expected: a packet came") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // What nobody takes does not fill the memory, and is not missing silently.
 func TestTooManyUnreadPacketsAreAnError(t *testing.T) {
 	t.Parallel()
@@ -343,9 +360,12 @@ func TestAnInboxReadsAnyLink(t *testing.T) {
 
 func TestALinkThatFailsEndsAnExpectation(t *testing.T) {
 	t.Parallel()
-	_, err := peer.NewInbox(&link{}).Expect(t.Context(), packet.Match{})
-	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "fake0") {
-		t.Errorf("got %v", err)
+	inbox := peer.NewInbox(&link{})
+	_, expect := inbox.Expect(t.Context(), packet.Match{})
+	for name, err := range map[string]error{"Expect": expect, "Drain": inbox.Drain()} {
+		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "fake0") {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }
 

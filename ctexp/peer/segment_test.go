@@ -278,6 +278,19 @@ func TestTeardownSaysWhereItFails(t *testing.T) {
 	}
 }
 
+func TestTeardownSaysWhichEndCannotSend(t *testing.T) {
+	t.Parallel()
+	w := opened(t)
+	h := broken{w.tun0, 0}
+	first := peer.NewTCP(inject.New(h), "tun0", w.inbox, web)
+
+	err := peer.Teardown(t.Context(), first, w.server)
+
+	if !errors.Is(err, errors.ErrUnsupported) || !strings.HasPrefix(err.Error(), "step 1 of 5, the first sends [F.]: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A peer that has had a connection needs Reuse before it has another.
 func TestAConnectionIsOpenedOnce(t *testing.T) {
 	t.Parallel()

@@ -278,6 +278,42 @@ func TestPeersRefuseAddressesThatMakeNoSense(t *testing.T) {
 	}
 }
 
+// broken is a host whose link fails from a number of packets on.
+type broken struct {
+	*host
+	from int
+}
+
+func (b broken) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	n := len(b.written)
+	b.mu.Unlock()
+	if n >= b.from {
+		return 0, errors.ErrUnsupported
+	}
+	return b.host.Write(p)
+}
+
+func TestSimultaneousOpenEndsWithAnACK(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := newCable()
+	h := broken{w.tun1, 1}
+	server := peer.NewTCP(inject.New(h), "tun1", w.inbox, packet.Flow{Src: web.Dst})
+	_, err := w.client.Send(ctx, peer.Segment{Flags: syn})
+	must(t, err)
+	done := make(chan error, 1)
+	go func() { done <- server.SimultaneousOpen(ctx) }()
+	_, err = w.client.Expect(ctx, peer.Segment{Flags: syn})
+	must(t, err)
+	_, err = w.client.Send(ctx, peer.Segment{Flags: syn | ack, Seq: new(uint32(0))})
+	must(t, err)
+
+	if err := <-done; !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("got %v, want the error of the ACK", err)
+	}
+}
+
 // An error of the Sender is that of the step.
 func TestAFailedSendEndsAStep(t *testing.T) {
 	t.Parallel()
