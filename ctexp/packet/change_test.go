@@ -101,6 +101,15 @@ func TestEachChangeChangesItsField(t *testing.T) {
 	}
 }
 
+// A packet that was cut behind a field can have it changed.
+func TestACutHeaderIsChangedAsFarAsItGoes(t *testing.T) {
+	t.Parallel()
+	cut := packet.ACK(web)[:20+12]
+	if got := cut.With(packet.Ack(0x01020304)); !bytes.HasSuffix(got, []byte{1, 2, 3, 4}) {
+		t.Errorf("the acknowledgement number is in %x", []byte(got))
+	}
+}
+
 func TestWithLeavesItsReceiverAlone(t *testing.T) {
 	t.Parallel()
 	for _, k := range append(packettest.Kinds(web), packettest.Kinds(web6)...) {

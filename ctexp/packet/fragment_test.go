@@ -157,6 +157,7 @@ func TestImpossibleFragmentsPanic(t *testing.T) {
 	for name, f := range map[string]func(){
 		"nothing":              func() { packet.Packet(nil).Fragments(100) },
 		"no room":              func() { p.Fragments(27) },
+		"just room":            func() { p.Fragments(28) },
 		"no room in IPv6":      func() { web6.UDP(nil).Fragments(47) },
 		"a crooked offset":     func() { p.Fragment(4, 8, true) },
 		"a negative offset":    func() { p.Fragment(-8, 8, true) },
@@ -170,6 +171,7 @@ func TestImpossibleFragmentsPanic(t *testing.T) {
 	want := map[string]string{
 		"nothing":              "packet: Fragments: it is empty",
 		"no room":              "packet: Fragments: an MTU of 27 leaves no room after the headers of " + p.String(),
+		"just room":            "<nil>",
 		"no room in IPv6":      "packet: Fragments: an MTU of 47 leaves no room after the headers of " + web6.UDP(nil).String(),
 		"a crooked offset":     "packet: Fragment: offset 4 is not a multiple of 8",
 		"a negative offset":    "packet: Fragment: bytes -8 to 0 of 108",

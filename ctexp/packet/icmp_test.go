@@ -84,6 +84,15 @@ func TestWhatIsNoErrorQuotesNothing(t *testing.T) {
 	}
 }
 
+func TestAMappedGroupIsOneOfIPv4(t *testing.T) {
+	t.Parallel()
+	group := netip.MustParseAddr("224.1.2.3")
+	want, got := packet.IGMP(web.Src.Addr(), packet.IGMPReport, group), packet.IGMP(web.Src.Addr(), packet.IGMPReport, netip.AddrFrom16(group.As16()))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 func TestImpossibleErrorsPanic(t *testing.T) {
 	t.Parallel()
 	got := map[string]string{

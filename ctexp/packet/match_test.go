@@ -104,10 +104,11 @@ func TestCompareHasARowForWhatIsAskedFor(t *testing.T) {
 	t.Parallel()
 	w := packet.Match{
 		Out: "tun1", Src: web.Dst, Flags: packet.FlagSYN | packet.FlagACK, Ack: new(uint32(2)),
-		Payload: []byte{}, About: &packet.Match{Proto: nf.UDP},
+		Payload: []byte{}, About: &packet.Match{Proto: nf.UDP}, DstMAC: nf.MAC{2, 0, 0, 0, 0, 1},
 	}
 	want := packet.Rows{
 		{"out", "tun1", "tun0", true},
+		{"dst mac", "02:00:00:00:00:01", "00:00:00:00:00:00", true},
 		{"src", "192.0.2.1:80", "192.0.2.1:80", false},
 		{"flags", "[S.]", "[.]", true},
 		{"ack", "2", "2", false},

@@ -74,6 +74,10 @@ func TestASegmentIsReadAsItWasBuilt(t *testing.T) {
 			t.Errorf("%s: a header that is cut is whole", name)
 		}
 	}
+	options := []packet.TCPOption{packet.MSS(1460)}
+	if got, _ := web.TCP(packet.TCP{Flags: packet.FlagSYN, Options: options}).TCP(); !cmp.Equal(got.Options, options) {
+		t.Errorf("without data: options %v, want %v", got.Options, options)
+	}
 	if _, ok := web.UDP(nil).TCP(); ok {
 		t.Error("a datagram is a segment")
 	}

@@ -26,6 +26,13 @@ func TestLabelsHaveTheKernelsSize(t *testing.T) {
 	}
 }
 
+func TestHelpersEndWithNUL(t *testing.T) {
+	t.Parallel()
+	if got := nfnl.Flow(nf.Entry{Helper: "ftp"}).Helper.Name; got != "ftp\x00" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestInvalidLabelsPanic(t *testing.T) {
 	t.Parallel()
 	for _, labels := range []string{"xy", "123", strings.Repeat("00", 17)} {

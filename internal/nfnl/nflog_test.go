@@ -48,6 +48,7 @@ func TestDecodeLoggedErrorsNameAnOffset(t *testing.T) {
 		"short":  {[]byte{2, 0}, "offset 16: 2 bytes are shorter"},
 		"header": {append(body(), 4, 0), "offset 20: 2 bytes are shorter"},
 		"length": {append(body(), binary.NativeEndian.AppendUint32(nil, 1)...), "offset 20: length 1, 4 bytes are there"},
+		"time":   {body(attr(3, u64(1))), "type 3, value at offset 24: 8 bytes, want 16"},
 		"size":   {body(attr(12, u16(1))), "type 12, value at offset 24: 2 bytes, want 4"},
 	} {
 		if _, err := nfnl.DecodeLogged(c.body, 16); err == nil || !strings.Contains(err.Error(), c.want) {

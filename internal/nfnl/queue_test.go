@@ -35,6 +35,7 @@ func TestDecodeQueuedErrorsNameAnOffset(t *testing.T) {
 	}{
 		"short":  {[]byte{2, 0}, "offset 16: 2 bytes are shorter"},
 		"header": {body(attr(1, u32(1))), "type 1, value at offset 24: 4 bytes, want 7"},
+		"length": {body(attr(13, u16(1))), "type 13, value at offset 24: 2 bytes, want 4"},
 		"class":  {body(attr(12, u16(1))), "type 12, value at offset 24: 2 bytes, want 4"},
 	} {
 		if _, err := nfnl.DecodeQueued(c.body, 16); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -18,6 +18,8 @@ func TestLinksOfAnNftText(t *testing.T) {
 		"flowtable f {\n hook ingress priority 0\n devices = { a,\n b }\n}":                                  "[{a 3} {b 4}]",
 		"set s { type ifname; elements = { \"a\",\n b } }\nset i { type ipv4_addr; elements = { 1.2.3.4 } }": "[{a 1} {b 2}]",
 		"set s {\n typeof iifname\n elements = { a }\n}\niifname @s accept":                                  "[{a 3}]",
+		"set s {\n typeof meta iifname\n elements = { a }\n}":                                                "[{a 3}]",
+		"rule comment \"x\ny\" iifname a":                                                                    "[{a 2}]",
 		"set s { type ipv4_addr . ifname; elements = { 1.2.3.4 . a, 1.2.3.5 . b } }":                         "[{a 1} {b 1}]",
 		"map m { type ifname : verdict; elements = { a : jump x, b : drop } }":                               "[{a 1} {b 1}]",
 		"map m { type ipv4_addr : verdict; elements = { 1.2.3.4 : drop } }":                                  "[]",
