@@ -94,6 +94,25 @@ func TestRunTellsWhatTestsNotice(t *testing.T) {
 	}
 }
 
+func TestOtherTestsMayNoticeWhatThePackagesOwnDoNot(t *testing.T) {
+	t.Parallel()
+	with, err := mutate.Load(t.Context(), ".", "./testdata/user")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	r := mutate.Runner{With: with}
+
+	err = r.Run(t.Context(), mutate.Sample(load(t), 1000, 1)[2:5], func(r mutate.Result) {
+		got = append(got, fmt.Sprintf("%d %s: %s %s", r.Line, r.Kind, r.Outcome, r.By))
+	})
+
+	want := []string{"20 constant: survived ", "21 swallowed: failed TestNegativeNumbersFail", "23 negated: failed TestTakeTakesWhatIsLeft"}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("outcomes (-want +got):\n%s%v", diff, err)
+	}
+}
+
 func TestRunRefusesTestsThatFailAnyway(t *testing.T) {
 	t.Setenv("SAMPLE_FAILS", "1")
 	r := mutate.Runner{Log: io.Discard}

@@ -55,11 +55,13 @@ func Killed(results []Result) int {
 
 // Runner executes the tests of mutants.
 type Runner struct {
-	Exec []string  // a program and its arguments that executes the test binaries, as -exec of go test; none if empty
-	Log  io.Writer // what is being done; nowhere if nil
+	Exec []string   // a program and its arguments that executes the test binaries, as -exec of go test; none if empty
+	Log  io.Writer  // what is being done; nowhere if nil
+	With []*Package // their tests are executed, too, if those of a mutant's own package notice nothing
 
-	dir     string // ours, until Run returns
-	overlay string
+	dir      string // ours, until Run returns
+	overlay  string
+	binaries map[string]*binary // by the path of the package
 }
 
 // Run executes the tests of each mutant of a sample, and calls done with each result as soon as there is one. The packages'
@@ -74,29 +76,38 @@ func (r *Runner) Run(ctx context.Context, sample []Mutant, done func(Result)) (e
 	if r.overlay, err = writeOverlay(r.dir, sample); err != nil {
 		return err
 	}
-	var pkgs []*Package
+	r.binaries = map[string]*binary{}
 	for _, m := range sample {
-		if !slices.Contains(pkgs, m.pkg) {
-			pkgs = append(pkgs, m.pkg)
-		}
-	}
-	for _, p := range pkgs {
-		b, err := r.build(ctx, p)
-		if err != nil {
-			return err
-		}
-		for _, m := range sample {
-			if m.pkg != p {
-				continue
-			}
-			res, err := b.try(ctx, m)
+		res := Result{Mutant: m, Outcome: Unreached}
+		for _, p := range append([]*Package{m.pkg}, r.With...) {
+			next, err := r.try(ctx, p, m)
 			if err != nil {
-				return fmt.Errorf("%s: mutant %d: %w", p.Path, m.ID, err)
+				return fmt.Errorf("tests of %s, mutant %d: %w", p.Path, m.ID, err)
 			}
-			done(res)
+			next.Took += res.Took
+			if next.Outcome == Unreached {
+				next.Outcome = res.Outcome
+			}
+			if res = next; res.Killed() {
+				break
+			}
 		}
+		done(res)
 	}
 	return nil
+}
+
+// try executes the tests of a package that reach a mutant.
+func (r *Runner) try(ctx context.Context, p *Package, m Mutant) (Result, error) {
+	b := r.binaries[p.Path]
+	if b == nil {
+		var err error
+		if b, err = r.build(ctx, p); err != nil {
+			return Result{}, err
+		}
+		r.binaries[p.Path] = b
+	}
+	return b.try(ctx, m)
 }
 
 func (r *Runner) logf(format string, args ...any) {

@@ -34,6 +34,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	least := flags.Int("min", 0, "percent that must be killed")
 	verbose := flags.Bool("v", false, "print the killed ones, too")
 	list := flags.Bool("list", false, "print the sample, and execute nothing")
+	with := flags.String("with", "", "packages whose tests are executed, too, if a package's own notice nothing, separated by commas")
 	wrapper := flags.String("exec", "", "execute the test binaries with this program")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -60,6 +61,11 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	}
 	var results []mutate.Result
 	r := mutate.Runner{Exec: strings.Fields(*wrapper), Log: os.Stderr}
+	if *with != "" {
+		if r.With, err = mutate.Load(ctx, ".", strings.Split(*with, ",")...); err != nil {
+			return err
+		}
+	}
 	err = r.Run(ctx, sample, func(res mutate.Result) {
 		results = append(results, res)
 		if !res.Killed() || *verbose {

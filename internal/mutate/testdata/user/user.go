@@ -1,0 +1,2 @@
+// Package user has tests of package sample.
+package user
