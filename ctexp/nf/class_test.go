@@ -20,6 +20,9 @@ func TestClassIsStateAndDirection(t *testing.T) {
 			t.Errorf("the name %q is of %v, %v", c, named, ok)
 		}
 	}
+	if c, ok := ClassNamed("REPLY"); c != ClassUnknown || ok {
+		t.Errorf("the name of no class is of %v, %v", c, ok)
+	}
 	want := map[uint32]string{0: "ESTABLISHED", 1: "RELATED", 2: "NEW", 3: "ESTABLISHED_REPLY", 4: "RELATED_REPLY", 5: "", 6: "", 7: "UNTRACKED"}
 	for info, name := range want {
 		if got := ClassOf(info).String(); got != name {

@@ -91,10 +91,20 @@ func TestEchoPeersAskAndAnswer(t *testing.T) {
 			}
 			must(t, asks.ExpectNothing(ctx), answers.ExpectNothing(ctx))
 
+			_, err := asks.Ping(ctx, []byte("one"))
+			must(t, err)
+			_, err = answers.ExpectRequest(ctx, []byte("one"))
+			must(t, err)
+			_, err = answers.Reply(ctx)
+			must(t, err)
+			if _, err := asks.ExpectReply(ctx, []byte("two")); err == nil || !strings.Contains(err.Error(), "payload") {
+				t.Errorf("an answer with other data: %v", err)
+			}
+
 			_, again := answers.Reply(ctx) // the answer to the one before
 			_, next := asks.Ping(ctx, nil)
 			must(t, again, next)
-			_, err := asks.ExpectReply(ctx, nil)
+			_, err = asks.ExpectReply(ctx, nil)
 			if err == nil || !strings.Contains(err.Error(), "the sequence number is 2, that of the request was 3") {
 				t.Errorf("an old answer: %v", err)
 			}

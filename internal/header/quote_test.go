@@ -93,3 +93,19 @@ func TestQuotedPacketIsTheSameForEveryReader(t *testing.T) {
 		}
 	}
 }
+
+func TestQueriesHaveIdentifiers(t *testing.T) {
+	t.Parallel()
+	got := map[uint8][]uint8{}
+	for _, proto := range []uint8{header.ProtoICMP, header.ProtoICMPv6} {
+		for typ := range 256 {
+			if header.IsQuery(proto, uint8(typ)) {
+				got[proto] = append(got[proto], uint8(typ))
+			}
+		}
+	}
+	want := map[uint8][]uint8{header.ProtoICMP: {0, 8, 13, 14, 15, 16, 17, 18}, header.ProtoICMPv6: {128, 129}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("types by protocol (-want +got):\n%s", diff)
+	}
+}

@@ -171,17 +171,6 @@ func TestTruncatedEntriesNameAnOffset(t *testing.T) {
 	}
 }
 
-// Numbers of a wrong size are errors, and not zeros.
-func TestWrongSizesOfAnEntryAreErrors(t *testing.T) {
-	t.Parallel()
-	for name, typ := range map[string]uint16{"status": 3, "timeout": 7, "mark": 8, "id": 12, "zone": 18, "event time": 27} {
-		_, _, err := nfnl.DecodeWhole(body(attr(typ, []byte{9, 9, 9})), 16)
-		if want := "value at offset 24: 3 bytes, want "; err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v, want %q", name, err, want)
-		}
-	}
-}
-
 // The fields that DecodeEnd sets are those that DecodeWhole sets.
 func TestDecodeEnd(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,8 @@
 package nfnl_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"strings"
 	"testing"
 
@@ -40,6 +42,31 @@ func TestDecodeQueuedErrorsNameAnOffset(t *testing.T) {
 	} {
 		if _, err := nfnl.DecodeQueued(c.body, 16); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// The messages are those of include/uapi/linux/netfilter/nfnetlink_queue.h.
+func TestQueueMessages(t *testing.T) {
+	t.Parallel()
+	message := func(typ uint16, attrs ...[]byte) []byte {
+		b := bytes.Join(append([][]byte{make([]byte, nfnl.HeaderSize), {0, 0, 0, 5}}, attrs...), nil) // AF_UNSPEC, version, queue
+		binary.NativeEndian.PutUint32(b, uint32(len(b)))
+		binary.NativeEndian.PutUint16(b[4:], 3<<8|typ) // NFNL_SUBSYS_QUEUE
+		b[6] = 1                                       // NLM_F_REQUEST
+		return b
+	}
+	verdict := attr(2, u32(1), u32(7)) // NF_ACCEPT, and which packet
+	for name, c := range map[string]struct{ got, want []byte }{
+		"verdict": {nfnl.AppendVerdict(nil, 5, 7, nfnl.Verdict(1), nil, nil), message(1, verdict)},
+		"changed": {
+			nfnl.AppendVerdict(nil, 5, 7, nfnl.Verdict(1), new(uint32(9)), []byte{1, 2, 3, 4}),
+			message(1, verdict, attr(3, u32(9)), attr(10, []byte{1, 2, 3, 4})),
+		},
+		"unbind": {nfnl.AppendQueueUnbind(nil, 5), message(2, attr(1, []byte{2, 0, 0, 0}))},
+	} {
+		if diff := cmp.Diff(c.want, c.got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }
