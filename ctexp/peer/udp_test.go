@@ -100,12 +100,14 @@ func TestEchoPeersAskAndAnswer(t *testing.T) {
 			if _, err := asks.ExpectReply(ctx, []byte("two")); err == nil || !strings.Contains(err.Error(), "payload") {
 				t.Errorf("an answer with other data: %v", err)
 			}
+			_, err = asks.ExpectReply(ctx, []byte("one")) // it is still there
+			must(t, err)
 
 			_, again := answers.Reply(ctx) // the answer to the one before
 			_, next := asks.Ping(ctx, nil)
 			must(t, again, next)
 			_, err = asks.ExpectReply(ctx, nil)
-			if err == nil || !strings.Contains(err.Error(), "the sequence number is 2, that of the request was 3") {
+			if err == nil || !strings.Contains(err.Error(), "the sequence number is 3, that of the request was 4") {
 				t.Errorf("an old answer: %v", err)
 			}
 		})
