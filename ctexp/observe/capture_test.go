@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
+	"github.com/ctexp/go-ctexp/internal/pcap"
 )
 
 func TestFramelogKeepsCopiesUpToItsLimit(t *testing.T) {
@@ -209,4 +211,17 @@ func FuzzParseBlock(f *testing.F) {
 			_ = string(p)
 		}
 	})
+}
+
+// A file without frames is one of raw packets.
+func TestLayerOfFrames(t *testing.T) {
+	t.Parallel()
+	syn := packet.SYN(packet.Flow{Src: netip.MustParseAddrPort("198.18.0.2:1"), Dst: netip.MustParseAddrPort("192.0.2.1:80")})
+	raw := syn.On("tun0", packet.In)
+	framed := raw
+	framed.Ethernet = make([]byte, header.EthernetSize)
+	got := []pcap.Layer{layerOf(nil), layerOf([]packet.Record{raw}), layerOf([]packet.Record{framed}), layerOf([]packet.Record{raw, framed})}
+	if diff := cmp.Diff([]pcap.Layer{pcap.Raw, pcap.Raw, pcap.Ethernet, pcap.Cooked}, got); diff != "" {
+		t.Errorf("none, raw, Ethernet, both (-want +got):\n%s", diff)
+	}
 }

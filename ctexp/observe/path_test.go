@@ -175,3 +175,12 @@ func TestDiagramOfManyCauses(t *testing.T) {
 	}
 	golden(t, "path-causes.txt", p.String())
 }
+
+// What has not changed is not in the difference.
+func TestSubLeavesOutWhatIsNotNew(t *testing.T) {
+	t.Parallel()
+	before := Path{LinkDrops: []LinkDrop{{"tun0", CauseQdisc, "pfifo dropped", 3}}, Waiting: []nf.Waiting{{Packets: 2}}}
+	if d := before.Sub(before); len(d.LinkDrops)+len(d.Waiting) > 0 {
+		t.Errorf("the difference of a Path and itself has %v and %v", d.LinkDrops, d.Waiting)
+	}
+}
