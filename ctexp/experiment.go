@@ -13,6 +13,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/internal/patience"
+	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
 // Experiment is a Lab for one test. Its methods have no error results: an error ends the test at once, so they must be
@@ -81,11 +82,11 @@ func (x *Experiment) close() {
 		defer cancel()
 		snap := x.fullSnapshot(ctx)
 		d := x.reportData(snap, x.name())
-		x.t.Logf("%s%s\n--- %s", x.reportText(snap, d, x.which()), howToTrace(x.t, x.Env, snap.path), x.keepArtifacts(snap, d))
+		x.t.Logf("%s%s\n--- %s", x.reportText(snap, d, x.which()), howToTrace(x.t, x.Env, snap.path), plain.Line(x.keepArtifacts(snap, d)))
 		hold(x.name(), x.Env)
 	}
 	if err := x.Lab.Close(); err != nil {
-		x.t.Logf("ctexp: close: %v", err)
+		x.t.Logf("ctexp: close: %s", plain.Text(err.Error()))
 	}
 }
 

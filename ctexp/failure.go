@@ -19,6 +19,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/internal/needs"
 	"github.com/ctexp/go-ctexp/internal/patience"
+	"github.com/ctexp/go-ctexp/internal/plain"
 	"github.com/ctexp/go-ctexp/internal/userns"
 )
 
@@ -40,7 +41,9 @@ func (f *failures) String() string {
 	return strings.Join(f.texts, "\n\n")
 }
 
-// Errorf is the test's Errorf, and keeps the message for report.html, where it follows the losses, and for result.json. Lines that begin with - and + are shown as a difference of want and got.
+// Errorf is the test's Errorf, and keeps the message for report.html, where it follows the losses, and for result.json. Lines
+// that begin with - and + are shown as a difference of want and got. What is not visible is escaped, \x1b, so that a payload
+// or a comment cannot change the terminal.
 //
 //	if diff := x.Tally().Diff(want); diff != "" {
 //		x.Errorf("10 SYNs into a table with room for 7 (-want +got):\n%s", diff)
@@ -50,15 +53,17 @@ func (f *failures) String() string {
 // subtest it would fail the parent: there use t.Errorf, or an Experiment of the subtest's own.
 func (x *Experiment) Errorf(format string, args ...any) {
 	x.t.Helper()
-	x.failures.add(fmt.Sprintf(format, args...))
-	x.t.Errorf(format, args...)
+	text := fmt.Sprintf(format, args...)
+	x.failures.add(text)
+	x.t.Errorf("%s", plain.Text(text))
 }
 
 // Fatalf is Errorf, and ends the test. Like t.Fatalf it must be called from the test's own goroutine, so not in a subtest.
 func (x *Experiment) Fatalf(format string, args ...any) {
 	x.t.Helper()
-	x.failures.add(fmt.Sprintf(format, args...))
-	x.t.Fatalf(format, args...)
+	text := fmt.Sprintf(format, args...)
+	x.failures.add(text)
+	x.t.Fatalf("%s", plain.Text(text))
 }
 
 // explaining returns the context for the report of a failure. Its timeout is half of the time until the test's deadline,

@@ -13,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/plain"
 	"github.com/ctexp/go-ctexp/internal/report"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
@@ -67,7 +68,7 @@ func (l *Lab) reportText(snap snapshot, d report.Data, which string) string {
 	t.list(shown, len(shown))
 	t.more(rest)
 	t.failed(snap.lacks(observe.PartFrames))
-	return strings.TrimRight(t.String(), "\n")
+	return plain.Text(strings.TrimRight(t.String(), "\n"))
 }
 
 // The numbers of lines of each list in a report, so that all of it fits on a screen of about 40 lines. The page has the
@@ -260,7 +261,7 @@ func listingFiles(listings []ruleset.Listing) []report.File {
 		var all strings.Builder
 		for _, l := range listings {
 			if (l.Program == "nft") == (name == report.NameNFT) {
-				all.WriteString(l.Text)
+				all.WriteString(plain.Text(l.Text))
 			}
 		}
 		if all.Len() > 0 {

@@ -158,7 +158,7 @@ func (c *collector) rules() {
 func (c *collector) frames() {
 	r := c.record
 	for _, m := range r.Missing {
-		if m.Part == observe.PartTrace && errors.Is(m.Err, errors.ErrUnsupported) {
+		if m.Part == observe.PartTrace && errors.Is(m.Err, observe.ErrOff) {
 			continue // tracing is off without Config.Trace
 		}
 		c.missing(string(m.Part), m.Err)

@@ -36,7 +36,7 @@ func (l *Lab) InjectOn(ctx context.Context, link string, packets iter.Seq[packet
 	return l.inject(ctx, to, packets)
 }
 
-// InjectFrames is InjectOn for whole Ethernet frames. It needs a veth link; on others the error is an *nf.UnsupportedError.
+// InjectFrames is InjectOn for whole Ethernet frames. It needs a veth link; on others it is an error.
 // For the frames that the host sends, with addresses, tags and ARP, see Experiment.InjectFrames.
 func (l *Lab) InjectFrames(ctx context.Context, link string, frames iter.Seq[packet.Frame]) (int, error) {
 	to, err := l.linkNamed(link)

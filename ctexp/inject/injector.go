@@ -136,17 +136,14 @@ func (i *Injector) ethernet() FrameLink {
 }
 
 // SendFrames is Send for whole Ethernet frames. The payload of a frame, and all tags but one, must fit into the link's MTU. On a
-// link without Ethernet the error is an *nf.UnsupportedError.
+// link without Ethernet it is an error.
 func (i *Injector) SendFrames(ctx context.Context, seq iter.Seq[packet.Frame]) (n int, err error) {
 	if seq == nil {
 		panic("inject: SendFrames of a nil sequence")
 	}
 	link := i.ethernet()
 	if link == nil {
-		return 0, fmt.Errorf("send frames to %s: %w", i.link.Name(), &nf.UnsupportedError{
-			Need: "a veth link", Hint: "LinkConfig.Kind: netnsenv.Veth",
-			Err: errors.New("the link has no Ethernet"),
-		})
+		return 0, fmt.Errorf("send frames to %s: the link has no Ethernet: set LinkConfig.Kind to netnsenv.Veth", i.link.Name())
 	}
 	n, err = writeFrames(ctx, link, seq)
 	if ferr := flood.Fence(ctx, i.link); ferr != nil {

@@ -266,8 +266,8 @@ func TestALinkWithoutEthernetRefusesFrames(t *testing.T) {
 	t.Parallel()
 	n, err := inject.New(&link{}).SendFrames(t.Context(), packet.Frames(packet.Frame{}))
 
-	want := "0 send frames to fake0: needs a veth link: the link has no Ethernet (LinkConfig.Kind: netnsenv.Veth)"
-	if diff := cmp.Diff(want, fmt.Sprint(n, " ", err)); diff != "" || !errors.Is(err, errors.ErrUnsupported) {
+	want := "0 send frames to fake0: the link has no Ethernet: set LinkConfig.Kind to netnsenv.Veth"
+	if diff := cmp.Diff(want, fmt.Sprint(n, " ", err)); diff != "" || errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
 // Check returns an error if a History is not what the model says: the class and direction of each packet (if Classes are
@@ -322,7 +323,7 @@ func ForAll(t ctexp.TB, lab *ctexp.Lab, cfg Config, property func(History) error
 	found, err := cfg.Find(contextOf(t), lab, property)
 	switch {
 	case err != nil:
-		t.Fatalf("%v", err)
+		t.Fatalf("%s", plain.Text(err.Error()))
 	case found != nil:
 		t.Fatalf("the property does not hold for %v", found)
 	}
@@ -343,11 +344,11 @@ func Agree(t ctexp.TB, k Kernel, cs ...Conversation) {
 	lab := ctexp.New(t, k.Router()).Lab
 	k, err := KernelOf(contextOf(t), lab)
 	if err != nil {
-		t.Fatalf("%v", err)
+		t.Fatalf("%s", plain.Text(err.Error()))
 	}
 	found, err := Config{Ends: RouterEnds(), Only: cs}.Find(contextOf(t), lab, k.Check)
 	if err != nil {
-		t.Fatalf("%v", err)
+		t.Fatalf("%s", plain.Text(err.Error()))
 	}
 	if found != nil {
 		t.Fatalf("the kernel and the model %#v disagree: %v", k, found)

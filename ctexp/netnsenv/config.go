@@ -11,6 +11,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/ours"
+	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
 // Config describes an Env. The zero Config is a host 192.0.2.1 with a link tun0 and a default route through it,
@@ -155,7 +156,7 @@ func (c Config) normalize() (Config, error) {
 		return c, fmt.Errorf("room for %d entries: conntrack is off", c.Room.free)
 	}
 	if c.Classes && (c.Conntrack == Off || c.NoReasons) {
-		return c, errors.New("classes of packets: conntrack is off, or NoReasons is set")
+		return c, errNoClasses
 	}
 	for _, p := range c.Probes {
 		if c.Conntrack == Off && p.AsksConntrack() {
@@ -167,11 +168,13 @@ func (c Config) normalize() (Config, error) {
 	return c, err
 }
 
+var errNoClasses = errors.New("classes of packets: conntrack is off, or NoReasons is set")
+
 func (l LinkConfig) normalize(index int, only bool) (LinkConfig, error) {
 	if l.Name == "" {
 		l.Name = fmt.Sprintf("tun%d", index)
 	}
-	if strings.ContainsFunc(l.Name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == '%' || r == 0x7f }) ||
+	if strings.ContainsFunc(l.Name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == '%' }) || !plain.IsVisible(l.Name) ||
 		slices.Contains([]string{".", "..", "all", "default"}, l.Name) {
 		return l, fmt.Errorf("link %q: not a valid name for an interface", l.Name)
 	}

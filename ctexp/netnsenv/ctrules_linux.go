@@ -18,14 +18,12 @@ import (
 
 // Load implements Ruleset.
 func (p TimeoutPolicy) Load(_ context.Context, e *Env) error {
-	err := p.load(e)
-	switch {
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP):
-		err = &nf.UnsupportedError{Need: "CONFIG_NF_CONNTRACK_TIMEOUT", Hint: "a kernel with ct timeout objects of nftables (nft_ct)", Err: err}
-	case err == nil:
-		return nil
+	if err := p.load(e); err != nil {
+		return fmt.Errorf("timeout policy: %w", lackIf(err, nf.UnsupportedError{
+			Need: "CONFIG_NF_CONNTRACK_TIMEOUT", Hint: "a kernel with ct timeout objects of nftables (nft_ct)",
+		}, noExpression...))
 	}
-	return fmt.Errorf("timeout policy: %w", err)
+	return nil
 }
 
 func (p TimeoutPolicy) load(e *Env) error {

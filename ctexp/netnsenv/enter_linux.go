@@ -8,6 +8,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,13 +20,20 @@ import (
 )
 
 // marker is the environment variable with the state of Enter. It is markerPending in the process just executed. After
-// that it is "in " and the mount namespace of the process and its children, or the reason why they could not enter.
+// that it is "in " and the mount namespace of the process and its children, or why they could not enter: an errno that
+// proves that the machine does not permit it, or the text of another error.
 const (
 	marker        = "CTEXP_ENTERED"
 	markerPending = "pending"
 	markerRefused = "refused: "
 	markerNotRoot = "not root: "
+	markerFailed  = "failed: "
 )
+
+// notPermitted are the errors of clone that prove that this machine permits no such namespaces: no privilege or a policy
+// against it (EPERM, EACCES), a limit (ENOSPC; EUSERS before Linux 4.9), a kernel without them (EINVAL), or a filter of
+// system calls (ENOSYS). See clone(2) and user_namespaces(7).
+var notPermitted = []unix.Errno{unix.EPERM, unix.EACCES, unix.ENOSPC, unix.EUSERS, unix.EINVAL, unix.ENOSYS}
 
 // The main thread is reserved for the main goroutine. It must not become the thread of an Env, because a locked
 // goroutine that ends on it blocks forever instead of ending the thread, and Pdeathsig is sent when the forking thread
@@ -46,14 +55,32 @@ func EnterWith(e Entry) {
 		return // unshare -Urm has made the namespaces; without -m this case does not apply
 	}
 	if e.RealRoot {
-		setMarker(markerNotRoot + runAgain(e, unix.CLONE_NEWNS).Error())
+		setMarker(refusedBy(markerNotRoot, runAgain(e, unix.CLONE_NEWNS)))
 		return
 	}
 	err := runAgain(e, unix.CLONE_NEWUSER|unix.CLONE_NEWNS)
 	if hasCaps(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN) {
 		err = runAgain(e, unix.CLONE_NEWNS)
 	}
-	setMarker(markerRefused + err.Error())
+	setMarker(refusedBy(markerRefused, err))
+}
+
+// refusedBy returns the marker for the error of runAgain: mark and the errno if that proves a lack.
+func refusedBy(mark string, err error) string {
+	var errno unix.Errno
+	if !errors.As(err, &errno) || !slices.Contains(notPermitted, errno) {
+		return markerFailed + err.Error()
+	}
+	return mark + strconv.Itoa(int(errno))
+}
+
+// errnoOf returns the errno in a marker.
+func errnoOf(mark, prefix string) error {
+	n, err := strconv.Atoi(strings.TrimPrefix(mark, prefix))
+	if err != nil {
+		return fmt.Errorf("the environment variable %s is %q", marker, mark)
+	}
+	return unix.Errno(n)
 }
 
 func setMarker(v string) {
@@ -110,9 +137,11 @@ func entered() error {
 		}
 		return nil
 	case strings.HasPrefix(mark, markerNotRoot):
-		return &nf.UnsupportedError{Need: "real root", Hint: "run as the host's root", Err: errors.New(strings.TrimPrefix(mark, markerNotRoot))}
+		return &nf.UnsupportedError{Need: "real root", Hint: "run as the host's root", Err: errnoOf(mark, markerNotRoot)}
 	case strings.HasPrefix(mark, markerRefused):
-		return userNamespacesError(fmt.Errorf("enter a user namespace: %s", strings.TrimPrefix(mark, markerRefused)))
+		return userNamespacesError(fmt.Errorf("enter a user namespace: %w", errnoOf(mark, markerRefused)))
+	case strings.HasPrefix(mark, markerFailed):
+		return fmt.Errorf("netnsenv: execute the program again in new namespaces: %s", strings.TrimPrefix(mark, markerFailed))
 	}
 	return ErrNotEntered
 }
@@ -203,6 +232,17 @@ func hasCaps(caps ...uint) bool {
 	return true
 }
 
+// namespaceError returns the error for a network namespace that could not be created.
+func namespaceError(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return userNamespacesError(err)
+	}
+	// kernel/ucount.c, inc_ucount: the limit of the user, also of one outside of this user namespace.
+	return lackIf(err, nf.UnsupportedError{
+		Need: "network namespaces", Hint: "the limit is reached: sudo sysctl -w user.max_net_namespaces=100000, or close Envs and end those that use them",
+	}, unix.ENOSPC)
+}
+
 // userNamespacesError returns the UnsupportedError for a user namespace, or capabilities in it, that was not permitted.
 // The hint names the setting of this machine that forbids it.
 func userNamespacesError(cause error) error {
@@ -216,6 +256,9 @@ func userNamespacesError(cause error) error {
 			hint = s.hint
 			break
 		}
+	}
+	if errors.Is(cause, unix.ENOSPC) || errors.Is(cause, unix.EUSERS) {
+		hint = "the limit is reached: sudo sysctl -w user.max_user_namespaces=100000, or end those that use them"
 	}
 	return &nf.UnsupportedError{Need: "user namespaces", Hint: hint, Err: cause}
 }

@@ -66,10 +66,7 @@ func Open(ctx context.Context, cfg Config) (*Env, error) {
 	}
 	e := &Env{cfg: cfg, inUserNS: userns.Own()}
 	if e.thread, err = nsthread.New(); err != nil {
-		if errors.Is(err, unix.EPERM) {
-			err = userNamespacesError(err)
-		}
-		return nil, fmt.Errorf("netnsenv: %w", err)
+		return nil, fmt.Errorf("netnsenv: %w", namespaceError(err))
 	}
 	built := false
 	defer func() {
@@ -78,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Env, error) {
 		}
 	}()
 	if err := e.build(ctx); err != nil {
-		return nil, fmt.Errorf("netnsenv: %w", err)
+		return nil, fmt.Errorf("netnsenv: %w", noLack(err))
 	}
 	built = true
 	return e, nil

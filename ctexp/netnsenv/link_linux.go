@@ -412,7 +412,7 @@ const maxAtOnce = 4096
 // and returns the number sent, also with an error. It must not call Env.Do or Fence. max is smaller with receive packet
 // steering, where the host processes frames later.
 //
-// On a tun the error is an *nf.UnsupportedError.
+// On a tun it is an error.
 func (l *Link) WriteBy(write func(ifindex, max int) (int, error)) (int, error) {
 	if _, ok := l.dev.(*veth); !ok {
 		return 0, errNoEthernet

@@ -449,18 +449,20 @@ const invalidPrefix = "invalid_"
 
 // Classify logs from now on what conntrack calls each packet that comes in or that the host sends, directly behind
 // conntrack: an Observer reads it from NFLOG. It takes a few microseconds for each packet. A second call does nothing.
-// Without conntrack, with NoReasons, or if the kernel has no nft_log, the error is an nf.UnsupportedError.
+// Without conntrack or with NoReasons it is an error, and an nf.UnsupportedError if the kernel has no nft_log.
 //
 // A rule per class gives the packets its name, because not every kernel reports the class in NFLOG
 // (CONFIG_NETFILTER_NETLINK_GLUE_CT). The rules are in chains that every Env has, because a new chain would lead packets
 // astray that are held at that moment.
 func (e *Env) Classify(ctx context.Context) error {
-	lacking := &nf.UnsupportedError{Need: "classes of packets", Hint: "an Env with conntrack, without NoReasons, and a kernel with CONFIG_NFT_LOG"}
+	lacking := nf.UnsupportedError{Need: "classes of packets", Hint: "a kernel with CONFIG_NFT_LOG and CONFIG_NETFILTER_NETLINK_LOG"}
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case !e.reasons || e.cfg.Conntrack != On:
-		return lacking
+	case e.cfg.NoReasons || e.cfg.Conntrack != On:
+		return errNoClasses
+	case !e.reasons:
+		return &lacking
 	}
 	o := e.owned
 	o.mu.Lock()
@@ -479,12 +481,8 @@ func (e *Env) Classify(ctx context.Context) error {
 			})
 		}
 	}
-	switch err := o.conn.Flush(); {
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP):
-		lacking.Err = err
-		return lacking
-	case err != nil:
-		return fmt.Errorf("log classes: %w", err)
+	if err := o.conn.Flush(); err != nil {
+		return fmt.Errorf("log classes: %w", lackIf(err, lacking, noExpression...))
 	}
 	o.classifies = true
 	return nil

@@ -181,11 +181,8 @@ func (q *Queue) open(e *Env, maxLen uint32) error {
 		return err
 	}
 	err = conn.BindQueues(maxLen, q.numbers...)
-	switch {
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EBUSY): // nfqnl_recv_config
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EBUSY) { // nfqnl_recv_config
 		err = ErrQueueTaken
-	case errors.Is(err, unix.EINVAL): // net/netfilter/nfnetlink.c, nfnetlink_rcv_msg: there is no such subsystem
-		err = &nf.UnsupportedError{Need: "NFQUEUE", Hint: "a kernel with CONFIG_NETFILTER_NETLINK_QUEUE", Err: err}
 	}
 	if err != nil {
 		return errors.Join(err, conn.Close(), q.stats.Close())
@@ -223,9 +220,9 @@ func (q *Queue) addRules(p nf.Probe) error {
 			return &expr.Target{Name: "NFQUEUE", Info: &info}
 		})
 	}
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
-		err = &nf.UnsupportedError{Need: "NFQUEUE", Hint: "a kernel with CONFIG_NFT_QUEUE, or CONFIG_NETFILTER_XT_TARGET_NFQUEUE and CONFIG_NFT_COMPAT", Err: err}
-	}
+	err = lackIf(err, nf.UnsupportedError{
+		Need: "NFQUEUE", Hint: "a kernel with CONFIG_NFT_QUEUE, or CONFIG_NETFILTER_XT_TARGET_NFQUEUE and CONFIG_NFT_COMPAT",
+	}, noExpression...)
 	if err != nil {
 		return fmt.Errorf("add the rules: %w", err)
 	}

@@ -42,7 +42,7 @@ func (e *Env) fill(ctx context.Context) error {
 	case limit == 0:
 		return &nf.UnsupportedError{Need: "a limit", Hint: "sudo sysctl -w net.netfilter.nf_conntrack_max=262144: zero means no limit, so that the table is never full"}
 	case n < 0:
-		return fmt.Errorf("room for %d entries: the kernel's limit is %d", e.cfg.Room.free, limit)
+		return fmt.Errorf("room for %d entries: want at most %d, the host's net.netfilter.nf_conntrack_max", e.cfg.Room.free, limit)
 	case n > fillBudget:
 		return &nf.UnsupportedError{
 			Need: "a smaller table",

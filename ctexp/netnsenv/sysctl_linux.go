@@ -153,7 +153,11 @@ func sysctlError(name string, err error) error {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("sysctl %s: it does not exist in this namespace: %w", name, err)
 	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("sysctl %s: it is read-only in this namespace: %w", name, err)
+		what := "it is read-only in this namespace"
+		if key, _ := sysctlKey(name); key == keyMax {
+			what = "it is the limit of the whole host; to leave room for n entries, set Config.Room to netnsenv.Free(n)"
+		}
+		return fmt.Errorf("sysctl %s: %s: %w", name, what, err)
 	}
 	return fmt.Errorf("sysctl %s: %w", name, err)
 }

@@ -53,15 +53,16 @@ func openTable(e *Env) (*Table, error) {
 		}
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("open ctnetlink: %w", err)
+	if err == nil { // the first request loads the module if necessary, and with it the sysctls
+		_, err = t.conn.Stats()
 	}
-	// The first request loads the module if necessary, and with it the sysctls.
-	if _, err := t.conn.Stats(); err != nil {
-		return nil, &nf.UnsupportedError{Need: "CONFIG_NF_CT_NETLINK", Hint: "sudo modprobe nf_conntrack_netlink", Err: err}
+	if err != nil {
+		return nil, fmt.Errorf("open ctnetlink: %w", lackIf(err, ctnetlinkLack, noSubsystem...))
 	}
 	return t, nil
 }
+
+var ctnetlinkLack = nf.UnsupportedError{Need: "CONFIG_NF_CT_NETLINK", Hint: "sudo modprobe nf_conntrack_netlink"}
 
 // WatchedBy returns the same table for a caller whose events w reads: its CreateAll, Flush and Age use w.
 func (t *Table) WatchedBy(w Watcher) *Table { return &Table{t.tableConns, w} }

@@ -48,7 +48,8 @@ func openVeth(e *Env, name string, mtu int) (device, error) {
 		}}},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("create a veth pair: %w", err)
+		// EOPNOTSUPP: there is no such kind of interfaces, and no module (net/core/rtnetlink.c, __rtnl_newlink).
+		return nil, fmt.Errorf("create a veth pair: %w", lackIf(err, nf.UnsupportedError{Need: "veth", Hint: "sudo modprobe veth"}, unix.EOPNOTSUPP))
 	}
 	var near, peer rtnetlink.LinkMessage
 	links, err := e.route.Link.List()
@@ -168,12 +169,10 @@ func (v *veth) Read(p []byte) (int, error) {
 }
 
 // errNoEthernet is returned by the methods for frames on a tun.
-var errNoEthernet = &nf.UnsupportedError{
-	Need: "a veth link", Hint: "LinkConfig.Kind: netnsenv.Veth", Err: errors.New("the link is a tun, which has no Ethernet"),
-}
+var errNoEthernet = errors.New("the link is a tun, which has no Ethernet: set LinkConfig.Kind to netnsenv.Veth")
 
 // WriteFrame sends an Ethernet frame, without frame check sequence, to the host under test: for VLAN tags, ARP or other
-// addresses. Fence waits for it as for a packet. On a tun the error is an *nf.UnsupportedError.
+// addresses. Fence waits for it as for a packet. On a tun it is an error.
 func (l *Link) WriteFrame(b []byte) (int, error) {
 	v, ok := l.dev.(*veth)
 	if !ok {
@@ -203,8 +202,8 @@ func (l *Link) mac(at int) nf.MAC {
 }
 
 // ReadFrame reads the next frame that the host sent on the link, with its Ethernet header and VLAN tags. It shares the
-// queue with Read, which skips frames without IPv4 or IPv6, so use only one of the two. On a tun the error is an
-// *nf.UnsupportedError.
+// queue with Read, which skips frames without IPv4 or IPv6, so use only one of the two. On a tun it is an
+// error.
 //
 // In an Experiment the Inbox reads the links, so that ReadFrame misses frames. Use x.Frames() there, which has all
 // frames.
@@ -325,10 +324,9 @@ func (e *Env) countIngress(chain, device string) (func() (uint64, error), error)
 			&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1}, equal(binary.BigEndian.AppendUint16(nil, etherType)))
 	}
 	if err := o.conn.Flush(); err != nil {
-		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOENT) {
-			return nil, &nf.UnsupportedError{Need: "CONFIG_NETFILTER_INGRESS", Hint: "a kernel with nftables chains of family netdev", Err: err}
-		}
-		return nil, fmt.Errorf("count at ingress: %w", err)
+		return nil, fmt.Errorf("count at ingress: %w", lackIf(err, nf.UnsupportedError{
+			Need: "CONFIG_NETFILTER_INGRESS", Hint: "a kernel with nftables chains of family netdev",
+		}, noExpression...))
 	}
 	r := rising{read: func() (uint64, error) { return o.counter(o.netdev, name) }}
 	return r.count, nil

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+
+	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
 // Variant is one of the two iptables, by the name of its binary. Both have the same syntax but use different kernel
@@ -43,7 +45,7 @@ const (
 	KindCounter RuleKind = "counter" // a named counter
 )
 
-// String returns the rule as one line: "nft ip filter input: tcp dport 80 counter drop [packets 10 bytes 400]".
+// String returns the rule as one line, in which what is not visible is escaped: "nft ip filter input: tcp dport 80 counter drop [packets 10 bytes 400]".
 func (r Rule) String() string {
 	s := fmt.Sprintf("%s %s %s", r.Backend, r.Family, r.Table)
 	if r.Chain != "" {
@@ -53,7 +55,7 @@ func (r Rule) String() string {
 	if r.Kind == KindPolicy || r.Kind == KindCounter {
 		s += string(r.Kind) + " "
 	}
-	s += r.Text
+	s = plain.Line(s + r.Text)
 	if r.Counted {
 		s += fmt.Sprintf(" [packets %d bytes %d]", r.Packets, r.Bytes)
 	}
@@ -84,7 +86,7 @@ type RuleProblem struct {
 	Module string
 }
 
-// Error lists the problems line by line.
+// Error lists the problems line by line. What is not visible in the rules is escaped.
 func (e *RulesError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s rules:", e.Rules)
@@ -102,7 +104,7 @@ func (e *RulesError) Error() string {
 	if e.Output != "" {
 		fmt.Fprintf(&b, "\n%s", e.Output)
 	}
-	return b.String()
+	return plain.Text(b.String())
 }
 
 // Unwrap returns Err.

@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/ours"
@@ -25,7 +24,7 @@ import (
 //
 // If frames are missing, the iteration ends in ErrFramesLost with their number: the kernel's buffer was full (call
 // Drain while sending, or set Config.Ring), MaxFrames was reached, or a frame was larger than 64 KiB and is
-// truncated. With Config.NoFrames the error is an nf.UnsupportedError.
+// truncated. With Config.NoFrames the error is ErrOff.
 func (o *Observer) Frames(ctx context.Context) iter.Seq2[packet.Record, error] {
 	return recording(ctx, o, "frames", ErrFramesLost, o.readFrames)
 }
@@ -37,7 +36,7 @@ func (o *Observer) readFrames(ctx context.Context) ([]packet.Record, lostFrames,
 	}
 	defer release()
 	if o.capture == nil {
-		return nil, lostFrames{}, &nf.UnsupportedError{Need: "frames", Hint: "the Observer was opened with NoFrames"}
+		return nil, lostFrames{}, turnedOff("frames", "the Observer was opened with NoFrames")
 	}
 	if err := o.whole(); err != nil {
 		return nil, lostFrames{}, err

@@ -391,10 +391,10 @@ func TestFramesDroppedByTheKernelAreAnError(t *testing.T) {
 	}
 }
 
-func TestNoFramesIsUnsupported(t *testing.T) {
+func TestFramesThatAreOffAreAnError(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{}, func(c *observe.Config) { c.NoFrames = true })
-	if err := lastError(x.o.Frames(t.Context())); !errors.Is(err, errors.ErrUnsupported) {
+	if err := lastError(x.o.Frames(t.Context())); !errors.Is(err, observe.ErrOff) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -421,7 +421,7 @@ func BenchmarkCapture(b *testing.B) {
 				}
 			}
 			b.StopTimer()
-			if err := lastError(x.o.Frames(b.Context())); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			if err := lastError(x.o.Frames(b.Context())); err != nil && !errors.Is(err, observe.ErrOff) {
 				b.Error(err)
 			}
 		})

@@ -24,7 +24,7 @@ import (
 // the table has now, and it ends in ErrEventsLost: the receive buffer was full (call Drain while sending, or set a
 // larger Config.EventBuffer), or MaxEvents was reached. An attribute that this package does not know, as later
 // kernels may add, is skipped and reported as the error at the end. With Config.NoEvents, or if
-// net.netfilter.nf_conntrack_events was 0 in the namespace, the error is an nf.UnsupportedError.
+// net.netfilter.nf_conntrack_events was 0 in the namespace, the error is ErrOff.
 func (o *Observer) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		var d eventDecoder
@@ -226,7 +226,7 @@ func watchEvents(cfg Config, table *nfnl.Conn, full func(ended int) bool) (*even
 	w := &eventWatch{ends: ends{table: table, full: full, untimed: kernelBefore(release, 5, 13)}, missing: eventsAreOn()}
 	groups, filter := []uint32{unix.NFNLGRP_CONNTRACK_DESTROY}, nfnl.PassUnasked()
 	if cfg.NoEvents {
-		w.missing = &nf.UnsupportedError{Need: "events", Hint: "the Observer was opened with NoEvents"}
+		w.missing = turnedOff("events", "the Observer was opened with NoEvents")
 	} else {
 		w.log = &eventlog{limit: cfg.maxEvents()}
 		groups = append(groups, unix.NFNLGRP_CONNTRACK_NEW, unix.NFNLGRP_CONNTRACK_UPDATE,
@@ -246,10 +246,12 @@ func watchEvents(cfg Config, table *nfnl.Conn, full func(ended int) bool) (*even
 // eventsAreOn returns an error if the kernel does not generate events.
 func eventsAreOn() error {
 	switch v, err := readSysctl("nf_conntrack_events"); {
-	case err != nil:
+	case errors.Is(err, fs.ErrNotExist):
 		return &nf.UnsupportedError{Need: "events", Hint: "a kernel with CONFIG_NF_CONNTRACK_EVENTS", Err: err}
+	case err != nil:
+		return err
 	case v == "0":
-		return &nf.UnsupportedError{Need: "events", Hint: "net.netfilter.nf_conntrack_events is 0 in the namespace; set it to 1"}
+		return turnedOff("events", "net.netfilter.nf_conntrack_events is 0 in the namespace; set it to 1")
 	}
 	return nil
 }

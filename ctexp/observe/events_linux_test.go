@@ -211,16 +211,16 @@ func TestMaxEventsIsAnError(t *testing.T) {
 	}
 }
 
-func TestNoEventsIsUnsupported(t *testing.T) {
+func TestEventsThatAreOffAreAnError(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]lab{
 		"NoEvents": open(t, netnsenv.Config{}, func(c *observe.Config) { c.NoEvents = true }),
 		"sysctl":   open(t, netnsenv.Config{Sysctls: map[string]string{"net.netfilter.nf_conntrack_events": "0"}}),
 	} {
-		if err := lastError(o.o.Events(t.Context())); !errors.Is(err, errors.ErrUnsupported) {
+		if err := lastError(o.o.Events(t.Context())); !errors.Is(err, observe.ErrOff) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := lastError(o.o.Follow(t.Context())); !errors.Is(err, errors.ErrUnsupported) {
+		if err := lastError(o.o.Follow(t.Context())); !errors.Is(err, observe.ErrOff) {
 			t.Errorf("%s: follow: %v", name, err)
 		}
 		if o.o.NextEvent() != nil {

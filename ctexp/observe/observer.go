@@ -40,7 +40,7 @@ type Holder interface {
 type Config struct {
 	// Probes are the probes whose packets Tally.Packets counts, by name.
 	Probes []nf.Probe
-	// Path has the standard probes that Observer.Path reads. Empty: Observer.Path returns an nf.UnsupportedError, and
+	// Path has the standard probes that Observer.Path reads. Empty: Observer.Path returns ErrOff, and
 	// Tally.Check returns ErrLawNotApplicable unless Probes has the probes that the laws need.
 	Path []nf.Probe
 
@@ -130,6 +130,9 @@ var (
 	// ErrLimitChanged says that nf_conntrack_max, which is one value for the whole host, has changed since the
 	// Observer was opened. The table then has other room than the experiment asked for.
 	ErrLimitChanged = errors.New("the host's nf_conntrack_max has changed")
+	// ErrOff is the error of what the Config or a sysctl of the namespace leaves out. The machine lacks nothing, so it is
+	// no errors.ErrUnsupported, and a test that asks for it fails.
+	ErrOff = errors.New("turned off")
 	// ErrSwitched says that a sysctl on which an answer depends was changed since the Observer was opened: it is not
 	// whole, even if the sysctl has its first value again.
 	ErrSwitched = errors.New("a switch of the kernel was changed during the experiment")
@@ -157,3 +160,12 @@ var (
 	// ErrLawNotApplicable says that a precondition of the laws of Tally.Check does not hold.
 	ErrLawNotApplicable = errors.New("law not applicable")
 )
+
+// turnedOff returns the ErrOff for what is left out: "no frames: the Observer was opened with NoFrames".
+func turnedOff(what, how string) error { return offError("no " + what + ": " + how) }
+
+type offError string
+
+func (e offError) Error() string { return string(e) }
+
+func (e offError) Is(target error) bool { return target == ErrOff }

@@ -67,7 +67,7 @@ type Observer struct {
 //
 // Tally.Collected is counted from events, so net.netfilter.nf_conntrack_events should be 1 in the namespace. Open
 // requires CAP_NET_ADMIN over the namespace, and CAP_NET_RAW for the capture; whoever created the namespace has both.
-// If the namespace was created without a probe of cfg, the error is an nf.UnsupportedError.
+// If the namespace was created without a probe of cfg, the error is ErrOff.
 func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("open observer: %w", err)
@@ -82,7 +82,7 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 		o.start, err = o.read()
 	}
 	if lost := (lostProbe{}); errors.As(err, &lost) { // it never existed
-		err = &nf.UnsupportedError{Need: "the probe " + lost.name, Hint: "the namespace was made without it"}
+		err = turnedOff(fmt.Sprintf("probe %q", lost.name), "the namespace was made without it; add it to netnsenv.Config.Probes")
 	}
 	if err == nil {
 		o.arrived, err = o.readArrived()
@@ -182,7 +182,7 @@ func (o *Observer) dial() (err error) {
 	if o.events, err = watchEvents(o.cfg, o.table, o.wasFull); err != nil {
 		return err
 	}
-	if o.reasons, err = watchReasons(); errors.Is(err, errors.ErrUnsupported) {
+	if o.reasons, err = watchReasons(); errors.Is(err, errors.ErrUnsupported) || errors.Is(err, ErrOff) {
 		o.noReasons, err = err, nil
 	}
 	if err != nil {

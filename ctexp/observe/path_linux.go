@@ -18,7 +18,7 @@ import (
 )
 
 // Path returns how many packets met each probe of Config.Path since the Observer was opened. Without such probes the
-// error is an nf.UnsupportedError.
+// error is ErrOff.
 //
 // If the DropSource lost drops, the error says so and the Path has the rest. If a rule may have dropped packets, Path
 // also reads the user's rules, which takes as long as Rules.
@@ -37,7 +37,7 @@ func (o *Observer) path(ctx context.Context) (Path, error) {
 	}
 	defer release()
 	if len(o.cfg.Path) == 0 {
-		return Path{}, &nf.UnsupportedError{Need: "probes of the path", Hint: "the namespace was made without them"}
+		return Path{}, turnedOff("probes of the path", "the namespace was made without them")
 	}
 	arrived, err := o.readArrived() // before the probes, so that packets arriving meanwhile do not look lost
 	if err != nil {

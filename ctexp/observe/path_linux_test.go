@@ -93,10 +93,10 @@ silenced output   1 of the host's own packets, before conntrack saw them
 	}
 }
 
-func TestPathWithoutProbesIsUnsupported(t *testing.T) {
+func TestPathWithoutProbesIsAnError(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{NoPath: true})
-	if _, err := x.o.Path(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := x.o.Path(t.Context()); !errors.Is(err, observe.ErrOff) {
 		t.Errorf("path: %v", err)
 	}
 	if err := x.tally().Check(); !errors.Is(err, observe.ErrLawNotApplicable) {

@@ -63,7 +63,7 @@ func TestNamespaceOfAnotherProgramIsObserved(t *testing.T) {
 			if n := len(frames(t, o)); n != 1 {
 				t.Errorf("%d frames, want 1", n)
 			}
-			if _, err := o.Path(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
+			if _, err := o.Path(t.Context()); !errors.Is(err, observe.ErrOff) {
 				t.Errorf("path without probes: %v", err)
 			}
 		})

@@ -16,6 +16,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 	"github.com/ctexp/go-ctexp/internal/pktline"
+	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
 // Reason is a log message of conntrack about a packet: almost always why the packet is INVALID, sometimes why it
@@ -35,7 +36,7 @@ type Reason struct {
 //
 //	12:00:00.000001 tun0 IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [none], win 65535, length 0: tcp: invalid tcp flag combination
 func (r Reason) String() string {
-	return fmt.Sprintf("%s %s %s: %v: %s", r.Time.Format("15:04:05.000000"), r.Link, pktline.Format(r.Packet), r.Proto, r.Text)
+	return fmt.Sprintf("%s %s %s: %v: %s", r.Time.Format("15:04:05.000000"), r.Link, pktline.Format(r.Packet), r.Proto, plain.Line(r.Text))
 }
 
 // Passed reports whether the kernel logs this reason for packets that it does not mark INVALID and that leave the

@@ -21,7 +21,7 @@ import (
 // ReasonsOf assigns them to frames. Not every INVALID packet has a reason.
 //
 // If reasons are missing, the iteration ends in ErrReasonsLost. If conntrack did not log reasons in the namespace
-// when the Observer was opened, or another program reads them, the error is an nf.UnsupportedError.
+// when the Observer was opened, the error is ErrOff; if another program reads them, it is an nf.UnsupportedError.
 func (o *Observer) Reasons(ctx context.Context) iter.Seq2[Reason, error] {
 	return recording(ctx, o, "reasons", ErrReasonsLost, o.readReasons)
 }
@@ -49,8 +49,8 @@ func (o *Observer) readReasons(ctx context.Context) ([]Reason, lostReasons, erro
 // Time, Link, Dir (packet.In or, for the host's own packets, packet.Out), Packet and Class. The Packet is as conntrack saw it:
 // reassembled, and before any NAT. There are none while the namespace does not log them; see netnsenv.Env.Classify.
 //
-// If classes are missing, the iteration ends in ErrClassesLost. If the Observer cannot read them, as with reasons, the error
-// is an nf.UnsupportedError.
+// If classes are missing, the iteration ends in ErrClassesLost. If the Observer cannot read them, the errors are those of
+// Reasons.
 func (o *Observer) Classes(ctx context.Context) iter.Seq2[packet.Record, error] {
 	return recording(ctx, o, "classes", ErrClassesLost, o.readClasses)
 }
@@ -86,7 +86,7 @@ const reasonBuffer = 8 << 20
 // packets.
 var nflogGroups = []uint16{0, ours.InvalidGroup}
 
-// watchReasons must be called on a thread in the namespace. It returns an nf.UnsupportedError if the namespace cannot
+// watchReasons must be called on a thread in the namespace. It returns ErrOff or an nf.UnsupportedError if the namespace cannot
 // provide reasons.
 func watchReasons() (*reasonWatch, error) {
 	if err := reasonsAreLogged(); err != nil {
@@ -119,7 +119,7 @@ func reasonsAreLogged() error {
 	const need = "reasons of conntrack"
 	on, err := readSysctl("nf_conntrack_log_invalid")
 	if err == nil && on == "0" {
-		return &nf.UnsupportedError{Need: need, Hint: "net.netfilter.nf_conntrack_log_invalid is 0 in the namespace; set it to 255, and nf_log to nfnetlink_log"}
+		return turnedOff(need, "net.netfilter.nf_conntrack_log_invalid is 0 in the namespace; set it to 255, and nf_log to nfnetlink_log")
 	}
 	var to [2]string
 	if err == nil {
@@ -135,7 +135,7 @@ func reasonsAreLogged() error {
 		return err
 	}
 	if to[0] != "nfnetlink_log" && to[1] != "nfnetlink_log" {
-		return &nf.UnsupportedError{Need: need, Hint: fmt.Sprintf("net.netfilter.nf_log.2 is %s in the namespace; set it to nfnetlink_log", to[0])}
+		return turnedOff(need, fmt.Sprintf("net.netfilter.nf_log.2 is %s in the namespace; set it to nfnetlink_log", to[0]))
 	}
 	return nil
 }

@@ -57,13 +57,13 @@ func TestReasonsOfBothFamiliesAndOfTheHostItself(t *testing.T) {
 }
 
 // What is not supported is named, and is not an error of anything else.
-func TestUnsupportedReasons(t *testing.T) {
+func TestReasonsThatAreMissingSayWhy(t *testing.T) {
 	t.Parallel()
 	t.Run("not asked for", func(t *testing.T) {
 		t.Parallel()
 		x := open(t, netnsenv.Config{NoReasons: true}, func(c *observe.Config) { c.NoFrames = true })
 		err := lastError(x.o.Reasons(t.Context()))
-		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "nf_conntrack_log_invalid is 0") {
+		if !errors.Is(err, observe.ErrOff) || !strings.Contains(err.Error(), "nf_conntrack_log_invalid is 0") {
 			t.Errorf("got %v", err)
 		}
 		if _, err := x.o.Path(t.Context()); err != nil {
@@ -74,7 +74,7 @@ func TestUnsupportedReasons(t *testing.T) {
 		t.Parallel()
 		x := open(t, netnsenv.Config{Sysctls: map[string]string{"net.netfilter.nf_log.2": "NONE", "net.netfilter.nf_log.10": "NONE"}})
 		err := lastError(x.o.Reasons(t.Context()))
-		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "nf_log.2 is NONE") {
+		if !errors.Is(err, observe.ErrOff) || !strings.Contains(err.Error(), "nf_log.2 is NONE") {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
 // Tally is what was counted since the Observer was opened, or between two Tallies (see Sub).
@@ -78,7 +79,7 @@ func (t Tally) String() string {
 	var s []string
 	for name, n := range t.All() {
 		if _, probe := t.Packets[name]; probe || name == "entries" || n != 0 {
-			s = append(s, fmt.Sprintf("%s %d", name, n))
+			s = append(s, fmt.Sprintf("%s %d", plain.Line(name), n))
 		}
 	}
 	return strings.Join(s, ", ")

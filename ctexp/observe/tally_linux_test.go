@@ -177,12 +177,12 @@ func TestChangedLimitIsAnError(t *testing.T) {
 	}
 }
 
-func TestProbeThatWasNeverThereIsNotSupported(t *testing.T) {
+func TestProbeThatWasNeverThereIsNamed(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{})
 	o, err := observe.Open(t.Context(), x.env, observe.Config{Probes: []nf.Probe{{Name: "nobody/made/it"}}})
-	const want = "open observer: needs the probe nobody/made/it (the namespace was made without it)"
-	if o != nil || !errors.Is(err, errors.ErrUnsupported) || errors.Is(err, observe.ErrProbeLost) || err.Error() != want {
+	const want = "open observer: no probe \"nobody/made/it\": the namespace was made without it; add it to netnsenv.Config.Probes"
+	if o != nil || !errors.Is(err, observe.ErrOff) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, observe.ErrProbeLost) || err.Error() != want {
 		t.Errorf("got %v, %v; want %s", o, err, want)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/pktline"
+	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
 // Timeline is what happened, in order of time.
@@ -30,7 +31,7 @@ func (t Timeline) String() string {
 		fmt.Fprintf(&b, "%v\n", m)
 	}
 	for _, s := range t.Missing {
-		fmt.Fprintf(&b, "(%s)\n", s)
+		fmt.Fprintf(&b, "(%s)\n", plain.Line(s))
 	}
 	if b.Len() == 0 {
 		return "nothing happened\n"
@@ -75,7 +76,7 @@ func (m Moment) String() string {
 	case m.Frame > 0:
 		prefix = "   "
 	}
-	return fmt.Sprintf("%s %-6v %s%s", m.Time.Format("15:04:05.000000"), m.Kind, prefix, m.Text)
+	return fmt.Sprintf("%s %-6v %s%s", m.Time.Format("15:04:05.000000"), m.Kind, prefix, plain.Line(m.Text))
 }
 
 // MomentKind is the kind of a Moment.
@@ -119,8 +120,8 @@ type Record struct {
 // Missing says why a part of a Record is missing or incomplete.
 type Missing struct {
 	Part RecordPart // the part that is missing
-	// Err names the part: "reasons: needs …". It wraps errors.ErrUnsupported if the namespace or the Config does not
-	// provide the part.
+	// Err names the part: "reasons: needs …". It is an errors.ErrUnsupported if the machine does not have the
+	// part, and ErrOff if the namespace or the Config leaves it out.
 	Err error
 }
 
@@ -175,7 +176,7 @@ func collect[T any](r *Record, part RecordPart, seq iter.Seq2[T, error]) (all []
 	if err != nil {
 		r.Missing = append(r.Missing, Missing{part, err})
 	}
-	if errors.Is(err, errors.ErrUnsupported) {
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, ErrOff) {
 		err = nil
 	}
 	return all, err

@@ -13,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
+	"github.com/ctexp/go-ctexp/internal/plain"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
@@ -87,7 +88,7 @@ func (s Step) String() string {
 	if s.State != 0 {
 		fmt.Fprintf(&b, " [%v]", s.State)
 	}
-	return b.String()
+	return plain.Line(b.String())
 }
 
 // brief prints the step without its packet.

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
@@ -82,7 +81,7 @@ func (o *Observer) checkTraced(ctx context.Context) error {
 	if rules.Traces() || err != nil {
 		return err
 	}
-	return &nf.UnsupportedError{Need: "nftrace", Hint: "nothing in the namespace enables tracing; set netnsenv.Config.Trace, or add a rule with meta nftrace set 1"}
+	return turnedOff("trace", "nothing in the namespace enables tracing; set netnsenv.Config.Trace, or add a rule with meta nftrace set 1")
 }
 
 // traceWatch records the kernel's messages about traced packets.

@@ -308,7 +308,7 @@ func TestUnsupportedTrace(t *testing.T) {
 		x := open(t, netnsenv.Config{Silent: true})
 		x.send(packet.SYN(web))
 		err := lastError(x.o.Trace(t.Context()))
-		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "netnsenv.Config.Trace") {
+		if !errors.Is(err, observe.ErrOff) || !strings.Contains(err.Error(), "netnsenv.Config.Trace") {
 			t.Errorf("got %v", err)
 		}
 	})

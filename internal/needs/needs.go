@@ -7,8 +7,10 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
 // Environment variables that turn skips into failures. They are read inside the test, so that go test does not reuse a
@@ -25,19 +27,27 @@ type TB interface {
 	Skipf(format string, args ...any)
 }
 
-// Check does nothing if err is nil. If err matches errors.ErrUnsupported, it skips the test, or fails it if the need is
+// Check does nothing if err is nil. If err matches errors.ErrUnsupported, and not by an errno alone, it skips the test, or fails it if the need is
 // Required. It fails the test on any other error.
 func Check(t TB, err error) {
 	t.Helper()
 	switch {
 	case err == nil:
-	case !errors.Is(err, errors.ErrUnsupported):
-		t.Fatalf("%v", err)
+	case !isLack(err):
+		t.Fatalf("%s", plain.Text(err.Error()))
 	case Required(Of(err)):
-		t.Fatalf("%v\n%s=1 allows no skip, and %s does not list %q", err, Require, Lacks, Of(err))
+		t.Fatalf("%s\n%s=1 allows no skip, and %s does not list %q", plain.Text(err.Error()), Require, Lacks, Of(err))
 	default:
-		t.Skipf("%v", err)
+		t.Skipf("%s", plain.Text(err.Error()))
 	}
+}
+
+// isLack reports whether err proves that something is missing. Package syscall lets EOPNOTSUPP, ENOSYS and ENOTSUP match
+// errors.ErrUnsupported, but such an errno alone may as well be the kernel's refusal of a wrong request.
+func isLack(err error) bool {
+	var lack *nf.UnsupportedError
+	var errno syscall.Errno
+	return errors.As(err, &lack) || errors.Is(err, errors.ErrUnsupported) && !errors.As(err, &errno)
 }
 
 // Of returns the need of the nf.UnsupportedError in err, or "something" if there is none.

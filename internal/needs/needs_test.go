@@ -3,6 +3,7 @@ package needs
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -28,6 +29,9 @@ func TestMissingNeedSkipsOrFails(t *testing.T) {
 		{"listed need", "1", "gills, wings", wings, "skips: fly: needs wings (grow some)"},
 		{"need that is not listed", "1", "gills", wings, "fails: fly: needs wings (grow some)\nCTEXP_REQUIRE=1 allows no skip, and CTEXP_LACKS does not list \"wings\""},
 		{"need without a name", "1", "", errors.ErrUnsupported, "fails: unsupported operation\nCTEXP_REQUIRE=1 allows no skip, and CTEXP_LACKS does not list \"something\""},
+		{"need with an errno", "", "", fmt.Errorf("fly: %w", &nf.UnsupportedError{Need: "wings", Err: syscall.EOPNOTSUPP}), "skips: fly: needs wings: operation not supported"},
+		{"errno alone", "", "", fmt.Errorf("fly: %w", syscall.EOPNOTSUPP), "fails: fly: operation not supported"},
+		{"hostile text", "", "", errors.New("\x1b[31m\u202e\n\xff"), "fails: \\x1b[31m\\u202e\n\\xff"},
 		{"other error", "", "wings", errors.New("fell"), "fails: fell"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -4,13 +4,14 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
+
+	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
 // File describes a file as a whole.
@@ -153,9 +154,10 @@ const maxText = 1<<16 - 1
 
 const ellipsis = "…"
 
-// text converts s to a valid option value: UTF-8 without NULs, at which readers stop, and not too long.
+// text converts s to a valid option value that a terminal can show: UTF-8 without control characters, of which NUL ends the
+// text for readers, and not too long.
 func text(s string) string {
-	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
+	s = plain.Text(s)
 	if len(s) <= maxText {
 		return s
 	}

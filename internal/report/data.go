@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
 // Version is the version of result.json that this package writes, and the only one it reads. It grows when a field
@@ -303,10 +305,15 @@ func setterRank(setter string) int {
 // WriteJSON writes d as result.json, indented and with a final newline. It fails only if w does.
 func (d Data) WriteJSON(w io.Writer) error {
 	d.Version = Version
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // laws contain ≤, tuples →
 	e.SetIndent("", "  ")
-	if err := e.Encode(d); err != nil {
+	err := e.Encode(d)
+	if err == nil {
+		_, err = w.Write(plain.JSON(b.Bytes()))
+	}
+	if err != nil {
 		return fmt.Errorf("write result.json: %w", err)
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
 // File is a file beside the report that Data does not contain, such as capture.pcapng, or that replaces one made from
@@ -34,7 +36,8 @@ const (
 
 // WriteFiles writes the report and all other files into the folder dir, creates it if necessary, and returns the
 // names of the files, report.html first. Each name begins with the Stem of the test's name, because the artifact
-// folder of go test does not tell tests apart. Existing files are overwritten.
+// folder of go test does not tell tests apart. Existing files are overwritten. What was captured may be nobody else's
+// business: folder and files are for their owner alone, whatever they were before.
 //
 // A File replaces the file of the same name that is made from Data. A file that cannot be written is left out; the
 // report says why and so does the returned error, which joins all of these. The others are written anyway.
@@ -44,7 +47,7 @@ func WriteFiles(dir string, d Data, files ...File) ([]string, error) {
 			panic(fmt.Sprintf("report: %q is no name of a file", f.Name))
 		}
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the artifacts: %w", err)
 	}
 	root, err := os.OpenRoot(dir)
@@ -97,11 +100,11 @@ func (d Data) ownFiles(others []File) []File {
 
 // writeFile writes one file, and removes it if that fails.
 func writeFile(root *os.Root, name string, write func(io.Writer) error) error {
-	f, err := root.Create(name)
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("write an artifact: %w", err)
 	}
-	if err := errors.Join(write(f), f.Close()); err != nil {
+	if err := errors.Join(f.Chmod(0o600), write(f), f.Close()); err != nil { // a file that is overwritten keeps its mode
 		return errors.Join(fmt.Errorf("write the artifact %s: %w", name, err), root.Remove(name))
 	}
 	return nil
@@ -148,12 +151,12 @@ const maxStem = 160
 func (d Data) timelineText() []string {
 	var out []string
 	for _, m := range d.Timeline {
-		out = append(out, fmt.Sprintf("%s %-6s %s", d.Time.Add(m.At).Format("15:04:05.000000"), oneLine(m.Kind), oneLine(m.Text())))
+		out = append(out, fmt.Sprintf("%s %-6s %s", d.Time.Add(m.At).Format("15:04:05.000000"), plain.Line(m.Kind), plain.Line(m.Text())))
 	}
 	out = d.appendMissing(out, d.Omitted.Timeline, PartTimeline)
 	for _, part := range []string{PartFrames, "reasons", "trace", "events", "drops", "counts"} {
 		if why := d.missing(part); why != "" {
-			out = append(out, fmt.Sprintf("(%s: %s)", part, oneLine(why)))
+			out = append(out, fmt.Sprintf("(%s: %s)", part, plain.Line(why)))
 		}
 	}
 	return out
@@ -163,7 +166,7 @@ func (d Data) timelineText() []string {
 func (d Data) flowsText() []string {
 	var out []string
 	for _, f := range d.Flows {
-		out = append(out, oneLine(f.Line))
+		out = append(out, plain.Line(f.Line))
 	}
 	slices.Sort(out)
 	return d.appendMissing(out, d.Omitted.Flows, PartFlows)
@@ -173,18 +176,18 @@ func (d Data) flowsText() []string {
 func (d Data) statsText() []string {
 	out := []string{"# tally"}
 	for _, c := range d.Tally {
-		out = append(out, fmt.Sprintf("%-24s %d", oneLine(c.Name), c.N))
+		out = append(out, fmt.Sprintf("%-24s %d", plain.Line(c.Name), c.N))
 	}
 	for _, l := range d.Laws {
-		s := fmt.Sprintf("%s: %s", oneLine(l.Law), oneLine(l.Verdict))
+		s := fmt.Sprintf("%s: %s", plain.Line(l.Law), plain.Line(l.Verdict))
 		if l.Why != "" {
-			s += ": " + oneLine(l.Why)
+			s += ": " + plain.Line(l.Why)
 		}
 		out = append(out, s)
 	}
 	out = append(d.appendMissing(out, 0, PartTally), "# kernel statistics since the start")
 	for _, c := range d.Stats {
-		out = append(out, fmt.Sprintf("%-24s %+d", oneLine(c.Name), c.N))
+		out = append(out, fmt.Sprintf("%-24s %+d", plain.Line(c.Name), c.N))
 	}
 	return d.appendMissing(out, 0, PartStats)
 }
@@ -194,12 +197,12 @@ func (d Data) sysctlText() []string {
 	var out []string
 	for _, s := range d.Sysctls {
 		if s.Before != "" {
-			out = append(out, fmt.Sprintf("-%s = %s", oneLine(s.Name), oneLine(s.Before)))
+			out = append(out, fmt.Sprintf("-%s = %s", plain.Line(s.Name), plain.Line(s.Before)))
 		}
 		if s.After != "" {
-			line := fmt.Sprintf("+%s = %s", oneLine(s.Name), oneLine(s.After))
+			line := fmt.Sprintf("+%s = %s", plain.Line(s.Name), plain.Line(s.After))
 			if s.By != "" {
-				line += " # by " + oneLine(s.By)
+				line += " # by " + plain.Line(s.By)
 			}
 			out = append(out, line)
 		}
@@ -222,7 +225,7 @@ func (d Data) rulesText(nft bool) []string {
 		if r.Counted {
 			s += fmt.Sprintf(" [packets %d bytes %d]", r.Packets, r.Bytes)
 		}
-		out = append(out, oneLine(s))
+		out = append(out, plain.Line(s))
 	}
 	if out == nil {
 		return nil
@@ -236,7 +239,7 @@ func (d Data) appendMissing(out []string, more int, part string) []string {
 		out = append(out, fmt.Sprintf("# … and %d more", more))
 	}
 	if why := d.missing(part); why != "" {
-		out = append(out, "# "+oneLine(why))
+		out = append(out, "# "+plain.Line(why))
 	}
 	return out
 }

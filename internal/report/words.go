@@ -8,15 +8,11 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
-// oneLine returns text that may have several lines as one line.
-func oneLine(s string) string {
-	return strings.NewReplacer("\n", "␊", "\t", " ").Replace(visible(s))
-}
-
-// clean returns a copy of a plain value in which every string can be shown: control characters, which might hide
-// adjacent text, and bidirectional formatting characters are replaced by visible ones.
+// clean returns a copy of a plain value in which every string is a plain.Text.
 func clean[T any](v T) T {
 	cleanValue(reflect.ValueOf(&v).Elem())
 	return v
@@ -25,7 +21,7 @@ func clean[T any](v T) T {
 func cleanValue(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
-		v.SetString(visible(v.String()))
+		v.SetString(plain.Text(v.String()))
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if v.Type().Field(i).IsExported() {
@@ -43,35 +39,6 @@ func cleanValue(v reflect.Value) {
 			cleanValue(v.Index(i))
 		}
 	}
-}
-
-// visible replaces characters that are not visible. Line feeds and tabs stay; the no-break spaces that cmp puts into
-// its diffs become plain spaces.
-func visible(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if strings.IndexFunc(s, isHidden) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case !isHidden(r):
-			b.WriteRune(r)
-		case r == '\u00a0':
-			b.WriteByte(' ')
-		case r < ' ':
-			b.WriteRune('\u2400' + r) // the Unicode control pictures
-		case r == 0x7f:
-			b.WriteRune('\u2421')
-		default:
-			fmt.Fprintf(&b, "<U+%04X>", r)
-		}
-	}
-	return b.String()
-}
-
-func isHidden(r rune) bool {
-	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u00a0' || r == '\u2028' || r == '\u2029')
 }
 
 // class converts a word to the name of a CSS class, which has only lower-case letters: "no answer" becomes

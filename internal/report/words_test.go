@@ -29,14 +29,6 @@ func TestListsBreakAfterTheirCommas(t *testing.T) {
 	}
 }
 
-func TestControlCharactersHavePictures(t *testing.T) {
-	t.Parallel()
-	got := visible("a\x1b[31m\tb\n\x00\x7f\u202e\u00a0\xff\u0085c")
-	if diff := cmp.Diff("a␛[31m\tb\n␀␡<U+202E> �<U+0085>c", got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
 func TestShortenKeepsTheBeginningAndWhatMatters(t *testing.T) {
 	t.Parallel()
 	got := shorten([]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, 6, 90, func(n int) bool { return n%4 == 0 })

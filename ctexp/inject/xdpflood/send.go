@@ -28,17 +28,15 @@ type Link interface {
 // maxBytes is the maximum size of a frame. The kernel needs the rest of the page before and behind it.
 const maxBytes = 3000
 
-var errNoEthernet = &nf.UnsupportedError{
-	Need: "a veth link", Hint: "LinkConfig.Kind: netnsenv.Veth", Err: errors.New("live frames are frames of Ethernet"),
-}
+var errNoEthernet = errors.New("live frames are frames of Ethernet, which the link has not: set LinkConfig.Kind to netnsenv.Veth")
 
 // Send sends the flood on link and waits until the host has processed all packets. It fails before the first packet if
 // the Flood is invalid, as Flood.Send does, or if a program cannot make it: with more than one of Queues, SCTP with
 // fields that vary, a Random field with more than 2^32 values, or packets longer than 2986 bytes.
 //
-// A Rate is kept on average, in bursts. Flooded.Took begins when the program has been loaded. On a link that is not a
-// veth, the error is an *nf.UnsupportedError, and so it is without the host's root and if the kernel lacks something;
-// its Need is then "BPF".
+// A Rate is kept on average, in bursts. Flooded.Took begins when the program has been loaded. A link that is not a
+// veth is an error. Without the host's root, or if the kernel lacks something, it is an *nf.UnsupportedError whose Need
+// is "BPF".
 //
 // Send stops when ctx ends or the kernel returns an error. The packets sent before are counted and processed. Several
 // floods may run at the same time, also on one link, where they alternate.

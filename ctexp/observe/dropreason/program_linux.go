@@ -3,6 +3,7 @@ package dropreason
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -176,8 +177,11 @@ type layout struct {
 // error is an nf.UnsupportedError.
 func readLayout() (layout, names, error) {
 	spec, err := btf.LoadKernelSpec()
-	if err != nil {
+	switch {
+	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, fs.ErrNotExist): // there is no /sys/kernel/btf/vmlinux
 		return layout{}, nil, &nf.UnsupportedError{Need: "BPF", Hint: "a kernel with CONFIG_DEBUG_INFO_BTF", Err: err}
+	case err != nil:
+		return layout{}, nil, fmt.Errorf("read the kernel's types: %w", err)
 	}
 	reasons, err := reasonNames(spec)
 	if err != nil {
