@@ -14,6 +14,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/needs"
 	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
@@ -26,9 +27,7 @@ func TestExperimentsOfOneTestAreToldApart(t *testing.T) {
 		y := ctexp.New(f, netnsenv.Config{Links: veth})
 		y.Errorf("the second is wrong")
 	})
-	if fake.Skipped() {
-		t.Skip(log)
-	}
+	needs.Check(t, fake.Lack())
 	var got []string
 	for _, m := range regexp.MustCompile(`(?m)^(what happened in .*|--- artifacts: .*)$`).FindAllString(log, -1) {
 		got = append(got, regexp.MustCompile(`:\d+\)|: /.*/`).ReplaceAllString(m, "…"))
@@ -63,9 +62,7 @@ func TestExperimentAfterOthersIsTheFirst(t *testing.T) {
 	}
 	run()
 	log := run()
-	if fake.Skipped() {
-		t.Skip(log)
-	}
+	needs.Check(t, fake.Lack())
 	if strings.Contains(log, "experiment") || strings.Count(log, "/TestX.report.html") != 2 {
 		t.Errorf("the log is\n%s", log)
 	}
@@ -79,9 +76,7 @@ func TestPanicLeavesAReport(t *testing.T) {
 		ctexp.New(f, netnsenv.Config{Links: veth, Silent: true}).Inject(packet.SYNs(1, web))
 		panic("so")
 	})
-	if fake.Skipped() {
-		t.Skip(log)
-	}
+	needs.Check(t, fake.Lack())
 	if fake.Failed() || !strings.Contains(log, "entries 1\n") || !strings.HasSuffix(log, "\npanic: so\n") {
 		t.Errorf("failed %v, and the log is\n%s", fake.Failed(), log)
 	}

@@ -125,11 +125,9 @@ func TestAwaitGivesUpInTime(t *testing.T) {
 // The Experiment belongs to its test: when that is over its namespace is gone.
 func TestExperimentEndsWithItsTest(t *testing.T) {
 	t.Parallel()
+	ctexp.New(t, netnsenv.Config{})
 	var x *ctexp.Experiment
 	t.Run("inner", func(t *testing.T) { x = ctexp.New(t, netnsenv.Config{}) })
-	if x == nil {
-		t.Skip("the inner test was skipped")
-	}
 	if x.Env.FD() != -1 {
 		t.Error("the Env is still open")
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/needs"
 	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
@@ -64,9 +65,7 @@ func TestReportKeepsTheDifference(t *testing.T) {
 		f.Errorf("this is for the log alone")
 		x.Fatalf("and there were %d frames", len(x.Frames()))
 	})
-	if fake.Skipped() {
-		t.Skip(log)
-	}
+	needs.Check(t, fake.Lack())
 	const want = "entries (-want +got):\n- 2\n+ 1\n\nand there were 1 frames"
 	if got := diffOf(t, log); got != want {
 		t.Errorf("result.json has the difference\n%s\nwant\n%s", got, want)
@@ -87,9 +86,7 @@ func TestReportKeepsTheErrorOfAnOperation(t *testing.T) {
 	log := fake.Run(func(f *redtest.TB) {
 		ctexp.New(f, netnsenv.Config{Links: veth}).InjectOn("tun7", packet.SYNs(1, web))
 	})
-	if fake.Skipped() {
-		t.Skip(log)
-	}
+	needs.Check(t, fake.Lack())
 	if got := diffOf(t, log); !strings.Contains(got, `no link "tun7"`) || !strings.HasPrefix(log, got+"\n") {
 		t.Errorf("result.json has %q, and the log is\n%s", got, log)
 	}
@@ -162,9 +159,7 @@ func TestLogSaysHowToTrace(t *testing.T) {
 			x.Inject(packet.SYNs(1, web))
 			x.Errorf("red")
 		})
-		if fake.Skipped() {
-			t.Skip(log)
-		}
+		needs.Check(t, fake.Lack())
 		if rule, rerun := strings.Contains(log, named), strings.Contains(log, command); rule != c.hasRule || rerun != c.hasRerun {
 			t.Errorf("CTEXP_TRACE=%s, Config.Trace=%t: the log names the rule: %t, and has the command: %t\n%s", c.env, c.traced, rule, rerun, log)
 		}
@@ -181,9 +176,7 @@ func TestLogDoesNotAskForATraceOfWhatIsKnown(t *testing.T) {
 		x.Inject(packet.SYNs(1, web))
 		x.Errorf("red")
 	})
-	if fake.Skipped() {
-		t.Skip(log)
-	}
+	needs.Check(t, fake.Lack())
 	if strings.Contains(log, "CTEXP_TRACE") {
 		t.Error(log)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/needs"
 	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
@@ -35,9 +36,7 @@ func TestFailureExplainsItself(t *testing.T) {
 			f.Errorf("3 SYNs and a datagram to port 80 (-want +got):\n%s", diff)
 		}
 	})
-	if fake.Skipped() {
-		t.Skip(log)
-	}
+	needs.Check(t, fake.Lack())
 	log = regexp.MustCompile(`(?m)^--- artifacts: .*/`).ReplaceAllString(log, "--- artifacts: …/")
 	golden(t, "failure.txt", plainBlanks(withoutTimes(log)))
 }
@@ -96,9 +95,7 @@ func TestLateFailureExplainsItself(t *testing.T) {
 		d.at = time.Now().Add(time.Second)
 		x.Await("the moon", func() bool { return false })
 	})
-	if fake.Skipped() {
-		t.Skip(log)
-	}
+	needs.Check(t, fake.Lack())
 	if !strings.Contains(log, "\nentries 1\n") {
 		t.Errorf("the log is\n%s", log)
 	}

@@ -99,9 +99,9 @@ const maxQueues = 1024
 func (f Flood) check() error {
 	switch {
 	case f.N < 0:
-		return fmt.Errorf("negative count %d", f.N)
+		return fmt.Errorf("N is %d: want the number of packets", f.N)
 	case f.Duration < 0:
-		return fmt.Errorf("negative duration %v", f.Duration)
+		return fmt.Errorf("Duration is %v: want 0, or how long it takes", f.Duration)
 	case f.N == 0 && f.Duration == 0:
 		return errors.New("neither N nor Duration says when it ends")
 	case f.Rate < 0 || math.IsNaN(f.Rate) || math.IsInf(f.Rate, 0):
@@ -141,7 +141,7 @@ func (f Flood) Packets() iter.Seq[packet.Packet] {
 // It stops at a packet that the link refuses, and when ctx is done; packets sent before are counted and final. Packets that were
 // lost before the host received them are an error, too; their number is Sent - Arrived.
 func (f Flood) Send(ctx context.Context, link Link) (Flooded, error) {
-	if link == nil {
+	if flood.IsNil(link) {
 		panic("inject: Flood of a nil Link")
 	}
 	done, err := f.send(ctx, link)

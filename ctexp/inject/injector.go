@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 	"syscall"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -19,10 +20,10 @@ type Injector struct {
 	link Link
 }
 
-// New returns an Injector that sends on link.
+// New returns an Injector that sends on link. It panics if link is nil, as Env.Link is for a name that no link has.
 func New(link Link) *Injector {
-	if link == nil {
-		panic("inject: New of a nil Link")
+	if flood.IsNil(link) {
+		panic("inject: New of a nil Link: Env.Link returns nil if there is none of that name")
 	}
 	return &Injector{link: link}
 }
@@ -39,7 +40,7 @@ func (i *Injector) Send(ctx context.Context, seq iter.Seq[packet.Packet]) (n int
 		panic("inject: Send of a nil sequence")
 	}
 	n, err = i.write(ctx, seq)
-	if ferr := flood.Fence(ctx, i.link); ferr != nil {
+	if ferr := flood.Fence(ctx, i.link); ferr != nil && !(errors.Is(err, os.ErrClosed) && errors.Is(ferr, os.ErrClosed)) {
 		err = errors.Join(err, fmt.Errorf("send %d packets: %w", n, ferr))
 	}
 	return n, err
@@ -146,7 +147,7 @@ func (i *Injector) SendFrames(ctx context.Context, seq iter.Seq[packet.Frame]) (
 		return 0, fmt.Errorf("send frames to %s: the link has no Ethernet: set LinkConfig.Kind to netnsenv.Veth", i.link.Name())
 	}
 	n, err = writeFrames(ctx, link, seq)
-	if ferr := flood.Fence(ctx, i.link); ferr != nil {
+	if ferr := flood.Fence(ctx, i.link); ferr != nil && !(errors.Is(err, os.ErrClosed) && errors.Is(ferr, os.ErrClosed)) {
 		err = errors.Join(err, fmt.Errorf("send %d frames: %w", n, ferr))
 	}
 	return n, err

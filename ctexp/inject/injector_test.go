@@ -340,7 +340,7 @@ func TestCallsWithNothingToSendOrToSendByPanic(t *testing.T) {
 		packettest.PanicOf(func() { inject.New(nil) }),
 		packettest.PanicOf(func() { inject.New(&link{}).Send(t.Context(), nil) }),
 	}
-	want := []string{"inject: New of a nil Link", "inject: Send of a nil sequence"}
+	want := []string{"inject: New of a nil Link: Env.Link returns nil if there is none of that name", "inject: Send of a nil sequence"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

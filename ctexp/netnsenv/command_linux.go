@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
 // Cmd is an exec.Cmd whose program runs in the namespace and is killed with the Env. Set its fields before Start, Run,
@@ -72,7 +74,8 @@ func (c *Cmd) Run() error {
 	return c.Wait()
 }
 
-// Output runs the program and returns what it wrote to its standard output; an *exec.ExitError has the rest.
+// Output runs the program and returns what it wrote to its standard output; the error has the first line of
+// the rest, and its *exec.ExitError all of it.
 func (c *Cmd) Output() ([]byte, error) {
 	if c.Stdout != nil {
 		return nil, errors.New("netnsenv: Output: Stdout is set")
@@ -86,6 +89,9 @@ func (c *Cmd) Output() ([]byte, error) {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		exit.Stderr = errOut.Bytes()
+		if why, _, _ := strings.Cut(strings.TrimSpace(errOut.String()), "\n"); why != "" {
+			err = fmt.Errorf("%s: %w: %s", plain.Line(strings.Join(c.Args, " ")), err, plain.Line(why))
+		}
 	}
 	return out.Bytes(), err
 }

@@ -1,6 +1,7 @@
 package netnsenv
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -129,6 +130,7 @@ func (c Config) normalize() (Config, error) {
 		c.Links = []LinkConfig{{}}
 	}
 	links := make([]LinkConfig, len(c.Links))
+	addrs, routes := map[netip.Addr]string{}, map[netip.Prefix]string{}
 	names, marks := map[string]bool{"lo": true}, map[uint32]string{}
 	for i, l := range c.Links {
 		l, err := l.normalize(i, len(c.Links) == 1)
@@ -136,13 +138,27 @@ func (c Config) normalize() (Config, error) {
 			return c, err
 		}
 		if names[l.Name] {
-			return c, fmt.Errorf("link %q: the name is taken", l.Name)
+			return c, fmt.Errorf("link %q: the name is taken: give each link another, and none that of lo", l.Name)
 		}
 		names[l.Name] = true
 		if other := marks[l.Mark]; l.Mark != 0 && other != "" {
 			return c, fmt.Errorf("link %q: mark %#x leads to link %q already", l.Name, l.Mark, other)
 		}
 		marks[l.Mark] = l.Name
+		for _, p := range l.Prefixes {
+			if other := addrs[p.Addr()]; other != "" {
+				return c, fmt.Errorf("link %q: address %v belongs to link %q already", l.Name, p.Addr(), other)
+			}
+			addrs[p.Addr()] = l.Name
+		}
+		for _, p := range l.Routes {
+			if other := routes[p.Masked()]; l.Mark == 0 && other != "" && other != l.Name {
+				return c, fmt.Errorf("link %q: the route to %v goes through link %q already; LinkConfig.Mark is for routes by mark", l.Name, p.Masked(), other)
+			}
+			if l.Mark == 0 {
+				routes[p.Masked()] = l.Name
+			}
+		}
 		links[i] = l
 	}
 	c.Links = links
@@ -208,6 +224,9 @@ func (l LinkConfig) normalize(index int, only bool) (LinkConfig, error) {
 		}
 	}
 	for i, p := range l.Prefixes {
+		if why := noHost(p); why != "" {
+			return l, fmt.Errorf("link %q: prefix %v: %s: want the host's own address with the length, such as 192.0.2.1/24", l.Name, p, why)
+		}
 		if slices.Contains(l.Prefixes[:i], p) {
 			return l, fmt.Errorf("link %q: prefix %v twice", l.Name, p)
 		}
@@ -225,6 +244,27 @@ func (l LinkConfig) normalize(index int, only bool) (LinkConfig, error) {
 		}
 	}
 	return l, nil
+}
+
+// noHost returns why the address of a prefix cannot be that of a host; "" if it can.
+func noHost(p netip.Prefix) string {
+	a := p.Addr()
+	switch {
+	case a.IsUnspecified():
+		return "it is no address"
+	case a.IsMulticast():
+		return "it is a multicast address"
+	case p.Bits() < a.BitLen()-1 && a == p.Masked().Addr(): // of /31 and /127 both addresses are hosts' (RFC 3021, RFC 6164)
+		return "it is the network"
+	case a.Is4() && p.Bits() < 31 && isBroadcast(p):
+		return "it is the broadcast address"
+	}
+	return ""
+}
+
+func isBroadcast(p netip.Prefix) bool {
+	a := p.Addr().As4()
+	return ^(^uint32(0)<<(32-p.Bits()))&^binary.BigEndian.Uint32(a[:]) == 0
 }
 
 func (l LinkConfig) hasIPv6() bool {
@@ -264,7 +304,7 @@ func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
 			return nil, fmt.Errorf("probe %.20q…: the name is longer than %d bytes", p.Name, maxProbeName)
 		}
 		if seen[p.Name] {
-			return nil, fmt.Errorf("probe %q: the name is taken", p.Name)
+			return nil, fmt.Errorf("probe %q: the name is taken: set Name to another", p.Name)
 		}
 		if s, ok := standard[p.Name]; ok && s != p {
 			return nil, fmt.Errorf("probe %q: the name belongs to the standard probe at %v, priority %d", p.Name, s.Hook, s.Priority)

@@ -136,6 +136,14 @@ func entered() error {
 			return fmt.Errorf("netnsenv: a user namespace without its own mount namespace (unshare -Urm, not -Ur): %w", err)
 		}
 		return nil
+	default:
+		return enteredBy(mark)
+	}
+}
+
+// enteredBy is entered for the marker of a process that is not in namespaces of its own.
+func enteredBy(mark string) error {
+	switch {
 	case strings.HasPrefix(mark, markerNotRoot):
 		return &nf.UnsupportedError{Need: "real root", Hint: "run as the host's root", Err: errnoOf(mark, markerNotRoot)}
 	case strings.HasPrefix(mark, markerRefused):

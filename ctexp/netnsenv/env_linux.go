@@ -52,8 +52,11 @@ type Env struct {
 
 // Open creates a namespace and sets it up according to cfg. It takes 2 to 3 ms, and with a Room the time to fill the
 // table. After an error nothing is left behind. If the machine lacks something, the error matches
-// errors.ErrUnsupported. The context applies only to Open itself.
+// errors.ErrUnsupported. The context, which must not be nil, applies only to Open itself.
 func Open(ctx context.Context, cfg Config) (*Env, error) {
+	if ctx == nil {
+		panic("netnsenv: Open with a nil context")
+	}
 	cfg, err := cfg.normalize()
 	if err != nil {
 		return nil, fmt.Errorf("netnsenv: %w", err)

@@ -243,17 +243,18 @@ func openTun(e *Env, name string) (device, error) {
 		d = &tun{File: f, opened: w}
 		return control(f, unix.CloseOnExec)
 	})
-	switch {
-	case err == nil:
-		return d, nil
-	case errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-		return nil, &nf.UnsupportedError{
-			Need: "/dev/net/tun",
-			Hint: "sudo chmod 0666 /dev/net/tun; in a container: --device /dev/net/tun; a veth link does without",
-			Err:  err,
-		}
+	if err != nil {
+		return nil, fmt.Errorf("open the tun: %w", tunError(err))
 	}
-	return nil, fmt.Errorf("open the tun: %w", err)
+	return d, nil
+}
+
+// tunError returns the error of a tun that could not be opened: there is no such file, its driver is missing, or it is for
+// others.
+func tunError(err error) error {
+	return lackIf(err, nf.UnsupportedError{
+		Need: "/dev/net/tun", Hint: "sudo chmod 0666 /dev/net/tun; in a container: --device /dev/net/tun; a veth link does without",
+	}, unix.ENOENT, unix.EPERM, unix.EACCES, unix.ENODEV, unix.ENXIO)
 }
 
 // closeLeft closes the descriptor that water leaves open if one of its ioctls fails (syscalls_linux.go, openDev): that of a

@@ -129,7 +129,11 @@ func (e *Env) SetSysctl(name, value string) error {
 	}
 	defer e.changes()()
 	return sysctlError(name, e.do(func() error {
-		if err := e.writeSysctl(key, value); err != nil {
+		err := e.writeSysctl(key, value)
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ERANGE) {
+			err = fmt.Errorf("the kernel refuses the value %q: %w", value, err)
+		}
+		if err != nil {
 			return err
 		}
 		e.noteSysctl(key, value, ByConfig)
@@ -147,17 +151,16 @@ func sysctlKey(name string) (string, error) {
 }
 
 func sysctlError(name string, err error) error {
+	limit := name == "net.netfilter.nf_conntrack_max" || name == "net.nf_conntrack_max"
 	switch {
 	case err == nil || errors.Is(err, ErrClosed):
 		return err
+	case limit && (errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission)):
+		return fmt.Errorf("sysctl %s: it is the limit of the whole host, which no namespace can change; Config.Room leaves room for n entries: netnsenv.Free(n): %w", name, err)
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("sysctl %s: it does not exist in this namespace: %w", name, err)
 	case errors.Is(err, os.ErrPermission):
-		what := "it is read-only in this namespace"
-		if key, _ := sysctlKey(name); key == keyMax {
-			what = "it is the limit of the whole host; to leave room for n entries, set Config.Room to netnsenv.Free(n)"
-		}
-		return fmt.Errorf("sysctl %s: %s: %w", name, what, err)
+		return fmt.Errorf("sysctl %s: it is read-only in this namespace: %w", name, err)
 	}
 	return fmt.Errorf("sysctl %s: %w", name, err)
 }

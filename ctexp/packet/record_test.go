@@ -203,7 +203,7 @@ func TestARecordingIsReadUpToItsFault(t *testing.T) {
 		"truncated": {file[:len(file)-1], 1, "recording: packet 2: the file is truncated"},
 		"garbage":   {append(file[:len(file):len(file)], make([]byte, 12)...), 2, "recording: packet 3: block of type 0x0: length 0"},
 		"text":      {[]byte("hello, world"), 0, "recording: it is neither pcap nor pcapng"},
-		"empty":     {nil, 0, "recording: the file is truncated"},
+		"empty":     {nil, 0, "recording: the file is empty"},
 	} {
 		got, err := collect(packet.ReadRecording(bytes.NewReader(c.file)))
 		if len(got) != c.n || err == nil || !strings.HasPrefix(err.Error(), c.want) {

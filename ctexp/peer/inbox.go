@@ -13,6 +13,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/flood"
 	"github.com/ctexp/go-ctexp/internal/patience"
 )
 
@@ -72,7 +73,7 @@ const (
 
 // NewInbox returns the Inbox of links, usually all links of an Env.
 func NewInbox(links ...Link) *Inbox {
-	if slices.Contains(links, nil) {
+	if slices.ContainsFunc(links, func(l Link) bool { return flood.IsNil(l) }) {
 		panic("peer: NewInbox of a nil Link")
 	}
 	b := &Inbox{links: links, missed: make([]uint64, len(links))}

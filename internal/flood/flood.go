@@ -5,6 +5,7 @@ package flood
 import (
 	"context"
 	"math"
+	"reflect"
 	"sync"
 	"time"
 
@@ -96,4 +97,10 @@ func Fence(ctx context.Context, link interface{ Fence(context.Context) error }) 
 		defer cancel()
 	}
 	return link.Fence(ctx)
+}
+
+// IsNil reports whether a link is nil, or a nil pointer such as netnsenv.Env.Link returns for a name that no link has.
+func IsNil(link any) bool {
+	v := reflect.ValueOf(link)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }

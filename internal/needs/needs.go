@@ -38,9 +38,18 @@ func Check(t TB, err error) {
 	case Required(Of(err)):
 		t.Fatalf("%s\n%s=1 allows no skip, and %s does not list %q", plain.Text(err.Error()), Require, Lacks, Of(err))
 	default:
-		t.Skipf("%s", plain.Text(err.Error()))
+		t.Skipf("%v", shown{err}) // as an error, for a TB that passes it on
 	}
 }
+
+// shown is an error whose text is harmless.
+type shown struct{ error }
+
+// Error implements error.
+func (s shown) Error() string { return plain.Text(s.error.Error()) }
+
+// Unwrap returns the error as it is.
+func (s shown) Unwrap() error { return s.error }
 
 // isLack reports whether err proves that something is missing. Package syscall lets EOPNOTSUPP, ENOSYS and ENOTSUP match
 // errors.ErrUnsupported, but such an errno alone may as well be the kernel's refusal of a wrong request.

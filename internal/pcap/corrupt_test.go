@@ -65,7 +65,7 @@ func TestGarbageIsNamed(t *testing.T) {
 		file []byte
 		want string
 	}{
-		"empty":               {nil, "the file is truncated"},
+		"empty":               {nil, "the file is empty"},
 		"text":                {[]byte("hello, world"), "it is neither pcap nor pcapng: it begins with 68656c6c"},
 		"compressed":          {[]byte("\x1f\x8b\x08\x00"), "it is compressed"},
 		"length of a block":   {concat(head, change(good, 4, 2)), "length 2"},

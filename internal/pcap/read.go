@@ -87,6 +87,9 @@ func NewReader(r io.Reader) (*Reader, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
+	if len(magic) == 0 {
+		return nil, fmt.Errorf("the file is empty: %w", io.ErrUnexpectedEOF)
+	}
 	open, err := format(magic)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/ctexp/go-ctexp/internal/pcap"
+	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
 // ip is a minimal IPv4 packet.
@@ -182,7 +183,7 @@ func FuzzPacket(f *testing.F) {
 	f.Add(int64(-1), false, []byte{}, "\x00\xff\n")
 	f.Fuzz(func(t *testing.T, at int64, cooked bool, data []byte, comment string) {
 		if len(data) > 60_000 { // what no packet has
-			t.Skip()
+			return
 		}
 		p := pcap.Packet{Time: time.Unix(0, at), Data: data, Comment: comment}
 		last := pcap.Packet{Time: time.Unix(1, 2).UTC(), Data: ip, Comment: "last"}
@@ -194,7 +195,7 @@ func FuzzPacket(f *testing.F) {
 		if len(file.Packets) != 2 || !bytes.HasSuffix(file.Packets[0].Data, data) {
 			t.Fatalf("got %+v", file)
 		}
-		if utf8.ValidString(comment) && !strings.Contains(comment, "\x00") && len(comment) < 65536 && file.Packets[0].Comment != comment {
+		if want := plain.Text(comment); len(want) < 65536 && file.Packets[0].Comment != want {
 			t.Errorf("comment %q became %q", comment, file.Packets[0].Comment)
 		}
 		if !bytes.HasSuffix(file.Packets[1].Data, ip) || file.Packets[1].Comment != "last" {

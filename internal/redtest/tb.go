@@ -17,6 +17,7 @@ type TB struct {
 
 	failed   bool
 	skipped  bool
+	lack     error // why
 	mu       sync.Mutex
 	log      strings.Builder
 	cleanups []func()
@@ -50,9 +51,18 @@ func (t *TB) Fatalf(format string, args ...any) {
 // Skipf adds a line to the log, and ends the goroutine of the test, which was skipped.
 func (t *TB) Skipf(format string, args ...any) {
 	t.Logf(format, args...)
-	t.skipped = true
+	t.skipped, t.lack = true, fmt.Errorf("skipped: "+format, args...)
+	for _, a := range args {
+		if err, ok := a.(error); ok { // internal/needs
+			t.lack = err
+		}
+	}
 	runtime.Goexit()
 }
+
+// Lack returns what the machine lacks, if the test was skipped for that. The test that runs it passes it on: needs.Check(t,
+// fake.Lack()).
+func (t *TB) Lack() error { return t.lack }
 
 // Failed reports whether the test has failed.
 func (t *TB) Failed() bool { return t.failed }

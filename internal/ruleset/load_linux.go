@@ -162,6 +162,8 @@ func (t Text) commandProblem(i int, err error) nf.RuleProblem {
 		p.Why, p.Module = lacks(m), m
 	} else if p.Why = plainWords(err.Error()); p.Why == "" {
 		p.Why = err.Error()
+	} else if c, err := parseCommand(t.Commands[i]); err == nil && strings.HasPrefix(p.Why, "No chain/target/match") {
+		p.Why = fmt.Sprintf("there is no chain %q in the table %s, or no such target or match", c.chain, c.table)
 	}
 	return p
 }

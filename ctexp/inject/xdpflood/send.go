@@ -8,6 +8,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/flood"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
@@ -41,7 +42,7 @@ var errNoEthernet = errors.New("live frames are frames of Ethernet, which the li
 // Send stops when ctx ends or the kernel returns an error. The packets sent before are counted and processed. Several
 // floods may run at the same time, also on one link, where they alternate.
 func Send(ctx context.Context, link Link, f inject.Flood) (inject.Flooded, error) {
-	if link == nil {
+	if flood.IsNil(link) {
 		panic("xdpflood: Send by a nil Link")
 	}
 	done, err := send(ctx, link, f)
