@@ -141,6 +141,7 @@ func over(do func(context.Context) error) func(context.Context) error {
 }
 
 func wrongs() []wrong {
+	var none context.Context
 	syn := packet.SYN(web)
 	mixed := packet.Flow{Src: netip.MustParseAddrPort("[2001:db8::1]:1"), Dst: web.Dst}
 	wifi := []byte{0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 105, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 4}
@@ -251,7 +252,7 @@ func wrongs() []wrong {
 		{"tally when closed", closedLab(func(ctx context.Context, l *ctexp.Lab) error { _, err := l.Observer.Tally(ctx); return err }), "tally|closed"},
 
 		// Documented panics
-		{"a nil context", slip(func() { _, _ = netnsenv.Open(nil, netnsenv.Config{}) }), "panic: netnsenv: Open with a nil context"}, //nolint:staticcheck // that is the slip
+		{"a nil context", slip(func() { _, _ = netnsenv.Open(none, netnsenv.Config{}) }), "panic: netnsenv: Open with a nil context"},
 		{"a link that there is none of", onVeth(func(ctx context.Context, l *ctexp.Lab) error {
 			defer l.Close()
 			_, err := inject.New(l.Env.Link("eth7")).Send(ctx, packet.SYNs(1, web))

@@ -99,9 +99,9 @@ const maxQueues = 1024
 func (f Flood) check() error {
 	switch {
 	case f.N < 0:
-		return fmt.Errorf("N is %d: want the number of packets", f.N)
+		return fmt.Errorf("the count N is %d: want the number of packets", f.N)
 	case f.Duration < 0:
-		return fmt.Errorf("Duration is %v: want 0, or how long it takes", f.Duration)
+		return fmt.Errorf("the Duration is %v: want 0, or how long it takes", f.Duration)
 	case f.N == 0 && f.Duration == 0:
 		return errors.New("neither N nor Duration says when it ends")
 	case f.Rate < 0 || math.IsNaN(f.Rate) || math.IsInf(f.Rate, 0):
