@@ -98,7 +98,7 @@ func TestAFloodThatIsWrongSendsNothing(t *testing.T) {
 	for want, f := range map[string]inject.Flood{
 		"the template of 0 bytes is no packet":                       {N: 1},
 		"the template of 19 bytes is no packet":                      {Template: syn[:19], N: 1},
-		"N is -1: want the number of packets":                        {Template: syn, N: -1},
+		"the count N is -1: want the number":                         {Template: syn, N: -1},
 		"the Duration is -1s":                                        {Template: syn, Duration: -time.Second},
 		"neither N nor Duration":                                     {Template: syn},
 		"rate -3":                                                    {Template: syn, N: 1, Rate: -3},

@@ -130,7 +130,7 @@ func TestAFloodThatAProgramCannotSendSendsNothing(t *testing.T) {
 	}})
 	syn := packet.SYN(web)
 	for want, f := range map[string]inject.Flood{
-		"N is -1":                                  {Template: syn, N: -1},
+		"the count N is -1":                        {Template: syn, N: -1},
 		"neither N nor Duration":                   {Template: syn},
 		"vary[0] (source port): 55537 values":      {Template: syn, N: 1, Vary: []inject.Vary{ports(55537)}},
 		"2 queues: live frames go by one":          {Template: syn, N: 1, Queues: 2},
