@@ -105,7 +105,7 @@ func TestTimelineSaysWhatIsMissing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "frames: needs frames (the Observer was opened with NoFrames)"
+	const want = "frames: no frames: the Observer was opened with NoFrames"
 	if len(got.Missing) == 0 || got.Missing[0] != want || !strings.Contains(got.String(), "\n("+want+")\n") {
 		t.Errorf("missing %q, in\n%v", got.Missing, got)
 	}
