@@ -146,10 +146,12 @@ func (c Config) normalize() (Config, error) {
 		}
 		marks[l.Mark] = l.Name
 		for _, p := range l.Prefixes {
-			if other := addrs[p.Addr()]; other != "" {
-				return c, fmt.Errorf("link %q: address %v belongs to link %q already", l.Name, p.Addr(), other)
+			if other := addrs[p.Addr()]; l.Mark == 0 && other != "" {
+				return c, fmt.Errorf("link %q: address %v belongs to link %q already; LinkConfig.Mark is for links with the same address", l.Name, p.Addr(), other)
 			}
-			addrs[p.Addr()] = l.Name
+			if l.Mark == 0 {
+				addrs[p.Addr()] = l.Name
+			}
 		}
 		for _, p := range l.Routes {
 			if other := routes[p.Masked()]; l.Mark == 0 && other != "" && other != l.Name {
