@@ -9,6 +9,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/golden"
 )
 
 // The same policy in three languages: port 8080 of the router leads to the server, telnet is dropped, ident is refused, what
@@ -96,7 +97,7 @@ func TestDifferenceOfPoliciesIsShown(t *testing.T) {
 	}, packet.Packets(comparedPackets()[:5]...))
 	ctexp.Require(t, "compare", err)
 
-	golden(t, "comparediff.txt", c.Diff())
+	golden.Check(t, "comparediff.txt", c.Diff())
 }
 
 func TestWrongComparisonsAreRefused(t *testing.T) {

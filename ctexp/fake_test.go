@@ -1,18 +1,14 @@
 package ctexp_test
 
 import (
-	"flag"
 	"net/netip"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestMain(m *testing.M) { ctexp.Main(tidy{m}) }
 
@@ -39,21 +35,3 @@ var web = packet.Flow{
 
 // veth is the link that every machine has.
 var veth = []netnsenv.LinkConfig{{Kind: netnsenv.Veth}}
-
-// golden compares got with a file of testdata, which -update writes.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	file = "testdata/" + file
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := ctexp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-		t.Errorf("%s (-want +got; -update writes it anew):\n%s", file, diff)
-	}
-}

@@ -16,6 +16,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/golden"
 	"github.com/ctexp/go-ctexp/internal/needs"
 	"github.com/ctexp/go-ctexp/internal/redtest"
 )
@@ -38,7 +39,7 @@ func TestFailureExplainsItself(t *testing.T) {
 	})
 	needs.Check(t, fake.Lack())
 	log = regexp.MustCompile(`(?m)^--- artifacts: .*/`).ReplaceAllString(log, "--- artifacts: …/")
-	golden(t, "failure.txt", plainBlanks(withoutTimes(log)))
+	golden.Check(t, "failure.txt", plainBlanks(withoutTimes(log)))
 }
 
 // However much has happened, the report of it fits on a screen: of all lists that are longer than that.
@@ -64,7 +65,7 @@ func TestReportIsCutToAScreen(t *testing.T) {
 	if n := strings.Count(report, "\n") + 1; n > 42 {
 		t.Errorf("%d lines", n)
 	}
-	golden(t, "large.txt", withoutTimes(report)+"\n")
+	golden.Check(t, "large.txt", withoutTimes(report)+"\n")
 }
 
 // The report of a closed Lab has errors in place of counts, and WriteReport writes nothing.
@@ -75,7 +76,7 @@ func TestClosedLabHasNoReport(t *testing.T) {
 	if err := lab.Close(); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "closed.txt", lab.Report(t.Context())+"\n")
+	golden.Check(t, "closed.txt", lab.Report(t.Context())+"\n")
 	dir := filepath.Join(t.TempDir(), "none")
 	files, err := lab.WriteReport(t.Context(), dir, "X")
 	if _, there := os.Stat(dir); len(files) != 0 || !errors.Is(err, os.ErrClosed) || !errors.Is(there, os.ErrNotExist) {

@@ -14,6 +14,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/ctexp/peer"
+	"github.com/ctexp/go-ctexp/internal/golden"
 	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
@@ -194,7 +195,7 @@ func TestAnUnmetExpectationFailsTheTest(t *testing.T) {
 	if !fake.Failed() {
 		t.Error("it has not failed")
 	}
-	golden(t, "unmet.golden", told)
+	golden.Check(t, "unmet.golden", told)
 }
 
 // A peer behind a link that does not exist fails the test.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"flag"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,11 +13,11 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/golden"
 )
 
 var (
 	conversations = flag.Int("conversations", 400, "how many random conversations TestKernelDoesWhatTheModelSays holds with each setting")
-	update        = flag.Bool("update", false, "write the golden files anew")
 	seed          = flag.Uint64("seed", 0, "their seed; zero: a new one")
 )
 
@@ -122,18 +121,7 @@ func TestReproducerIsAGoTest(t *testing.T) {
 		{Flags: packet.FlagACK, Seq: 2, Ack: 102, Window: 65535, Options: []packet.TCPOption{packet.SACK([2]uint32{200, 300})}},
 	}}
 	got := c.Test("model_test", "TestReproducer", model.Kernel{Liberal: true})
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := ctexp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-it +printed):\n%s", file, diff)
-	}
+	golden.CheckFile(t, file, got)
 }
 
 // FuzzKernel has the fuzzer look for a conversation in which kernel and model disagree.

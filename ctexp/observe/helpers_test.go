@@ -2,13 +2,7 @@ package observe
 
 import (
 	"encoding/binary"
-	"flag"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
@@ -24,26 +18,6 @@ var (
 // frame is a packet on a link.
 func frame(link string, d packet.Dir, p packet.Packet) packet.Record {
 	return packet.Record{Link: link, Dir: d, EtherType: header.EtherTypeOf(p), Packet: p}
-}
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-// golden compares got with the file of that name in testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got; -update writes it anew):\n%s", file, diff)
-	}
 }
 
 // attr returns a netlink attribute.

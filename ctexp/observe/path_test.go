@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/golden"
 )
 
 // pathOf returns a path of all standard probes; count returns the packets of each.
@@ -113,7 +114,7 @@ func TestSubOfPaths(t *testing.T) {
 
 func TestDiagramOfAFullTable(t *testing.T) {
 	t.Parallel()
-	golden(t, "path-full-table.txt", fullTable().String())
+	golden.Check(t, "path-full-table.txt", fullTable().String())
 }
 
 // Packets of both families that are lost at every place.
@@ -127,7 +128,7 @@ func TestDiagramOfARouter(t *testing.T) {
 		return n
 	})
 	p.Dropped, p.Invalid, p.Silenced = 9, 2, 1
-	golden(t, "path-router.txt", p.String())
+	golden.Check(t, "path-router.txt", p.String())
 }
 
 func TestDiagramOfNothing(t *testing.T) {
@@ -173,7 +174,7 @@ func TestDiagramOfManyCauses(t *testing.T) {
 		{Family: nf.IPv4, Proto: nf.TCP, Text: "packet (index 0) in dir 0 ignored, state ESTABLISHED", Packets: 1},
 		{Family: nf.IPv4, Proto: nf.UDP, Text: "bad checksum", Packets: 1},
 	}
-	golden(t, "path-causes.txt", p.String())
+	golden.Check(t, "path-causes.txt", p.String())
 }
 
 // What has not changed is not in the difference.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/golden"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
@@ -75,7 +76,7 @@ func TestTimelineIsSortedByTime(t *testing.T) {
 		Moments: mergeByTime(append(append([][]Moment{together}, rest...), eventMoments(frames, events), countMoments(marks))...),
 		Missing: []string{"trace: steps were lost: 3 found the kernel's buffer full"},
 	}
-	golden(t, "timeline.txt", story.String())
+	golden.Check(t, "timeline.txt", story.String())
 
 	times := func(m Moment) int64 { return m.Time.UnixNano() }
 	if !slices.IsSortedFunc(story.Moments, func(a, b Moment) int { return int(times(a) - times(b)) }) {

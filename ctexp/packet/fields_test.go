@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/golden"
 	"github.com/ctexp/go-ctexp/internal/packettest"
 )
 
@@ -26,7 +27,7 @@ func TestEveryKindHasALineAndFields(t *testing.T) {
 				fmt.Fprintf(&w, "\t\t%s: %s\n", field.Name, clipped(field.Value))
 			}
 		}
-		golden(t, name+".kinds.golden", w.String())
+		golden.Check(t, name+".kinds.golden", w.String())
 	}
 }
 
@@ -44,7 +45,7 @@ func TestDiffLooksIntoWhatAnErrorQuotes(t *testing.T) {
 	want := packet.TimeExceeded(router, web.UDP([]byte("a text that is long enough to be shown in part and no more")))
 	got := packet.TimeExceeded(router, web.UDP([]byte("a text that is long enough to be shown in part and no less")).
 		With(packet.Src(netip.MustParseAddr("10.0.0.1")), packet.SrcPort(7)))
-	golden(t, "diff.golden", packet.Diff(want, got)+packet.Diff(packet.SYN(web), web6.UDP(nil))+packet.Diff(nil, packet.SYN(web)))
+	golden.Check(t, "diff.golden", packet.Diff(want, got)+packet.Diff(packet.SYN(web), web6.UDP(nil))+packet.Diff(nil, packet.SYN(web)))
 }
 
 // Diff reports a difference in any byte.
@@ -71,5 +72,5 @@ func TestDiffMissesNoByte(t *testing.T) {
 func TestDiffOfAWrongDataOffset(t *testing.T) {
 	t.Parallel()
 	syn := packet.SYN(web)
-	golden(t, "offset.golden", packet.Diff(syn, syn.With(packet.DataOffset(15))))
+	golden.Check(t, "offset.golden", packet.Diff(syn, syn.With(packet.DataOffset(15))))
 }

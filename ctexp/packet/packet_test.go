@@ -2,11 +2,8 @@ package packet_test
 
 import (
 	"encoding/hex"
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,10 +14,9 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/golden"
 	"github.com/ctexp/go-ctexp/internal/packettest"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // The packet of every constructor has right checksums, and its bytes and line are those of the golden file.
 func TestPacketsAreTheSameBytesEachTime(t *testing.T) {
@@ -43,7 +39,7 @@ func TestPacketsAreTheSameBytesEachTime(t *testing.T) {
 			}
 			fmt.Fprintf(&w, "%v\n%s\n", p, hex.Dump(p))
 		}
-		golden(t, name+".golden", w.String())
+		golden.Check(t, name+".golden", w.String())
 	}
 }
 
@@ -94,24 +90,6 @@ func FuzzPacket(f *testing.F) {
 			t.Errorf("%x has the tuple %v and no network layer", b, tuple)
 		}
 	})
-}
-
-// golden compares got with a file in testdata.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", file)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (go test -update writes it)", err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
-	}
 }
 
 var (

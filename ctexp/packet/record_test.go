@@ -19,6 +19,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/golden"
 	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/packettest"
 	"github.com/ctexp/go-ctexp/internal/pcap"
@@ -56,7 +57,7 @@ func TestARecordPrintsOneLine(t *testing.T) {
 		b.WriteString(f.String() + "\n")
 		_ = f.Decode().String()
 	}
-	golden(t, "frames.txt", b.String())
+	golden.Check(t, "frames.txt", b.String())
 }
 
 func FuzzRecord(f *testing.F) {

@@ -20,6 +20,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/ctexp/peer"
+	"github.com/ctexp/go-ctexp/internal/golden"
 )
 
 // host is a Link to a host that answers what is written to it as it is told.
@@ -168,7 +169,7 @@ func TestFailedExpectationsExplainThemselves(t *testing.T) {
 	if !errors.As(err, &failed) || !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
-	golden(t, "expectation.golden", err.Error()+"\n")
+	golden.Check(t, "expectation.golden", err.Error()+"\n")
 
 	_, err = peer.NewInbox(&host{name: "tun1"}).Expect(over(t), packet.Match{})
 	if want := "no such packet: context canceled\nno packet came"; err == nil || err.Error() != want {
@@ -189,7 +190,7 @@ func TestFailedExpectationsSayWhatWasWanted(t *testing.T) {
 		_, err := inbox.Expect(t.Context(), w)
 		text.WriteString(err.Error() + "\n")
 	}
-	golden(t, "nothing.golden", text.String())
+	golden.Check(t, "nothing.golden", text.String())
 }
 
 // An expectation looks at the checksums of what is meant, unless it is told not to, or knows every byte.

@@ -12,6 +12,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/ctexp/peer"
+	"github.com/ctexp/go-ctexp/internal/golden"
 )
 
 // says lets the server of a cable send segments, whatever they are.
@@ -95,7 +96,7 @@ func TestAnUnexpectedSegmentFailsAtOnce(t *testing.T) {
 	if !errors.As(err, new(*peer.ExpectationError)) {
 		t.Fatalf("got %v", err)
 	}
-	golden(t, "unexpected.golden", err.Error()+"\n")
+	golden.Check(t, "unexpected.golden", err.Error()+"\n")
 }
 
 // ExpectAck is met by any segment that acknowledges; one with data stays for the next expectation.
@@ -474,9 +475,9 @@ func TestASegmentToSomebodyElseIsTheNearest(t *testing.T) {
 	_, err := w.client.Send(t.Context(), peer.Segment{Flags: syn})
 	must(t, err)
 	_, err = w.server.Expect(over(t), peer.Segment{Flags: syn, Seq: new(uint32(0))})
-	golden(t, "elsewhere.golden", err.Error()+"\n")
+	golden.Check(t, "elsewhere.golden", err.Error()+"\n")
 	_, err = newCable().client.Expect(over(t), peer.Segment{Flags: syn | ack, Ack: new(uint32(1))})
-	golden(t, "nosegment.golden", err.Error()+"\n")
+	golden.Check(t, "nosegment.golden", err.Error()+"\n")
 }
 
 // Where an ICMP error came instead, there is nothing near.
@@ -484,5 +485,5 @@ func TestARefusedSegmentHasNoNearest(t *testing.T) {
 	t.Parallel()
 	w := newCable()
 	w.tun0.answer = func(p packet.Packet) []packet.Packet { return []packet.Packet{packet.Unreachable(gate, 13, p)} }
-	golden(t, "refused.golden", w.client.Connect(t.Context()).Error()+"\n")
+	golden.Check(t, "refused.golden", w.client.Connect(t.Context()).Error()+"\n")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/inject"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/ctexp/peer"
+	"github.com/ctexp/go-ctexp/internal/golden"
 )
 
 const (
@@ -148,7 +149,7 @@ func TestSendCountsWhatIsInSequence(t *testing.T) {
 	for _, p := range w.tun0.written {
 		lines.WriteString(p.String() + "\n")
 	}
-	golden(t, "sent.golden", lines.String())
+	golden.Check(t, "sent.golden", lines.String())
 }
 
 // Packet is what Send would send, and Send is not changed by it.

@@ -3,14 +3,12 @@ package main
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/ctexp/go-ctexp/internal/golden"
 )
 
 func TestWrongFlagsAreStatus2(t *testing.T) {
@@ -55,8 +53,6 @@ func TestTheSmallestAndTheLargestSizeAreTaken(t *testing.T) {
 	}
 }
 
-var update = flag.Bool("update", false, "write the golden files anew")
-
 // asProgram makes the test binary the program: it enters namespaces by executing itself, as the program does.
 const asProgram = "CTEXP_TALES_TEST_PROGRAM"
 
@@ -80,24 +76,6 @@ func program(t *testing.T, args ...string) (stdout, stderr string, status int) {
 		t.Fatal(err)
 	}
 	return out.String(), errOut.String(), cmd.ProcessState.ExitCode()
-}
-
-// golden compares got with a file in testdata.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", file)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (go test -update writes it)", err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
-	}
 }
 
 func TestTheExitStatusIsThatOfTheWorstThatMatters(t *testing.T) {
@@ -130,5 +108,5 @@ func TestListPrintsEveryClaimWithItsNumbers(t *testing.T) {
 	if status != 0 || errOut.String() != "" {
 		t.Errorf("exit status %d, %s", status, errOut.String())
 	}
-	golden(t, "list.golden", out.String())
+	golden.Check(t, "list.golden", out.String())
 }

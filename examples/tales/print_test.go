@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctexp/go-ctexp/internal/golden"
 )
 
 func TestFieldsKeepTheirOrderInJSON(t *testing.T) {
@@ -78,7 +80,7 @@ func printed(opts options) string {
 func TestTheTable(t *testing.T) {
 	t.Parallel()
 	got := printed(options{size: size{10, 7}, backend: nftables})
-	golden(t, "table.golden", got)
+	golden.Check(t, "table.golden", got)
 	for line := range strings.Lines(got) {
 		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > lineWidth {
 			t.Errorf("a line of %d columns: %s", n, line)
@@ -88,7 +90,7 @@ func TestTheTable(t *testing.T) {
 
 func TestJSONIsOneObjectALine(t *testing.T) {
 	t.Parallel()
-	golden(t, "rows.golden", printed(options{size: size{10, 7}, backend: nftables, json: true}))
+	golden.Check(t, "rows.golden", printed(options{size: size{10, 7}, backend: nftables, json: true}))
 }
 
 func TestTheStatusLineIsWrittenOver(t *testing.T) {

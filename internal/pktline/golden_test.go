@@ -1,21 +1,16 @@
 package pktline_test
 
 import (
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	goldenfile "github.com/ctexp/go-ctexp/internal/golden"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // sample is a packet and what its line shows.
 type sample struct {
@@ -36,19 +31,7 @@ func lines(t *testing.T, file string, format func([]byte) string, samples ...sam
 	for _, s := range samples {
 		w.WriteString(s.why + "\n\t" + format(s.packet) + "\n")
 	}
-	path := filepath.Join("testdata", file)
-	if *update {
-		if err := os.WriteFile(path, []byte(w.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (go test -update writes it)", err)
-	}
-	if diff := cmp.Diff(string(want), w.String()); diff != "" {
-		t.Errorf("lines of %s (-want +got):\n%s", file, diff)
-	}
+	goldenfile.Check(t, file, w.String())
 }
 
 // build returns the packet of the layers, which must be valid.

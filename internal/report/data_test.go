@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/ctexp/go-ctexp/internal/golden"
 	"github.com/ctexp/go-ctexp/internal/report"
 )
 
@@ -25,7 +26,7 @@ func json(t testing.TB, d report.Data) []byte {
 func TestResultIsWrittenAsBefore(t *testing.T) {
 	t.Parallel()
 	for name, d := range samples() {
-		golden(t, name+".json", json(t, d))
+		golden.Check(t, name+".json", string(json(t, d)))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ctexp/go-ctexp/internal/golden"
 	"github.com/ctexp/go-ctexp/internal/report"
 )
 
@@ -57,7 +58,7 @@ func TestEverythingIsWrittenUnderTheNameOfTheTest(t *testing.T) {
 	for _, name := range names[2:] {
 		fmt.Fprintf(&texts, "=== %s\n%s", name, files[name])
 	}
-	golden(t, "files.txt", []byte(texts.String()))
+	golden.Check(t, "files.txt", string([]byte(texts.String())))
 	d.Artifacts = want
 	if diff := cmp.Diff(string(html(t, d)), files[p+"report.html"]); diff != "" {
 		t.Errorf("report.html (-want +got):\n%s", diff)

@@ -2,36 +2,12 @@ package report_test
 
 import (
 	"bytes"
-	"flag"
 	"io"
-	"os"
-	"path/filepath"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/ctexp/go-ctexp/internal/golden"
 	"github.com/ctexp/go-ctexp/internal/report"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-// golden compares got with the file of that name in testdata.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatalf("%v (go test -update writes it)", err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
-	}
-}
 
 // samples are the experiments drawn in testdata, which the browser test reads as well.
 func samples() map[string]report.Data {
@@ -52,7 +28,7 @@ func TestReportIsDrawnAsBefore(t *testing.T) {
 	for name, d := range samples() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			golden(t, name+".html", html(t, d))
+			golden.Check(t, name+".html", string(html(t, d)))
 		})
 	}
 }
@@ -63,7 +39,7 @@ func TestClaimsAreDrawnAsBefore(t *testing.T) {
 	if err := claims().WriteHTML(&b); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "claims.html", b.Bytes())
+	golden.Check(t, "claims.html", b.String())
 }
 
 func BenchmarkReport(b *testing.B) {
