@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -65,15 +66,30 @@ func inMachine() {
 	os.Exit(0)
 }
 
+// lacks skips the test for want of something, or fails it if CTEXP_REQUIRE is 1 and CTEXP_LACKS does not list the need.
+func lacks(t *testing.T, need, hint string) {
+	t.Helper()
+	if os.Getenv("CTEXP_REQUIRE") == "1" && !slices.Contains(strings.Split(os.Getenv("CTEXP_LACKS"), ","), need) {
+		t.Fatalf("needs %s: %s", need, hint)
+	}
+	t.Skipf("needs %s: %s", need, hint)
+}
+
+// needs is lacks if a program is not there.
+func needs(t *testing.T, program, hint string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		lacks(t, program, fmt.Sprintf("%s: %v", hint, err))
+	}
+}
+
 // boot runs this binary in a machine and returns what it wrote, and its exit status.
 func boot(t *testing.T, flags []string, args ...string) (output string, status int) {
 	t.Helper()
 	if os.Getenv("CTEXP_VM_KERNEL") == "" {
-		t.Skip("needs a kernel: set CTEXP_VM_KERNEL=6.1 (ctexp-vm kernels get 6.1)")
+		lacks(t, "CTEXP_VM_KERNEL", "the version of a kernel to boot, CTEXP_VM_KERNEL=6.1")
 	}
-	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
-		t.Skip("needs qemu-system-x86_64: apt-get install --no-install-recommends qemu-system-x86")
-	}
+	needs(t, "qemu-system-x86_64", "apt-get install --no-install-recommends qemu-system-x86")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -117,9 +133,7 @@ func TestFilesComeBack(t *testing.T) {
 }
 
 func TestProgramsAreThere(t *testing.T) {
-	if _, err := exec.LookPath("nft"); err != nil {
-		t.Skip("needs nft: apt-get install nftables")
-	}
+	needs(t, "nft", "apt-get install nftables")
 	if output, status := boot(t, nil, "nft"); status != 0 || !strings.Contains(output, "ct state new counter packets 0 bytes 0") {
 		t.Errorf("status %d, output %q", status, output)
 	}

@@ -222,7 +222,7 @@ func fetchKernel(version string) (k kernel, err error) {
 func fetch(image debPackage, all []debPackage) (k kernel, err error) {
 	err = locked(func(cache string) error {
 		k = kernel{image.version, filepath.Join(cache, "kernels", image.version)}
-		if _, err := os.Stat(filepath.Join(k.dir, "complete")); err == nil {
+		if k.isInstalled() {
 			return nil
 		}
 		root, err := os.MkdirTemp(cache, "unpack-")
@@ -243,10 +243,7 @@ func fetch(image debPackage, all []debPackage) (k kernel, err error) {
 		if at == "" || modules == "" {
 			return fmt.Errorf("%s %s: no image or no modules in it", image.name, image.version)
 		}
-		if err := os.RemoveAll(k.dir); err != nil {
-			return err
-		}
-		return install(k, at, modules)
+		return k.installOnce(at, modules)
 	})
 	return k, err
 }

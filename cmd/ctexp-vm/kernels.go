@@ -129,25 +129,25 @@ func findKernel(name string) (kernel, error) {
 	return fetchKernel(name)
 }
 
-// localKernel unpacks nothing: it copies the image, and reads the modules, of a folder or a file.
+// localKernel puts the kernel of a folder or a file into the cache, unless it is there as it is now.
 func localKernel(path string, st fs.FileInfo) (k kernel, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
 		return k, err
 	}
+	image, modules := path, ""
+	if st.IsDir() {
+		if image, modules = parts(path); image == "" {
+			return k, fmt.Errorf("%s: there is no vmlinuz in it", path)
+		}
+		if st, err = os.Stat(image); err != nil {
+			return k, err
+		}
+	}
+	name := fmt.Sprintf("%s-%d", strings.ReplaceAll(strings.Trim(path, "/"), "/", "_"), st.ModTime().UnixNano())
 	err = locked(func(cache string) error {
-		k = kernel{path, filepath.Join(cache, "local", strings.ReplaceAll(strings.Trim(path, "/"), "/", "_"))}
-		if err := os.RemoveAll(k.dir); err != nil {
-			return err
-		}
-		if !st.IsDir() {
-			return install(k, path, "")
-		}
-		image, modules := parts(path)
-		if image == "" {
-			return fmt.Errorf("%s: there is no vmlinuz in it", path)
-		}
-		return install(k, image, modules)
+		k = kernel{path, filepath.Join(cache, "local", name)}
+		return k.installOnce(image, modules)
 	})
 	return k, err
 }
@@ -169,8 +169,20 @@ func parts(root string) (image, modules string) {
 	return image, modules
 }
 
-// install puts a kernel into its folder of the cache.
-func install(k kernel, image, modules string) error {
+// isInstalled reports whether the kernel is in the cache, whole.
+func (k kernel) isInstalled() bool {
+	_, err := os.Stat(filepath.Join(k.dir, "complete"))
+	return err == nil
+}
+
+// installOnce puts a kernel into its folder of the cache, unless it is there. The caller has the lock.
+func (k kernel) installOnce(image, modules string) error {
+	if k.isInstalled() {
+		return nil
+	}
+	if err := os.RemoveAll(k.dir); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(k.modules(), 0o755); err != nil {
 		return err
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // failing is a test that fails.
@@ -45,7 +47,7 @@ func TestHeldNamespaceCanBeEntered(t *testing.T) {
 	t.Parallel()
 	namespaces(t)
 	if _, err := exec.LookPath("nsenter"); err != nil {
-		t.Skipf("needs nsenter, of util-linux: %v", err)
+		needs.Check(t, &nf.UnsupportedError{Need: "nsenter", Hint: "install util-linux", Err: err})
 	}
 	cmd := again(t, "hold")
 	cmd.Env = append(cmd.Env, "CTEXP_HOLD=1", "TMPDIR="+t.TempDir())
