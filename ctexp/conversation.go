@@ -308,6 +308,3 @@ func (x *Experiment) Received() []packet.Record {
 	}
 	return received
 }
-
-// PassedOver returns the retransmissions that expectations have passed over so far; see peer.TCP.PassedOver.
-func (c *TCP) PassedOver() []packet.Record { return c.TCP.PassedOver() }

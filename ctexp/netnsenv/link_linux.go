@@ -22,6 +22,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
+	"github.com/ctexp/go-ctexp/internal/links"
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 )
 
@@ -196,15 +197,8 @@ func (e *Env) linkIndex(name string) (index uint32, err error) {
 			return err
 		}
 		defer unix.Close(fd)
-		req, err := unix.NewIfreq(name)
-		if err != nil {
-			return err
-		}
-		if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, req); err != nil {
-			return os.NewSyscallError("SIOCGIFINDEX", err)
-		}
-		index = req.Uint32()
-		return nil
+		index, err = links.Index(fd, name)
+		return err
 	})
 	return index, err
 }

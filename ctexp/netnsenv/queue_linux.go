@@ -18,6 +18,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
+	"github.com/ctexp/go-ctexp/internal/links"
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
@@ -48,7 +49,7 @@ type Queue struct {
 	closed  bool
 	held    []waitingPacket // in the order in which they came
 	came    uint64
-	names   map[int32]string
+	names   links.Names
 	refused map[uint32]error // by sequence number
 }
 
@@ -161,7 +162,7 @@ func (e *Env) Queue(ctx context.Context, number uint16) (*Queue, error) {
 
 // open binds q to its numbers and starts to read.
 func (q *Queue) open(e *Env, maxLen uint32) error {
-	q.env, q.names, q.refused = e, map[int32]string{}, map[uint32]error{}
+	q.env, q.names, q.refused = e, links.Names{}, map[uint32]error{}
 	var conn nfnl.Listener
 	err := e.do(func() (err error) {
 		// Its namespace is that of the thread that opens it.
@@ -257,32 +258,13 @@ func (q *Queue) read(fd int, _ bool) error {
 func (q *Queue) add(fd int, p nfnl.Queued) {
 	q.came++
 	h := waitingPacket{queue: p.Queue, id: p.ID, Held: Held{
-		ID: q.came, In: q.name(fd, p.In), Out: q.name(fd, p.Out), Hook: p.Hook, Class: p.Class, Mark: p.Mark,
+		ID: q.came, In: q.names.Name(fd, p.In), Out: q.names.Name(fd, p.Out), Hook: p.Hook, Class: p.Class, Mark: p.Mark,
 		Packet: packet.Packet(bytes.Clone(p.Payload)),
 	}}
 	if i := slices.Index(q.numbers, p.Queue); q.classes != nil && i >= 0 {
 		h.Class = q.classes[i]
 	}
 	q.held = append(q.held, h)
-}
-
-// name returns the name of a link in the namespace of the socket fd: "if7" if the link no longer exists.
-func (q *Queue) name(fd int, index int32) string {
-	if index == 0 {
-		return ""
-	}
-	if name, ok := q.names[index]; ok {
-		return name
-	}
-	name := fmt.Sprintf("if%d", index)
-	if ifr, err := unix.NewIfreq(""); err == nil {
-		ifr.SetUint32(uint32(index))
-		if unix.IoctlIfreq(fd, unix.SIOCGIFNAME, ifr) == nil {
-			name = ifr.Name()
-		}
-	}
-	q.names[index] = name
-	return name
 }
 
 // Held returns the packets that are held now, in the order in which they came. When Inject has returned, every packet

@@ -3,9 +3,11 @@ package netnsenv
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
+	"github.com/ctexp/go-ctexp/internal/links"
 	"github.com/ctexp/go-ctexp/internal/queues"
 )
 
@@ -83,10 +85,13 @@ func (e *Env) ownActs() uint64 {
 
 // Backlog returns the qdiscs and NFQUEUEs of the namespace that hold packets. These packets are under way: neither has the
 // host sent them, nor are they lost.
-func (e *Env) Backlog() ([]Backlog, error) {
+func (e *Env) Backlog() ([]Backlog, error) { return e.backlog(nil) }
+
+// backlog is Backlog without some NFQUEUEs.
+func (e *Env) backlog(except []uint16) (all []Backlog, err error) {
 	var qdiscs []queues.Qdisc
 	var nfqueues []queues.NFQueue
-	err := e.do(func() (err error) {
+	err = e.do(func() (err error) {
 		if e.stats == nil {
 			if e.stats, err = queues.OpenLinks(); err != nil {
 				return err
@@ -102,58 +107,40 @@ func (e *Env) Backlog() ([]Backlog, error) {
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	var all []Backlog
+	names := links.Names{}
 	for _, q := range qdiscs {
 		if q.Held > 0 {
-			all = append(all, Backlog{By: q.Kind, Link: e.linkName(uint32(q.Link)), Packets: int(q.Held)})
+			all = append(all, Backlog{By: q.Kind, Link: names.Name(e.stats.FD(), q.Link), Packets: int(q.Held)})
 		}
 	}
 	for _, q := range nfqueues {
-		if q.Waiting > 0 {
-			all = append(all, Backlog{By: nfqueueName(q.Number), Packets: int(q.Waiting)})
+		if q.Waiting > 0 && !slices.Contains(except, q.Number) {
+			all = append(all, Backlog{By: fmt.Sprintf("NFQUEUE %d", q.Number), Packets: int(q.Waiting)})
 		}
 	}
 	return all, nil
-}
-
-func nfqueueName(number uint16) string { return fmt.Sprintf("NFQUEUE %d", number) }
-
-// linkName returns the name of a link by its index: "if7" if it does not exist any more.
-func (e *Env) linkName(index uint32) string {
-	for _, l := range e.links {
-		if l.index == index {
-			return l.cfg.Name
-		}
-	}
-	if l, err := e.route.Link.Get(index); err == nil && l.Attributes != nil {
-		return l.Attributes.Name
-	}
-	return fmt.Sprintf("if%d", index)
 }
 
 // Backlog returns how many packets that the host may send on the link are held back by its qdisc, or by an NFQUEUE, from
 // which they may go anywhere, and by what. It does not count those in a Queue of the Env, which the experiment itself
 // holds.
 func (l *Link) Backlog() (packets int, by string, err error) {
-	all, err := l.env.Backlog()
+	var own []uint16
+	for _, q := range l.env.openQueues() {
+		own = append(own, q.numbers...)
+	}
+	all, err := l.env.backlog(own)
 	if err != nil {
 		return 0, "", err
 	}
-	own := map[string]bool{}
-	for _, q := range l.env.openQueues() {
-		for _, n := range q.numbers {
-			own[nfqueueName(n)] = true
-		}
-	}
+	var what []string
 	for _, b := range all {
-		if b.Link == l.cfg.Name || b.Link == "" && !own[b.By] {
-			if packets += b.Packets; by != "" {
-				by += ", "
-			}
-			by += b.String()
+		if b.Link == l.cfg.Name || b.Link == "" {
+			packets += b.Packets
+			what = append(what, b.String())
 		}
 	}
-	return packets, by, nil
+	return packets, strings.Join(what, ", "), nil
 }
 
 // quiet is the Env for what observes it or loads rules: its Do does not call look.

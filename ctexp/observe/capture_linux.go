@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/links"
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
@@ -62,7 +63,7 @@ func (o *Observer) readFrames(ctx context.Context) ([]packet.Record, lostFrames,
 type capture struct {
 	*mmsg.Pump
 	ring  *ring // nil: each frame is received as a datagram
-	links linkNames
+	links links.Names
 	lo    int32 // index of the loopback link
 	times stamps
 	log   framelog
@@ -78,7 +79,7 @@ func startCapture(cfg Config) (*capture, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
-	c := &capture{links: linkNames{}, log: framelog{limit: cfg.maxFrames()}}
+	c := &capture{links: links.Names{}, log: framelog{limit: cfg.maxFrames()}}
 	if err := c.setUp(fd, cfg); err != nil {
 		c.ring.unmap()
 		_ = unix.Close(fd)
@@ -171,7 +172,7 @@ func (c *capture) add(fd int, f rawFrame) {
 	if outgoing && f.link == c.lo {
 		return
 	}
-	link := c.links.name(fd, f.link)
+	link := c.links.Name(fd, f.link)
 	if strings.HasPrefix(link, ours.FarPrefix) {
 		return
 	}

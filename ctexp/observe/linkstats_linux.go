@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ctexp/go-ctexp/internal/links"
 	"github.com/ctexp/go-ctexp/internal/ours"
 	"github.com/ctexp/go-ctexp/internal/queues"
 )
@@ -21,9 +22,9 @@ func linkDrops(s *queues.Links) ([]LinkDrop, error) {
 		return nil, err
 	}
 	var drops []LinkDrop
-	names := linkNames{} // not kept, because links may be renamed
+	names := links.Names{} // not kept, because links may be renamed
 	add := func(index int32, d LinkDrop) {
-		if d.Link = names.name(s.FD(), index); d.Packets > 0 && !strings.HasPrefix(d.Link, ours.FarPrefix) {
+		if d.Link = names.Name(s.FD(), index); d.Packets > 0 && !strings.HasPrefix(d.Link, ours.FarPrefix) {
 			drops = append(drops, d)
 		}
 	}

@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
@@ -411,25 +409,4 @@ func (s sysctl) close() {
 func readSysctl(name string) (string, error) {
 	b, err := os.ReadFile("/proc/sys/net/netfilter/" + name)
 	return string(bytes.TrimSpace(b)), err
-}
-
-// linkNames caches the names of links by their index, each as it was when it was first needed.
-type linkNames map[int32]string
-
-// name returns the name of a link in the namespace of the socket fd: "if7" if the link no longer exists.
-func (n linkNames) name(fd int, index int32) string {
-	if name, ok := n[index]; ok {
-		return name
-	}
-	ifr, err := unix.NewIfreq("")
-	if err == nil {
-		ifr.SetUint32(uint32(index))
-		err = unix.IoctlIfreq(fd, unix.SIOCGIFNAME, ifr)
-	}
-	name := fmt.Sprintf("if%d", index)
-	if err == nil {
-		name = ifr.Name()
-	}
-	n[index] = name
-	return name
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/links"
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
@@ -75,7 +76,7 @@ func (o *Observer) readClasses(ctx context.Context) ([]packet.Record, uint64, er
 type reasonWatch struct {
 	*mmsg.Pump
 	conn  nfnl.Listener // read by the Pump
-	links linkNames     // guarded by the Pump's lock
+	links links.Names   // guarded by the Pump's lock
 	log   reasonlog
 }
 
@@ -107,7 +108,7 @@ func watchReasons() (*reasonWatch, error) {
 		_ = conn.Close()
 		return nil, err
 	}
-	w := &reasonWatch{conn: conn, links: linkNames{}, log: reasonlog{limit: maxReasons}}
+	w := &reasonWatch{conn: conn, links: links.Names{}, log: reasonlog{limit: maxReasons}}
 	if w.Pump, err = conn.Pump("NFLOG", w.read); err != nil {
 		return nil, err
 	}
@@ -142,7 +143,7 @@ func reasonsAreLogged() error {
 
 // read records all queued messages. Sequence numbers show what the buffer could not hold.
 func (w *reasonWatch) read(fd int, _ bool) error {
-	link := func(index int32) string { return w.links.name(fd, index) }
+	link := func(index int32) string { return w.links.Name(fd, index) }
 	return readDatagrams(fd, "from NFLOG", w.log.overrun, func(m []byte, now time.Time) error { return w.log.add(m, now, link) })
 }
 

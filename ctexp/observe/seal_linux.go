@@ -7,11 +7,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/ctexp/go-ctexp/internal/links"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
@@ -21,12 +21,12 @@ import (
 // what cannot be seen.
 type seal struct {
 	mu       sync.Mutex
-	switches []*kernelSwitch
-	counters map[string]uint64 // the highest value of each counter
-	reset    error             // a counter went back
-	limit    error             // nf_conntrack_max was changed
-	filler   error             // an entry of the experiment was in the filler's zone
-	links    map[string]bool   // that exist or existed
+	switches map[string]*kernelSwitch // by the file below net/netfilter
+	counters map[string]uint64        // the highest value of each counter
+	reset    error                    // a counter went back
+	limit    error                    // nf_conntrack_max was changed
+	filler   error                    // an entry of the experiment was in the filler's zone
+	links    map[string]bool          // that exist or existed
 }
 
 // kernelSwitch is a file of /proc/sys on which answers depend.
@@ -56,12 +56,14 @@ func (s *seal) open() error {
 			if err != nil {
 				return err
 			}
-			w := &kernelSwitch{name: "net.netfilter." + strings.ReplaceAll(name, "/", "."), file: f}
-			s.switches = append(s.switches, w)
+			w := &kernelSwitch{name: "net.netfilter." + strings.ReplaceAll(name, "/", "."), file: f, only1: !slices.Contains(reasonSwitches, name)}
+			if s.switches == nil {
+				s.switches = map[string]*kernelSwitch{}
+			}
+			s.switches[name] = w
 			if w.was, err = w.read(); err != nil {
 				return err
 			}
-			w.only1 = strings.HasPrefix(name, "nf_conntrack_") && name != "nf_conntrack_log_invalid"
 		}
 	}
 	return nil
@@ -99,11 +101,9 @@ func (s *seal) intact(names []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, name := range names {
-		for _, w := range s.switches {
-			if strings.HasSuffix(w.name, strings.ReplaceAll(name, "/", ".")) {
-				if w.look(); w.broken != nil {
-					return w.broken
-				}
+		if w := s.switches[name]; w != nil {
+			if w.look(); w.broken != nil {
+				return w.broken
 			}
 		}
 	}
@@ -215,11 +215,8 @@ func (o *Observer) hasLink(name string) bool {
 		return true
 	}
 	err := o.events.Control(func(fd int) error { // any socket of the namespace does
-		req, err := unix.NewIfreq(name)
-		if err != nil {
-			return err
-		}
-		return unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, req)
+		_, err := links.Index(fd, name)
+		return err
 	})
 	if err != nil {
 		return false

@@ -78,10 +78,10 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 	return t, nil
 }
 
-// sealedCounts checks what the counts of a Tally depend on. If events were off from the beginning, a Tally goes without
-// what is counted by them.
+// sealedCounts checks what the counts of a Tally depend on, beside what read checks. If events were off from the
+// beginning, a Tally goes without what is counted by them.
 func (o *Observer) sealedCounts() error {
-	if err := o.whole(eventSwitches); err != nil {
+	if err := o.seal.intact(eventSwitches); err != nil {
 		return err
 	}
 	return o.checkLinks()

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/links"
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
@@ -87,7 +88,7 @@ func (o *Observer) checkTraced(ctx context.Context) error {
 // traceWatch records the kernel's messages about traced packets.
 type traceWatch struct {
 	*mmsg.Pump
-	links linkNames // guarded by the Pump's lock
+	links links.Names // guarded by the Pump's lock
 	log   tracelog
 }
 
@@ -100,7 +101,7 @@ func watchTrace() (*traceWatch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to the trace: %w", err)
 	}
-	w := &traceWatch{links: linkNames{0: ""}, log: tracelog{limit: maxTraced}}
+	w := &traceWatch{links: links.Names{}, log: tracelog{limit: maxTraced}}
 	if w.Pump, err = conn.Pump("trace", w.read); err != nil {
 		return nil, err
 	}
@@ -117,7 +118,7 @@ func (w *traceWatch) link(index int32) (name string) {
 	_ = w.Control(func(fd int) error {
 		w.Lock()
 		defer w.Unlock()
-		name = w.links.name(fd, index)
+		name = w.links.Name(fd, index)
 		return nil
 	})
 	return name
