@@ -14,6 +14,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/jiffies"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
@@ -55,8 +56,8 @@ type Happening struct {
 	Dir nf.Direction
 	// Entries are those of the conversation after the step: at most one, or two of ICMP.
 	Entries []nf.Entry
-	// Took bounds the time since the conversation's step before, from before the table was read after that until it was read
-	// after this.
+	// Took bounds the time on the kernel's clock since the conversation's step before, from before the table was read after
+	// that until it was read after this.
 	Took time.Duration
 }
 
@@ -80,6 +81,8 @@ type holder struct {
 	ends [2]Place
 	all  []*talk
 	of   map[nf.Tuple]*talk // by the tuples of packets sent
+	// jiffy is the kernel's.
+	jiffy time.Duration
 }
 
 // talk is a conversation that is being held.
@@ -88,7 +91,7 @@ type talk struct {
 	tuples []nf.Tuple        // of its packets, without those of the other direction
 	next   int               // the next step
 	turn   bool              // it made a step in this round
-	seen   time.Time         // from when on the table was read after the last step
+	seen   time.Duration     // on the kernel's clock: from when on the table was read after the last step
 	me     [2]netip.AddrPort // of each end, as it knows itself, and
 	peer   [2]netip.AddrPort // as it knows the other: with NAT they differ
 }
@@ -96,7 +99,13 @@ type talk struct {
 // hold holds conversations, which must pass the same times, and returns what became of them. At the end the table is flushed.
 func hold(ctx context.Context, lab *ctexp.Lab, ends [2]Place, cs []Conversation) ([]History, error) {
 	h := &holder{lab: lab, ends: ends, of: map[nf.Tuple]*talk{}}
-	now := time.Now()
+	now, err := jiffies.Now()
+	if err == nil {
+		h.jiffy, err = jiffies.Size()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
 	for i, c := range cs {
 		if i > maxPort-minPort {
 			return nil, fmt.Errorf("model: %d conversations at once: want at most %d", len(cs), maxPort-minPort)
@@ -125,7 +134,7 @@ func hold(ctx context.Context, lab *ctexp.Lab, ends [2]Place, cs []Conversation)
 // The ports of ends that open conversations.
 const minPort, maxPort = 1024, 65535
 
-func newTalk(c Conversation, ends [2]Place, port uint16, now time.Time) *talk {
+func newTalk(c Conversation, ends [2]Place, port uint16, now time.Duration) *talk {
 	t := &talk{History: History{Conversation: c, Ends: ends, Happened: make([]Happening, len(c.Steps))}, seen: now}
 	opener := c.Opener()
 	for e := A; e <= B; e++ {
@@ -242,11 +251,14 @@ func (h *holder) deliver(ts []*talk, r packet.Record) {
 
 // look reads the table and ends the step of the conversations.
 func (h *holder) look(ctx context.Context, ts []*talk) error {
-	began := time.Now()
+	began, err := jiffies.Now()
+	if err != nil {
+		return err
+	}
 	for _, t := range ts {
 		t.turn = true
 	}
-	err := h.entries(ctx, ts, func(e nf.Entry) {
+	err = h.entries(ctx, ts, func(e nf.Entry) {
 		t := h.of[e.Orig]
 		if t == nil {
 			t = h.of[e.Reply]
@@ -256,13 +268,13 @@ func (h *holder) look(ctx context.Context, ts []*talk) error {
 			done.Entries = append(done.Entries, e)
 		}
 	})
-	now := time.Now()
+	now, clockErr := jiffies.Now()
 	for _, t := range ts {
-		t.Happened[t.next].Took = now.Sub(t.seen)
+		t.Happened[t.next].Took = now - t.seen + 2*h.jiffy // each reading of the clock is exact to a jiffy
 		t.seen, t.turn = began, false
 		t.next++
 	}
-	return err
+	return errors.Join(err, clockErr)
 }
 
 // few is the number of conversations up to which their entries are asked for one by one: a dump walks the hash table of the

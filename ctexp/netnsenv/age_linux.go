@@ -3,13 +3,13 @@ package netnsenv
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/jiffies"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
@@ -110,7 +110,7 @@ func (a *aging) find(filters []nf.Filter) error {
 // before has less than its full timeout left, so that adding a second to the reported timeout never exceeds the full
 // timeout.
 func nextJiffy(ctx context.Context) error {
-	began, err := jiffy()
+	began, err := jiffies.Now()
 	if err != nil {
 		return err
 	}
@@ -122,24 +122,10 @@ func nextJiffy(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		if now, err := jiffy(); err != nil || now != began {
+		if now, err := jiffies.Now(); err != nil || now != began {
 			return err
 		}
 	}
-}
-
-// jiffy returns the time of the latest jiffy, by which the kernel counts timeouts.
-func jiffy() (time.Duration, error) {
-	var t unix.Timespec
-	err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &t) // advances with each jiffy
-	return time.Duration(t.Nano()), os.NewSyscallError("clock_gettime", err)
-}
-
-// jiffySize returns the length of a jiffy: 1 to 10 ms.
-func jiffySize() (time.Duration, error) {
-	var t unix.Timespec
-	err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &t)
-	return time.Duration(t.Nano()), os.NewSyscallError("clock_getres", err)
 }
 
 // Given calls send, which sends a packet, and then get, which reads what is left of the timeout of the packet's entry, rounded
@@ -147,18 +133,18 @@ func jiffySize() (time.Duration, error) {
 // second and however long get takes: the kernel's clock tells how much of it is over. It takes two to three jiffies, 20 ms
 // at most. If send takes longer than almost a second, the timeout cannot be told, which is an error.
 func (t *Table) Given(ctx context.Context, send func() error, get func() (time.Duration, error)) (time.Duration, error) {
-	size, err := jiffySize()
+	size, err := jiffies.Size()
 	if err != nil {
 		return 0, err
 	}
-	began, err := jiffy()
+	began, err := jiffies.Now()
 	if err == nil {
 		err = send()
 	}
 	if err != nil {
 		return 0, err
 	}
-	sent, err := jiffy()
+	sent, err := jiffies.Now()
 	if err != nil {
 		return 0, err
 	}
@@ -170,11 +156,11 @@ func (t *Table) Given(ctx context.Context, send func() error, get func() (time.D
 			if err := nextJiffy(ctx); err != nil {
 				return 0, err
 			}
-			if now, err = jiffy(); err != nil {
+			if now, err = jiffies.Now(); err != nil {
 				return 0, err
 			}
 		}
-		before, err := jiffy()
+		before, err := jiffies.Now()
 		if err != nil {
 			return 0, err
 		}
@@ -182,7 +168,7 @@ func (t *Table) Given(ctx context.Context, send func() error, get func() (time.D
 		if err != nil {
 			return 0, err
 		}
-		after, err := jiffy()
+		after, err := jiffies.Now()
 		if err != nil {
 			return 0, err
 		}
