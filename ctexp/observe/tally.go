@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/odds"
 	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
@@ -415,28 +415,10 @@ func (t Tally) shiftByChance(want Tally) (Tally, string) {
 }
 
 // mostEvictions returns how many evictions chance explains if that many packets found the table full: with more, an
-// experiment would fail once in a million repetitions. The entries in 8 buckets, of which a search takes at most all,
-// are Poisson distributed.
+// experiment would fail once in a million repetitions. A search takes at most all of the entries that it comes across.
 func (l Law) mostEvictions(tries uint64) int {
 	if l.Room <= 0 || l.Buckets <= 0 {
 		return 0
 	}
-	const searched, sides = 8, 2 // NF_CT_EVICTION_RANGE; an entry is in the buckets of both of its tuples
-	return poissonBound(float64(tries)*searched*sides*float64(l.Room)/float64(l.Buckets), 1e-6)
-}
-
-// poissonBound returns the smallest n that a Poisson distributed number exceeds with a probability below p.
-func poissonBound(mean, p float64) int {
-	if mean == 0 {
-		return 0
-	}
-	// The tail behind n is at most the term of n+1 divided by 1-mean/(n+2), as the terms fall faster than that.
-	logMean := math.Log(mean)
-	for n := int(mean); ; n++ {
-		next, _ := math.Lgamma(float64(n + 2))
-		tail := math.Exp(float64(n+1)*logMean-mean-next) / (1 - mean/float64(n+2))
-		if tail < p {
-			return n
-		}
-	}
+	return odds.AtMost(float64(tries)*odds.Evictable(l.Room, l.Buckets), 1e-6)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/odds"
 )
 
 // bench is what one experiment works on. Its methods, and those of its labs, have no error results: what goes wrong
@@ -444,5 +446,20 @@ func floodUnreplied(b *bench) (got fields, ok bool) {
 	if int(t.Evicted+t.Dropped) < b.packets {
 		return nil, false
 	}
-	return fields{{"mangle", l.counts()[atMangle]}, {"dropped", int(t.Dropped)}, {"evicted", int(t.Evicted)}}, true
+	got = fields{{"mangle", l.counts()[atMangle]}, {"dropped", int(t.Dropped)}, {"evicted", int(t.Evicted)}}
+	if most := l.mostUnlucky(b.packets); most > 0 {
+		got = append(got, field{"may_be_dropped", most})
+	}
+	return got, true
+}
+
+// mostUnlucky is how many of some packets that find the table full of unreplied flows may find none of them to evict, but once
+// in 100,000 runs: none, unless the table has many more buckets than entries.
+func (l *lab) mostUnlucky(packets int) int {
+	text, err := l.Env.Sysctl("net.netfilter.nf_conntrack_buckets")
+	l.b.must(err)
+	buckets, err := strconv.Atoi(text)
+	l.b.must(err)
+	none := math.Exp(-odds.Evictable(l.Env.Room().Filler, buckets))
+	return min(packets, odds.AtMost(float64(packets)*none, 1e-5))
 }

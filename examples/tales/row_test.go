@@ -100,6 +100,11 @@ func TestVerdictsFollowFromWhatWasMeasured(t *testing.T) {
 			fields{{"mangle", 10}, {"dropped", 0}, {"evicted", 9}, {"assured_mangle", 0}, {"assured_dropped", 10}, {"assured_evicted", 0}},
 			nil, refuted, "evicted is 9, expected at least 10; a note",
 		},
+		{
+			"evicted fewer, within the odds of many buckets", "flood-filled",
+			fields{{"mangle", 9}, {"dropped", 1}, {"evicted", 9}, {"may_be_dropped", 8}, {"assured_mangle", 0}, {"assured_dropped", 10}, {"assured_evicted", 0}},
+			nil, refined, "",
+		},
 		{"a part is not to be had", "kernel-log", fields{{"dropped", 3}, {"evicted", 0}}, need, unsupported, "needs quiet (ask again); a note"},
 		{"nor is the rest right", "kernel-log", fields{{"dropped", 2}, {"evicted", 0}}, need, refuted, "dropped is 2, expected 3; a note"},
 		{"nothing is to be had", "held-unconfirmed", nil, errors.Join(errors.New("open"), need), unsupported, "needs quiet (ask again); a note"},

@@ -1,0 +1,201 @@
+//go:build linux
+
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// line is a line of a file with answers: those of this program, or the results of examples/tales.
+type line struct {
+	answer
+	Claim   string         `json:"claim"`
+	Got     map[string]any `json:"got"`
+	Verdict string         `json:"verdict"`
+}
+
+// isTale reports whether the line is a result of examples/tales.
+func (l line) isTale() bool { return l.Claim != "" }
+
+// cell is what the table has of a line.
+func (l line) cell() string {
+	switch {
+	case l.Error != "":
+		return "no answer: " + l.Error
+	case !l.isTale():
+		return l.Value
+	}
+	var got []string
+	for name, value := range l.Got {
+		got = append(got, fmt.Sprintf("%s %v", name, value))
+	}
+	slices.Sort(got)
+	return strings.Join(append([]string{l.Verdict}, got...), ", ")
+}
+
+// kernel is a column of the table.
+type kernel struct {
+	version [3]int
+	name    string
+	lines   []line
+}
+
+// readKernels reads files of JSON lines, in any order, each of one kernel or of several, and returns the kernels by version.
+func readKernels(files []string) ([]*kernel, error) {
+	of := map[string]*kernel{}
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		d := json.NewDecoder(f)
+		for {
+			var l line
+			if err = d.Decode(&l); err != nil {
+				break
+			}
+			if of[l.Kernel] == nil {
+				of[l.Kernel] = &kernel{name: l.Kernel, version: versionOf(l.Kernel)}
+			}
+			of[l.Kernel].lines = append(of[l.Kernel].lines, l)
+		}
+		f.Close()
+		if !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	var all []*kernel
+	for _, k := range of {
+		all = append(all, k)
+	}
+	slices.SortFunc(all, func(a, b *kernel) int {
+		return cmp.Or(slices.Compare(a.version[:], b.version[:]), strings.Compare(a.name, b.name))
+	})
+	return all, nil
+}
+
+// versionOf returns the numbers of "5.10.0-46-cloud-amd64" or "6.18.44".
+func versionOf(release string) (v [3]int) {
+	release, _, _ = strings.Cut(release, "-")
+	for i, part := range strings.SplitN(release, ".", len(v)) {
+		v[i], _ = strconv.Atoi(part) // what is no number is zero
+	}
+	return v
+}
+
+// find returns the kernel's line of a question or claim.
+func (k *kernel) find(id string, tale bool) (line, bool) {
+	i := slices.IndexFunc(k.lines, func(l line) bool { return l.ID == id && l.isTale() == tale })
+	if i < 0 {
+		return line{}, false
+	}
+	return k.lines[i], true
+}
+
+// writeTable writes docs/kernels.md.
+func writeTable(w io.Writer, files []string) error {
+	kernels, err := readKernels(files)
+	if err != nil {
+		return err
+	}
+	if len(kernels) == 0 {
+		return errors.New("-table: no answers in the files")
+	}
+	var b strings.Builder
+	b.WriteString(`# What differs between kernels
+
+Made by ` + "`.ci/kernels`" + ` from what ` + "`go run ./examples/corners`" + ` and ` + "`go run ./examples/tales`" + ` measured under each kernel. "=" is the value of the
+column before; rows whose values differ come first, and their column "since" names the first kernel of the table with another value than the one before.
+Stable series get changes of later versions, too, so that a value holds for exactly the version that is named.
+
+## Edges of connection tracking
+
+Files are below net/netfilter.
+
+`)
+	writeRows(&b, kernels, false)
+	b.WriteString("\n## The claims of the article\n\nThe verdict of each claim, and what was measured.\n\n")
+	writeRows(&b, kernels, true)
+	_, err = io.WriteString(w, b.String())
+	return err
+}
+
+// writeRows writes the rows of the questions, or of the claims.
+func writeRows(b *strings.Builder, kernels []*kernel, tales bool) {
+	names := []string{"what", "since"}
+	for _, k := range kernels {
+		names = append(names, k.name)
+	}
+	if !tales {
+		names = append(names, "source")
+	}
+	fmt.Fprintf(b, "| %s |\n|%s\n", strings.Join(names, " | "), strings.Repeat("---|", len(names)))
+	var differ, same []string
+	for _, l := range questions(kernels, tales) {
+		text, since := row(kernels, l)
+		if since != "" {
+			differ = append(differ, text)
+		} else {
+			same = append(same, text)
+		}
+	}
+	for _, text := range append(differ, same...) {
+		b.WriteString(text)
+	}
+}
+
+// questions returns a line of each question, or of each claim, in the order of the files.
+func questions(kernels []*kernel, tales bool) (all []line) {
+	for _, k := range kernels {
+		for _, l := range k.lines {
+			known := slices.ContainsFunc(all, func(o line) bool { return o.ID == l.ID })
+			if l.isTale() == tales && !known {
+				all = append(all, l)
+			}
+		}
+	}
+	return all
+}
+
+// row returns the row of a question, and which kernels have another value than the one before.
+func row(kernels []*kernel, of line) (text, since string) {
+	what := of.Asks
+	if of.isTale() {
+		what = of.Claim
+	}
+	before, cells := "", []string{}
+	var changed []string
+	for i, k := range kernels {
+		value := "not asked"
+		if l, ok := k.find(of.ID, of.isTale()); ok {
+			value = l.cell()
+		}
+		switch {
+		case i == 0:
+			cells = append(cells, value)
+		case value == before:
+			cells = append(cells, "=")
+		default:
+			cells = append(cells, "**"+value+"**")
+			changed = append(changed, k.name)
+		}
+		before = value
+	}
+	since = strings.Join(changed, ", ")
+	all := append([]string{fmt.Sprintf("`%s` %s", of.ID, what), since}, cells...)
+	if !of.isTale() {
+		all = append(all, of.Source)
+	}
+	for i := range all {
+		all[i] = strings.ReplaceAll(all[i], "|", `\|`)
+	}
+	return "| " + strings.Join(all, " | ") + " |\n", since
+}
