@@ -17,15 +17,12 @@ func (h packet) icmp(in nesting) string {
 	}
 	typ, code := m.TypeCode.Type(), m.TypeCode.Code()
 	line := "ICMP " + icmpName(icmpNames, typ, code)
-	switch typ {
-	case layers.ICMPv4TypeEchoRequest, layers.ICMPv4TypeEchoReply,
-		layers.ICMPv4TypeTimestampRequest, layers.ICMPv4TypeTimestampReply:
+	switch {
+	case IsEcho(false, typ):
 		line += fmt.Sprintf(", id %d, seq %d", m.Id, m.Seq)
-	case layers.ICMPv4TypeDestinationUnreachable:
-		if code == layers.ICMPv4CodeFragmentationNeeded {
-			line += fmt.Sprintf(", mtu %d", m.Seq)
-		}
-	case layers.ICMPv4TypeRedirect:
+	case typ == layers.ICMPv4TypeDestinationUnreachable && code == layers.ICMPv4CodeFragmentationNeeded:
+		line += fmt.Sprintf(", mtu %d", m.Seq)
+	case typ == layers.ICMPv4TypeRedirect:
 		line += fmt.Sprintf(" to %v", addr(h.body[4:8]))
 	}
 	return fmt.Sprintf("%s%s, length %d", line, h.quote(in), h.size)
@@ -61,6 +58,32 @@ func icmpName(names map[icmpKind]string, typ, code uint8) string {
 		return fmt.Sprintf("%s code %d", s, code)
 	}
 	return s
+}
+
+// ICMPNamed returns the type and the code that a line shows by that name, of ICMP or of ICMPv6.
+func ICMPNamed(v6 bool, name string) (typ, code uint8, ok bool) {
+	names := icmpNames
+	if v6 {
+		names = icmp6Names
+	}
+	for kind, n := range names {
+		if n == name {
+			return kind.typ, uint8(max(0, kind.code)), true
+		}
+	}
+	return 0, 0, false
+}
+
+// IsEcho reports whether a type has an identifier and a sequence number.
+func IsEcho(v6 bool, typ uint8) bool {
+	if v6 {
+		return typ == layers.ICMPv6TypeEchoRequest || typ == layers.ICMPv6TypeEchoReply
+	}
+	switch typ {
+	case layers.ICMPv4TypeEchoRequest, layers.ICMPv4TypeEchoReply, layers.ICMPv4TypeTimestampRequest, layers.ICMPv4TypeTimestampReply:
+		return true
+	}
+	return false
 }
 
 var icmpNames = map[icmpKind]string{
@@ -106,16 +129,16 @@ func (h packet) icmp6(in nesting) string {
 	line := "ICMP6, " + icmpName(icmp6Names, typ, m.TypeCode.Code())
 	word := h.body[4:8] // its meaning depends on the type
 	rest := h.body[8:]
-	switch typ {
-	case layers.ICMPv6TypeEchoRequest, layers.ICMPv6TypeEchoReply:
+	switch {
+	case IsEcho(true, typ):
 		line += fmt.Sprintf(", id %d, seq %d", binary.BigEndian.Uint16(word), binary.BigEndian.Uint16(word[2:]))
-	case layers.ICMPv6TypePacketTooBig:
+	case typ == layers.ICMPv6TypePacketTooBig:
 		line += fmt.Sprintf(", mtu %d", binary.BigEndian.Uint32(word))
-	case layers.ICMPv6TypeNeighborSolicitation:
+	case typ == layers.ICMPv6TypeNeighborSolicitation:
 		line += target(", who has", rest)
-	case layers.ICMPv6TypeNeighborAdvertisement:
+	case typ == layers.ICMPv6TypeNeighborAdvertisement:
 		line += target(", tgt is", rest)
-	case layers.ICMPv6TypeRedirect:
+	case typ == layers.ICMPv6TypeRedirect:
 		line += target(" to", rest)
 	}
 	return fmt.Sprintf("%s%s, length %d", line, h.quote(in), h.size)

@@ -180,6 +180,16 @@ func protoName(p nf.Proto) string {
 	return fmt.Sprintf("ip-proto-%d", uint8(p))
 }
 
+// ProtoNamed returns the protocol that a line shows by that name.
+func ProtoNamed(name string) (p uint8, ok bool) {
+	for p := range 256 {
+		if protoName(nf.Proto(p)) == name {
+			return uint8(p), true
+		}
+	}
+	return 0, false
+}
+
 // packet is a packet with its network layer decoded.
 type packet struct {
 	header.View

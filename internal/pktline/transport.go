@@ -12,6 +12,9 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
+// FlagLetters are tcpdump's letters of the lowest eight flag bits of a TCP header, from the lowest on.
+const FlagLetters = "FSRP.UEW"
+
 // Flags returns the lowest eight flag bits of a TCP header as tcpdump writes them: "S", "S.", "F.", "none".
 func Flags(bits uint8) string {
 	if bits == 0 {
@@ -20,7 +23,7 @@ func Flags(bits uint8) string {
 	var s []byte
 	for i := range 8 {
 		if bits&(1<<i) != 0 {
-			s = append(s, "FSRP.UEW"[i])
+			s = append(s, FlagLetters[i])
 		}
 	}
 	return string(s)

@@ -1,0 +1,679 @@
+package packet
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/header"
+	"github.com/ctexp/go-ctexp/internal/pktline"
+)
+
+// typed reads a packet whose line begins with its protocol.
+func (s *scanner) typed(name string) Packet {
+	proto, ok := map[string]nf.Proto{
+		"tcp": nf.TCP, "udp": nf.UDP, "udplite": nf.UDPLite, "icmp": nf.ICMP, "icmpv6": nf.ICMPv6, "icmp6": nf.ICMPv6,
+		"sctp": nf.SCTP, "dccp": nf.DCCP, "gre": nf.GRE, "igmp": header.ProtoIGMP,
+	}[name]
+	if !ok {
+		s.at -= len(name)
+		s.fail("is not what a packet begins with: want IP, IP6, tcp, udp, udplite, icmp, sctp, dccp, gre or igmp")
+		return nil
+	}
+	s.peek()
+	at := s.at
+	f := s.flow()
+	if s.err == nil && proto.HasPorts() && (f.Src.Port() == 0 || f.Dst.Port() == 0) {
+		s.at = at
+		s.fail("want a port with each address, as in 192.0.2.1:80 or [2001:db8::1]:80")
+	}
+	if s.err != nil {
+		return nil
+	}
+	c := &common{length: -1}
+	switch proto {
+	case nf.DCCP:
+		return s.dccp(f, c, s.word())
+	case nf.GRE:
+		return s.gre(f, c, "GREv0")
+	}
+	return s.ofProto(proto, f, c)
+}
+
+// ofProto reads what follows the name of a protocol.
+func (s *scanner) ofProto(proto nf.Proto, f Flow, c *common) Packet {
+	switch proto {
+	case nf.TCP:
+		return s.tcp(f, c)
+	case nf.UDP:
+		return s.udp(f, c)
+	case nf.UDPLite:
+		return s.udplite(f, c)
+	case nf.SCTP:
+		return s.sctp(f, c)
+	case header.ProtoIGMP:
+		return s.igmp(f, c)
+	default:
+		return s.icmp(f, c)
+	}
+}
+
+// extensions are the words for the extension headers of IPv6.
+var extensions = map[string]func() Change{
+	"HBH":    func() Change { return HopByHop() },
+	"DSTOPT": func() Change { return DestinationOptions() },
+	"RT":     func() Change { return Routing(4, 0, make([]byte, 4+16)...) },
+	"AH":     func() Change { return AH(1, 1, make([]byte, 12)...) },
+}
+
+// body reads what follows the addresses of a line as String prints it.
+func (s *scanner) body(f Flow) Packet {
+	c := &common{length: -1}
+	for {
+		change, ok := extensions[s.peek()]
+		if !ok {
+			break
+		}
+		s.word()
+		c.changes = append(c.changes, change())
+	}
+	first := s.peek()
+	switch {
+	case first == "IP" || first == "IP6":
+		inner := s.packet()
+		proto := map[string]nf.Proto{"IP": header.ProtoIPIP, "IP6": header.ProtoIPv6}[first]
+		return s.finish(f.Raw(proto, inner), c)
+	case first == "Flags":
+		return s.tcp(f, c)
+	}
+	proto, ok := map[string]nf.Proto{
+		"tcp": nf.TCP, "UDP": nf.UDP, "UDP-Lite": nf.UDPLite, "ICMP": nf.ICMP, "ICMP6": nf.ICMPv6, "sctp": nf.SCTP, "igmp": header.ProtoIGMP,
+	}[s.word()]
+	if ok {
+		return s.ofProto(proto, f, c)
+	}
+	switch {
+	case strings.HasPrefix(first, "DCCP-"):
+		return s.dccp(f, c, first)
+	case strings.HasPrefix(first, "GREv"):
+		return s.gre(f, c, first)
+	}
+	s.at -= len(first)
+	return s.other(f, c)
+}
+
+// other reads the body of a protocol of which only the name is shown, or of a datagram whose contents tcpdump has decoded.
+func (s *scanner) other(f Flow, c *common) Packet {
+	proto, ok := uint8(header.ProtoNoNext), s.accept("no", "next", "header")
+	if !ok {
+		if proto, ok = pktline.ProtoNamed(s.peek()); ok {
+			s.word()
+		}
+	}
+	if !ok && f.Src.Port() != 0 {
+		return s.decoded(f, c)
+	}
+	if !ok {
+		s.fail("is no protocol whose packets can be made from a line")
+		return nil
+	}
+	for s.field(c) {
+	}
+	payload := s.data(c, 0)
+	if c.fragment && payload == nil {
+		payload = make([]byte, c.fragSize)
+	}
+	return s.finish(f.Raw(nf.Proto(proto), payload), c)
+}
+
+// decoded reads what tcpdump has printed of a datagram's contents, at whose end its length stands in parentheses.
+func (s *scanner) decoded(f Flow, c *common) Packet {
+	text := strings.TrimSpace(s.line[s.at:])
+	i := strings.LastIndexByte(text, '(')
+	n, err := strconv.ParseUint(strings.TrimSuffix(text[i+1:], ")"), 10, 16)
+	if i < 0 || err != nil {
+		s.fail("is no packet whose fields are known")
+		return nil
+	}
+	s.at = len(s.line)
+	return s.finish(f.UDP(make([]byte, n)), c)
+}
+
+func (s *scanner) tcp(f Flow, c *common) Packet {
+	seg := TCP{Window: 65535}
+	seq, ack := false, false
+	last := uint64(0) // the number behind the payload; 0: the line has none
+	for s.err == nil {
+		flags, isFlags := flagsNamed(s.peek())
+		switch {
+		case s.accept("Flags"):
+			inside := s.group('[')
+			if seg.Flags, isFlags = flagsNamed(inside.peek()); !isFlags {
+				inside.fail("want the flags as tcpdump writes them: S, S., F., R, P., U, E, W or none")
+			}
+			inside.word()
+			s.end(inside)
+		case isFlags:
+			s.word()
+			seg.Flags = flags
+		case s.accept("seq"):
+			seg.Seq, last = s.sequence()
+			seq = true
+		case s.accept("ack"):
+			seg.Ack, ack = uint32(s.numberOf(32)), true
+		case s.accept("win"):
+			if seg.Window = uint16(s.numberOf(16)); seg.Window == 0 {
+				c.changes = append(c.changes, Window(0))
+			}
+		case s.accept("urg"):
+			seg.Urgent = uint16(s.numberOf(16))
+		case s.accept("options"):
+			inside := s.group('[')
+			seg.Options = inside.options()
+			s.end(inside)
+		case s.field(c):
+		default:
+			return s.segment(f, c, seg, seq, ack, last)
+		}
+	}
+	return nil
+}
+
+// segment makes the segment, with the numbers of the builders where the line has none.
+func (s *scanner) segment(f Flow, c *common, seg TCP, seq, ack bool, last uint64) Packet {
+	if !seq && !seg.Flags.Contains(FlagSYN) {
+		seg.Seq = 2
+	} else if !seq {
+		seg.Seq = 1
+	}
+	if !ack && seg.Flags.Contains(FlagACK) {
+		seg.Ack = 2
+	}
+	if last > 0 && c.length < 0 {
+		c.length = int(uint32(last) - seg.Seq)
+	}
+	seg.Payload = s.data(c, 0)
+	if last > 0 && s.err == nil && uint32(last) != seg.Seq+uint32(len(seg.Payload)) {
+		s.fail("seq %d:%d is not of %d bytes", seg.Seq, last, len(seg.Payload))
+	}
+	if s.err != nil {
+		return nil
+	}
+	return s.finish(f.TCP(seg), c)
+}
+
+// sequence reads 2 or 2:7.
+func (s *scanner) sequence() (first uint32, last uint64) {
+	from, to, isRange := strings.Cut(s.peek(), ":")
+	if !isRange {
+		return uint32(s.numberOf(32)), 0
+	}
+	n, err := strconv.ParseUint(from, 10, 32)
+	m, merr := strconv.ParseUint(to, 10, 32)
+	if err != nil || merr != nil || uint32(m)-uint32(n) > MaxLength {
+		s.fail("want two numbers of a segment, as in 2:7")
+		return 0, 0
+	}
+	s.word()
+	return uint32(n), m
+}
+
+// flagsNamed returns the flags of "S.", "none" or "SYN+ACK".
+func flagsNamed(text string) (flags TCPFlags, ok bool) {
+	if text == "none" {
+		return 0, true
+	}
+	for name := range strings.SplitSeq(text, "+") {
+		i := slices.Index([]string{"FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"}, name)
+		if i < 0 {
+			flags = 0
+			break
+		}
+		flags |= 1 << i
+	}
+	if flags != 0 {
+		return flags, true
+	}
+	for _, c := range text {
+		i := strings.IndexRune(pktline.FlagLetters, c)
+		if i < 0 {
+			return 0, false
+		}
+		flags |= 1 << i
+	}
+	return flags, text != ""
+}
+
+// options reads "mss 1460,nop,wscale 7".
+func (s *scanner) options() (all []TCPOption) {
+	for s.peek() != "" {
+		switch {
+		case s.accept("mss"):
+			all = append(all, MSS(uint16(s.numberOf(16))))
+		case s.accept("nop"):
+			all = append(all, NOP())
+		case s.accept("eol"):
+			all = append(all, TCPOption{Kind: OptionEnd})
+		case s.accept("wscale"):
+			all = append(all, WindowScale(uint8(s.numberOf(8))))
+		case s.accept("sackOK"):
+			all = append(all, SACKPermitted())
+		case s.accept("TS", "val"):
+			val := uint32(s.numberOf(32))
+			if !s.accept("ecr") {
+				s.fail("want ecr")
+			}
+			all = append(all, Timestamps(val, uint32(s.numberOf(32))))
+		case s.accept("sack"):
+			all = append(all, s.sack())
+		case strings.HasPrefix(s.peek(), "unknown-"):
+			all = append(all, s.unknownOption())
+		default:
+			s.fail("is no option whose bytes are known")
+		}
+	}
+	return all
+}
+
+// sack reads "2 {10:20}{30:40}".
+func (s *scanner) sack() TCPOption {
+	n := int(s.numberOf(8))
+	var blocks [][2]uint32
+	for text := range strings.SplitSeq(strings.Trim(s.peek(), "{}"), "}{") {
+		from, to, _ := strings.Cut(text, ":")
+		a, err := strconv.ParseUint(from, 10, 32)
+		b, berr := strconv.ParseUint(to, 10, 32)
+		if err != nil || berr != nil {
+			break
+		}
+		blocks = append(blocks, [2]uint32{uint32(a), uint32(b)})
+	}
+	if len(blocks) != n {
+		s.fail("want %d blocks, each as {10:20}", n)
+	}
+	s.word()
+	return SACK(blocks...)
+}
+
+// unknownOption reads "unknown-254 0x0102".
+func (s *scanner) unknownOption() TCPOption {
+	kind, err := strconv.ParseUint(strings.TrimPrefix(s.peek(), "unknown-"), 10, 8)
+	if err != nil {
+		s.fail("want the number of an option's kind")
+	}
+	s.word()
+	data, derr := hex.DecodeString(strings.TrimPrefix(s.peek(), "0x"))
+	if derr != nil {
+		s.fail("want bytes in hexadecimal")
+	}
+	s.word()
+	return TCPOption{Kind: uint8(kind), Data: data}
+}
+
+func (s *scanner) udp(f Flow, c *common) Packet {
+	for s.err == nil {
+		switch {
+		case s.accept("bad", "length"):
+			c.changes = append(c.changes, UDPLength(uint16(s.numberOf(16))))
+		case s.field(c):
+		default:
+			return s.finish(f.UDP(s.data(c, 0)), c)
+		}
+	}
+	return nil
+}
+
+func (s *scanner) udplite(f Flow, c *common) Packet {
+	coverage := uint16(0)
+	for s.err == nil {
+		switch {
+		case s.accept("bad", "coverage"):
+			c.changes = append(c.changes, UDPLength(uint16(s.numberOf(16))))
+		case s.accept("coverage"):
+			coverage = uint16(s.numberOf(16))
+		case s.field(c):
+		default:
+			return s.finish(f.UDPLite(coverage, s.data(c, 0)), c)
+		}
+	}
+	return nil
+}
+
+// message is what a line tells of a message of ICMP or ICMPv6.
+type message struct {
+	typ, code uint8
+	word      uint32 // the second one of the header
+	body      []byte // what follows it
+}
+
+func (s *scanner) icmp(f Flow, c *common) Packet {
+	v6 := nf.FamilyOf(f.Src.Addr()) == nf.IPv6
+	var m message
+	m.typ, m.code = s.icmpKind(v6)
+	isEcho := pktline.IsEcho(v6, m.typ)
+	if isEcho {
+		m.word = 1<<16 | 1
+	}
+	var quoted Packet
+	for s.err == nil {
+		switch {
+		case isEcho && s.accept("id"):
+			m.word = uint32(s.numberOf(16))<<16 | m.word&0xffff
+		case isEcho && s.accept("seq"):
+			m.word = m.word&^0xffff | uint32(s.numberOf(16))
+		case s.accept("mtu"):
+			m.word = uint32(s.numberOf(32))
+		case s.accept("to"):
+			s.gateway(&m, v6)
+		case s.accept("who", "has"), s.accept("tgt", "is"):
+			m.body = append(m.body, s.endpoint().Addr().AsSlice()...)
+		case s.accept("for"):
+			inside := s.group('(')
+			quoted = inside.packet()
+			s.end(inside)
+		case s.field(c):
+		default:
+			return s.icmpMessage(f, c, m, quoted)
+		}
+	}
+	return nil
+}
+
+// gateway reads the address that a redirect names.
+func (s *scanner) gateway(m *message, v6 bool) {
+	a := s.endpoint().Addr()
+	switch {
+	case s.err != nil:
+	case a.Is4() == v6:
+		s.fail("%v is of another family", a)
+	case v6:
+		m.body = a.AsSlice()
+	default:
+		m.word = binary.BigEndian.Uint32(a.AsSlice())
+	}
+}
+
+// icmpKind reads the longest name of a type and code that is next. Without a name it is an echo request.
+func (s *scanner) icmpKind(v6 bool) (typ, code uint8) {
+	if s.accept("type") {
+		typ = uint8(s.numberOf(8))
+		if s.accept("code") {
+			code = uint8(s.numberOf(8))
+		}
+		return typ, code
+	}
+	begin, longest := s.at, -1
+	name := ""
+	for {
+		w := s.peek()
+		if w == "" || w[0] == '(' {
+			break
+		}
+		name = strings.TrimPrefix(name+" "+w, " ")
+		s.word()
+		if t, c, ok := pktline.ICMPNamed(v6, name); ok {
+			typ, code, longest = t, c, s.at
+		}
+		if strings.HasPrefix(s.line[s.at:], ",") {
+			break
+		}
+	}
+	if longest < 0 {
+		s.at = begin
+		typ, code, _ = pktline.ICMPNamed(v6, "echo request")
+		return typ, code
+	}
+	s.at = longest
+	if s.accept("code") {
+		code = uint8(s.numberOf(8))
+	}
+	return typ, code
+}
+
+func (s *scanner) icmpMessage(f Flow, c *common, m message, quoted Packet) Packet {
+	v6 := nf.FamilyOf(f.Src.Addr()) == nf.IPv6
+	const icmpHeader = 8
+	if v6 && m.typ == layers.ICMPv6TypeRedirect && quoted != nil { // RFC 4861, 4.5
+		m.body = append(append(m.body, quoted.Tuple().Dst.Addr().AsSlice()...), 4, 0, 0, 0, 0, 0, 0, 0)
+	}
+	m.body = append(m.body, quoted...)
+	switch {
+	case c.payload != nil:
+		m.body = append(m.body, s.data(c, icmpHeader+len(m.body))...)
+	case c.length >= icmpHeader: // of what it quotes there may be a part
+		m.body = append(m.body, make([]byte, max(0, c.length-icmpHeader-len(m.body)))...)[:c.length-icmpHeader]
+	case c.length >= 0:
+		s.fail("length %d is less than the %d bytes of the header", c.length, icmpHeader)
+	}
+	if s.err != nil {
+		return nil
+	}
+	if v6 && m.typ == layers.ICMPv6TypeRedirect && quoted != nil {
+		m.body[33] = byte((len(m.body) - 32) / 8) // the length of the option that quotes
+	}
+	if v6 {
+		body := append(binary.BigEndian.AppendUint32(nil, m.word), m.body...)
+		if m.typ >= layers.ICMPv6TypeRouterSolicitation && m.typ <= layers.ICMPv6TypeRedirect {
+			c.changes = append([]Change{TTL(255)}, c.changes...)
+		}
+		return s.finish(mustBuild(network(f.Src.Addr(), f.Dst.Addr(), nf.ICMPv6),
+			&layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(m.typ, m.code)}, gopacket.Payload(body)), c)
+	}
+	return s.finish(mustBuild(network(f.Src.Addr(), f.Dst.Addr(), nf.ICMP),
+		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(m.typ, m.code), Id: uint16(m.word >> 16), Seq: uint16(m.word)},
+		gopacket.Payload(m.body)), c)
+}
+
+func (s *scanner) sctp(f Flow, c *common) Packet {
+	tag := uint32(0)
+	var chunks []SCTPChunk
+	for s.err == nil {
+		switch {
+		case s.accept("tag"):
+			tag = uint32(s.numberOf(32))
+		case strings.HasPrefix(s.peek(), "["):
+			inside := s.group('[')
+			chunks = append(chunks, inside.chunk())
+			s.end(inside)
+		case s.field(c):
+		default:
+			s.fillChunks(chunks, c, len(f.SCTP(tag, chunks...))-len(f.SCTP(tag))+12)
+			if s.err != nil {
+				return nil
+			}
+			return s.finish(f.SCTP(tag, chunks...), c)
+		}
+	}
+	return nil
+}
+
+// chunk reads what stands in the brackets of a chunk.
+func (s *scanner) chunk() SCTPChunk {
+	number := func(words ...string) uint32 {
+		if !s.accept(words...) {
+			s.fail("want %s", strings.Join(words, " "))
+		}
+		return uint32(s.numberOf(32))
+	}
+	switch {
+	case s.accept("DATA"):
+		tsn, stream, seq := number("tsn"), number("stream"), number("seq")
+		n := s.numberOf(16)
+		if !s.accept("bytes") {
+			s.fail("want bytes")
+		}
+		if s.err != nil {
+			return SCTPChunk{}
+		}
+		return SCTPData(tsn, uint16(stream), uint16(seq), make([]byte, n))
+	case s.accept("INIT", "ACK"):
+		return SCTPInitAck(number("tag"), number("tsn"), nil)
+	case s.accept("INIT"):
+		return SCTPInit(number("tag"), number("tsn"))
+	case s.accept("SACK"):
+		return SCTPSack(number("tsn"))
+	case s.accept("HB", "REQ"):
+		return SCTPHeartbeat(nil)
+	case s.accept("HB", "ACK"):
+		return SCTPHeartbeatAck(nil)
+	case s.accept("ABORT"):
+		return SCTPAbort()
+	case s.accept("SHUTDOWN", "ACK"):
+		return SCTPShutdownAck()
+	case s.accept("SHUTDOWN", "COMPLETE"):
+		return SCTPShutdownComplete()
+	case s.accept("SHUTDOWN"):
+		return SCTPShutdown(number("tsn"))
+	case s.accept("COOKIE", "ECHO"):
+		return SCTPCookieEcho(nil)
+	case s.accept("COOKIE", "ACK"):
+		return SCTPCookieAck()
+	}
+	s.fail("is no chunk whose bytes are known")
+	return SCTPChunk{}
+}
+
+// fillChunks gives the bytes of which the line has only the number, such as a cookie, to the first chunk that can have them.
+func (s *scanner) fillChunks(chunks []SCTPChunk, c *common, size int) {
+	rest := c.length - size
+	switch {
+	case s.err != nil || c.length < 0 || rest == 0:
+		return
+	case rest > 0:
+		for i, chunk := range chunks {
+			switch chunk.Type {
+			case sctpInitAck, sctpCookieEcho, sctpHeartbeat, sctpHeartbeatAck, sctpAbort:
+				chunks[i].Value = append(chunk.Value, make([]byte, rest)...)
+				return
+			}
+		}
+	}
+	s.fail("length %d is not that of the chunks, %d", c.length, size)
+}
+
+func (s *scanner) dccp(f Flow, c *common, name string) Packet {
+	i := 0
+	for ; i <= int(DCCPSyncAck); i++ {
+		if strings.EqualFold(strings.TrimPrefix(name, "DCCP-"), strings.TrimPrefix(DCCPType(i).String(), "DCCP-")) {
+			break
+		}
+	}
+	m := DCCP{Type: DCCPType(i), Seq: 1, Ack: 1}
+	if i > int(DCCPSyncAck) {
+		s.at -= len(name)
+		s.fail("want the type of the packet: request, response, data, ack, …")
+		return nil
+	}
+	for s.err == nil {
+		switch {
+		case s.accept("seq"):
+			m.Seq = s.numberOf(48)
+		case s.accept("ack"):
+			m.Ack = s.numberOf(48)
+		case s.accept("service"):
+			m.Service = uint32(s.numberOf(32))
+		case s.accept("code"):
+			m.ResetCode = uint8(s.numberOf(8))
+		case s.field(c):
+		default:
+			m.Payload = s.data(c, 0)
+			return s.finish(f.DCCP(m), c)
+		}
+	}
+	return nil
+}
+
+func (s *scanner) gre(f Flow, c *common, name string) Packet {
+	m, call, proto := GRE{}, uint16(0), uint16(0)
+	var ack *uint32
+	var inner Packet
+	for s.err == nil {
+		switch {
+		case s.accept("key"):
+			m.Key = new(uint32(s.numberOf(32)))
+		case s.accept("call"):
+			call = uint16(s.numberOf(16))
+		case s.accept("seq"):
+			m.Seq = new(uint32(s.numberOf(32)))
+		case s.accept("ack"):
+			ack = new(uint32(s.numberOf(32)))
+		case s.accept("proto"):
+			proto = uint16(s.numberOf(16))
+		case s.accept(":"):
+			inner = s.packet()
+		case s.field(c):
+		case name == "GREv1":
+			return s.pptp(f, c, PPTP{CallID: call, Ack: ack}, m.Seq)
+		default:
+			m.Protocol, m.Payload = proto, inner
+			size := 4
+			for _, has := range []*uint32{m.Key, m.Seq} {
+				if has != nil {
+					size += 4
+				}
+			}
+			m.Checksum = inner != nil && c.length == size+4+len(inner)
+			if inner == nil {
+				m.Payload = s.data(c, size)
+			}
+			return s.finish(f.GRE(m), c)
+		}
+	}
+	return nil
+}
+
+// pptp makes a packet of GRE version 1. One without a payload has no sequence number.
+func (s *scanner) pptp(f Flow, c *common, m PPTP, seq *uint32) Packet {
+	size := 8
+	if seq != nil {
+		m.Seq = *seq
+		size += 4
+	}
+	if m.Ack != nil {
+		size += 4
+	}
+	m.Payload = s.data(c, size)
+	if seq == nil && len(m.Payload) > 0 || seq != nil && len(m.Payload) == 0 {
+		s.fail("a packet has a payload and seq, or neither")
+		return nil
+	}
+	return s.finish(f.PPTP(m), c)
+}
+
+func (s *scanner) igmp(f Flow, c *common) Packet {
+	group := netip.IPv4Unspecified()
+	typ := IGMPType(0)
+	switch {
+	case s.accept("query"):
+		typ = IGMPQuery
+		s.accept("for")
+	case s.accept("v2", "report"), s.accept("report"):
+		typ = IGMPReport
+	case s.accept("leave"):
+		typ = IGMPLeave
+	case s.accept("v3", "report"):
+		typ = IGMPv3Report
+	default:
+		s.fail("want query, report, v3 report or leave")
+	}
+	if e, ok := parseEndpoint(strings.TrimSuffix(s.peek(), ",")); ok {
+		s.word()
+		group = e.Addr()
+	}
+	for s.err == nil {
+		switch {
+		case s.accept("1", "group", "record(s)"):
+		case s.field(c):
+		default:
+			return s.finish(IGMP(f.Src.Addr(), typ, group), c)
+		}
+	}
+	return nil
+}
