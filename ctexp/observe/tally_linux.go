@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/ours"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
@@ -204,11 +205,20 @@ func (o *Observer) readPackets() (map[string]uint64, error) {
 	return packets, nil
 }
 
-// lostProbe is ErrProbeLost with the name of the probe.
+// lostProbe is ErrProbeLost with the name of the probe. On a kernel that does not protect the probes it is also an
+// nf.UnsupportedError.
 type lostProbe struct{ name string }
 
-func (e lostProbe) Error() string        { return fmt.Sprintf("%v: %s", ErrProbeLost, e.name) }
+func (e lostProbe) Error() string {
+	s := fmt.Sprintf("%v: %s", ErrProbeLost, e.name)
+	if lack := e.Unwrap(); lack != nil {
+		s += fmt.Sprintf(": \"flush ruleset\" deletes it; %v", lack)
+	}
+	return s
+}
+
 func (e lostProbe) Is(target error) bool { return target == ErrProbeLost }
+func (e lostProbe) Unwrap() error        { return kernel.OwnedTables.Lack() }
 
 // countEntries counts the entries of the table. It includes the filler, which cancels out in the difference of two
 // counts, unless the filler can be evicted: then it counts the other entries one by one.

@@ -195,6 +195,30 @@ func TestProbeThatWasNeverThereIsNamed(t *testing.T) {
 	}
 }
 
+// "flush ruleset" of a program leaves the probes alone. On a kernel that does not protect them, Tally and Path say that they
+// were deleted, and why.
+func TestFlushedRulesetIsHarmlessOrAnError(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true, Probes: []nf.Probe{nf.RawPrerouting}})
+	x.send(packet.SYN(web))
+	if out, err := x.env.Command(t.Context(), "nft", "flush", "ruleset").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	tally, err := x.o.Tally(t.Context())
+	_, perr := x.o.Path(t.Context())
+	if kernel.OwnedTables.Here() {
+		if diff := tally.Diff(observe.Tally{Packets: map[string]uint64{"raw/prerouting": 1}, Entries: 1}); diff != "" || err != nil || perr != nil {
+			t.Errorf("%v, %v (-want +got):\n%s", err, perr, diff)
+		}
+		return
+	}
+	for what, err := range map[string]error{"Tally": err, "Path": perr} {
+		if !errors.Is(err, observe.ErrProbeLost) || !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), `"flush ruleset" deletes it; needs nftables tables with an owner (since Linux 5.12`) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 func TestNegativeSizesAreRefused(t *testing.T) {
 	t.Parallel()
 	x := open(t, netnsenv.Config{})

@@ -9,6 +9,11 @@ var (
 		need: "nftables tables with an owner", since: release{5, 12},
 		why: `6001a930ce03 "netfilter: nftables: introduce table ownership"`,
 	}
+	// EventsOnDemand: by default, entries have events only if somebody listens when they are created (nf_conntrack_events=2).
+	EventsOnDemand = Behavior{
+		need: "events on demand", since: release{5, 19},
+		why: `90d1daa45849 "netfilter: conntrack: add nf_conntrack_events autodetect mode"`,
+	}
 	// EndsTold: the DESTROY event of an entry that did not time out has the time that was left, and all of TCP have the state.
 	// Without both nothing tells why an entry was removed.
 	EndsTold = Behavior{
