@@ -121,7 +121,7 @@ func baseArchive(k kernel, programs []string) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	files := needed(append([]string{self}, programs...))
+	files := needed(slices.Concat([]string{self}, programs, nameFiles))
 	key := sha256.New()
 	fmt.Fprintln(key, k.dir)
 	for _, f := range append(slices.Clone(files), self, filepath.Join(k.dir, "complete")) {

@@ -12,13 +12,16 @@ import (
 
 // usualPrograms are those that tests of rules and networks use. What this machine lacks is lacking in the virtual machine.
 var usualPrograms = []string{
-	"sh", "bash", "cat", "echo", "env", "false", "grep", "head", "id", "kill", "ls", "mkdir", "ps", "rm", "sed", "sleep", "sysctl", "tail", "test", "true",
+	"sh", "bash", "cat", "echo", "env", "false", "grep", "head", "id", "kill", "ls", "mkdir", "ps", "readlink", "rm", "sed", "sleep", "sysctl", "tail", "test", "true",
 	"uname", "unshare", "nsenter", "mount", "umount",
 	"nft", "ip", "tc", "ss", "conntrack", "ethtool", "ping",
 	"iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore",
 	"iptables-nft", "iptables-nft-save", "iptables-nft-restore", "ip6tables-nft", "ip6tables-nft-save", "ip6tables-nft-restore",
 	"iptables-legacy", "iptables-legacy-save", "iptables-legacy-restore", "ip6tables-legacy", "ip6tables-legacy-save", "ip6tables-legacy-restore",
 }
+
+// nameFiles are where programs find the names of protocols and ports: nft prints and reads "ip protocol icmp" by them.
+var nameFiles = []string{"/etc/protocols", "/etc/services"}
 
 // programPath is where programs are looked for, also for users whose PATH has no administrator's folders.
 const programPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

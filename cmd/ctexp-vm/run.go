@@ -140,6 +140,11 @@ func (o options) config(args []string) (c config, trees []string, err error) {
 		},
 		Fetch: list(o.fetch),
 	}
+	// The receive buffers of ordinary users are as large as on this machine.
+	const buffers = "net/core/rmem_max"
+	if max, err := os.ReadFile("/proc/sys/" + buffers); err == nil {
+		c.Sysctls[buffers] = strings.TrimSpace(string(max))
+	}
 	for _, e := range os.Environ() {
 		switch name, _, _ := strings.Cut(e, "="); name {
 		case "PATH", "TMPDIR", "HOME", "GOTMPDIR":

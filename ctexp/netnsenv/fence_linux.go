@@ -2,9 +2,11 @@ package netnsenv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,7 +49,7 @@ func (l *Link) Fence(ctx context.Context) error {
 	if err := l.settle(ctx); err != nil {
 		return err
 	}
-	if err := l.env.settleWires(ctx); err != nil {
+	if err := l.env.settlePipes(ctx); err != nil {
 		return fmt.Errorf("link %q: fence: %w", l.cfg.Name, err)
 	}
 	return nil
@@ -187,120 +189,143 @@ func (e *Env) steered() bool {
 	return !e.inUserNS || strings.Trim(mask, "0,\n") != ""
 }
 
-// maxHops is the maximum number of rounds of settleWires, which limits it if others keep sending. A packet and its
+// maxHops is the maximum number of rounds of settlePipes, which limits it if others keep sending. A packet and its
 // reply each cross at most 255 wires.
 const maxHops = 512
 
-// settleWires waits until all packets on the wires, and the packets sent because of them, have been processed in all
-// Envs joined to this one.
+// pipe is one direction of a veth pair: of a wire, or that from the host to the outer end of a link. The sending end counts
+// a packet once it is in the queue of the other end, which counts it at ingress. What is in the queue may be left to
+// ksoftirqd, above all by kernels before 6.5, where softirqs wait for ksoftirqd as soon as it is to run (kernel/softirq.c,
+// ksoftirqd_running; removed by d15121be7485 "Revert "softirq: Let ksoftirqd do its job"").
+type pipe struct {
+	name    string // for errors: `link "tun0"`
+	sender  *Env
+	index   uint32                 // of the sending interface
+	arrived func() (uint64, error) // packets that the ingress hook of the other end has seen
+	cut     *atomic.Bool           // the pair is deleted
+
+	mu   sync.Mutex
+	lost uint64 // packets already reported as lost
+}
+
+// sent returns the number of packets that the sending end has sent; 0 if the pair is deleted.
+func (p *pipe) sent() (uint64, error) {
+	is, err := p.sender.route.Link.Get(p.index)
+	switch {
+	case p.cut.Load(), errors.Is(err, unix.ENODEV):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("%s: read the number of packets sent: %w", p.name, err)
+	case is.Attributes.Stats64 == nil:
+		return 0, nil
+	}
+	return is.Attributes.Stats64.TXPackets, nil
+}
+
+// arrive waits until as many packets have arrived as were sent.
+func (p *pipe) arrive(ctx context.Context, sent uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	want := sent - min(sent, p.lost)
+	got, err := p.arrived()
+	if err == nil && got < want {
+		f := fence{count: p.arrived}
+		got, err = f.wait(ctx, got, want)
+	}
+	switch {
+	case p.cut.Load():
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s: %w", p.name, err)
+	case got < want:
+		p.lost += want - got
+		return fmt.Errorf("%s: %d of %d packets did not arrive", p.name, want-got, want)
+	}
+	return nil
+}
+
+// settlePipes waits until all packets in pipes, and the packets sent because of them, have been processed in this Env
+// and all Envs joined to it.
 //
-// The sending end of a wire counts a packet once it is in the queue of the other end, which counts it at ingress. Each
-// round reads the number of packets sent, waits until as many have arrived, and visits every CPU, after which the hosts
-// have processed these packets and counted those that they sent meanwhile. If the numbers sent are the same at the
+// Each round reads the number of packets sent, waits until as many have arrived, and visits every CPU, after which the
+// hosts have processed these packets and counted those that they sent meanwhile. If the numbers sent are the same at the
 // start and the end of a round, no packet is left.
-func (e *Env) settleWires(ctx context.Context) error {
+func (e *Env) settlePipes(ctx context.Context) error {
 	for range maxHops {
-		wires := e.joined()
-		if len(wires) == 0 {
+		pipes := e.pipes()
+		if len(pipes) == 0 {
 			return nil
 		}
-		before, err := sentOn(wires)
+		before, err := sentBy(pipes)
 		if err != nil {
 			return err
 		}
-		for _, w := range wires {
-			if err := w.arrive(ctx, before[w]); err != nil {
+		for i, p := range pipes {
+			if err := p.arrive(ctx, before[i]); err != nil {
 				return err
 			}
 		}
 		if err := visitCPUs(); err != nil {
 			return err
 		}
-		after, err := sentOn(wires)
+		after, err := sentBy(pipes)
 		if err != nil {
 			return err
 		}
-		still := true
-		for _, w := range wires {
-			still = still && before[w] == after[w]
-		}
-		if still {
+		if slices.Equal(before, after) {
 			return nil
 		}
 	}
 	return nil // the packets that were under way at the start have been processed
 }
 
-// joined returns the wires reachable from the Env.
-func (e *Env) joined() []*wire {
-	var wires []*wire
-	seen := map[*wire]bool{}
-	visited := map[*Env]bool{}
-	for todo := []*Env{e}; len(todo) > 0; {
-		at := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if visited[at] {
-			continue
+// pipes returns the pipes of the Env and of those that are joined to it.
+func (e *Env) pipes() []*pipe {
+	var pipes []*pipe
+	for _, at := range e.joined() {
+		for _, l := range at.links {
+			if l.answers != nil {
+				pipes = append(pipes, l.answers)
+			}
 		}
-		visited[at] = true
 		at.mu.Lock()
 		for _, w := range at.wires {
-			if !seen[w] {
-				seen[w] = true
-				wires = append(wires, w)
-				todo = append(todo, w.ends[0].env, w.ends[1].env)
+			for i, end := range w.ends {
+				if end.env == at {
+					pipes = append(pipes, w.pipes[i])
+				}
 			}
 		}
 		at.mu.Unlock()
 	}
-	return wires
+	return pipes
 }
 
-// sentOn returns the number of packets that each wire's ends have sent; zero for a wire that was cut.
-func sentOn(wires []*wire) (map[*wire][2]uint64, error) {
-	sent := map[*wire][2]uint64{}
-	for _, w := range wires {
-		var n [2]uint64
-		for i, end := range w.ends {
-			is, err := end.env.route.Link.Get(end.index)
-			if w.cut.Load() {
-				n = [2]uint64{}
-				break
-			}
-			if err != nil {
-				return nil, fmt.Errorf("link %q: read the number of packets sent: %w", end.cfg.Name, err)
-			}
-			if is.Attributes.Stats64 != nil {
-				n[i] = is.Attributes.Stats64.TXPackets
+// joined returns the Env and those that are reachable from it by wires.
+func (e *Env) joined() []*Env {
+	all := []*Env{e}
+	for i := 0; i < len(all); i++ {
+		all[i].mu.Lock()
+		for _, w := range all[i].wires {
+			for _, end := range w.ends {
+				if !slices.Contains(all, end.env) {
+					all = append(all, end.env)
+				}
 			}
 		}
-		sent[w] = n
+		all[i].mu.Unlock()
+	}
+	return all
+}
+
+// sentBy returns the number of packets that each pipe's end has sent.
+func sentBy(pipes []*pipe) ([]uint64, error) {
+	sent := make([]uint64, len(pipes))
+	for i, p := range pipes {
+		var err error
+		if sent[i], err = p.sent(); err != nil {
+			return nil, err
+		}
 	}
 	return sent, nil
-}
-
-// arrive waits until as many packets have arrived at each end as the other end had sent.
-func (w *wire) arrive(ctx context.Context, sent [2]uint64) error {
-	w.arriving.Lock()
-	defer w.arriving.Unlock()
-	for i := range w.ends {
-		from, to := &w.ends[i], &w.ends[1-i]
-		want := sent[i] - min(sent[i], w.lost[i])
-		got, err := to.ingress()
-		if err == nil && got < want {
-			f := fence{count: to.ingress}
-			got, err = f.wait(ctx, got, want)
-		}
-		if w.cut.Load() {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("wire from %q to %q: %w", from.cfg.Name, to.cfg.Name, err)
-		}
-		if got < want {
-			w.lost[i] += want - got
-			return fmt.Errorf("wire from %q to %q: %d of %d packets did not arrive", from.cfg.Name, to.cfg.Name, want-got, want)
-		}
-	}
-	return nil
 }

@@ -36,6 +36,7 @@ type Link struct {
 	index   uint32
 	dev     device
 	fence   *fence
+	answers *pipe // what the host sends on a veth
 	written atomic.Uint64
 }
 

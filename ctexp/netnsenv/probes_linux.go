@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
@@ -393,13 +394,37 @@ func (o *owned) counter(t *nftables.Table, name string) (uint64, error) {
 	}
 	obj, err := o.conn.GetObject(&nftables.CounterObj{Table: t, Name: name})
 	if err != nil {
-		return 0, fmt.Errorf("read counter %q: %w", name, err)
+		return 0, fmt.Errorf("read counter %q: %w", name, lostTable(err))
 	}
 	c, ok := obj.(*nftables.CounterObj)
 	if !ok {
 		return 0, fmt.Errorf("read counter %q: it is a %T", name, obj)
 	}
 	return c.Packets, nil
+}
+
+// kept returns an error if rules that were loaded have deleted our tables.
+func (o *owned) kept() error {
+	if kernel.OwnedTables.Here() {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return ErrClosed
+	}
+	if _, err := o.conn.ListTableOfFamily(ours.Table, o.inet.Family); err != nil {
+		return lostTable(err)
+	}
+	return nil
+}
+
+// lostTable returns err, and on a kernel that does not protect our tables also that they were deleted, if it says so.
+func lostTable(err error) error {
+	if !errors.Is(err, unix.ENOENT) || kernel.OwnedTables.Here() {
+		return err
+	}
+	return fmt.Errorf("the rules or a program deleted the probes, as by \"flush ruleset\": %w: %w", err, kernel.OwnedTables.Lack())
 }
 
 // add adds a named counter, and a rule that counts packets that match, to the current batch.

@@ -64,7 +64,10 @@ func (t rulesText) Load(ctx context.Context, e *Env) error {
 	if err != nil {
 		return err
 	}
-	return t.Text.Load(ctx, quiet{e}, links)
+	if err := t.Text.Load(ctx, quiet{e}, links); err != nil {
+		return err
+	}
+	return e.owned.kept()
 }
 
 // Load implements Ruleset.

@@ -136,6 +136,11 @@ table inet f {
 	}
 }
 add element inet f s { 192.0.2.1 }
+table netdev m {
+	chain c {
+		type filter hook ingress device "eth9" priority 0;
+	}
+}
 `))
 	got += problemsOf(t, e, netnsenv.NFT("table ip h {\n ct helper h {\n type \"ftp\" protocol udp\n }\n}"))
 	want := `1: there is no table "ctex": add rule netdev ctex tun0 accept
@@ -145,6 +150,7 @@ add element inet f s { 192.0.2.1 }
 7: there is no counter "c": counter name c
 8: there is no chain "nowhere": ip saddr vmap { 192.0.2.1 : jump nowhere }
 11: there is no set or map "s": add element inet f s { 192.0.2.1 }
+14: there is no link "eth9", only lo, tun0 (MissingLinks allows it): type filter hook ingress device "eth9" priority 0;
 2: helper "ftp": it supports tcp, not udp: ct helper h {
 `
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -296,19 +296,28 @@ func (e *Env) switchOnARP(l *Link) error {
 	return nil
 }
 
-// openFence adds the link's counters at ingress and its fence.
+// openFence adds the link's counters at ingress and its fence, and on veth those of the far interface.
 func (e *Env) openFence(l *Link) error {
-	count, err := e.countIngress(l.cfg.Name, l.cfg.Name)
+	count, err := e.countIngress(l.cfg.Name, l.cfg.Name, nf.Families()...)
 	if err != nil {
 		return fmt.Errorf("link %q: %w", l.cfg.Name, err)
 	}
 	l.fence = &fence{count: count, async: l.kind == Veth || e.steered()}
+	v, ok := l.dev.(*veth)
+	if !ok {
+		return nil
+	}
+	far := ours.FarPrefix + l.cfg.Name
+	if count, err = e.countIngress(far, far); err != nil {
+		return fmt.Errorf("link %q: %w", l.cfg.Name, err)
+	}
+	l.answers = &pipe{name: fmt.Sprintf("link %q: fence of what the host sends", l.cfg.Name), sender: e, index: l.index, arrived: count, cut: &v.closed}
 	return nil
 }
 
 // countIngress adds a chain that counts the packets arriving on a device, at the ingress hook, before anything can drop
-// them. Two more counters, for IPv4 and IPv6, are for the Observer. The returned function reads the first one.
-func (e *Env) countIngress(chain, device string) (func() (uint64, error), error) {
+// them. Further counters, for families, are for the Observer. The returned function reads the first one.
+func (e *Env) countIngress(chain, device string, families ...nf.Family) (func() (uint64, error), error) {
 	name := "ingress/" + chain
 	o := e.owned
 	o.mu.Lock()
@@ -319,9 +328,10 @@ func (e *Env) countIngress(chain, device string) (func() (uint64, error), error)
 		Device: device,
 	})
 	o.add(o.netdev, c, name)
-	for f, etherType := range map[nf.Family]uint16{nf.IPv4: unix.ETH_P_IP, nf.IPv6: unix.ETH_P_IPV6} {
+	etherTypes := map[nf.Family]uint16{nf.IPv4: unix.ETH_P_IP, nf.IPv6: unix.ETH_P_IPV6}
+	for _, f := range families {
 		o.add(o.netdev, c, fmt.Sprintf("%s%v/%s", ours.Arrived, f, chain),
-			&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1}, equal(binary.BigEndian.AppendUint16(nil, etherType)))
+			&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1}, equal(binary.BigEndian.AppendUint16(nil, etherTypes[f])))
 	}
 	if err := o.conn.Flush(); err != nil {
 		return nil, fmt.Errorf("count at ingress: %w", lackIf(err, nf.UnsupportedError{

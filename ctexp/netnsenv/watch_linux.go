@@ -62,15 +62,9 @@ func (e *Env) acts() (done func()) {
 // created (Table), and the same in the Envs that are joined to this one. While it stays the same, nothing was there to
 // observe.
 func (e *Env) Acted() uint64 {
-	n := e.ownActs()
-	seen := map[*Env]bool{e: true}
-	for _, w := range e.joined() {
-		for _, end := range w.ends {
-			if !seen[end.env] {
-				seen[end.env] = true
-				n += end.env.ownActs()
-			}
-		}
+	n := uint64(0)
+	for _, joined := range e.joined() {
+		n += joined.ownActs()
 	}
 	return n
 }

@@ -20,11 +20,9 @@ import (
 
 // wire is a pair of interfaces that joins two Envs. Closing either Env cuts it.
 type wire struct {
-	ends [2]wireEnd
-	cut  atomic.Bool
-
-	arriving sync.Mutex
-	lost     [2]uint64 // packets from each end already reported as lost
+	ends  [2]wireEnd
+	pipes [2]*pipe // from each end to the other
+	cut   atomic.Bool
 
 	mu     sync.Mutex
 	closed bool
@@ -82,6 +80,13 @@ func join(ctx context.Context, a, b *Env, cfg Wire) error {
 	}
 	if err := w.setUp(ctx); err != nil {
 		return errors.Join(err, w.Close())
+	}
+	for i := range w.ends {
+		from, to := &w.ends[i], &w.ends[1-i]
+		w.pipes[i] = &pipe{
+			name:   fmt.Sprintf("wire from %q to %q", from.cfg.Name, to.cfg.Name),
+			sender: from.env, index: from.index, arrived: to.ingress, cut: &w.cut,
+		}
 	}
 	for i := range w.ends {
 		e := w.ends[i].env
@@ -191,7 +196,7 @@ func (end *wireEnd) prepare() (err error) {
 	e.assigned++
 	chain := fmt.Sprintf("%s.%d", end.cfg.Name, e.assigned) // an earlier link may have had the same name
 	e.mu.Unlock()
-	end.ingress, err = e.countIngress(chain, end.cfg.Name)
+	end.ingress, err = e.countIngress(chain, end.cfg.Name, nf.Families()...)
 	return err
 }
 

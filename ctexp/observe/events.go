@@ -200,8 +200,7 @@ const (
 // reopens a closed connection (the same function, TIME_WAIT or CLOSE), or a new flow whose NAT takes over the tuple of
 // one (nf_nat_core.c).
 //
-// Kernels before 86d21fc74745 ("netfilter: ctnetlink: add timeout and protoinfo to destroy events") report neither
-// the remaining timeout nor the state. There the result is always timedOut.
+// Kernels without kernel.EndsTold report neither the remaining timeout nor the state, so that the fate is not known.
 func fateOf(e nf.Entry) fate {
 	switch {
 	case e.Timeout == 0:

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/mmsg"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
@@ -219,11 +220,7 @@ const forcedBuffer = 128 << 20
 
 // watchEvents must be called on a thread in the namespace.
 func watchEvents(cfg Config, table *nfnl.Conn, full func(ended int) bool) (*eventWatch, error) {
-	release, err := kernelRelease()
-	if err != nil {
-		return nil, err
-	}
-	w := &eventWatch{ends: ends{table: table, full: full, untimed: kernelBefore(release, 5, 13)}, missing: eventsAreOn()}
+	w := &eventWatch{ends: ends{table: table, full: full, untold: !kernel.EndsTold.Here()}, missing: eventsAreOn()}
 	groups, filter := []uint32{unix.NFNLGRP_CONNTRACK_DESTROY}, nfnl.PassUnasked()
 	if cfg.NoEvents {
 		w.missing = turnedOff("events", "the Observer was opened with NoEvents")
@@ -328,7 +325,7 @@ type ends struct {
 	early   int        // removed before their time, until judge decides why
 	pending []nf.Entry // of fate maybeReplaced
 	table   *nfnl.Conn
-	untimed bool                 // events do not tell how much of its time was left to an entry
+	untold  bool                 // events do not tell what removed an entry (see fateOf)
 	full    func(ended int) bool // whether the table was almost full before so many entries were removed
 }
 
@@ -351,13 +348,13 @@ func (c *ends) add(msg []byte) error {
 		c.counts.ByNetlink++
 		return nil
 	}
+	if c.untold {
+		c.counts.Untold++
+		return nil
+	}
 	switch fateOf(end) {
 	case timedOut:
-		if c.untimed && mayCollect(end) {
-			c.early++
-		} else {
-			c.counts.TimedOut++
-		}
+		c.counts.TimedOut++
 	case endedByPacket:
 		c.counts.ByPacket++
 	case early:
@@ -391,8 +388,6 @@ func (c *ends) judge() {
 	case n == 0:
 	case c.full(c.early):
 		c.counts.early += n
-	case c.untimed:
-		c.counts.TimedOut += n
 	default:
 		c.counts.Removed += n
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -115,7 +116,7 @@ func TestEventsHaveTheKernelsTime(t *testing.T) {
 	release()
 
 	events := x.events()
-	if observe.KernelBefore(6, 14) {
+	if !kernel.EventTime.Here() {
 		after = time.Now()
 	}
 	for _, e := range events {

@@ -337,18 +337,6 @@ func TestLivesHasTheLifeOfEachFlow(t *testing.T) {
 	}
 }
 
-func TestReleasesAreComparedByNumber(t *testing.T) {
-	t.Parallel()
-	for release, want := range map[string]bool{
-		"5.18.0": true, "5.19.0-rc1": false, "5.10.262": true, "4.20": true, "6.1.192": false, "6.18.44-fc-v669": false,
-		"": false, "x": false,
-	} {
-		if got := kernelBefore(release, 5, 19); got != want {
-			t.Errorf("%q: %v", release, got)
-		}
-	}
-}
-
 func TestFateOfDestroyedEntries(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -357,7 +345,7 @@ func TestFateOfDestroyedEntries(t *testing.T) {
 		want fate
 	}{
 		{"time over", nf.Entry{State: nf.Close}, timedOut},
-		{"no time told", nf.Entry{State: nf.TCPNone}, timedOut},
+		{"no time and no state", nf.Entry{State: nf.TCPNone}, timedOut},
 		{"evicted", nf.Entry{Timeout: 100 * time.Second, State: nf.SynSent}, early},
 		{"collected while closing", nf.Entry{Timeout: 10 * time.Second, State: nf.LastAck, Status: nf.Assured | nf.SeenReply}, early},
 		{"UDP evicted", nf.Entry{Timeout: 30 * time.Second}, early},

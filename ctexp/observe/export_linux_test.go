@@ -35,15 +35,6 @@ func Followers(o *Observer) int {
 	return len(o.events.log.followers)
 }
 
-// KernelBefore reports whether the running kernel is older than a release.
-func KernelBefore(major, minor int) bool {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		panic(err)
-	}
-	return kernelBefore(unix.ByteSliceToString(u.Release[:]), major, minor)
-}
-
 // FindByEvents returns the flows found by their events, and false if they could not be found that way.
 func FindByEvents(o *Observer, f nf.Filter) ([]nf.Entry, bool) {
 	l, ok, err := o.findByEvents(f)

@@ -2,7 +2,6 @@ package observe
 
 import (
 	"cmp"
-	"fmt"
 	"sync"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -101,13 +100,4 @@ func compareTuples(a, b nf.Tuple) int {
 		cmp.Compare(a.ICMP.Code, b.ICMP.Code),
 		cmp.Compare(a.ICMP.ID, b.ICMP.ID),
 	)
-}
-
-// kernelBefore reports whether a kernel release such as "5.10.262-1" is older than major.minor.
-func kernelBefore(release string, major, minor int) bool {
-	var a, b int
-	if n, _ := fmt.Sscanf(release, "%d.%d", &a, &b); n != 2 {
-		return false
-	}
-	return a < major || a == major && b < minor
 }

@@ -9,9 +9,8 @@ import (
 	"iter"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
@@ -100,7 +99,7 @@ func (o *Observer) dump(f nf.Filter) (l found, err error) {
 	}
 	err = o.table.Dump(nfnl.DumpEntries(f, o.cfg.Filler > 0), func(body []byte, at int) error {
 		e, unknown, err := nfnl.DecodeWhole(body, at)
-		if err == nil && !o.isFiller(e.Zone) && f.Match(e) {
+		if err == nil && f.Match(e) && !o.hidden(e, f) {
 			l.add(e, unknown)
 		}
 		return err
@@ -282,7 +281,7 @@ func (o *Observer) Unconfirmed(ctx context.Context) iter.Seq2[nf.Entry, error] {
 		if n > 0 {
 			return nil
 		}
-		return hasUnconfirmed()
+		return kernel.UnconfirmedList.Lack() // an empty list and a missing one look the same
 	})
 }
 
@@ -315,30 +314,6 @@ func (o *Observer) list(ctx context.Context, d nfnl.Dump, each func(body []byte,
 	}
 	defer release()
 	return o.table.Dump(d, each)
-}
-
-// hasUnconfirmed returns an error if the kernel has no list of unconfirmed entries. It goes by the release, because
-// an empty list and a missing one look the same.
-func hasUnconfirmed() error {
-	release, err := kernelRelease()
-	if err != nil {
-		return err
-	}
-	if !kernelBefore(release, 5, 19) {
-		return &nf.UnsupportedError{
-			Need: "the list of unconfirmed entries", Hint: "Linux had it until 5.18; this is " + release,
-		}
-	}
-	return nil
-}
-
-// kernelRelease returns the release of the kernel: "6.1.0-18-amd64".
-func kernelRelease() (string, error) {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return "", fmt.Errorf("uname: %w", err)
-	}
-	return unix.ByteSliceToString(u.Release[:]), nil
 }
 
 // listOf yields the list that read returns, and then the first unknown attribute or value in it as an error.

@@ -155,7 +155,8 @@ var (
 	ErrClassesLost = errors.New("classes of packets were lost")
 	// ErrTraceLost says that Trace did not return every step of the traced packets.
 	ErrTraceLost = errors.New("trace steps were lost")
-	// ErrProbeLost says that the counter of a probe no longer exists, most likely because its table was deleted.
+	// ErrProbeLost says that the counter of a probe no longer exists, most likely because its table was deleted. Before Linux
+	// 5.12 "flush ruleset" does that, which is an nf.UnsupportedError too.
 	ErrProbeLost = errors.New("the counter of a probe no longer exists")
 	// ErrLawNotApplicable says that a precondition of the laws of Tally.Check does not hold.
 	ErrLawNotApplicable = errors.New("law not applicable")

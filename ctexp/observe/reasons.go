@@ -25,7 +25,9 @@ type Reason struct {
 	// Time is the kernel's receive time of the packet, rounded up to the end of its microsecond so that a reason
 	// sorts after the frame of its packet. If the kernel does not report it, it is when the Observer read the reason.
 	Time time.Time
-	Link string // the link by which the packet came in, or by which a packet of the host itself would leave
+	// Link is the link by which the packet came in, or by which a packet of the host itself would leave. It is empty if the
+	// kernel does not report it, as in 5.10 (net/netfilter/nf_conntrack_proto.c, nf_ct_l4proto_log_invalid).
+	Link string
 	// Packet begins at the network layer, as conntrack saw it: reassembled if it was fragmented, and before any NAT.
 	Packet []byte
 	Text   string   // in the kernel's words: "SEQ is over upper bound 66537 (over the window of the receiver)"
@@ -36,7 +38,11 @@ type Reason struct {
 //
 //	12:00:00.000001 tun0 IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [none], win 65535, length 0: tcp: invalid tcp flag combination
 func (r Reason) String() string {
-	return fmt.Sprintf("%s %s %s: %v: %s", r.Time.Format("15:04:05.000000"), r.Link, pktline.Format(r.Packet), r.Proto, plain.Line(r.Text))
+	at := r.Time.Format("15:04:05.000000")
+	if r.Link != "" {
+		at += " " + r.Link
+	}
+	return fmt.Sprintf("%s %s: %v: %s", at, pktline.Format(r.Packet), r.Proto, plain.Line(r.Text))
 }
 
 // Passed reports whether the kernel logs this reason for packets that it does not mark INVALID and that leave the
@@ -117,8 +123,8 @@ func numberless(text string) string {
 const NoReason = "the kernel gives no reason"
 
 // ReasonsOf assigns reasons to frames: of[i] has the reasons of frames[i], in their order. A reason belongs to the
-// frame of the same packet that came in by the same link, or, for packets of the host itself, left by it. Of several
-// such frames it belongs to the one of the same microsecond, otherwise to the first one without a reason of the same
+// frame of the same packet that came in by the same link, or, for packets of the host itself, left by it; if its link is
+// not known, to that on any link. Of several such frames it belongs to the one of the same microsecond, otherwise to the first one without a reason of the same
 // text. rest has the reasons without a frame: of packets that were fragmented, changed by a rule before conntrack, or
 // not captured.
 func ReasonsOf(frames []packet.Record, reasons []Reason) (of [][]Reason, rest []Reason) {
@@ -149,7 +155,7 @@ func ReasonsOf(frames []packet.Record, reasons []Reason) (of [][]Reason, rest []
 	return of, rest
 }
 
-// packetOn identifies a packet on a link.
+// packetOn identifies a packet on a link, or on any if link is empty.
 type packetOn struct{ link, packet string }
 
 type reasonOn struct {
@@ -176,9 +182,11 @@ func framesByPacket(frames []packet.Record, reasons []Reason) map[packetOn]*fram
 	}
 	add := func(i int, packet []byte) {
 		f := frames[i]
-		if a := same[packetOn{f.Link, string(packet)}]; a != nil {
-			a.order = append(a.order, i)
-			a.at[f.Time.UnixMicro()] = append(a.at[f.Time.UnixMicro()], i)
+		for _, link := range []string{f.Link, ""} {
+			if a := same[packetOn{link, string(packet)}]; a != nil {
+				a.order = append(a.order, i)
+				a.at[f.Time.UnixMicro()] = append(a.at[f.Time.UnixMicro()], i)
+			}
 		}
 	}
 	for i, f := range frames {

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -130,6 +131,8 @@ func TestReasonsFindTheirFrames(t *testing.T) {
 		reason(20, "tun1", 1, "of the other link"),
 		reason(30, "tun0", 2, "of the host's own"),
 		reason(40, "tun0", 9, "of what was not captured"),
+		reason(20, "", 1, "of a link that is not told"),
+		reason(30, "", 2, "of a link that is not told"),
 	})
 	var got [][]string
 	for _, reasons := range append(of, rest) {
@@ -140,7 +143,8 @@ func TestReasonsFindTheirFrames(t *testing.T) {
 		got = append(got, texts)
 	}
 	want := [][]string{
-		{"of the first"}, {"of the second", "of the first"}, {"of the first"}, {"of the other link"}, {"of the host's own"},
+		{"of the first"}, {"of the second", "of the first"}, {"of the first"}, {"of the other link", "of a link that is not told"},
+		{"of the host's own", "of a link that is not told"},
 		{"of the first", "of what was not captured"},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
@@ -156,6 +160,10 @@ func TestReasonPrintsAsALine(t *testing.T) {
 	}
 	want := "12:00:00.000001 tun0 IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [FS], seq 1, win 65535, length 0: tcp: invalid tcp flag combination"
 	if r.String() != want {
+		t.Errorf("got  %s\nwant %s", r, want)
+	}
+	r.Link = "" // the kernel does not report it
+	if want := strings.Replace(want, " tun0", "", 1); r.String() != want {
 		t.Errorf("got  %s\nwant %s", r, want)
 	}
 }

@@ -29,11 +29,14 @@ type Stats struct {
 	SearchRestart uint64
 	// ClashResolve counts packets whose entry another packet had created first, and which could use that one.
 	ClashResolve uint64
-	// ChainTooLong counts packets whose entry was not inserted because its bucket was too long (since 5.15).
+	// ChainTooLong counts packets whose entry was not inserted because its bucket was too long. Kernels before 5.15 do
+	// not count that (see NoChainTooLong).
 	ChainTooLong uint64
 	// ExpectNew counts flows that were expected; ExpectCreate and ExpectDelete count created and deleted
 	// expectations.
 	ExpectNew, ExpectCreate, ExpectDelete uint64
+	// NoChainTooLong says that the kernel does not report ChainTooLong, as before 5.15. Then All and String leave it out.
+	NoChainTooLong bool
 }
 
 // counts lists the counts by their names in conntrack -S and in /proc/net/stat/nf_conntrack, in the order of both.
@@ -46,12 +49,16 @@ func (s *Stats) counts() []namedCount {
 	}
 }
 
+// statChainTooLong is CTA_STATS_CHAIN_TOOLONG, which kernels before 5.15 lack (net/netfilter/nf_conntrack_netlink.c,
+// ctnetlink_ct_stat_cpu_fill_info).
+const statChainTooLong = 15
+
 // statOf returns the counts indexed by attribute (include/uapi/linux/netfilter/nfnetlink_conntrack.h, enum
 // ctattr_stats_cpu). Linux stopped counting those that are nil before 5.10.
 func (s *Stats) statOf() []*uint64 {
 	return []*uint64{
 		2: &s.Found, 4: &s.Invalid, 8: &s.Insert, 9: &s.InsertFailed, 10: &s.Drop, 11: &s.EarlyDrop, 12: &s.Error,
-		13: &s.SearchRestart, 14: &s.ClashResolve, 15: &s.ChainTooLong,
+		13: &s.SearchRestart, 14: &s.ClashResolve, statChainTooLong: &s.ChainTooLong,
 	}
 }
 
@@ -67,10 +74,13 @@ func (s Stats) Sub(before Stats) Stats {
 	return s
 }
 
-// All yields the counts by name, in the order of conntrack -S.
+// All yields the counts that the kernel reports by name, in the order of conntrack -S.
 func (s Stats) All() iter.Seq2[string, uint64] {
 	return func(yield func(string, uint64) bool) {
 		for _, c := range s.counts() {
+			if c.n == &s.ChainTooLong && s.NoChainTooLong {
+				continue
+			}
 			if !yield(c.name, *c.n) {
 				return
 			}
@@ -78,14 +88,14 @@ func (s Stats) All() iter.Seq2[string, uint64] {
 	}
 }
 
-// String prints all counts on one line, as conntrack -S does for each CPU: "found=0 invalid=1 insert=0 …".
+// String prints the counts that the kernel reports on one line, as conntrack -S does for each CPU: "found=0 invalid=1 insert=0 …".
 func (s Stats) String() string {
 	var b strings.Builder
-	for i, c := range s.counts() {
-		if i > 0 {
+	for name, n := range s.All() {
+		if b.Len() > 0 {
 			b.WriteByte(' ')
 		}
-		fmt.Fprintf(&b, "%s=%d", c.name, *c.n)
+		fmt.Fprintf(&b, "%s=%d", name, n)
 	}
 	return b.String()
 }

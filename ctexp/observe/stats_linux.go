@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -43,20 +44,24 @@ func readKnownStats(conn *nfnl.Conn) (Stats, error) {
 // readStats reads the statistics of the namespace of conn, which are zero in a new namespace. unknown is the first
 // counter that this package does not know.
 func readStats(conn *nfnl.Conn) (s Stats, unknown *nfnl.UnknownError, err error) {
-	for _, of := range []struct {
-		dump   nfnl.Dump
-		counts []*uint64
-	}{{nfnl.DumpStats, s.statOf()}, {nfnl.DumpExpectStats, s.expectStatOf()}} {
-		err := conn.Dump(of.dump, func(body []byte, at int) error {
-			u, err := nfnl.AddStats(of.counts, body, at)
-			if unknown == nil {
-				unknown = u
-			}
-			return err
-		})
-		if err != nil {
-			return s, nil, fmt.Errorf("read conntrack statistics: %w", err)
-		}
+	told, unknown, err := addStats(conn, nfnl.DumpStats, s.statOf())
+	if err != nil {
+		return s, nil, err
 	}
-	return s, unknown, nil
+	s.NoChainTooLong = told>>statChainTooLong&1 == 0
+	_, unknownExpect, err := addStats(conn, nfnl.DumpExpectStats, s.expectStatOf())
+	return s, cmp.Or(unknown, unknownExpect), err
+}
+
+// addStats adds the statistics of all CPUs to counts. told has a bit for each attribute that the kernel reports.
+func addStats(conn *nfnl.Conn, dump nfnl.Dump, counts []*uint64) (told uint64, unknown *nfnl.UnknownError, err error) {
+	err = conn.Dump(dump, func(body []byte, at int) error {
+		t, u, err := nfnl.AddStats(counts, body, at)
+		told, unknown = told|t, cmp.Or(unknown, u)
+		return err
+	})
+	if err != nil {
+		return 0, nil, fmt.Errorf("read conntrack statistics: %w", err)
+	}
+	return told, unknown, nil
 }

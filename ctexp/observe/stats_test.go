@@ -29,6 +29,17 @@ func TestStatsAreSubtractedAndPrinted(t *testing.T) {
 	}
 }
 
+// A count that the kernel does not report is absent, not 0.
+func TestStatsLeaveOutWhatTheKernelDoesNotReport(t *testing.T) {
+	t.Parallel()
+	s := Stats{Found: 1, NoChainTooLong: true}
+	const want = "found=1 invalid=0 insert=0 insert_failed=0 drop=0 early_drop=0 error=0 search_restart=0 clash_resolve=0 " +
+		"expect_new=0 expect_create=0 expect_delete=0"
+	if diff := cmp.Diff(want, s.Sub(Stats{NoChainTooLong: true}).String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // cpuStats returns the body of a message about one CPU.
 func cpuStats(attrs ...[]byte) []byte {
 	b := []byte{0, 0, 0, 1}
@@ -46,10 +57,10 @@ func TestStatsOfAllCPUsAreAdded(t *testing.T) {
 		for typ := byte(1); typ <= 15; typ++ {
 			attrs = append(attrs, attr(uint16(typ), 0, 0, 1, typ))
 		}
-		if unknown, err := nfnl.AddStats(got.statOf(), cpuStats(attrs...), 16); unknown != nil || err != nil {
+		if _, unknown, err := nfnl.AddStats(got.statOf(), cpuStats(attrs...), 16); unknown != nil || err != nil {
 			t.Fatal(unknown, err)
 		}
-		if unknown, err := nfnl.AddStats(got.expectStatOf(), cpuStats(attr(1, 0, 0, 0, 1), attr(2, 0, 0, 0, 2), attr(3, 0, 0, 0, 3)), 16); unknown != nil || err != nil {
+		if _, unknown, err := nfnl.AddStats(got.expectStatOf(), cpuStats(attr(1, 0, 0, 0, 1), attr(2, 0, 0, 0, 2), attr(3, 0, 0, 0, 3)), 16); unknown != nil || err != nil {
 			t.Fatal(unknown, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/ours"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
@@ -36,16 +37,12 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 		return Tally{}, err
 	}
 	st := now.stats.Sub(o.start.stats)
-	ended := now.ended.sub(o.start.ended)
 	t := Tally{
-		Packets:   make(map[string]uint64, len(o.cfg.Probes)),
-		Entries:   now.entries - o.start.entries,
-		Collected: saturatingSub(ended.early, st.EarlyDrop),
-		Ended:     ended.Ended,
-		Law:       Law{Silent: o.cfg.Silent, Free: o.cfg.Free, Unreplied: o.cfg.Unreplied, Reading: o.nextReading()},
+		Packets: make(map[string]uint64, len(o.cfg.Probes)),
+		Entries: now.entries - o.start.entries,
+		Law:     Law{Silent: o.cfg.Silent, Free: o.cfg.Free, Unreplied: o.cfg.Unreplied, Reading: o.nextReading()},
 	}
-	aged := min(o.aged.Load(), t.Ended.TimedOut)
-	t.Ended.TimedOut, t.Ended.Aged = t.Ended.TimedOut-aged, aged
+	t.Ended, t.Collected = o.ends(now.ended.sub(o.start.ended), st.EarlyDrop)
 	stats := maps.Collect(st.All())
 	for _, c := range t.counts() {
 		if c.stat != "" {
@@ -58,10 +55,7 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 	switch {
 	case o.cfg.Filler == 0:
 		t.Law.Free = -1
-	case o.cfg.Unreplied:
-		// The entries of such a filler are evicted without an event, so all events are about other entries.
-		t.Collected = ended.early
-	default:
+	case !o.cfg.Unreplied:
 		t.Law.Room, t.Law.Buckets = o.cfg.Free, o.buckets
 	}
 	for _, p := range o.cfg.Probes {
@@ -76,6 +70,22 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 	output, known := o.ofAllFamilies(now, lawProbes.output)
 	t.Law.Output, t.Law.Known = output, t.Law.Known && known
 	return t, nil
+}
+
+// ends says what removed the entries of c, of which evicted were evicted.
+func (o *Observer) ends(c endCounts, evicted uint64) (e Ended, collected uint64) {
+	e, collected = c.Ended, c.early
+	timedOut := &e.TimedOut
+	if o.events.ends.untold {
+		timedOut = &e.Untold
+	}
+	e.Aged = min(o.aged.Load(), *timedOut)
+	*timedOut -= e.Aged
+	if o.cfg.Filler > 0 && o.cfg.Unreplied {
+		return e, collected // the entries of such a filler are evicted without an event, so all events are about other entries
+	}
+	e.Untold = saturatingSub(e.Untold, evicted)
+	return e, saturatingSub(collected, evicted)
 }
 
 // sealedCounts checks what the counts of a Tally depend on, beside what read checks. If events were off from the
@@ -195,11 +205,20 @@ func (o *Observer) readPackets() (map[string]uint64, error) {
 	return packets, nil
 }
 
-// lostProbe is ErrProbeLost with the name of the probe.
+// lostProbe is ErrProbeLost with the name of the probe. On a kernel that does not protect the probes it is also an
+// nf.UnsupportedError.
 type lostProbe struct{ name string }
 
-func (e lostProbe) Error() string        { return fmt.Sprintf("%v: %s", ErrProbeLost, e.name) }
+func (e lostProbe) Error() string {
+	s := fmt.Sprintf("%v: %s", ErrProbeLost, e.name)
+	if lack := e.Unwrap(); lack != nil {
+		s += fmt.Sprintf(": \"flush ruleset\" deletes it; %v", lack)
+	}
+	return s
+}
+
 func (e lostProbe) Is(target error) bool { return target == ErrProbeLost }
+func (e lostProbe) Unwrap() error        { return kernel.OwnedTables.Lack() }
 
 // countEntries counts the entries of the table. It includes the filler, which cancels out in the difference of two
 // counts, unless the filler can be evicted: then it counts the other entries one by one.

@@ -16,6 +16,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 )
 
 // A full table drops new flows between the probes on both sides of conntrack.
@@ -65,6 +66,14 @@ func TestTallyOfTwoPhases(t *testing.T) {
 	}
 }
 
+// told returns what the running kernel tells of what ended entries.
+func told(e observe.Ended) observe.Ended {
+	if kernel.EndsTold.Here() {
+		return e
+	}
+	return observe.Ended{Aged: e.Aged, ByNetlink: e.ByNetlink, Untold: e.TimedOut + e.ByPacket + e.Removed}
+}
+
 // What ended an entry is counted apart, and none of it is chance.
 func TestEndedCountsWhatRemovedEntries(t *testing.T) {
 	t.Parallel()
@@ -88,10 +97,9 @@ func TestEndedCountsWhatRemovedEntries(t *testing.T) {
 		}
 	}
 	x.await("one flow is over", func() bool {
-		x.flows(nf.Filter{}) // the kernel notices when it walks the table
-		return x.tally().Ended.TimedOut > 0
+		return len(x.flows(nf.Filter{})) == 0 // the kernel notices when it walks the table
 	})
-	want := observe.Tally{Ended: observe.Ended{TimedOut: 1, ByPacket: 1, ByNetlink: 1}}
+	want := observe.Tally{Ended: told(observe.Ended{TimedOut: 1, ByPacket: 1, ByNetlink: 1})}
 	if diff := x.tally().Diff(want); diff != "" {
 		t.Errorf("three flows that ended (-want +got):\n%s", diff)
 	}
@@ -141,7 +149,7 @@ func TestEndedWithALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.await("the entry is removed", func() bool { n, err := x.o.Count(t.Context()); return n == 0 && err == nil })
-	if diff := x.tally().Diff(observe.Tally{Ended: observe.Ended{Removed: 1}}); diff != "" {
+	if diff := x.tally().Diff(observe.Tally{Ended: told(observe.Ended{Removed: 1})}); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if diff := x.tally().Diff(observe.Tally{Entries: 1}); diff == "" {
@@ -160,7 +168,7 @@ func TestReplacedEntriesAreNotCollected(t *testing.T) {
 
 	x.send(web.TCP(packet.TCP{Flags: packet.FlagSYN, Seq: 1_000_000}))
 
-	if diff := x.tally().Diff(observe.Tally{Entries: 1}); diff != "" {
+	if diff := x.tally().Diff(observe.Tally{Entries: 1, Ended: told(observe.Ended{ByPacket: 1})}); diff != "" {
 		t.Errorf("SYN in TIME_WAIT (-want +got):\n%s", diff)
 	}
 	if got := x.flows(nf.Filter{}); len(got) != 1 || got[0][:len("tcp SYN_SENT")] != "tcp SYN_SENT" {
@@ -184,6 +192,30 @@ func TestProbeThatWasNeverThereIsNamed(t *testing.T) {
 	const want = "open observer: no probe \"nobody/made/it\": the namespace was made without it; add it to netnsenv.Config.Probes"
 	if o != nil || !errors.Is(err, observe.ErrOff) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, observe.ErrProbeLost) || err.Error() != want {
 		t.Errorf("got %v, %v; want %s", o, err, want)
+	}
+}
+
+// "flush ruleset" of a program leaves the probes alone. On a kernel that does not protect them, Tally and Path say that they
+// were deleted, and why.
+func TestFlushedRulesetIsHarmlessOrAnError(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true, Probes: []nf.Probe{nf.RawPrerouting}})
+	x.send(packet.SYN(web))
+	if out, err := x.env.Command(t.Context(), "nft", "flush", "ruleset").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	tally, err := x.o.Tally(t.Context())
+	_, perr := x.o.Path(t.Context())
+	if kernel.OwnedTables.Here() {
+		if diff := tally.Diff(observe.Tally{Packets: map[string]uint64{"raw/prerouting": 1}, Entries: 1}); diff != "" || err != nil || perr != nil {
+			t.Errorf("%v, %v (-want +got):\n%s", err, perr, diff)
+		}
+		return
+	}
+	for what, err := range map[string]error{"Tally": err, "Path": perr} {
+		if !errors.Is(err, observe.ErrProbeLost) || !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), `"flush ruleset" deletes it; needs nftables tables with an owner (since Linux 5.12`) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

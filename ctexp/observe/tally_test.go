@@ -257,6 +257,24 @@ func TestDiffWithoutChanceIsExact(t *testing.T) {
 	}
 }
 
+// What the kernel does not tell the cause of is not chance: nothing is shifted, and the Diff says why.
+func TestDiffSaysThatEndsAreUntold(t *testing.T) {
+	t.Parallel()
+	got := Tally{Packets: map[string]uint64{"raw/prerouting": 10}, Entries: 6, Ended: Ended{Untold: 1}, Law: Law{Room: 7, Buckets: 65536, AnyAct: true}}
+	want := Tally{Packets: map[string]uint64{"raw/prerouting": 10}, Entries: 7}
+	const first = "this kernel does not tell what removed 1 entries; the collector of a full table may have taken some by chance\n"
+	if diff := got.Diff(want); !strings.HasPrefix(diff, first) {
+		t.Errorf("got %q, want it to begin with %q", diff, first)
+	}
+	if err := got.Check(); !errors.Is(err, ErrLawNotApplicable) {
+		t.Errorf("check: %v", err)
+	}
+	want.Entries = 6
+	if diff := got.Diff(want); diff != "" {
+		t.Errorf("the entries are as wanted: %s", diff)
+	}
+}
+
 // A count is a field and a row of the list: none has one without the other, and the name of a statistic is one of Stats.
 func TestEveryCountOfATallyIsListed(t *testing.T) {
 	t.Parallel()

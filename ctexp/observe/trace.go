@@ -269,9 +269,10 @@ func (t traced) startsTrace() bool {
 }
 
 // isChainEnd reports whether the message only says that a chain has no further rule, which the kernel sends before
-// the policy or the return (net/netfilter/nf_tables_core.c, nft_do_chain).
+// the policy or the return (net/netfilter/nf_tables_core.c, nft_do_chain). It is of the type return in older kernels, among
+// them 6.1, and of the type rule in later ones (__nft_trace_verdict).
 func (t traced) isChainEnd() bool {
-	return t.Type == nfnl.TraceRule && t.Handle == 0 && t.Verdict == nfnl.VerdictContinue
+	return t.Type != nfnl.TracePolicy && t.Handle == 0 && t.Verdict == nfnl.VerdictContinue
 }
 
 // drops reports whether the message says that the packet was dropped.

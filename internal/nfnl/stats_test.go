@@ -19,7 +19,7 @@ func TestStatsErrorsNameAnOffset(t *testing.T) {
 		"cut":             {whole[:10], "netlink attribute at offset 20: length 8, 6 bytes are there"},
 		"of another size": {body(attr(10, u8(9)), attr(11, u32(1))), "netlink attribute of type 10, value at offset 24: 1 bytes, want 4"},
 	} {
-		if _, err := nfnl.AddStats(make([]*uint64, 16), c.body, 16); err == nil || err.Error() != c.want {
+		if _, _, err := nfnl.AddStats(make([]*uint64, 16), c.body, 16); err == nil || err.Error() != c.want {
 			t.Errorf("%s: got %v, want %s", name, err, c.want)
 		}
 	}
@@ -30,9 +30,9 @@ func TestUnknownStatIsReported(t *testing.T) {
 	t.Parallel()
 	var drop uint64
 	counts := []*uint64{10: &drop, 11: nil}
-	unknown, err := nfnl.AddStats(counts, body(attr(16, u32(7)), attr(11, u32(1)), attr(10, u32(9))), 16)
-	if err != nil || unknown == nil || unknown.Type != 16 || unknown.Offset != 24 || drop != 9 {
-		t.Errorf("got %v, %v, drop %d", unknown, err, drop)
+	told, unknown, err := nfnl.AddStats(counts, body(attr(16, u32(7)), attr(11, u32(1)), attr(10, u32(9))), 16)
+	if err != nil || unknown == nil || unknown.Type != 16 || unknown.Offset != 24 || drop != 9 || told != 1<<10|1<<11 {
+		t.Errorf("got %v, %v, drop %d, told %#x", unknown, err, drop, told)
 	}
 }
 
@@ -43,7 +43,7 @@ func FuzzStats(f *testing.F) {
 		for i := range counts {
 			counts[i] = new(uint64)
 		}
-		if _, err := nfnl.AddStats(counts, b, 16); err != nil && !strings.Contains(err.Error(), "offset") {
+		if _, _, err := nfnl.AddStats(counts, b, 16); err != nil && !strings.Contains(err.Error(), "offset") {
 			t.Errorf("%x: %v", b, err)
 		}
 	})

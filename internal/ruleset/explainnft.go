@@ -55,8 +55,10 @@ type nftComplaint struct {
 	message        string
 }
 
-// syntaxError is how messages about the grammar begin.
-const syntaxError = "syntax error"
+const (
+	syntaxError = "syntax error"              // how messages about the grammar begin
+	noEntry     = "No such file or directory" // ENOENT
+)
 
 // isKeyword reports whether the error is that a name is a keyword of nft: where it wants a string, or the name of a chain
 // behind a verdict.
@@ -85,9 +87,9 @@ func (c nftComplaint) problem(t nftTry) nf.RuleProblem {
 		p.Keyword, p.Why = at, fmt.Sprintf("%q is a keyword of nft and cannot be a name", at)
 	case strings.HasPrefix(p.Why, "Interface does not exist"):
 		p.Link, p.Why = at, noLink(at, t.links)+" (iif needs an existing link, iifname does not)"
-	case strings.HasPrefix(p.Why, "No such file or directory"):
+	case strings.HasPrefix(p.Why, noEntry):
 		if why := missingName(before, at, after); why != "" {
-			p.Why = why + strings.TrimPrefix(p.Why, "No such file or directory")
+			p.Why = why + strings.TrimPrefix(p.Why, noEntry)
 			return p
 		}
 		if why, module, ok := c.helper(before, at); ok {
@@ -207,7 +209,7 @@ func (t nftTry) missingModule(line string) (known bool, module string) {
 		}
 		known = true
 		output, err := t.run(m.text())
-		if err != nil && (strings.Contains(output, "No such file or directory") || strings.Contains(output, "not supported")) {
+		if err != nil && (strings.Contains(output, noEntry) || strings.Contains(output, "not supported")) {
 			return true, m.name
 		}
 	}

@@ -79,7 +79,7 @@ func (t Text) explain(bad []nf.RuleProblem, output string, err error, try trial)
 			}
 			p.Text = lineOf(t.Text, p.Line)
 			known := func(q nf.RuleProblem) bool {
-				return q.Line == p.Line && q.Link != "" && q.Link == p.Link || q.Keyword != "" && q.Keyword == p.Keyword
+				return q.Line == p.Line && q.Link != "" && q.Link == p.Link || q.Keyword != "" && q.Keyword == p.Keyword || t.isAbout(p, q.Link, q.Line)
 			}
 			if !slices.ContainsFunc(bad, known) {
 				bad = append(bad, p)
@@ -102,6 +102,21 @@ func (t Text) explain(bad []nf.RuleProblem, output string, err error, try trial)
 		out.Err = err
 	}
 	return out
+}
+
+// isAbout reports whether the kernel's complaint p is about a missing link that the text names in a line. Before 6.16 the
+// kernel refuses chains and flowtables of devices that do not exist, without telling which
+// (net/netfilter/nf_tables_api.c, nft_netdev_hook_alloc), and nft points at the name of the chain.
+func (t Text) isAbout(p nf.RuleProblem, link string, line int) bool {
+	if p.Why != noEntry || link == "" || line < p.Line {
+		return false
+	}
+	for n := p.Line; n < line; n++ {
+		if strings.Contains(lineOf(t.Text, n), "}") {
+			return false // the block of the chain ends before
+		}
+	}
+	return true
 }
 
 // OpenIPTables returns a handle for the variant's program, which it executes once to get the version. The handle

@@ -1,0 +1,67 @@
+package kernel
+
+import "os"
+
+// The behaviors, from the table to what is read of it.
+var (
+	// OwnedTables: an nftables table may belong to a socket, so that nobody else can change it, nor "flush ruleset" delete it.
+	OwnedTables = Behavior{
+		need: "nftables tables with an owner", since: release{5, 12},
+		why: `6001a930ce03 "netfilter: nftables: introduce table ownership"`,
+	}
+	// EventsOnDemand: by default, entries have events only if somebody listens when they are created (nf_conntrack_events=2).
+	EventsOnDemand = Behavior{
+		need: "events on demand", since: release{5, 19},
+		why: `90d1daa45849 "netfilter: conntrack: add nf_conntrack_events autodetect mode"`,
+	}
+	// EndsTold: the DESTROY event of an entry that did not time out has the time that was left, and all of TCP have the state.
+	// Without both nothing tells why an entry was removed.
+	EndsTold = Behavior{
+		need: "DESTROY events with time and state", since: release{5, 13},
+		why: `86d21fc74745 "netfilter: ctnetlink: add timeout and protoinfo to destroy events"`,
+	}
+	// EventTime: events have the time of the change.
+	EventTime = Behavior{
+		need: "times of events", since: release{6, 14},
+		why: "net/netfilter/nf_conntrack_netlink.c, ctnetlink_dump_event_timestamp",
+	}
+	// ChainTooLong: the statistics of conntrack have the count chaintoolong.
+	ChainTooLong = Behavior{
+		need: "the count chaintoolong", since: release{5, 15},
+		why: "net/netfilter/nf_conntrack_netlink.c, ctnetlink_ct_stat_cpu_fill_info",
+	}
+	// ReasonLink: what conntrack logs about a packet has the link.
+	ReasonLink = Behavior{
+		need: "links of the reasons of conntrack", since: release{5, 14},
+		why: `62eec0d73393 "netfilter: conntrack: pass hook state to log functions"`,
+	}
+	// InvalidNewLogged: conntrack logs a reason for a TCP packet that cannot begin a flow.
+	InvalidNewLogged = Behavior{
+		need: `the reason "invalid new"`, since: release{6, 7},
+		why: `6ac9c51eebe8 "netfilter: conntrack: prefer tcp_error_log to pr_debug"`,
+	}
+	// BesideWindowPasses: a TCP segment below the window, or beyond its right edge by less than a window, is not INVALID. The
+	// reasons that conntrack logs have numbers since then.
+	BesideWindowPasses = Behavior{
+		need: "segments beside the window that pass", since: release{6, 1},
+		why: `6e250dcbff1d "netfilter: conntrack: ignore overly delayed tcp packets"`,
+	}
+	// TraceState: trace messages have the packet's conntrack state and the status of its entry.
+	TraceState = Behavior{
+		need: "nftrace of conntrack", since: release{6, 16},
+		why: "net/netfilter/nf_tables_trace.c, nf_trace_fill_ct_info",
+	}
+	// UnconfirmedList: the kernel has a list of entries that are not confirmed yet.
+	UnconfirmedList = Behavior{
+		need: "the list of unconfirmed entries", until: release{5, 19},
+		why: `8a75a2c17410 "netfilter: conntrack: remove unconfirmed list"`,
+	}
+)
+
+// exists returns a function that reports whether a file of /proc/sys exists, which the running kernel shows.
+func exists(name string) func() bool {
+	return func() bool {
+		_, err := os.Stat("/proc/sys/" + name)
+		return err == nil
+	}
+}
