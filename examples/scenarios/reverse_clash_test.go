@@ -9,6 +9,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/conntrack_reverse_clash.sh and .c: two sockets of one host send to each other
@@ -39,7 +40,12 @@ func TestSocketsThatSpeakAtOnceKeepTheirPorts(t *testing.T) {
 		t.Errorf("%d entries, not one", got)
 	}
 	// NAT has found the ports taken, by the very flow that this packet answers.
-	if diff := ctexp.Diff(observe.Stats{Found: 1, ClashResolve: 1}, x.Stats()); diff != "" {
+	want := observe.Stats{Found: 1, ClashResolve: 1}
+	if !kernel.QueuedClashes.Here() {
+		want = observe.Stats{} // the packet has taken that flow's entry when it left the queue
+	}
+	want.NoChainTooLong = !kernel.ChainTooLong.Here()
+	if diff := ctexp.Diff(want, x.Stats()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -9,12 +9,14 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 )
 
 // Linux, tools/testing/selftests/net/netfilter/conntrack_clash.sh: of two packets of one flow of UDP that are on their way
 // before the flow has an entry, both get one; the second to be confirmed finds that of the first and shares it, or, where NAT
 // has sent the two to different servers, keeps its own for the answer. Every packet goes on. The original sends by many
-// threads and hopes for a race; here both are held unconfirmed and released together.
+// threads and hopes for a race; here both are held unconfirmed and released together. (Before 6.12 the second takes the
+// entry of the first, and its server, when it leaves the queue: there is no clash.)
 func TestClashOfTwoInsertsOfOneFlowIsResolved(t *testing.T) {
 	t.Parallel()
 	const service, one, other = 22111, 9000, 9001
@@ -32,6 +34,12 @@ func TestClashOfTwoInsertsOfOneFlowIsResolved(t *testing.T) {
 			}
 			x := ctexp.New(t, cfg)
 			queue := x.Hold(nf.Probe{Hook: nf.Forward, Match: nf.Match{In: "client"}})
+
+			clashes := observe.Stats{ClashResolve: 1}
+			if !kernel.QueuedClashes.Here() {
+				clashes, ports[1] = observe.Stats{}, ports[0]
+			}
+			clashes.NoChainTooLong = !kernel.ChainTooLong.Here()
 
 			x.InjectOn("client", packet.Packets(question.UDP([]byte("one")), question.UDP([]byte("two"))))
 			held := len(x.Flows())
@@ -57,7 +65,7 @@ func TestClashOfTwoInsertsOfOneFlowIsResolved(t *testing.T) {
 			if diff := ctexp.Diff(want, got); diff != "" {
 				t.Errorf("what left (-want +got):\n%s", diff)
 			}
-			if diff := ctexp.Diff(observe.Stats{ClashResolve: 1}, x.Stats()); diff != "" {
+			if diff := ctexp.Diff(clashes, x.Stats()); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})

@@ -46,6 +46,22 @@ var (
 		need: "segments beside the window that pass", since: release{6, 1},
 		why: `6e250dcbff1d "netfilter: conntrack: ignore overly delayed tcp packets"`,
 	}
+	// SYNACKRenewed: a SYN+ACK that follows another one which was ignored is not held against that one's numbers.
+	SYNACKRenewed = Behavior{
+		need: "SYN+ACKs that begin anew", since: release{5, 17},
+		why: `82b72cb94666 "netfilter: conntrack: re-init state for retransmitted syn-ack"`,
+	}
+	// ZoneFilters: ctnetlink dumps and flushes the entries of one zone if asked to; before it did not look at the zone.
+	ZoneFilters = Behavior{
+		need: "filters of ctnetlink by zone", since: release{6, 8},
+		why: `eff3c558bb7e "netfilter: ctnetlink: support filtering by zone"`,
+	}
+	// QueuedClashes: a packet that leaves a queue after another one of its new flow clashes with it when it is confirmed.
+	// Before, it took the entry of the first one when it left the queue, with the first one's translation.
+	QueuedClashes = Behavior{
+		need: "clashes of packets that were queued", since: release{6, 12},
+		why: `"netfilter: nfnetlink_queue: remove old clash resolution logic"`,
+	}
 	// TraceState: trace messages have the packet's conntrack state and the status of its entry.
 	TraceState = Behavior{
 		need: "nftrace of conntrack", since: release{6, 16},
