@@ -1,9 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"syscall"
+	"time"
 )
 
 // withParent has the kernel kill the process when this one ends, also by kill -9.
@@ -21,4 +25,18 @@ func startWithParent(cmd *exec.Cmd) (stop func(), err error) {
 		<-done // the thread ends with the goroutine
 	}()
 	return func() { close(done) }, <-started
+}
+
+// waited returns how long the threads of a process have waited for a processor: the second number of their schedstat
+// (Documentation/scheduler/sched-stats.rst). It is 0 where the kernel does not tell.
+func waited(pid int) (sum time.Duration) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	for _, file := range files {
+		var ran, delay time.Duration
+		if b, err := os.ReadFile(file); err == nil { // a thread may have ended
+			_, _ = fmt.Sscan(string(b), &ran, &delay)
+			sum += delay
+		}
+	}
+	return sum
 }

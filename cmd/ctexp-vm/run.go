@@ -45,7 +45,7 @@ func parse(args []string) (o options, rest []string, err error) {
 	set.StringVar(&o.programs, "programs", "", "further programs to carry, separated by commas")
 	set.StringVar(&o.modules, "modules", "", "further modules to load before, separated by commas; the kernel loads others as it needs them")
 	set.StringVar(&o.fetch, "fetch", "", "files and folders to bring back, separated by commas, beside those that go test asks for")
-	set.DurationVar(&o.boot, "boot-timeout", 2*time.Minute, "how long the kernel may take to boot")
+	set.DurationVar(&o.boot, "boot-timeout", 2*time.Minute, "how long the kernel may take to boot; without the time in which a busy host runs others, as below")
 	set.DurationVar(&o.silence, "hang-timeout", 3*time.Minute, "how long the machine may give no sign of life")
 	set.BoolVar(&o.verbose, "v", false, "print timings and the console")
 	set.Usage = func() {
@@ -200,7 +200,11 @@ type machine struct {
 	began           time.Time
 	alive           atomic.Int64 // when it gave a sign of life, in nanoseconds since began
 	booted          atomic.Bool
+	seen            sign // the last sign of life that hangs has seen
 }
+
+// sign is a sign of life: when it was, and how long the machine had waited for a processor until hangs saw it.
+type sign struct{ at, waited time.Duration }
 
 func (m *machine) note(format string, args ...any) {
 	if m.o.verbose {
@@ -290,7 +294,7 @@ func (m *machine) run() (status int, err error) {
 			why = fmt.Errorf("%v: the machine was switched off", s)
 			_ = cmd.Process.Kill()
 		case <-tick.C:
-			if hang := m.hangs(); hang != nil && why == nil {
+			if hang := m.hangs(waited(cmd.Process.Pid)); hang != nil && why == nil {
 				why = hang
 				_ = cmd.Process.Kill()
 			}
@@ -315,9 +319,13 @@ func (m *machine) run() (status int, err error) {
 	return got.status, nil
 }
 
-// hangs returns an error if the machine has given no sign of life for too long.
-func (m *machine) hangs() error {
-	since := time.Since(m.began) - time.Duration(m.alive.Load())
+// hangs returns an error if the machine has given no sign of life for too long, without the time that it has waited for a
+// processor of a busy host; waited is all of that.
+func (m *machine) hangs(waited time.Duration) error {
+	if alive := time.Duration(m.alive.Load()); alive != m.seen.at {
+		m.seen = sign{alive, waited}
+	}
+	since := time.Since(m.began) - m.seen.at - (waited - m.seen.waited)
 	switch {
 	case !m.booted.Load() && since > m.o.boot:
 		return fmt.Errorf("the kernel has not booted in %v (-boot-timeout)", m.o.boot)

@@ -14,6 +14,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/kernel"
+	"github.com/ctexp/go-ctexp/internal/needs"
 	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
@@ -343,9 +345,7 @@ func Agree(t ctexp.TB, k Kernel, cs ...Conversation) {
 	t.Helper()
 	lab := ctexp.New(t, k.Router()).Lab
 	k, err := KernelOf(contextOf(t), lab)
-	if err != nil {
-		t.Fatalf("%s", plain.Text(err.Error()))
-	}
+	needs.Check(t, err)
 	found, err := Config{Ends: RouterEnds(), Only: cs}.Find(contextOf(t), lab, k.Check)
 	if err != nil {
 		t.Fatalf("%s", plain.Text(err.Error()))
@@ -389,8 +389,11 @@ const (
 )
 
 // KernelOf returns the Kernel of a Lab that was opened with a Router: its settings, and what differs between versions, for
-// which it holds a conversation.
+// which it holds a conversation. If the kernel is too old for the model, the error is an nf.UnsupportedError.
 func KernelOf(ctx context.Context, lab *ctexp.Lab) (k Kernel, err error) {
+	if err := kernel.BesideWindowPasses.Lack(); err != nil {
+		return k, fmt.Errorf("model: %w", err)
+	}
 	for name, set := range map[string]func(on bool){
 		sysctlLoose:     func(on bool) { k.Strict = !on },
 		sysctlLiberal:   func(on bool) { k.Liberal = on },

@@ -14,6 +14,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/golden"
+	"github.com/ctexp/go-ctexp/internal/kernel"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 var (
@@ -48,6 +50,7 @@ func TestKernelDoesWhatTheModelSays(t *testing.T) {
 // router opens a router with the settings of a model, and returns the model of this kernel's version.
 func router(t testing.TB, k model.Kernel) (*ctexp.Lab, model.Kernel) {
 	t.Helper()
+	needs.Check(t, kernel.BesideWindowPasses.Lack())
 	lab := ctexp.New(t, k.Router()).Lab
 	here, err := model.KernelOf(t.Context(), lab)
 	if err != nil {

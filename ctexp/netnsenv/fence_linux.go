@@ -23,7 +23,7 @@ import (
 // whose backlog may be left to ksoftirqd. There, the counter at the ingress hook only shows that the host has begun to
 // process a packet (net/core/dev.c, __netif_receive_skb_core). Once it has begun with all packets, the thread runs on
 // every CPU once: a CPU does not run a thread while it executes a softirq, so that all packets have been processed
-// then.
+// then. What the host has sent on veth and on wires is compared likewise (see pipe).
 type fence struct {
 	count func() (uint64, error) // packets that the ingress hook of the link has seen
 	async bool                   // the host may process packets after the write has returned

@@ -14,7 +14,8 @@ import (
 )
 
 // IPTables runs f in the namespace with a handle for the variant's iptables for IPv4. The handle executes iptables in
-// the namespace of the calling thread, so f must not pass it to other goroutines.
+// the namespace of the calling thread, so f must not pass it to other goroutines. If f returns an error of iptables that
+// the kernel has no such table, as where the module iptable_filter is not loaded, the error is an nf.UnsupportedError.
 func (e *Env) IPTables(v Variant, f func(*iptables.IPTables) error) error {
 	return e.iptables(v, nf.IPv4, f)
 }
@@ -33,7 +34,7 @@ func (e *Env) iptables(v Variant, family nf.Family, f func(*iptables.IPTables) e
 		if err != nil {
 			return err
 		}
-		return f(ipt)
+		return ruleset.Unsupported(f(ipt), family)
 	})
 }
 

@@ -149,11 +149,11 @@ func (w *wire) setUp(ctx context.Context) error {
 			return fmt.Errorf("%s: set up: %w", w.name(i), err)
 		}
 	}
+	if err := w.ends[0].awaitQueue(ctx); err != nil { // the other one has one: its peer was up before
+		return fmt.Errorf("%s: %w", w.name(0), err)
+	}
 	for i := range w.ends {
 		end, other := &w.ends[i], &w.ends[1-i]
-		if err := end.awaitQueue(ctx); err != nil {
-			return fmt.Errorf("%s: %w", w.name(i), err)
-		}
 		if err := end.env.addPrefixes(ctx, end.cfg, end.index); err != nil {
 			return fmt.Errorf("%c: %w", 'A'+i, err)
 		}
@@ -208,13 +208,15 @@ func (end *wireEnd) up() error {
 }
 
 // awaitQueue waits until the end can send. If an interface was up before its peer, it drops all packets until the
-// kernel's link watch has seen the peer (net/sched/sch_generic.c, dev_activate).
+// kernel's link watch has seen the peer (net/core/link_watch.c, linkwatch_do_dev), which sets the operational state and then
+// activates the queue (net/sched/sch_generic.c, dev_activate), without anybody else between the two. The name of the queueing
+// discipline does not show that.
 func (end *wireEnd) awaitQueue(ctx context.Context) error {
 	tick := time.NewTicker(100 * time.Microsecond)
 	defer tick.Stop()
 	for {
 		is, err := end.env.route.Link.Get(end.index)
-		if err != nil || is.Attributes.QueueDisc != "noop" {
+		if err != nil || is.Attributes.OperationalState == rtnetlink.OperStateUp {
 			return err
 		}
 		select {

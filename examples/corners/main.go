@@ -14,7 +14,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,10 +23,9 @@ import (
 	"os"
 	"regexp"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 )
 
 func main() {
@@ -85,7 +83,7 @@ type answer struct {
 }
 
 func (c corner) answer(ctx context.Context) answer {
-	a := answer{ID: c.ID, Asks: c.Asks, Source: c.Source, Kernel: release()}
+	a := answer{ID: c.ID, Asks: c.Asks, Source: c.Source, Kernel: kernel.Name()}
 	value, err := c.ask(ctx)
 	var lack *nf.UnsupportedError
 	switch {
@@ -109,13 +107,4 @@ func (a answer) print(w io.Writer, asJSON bool) error {
 	}
 	_, err := fmt.Fprintf(w, "%-16s %s\n%-16s %s\n", a.ID, a.Asks, "", value)
 	return err
-}
-
-// release is the version of the running kernel, as uname -r prints it.
-func release() string {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return "unknown"
-	}
-	return string(bytes.TrimRight(u.Release[:], "\x00"))
 }

@@ -41,16 +41,16 @@ func (l line) cell() string {
 	return strings.Join(append([]string{l.Verdict}, got...), ", ")
 }
 
-// kernel is a column of the table.
-type kernel struct {
+// column is the column of a kernel.
+type column struct {
 	version [3]int
 	name    string
 	lines   []line
 }
 
 // readKernels reads files of JSON lines, in any order, each of one kernel or of several, and returns the kernels by version.
-func readKernels(files []string) ([]*kernel, error) {
-	of := map[string]*kernel{}
+func readKernels(files []string) ([]*column, error) {
+	of := map[string]*column{}
 	for _, name := range files {
 		f, err := os.Open(name)
 		if err != nil {
@@ -62,27 +62,36 @@ func readKernels(files []string) ([]*kernel, error) {
 			if err = d.Decode(&l); err != nil {
 				break
 			}
-			if of[l.Kernel] == nil {
-				of[l.Kernel] = &kernel{name: l.Kernel, version: versionOf(l.Kernel)}
+			version := exactly(l.Kernel)
+			if of[version] == nil {
+				of[version] = &column{name: version, version: versionOf(version)}
 			}
-			of[l.Kernel].lines = append(of[l.Kernel].lines, l)
+			of[version].lines = append(of[version].lines, l)
 		}
 		f.Close()
 		if !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	var all []*kernel
+	var all []*column
 	for _, k := range of {
 		all = append(all, k)
 	}
-	slices.SortFunc(all, func(a, b *kernel) int {
+	slices.SortFunc(all, func(a, b *column) int {
 		return cmp.Or(slices.Compare(a.version[:], b.version[:]), strings.Compare(a.name, b.name))
 	})
 	return all, nil
 }
 
-// versionOf returns the numbers of "5.10.0-46-cloud-amd64" or "6.18.44".
+// exactly returns the version of a kernel's name that has the patch level: Debian's if it is one of Debian's (see kernel.Name).
+func exactly(name string) string {
+	if _, debian, ok := strings.Cut(name, "(Debian "); ok {
+		return strings.TrimSuffix(debian, ")")
+	}
+	return name
+}
+
+// versionOf returns the numbers of "6.1.192-3" or "6.18.44".
 func versionOf(release string) (v [3]int) {
 	release, _, _ = strings.Cut(release, "-")
 	for i, part := range strings.SplitN(release, ".", len(v)) {
@@ -92,7 +101,7 @@ func versionOf(release string) (v [3]int) {
 }
 
 // find returns the kernel's line of a question or claim.
-func (k *kernel) find(id string, tale bool) (line, bool) {
+func (k *column) find(id string, tale bool) (line, bool) {
 	i := slices.IndexFunc(k.lines, func(l line) bool { return l.ID == id && l.isTale() == tale })
 	if i < 0 {
 		return line{}, false
@@ -113,7 +122,7 @@ func writeTable(w io.Writer, files []string) error {
 	b.WriteString(`# What differs between kernels
 
 Made by ` + "`.ci/kernels`" + ` from what ` + "`go run ./examples/corners`" + ` and ` + "`go run ./examples/tales`" + ` measured under each kernel. "=" is the value of the
-column before; rows whose values differ come first, and their column "since" names the first kernel of the table with another value than the one before.
+column before; rows whose values differ come first, and their column "since" names each kernel of the table with another value than the one before.
 Stable series get changes of later versions, too, so that a value holds for exactly the version that is named.
 
 ## Edges of connection tracking
@@ -129,7 +138,7 @@ Files are below net/netfilter.
 }
 
 // writeRows writes the rows of the questions, or of the claims.
-func writeRows(b *strings.Builder, kernels []*kernel, tales bool) {
+func writeRows(b *strings.Builder, kernels []*column, tales bool) {
 	names := []string{"what", "since"}
 	for _, k := range kernels {
 		names = append(names, k.name)
@@ -153,7 +162,7 @@ func writeRows(b *strings.Builder, kernels []*kernel, tales bool) {
 }
 
 // questions returns a line of each question, or of each claim, in the order of the files.
-func questions(kernels []*kernel, tales bool) (all []line) {
+func questions(kernels []*column, tales bool) (all []line) {
 	for _, k := range kernels {
 		for _, l := range k.lines {
 			known := slices.ContainsFunc(all, func(o line) bool { return o.ID == l.ID })
@@ -166,7 +175,7 @@ func questions(kernels []*kernel, tales bool) (all []line) {
 }
 
 // row returns the row of a question, and which kernels have another value than the one before.
-func row(kernels []*kernel, of line) (text, since string) {
+func row(kernels []*column, of line) (text, since string) {
 	what := of.Asks
 	if of.isTale() {
 		what = of.Claim

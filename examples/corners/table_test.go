@@ -30,9 +30,9 @@ func TestTableMarksWhatDiffers(t *testing.T) {
 		"old.json": `{"id":"same","asks":"what stays","source":"a.c","kernel":"5.10.262-1","value":"1"}
 {"id":"changes","asks":"what changes","source":"c.c","kernel":"5.10.262-1","error":"out of order"}
 {"id":"limit","claim":"a limit","got":{"dropped":3,"answers":"a|b"},"verdict":"confirmed","kernel":"5.10.262-1"}
-{"id":"same","asks":"what stays","source":"a.c","kernel":"6.1.192-3","value":"1"}
-{"id":"changes","asks":"what changes","source":"c.c","kernel":"6.1.192-3","value":"on"}
-{"id":"limit","claim":"a limit","got":{"dropped":4,"answers":"a|b"},"verdict":"refuted","kernel":"6.1.192-3"}
+{"id":"same","asks":"what stays","source":"a.c","kernel":"6.1.0-50-cloud-amd64 (Debian 6.1.192-3)","value":"1"}
+{"id":"changes","asks":"what changes","source":"c.c","kernel":"6.1.0-50-cloud-amd64 (Debian 6.1.192-3)","value":"on"}
+{"id":"limit","claim":"a limit","got":{"dropped":4,"answers":"a|b"},"verdict":"refuted","kernel":"6.1.0-50-cloud-amd64 (Debian 6.1.192-3)"}
 `,
 	} {
 		file := filepath.Join(dir, name)

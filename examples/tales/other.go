@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -17,8 +16,6 @@ import (
 // Elsewhere than on Linux the claims can be listed, and none can be asked.
 
 var errLinux = &nf.UnsupportedError{Need: "Linux", Hint: "conntrack is a part of the Linux kernel"}
-
-func kernelRelease() string { return runtime.GOOS }
 
 func hostLimit() (int, error) { return 0, errLinux }
 

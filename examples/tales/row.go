@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/patience"
 	pages "github.com/ctexp/go-ctexp/internal/report"
 )
@@ -306,7 +307,7 @@ func (a *asker) ask(ctx context.Context, r row, early answer) result {
 	}
 	out := result{
 		ID: r.id, Claim: a.opts.size.fill(r.claim), Article: r.article, Got: got.got,
-		Kernel: kernelRelease(), Backend: a.opts.backend, Runs: got.runs,
+		Kernel: kernel.Name(), Backend: a.opts.backend, Runs: got.runs,
 	}
 	if got.err != nil {
 		out.Error = got.err.Error()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 
 	"github.com/mdlayher/netlink"
@@ -82,16 +81,6 @@ func setBacklog(l net.Listener, n int) error {
 		return err
 	}
 	return os.NewSyscallError("listen", lerr)
-}
-
-// kernelRelease is what uname -r prints.
-func kernelRelease() string {
-	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return "unknown" // cannot be
-	}
-	release, _, _ := strings.Cut(string(u.Release[:]), "\x00")
-	return release
 }
 
 // askHeld sends SYNs into a queue that lets none of them go.

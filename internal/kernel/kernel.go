@@ -90,6 +90,10 @@ type system struct {
 	name    string // "6.18.44-x1", or with Debian's version: "6.1.0-50-cloud-amd64 (Debian 6.1.192-3)"
 }
 
+// Name returns the running kernel's release, with Debian's version if it is one of Debian's, whose releases have no patch
+// level: "6.18.44", "6.1.0-50-cloud-amd64 (Debian 6.1.192-3)".
+func Name() string { return running().name }
+
 // systemOf returns the kernel of which uname -r and uname -v print release and version. A release that does not begin with
 // numbers counts as the latest.
 func systemOf(name, version string) system {

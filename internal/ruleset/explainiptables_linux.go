@@ -100,6 +100,19 @@ func tableProblem(output string, ipv6 bool) (nf.RuleProblem, bool) {
 	return nf.RuleProblem{Why: lacks(module), Module: module}, true
 }
 
+// Unsupported returns an nf.UnsupportedError with err as its cause if an iptables program failed because the kernel lacks a
+// table, else err. A user namespace cannot load the module.
+func Unsupported(err error, f nf.Family) error {
+	if err == nil {
+		return nil
+	}
+	p, ok := tableProblem(err.Error(), f == nf.IPv6)
+	if !ok || p.Module == "" {
+		return err
+	}
+	return &nf.UnsupportedError{Need: p.Module, Hint: "sudo modprobe " + p.Module, Err: err}
+}
+
 // restoreProblems returns the problems in the output of iptables-restore: missing modules, and the first wrong line,
 // all lines that jump to a missing chain, or all lines that the kernel rejects.
 func restoreProblems(text, output string, ipv6 bool) (out []nf.RuleProblem) {

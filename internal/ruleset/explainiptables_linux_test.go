@@ -87,3 +87,34 @@ func TestOnlyMissingModulesAreUnsupported(t *testing.T) {
 		t.Errorf("error (-want +got):\n%s", diff)
 	}
 }
+
+// A table that the kernel lacks is unsupported, with its module. Any other error stays as it is.
+func TestMissingTableIsUnsupported(t *testing.T) {
+	t.Parallel()
+	const missing = "running [/usr/sbin/iptables-legacy -t filter -S]: exit status 3: iptables v1.8.9 (legacy): can't initialize iptables table `filter': Table does not exist (do you need to insmod?)"
+	for _, tt := range []struct {
+		text   string
+		family nf.Family
+		want   string
+	}{
+		{missing, nf.IPv4, "iptable_filter"},
+		{missing, nf.IPv6, "ip6table_filter"},
+		{"iptables v1.8.9 (legacy): can't initialize iptables table `nope': Table does not exist", nf.IPv4, ""},
+		{"iptables: Bad rule (does a matching rule exist in that chain?).", nf.IPv4, ""},
+	} {
+		err := errors.New(tt.text)
+		got := Unsupported(err, tt.family)
+		var lack *nf.UnsupportedError
+		switch {
+		case !errors.Is(got, err):
+			t.Errorf("got %v without its cause", got)
+		case tt.want == "" && got != err:
+			t.Errorf("got %v", got)
+		case tt.want != "" && (!errors.As(got, &lack) || lack.Need != tt.want || lack.Hint != "sudo modprobe "+tt.want):
+			t.Errorf("got %v, want the need %s", got, tt.want)
+		}
+	}
+	if err := Unsupported(nil, nf.IPv4); err != nil {
+		t.Error(err)
+	}
+}
