@@ -34,28 +34,7 @@ func (e *ParseError) Error() string {
 // the canonical form of any line. Labels must be numbers, as printed without a connlabel.conf. The time in [start=…] is
 // local time, as conntrack prints it.
 func ParseEntry(line string) (Entry, error) {
-	return parseEntry(1, strings.TrimSuffix(line, "\n"))
-}
-
-// ParseEntries reads the entries of a text, one per line. It skips empty lines, comments that begin with "#", and
-// conntrack's line with the number of entries shown. The error is a *ParseError for the first wrong line.
-func ParseEntries(text string) ([]Entry, error) {
-	var entries []Entry
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		line = strings.TrimRight(line, "\r\n")
-		line = uncommented(line)
-		if trimmed := strings.TrimSpace(line); trimmed == "" || strings.HasPrefix(trimmed, "conntrack v") {
-			continue
-		}
-		e, err := parseEntry(n, line)
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, e)
-	}
-	return entries, nil
+	return parseEntry(1, strings.TrimSuffix(line, "\n"), 0)
 }
 
 // uncommented removes the comment from a line. It begins at a "#" at the start of the line or after a blank.
@@ -68,8 +47,9 @@ func uncommented(line string) string {
 	return line
 }
 
-func parseEntry(line int, s string) (Entry, error) {
-	p := entryParser{words: words{line: line, rest: s}}
+// parseEntry reads an entry from a line, from an offset on.
+func parseEntry(line int, s string, at int) (Entry, error) {
+	p := entryParser{words: words{line: line, rest: s[at:], at: at}}
 	p.next()
 	p.head()
 	for p.err == nil && p.word != "" {
@@ -91,6 +71,7 @@ type entryParser struct {
 	dir     Direction // direction of the current tuple; zero before the first
 	ofDir   []string  // keys seen of the current tuple
 	ofFlow  []string  // keys seen of the flow as a whole
+	unknown bool      // the protocol has no name in the line, and the tuples may lack ports
 	numbers bool      // the protocol is followed by its number, as in the forms of conntrack and /proc
 	silent  bool      // [UNREPLIED] was seen
 }
@@ -115,6 +96,7 @@ func (p *entryParser) head() {
 // not have.
 func (p *entryParser) proto() {
 	proto, known := protoOf(p.word)
+	p.unknown = p.word == "unknown"
 	switch {
 	case p.word == "":
 		p.missing("the protocol")
@@ -153,7 +135,7 @@ func (p *entryParser) state() {
 		}
 		p.e.State = s
 		p.next()
-	case (proto == SCTP || proto == DCCP) && !pair && p.word != "":
+	case (proto == SCTP || proto == DCCP) && !pair && p.word != "" && !p.unknown:
 		if strings.Trim(p.word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") != "" {
 			p.fail("is not a state of %v", proto)
 		}
@@ -235,7 +217,7 @@ func (p *entryParser) ofEntry(key, value string) {
 		p.e.ID = uint32(p.number(value, 32))
 	case "secctx":
 		p.e.SecCtx = p.text(value)
-	case "use", "delta-time", "secmark", "timeout", "stream_timeout": // the last two are /proc's, for GRE
+	case "use", "portid", "delta-time", "secmark", "timeout", "stream_timeout": // the last two are /proc's, for GRE
 		p.number(value, 64)
 	default:
 		p.fail("is not known")
@@ -301,6 +283,12 @@ func (p *entryParser) tuple() {
 // complete checks that the current tuple has all of its keys.
 func (p *entryParser) complete() {
 	if p.dir == 0 {
+		return
+	}
+	if p.unknown && !slices.Contains(p.ofDir, "dst") {
+		p.missing("dst of the %v direction", p.dir)
+	}
+	if p.unknown {
 		return
 	}
 	for _, key := range tupleKeys(p.e.Orig.Proto) {
