@@ -13,7 +13,7 @@ import (
 
 // Listing is what a text tells of a conntrack table.
 type Listing struct {
-	Entries      []Entry
+	Entries      []Entry       // in the order of the text, those in XML first
 	Expectations []Expectation // without their flags, NAT and IDs, which no listing has
 }
 
