@@ -20,7 +20,7 @@ func TestNounsPrintTheKernelsNames(t *testing.T) {
 		{nf.Prerouting, "prerouting"}, {nf.Postrouting, "postrouting"}, {nf.Hook(9), "hook(9)"},
 		{nf.TCP, "tcp"}, {nf.ICMPv6, "icmpv6"}, {nf.Proto(112), "unknown-112"},
 		{nf.SynSent2, "SYN_SENT2"}, {nf.TCPNone, "NONE"}, {nf.TCPState(77), "STATE_77"},
-		{nf.Confirmed | nf.SeenReply, "SEEN_REPLY,CONFIRMED"}, {nf.Status(0), ""}, {nf.Status(1 << 20), "BIT_20"},
+		{nf.Confirmed | nf.SeenReply, "SEEN_REPLY,CONFIRMED"}, {nf.Status(0), ""}, {nf.Status(1<<15 | 1<<16 | 1<<20), "HW_OFFLOAD,BIT_16,BIT_20"},
 		{nf.StateNew | nf.StateInvalid, "invalid,new"},
 	} {
 		if got := tt.value.String(); got != tt.want {
@@ -57,6 +57,11 @@ func TestStandardProbesHaveUniqueNames(t *testing.T) {
 	}
 	if got := (nf.Probe{Hook: nf.Input, Priority: -5, Family: nf.IPv6}).DefaultName(); got != "ip6/input@-5" {
 		t.Errorf("a nameless probe is called %q", got)
+	}
+	for _, p := range nf.PathProbes(nf.IPv6) {
+		if p.Family != nf.IPv6 {
+			t.Errorf("%q is a probe of %v", p.Name, p.Family)
+		}
 	}
 }
 

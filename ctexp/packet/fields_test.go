@@ -68,6 +68,35 @@ func TestDiffMissesNoByte(t *testing.T) {
 	}
 }
 
+// A transport header is shown field by field if it is whole, and its payload begins behind it.
+func TestATransportHeaderEndsWhereItsProtocolSays(t *testing.T) {
+	t.Parallel()
+	echo := packet.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil)
+	for _, c := range []struct {
+		packet packet.Packet
+		size   int
+	}{
+		{packet.SYN(web), 20}, {packet.SYN(web).With(packet.Options(packet.MSS(1460))), 24}, {web.UDP(nil), 8}, {echo, 8},
+		{web.Raw(2, []byte{0x11, 0, 0, 0, 0, 0, 0, 0}), 8}, {web.SCTP(1), 12}, {web.DCCP(packet.DCCP{Type: packet.DCCPData}), 16},
+	} {
+		size := c.size
+		if len(c.packet) < 20+size {
+			t.Fatalf("%v has no header of %d bytes", c.packet, size)
+		}
+		whole := c.packet[:20+size]
+		cut := whole[:20+min(size, 20)-1] // an option that is cut shows as one
+		if names := only(cut.Fields(), "cut header"); len(names) != 1 {
+			t.Errorf("%v without the last byte is not cut: %v", whole, cut.Fields())
+		}
+		if names := only(whole.Fields(), "cut header"); len(names) != 0 {
+			t.Errorf("%v is cut: %v", whole, names)
+		}
+		if got := whole.With(packet.Payload([]byte("abc"))); len(got) != len(whole)+3 || !bytes.HasSuffix(got, []byte("abc")) {
+			t.Errorf("%v with another payload is %x", whole, []byte(got))
+		}
+	}
+}
+
 // If a header claims more options than there are bytes, Diff shows the data offset and the payload.
 func TestDiffOfAWrongDataOffset(t *testing.T) {
 	t.Parallel()
