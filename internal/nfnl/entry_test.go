@@ -148,10 +148,16 @@ func TestUnknownAttributesAreReported(t *testing.T) {
 // Without the unknown part, a tuple might identify another flow.
 func TestUnknownPartOfATupleIsAnError(t *testing.T) {
 	t.Parallel()
-	_, _, err := nfnl.DecodeWhole(body(attr(1|nested, attr(1|nested, attr(5, u8(1))))), 16)
-	var unknown *nfnl.UnknownError
-	if !errors.As(err, &unknown) || unknown.Offset != 32 {
-		t.Errorf("got %v", err)
+	for want, tuple := range map[string][]byte{
+		"netlink attribute of type 5, value at offset 32: unknown attribute of the addresses": attr(1|nested, attr(5, u8(1))),
+		"netlink attribute of type 10, value at offset 32: unknown attribute of the protocol": attr(2|nested, attr(10, u8(1))),
+		"netlink attribute of type 4, value at offset 28: unknown attribute of the tuple":     attr(4, u8(1)),
+	} {
+		_, _, err := nfnl.DecodeWhole(body(attr(1|nested, tuple)), 16)
+		var unknown *nfnl.UnknownError
+		if !errors.As(err, &unknown) || unknown.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 
