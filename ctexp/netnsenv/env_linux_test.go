@@ -91,6 +91,7 @@ func TestClosedEnvReturnsErrClosed(t *testing.T) {
 		"Do": e.Do(func() error { return nil }), "Listen": lerr, "Dial": derr, "Sysctl": serr, "Count": cerr, "NFTables": nerr,
 		"Write": werr, "Create": e.Table().Create(entry(1)),
 		"Command": e.Command(t.Context(), "true").Run(),
+		"Load":    netnsenv.NFT("table ip t { chain c { iifname \"tun0\" accept; }; }").Load(t.Context(), e),
 	} {
 		if !errors.Is(err, netnsenv.ErrClosed) {
 			t.Errorf("%s: %v", what, err)

@@ -105,6 +105,20 @@ func TestVethInPlaceOfTunGivesTheReason(t *testing.T) {
 	}
 }
 
+// A route that the kernel refuses is an error with its link.
+func TestRefusedRouteIsAnError(t *testing.T) {
+	t.Parallel()
+	needs.Check(t, checkOpen(t))
+	for _, mark := range []uint32{0, 7} {
+		_, err := netnsenv.Open(t.Context(), netnsenv.Config{Links: []netnsenv.LinkConfig{{
+			Mark: mark, Prefixes: prefixes("192.0.2.1/24"), Routes: prefixes("2001:db8::/32"), // without IPv6
+		}}})
+		if want := `link "tun0": add route 2001:db8::/32: `; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("mark %d: got %v, want %q", mark, err, want)
+		}
+	}
+}
+
 // Packets that the host sends are read or counted as lost, and ReadNow does not block whatever the deadline is.
 func TestLostPacketsAreCounted(t *testing.T) {
 	t.Parallel()
