@@ -79,7 +79,9 @@ func TestDrops(t *testing.T) {
 	loadAll(t, env, `table ip t {
 	chain web { tcp dport 80 counter drop comment "blocked; # handle 7"; }
 	chain in { type filter hook input priority 5; jump web; meta l4proto udp reject; }
-}`)
+}
+table ip other { chain in { type filter hook output priority 0; accept; }; }
+table ip6 t { chain in { type filter hook output priority 0; accept; }; }`)
 	s, err := ruleset.Read(t.Context(), env, conn)
 	if err != nil {
 		t.Fatal(err)
