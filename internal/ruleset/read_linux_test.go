@@ -72,13 +72,14 @@ func TestRulesArePrintedLikeNft(t *testing.T) {
 	}
 }
 
-// A Drop has the rule's text and comment, its verdict, and the base chain.
+// A Drop has the rule's text and comment, its verdict, and the base chain. The text is nft's, also of what this package does
+// not print.
 func TestDrops(t *testing.T) {
 	t.Parallel()
 	env, conn := open(t)
 	loadAll(t, env, `table ip t {
 	chain web { tcp dport 80 counter drop comment "blocked; # handle 7"; }
-	chain in { type filter hook input priority 5; jump web; meta l4proto udp reject; }
+	chain in { type filter hook input priority 5; jump web; meta l4proto udp reject; ip option rr exists drop; }
 }
 table ip other { chain in { type filter hook output priority 0; accept; }; }
 table ip6 t { chain in { type filter hook output priority 0; accept; }; }`)
@@ -87,12 +88,14 @@ table ip6 t { chain in { type filter hook output priority 0; accept; }; }`)
 		t.Fatal(err)
 	}
 	rule := nf.Rule{Backend: "nft", Family: "ip", Table: "t", Kind: nf.KindRule}
-	drop, reject := rule, rule
+	drop, reject, option := rule, rule, rule
 	drop.Chain, drop.Text, drop.Comment, drop.Counted = "web", `tcp dport 80 counter drop comment "blocked; # handle 7"`, "blocked; # handle 7", true
 	reject.Chain, reject.Text = "in", "meta l4proto udp reject"
+	option.Chain, option.Text = "in", "ip option rr exists drop"
 	want := []ruleset.Drop{
 		{Rule: drop, Verdict: "drop", Hook: nf.Input, Priority: 5},
 		{Rule: reject, Verdict: "reject", Hook: nf.Input, Priority: 5},
+		{Rule: option, Verdict: "drop", Hook: nf.Input, Priority: 5},
 	}
 	got := s.Drops()
 	for i, d := range got {
