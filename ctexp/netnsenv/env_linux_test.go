@@ -232,33 +232,42 @@ func BenchmarkBareNamespace(b *testing.B) {
 	}
 }
 
-// Background processes of a program are killed with the Env, even if the program has ended.
+// Background processes of a program are killed with the Env, even if the program has ended, whether others run or not.
 func TestBackgroundProcessesDieWithTheEnv(t *testing.T) {
 	t.Parallel()
-	e := open(t, netnsenv.Config{})
-	c := e.Command(t.Context(), "sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!")
-	out, err := c.Output()
-	if err != nil {
-		t.Fatal(err)
+	for name, others := range map[string]bool{"alone": false, "beside a server": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := open(t, netnsenv.Config{})
+			c := e.Command(t.Context(), "sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!")
+			out, err := c.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			waited := make(chan struct{})
+			if others {
+				server := e.Command(t.Context(), "sleep", "1000")
+				if err := server.Start(); err != nil {
+					t.Fatal(err)
+				}
+				go func() { _ = server.Wait(); close(waited) }() // while Close kills it
+			} else {
+				close(waited)
+			}
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+			<-waited
+			await(t, func() bool { // a moment may pass until init has collected it
+				st, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+				return err != nil || strings.Contains(string(st), ") Z ")
+			})
+		})
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	waited := make(chan struct{})
-	server := e.Command(t.Context(), "sleep", "1000")
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = server.Wait(); close(waited) }() // while Close kills it
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	<-waited
-	await(t, func() bool { // a moment may pass until init has collected it
-		st, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		return err != nil || strings.Contains(string(st), ") Z ")
-	})
 }
 
 // A server and a client of package net communicate in the namespace; neither is visible from outside.

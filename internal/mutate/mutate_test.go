@@ -120,6 +120,7 @@ func TestWhatABusyMachineDoesKillsNothing(t *testing.T) {
 	sample := mutate.Sample(load(t), 1000, 1)
 	for name, c := range map[string]struct{ fails, hangs string }{
 		"it fails once":                      {fails: "2"},
+		"it takes long once":                 {hangs: "2"},
 		"it takes long, also without mutant": {hangs: "23"},
 	} {
 		count(t, c.fails, c.hangs)

@@ -188,14 +188,14 @@ func (b *binary) measure(ctx context.Context, name string) (test, error) {
 	return t, nil
 }
 
-// try executes the tests that reach a mutant. It waits three times as long as they took one by one, and five seconds more,
+// try executes the tests that reach a mutant. It waits three times as long as they took one by one, and two seconds more,
 // because the shortest would otherwise be judged by how busy the machine is.
 //
 // What a busy machine does is not the mutant's doing: a test that failed must do so again, alone, else the others are
-// executed without it; and if the tests take as long without the mutant, they get twice the time.
+// executed without it. Tests that took too long must do so again, in twice the time, and must not without the mutant.
 func (b *binary) try(ctx context.Context, m Mutant) (Result, error) {
 	var names []string
-	limit := 5 * time.Second
+	limit := 2 * time.Second
 	for _, t := range b.tests {
 		if t.reached[m.ID] {
 			names = append(names, t.name)
@@ -207,6 +207,7 @@ func (b *binary) try(ctx context.Context, m Mutant) (Result, error) {
 	}
 	on := mutant.Switch + "=" + strconv.Itoa(m.ID)
 	start := time.Now()
+	hung := false
 	result := func(o Outcome, by string) Result {
 		return Result{Mutant: m, Outcome: o, By: by, Took: time.Since(start)}
 	}
@@ -218,9 +219,10 @@ func (b *binary) try(ctx context.Context, m Mutant) (Result, error) {
 			return Result{}, err
 		case outcome == Hung:
 			without, _, err := b.run(ctx, limit, names)
-			if err != nil || without != Hung {
+			if err != nil || hung && without != Hung {
 				return result(Hung, ""), err
 			}
+			hung = without != Hung
 			limit *= 2
 		case failed != "":
 			alone, _, err := b.run(ctx, limit, []string{failed}, on)
