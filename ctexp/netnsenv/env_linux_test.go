@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -267,6 +268,24 @@ func TestBackgroundProcessesDieWithTheEnv(t *testing.T) {
 				return err != nil || strings.Contains(string(st), ") Z ")
 			})
 		})
+	}
+}
+
+// What package net cannot do inside is its error.
+func TestSocketsThatCannotBeOpenedAreErrors(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	l, lerr := e.Listen(t.Context(), "tcp", "198.18.0.2:80") // not an address of the host
+	p, perr := e.ListenPacket(t.Context(), "udp", "198.18.0.2:80")
+	c, cerr := e.Dial(t.Context(), "udp", "[2001:db8::1]:80") // no route
+	for what, err := range map[string]error{"Listen": lerr, "ListenPacket": perr, "Dial": cerr} {
+		var of *net.OpError
+		if !errors.As(err, &of) {
+			t.Errorf("%s: %v, want an error of package net", what, err)
+		}
+	}
+	if l != nil || p != nil || c != nil {
+		t.Errorf("got %v, %v and %v", l, p, c)
 	}
 }
 
