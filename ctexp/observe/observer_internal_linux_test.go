@@ -1,6 +1,8 @@
 package observe
 
 import (
+	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 )
@@ -17,5 +19,13 @@ func TestNegativeSizesOfAConfigAreErrors(t *testing.T) {
 	}
 	if err := (Config{Ring: maxRing, MaxEvents: 1}).check(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A sysctl that cannot be read is an error and not an empty value.
+func TestMissingSysctlIsAnError(t *testing.T) {
+	t.Parallel()
+	if got, err := readSysctl("nf_conntrack_no_such"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %q, %v; want %v", got, err, fs.ErrNotExist)
 	}
 }

@@ -122,3 +122,43 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 }
+
+// If one of several commands fails, all that fail are named, and the effects of the others are undone.
+func TestCommandsAreLoadedTogetherOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	env, conn := open(t)
+	load := func(commands ...string) error {
+		return env.Do(func() error {
+			ipt, err := ruleset.OpenIPTables(nf.IPTablesNFT, nf.IPv4)
+			if err != nil {
+				return err
+			}
+			return ruleset.Text{Program: string(nf.IPTablesNFT), Family: nf.IPv4, Commands: commands}.LoadCommands(t.Context(), ipt, []string{"tun0"})
+		})
+	}
+	needs.Check(t, load("-A INPUT -p tcp -j DROP"))
+
+	err := load("-A INPUT -p udp -j DROP", "-A NONE -j DROP", "-A INPUT -i tun9 -j DROP")
+
+	var wrong *nf.RulesError
+	var lines []int
+	if errors.As(err, &wrong) {
+		for _, p := range wrong.Problems {
+			lines = append(lines, p.Line)
+		}
+	}
+	if diff := cmp.Diff([]int{2, 3}, lines); diff != "" {
+		t.Errorf("%v, lines (-want +got):\n%s", err, diff)
+	}
+	s, err := ruleset.Read(t.Context(), env, conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range s.Drops() {
+		got = append(got, d.Rule.Text)
+	}
+	if diff := cmp.Diff([]string{"-p tcp -j DROP"}, got); diff != "" {
+		t.Errorf("rules (-want +got):\n%s", diff)
+	}
+}
