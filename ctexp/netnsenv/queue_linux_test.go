@@ -218,8 +218,8 @@ func TestBacklogIsWhatOthersHold(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{Silent: true, Links: []netnsenv.LinkConfig{{Prefixes: dual}, {}}})
 	const number = 5
-	rules := fmt.Sprintf("table ip t { chain c { type filter hook input priority 0; udp dport 80 queue num %d; }; }", number)
-	needs.Check(t, netnsenv.NFT(rules).Load(t.Context(), e))
+	rule := fmt.Sprintf("-A INPUT -p udp --dport 80 -j NFQUEUE --queue-num %d", number)
+	needs.Check(t, netnsenv.IPTables("iptables-nft", rule).Load(t.Context(), e))
 	hold(t, e, nf.Probe{Match: nf.Match{Proto: nf.TCP}})
 	if err := e.Do(func() error {
 		reader, err := nfnl.Listen(1<<20, nil)
