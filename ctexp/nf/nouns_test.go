@@ -77,9 +77,34 @@ func TestStandardProbesAreInOrder(t *testing.T) {
 	}
 }
 
+func TestStageIsTheFirstPartOfAProbesName(t *testing.T) {
+	t.Parallel()
+	for p, want := range map[nf.Probe]string{
+		nf.RawPrerouting: "raw", nf.RawPrerouting.Of(nf.IPv6): "raw", nf.EndForward: "end", {Name: "mine"}: "mine", {}: "",
+	} {
+		if got := p.Stage(); got != want {
+			t.Errorf("%q: %q, want %q", p.Name, got, want)
+		}
+	}
+}
+
+// What a probe asks of conntrack enables it.
+func TestAsksConntrack(t *testing.T) {
+	t.Parallel()
+	for p, want := range map[nf.Probe]bool{
+		{}: false, {Match: nf.Match{Proto: nf.TCP}}: false, {Mark: 7}: false, nf.RawPrerouting: false, nf.ConfirmedInput: true,
+		{State: nf.StateInvalid}: true, {Status: 1}: true, {MarkMask: 1}: true, {Dir: nf.Original}: true, {Dir: nf.Reply}: true,
+	} {
+		if got := p.AsksConntrack(); got != want {
+			t.Errorf("%+v: %v, want %v", p, got, want)
+		}
+	}
+}
+
 func TestBehindConntrack(t *testing.T) {
 	t.Parallel()
 	for p, want := range map[nf.Probe]bool{
+		{Hook: nf.Prerouting, Priority: nf.PriorityConntrack}: false, {Hook: nf.Prerouting, Priority: nf.PriorityConntrack + 1}: true,
 		nf.RawPrerouting: false, nf.ConntrackPrerouting: false, nf.ManglePrerouting: true,
 		nf.FilterInput: true, nf.EndForward: true, nf.RawOutput: false, nf.EndOutput: false, nf.NATPostrouting: true,
 	} {
