@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -174,6 +175,28 @@ func TestTruncatedEntriesNameAnOffset(t *testing.T) {
 		if _, _, err := nfnl.DecodeWhole(body(attr(typ, []byte{9, 9, 9, 9, 9})), 16); err != nil && !strings.Contains(err.Error(), "offset") {
 			t.Errorf("type %d: %v", typ, err)
 		}
+	}
+}
+
+// Nested attributes that are damaged are an error of the whole entry.
+func TestDamagedPartsOfAnEntryAreErrors(t *testing.T) {
+	t.Parallel()
+	whole := wholeEntry()[nfnl.GenSize:]
+	damaged := 0
+	for at := 0; at < len(whole); {
+		n, typ := int(binary.NativeEndian.Uint16(whole[at:])), binary.NativeEndian.Uint16(whole[at+2:])
+		next := at + (n+3)&^3
+		if typ&nested != 0 {
+			damaged++
+			b := slices.Concat(whole[:at], attr(typ, []byte{9, 9}), whole[next:])
+			if e, err := nfnl.DecodeEntry(body(b), 16); err == nil {
+				t.Errorf("type %d: %v", typ&^nested, e)
+			}
+		}
+		at = next
+	}
+	if damaged < 8 {
+		t.Errorf("%d parts are nested, want the tuples, the state, the helper, the counters and more", damaged)
 	}
 }
 
