@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -43,6 +45,19 @@ func TestOneSYNIsSeenByEverything(t *testing.T) {
 	}
 	if len(x.Rules()) != 0 {
 		t.Errorf("rules %v", x.Rules())
+	}
+}
+
+func TestFramesAreSelectedByMatches(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{Silent: true})
+	x.Inject(packet.Packets(packet.SYN(web), web.UDP(nil), packet.RST(web)))
+	syn, rst, other := packet.Match{Flags: packet.FlagSYN}, packet.Match{Flags: packet.FlagRST}, packet.Match{Out: "tun0"}
+	got := map[string]int{
+		"all": len(x.Frames()), "UDP": len(x.Frames(packet.Match{Proto: nf.UDP})), "either": len(x.Frames(syn, rst)), "none": len(x.Frames(other)),
+	}
+	if diff := cmp.Diff(map[string]int{"all": 3, "UDP": 1, "either": 2, "none": 0}, got); diff != "" {
+		t.Errorf("numbers of frames (-want +got):\n%s", diff)
 	}
 }
 

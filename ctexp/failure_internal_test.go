@@ -1,6 +1,8 @@
 package ctexp
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"testing"
@@ -71,6 +73,36 @@ func TestOperationsLeaveTimeToReport(t *testing.T) {
 		if at, ok := deadline(none, now); ok {
 			t.Errorf("a test %s: %v", name, at)
 		}
+	}
+}
+
+// contextTB is a test with a context.
+type contextTB struct {
+	logTB
+	ctx context.Context
+}
+
+func (c *contextTB) Context() context.Context { return c.ctx }
+
+// An operation ends with its test. In a cleanup, when the test's context is done, it does not.
+func TestOperationsEndWithTheTest(t *testing.T) {
+	t.Parallel()
+	of, end := context.WithCancel(t.Context())
+	during, cancel := operation(&contextTB{ctx: of})
+	defer cancel()
+	if err := during.Err(); err != nil {
+		t.Fatal(err)
+	}
+
+	end()
+
+	if err := during.Err(); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the test has ended: %v", err)
+	}
+	cleanup, cancel := operation(&contextTB{ctx: of})
+	defer cancel()
+	if err := cleanup.Err(); err != nil {
+		t.Errorf("in a cleanup: %v", err)
 	}
 }
 

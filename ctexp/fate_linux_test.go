@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -120,6 +121,16 @@ func result(t *testing.T, x *ctexp.Experiment) report.Data {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// A result has the sysctls that were changed, and by whom.
+func TestResultHasTheSysctls(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{Sysctls: map[string]string{"net.ipv4.tcp_ecn": "1"}})
+	want := report.Sysctl{Name: "net.ipv4.tcp_ecn", Before: "2", After: "1", By: string(netnsenv.ByConfig)}
+	if got := result(t, x).Sysctls; !slices.Contains(got, want) {
+		t.Errorf("%+v lack %+v", got, want)
+	}
 }
 
 // What became of each packet stands beside it where that is certain, and nothing where it is not.

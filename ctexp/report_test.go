@@ -100,6 +100,19 @@ func TestFramesThatDoNotFitAreCounted(t *testing.T) {
 	}
 }
 
+// A list that is one line too long is shown whole, because saying so would take a line, too.
+func TestListsAreCutToTheirLength(t *testing.T) {
+	t.Parallel()
+	lines := []string{"1", "2", "3", "4", "5"}
+	for n, want := range map[int]string{0: "", 2: "1\n2\n", 3: "1\n2\n3\n", 4: "1\n2\n… 2 more\n", 5: "1\n2\n… 3 more\n"} {
+		var w text
+		w.list(lines[:n], 2)
+		if diff := cmp.Diff(want, w.String()); diff != "" {
+			t.Errorf("%d lines, of which two fit (-want +got):\n%s", n, diff)
+		}
+	}
+}
+
 // Reasons that differ in their numbers are said once.
 func TestReasonsAreGrouped(t *testing.T) {
 	t.Parallel()

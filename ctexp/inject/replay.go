@@ -100,7 +100,6 @@ func (r Replay) Send(ctx context.Context, recording iter.Seq2[packet.Record, err
 	if err != nil {
 		return Replayed{}, fmt.Errorf("replay: %w", err)
 	}
-	defer s.clock.stop()
 	for rec, err := range recording {
 		if err == nil {
 			s.done.Read++
@@ -277,12 +276,6 @@ func (c *paceClock) wait(ctx context.Context, recorded time.Time) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("while it was waited for: %w", ctx.Err())
-	}
-}
-
-func (c *paceClock) stop() {
-	if c.timer != nil {
-		c.timer.Stop()
 	}
 }
 

@@ -71,8 +71,9 @@ func TestARecipeMakesTheSamePackets(t *testing.T) {
 		"IPv6":        {Template: web6.UDP(nil), Vary: vary},
 		"no checksum": {Template: packet.Packet(web.UDP(nil)).With(packet.Checksum(0)), Vary: vary},
 		"fragment":    {Template: web.UDP(make([]byte, 64)).Fragment(24, 16, true), Vary: []inject.Vary{{Field: inject.VarySrc, Count: 300}}},
+		"each sum":    {Template: packet.SYN(web), N: 55_000, Vary: []inject.Vary{{Field: inject.VarySrcPort, Count: 55_000}}}, // zero, too
 	} {
-		f.N = 5000
+		f.N = max(f.N, 5000)
 		r, err := f.Recipe()
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -178,6 +179,23 @@ func TestAFloodsPacketsHaveTheChecksumsOfOthers(t *testing.T) {
 	}
 }
 
+// The checksum of SCTP is a CRC, which is computed anew for each packet.
+func TestAFloodOfSCTPHasRightChecksums(t *testing.T) {
+	t.Parallel()
+	init := web.SCTP(0, packet.SCTPInit(1, 1))
+	for name, rules := range map[string][]inject.Vary{
+		"nothing varies": nil,
+		"one field":      {{Field: inject.VarySrcPort, Count: 3}},
+		"two fields":     {{Field: inject.VarySrcPort, Count: 3}, {Field: inject.VarySrc, InStep: true}},
+	} {
+		for p := range (inject.Flood{Template: init, N: 3, Vary: rules}).Packets() {
+			if !slices.Contains(p.Fields(), packet.Field{Name: "checksum", Value: "right"}) {
+				t.Errorf("%s: the checksum of %v is wrong", name, p)
+			}
+		}
+	}
+}
+
 // plus returns the address n behind a.
 func plus(a netip.Addr, n int) netip.Addr {
 	b := a.AsSlice()
@@ -204,6 +222,28 @@ func TestAFloodOfUDPHasEveryChecksum(t *testing.T) {
 	}
 	if ones != 1 {
 		t.Errorf("%d checksums of ones, want 1", ones)
+	}
+}
+
+// An identifier can be varied where there is one: in a query of ICMP that is not cut.
+func TestOnlyQueriesHaveAnIdentifier(t *testing.T) {
+	t.Parallel()
+	echo := packet.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil)
+	for name, c := range map[string]struct {
+		template packet.Packet
+		has      bool
+	}{
+		"echo":        {echo, true},
+		"echo, cut":   {web.Raw(nf.ICMP, echo[20:24]), false},
+		"nothing":     {web.Raw(nf.ICMP, nil), false},
+		"error":       {packet.TimeExceeded(web.Dst.Addr(), packet.SYN(web)), false},
+		"TCP":         {packet.SYN(web), false},
+		"like a ping": {web.Raw(nf.TCP, echo[20:]), false},
+	} {
+		r, err := inject.Flood{Template: c.template, N: 1, Vary: []inject.Vary{{Field: inject.VaryID, Count: 2}}}.Recipe()
+		if (err == nil) != c.has || (len(r.Fields) == 1) != c.has {
+			t.Errorf("%s: fields %v, error %v; want an identifier: %v", name, r.Fields, err, c.has)
+		}
 	}
 }
 

@@ -55,7 +55,7 @@ func TestAgeDestroysExpiredEntries(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := open(t, cfg)
-			create(t, e, lasting(1, 1), lasting(2, 119), lasting(3, 120), lasting(4, 300), lasting(5, 432000))
+			create(t, e, lasting(1, 60), lasting(2, 119), lasting(3, 120), lasting(4, 300), lasting(5, 432000))
 
 			ended, err := e.Age(t.Context(), 120*time.Second)
 

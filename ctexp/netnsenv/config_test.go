@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
@@ -53,6 +56,10 @@ func TestInvalidConfigs(t *testing.T) {
 		"a hook that is none":          {probe(nf.Probe{Hook: 7}), "hook(7)"},
 		"a family that is none":        {probe(nf.Probe{Family: 7}), "family(7)"},
 		"a question to nobody":         {Config{Conntrack: Off, Probes: []nf.Probe{nf.ConfirmedInput}}, "which is off"},
+		"a direction that is none":     {probe(nf.Probe{Dir: 3}), "direction 3"},
+		"two links of one address":     {two(LinkConfig{}), "belongs to link \"tun0\" already"},
+		"two links of one route":       {two(LinkConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")}}), "goes through link \"tun0\" already"},
+		"two links of one mark":        {Config{Links: []LinkConfig{{Mark: 7}, {Mark: 7}}}, "mark 0x7 leads to link \"tun0\" already"},
 		"ports without a protocol":     {probe(nf.Probe{Match: nf.Match{DstPort: 80}}), "needs a protocol"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -65,12 +72,64 @@ func TestInvalidConfigs(t *testing.T) {
 	}
 }
 
+// two is a Config of two links, the second of which has the address and the route of the first if it says no other.
+func two(second LinkConfig) Config {
+	first := LinkConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}, Routes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	if second.Prefixes == nil {
+		second.Prefixes = first.Prefixes
+	}
+	if second.Routes == nil {
+		second.Routes = first.Routes
+	}
+	return Config{Links: []LinkConfig{first, second}}
+}
+
+func TestLinksByMarkMayHaveTheSameAddressesAndRoutes(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]Config{
+		"the second": two(LinkConfig{Mark: 1}),
+		"a third":    {Links: append(two(LinkConfig{Mark: 1}).Links, two(LinkConfig{Mark: 2}).Links[1])},
+	} {
+		if _, err := c.normalize(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What a Config says is kept, and the rest is filled in.
+func TestNormalizeFillsIn(t *testing.T) {
+	t.Parallel()
+	prefix := netip.MustParsePrefix("10.0.0.1/8")
+	both := []nf.Probe{{Name: "out", Dir: nf.Original}, {Name: "back", Dir: nf.Reply}}
+	c, err := Config{
+		Links: []LinkConfig{
+			{}, {Kind: Veth}, {ARP: true}, {Kind: Veth, ARP: true}, {Name: "own", Kind: Tun, MTU: 68, Prefixes: []netip.Prefix{prefix}, Routes: []netip.Prefix{prefix}},
+		},
+		Probes: both,
+	}.normalize()
+	want := []LinkConfig{
+		{Name: "tun0", MTU: 1500}, {Name: "tun1", Kind: Veth, MTU: 1500}, {Name: "tun2", Kind: Veth, ARP: true, MTU: 1500},
+		{Name: "tun3", Kind: Veth, ARP: true, MTU: 1500},
+		{Name: "own", Kind: Tun, MTU: 68, Prefixes: []netip.Prefix{prefix}, Routes: []netip.Prefix{prefix}},
+	}
+	if diff := cmp.Diff(want, c.Links, cmpopts.EquateComparable(netip.Prefix{})); diff != "" || err != nil {
+		t.Errorf("links (-want +got):\n%s%v", diff, err)
+	}
+	if len(c.Probes) != 2 || c.Probes[0].Dir != nf.Original || c.Probes[1].Dir != nf.Reply {
+		t.Errorf("probes %+v, want %+v", c.Probes, both)
+	}
+}
+
 func TestOnlyLinkHasTheDefaultRouteOfItsFamilies(t *testing.T) {
 	t.Parallel()
 	both := []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8::1/64")}
 	c, err := Config{Links: []LinkConfig{{Prefixes: both}}}.normalize()
 	if err != nil || len(c.Links[0].Routes) != 2 || c.Links[0].Routes[1] != netip.MustParsePrefix("::/0") {
 		t.Errorf("one link: routes %v, %v", c.Links[0].Routes, err)
+	}
+	c, err = Config{Links: []LinkConfig{{Prefixes: append(both, netip.MustParsePrefix("10.0.0.1/8"))}}}.normalize()
+	if err != nil || len(c.Links[0].Routes) != 2 {
+		t.Errorf("one link with two prefixes of a family: routes %v, %v", c.Links[0].Routes, err)
 	}
 	c, err = Config{Links: []LinkConfig{{Prefixes: both}, {}}}.normalize()
 	if err != nil || c.Links[0].Routes != nil || c.Links[1].Name != "tun1" {

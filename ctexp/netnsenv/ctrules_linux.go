@@ -38,8 +38,6 @@ func (p TimeoutPolicy) load(e *Env) error {
 	return e.assign(p.Table, "timeout", ctRule{
 		kind: unix.NFT_OBJECT_CT_TIMEOUT, name: "timeout", match: match, family: p.Family, zone: p.Zone,
 		data: func(a *netlink.AttributeEncoder) error {
-			// The kernel requires a family but does not use it (net/netfilter/nft_ct.c, nft_ct_timeout_obj_eval).
-			a.Uint16(expr.NFTA_CT_TIMEOUT_L3PROTO, uint16(max(p.Family, nf.IPv4)))
 			a.Uint8(expr.NFTA_CT_TIMEOUT_L4PROTO, uint8(p.Proto))
 			a.Nested(expr.NFTA_CT_TIMEOUT_DATA, func(a *netlink.AttributeEncoder) error {
 				for state, d := range times {

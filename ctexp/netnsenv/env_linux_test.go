@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -91,6 +92,7 @@ func TestClosedEnvReturnsErrClosed(t *testing.T) {
 		"Do": e.Do(func() error { return nil }), "Listen": lerr, "Dial": derr, "Sysctl": serr, "Count": cerr, "NFTables": nerr,
 		"Write": werr, "Create": e.Table().Create(entry(1)),
 		"Command": e.Command(t.Context(), "true").Run(),
+		"Load":    netnsenv.NFT("table ip t { chain c { iifname \"tun0\" accept; }; }").Load(t.Context(), e),
 	} {
 		if !errors.Is(err, netnsenv.ErrClosed) {
 			t.Errorf("%s: %v", what, err)
@@ -231,33 +233,60 @@ func BenchmarkBareNamespace(b *testing.B) {
 	}
 }
 
-// Background processes of a program are killed with the Env, even if the program has ended.
+// Background processes of a program are killed with the Env, even if the program has ended, whether others run or not.
 func TestBackgroundProcessesDieWithTheEnv(t *testing.T) {
 	t.Parallel()
+	for name, others := range map[string]bool{"alone": false, "beside a server": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := open(t, netnsenv.Config{})
+			c := e.Command(t.Context(), "sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!")
+			out, err := c.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			waited := make(chan struct{})
+			if others {
+				server := e.Command(t.Context(), "sleep", "1000")
+				if err := server.Start(); err != nil {
+					t.Fatal(err)
+				}
+				go func() { _ = server.Wait(); close(waited) }() // while Close kills it
+			} else {
+				close(waited)
+			}
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+			<-waited
+			await(t, func() bool { // a moment may pass until init has collected it
+				st, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+				return err != nil || strings.Contains(string(st), ") Z ")
+			})
+		})
+	}
+}
+
+// What package net cannot do inside is its error.
+func TestSocketsThatCannotBeOpenedAreErrors(t *testing.T) {
+	t.Parallel()
 	e := open(t, netnsenv.Config{})
-	c := e.Command(t.Context(), "sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!")
-	out, err := c.Output()
-	if err != nil {
-		t.Fatal(err)
+	l, lerr := e.Listen(t.Context(), "tcp", "198.18.0.2:80") // not an address of the host
+	p, perr := e.ListenPacket(t.Context(), "udp", "198.18.0.2:80")
+	c, cerr := e.Dial(t.Context(), "udp", "[2001:db8::1]:80") // no route
+	for what, err := range map[string]error{"Listen": lerr, "ListenPacket": perr, "Dial": cerr} {
+		var of *net.OpError
+		if !errors.As(err, &of) {
+			t.Errorf("%s: %v, want an error of package net", what, err)
+		}
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
-	if err != nil {
-		t.Fatal(err)
+	if l != nil || p != nil || c != nil {
+		t.Errorf("got %v, %v and %v", l, p, c)
 	}
-	waited := make(chan struct{})
-	server := e.Command(t.Context(), "sleep", "1000")
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = server.Wait(); close(waited) }() // while Close kills it
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	<-waited
-	await(t, func() bool { // a moment may pass until init has collected it
-		st, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		return err != nil || strings.Contains(string(st), ") Z ")
-	})
 }
 
 // A server and a client of package net communicate in the namespace; neither is visible from outside.

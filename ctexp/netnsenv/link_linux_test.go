@@ -105,6 +105,65 @@ func TestVethInPlaceOfTunGivesTheReason(t *testing.T) {
 	}
 }
 
+// Packets with the mark of a link leave by it, to its own prefixes and by its routes; all others do not.
+func TestMarkedPacketsLeaveByTheirLink(t *testing.T) {
+	t.Parallel()
+	same := prefixes("192.0.2.1/24")
+	e := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{
+		{Name: "main", Prefixes: same, Routes: prefixes("10.0.0.0/8")}, {Name: "marked", Mark: 7, Prefixes: same, Routes: prefixes("10.0.0.0/8")},
+	}})
+	got := map[string][]string{}
+	for _, mark := range []int{0, 7} {
+		for _, to := range [][4]byte{{192, 0, 2, 9}, {10, 1, 1, 1}} {
+			if err := e.Do(func() error {
+				fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+				if err != nil {
+					return err
+				}
+				defer unix.Close(fd)
+				if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, mark); err != nil {
+					return err
+				}
+				return unix.Sendto(fd, []byte("x"), 0, &unix.SockaddrInet4{Port: 9, Addr: to})
+			}); err != nil {
+				t.Fatalf("mark %d to %v: %v", mark, to, err)
+			}
+			for _, l := range e.Links() {
+				buf := make([]byte, l.MTU())
+				n, err := l.ReadNow(buf)
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				tuple, _ := nf.TupleOf(buf[:n])
+				got[l.Name()] = append(got[l.Name()], fmt.Sprintf("mark %d to %v", mark, tuple.Dst.Addr()))
+			}
+		}
+	}
+	want := map[string][]string{
+		"main": {"mark 0 to 192.0.2.9", "mark 0 to 10.1.1.1"}, "marked": {"mark 7 to 192.0.2.9", "mark 7 to 10.1.1.1"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("packets by link (-want +got):\n%s", diff)
+	}
+}
+
+// A route that the kernel refuses is an error with its link.
+func TestRefusedRouteIsAnError(t *testing.T) {
+	t.Parallel()
+	needs.Check(t, checkOpen(t))
+	for _, mark := range []uint32{0, 7} {
+		_, err := netnsenv.Open(t.Context(), netnsenv.Config{Links: []netnsenv.LinkConfig{{
+			Mark: mark, Prefixes: prefixes("192.0.2.1/24"), Routes: prefixes("2001:db8::/32"), // without IPv6
+		}}})
+		if want := `link "tun0": add route 2001:db8::/32: `; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("mark %d: got %v, want %q", mark, err, want)
+		}
+	}
+}
+
 // Packets that the host sends are read or counted as lost, and ReadNow does not block whatever the deadline is.
 func TestLostPacketsAreCounted(t *testing.T) {
 	t.Parallel()

@@ -37,6 +37,9 @@ func open(t testing.TB, cfg netnsenv.Config) *netnsenv.Env {
 	return e
 }
 
+// web6 is a flow to an address of dual.
+var web6 = packet.Flow{Src: netip.MustParseAddrPort("[2001:db8:1::2]:10000"), Dst: netip.MustParseAddrPort("[2001:db8::1]:80")}
+
 // send injects packets into the Env's first link.
 func send(t testing.TB, e *netnsenv.Env, packets ...packet.Packet) {
 	t.Helper()

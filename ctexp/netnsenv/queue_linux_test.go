@@ -11,6 +11,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
 
 // hold is Env.Hold for a test.
@@ -209,5 +210,34 @@ func TestClosedQueue(t *testing.T) {
 	}
 	if waiting, err := e.Waiting(t.Context()); len(waiting) > 0 || err != nil {
 		t.Errorf("waiting after Close: %v, %v", waiting, err)
+	}
+}
+
+// What waits in a queue of another program is a backlog of every link, what the Env holds itself is none.
+func TestBacklogIsWhatOthersHold(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Silent: true, Links: []netnsenv.LinkConfig{{Prefixes: dual}, {}}})
+	const number = 5
+	rule := fmt.Sprintf("-A INPUT -p udp --dport 80 -j NFQUEUE --queue-num %d", number)
+	needs.Check(t, netnsenv.IPTables("iptables-nft", rule).Load(t.Context(), e))
+	hold(t, e, nf.Probe{Match: nf.Match{Proto: nf.TCP}})
+	if err := e.Do(func() error {
+		reader, err := nfnl.Listen(1<<20, nil)
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { _ = reader.Close() })
+		return reader.BindQueues(8, number)
+	}); err != nil {
+		t.Fatal(err)
+	}
+
+	send(t, e, packet.SYN(web), web.UDP(nil), web.UDP(nil))
+
+	for _, l := range e.Links() {
+		n, by, err := l.Backlog()
+		if want := "2 packets by NFQUEUE 5"; n != 2 || by != want || err != nil {
+			t.Errorf("%s: %d packets, %q, %v; want 2, %q", l.Name(), n, by, err, want)
+		}
 	}
 }

@@ -25,6 +25,10 @@ func TestSysctlChangesHaveTheirSetter(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 
+	ofNewLinks, err := e.Sysctl("net.ipv4.conf.default.rp_filter")
+	if err != nil {
+		t.Fatal(err)
+	}
 	got := map[string]netnsenv.SysctlChange{}
 	changes := e.SysctlChanges()
 	for _, c := range changes {
@@ -45,7 +49,7 @@ func TestSysctlChangesHaveTheirSetter(t *testing.T) {
 		{Name: "net.netfilter.nf_conntrack_tcp_loose", Before: "1", After: "0", By: netnsenv.ByOther},
 		{Name: "net.ipv4.tcp_ecn", Before: "2", After: "0", By: netnsenv.ByOther},
 		{Name: "net.ipv4.tcp_rmem", Before: got["net.ipv4.tcp_rmem"].Before, After: "4096\t9999\t131072", By: netnsenv.ByConfig},
-		{Name: "net.ipv4.conf.tun0.rp_filter", Before: got["net.ipv4.conf.tun0.rp_filter"].Before, After: "2", By: netnsenv.ByConfig},
+		{Name: "net.ipv4.conf.tun0.rp_filter", Before: ofNewLinks, After: "2", By: netnsenv.ByConfig},
 	} {
 		if diff := cmp.Diff(want, got[want.Name]); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)

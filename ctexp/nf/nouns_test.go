@@ -20,7 +20,7 @@ func TestNounsPrintTheKernelsNames(t *testing.T) {
 		{nf.Prerouting, "prerouting"}, {nf.Postrouting, "postrouting"}, {nf.Hook(9), "hook(9)"},
 		{nf.TCP, "tcp"}, {nf.ICMPv6, "icmpv6"}, {nf.Proto(112), "unknown-112"},
 		{nf.SynSent2, "SYN_SENT2"}, {nf.TCPNone, "NONE"}, {nf.TCPState(77), "STATE_77"},
-		{nf.Confirmed | nf.SeenReply, "SEEN_REPLY,CONFIRMED"}, {nf.Status(0), ""}, {nf.Status(1 << 20), "BIT_20"},
+		{nf.Confirmed | nf.SeenReply, "SEEN_REPLY,CONFIRMED"}, {nf.Status(0), ""}, {nf.Status(1<<15 | 1<<16 | 1<<20), "HW_OFFLOAD,BIT_16,BIT_20"},
 		{nf.StateNew | nf.StateInvalid, "invalid,new"},
 	} {
 		if got := tt.value.String(); got != tt.want {
@@ -58,6 +58,11 @@ func TestStandardProbesHaveUniqueNames(t *testing.T) {
 	if got := (nf.Probe{Hook: nf.Input, Priority: -5, Family: nf.IPv6}).DefaultName(); got != "ip6/input@-5" {
 		t.Errorf("a nameless probe is called %q", got)
 	}
+	for _, p := range nf.PathProbes(nf.IPv6) {
+		if p.Family != nf.IPv6 {
+			t.Errorf("%q is a probe of %v", p.Name, p.Family)
+		}
+	}
 }
 
 // The standard probes of a hook are in the order of their priorities.
@@ -72,9 +77,34 @@ func TestStandardProbesAreInOrder(t *testing.T) {
 	}
 }
 
+func TestStageIsTheFirstPartOfAProbesName(t *testing.T) {
+	t.Parallel()
+	for p, want := range map[nf.Probe]string{
+		nf.RawPrerouting: "raw", nf.RawPrerouting.Of(nf.IPv6): "raw", nf.EndForward: "end", {Name: "mine"}: "mine", {}: "",
+	} {
+		if got := p.Stage(); got != want {
+			t.Errorf("%q: %q, want %q", p.Name, got, want)
+		}
+	}
+}
+
+// What a probe asks of conntrack enables it.
+func TestAsksConntrack(t *testing.T) {
+	t.Parallel()
+	for p, want := range map[nf.Probe]bool{
+		{}: false, {Match: nf.Match{Proto: nf.TCP}}: false, {Mark: 7}: false, nf.RawPrerouting: false, nf.ConfirmedInput: true,
+		{State: nf.StateInvalid}: true, {Status: 1}: true, {MarkMask: 1}: true, {Dir: nf.Original}: true, {Dir: nf.Reply}: true,
+	} {
+		if got := p.AsksConntrack(); got != want {
+			t.Errorf("%+v: %v, want %v", p, got, want)
+		}
+	}
+}
+
 func TestBehindConntrack(t *testing.T) {
 	t.Parallel()
 	for p, want := range map[nf.Probe]bool{
+		{Hook: nf.Prerouting, Priority: nf.PriorityConntrack}: false, {Hook: nf.Prerouting, Priority: nf.PriorityConntrack + 1}: true,
 		nf.RawPrerouting: false, nf.ConntrackPrerouting: false, nf.ManglePrerouting: true,
 		nf.FilterInput: true, nf.EndForward: true, nf.RawOutput: false, nf.EndOutput: false, nf.NATPostrouting: true,
 	} {

@@ -1,6 +1,33 @@
 package nf
 
-import "testing"
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+func TestRulesErrorListsWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	exit := &exec.ExitError{ProcessState: &os.ProcessState{}}
+	problem := RuleProblem{Line: 2, Column: 5, Text: "\t\tnonsense\x1b", Why: "syntax error"}
+	noColumn := RuleProblem{Line: 3, Text: "oif tun9", Why: "there is no link tun9"}
+	for _, c := range []struct {
+		err  RulesError
+		want string
+	}{
+		{RulesError{Rules: "nft", Problems: []RuleProblem{problem, noColumn}}, "nft rules:\nline 2, column 5: syntax error: nonsense\\x1b\nline 3: there is no link tun9: oif tun9"},
+		{RulesError{Rules: "nft", Problems: []RuleProblem{noColumn}, Err: exit}, "nft rules:\nline 3: there is no link tun9: oif tun9"},
+		{RulesError{Rules: "nft", Output: "line of output", Err: exit}, "nft rules:\nline of output"},
+		{RulesError{Rules: "nft", Err: exit}, "nft rules: exit status 0:"},
+		{RulesError{Rules: "iptables-nft", Output: "line of output", Err: fs.ErrPermission}, "iptables-nft rules: permission denied:\nline of output"},
+	} {
+		if got := c.err.Error(); got != c.want || errors.Unwrap(&c.err) != c.err.Err {
+			t.Errorf("%q, want %q, or its cause is lost", got, c.want)
+		}
+	}
+}
 
 func TestRulePrintsOneLine(t *testing.T) {
 	t.Parallel()

@@ -220,8 +220,12 @@ func TestLayerOfFrames(t *testing.T) {
 	raw := syn.On("tun0", packet.In)
 	framed := raw
 	framed.Ethernet = make([]byte, header.EthernetSize)
-	got := []pcap.Layer{layerOf(nil), layerOf([]packet.Record{raw}), layerOf([]packet.Record{framed}), layerOf([]packet.Record{raw, framed})}
-	if diff := cmp.Diff([]pcap.Layer{pcap.Raw, pcap.Raw, pcap.Ethernet, pcap.Cooked}, got); diff != "" {
-		t.Errorf("none, raw, Ethernet, both (-want +got):\n%s", diff)
+	arp := packet.Record{EtherType: header.EtherTypeARP, Packet: make([]byte, 28)}
+	got := []pcap.Layer{
+		layerOf(nil), layerOf([]packet.Record{raw}), layerOf([]packet.Record{framed}), layerOf([]packet.Record{raw, framed}),
+		layerOf([]packet.Record{arp, raw}),
+	}
+	if diff := cmp.Diff([]pcap.Layer{pcap.Raw, pcap.Raw, pcap.Ethernet, pcap.Cooked, pcap.Cooked}, got); diff != "" {
+		t.Errorf("none, raw, Ethernet, both, and not IP (-want +got):\n%s", diff)
 	}
 }

@@ -609,3 +609,24 @@ func BenchmarkDecodeEvents(b *testing.B) {
 	}
 	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "events/s")
 }
+
+// Reading events ends with its context, also in the middle.
+func TestEventsEndWithTheirContext(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	const n = 2000 // more than are yielded at a time
+	x.sendSYNs(n, web)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	enough := errors.New("enough")
+	events, last := 0, error(nil)
+	for _, err := range x.o.Events(ctx) {
+		if events++; err != nil {
+			last = err
+		}
+		cancel(enough)
+	}
+	if events == n || !errors.Is(last, enough) && !errors.Is(last, context.Canceled) {
+		t.Errorf("%d events of %d, then %v", events, n, last)
+	}
+}

@@ -66,3 +66,12 @@ func shrink(p *mmsg.Pump) {
 		panic(err)
 	}
 }
+
+// FillMarks stores as many marks as there may be, and then some more that are beyond.
+func FillMarks(o *Observer, beyond int) {
+	for n := -maxMarks; n < beyond; n++ {
+		if !o.marks.full() {
+			o.marks.add(mark{})
+		}
+	}
+}

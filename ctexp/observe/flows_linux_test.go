@@ -19,6 +19,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
+	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
 // entry returns an entry of a flow for Table.Create.
@@ -617,4 +619,40 @@ func printed(entries []nf.Entry, withID bool) []conntrackEntry {
 	}
 	slices.SortFunc(list, func(a, b conntrackEntry) int { return strings.Compare(a.Line, b.Line) })
 	return list
+}
+
+// More flows than are asked for one by one are listed as well.
+func TestManyFlowsAreListed(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	x.sendSYNs(600, web)
+	if got := x.flows(nf.Filter{}); len(got) != 600 {
+		t.Errorf("%d flows, want 600", len(got))
+	}
+}
+
+// An entry that the list leaves out, because it is in the filler's zone, is an error.
+func TestHiddenEntryIsAnError(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true, Room: netnsenv.Free(7)}, func(c *observe.Config) { c.Exclusive, c.NoEvents = true, true })
+	x.sendSYNs(2, web)
+	if got := x.flows(nf.Filter{}); len(got) != 2 {
+		t.Fatalf("%q", got)
+	}
+	hidden := nf.Entry{Orig: web.Nth(5).Tuple(nf.UDP), Reply: web.Nth(5).Reverse().Tuple(nf.UDP), Zone: ours.FillerZone, Timeout: time.Minute}
+	if err := x.env.Do(func() error {
+		conn, err := nfnl.Dial()
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return conn.Do(nfnl.AppendCreate(nil, hidden))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range x.o.Flows(t.Context(), nf.Filter{}) {
+		if !errors.Is(err, observe.ErrHidden) {
+			t.Errorf("%v, %v; want %v", e, err, observe.ErrHidden)
+		}
+	}
 }

@@ -38,6 +38,31 @@ func TestLossNamesTheMostFrequentRules(t *testing.T) {
 	}
 }
 
+// A rule that a trace has shown to drop tells how many it dropped, unless its own counter says the same.
+func TestTracedRuleTellsHowManyItDropped(t *testing.T) {
+	t.Parallel()
+	rule := Rule{Backend: "nft", Family: "ip", Table: "u", Chain: "in", Kind: KindRule, Text: "drop"}
+	counted := rule
+	counted.Counted, counted.Packets = true, 2
+	const text = "dropped by nft ip u in: drop"
+	for _, c := range []struct {
+		cause Cause
+		want  string
+	}{
+		{Cause{}, "dropped by a rule"},
+		{Cause{Rule: rule}, text},
+		{Cause{Rule: rule, Packets: 2}, text},
+		{Cause{Rule: rule, Traced: true, Packets: 1}, text},
+		{Cause{Rule: rule, Traced: true, Packets: 2}, text + " [dropped 2]"},
+		{Cause{Rule: counted, Traced: true, Packets: 1}, text + " [packets 2 bytes 0] [dropped 1]"},
+	} {
+		c.cause.Kind, c.cause.Certain = CauseRule, true
+		if got := c.cause.String(); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
 func TestLossesBeforeTheHooksAreExplained(t *testing.T) {
 	t.Parallel()
 	counts := map[string]uint64{}

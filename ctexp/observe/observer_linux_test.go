@@ -123,3 +123,14 @@ func BenchmarkOpenClose(b *testing.B) {
 		})
 	}
 }
+
+func TestCheckLinksNamesTheMissingOne(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{})
+	if err := x.o.CheckLinks(t.Context(), "", "tun0", "lo"); err != nil {
+		t.Errorf("links that are there: %v", err)
+	}
+	if err := x.o.CheckLinks(t.Context(), "tun0", "tun9"); !errors.Is(err, observe.ErrNoLink) || !strings.Contains(err.Error(), "tun9") {
+		t.Errorf("got %v, want %v with its name", err, observe.ErrNoLink)
+	}
+}

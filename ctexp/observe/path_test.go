@@ -153,6 +153,19 @@ func TestDiagramOfIPv6WithoutProbes(t *testing.T) {
 	}
 }
 
+// IPv6 packets are only worth a word if those of IPv4 are followed.
+func TestDiagramWithoutAnyProbes(t *testing.T) {
+	t.Parallel()
+	p := Path{Arrived: map[nf.Family]uint64{nf.IPv6: 2}}
+	if got, want := p.String(), "no packet met a probe\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	p.Points = []Point{{Probe: nf.RawPrerouting}, {Probe: nf.RawPrerouting.Of(nf.IPv6)}}
+	if got, want := p.String(), "no packet met a probe\n"; got != want {
+		t.Errorf("with a probe of each family: got\n%swant\n%s", got, want)
+	}
+}
+
 // Every cause that a path may have.
 func TestDiagramOfManyCauses(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,8 @@
 package observe
 
 import (
+	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/header"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
+	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
 func (l *reasonlog) mustAdd(t *testing.T, msgs ...[]byte) {
@@ -59,6 +63,43 @@ func TestReasonlogCountsWhatIsMissing(t *testing.T) {
 	counts := []ReasonCount{{Proto: nf.TCP, Text: "invalid rst", Packets: 3}}
 	if diff := cmp.Diff(counts, l.counts()); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+}
+
+// Packets that conntrack called something, and those that it called INVALID without a reason, are logged to a group of their own.
+func TestReasonlogStoresClasses(t *testing.T) {
+	t.Parallel()
+	own := func(attrs ...[]byte) []byte {
+		b := logMessage(attrs...)
+		binary.BigEndian.PutUint16(b[nfnl.HeaderSize+2:], ours.InvalidGroup)
+		return b
+	}
+	in, out := attr(logInDev, 0, 0, 0, 1), attr(logOutDev, 0, 0, 0, 2)
+	syn := attr(logPayload, packet.SYN(visit)...)
+	l := reasonlog{limit: 2}
+	l.mustAdd(t,
+		own(logSeq(0), logPrefix("NEW"), syn, in),
+		own(logSeq(1), logPrefix("ESTABLISHED_REPLY"), syn, out),
+		own(logSeq(2), syn, in),                         // INVALID
+		own(logSeq(3), logPrefix("NEW"), syn, in),       // more than the limit
+		own(logSeq(4), logPrefix("something"), syn, in), // of no class
+		own(logSeq(7), syn, in),                         // two are missing
+	)
+
+	classes, lost := l.classifiedPackets()
+	invalid, _ := l.invalidPackets()
+
+	var got []string
+	for _, c := range classes {
+		got = append(got, fmt.Sprintf("%v %s %v", c.Dir, c.Link, c.Class))
+	}
+	want := []string{fmt.Sprintf("%v lo NEW", packet.In), fmt.Sprintf("%v tun0 ESTABLISHED_REPLY", packet.Out)}
+	if diff := cmp.Diff(want, got); diff != "" || lost != 4 || len(invalid) != 2 {
+		t.Errorf("%d are lost, want 4; %d INVALID ones, want 2; classes (-want +got):\n%s", lost, len(invalid), diff)
+	}
+	frames := []packet.Record{{Time: classes[0].Time, Link: "lo", Dir: packet.In, Packet: packet.SYN(visit)}}
+	if with, without := withClasses(frames, classes), withClasses(frames, nil); with[0].Class != classes[0].Class || without[0].Class != frames[0].Class {
+		t.Errorf("frames have the classes %v, and without any %v", with[0].Class, without[0].Class)
 	}
 }
 

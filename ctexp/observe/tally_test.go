@@ -32,6 +32,17 @@ func TestSubOfTallies(t *testing.T) {
 	}
 }
 
+// A table has free entries only if there is a Room.
+func TestSubKeepsThatThereIsNoRoom(t *testing.T) {
+	t.Parallel()
+	for free, want := range map[int]int{-1: -1, 0: 0, 3: 0, 7: 2} {
+		after := Tally{Law: Law{Free: free}}
+		if got := after.Sub(Tally{Entries: 5}).Law.Free; got != want {
+			t.Errorf("%d free before 5 entries: %d, want %d", free, got, want)
+		}
+	}
+}
+
 // Two Tallies in the wrong order, or of two Observers, have no difference that could pass for a result.
 func TestSubOfTalliesInTheWrongOrder(t *testing.T) {
 	t.Parallel()

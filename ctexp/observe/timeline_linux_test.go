@@ -3,6 +3,7 @@ package observe_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -141,4 +142,24 @@ func TestTimelineAfterCloseIsAnError(t *testing.T) {
 		t.Errorf("closed: %v", err)
 	}
 	x.o.Mark(t.Context(), "nobody looks") // and does nothing
+}
+
+// A record says how many marks it lacks, and of what it has all that nothing is missing.
+func TestRecordLacksMarksBeyondTheLimit(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{})
+	x.reasons() // skips where the kernel does not log
+	observe.FillMarks(x.o, 7)
+	r, err := x.o.Record(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []observe.RecordPart{observe.PartFrames, observe.PartUnexplained, observe.PartEvents} {
+		if err := r.Lacks(part); err != nil {
+			t.Errorf("%s: %v", part, err)
+		}
+	}
+	if got, want := fmt.Sprint(r.Lacks(observe.PartCounts)), "counts: the last 7 of 1007 marks were not stored"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }

@@ -148,6 +148,39 @@ func TestEventsBelongToTheLastPacketThatCameIn(t *testing.T) {
 	}
 }
 
+// Each event stands beside its frame, or among the rest.
+func TestEventsOfFrames(t *testing.T) {
+	t.Parallel()
+	entry := nf.Entry{Orig: visit.Tuple(nf.TCP), Reply: visit.Reverse().Tuple(nf.TCP)}
+	frames := []packet.Record{
+		seen(us(10), frame("tun0", packet.In, packet.SYN(visit))),
+		seen(us(15), frame("tun0", packet.Out, packet.SYNACK(visit.Reverse()))),
+		seen(us(20), frame("tun0", packet.In, packet.ACK(visit))),
+	}
+	event := func(at int, k EventKind, byNetlink bool) Event {
+		return Event{Time: us(at), Kind: k, Entry: entry, ByNetlink: byNetlink}
+	}
+	created, answered, open, asked := event(11, EventNew, false), event(16, EventUpdate, false), event(21, EventUpdate, false), event(22, EventUpdate, true)
+
+	of, rest := EventsOf(frames, []Event{created, answered, open, asked})
+
+	if diff := cmp.Diff([][]Event{{created, answered}, nil, {open}}, of, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
+		t.Errorf("beside the frames (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]Event{asked}, rest, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
+		t.Errorf("the rest (-want +got):\n%s", diff)
+	}
+}
+
+func TestRecordSaysWhatItLacks(t *testing.T) {
+	t.Parallel()
+	why := errors.New("the receive buffer was full")
+	r := Record{Missing: []Missing{{PartEvents, why}}}
+	if events, frames := r.Lacks(PartEvents), r.Lacks(PartFrames); events != why || frames != nil {
+		t.Errorf("events: %v, want %v; frames: %v, want none", events, why, frames)
+	}
+}
+
 func TestMomentsOfMissingFramesAreKept(t *testing.T) {
 	t.Parallel()
 	stray := []Moment{{Text: "of none"}, {Frame: 2, Text: "of one beyond"}, {Frame: -1, Text: "of nonsense"}}

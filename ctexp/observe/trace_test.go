@@ -126,6 +126,20 @@ func TestStepsHaveTheTimesOfTheirFrames(t *testing.T) {
 	}
 }
 
+// A step belongs to the frame of its time, also if an earlier frame has the same packet.
+func TestStepsBelongToTheFrameOfTheirTime(t *testing.T) {
+	t.Parallel()
+	network, transport := tcpHead(1)
+	pkt := append(network, transport...)
+	frame := func(sec int64) packet.Record {
+		return packet.Record{Time: time.Unix(sec, 0), Link: "tun0", Dir: packet.In, Packet: pkt}
+	}
+	of, rest := StepsOf([]packet.Record{frame(1), frame(2), frame(3)}, []Step{{Time: time.Unix(2, 0), Link: "tun0", Dir: packet.In, Header: pkt}})
+	if len(of[0])+len(of[2])+len(rest) != 0 || len(of[1]) != 1 {
+		t.Errorf("beside the frames: %v, the rest: %v", of, rest)
+	}
+}
+
 func TestDroppedRepliesHaveNoFrame(t *testing.T) {
 	t.Parallel()
 	network, transport := tcpHead(1)

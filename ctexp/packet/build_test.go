@@ -104,6 +104,7 @@ func TestBuildNamesTheLayerThatIsWrong(t *testing.T) {
 	short.Options = []layers.IPv4Option{{OptionType: 7, OptionLength: 1}}
 	mixed := ip()
 	mixed.DstIP = web6.Dst.Addr().AsSlice()
+	foreign := struct{ *layers.IPv4 }{ip()} // a network layer that TCP has no checksum over
 	got := map[string]string{}
 	for name, ls := range map[string][]gopacket.SerializableLayer{
 		"nothing":            nil,
@@ -115,6 +116,7 @@ func TestBuildNamesTheLayerThatIsWrong(t *testing.T) {
 		"mixed addresses":    {mixed},
 		"41 bytes of option": {ip(), &layers.TCP{Options: options}},
 		"broken IPv4 option": {short},
+		"foreign network":    {foreign, &layers.TCP{}},
 		"64 KiB":             {ip(), gopacket.Payload(make([]byte, 65516))},
 	} {
 		p, err := packet.Build(ls...)
@@ -131,6 +133,7 @@ func TestBuildNamesTheLayerThatIsWrong(t *testing.T) {
 		"mixed addresses":    "false build packet: layer 0 (IPv4): Invalid destination IPv4 address (address is IPv6)",
 		"41 bytes of option": "false build packet: layer 1 (TCP): header of 64 bytes is longer than 60",
 		"broken IPv4 option": "false build packet: gopacket: ",
+		"foreign network":    "false build packet: layer 1: cannot use layer type IPv4 for tcp checksum network layer",
 		"64 KiB":             "false build packet: layer 0 (IPv4): length of 65536 bytes is more than 65535",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -68,6 +68,35 @@ func TestDiffMissesNoByte(t *testing.T) {
 	}
 }
 
+// A transport header is shown field by field if it is whole, and its payload begins behind it.
+func TestATransportHeaderEndsWhereItsProtocolSays(t *testing.T) {
+	t.Parallel()
+	echo := packet.Echo(web.Src.Addr(), web.Dst.Addr(), 1, 1, nil)
+	for _, c := range []struct {
+		packet packet.Packet
+		size   int
+	}{
+		{packet.SYN(web), 20}, {packet.SYN(web).With(packet.Options(packet.MSS(1460))), 24}, {web.UDP(nil), 8}, {echo, 8},
+		{web.Raw(2, []byte{0x11, 0, 0, 0, 0, 0, 0, 0}), 8}, {web.SCTP(1), 12}, {web.DCCP(packet.DCCP{Type: packet.DCCPData}), 16},
+	} {
+		if len(c.packet) < 20+c.size {
+			t.Fatalf("%v has no header of %d bytes", c.packet, c.size)
+		}
+		whole := c.packet[:20+c.size]
+		for n := 1; n < min(c.size, 20); n++ { // options of TCP that are cut are shown as such
+			if fields := whole[:20+n].Fields(); len(only(fields, "cut header")) != 1 {
+				t.Errorf("%d bytes of the header of %v are not cut: %v", n, whole, fields)
+			}
+		}
+		if fields := only(whole.Fields(), "cut header"); len(fields) != 0 {
+			t.Errorf("%v is cut: %v", whole, fields)
+		}
+		if got := whole.With(packet.Payload([]byte("abc"))); len(got) != len(whole)+3 || !bytes.HasSuffix(got, []byte("abc")) {
+			t.Errorf("%v with another payload is %x", whole, []byte(got))
+		}
+	}
+}
+
 // If a header claims more options than there are bytes, Diff shows the data offset and the payload.
 func TestDiffOfAWrongDataOffset(t *testing.T) {
 	t.Parallel()

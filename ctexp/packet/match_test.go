@@ -60,6 +60,7 @@ func TestEachFieldOfAMatchTellsPacketsApart(t *testing.T) {
 		"icmp id":      {packet.Echo(web.Src.Addr(), router, 7, 1, nil), packet.Match{ICMPID: new(uint16(7))}, packet.Match{ICMPID: new(uint16(8))}},
 		"no id":        {tooBig, packet.Match{}, packet.Match{ICMPID: new(uint16(0))}},
 		"mtu":          {tooBig, packet.Match{MTU: new(uint32(576))}, packet.Match{MTU: new(uint32(577))}},
+		"bare mtu":     {tooBig[:28], packet.Match{MTU: new(uint32(576))}, packet.Match{MTU: new(uint32(577))}},
 		"mtu of none":  {segment, packet.Match{}, packet.Match{MTU: new(uint32(0))}},
 		"gateway":      {redirect, packet.Match{Gateway: router.Prev()}, packet.Match{Gateway: router}},
 		"about":        {tooBig, packet.Match{About: &packet.Match{Src: web.Src, Proto: nf.TCP}}, packet.Match{About: &packet.Match{Src: web.Dst}}},
@@ -121,6 +122,26 @@ func TestCompareHasARowForWhatIsAskedFor(t *testing.T) {
 	}
 }
 
+// Without a packet, a Match has a row for each field that is set, with nothing beside it.
+func TestWantedHasNothingToCompareWith(t *testing.T) {
+	t.Parallel()
+	m := packet.Match{
+		Out: "tun1", Flags: packet.FlagSYN, Exactly: packet.SYN(web), Is: func(packet.Packet) error { return nil },
+		About: &packet.Match{Proto: nf.UDP},
+	}
+	want := packet.Rows{
+		{"out", "tun1", "", true},
+		{"flags", "[S]", "", true},
+		{"about", "a packet", "", true},
+		{"about proto", "udp", "", true},
+		{"packet", packet.SYN(web).String(), "", true},
+		{"is", "as it should be", "", true},
+	}
+	if diff := cmp.Diff(want, m.Wanted()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // With Exactly, the rows are the fields that differ.
 func TestCompareOfAWholePacketHasItsFields(t *testing.T) {
 	t.Parallel()
@@ -151,6 +172,15 @@ func TestQuotesAreComparedAsFarAsTheyGo(t *testing.T) {
 	} {
 		if got := (packet.Match{About: &packet.Match{Exactly: c.about}}).Match(c.error.On("", 0)); got != c.fits {
 			t.Errorf("%s: it fits: %v, want %v", name, got, c.fits)
+		}
+	}
+	for payload, fits := range map[string]bool{"xxx": true, "xyz": false} {
+		about := &packet.Match{Payload: []byte(payload)}
+		for n, want := range map[int]bool{0: true, 1: true, 2: fits, 3: fits, 4: false} {
+			cut := packet.TimeExceeded(router, sent[:28+n])
+			if got := (packet.Match{About: about}).Match(cut.On("", 0)); got != want {
+				t.Errorf("%d bytes of xxx… fit %q: %v, want %v", n, payload, got, want)
+			}
 		}
 	}
 	got := packet.Match{About: &packet.Match{Exactly: sent.With(packet.TTL(1))}}.Compare(whole.On("", 0))

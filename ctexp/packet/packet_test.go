@@ -1,6 +1,7 @@
 package packet_test
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -254,5 +255,44 @@ func TestSYNsMayUseEveryPort(t *testing.T) {
 	}
 	if got := last.Tuple().Src.Port(); got != 65535 {
 		t.Errorf("the last source port is %d, want 65535", got)
+	}
+}
+
+func TestChecksumErrorNamesTheWrongOne(t *testing.T) {
+	t.Parallel()
+	syn, udp, udp6 := packet.SYN(web), web.UDP([]byte("data")), web6.UDP([]byte("data"))
+	right := func(of packet.Packet, at int) string { return fmt.Sprintf("%#x", binary.BigEndian.Uint16(of[at:])) }
+	for name, c := range map[string]struct {
+		packet packet.Packet
+		want   string
+	}{
+		"right":                {syn, ""},
+		"TCP":                  {syn.With(packet.Checksum(0xffff)), "wrong for tcp: 0xffff, want " + right(syn, 36)},
+		"the IPv4 header":      {syn.With(packet.HeaderChecksum(1)), "wrong in the IPv4 header"},
+		"UDP":                  {udp.With(packet.Checksum(1)), "wrong for udp: 0x1, want " + right(udp, 26)},
+		"UDP without one":      {udp.With(packet.Checksum(0)), ""},
+		"UDP, IPv6, without":   {udp6.With(packet.Checksum(0)), "wrong for udp: 0x0, want " + right(udp6, 46)},
+		"TCP without one":      {syn.With(packet.Checksum(0)), "wrong for tcp: 0x0, want " + right(syn, 36)},
+		"a protocol without":   {web.Raw(253, nil), ""},
+		"a fragment":           {udp.With(packet.Checksum(1)).Fragment(0, 8, true), ""},
+		"the largest checksum": {udp.With(packet.Checksum(65535)), "wrong for udp: 0xffff, want " + right(udp, 26)},
+		"no packet":            {nil, ""},
+	} {
+		got := ""
+		if err := c.packet.ChecksumError(); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestDirectionsPrintThemselves(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[packet.Dir]string{0: "", packet.In: "In", packet.Out: "Out", 3: "Dir(3)"} {
+		if got := d.String(); got != want {
+			t.Errorf("%d: %q, want %q", uint8(d), got, want)
+		}
 	}
 }

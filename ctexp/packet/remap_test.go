@@ -68,6 +68,27 @@ func TestARemapIsAChangeOfAllThatItNames(t *testing.T) {
 	}
 }
 
+// A Remap may have addresses or ports alone, or nothing.
+func TestARemapOfOneKindLeavesTheOther(t *testing.T) {
+	t.Parallel()
+	addrs, ports := map[netip.Prefix]netip.Prefix{prefix("198.18.0.0/15"): prefix("10.254.0.0/15")}, map[uint16]uint16{80: 8080}
+	syn := packet.SYN(web)
+	moved := netip.MustParseAddr("10.254.0.2")
+	for name, c := range map[string]struct {
+		remap packet.Remap
+		want  packet.Packet
+	}{
+		"nothing":   {packet.Remap{}, syn},
+		"addresses": {packet.Remap{Addrs: addrs}, syn.With(packet.Src(moved))},
+		"ports":     {packet.Remap{Ports: ports}, syn.With(packet.DstPort(8080))},
+		"both":      {packet.Remap{Addrs: addrs, Ports: ports}, syn.With(packet.Src(moved), packet.DstPort(8080))},
+	} {
+		if diff := packet.Diff(c.want, c.remap.Apply(syn)); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
+	}
+}
+
 // The packet that an ICMP error quotes is of the other direction, and may be truncated anywhere.
 func TestARemapReachesWhatAnICMPErrorQuotes(t *testing.T) {
 	t.Parallel()

@@ -305,9 +305,12 @@ func TestTooManyUnreadPacketsAreAnError(t *testing.T) {
 	h := &host{name: "tun0"}
 	inbox := peer.NewInbox(h)
 	h.sends(slices.Repeat([]packet.Packet{packet.SYN(web)}, 2*16384)...)
-	_, err := inbox.Expect(t.Context(), packet.Match{})
-	if want := "16384 unread packets were discarded"; err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("got %v, want %q", err, want)
+	_, expect := inbox.Expect(t.Context(), packet.Match{})
+	_, received := inbox.Received(t.Context())
+	for name, err := range map[string]error{"Expect": expect, "Received": received} {
+		if want := "16384 unread packets were discarded"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", name, err, want)
+		}
 	}
 }
 

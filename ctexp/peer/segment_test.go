@@ -436,6 +436,37 @@ func TestAnICMPErrorEndsADatagram(t *testing.T) {
 	}
 }
 
+// An error ends what waits for an answer if the packet cannot arrive, not if it must only be smaller or go elsewhere.
+func TestWhichICMPErrorsEndADatagram(t *testing.T) {
+	t.Parallel()
+	for family, flow := range map[string]packet.Flow{"ipv4": web, "ipv6": web6} {
+		from := flow.Dst.Addr()
+		for name, c := range map[string]struct {
+			about func(packet.Packet) packet.Packet
+			ends  bool
+		}{
+			"unreachable":       {func(p packet.Packet) packet.Packet { return packet.Unreachable(from, 0, p) }, true},
+			"time exceeded":     {func(p packet.Packet) packet.Packet { return packet.TimeExceeded(from, p) }, true},
+			"parameter problem": {func(p packet.Packet) packet.Packet { return packet.ParameterProblem(from, 0, p) }, true},
+			"too big":           {func(p packet.Packet) packet.Packet { return packet.PacketTooBig(from, 1280, p) }, false},
+			"redirect":          {func(p packet.Packet) packet.Packet { return packet.Redirect(from, from.Prev(), p) }, false},
+		} {
+			tun0, _, inbox := crossed()
+			tun0.answer = func(p packet.Packet) []packet.Packet { return []packet.Packet{c.about(p)} }
+			client := peer.NewUDP(inject.New(tun0), "tun0", inbox, flow)
+			_, err := client.Send(t.Context(), []byte("question"))
+			must(t, err)
+			ctx := t.Context()
+			if !c.ends {
+				ctx = over(t)
+			}
+			if _, err := client.Expect(ctx, nil); err == nil || strings.Contains(err.Error(), "an ICMP error came instead") != c.ends {
+				t.Errorf("%s, %s: it ends: want %v, got %v", name, family, c.ends, err)
+			}
+		}
+	}
+}
+
 // A handshake says which of its steps has failed, and ends when one of the two cannot go on.
 func TestAHandshakeSaysWhereItFails(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -113,8 +114,42 @@ func TestOtherTestsMayNoticeWhatThePackagesOwnDoNot(t *testing.T) {
 	}
 }
 
+// A test that fails or hangs for once, because the machine is busy, kills nothing. The mutant is one of Wait that nothing
+// notices.
+func TestWhatABusyMachineDoesKillsNothing(t *testing.T) {
+	sample := mutate.Sample(load(t), 1000, 1)
+	for name, c := range map[string]struct{ fails, hangs string }{
+		"it fails once":                      {fails: "2"},
+		"it takes long once":                 {hangs: "2"},
+		"it takes long, also without mutant": {hangs: "23"},
+	} {
+		count(t, c.fails, c.hangs)
+		var got []string
+
+		err := new(mutate.Runner).Run(t.Context(), sample[23:24], func(r mutate.Result) {
+			got = append(got, fmt.Sprintf("%d %s: %s", r.Line, r.Kind, r.Outcome))
+		})
+
+		if diff := cmp.Diff([]string{"43 constant: survived"}, got); diff != "" || err != nil {
+			t.Errorf("%s: outcomes (-want +got):\n%s%v", name, diff, err)
+		}
+	}
+}
+
+// count has TestWaitEnds of testdata fail and hang in some of its executions, which are digits from 1 on.
+func count(t *testing.T, fails, hangs string) {
+	t.Helper()
+	executions := filepath.Join(t.TempDir(), "executions")
+	if err := os.WriteFile(executions, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SAMPLE_EXECUTIONS", executions)
+	t.Setenv("SAMPLE_FAILS", fails)
+	t.Setenv("SAMPLE_HANGS", hangs)
+}
+
 func TestRunRefusesTestsThatFailAnyway(t *testing.T) {
-	t.Setenv("SAMPLE_FAILS", "1")
+	count(t, "1", "")
 	r := mutate.Runner{Log: io.Discard}
 
 	err := r.Run(t.Context(), mutate.Sample(load(t), 1, 1), func(r mutate.Result) { t.Errorf("a result: %v", r) })

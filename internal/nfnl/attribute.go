@@ -111,7 +111,7 @@ func (v value) seconds(to *time.Duration) error {
 func (v value) time(to *time.Time) error {
 	var n uint64
 	err := v.u64(&n)
-	if n != 0 && int64(n) > 0 {
+	if int64(n) > 0 {
 		*to = time.Unix(0, int64(n))
 	}
 	return err

@@ -10,8 +10,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/needs"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 )
@@ -76,6 +78,41 @@ func TestQueryReturnsTheReplies(t *testing.T) {
 	request.Data = make([]byte, 3) // not aligned
 	if got, err := c.Query(request); err == nil {
 		t.Errorf("a message of an impossible length: %v", got)
+	}
+}
+
+// A batch is processed to its end, whatever the kernel refuses of it.
+func TestBatchTellsWhatIsRefused(t *testing.T) {
+	t.Parallel()
+	env, c := open(t)
+	other := ping
+	other.Orig.ICMP.ID, other.Reply.ICMP.ID = 8, 8
+	var b nfnl.Batch
+	for _, e := range []nf.Entry{ping, ping, other, other} {
+		b.Add(func(b []byte) []byte { return nfnl.AppendCreate(b, e) })
+	}
+	var refused []int
+	refuse := func(i int, err unix.Errno) error { refused = append(refused, i); return err }
+
+	err := c.Send(&b, refuse)
+
+	if diff := cmp.Diff([]int{1, 3}, refused); diff != "" || !errors.Is(err, fs.ErrExist) || b.Len() != 4 {
+		t.Errorf("%v, refused of %d (-want +got):\n%s", err, b.Len(), diff)
+	}
+	for _, e := range []nf.Entry{ping, other} {
+		if _, err := c.Get(e.Orig, 0); err != nil {
+			t.Error(err)
+		}
+	}
+	if b.Reset(); b.Len() != 0 || c.Send(&b, refuse) != nil || len(refused) != 2 {
+		t.Errorf("after Reset there are %d requests, refused: %d", b.Len(), refused)
+	}
+	b.Add(func(b []byte) []byte { return nfnl.AppendDelete(b, ping) })
+	if err := c.Send(&b, refuse); err != nil {
+		t.Error(err)
+	}
+	if n, err := env.Table().Count(); n != 1 || err != nil {
+		t.Errorf("%d entries, %v; want 1", n, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -148,10 +149,16 @@ func TestUnknownAttributesAreReported(t *testing.T) {
 // Without the unknown part, a tuple might identify another flow.
 func TestUnknownPartOfATupleIsAnError(t *testing.T) {
 	t.Parallel()
-	_, _, err := nfnl.DecodeWhole(body(attr(1|nested, attr(1|nested, attr(5, u8(1))))), 16)
-	var unknown *nfnl.UnknownError
-	if !errors.As(err, &unknown) || unknown.Offset != 32 {
-		t.Errorf("got %v", err)
+	for want, tuple := range map[string][]byte{
+		"netlink attribute of type 5, value at offset 32: unknown attribute of the addresses": attr(1|nested, attr(5, u8(1))),
+		"netlink attribute of type 10, value at offset 32: unknown attribute of the protocol": attr(2|nested, attr(10, u8(1))),
+		"netlink attribute of type 4, value at offset 28: unknown attribute of the tuple":     attr(4, u8(1)),
+	} {
+		_, _, err := nfnl.DecodeWhole(body(attr(1|nested, tuple)), 16)
+		var unknown *nfnl.UnknownError
+		if !errors.As(err, &unknown) || unknown.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 
@@ -168,6 +175,28 @@ func TestTruncatedEntriesNameAnOffset(t *testing.T) {
 		if _, _, err := nfnl.DecodeWhole(body(attr(typ, []byte{9, 9, 9, 9, 9})), 16); err != nil && !strings.Contains(err.Error(), "offset") {
 			t.Errorf("type %d: %v", typ, err)
 		}
+	}
+}
+
+// Nested attributes that are damaged are an error of the whole entry.
+func TestDamagedPartsOfAnEntryAreErrors(t *testing.T) {
+	t.Parallel()
+	whole := wholeEntry()[nfnl.GenSize:]
+	damaged := 0
+	for at := 0; at < len(whole); {
+		n, typ := int(binary.NativeEndian.Uint16(whole[at:])), binary.NativeEndian.Uint16(whole[at+2:])
+		next := at + (n+3)&^3
+		if typ&nested != 0 {
+			damaged++
+			b := slices.Concat(whole[:at], attr(typ, []byte{9, 9}), whole[next:])
+			if e, err := nfnl.DecodeEntry(body(b), 16); err == nil {
+				t.Errorf("type %d: %v", typ&^nested, e)
+			}
+		}
+		at = next
+	}
+	if damaged < 8 {
+		t.Errorf("%d parts are nested, want the tuples, the state, the helper, the counters and more", damaged)
 	}
 }
 

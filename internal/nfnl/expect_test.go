@@ -35,8 +35,18 @@ func TestExpectationIsDecoded(t *testing.T) {
 	if diff := cmp.Diff(want, got, comparable); diff != "" || unknown != nil || err != nil {
 		t.Errorf("%v, %v (-want +got):\n%s", unknown, err, diff)
 	}
-	if _, unknown, err := nfnl.DecodeWholeExpectation(body(attr(99)), 16); err != nil || unknown == nil || unknown.Offset != 24 {
-		t.Errorf("an unknown attribute: %v, %v", unknown, err)
+}
+
+func TestUnknownAttributesOfExpectationsAreReported(t *testing.T) {
+	t.Parallel()
+	for want, attrs := range map[string][]byte{
+		"netlink attribute of type 99, value at offset 24: unknown attribute of the expectation":      attr(99),
+		"netlink attribute of type 3, value at offset 28: unknown attribute of the expectation's NAT": attr(10|nested, attr(3, u8(1))),
+	} {
+		x, unknown, err := nfnl.DecodeWholeExpectation(body(attrs, attr(5, u32(7))), 16)
+		if err != nil || unknown == nil || unknown.Error() != want || x.ID != 7 {
+			t.Errorf("got id %d, %v, %v; want %s", x.ID, unknown, err, want)
+		}
 	}
 }
 

@@ -68,7 +68,7 @@ func ReadAll(fd int, overrun func(), each func(b *mmsg.Buffer, n int) error) err
 }
 
 // BindLog makes the socket the reader of NFLOG groups, with whole packets and sequence numbers. A group has at most one
-// reader: if there is another, the error is EBUSY.
+// reader: if there is another, the error is EPERM (net/netfilter/nfnetlink_log.c, nfulnl_recv_config).
 func (l Listener) BindLog(groups ...uint16) error {
 	var b Batch
 	for _, g := range groups {

@@ -68,6 +68,33 @@ func TestOutputOfIptables(t *testing.T) {
 	}
 }
 
+// A chain must be declared in the text, be there already, or belong to the table.
+func TestMissingChainsOfIptables(t *testing.T) {
+	t.Parallel()
+	const text = `# -A NONE -j NONE
+*filter
+:WEB - [0:0]
+-N MORE
+-A INPUT -j WEB
+-A MORE -g WEB
+-A NONE -j DROP
+-A INPUT -j NOWHERE
+-A INPUT -g DROP
+*nat
+-A WEB -j ACCEPT
+-A PREROUTING -j DNAT --to 192.0.2.1`
+	var got []string
+	for _, p := range chainProblems(nowhere{}, text) {
+		got = append(got, fmt.Sprintf("%d: %s", p.Line, p.Why))
+	}
+	want := []string{
+		`7: there is no chain "NONE"`, `8: there is no chain or target "NOWHERE"`, `9: there is no chain "DROP"`, `11: there is no chain "WEB"`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // Rules that only lack modules are unsupported. With other problems they are wrong.
 func TestOnlyMissingModulesAreUnsupported(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,9 @@
 package ruleset
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -51,4 +54,31 @@ func FuzzParseIPTables(f *testing.F) {
 			t.Errorf("a rule without a chain: %+v", r)
 		}
 	})
+}
+
+// program writes a script in place of iptables-nft, which is found in front of any other.
+func program(t *testing.T, script string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "iptables-nft"), []byte("#!/bin/sh\n"+script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+// Whichever listing fails, reading the rules does. This test is not parallel, because it sets the PATH.
+func TestAFailedListingIsAnErrorOfTheRules(t *testing.T) {
+	const version, chains, rules = `*--version*) echo "iptables v1.8.9 (nf_tables)";; `, `"-t filter -S --wait"*) echo "-P INPUT ACCEPT";; `, `*"-v -S INPUT"*) echo "-P INPUT ACCEPT -c 1 40";; `
+	for name, c := range map[string]struct{ answers, want string }{
+		"nothing fails": {version + chains + rules, ""},
+		"the version":   {"", "exit status 3"},
+		"the chains":    {version, "list chains of iptables-nft table filter"},
+		"the rules":     {version + chains, "list iptables-nft chain filter INPUT"},
+	} {
+		program(t, `case "$*" in `+c.answers+` *) echo "cannot" >&2; exit 3;; esac`)
+		got, err := readIPTables(t.Context(), nf.IPTablesNFT, nf.IPv4, "filter")
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) || (len(got) == 1) != (c.want == "") {
+			t.Errorf("%s: %v, %v; want %q", name, got, err, c.want)
+		}
+	}
 }

@@ -104,6 +104,8 @@ var printed = func() []struct {
 		{`xt match "tcp" xt target "MARK"`, []expr.Any{&expr.Match{Name: "tcp", Info: &xt.Unknown{}}, &expr.Target{Name: "MARK", Info: &xt.Unknown{}}}},
 		{"@ll,48,48 0x102", []expr.Any{load(expr.PayloadBaseLLHeader, 6, 6), cmp1(expr.CmpOpEq, 1, 2)}},
 		{"[secmark]", []expr.Any{&expr.SecMark{}}},
+		{`counter name "http"`, []expr.Any{&expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: "http"}}},
+		{"[objref]", []expr.Any{&expr.Objref{Type: 99, Name: "future"}}},
 	}
 }()
 

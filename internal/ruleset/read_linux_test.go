@@ -72,25 +72,30 @@ func TestRulesArePrintedLikeNft(t *testing.T) {
 	}
 }
 
-// A Drop has the rule's text and comment, its verdict, and the base chain.
+// A Drop has the rule's text and comment, its verdict, and the base chain. The text is nft's, also of what this package does
+// not print.
 func TestDrops(t *testing.T) {
 	t.Parallel()
 	env, conn := open(t)
 	loadAll(t, env, `table ip t {
 	chain web { tcp dport 80 counter drop comment "blocked; # handle 7"; }
-	chain in { type filter hook input priority 5; jump web; meta l4proto udp reject; }
-}`)
+	chain in { type filter hook input priority 5; jump web; meta l4proto udp reject; ip option rr exists drop; }
+}
+table ip other { chain in { type filter hook output priority 0; accept; }; }
+table ip6 t { chain in { type filter hook output priority 0; accept; }; }`)
 	s, err := ruleset.Read(t.Context(), env, conn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rule := nf.Rule{Backend: "nft", Family: "ip", Table: "t", Kind: nf.KindRule}
-	drop, reject := rule, rule
+	drop, reject, option := rule, rule, rule
 	drop.Chain, drop.Text, drop.Comment, drop.Counted = "web", `tcp dport 80 counter drop comment "blocked; # handle 7"`, "blocked; # handle 7", true
 	reject.Chain, reject.Text = "in", "meta l4proto udp reject"
+	option.Chain, option.Text = "in", "ip option rr exists drop"
 	want := []ruleset.Drop{
 		{Rule: drop, Verdict: "drop", Hook: nf.Input, Priority: 5},
 		{Rule: reject, Verdict: "reject", Hook: nf.Input, Priority: 5},
+		{Rule: option, Verdict: "drop", Hook: nf.Input, Priority: 5},
 	}
 	got := s.Drops()
 	for i, d := range got {
@@ -115,5 +120,45 @@ func BenchmarkRead(b *testing.B) {
 		if _, err := ruleset.Read(b.Context(), env, conn); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// If one of several commands fails, all that fail are named, and the effects of the others are undone.
+func TestCommandsAreLoadedTogetherOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	env, conn := open(t)
+	load := func(commands ...string) error {
+		return env.Do(func() error {
+			ipt, err := ruleset.OpenIPTables(nf.IPTablesNFT, nf.IPv4)
+			if err != nil {
+				return err
+			}
+			return ruleset.Text{Program: string(nf.IPTablesNFT), Family: nf.IPv4, Commands: commands}.LoadCommands(t.Context(), ipt, []string{"tun0"})
+		})
+	}
+	needs.Check(t, load("-A INPUT -p tcp -j DROP"))
+
+	err := load("-A INPUT -p udp -j DROP", "-A NONE -j DROP", "-A INPUT -i tun9 -j DROP")
+
+	var wrong *nf.RulesError
+	var lines []int
+	if errors.As(err, &wrong) {
+		for _, p := range wrong.Problems {
+			lines = append(lines, p.Line)
+		}
+	}
+	if diff := cmp.Diff([]int{2, 3}, lines); diff != "" {
+		t.Errorf("%v, lines (-want +got):\n%s", err, diff)
+	}
+	s, err := ruleset.Read(t.Context(), env, conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range s.Drops() {
+		got = append(got, d.Rule.Text)
+	}
+	if diff := cmp.Diff([]string{"-p tcp -j DROP"}, got); diff != "" {
+		t.Errorf("rules (-want +got):\n%s", diff)
 	}
 }

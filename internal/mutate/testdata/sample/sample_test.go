@@ -3,7 +3,10 @@ package sample
 import (
 	"errors"
 	"os"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestTakeTakesWhatIsLeft(t *testing.T) {
@@ -24,8 +27,27 @@ func TestTakeOfNothingFails(t *testing.T) {
 }
 
 func TestWaitEnds(t *testing.T) {
-	if os.Getenv("SAMPLE_FAILS") != "" {
+	switch n := executions(t); {
+	case strings.Contains(os.Getenv("SAMPLE_FAILS"), n):
 		t.Fatal("as asked")
+	case strings.Contains(os.Getenv("SAMPLE_HANGS"), n):
+		time.Sleep(time.Hour)
 	}
 	Wait(3)
+}
+
+// executions returns how often the test was executed, now included, as a digit. It counts in the file SAMPLE_EXECUTIONS.
+func executions(t *testing.T) string {
+	name := os.Getenv("SAMPLE_EXECUTIONS")
+	if name == "" {
+		return "-"
+	}
+	before, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, append(before, '.'), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(len(before) + 1)
 }
