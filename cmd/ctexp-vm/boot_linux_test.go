@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,6 +46,15 @@ func inMachine() {
 		fmt.Println(strings.TrimSpace(string(release)), err)
 	case "file":
 		if err := os.WriteFile(os.Args[2], []byte("from the machine"), 0o644); err != nil {
+			fmt.Println(err)
+		}
+	case "report":
+		dir, err := os.MkdirTemp("", "ctexp-TestOfTheRunner-")
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "report"), []byte("from the machine"), 0o600)
+		}
+		fmt.Print(dir)
+		if err != nil {
 			fmt.Println(err)
 		}
 	case "panic":
@@ -129,6 +139,22 @@ func TestFilesComeBack(t *testing.T) {
 	output, status := boot(t, nil, "file", file, "-test.coverprofile="+file)
 	if b, err := os.ReadFile(file); string(b) != "from the machine" || err != nil || status != 0 {
 		t.Errorf("%q, %v; status %d, output %q", b, err, status, output)
+	}
+}
+
+// The report of a failed test lies where its log says, and is closed to others.
+func TestReportsComeBack(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	dir, status := boot(t, []string{"-uid", "1234"}, "report")
+	file := filepath.Join(dir, "report")
+	b, err := os.ReadFile(file)
+	if string(b) != "from the machine" || err != nil || status != 0 {
+		t.Fatalf("%q, %v; status %d, output %q", b, err, status, dir)
+	}
+	for path, want := range map[string]fs.FileMode{file: 0o600, dir: 0o700} {
+		if is, err := os.Stat(path); err != nil || is.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, want %v", path, is.Mode(), err, want)
+		}
 	}
 }
 

@@ -64,8 +64,14 @@ func serve() (control *os.File, err error) {
 		return control, err
 	}
 	for _, path := range c.Fetch {
-		if err := sendBack(control, path); err != nil {
-			return control, err
+		paths := []string{path}
+		if strings.HasSuffix(path, "*") {
+			paths, _ = filepath.Glob(path)
+		}
+		for _, path := range paths {
+			if err := sendBack(control, path); err != nil {
+				return control, err
+			}
 		}
 	}
 	fmt.Fprintf(control, "%s %d\n", saysExit, status)
@@ -208,7 +214,11 @@ func sendBack(control *os.File, path string) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(control, "%s %s %s\n", saysFile, base64.StdEncoding.EncodeToString([]byte(path)), base64.StdEncoding.EncodeToString(b))
+		is, err := d.Info()
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(control, "%s %s %o %s\n", saysFile, base64.StdEncoding.EncodeToString([]byte(path)), is.Mode().Perm(), base64.StdEncoding.EncodeToString(b))
 		return err
 	})
 	if errors.Is(err, fs.ErrNotExist) {

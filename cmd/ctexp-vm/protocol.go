@@ -10,7 +10,7 @@ type config struct {
 	Parameters map[string]string // of modules
 	Sysctls    map[string]string // by their paths below /proc/sys
 	Folders    []string          // that must be there and that everybody may write
-	Fetch      []string          // files and folders to send back
+	Fetch      []string          // files and folders to send back; one that ends in * is a pattern
 }
 
 // The serial lines of the machine. The first is the console.
@@ -24,7 +24,7 @@ const (
 	saysBooted = "booted"
 	saysAlive  = "alive"
 	saysNote   = "note"  // something that is worth a line with -v
-	saysFile   = "file"  // path and content, in base64
+	saysFile   = "file"  // path in base64, permissions in octal, content in base64
 	saysExit   = "exit"  // the exit status of the binary; the last line
 	saysError  = "error" // why there is none; the last line
 )

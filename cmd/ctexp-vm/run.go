@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -152,7 +153,10 @@ func (o options) config(args []string) (c config, trees []string, err error) {
 			c.Env = append(c.Env, e)
 		}
 	}
-	c.Env = append(c.Env, "PATH="+programPath, "HOME=/tmp", "CTEXP_VM=1")
+	// Reports of failed tests are where they would be without the machine, as the log says.
+	tmp := os.TempDir()
+	c.Folders, c.Fetch = append(c.Folders, tmp), append(c.Fetch, filepath.Join(tmp, "ctexp-*"))
+	c.Env = append(c.Env, "PATH="+programPath, "HOME=/tmp", "TMPDIR="+tmp, "CTEXP_VM=1")
 	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
 		c.Folders, c.Fetch = append(c.Folders, dir), append(c.Fetch, dir)
 	}
@@ -373,7 +377,12 @@ func (m *machine) listen(control io.Reader) (got outcome) {
 
 // writeBack writes a file that the machine has sent.
 func writeBack(line string) error {
-	name, content, _ := strings.Cut(line, " ")
+	name, rest, _ := strings.Cut(line, " ")
+	mode, content, _ := strings.Cut(rest, " ")
+	perm, err := strconv.ParseUint(mode, 8, 9)
+	if err != nil {
+		return err
+	}
 	path, err := base64.StdEncoding.DecodeString(name)
 	if err != nil {
 		return err
@@ -382,10 +391,11 @@ func writeBack(line string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(string(path)), 0o755); err != nil {
+	folder := fs.FileMode(perm | perm>>2&0o111) // who may read the file may enter its folder
+	if err := os.MkdirAll(filepath.Dir(string(path)), folder|0o100); err != nil {
 		return err
 	}
-	return os.WriteFile(string(path), b, 0o644)
+	return os.WriteFile(string(path), b, fs.FileMode(perm))
 }
 
 // showConsole prints the last lines of the console.
