@@ -37,6 +37,10 @@ func inMachine() {
 		fmt.Println("to stdout")
 		fmt.Fprintln(os.Stderr, "to stderr")
 		os.Exit(7)
+	case "terminal":
+		is, err := os.Stdout.Stat()
+		fmt.Println(is.Mode()&os.ModeCharDevice != 0, err)
+		fmt.Fprintln(os.Stderr, "to stderr")
 	case "who":
 		dir, err := os.Getwd()
 		fmt.Println(os.Getuid(), os.Getenv("CTEXP_VM"), os.Getenv("OWN"), filepath.Base(dir), err)
@@ -93,8 +97,8 @@ func needs(t *testing.T, program, hint string) {
 	}
 }
 
-// boot runs this binary in a machine and returns what it wrote, and its exit status.
-func boot(t *testing.T, flags []string, args ...string) (output string, status int) {
+// command runs this binary in a machine.
+func command(t *testing.T, flags []string, args ...string) *exec.Cmd {
 	t.Helper()
 	if os.Getenv("CTEXP_VM_KERNEL") == "" {
 		lacks(t, "CTEXP_VM_KERNEL", "the version of a kernel to boot, CTEXP_VM_KERNEL=6.1")
@@ -106,9 +110,16 @@ func boot(t *testing.T, flags []string, args ...string) (output string, status i
 	}
 	cmd := exec.Command(self, append(append(flags, self), args...)...)
 	cmd.Env = append(os.Environ(), childOf+"="+asRunner, "OWN=mine")
+	return cmd
+}
+
+// boot runs this binary in a machine and returns what it wrote, and its exit status.
+func boot(t *testing.T, flags []string, args ...string) (output string, status int) {
+	t.Helper()
+	cmd := command(t, flags, args...)
 	var b bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &b, &b
-	err = cmd.Run()
+	err := cmd.Run()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
@@ -122,6 +133,17 @@ func TestOutputAndStatusComeBack(t *testing.T) {
 	}
 	if output, status := boot(t, nil, "die"); status != 128+9 || !strings.Contains(output, "signal: killed") {
 		t.Errorf("killed: status %d, output %q", status, output)
+	}
+}
+
+// Standard output and standard error come apart where they are apart here, and are no terminals.
+func TestOutputsAreApart(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	cmd := command(t, nil, "terminal")
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if stdout.String() != "false <nil>\n" || stderr.String() != "to stderr\n" || err != nil {
+		t.Errorf("%q and %q, %v", stdout.String(), stderr.String(), err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -39,7 +40,11 @@ func serve() (control *os.File, err error) {
 	if control, err = serial(controlLine); err != nil {
 		return nil, err
 	}
-	output, err := serial(outputLine)
+	output, err := newRelay(outputLine)
+	if err != nil {
+		return control, err
+	}
+	errorOutput, err := newRelay(errorLine)
 	if err != nil {
 		return control, err
 	}
@@ -57,9 +62,16 @@ func serve() (control *os.File, err error) {
 	}
 	stop := make(chan struct{})
 	go beat(control, stop)
-	status, err := execute(c, output)
+	if c.Merged {
+		errorOutput.end()
+		errorOutput.write = output.write
+	}
+	status, err := execute(c, output.write, errorOutput.write)
 	close(stop)
-	flush(output)
+	output.end()
+	if !c.Merged {
+		errorOutput.end()
+	}
 	if err != nil {
 		return control, err
 	}
@@ -109,6 +121,49 @@ func serial(name string) (*os.File, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return os.NewFile(uintptr(fd), name), nil
+}
+
+// relay sends over a serial line what is written into a pipe: a program would take the line itself for a terminal.
+type relay struct {
+	read, write, line *os.File
+	done              chan struct{}
+}
+
+func newRelay(name string) (*relay, error) {
+	line, err := serial(name)
+	if err != nil {
+		return nil, err
+	}
+	r := &relay{line: line, done: make(chan struct{})}
+	if r.read, r.write, err = os.Pipe(); err != nil {
+		return nil, err
+	}
+	go func() {
+		defer close(r.done)
+		_, _ = io.Copy(struct{ io.Writer }{line}, r.read) // without splice, which a line does not know
+	}()
+	return r, nil
+}
+
+// end sends what was written so far, whoever has the pipe open still.
+func (r *relay) end() {
+	_ = r.read.SetReadDeadline(time.Unix(0, 0))
+	<-r.done
+	raw, err := r.read.SyscallConn()
+	if err != nil {
+		return
+	}
+	buf := make([]byte, 64<<10)
+	_ = raw.Control(func(fd uintptr) { // the pipe does not block
+		for {
+			n, err := unix.Read(int(fd), buf)
+			if n <= 0 && err != unix.EINTR {
+				return
+			}
+			_, _ = r.line.Write(buf[:max(n, 0)])
+		}
+	})
+	flush(r.line)
 }
 
 // flush waits until everything was sent.
@@ -175,12 +230,12 @@ func beat(control *os.File, stop chan struct{}) {
 
 // execute runs the binary and returns its exit status. As the first process it also waits for processes that have lost
 // their parents.
-func execute(c config, output *os.File) (status int, err error) {
+func execute(c config, output, errorOutput *os.File) (status int, err error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return 0, err
 	}
-	attr := &os.ProcAttr{Dir: c.Dir, Env: c.Env, Files: []*os.File{null, output, output}}
+	attr := &os.ProcAttr{Dir: c.Dir, Env: c.Env, Files: []*os.File{null, output, errorOutput}}
 	if c.UID != 0 {
 		attr.Sys = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(c.UID), Gid: uint32(c.UID)}}
 	}
@@ -196,7 +251,7 @@ func execute(c config, output *os.File) (status int, err error) {
 		case err != nil:
 			return 0, err
 		case pid == p.Pid && ws.Signaled():
-			fmt.Fprintf(output, "signal: %v\n", ws.Signal())
+			fmt.Fprintf(errorOutput, "signal: %v\n", ws.Signal())
 			return 128 + int(ws.Signal()), nil
 		case pid == p.Pid:
 			return ws.ExitStatus(), nil

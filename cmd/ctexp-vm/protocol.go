@@ -10,13 +10,15 @@ type config struct {
 	Parameters map[string]string // of modules
 	Sysctls    map[string]string // by their paths below /proc/sys
 	Folders    []string          // that must be there and that everybody may write
+	Merged     bool              // its standard output and standard error are one
 	Fetch      []string          // files and folders to send back; one that ends in * is a pattern
 }
 
 // The serial lines of the machine. The first is the console.
 const (
-	outputLine  = "/dev/ttyS1" // what the binary writes
+	outputLine  = "/dev/ttyS1" // what the binary writes to standard output
 	controlLine = "/dev/ttyS2" // the lines below
+	errorLine   = "/dev/ttyS3" // what the binary writes to standard error
 )
 
 // What a line of the control line begins with.

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -153,6 +154,7 @@ func (o options) config(args []string) (c config, trees []string, err error) {
 			c.Env = append(c.Env, e)
 		}
 	}
+	c.Merged = sameFile(os.Stdout, os.Stderr) // so that what is written to both stays in order
 	// Reports of failed tests are where they would be without the machine, as the log says.
 	tmp := os.TempDir()
 	c.Folders, c.Fetch = append(c.Folders, tmp), append(c.Fetch, filepath.Join(tmp, "ctexp-*"))
@@ -174,6 +176,12 @@ func (o options) config(args []string) (c config, trees []string, err error) {
 	c.Fetch = slices.DeleteFunc(c.Fetch, func(path string) bool { return path == dir }) // go test's default is the package's folder
 	c.Folders = slices.DeleteFunc(c.Folders, func(path string) bool { return path == dir })
 	return c, []string{moduleRoot(dir)}, nil
+}
+
+func sameFile(a, b *os.File) bool {
+	isA, errA := a.Stat()
+	isB, errB := b.Stat()
+	return errA == nil && errB == nil && os.SameFile(isA, isB)
 }
 
 func absolute(dir, path string) string {
@@ -216,7 +224,7 @@ func (m *machine) note(format string, args ...any) {
 	}
 }
 
-// arguments returns those of QEMU. Descriptors 3 to 5 are the console, what the binary writes, and the control line: no
+// arguments returns those of QEMU. Descriptors 3 to 6 are the console, standard output, the control line and standard error: no
 // path, in which QEMU gives commas a meaning.
 func (m *machine) arguments(kvm bool) []string {
 	args := []string{
@@ -224,6 +232,7 @@ func (m *machine) arguments(kvm bool) []string {
 		"-chardev", "file,id=console,path=/dev/fd/3", "-serial", "chardev:console",
 		"-chardev", "file,id=output,path=/dev/fd/4", "-serial", "chardev:output",
 		"-chardev", "file,id=control,path=/dev/fd/5", "-serial", "chardev:control",
+		"-chardev", "file,id=errors,path=/dev/fd/6", "-serial", "chardev:errors",
 		"-kernel", m.kernel.image(), "-initrd", m.initrd,
 		"-append", "console=ttyS0 panic=-1 quiet mitigations=off random.trust_cpu=1 cgroup_no_v1=all",
 	}
@@ -254,18 +263,23 @@ func (m *machine) run() (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	errorOutput, errorEnd, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
 	control, controlEnd, err := os.Pipe()
 	if err != nil {
 		return 0, err
 	}
 	cmd := exec.Command(m.qemu, m.arguments(kvm)...)
-	cmd.ExtraFiles = []*os.File{console, outputEnd, controlEnd}
+	cmd.ExtraFiles = []*os.File{console, outputEnd, controlEnd, errorEnd}
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.SysProcAttr = withParent()
 	stop, err := startWithParent(cmd)
-	outputEnd.Close()
-	controlEnd.Close()
+	for _, end := range []*os.File{outputEnd, controlEnd, errorEnd} {
+		end.Close()
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -277,7 +291,10 @@ func (m *machine) run() (status int, err error) {
 	shown := make(chan struct{})
 	go func() {
 		defer close(shown)
-		_, _ = io.Copy(os.Stdout, output)
+		var both sync.WaitGroup
+		both.Go(func() { _, _ = io.Copy(os.Stdout, output) })
+		both.Go(func() { _, _ = io.Copy(os.Stderr, errorOutput) })
+		both.Wait()
 	}()
 	result := make(chan outcome, 1)
 	go func() { result <- m.listen(control) }()
