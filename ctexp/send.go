@@ -393,7 +393,8 @@ func (l *Lab) classSince(ctx context.Context, link string, classes, reasons int)
 		}
 		text := r.Class.String()
 		for _, why := range logged[reasons:] {
-			if r.Class == nf.ClassInvalid && why.Link == link && string(why.Packet) == string(r.Packet) {
+			here := why.Link == link || why.Link == "" // see kernel.ReasonLink
+			if here && r.Class == nf.ClassInvalid && string(why.Packet) == string(r.Packet) {
 				return text + ": " + why.Text, nil
 			}
 		}

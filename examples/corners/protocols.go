@@ -19,7 +19,7 @@ var protocolCorners = []corner{
 		ask: classOf(question.UDPLite(0, []byte("x"))).between(),
 	},
 	{
-		ID: "dccp", Asks: "entry of a DCCP request", Source: "nf_conntrack_proto_dccp.c, which is gone since 6.15 (fd72f265bb00)",
+		ID: "dccp", Asks: "entry of a DCCP request", Source: "nf_conntrack_proto_dccp.c, which is gone since 6.17 (fd72f265bb00)",
 		ask: experiment(dccp).between(),
 	},
 	{

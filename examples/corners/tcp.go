@@ -83,7 +83,7 @@ var tcpCorners = []corner{
 	},
 	{
 		ID: "rst-challenge", Asks: "entry after a SYN, a challenge ACK of the server, and the client's RST with the number of that ACK",
-		Source: tcpSource + "nf_conntrack_tcp_packet (c410cb974f2b)",
+		Source: tcpSource + "nf_conntrack_tcp_packet",
 		ask: entryAfter(
 			client(packet.FlagSYN, 1000, 0),
 			server(packet.FlagACK, 9000, 777),
