@@ -129,6 +129,9 @@ func TestMarkedPacketsLeaveByTheirLink(t *testing.T) {
 				t.Fatalf("mark %d to %v: %v", mark, to, err)
 			}
 			for _, l := range e.Links() {
+				if err := l.Fence(t.Context()); err != nil {
+					t.Fatal(err)
+				}
 				buf := make([]byte, l.MTU())
 				n, err := l.ReadNow(buf)
 				if errors.Is(err, os.ErrDeadlineExceeded) {
