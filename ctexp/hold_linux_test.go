@@ -10,6 +10,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 )
 
 // holdRouter has a client's and a server's link, and forwards.
@@ -54,7 +55,11 @@ func TestClashOfHeldPacketsIsResolvedInAnyOrder(t *testing.T) {
 			if diff := ctexp.Diff(want, got); diff != "" {
 				t.Errorf("what left (-want +got):\n%s", diff)
 			}
-			if diff := ctexp.Diff(observe.Stats{ClashResolve: 1}, x.Stats()); diff != "" {
+			clashes := observe.Stats{ClashResolve: 1}
+			if !kernel.QueuedClashes.Here() {
+				clashes = observe.Stats{} // it took the entry over when it left the queue
+			}
+			if diff := ctexp.Diff(reported(clashes), x.Stats()); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 			if flows := x.Flows(); len(flows) != 1 {
@@ -82,10 +87,15 @@ func TestSecondOfTwoHeldSYNsIsDropped(t *testing.T) {
 			queue.Release(held[order[0]], held[order[1]])
 
 			want := []packet.Record{sent[order[0]].With(packet.TTL(63)).On("server", packet.Out)}
+			drops := observe.Stats{InsertFailed: 1, Drop: 1}
+			if !kernel.QueuedClashes.Here() { // it takes the entry over when it leaves the queue
+				want = append(want, sent[order[1]].With(packet.TTL(63)).On("server", packet.Out))
+				drops = observe.Stats{}
+			}
 			if diff := ctexp.Diff(want, x.Received()); diff != "" {
 				t.Errorf("what left (-want +got):\n%s", diff)
 			}
-			if diff := ctexp.Diff(observe.Stats{InsertFailed: 1, Drop: 1}, x.Stats()); diff != "" {
+			if diff := ctexp.Diff(reported(drops), x.Stats()); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})

@@ -114,7 +114,7 @@ func list(s string) []string {
 // usualModules are loaded before the binary runs, because the kernel does not load them for an ordinary user, or not at
 // once. Those that a kernel has built in or lacks are passed over.
 var usualModules = []string{
-	"unix", "af_packet", "tun", "veth", "dummy", "nf_conntrack", "nfnetlink", "nf_conntrack_netlink", "nfnetlink_log", "nfnetlink_queue", "nf_log_syslog",
+	"unix", "af_packet", "tun", "veth", "dummy", "nf_conntrack", "nfnetlink", "nf_conntrack_netlink", "nfnetlink_log", "nfnetlink_queue", "nf_log_syslog", "nf_log_ipv4", "nf_log_ipv6",
 	"nf_tables", "nft_ct", "nft_counter", "nft_log", "nft_nat", "nft_masq", "nft_redir", "nft_reject_inet", "nft_queue", "nft_limit", "nft_quota", "nft_objref",
 	"nft_compat", "nft_chain_nat", "nft_fib_inet", "nft_socket", "nft_flow_offload", "nft_numgen", "nft_hash", "nft_tproxy", "nft_connlimit", "nft_synproxy",
 	"ip_tables", "ip6_tables", "iptable_filter", "iptable_mangle", "iptable_nat", "iptable_raw", "iptable_security",

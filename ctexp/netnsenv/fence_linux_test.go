@@ -11,6 +11,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -23,13 +24,11 @@ func TestFenceIsFinal(t *testing.T) {
 	for _, kind := range kinds {
 		for _, steered := range []bool{false, true} {
 			t.Run(kind.String()+map[bool]string{true: "/rps"}[steered], func(t *testing.T) {
-				cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}, Silent: true, NoPath: true}
+				mask := ""
 				if steered {
-					cfg.Sysctls = map[string]string{"net.core.rps_default_mask": allCPUs()}
+					mask = allCPUs()
 				}
-				e, err := netnsenv.Open(t.Context(), cfg)
-				needs.Check(t, missingIfNoSysctl(err))
-				defer e.Close()
+				e := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}, Silent: true, NoPath: true, Sysctls: steer(t, mask)})
 				short := 0
 				for i := range tries {
 					const perFlush = 20000
@@ -63,12 +62,14 @@ func tries(usual int) int {
 // allCPUs returns a CPU mask for RPS.
 func allCPUs() string { return strconv.FormatInt(int64(1)<<min(runtime.NumCPU(), 30)-1, 16) }
 
-// missingIfNoSysctl returns an UnsupportedError for a kernel before 6.3, which has no mask per namespace.
-func missingIfNoSysctl(err error) error {
-	if err != nil && os.IsNotExist(unwrapAll(err)) {
-		return &nf.UnsupportedError{Need: "net.core.rps_default_mask", Hint: "Linux 6.3 or later", Err: err}
+// steer returns the sysctls of a namespace in which packets are moved to the CPUs of a mask; none for an empty one.
+func steer(t testing.TB, mask string) map[string]string {
+	t.Helper()
+	if mask == "" {
+		return nil
 	}
-	return err
+	needs.Check(t, kernel.RPSDefaultMask.Lack())
+	return map[string]string{"net.core.rps_default_mask": mask}
 }
 
 // keepBusy keeps every CPU busy, by other processes, until the returned function is called.

@@ -214,34 +214,31 @@ func TestLostPacketsAreCounted(t *testing.T) {
 func TestWriteByPassesInterfaceAndMaximum(t *testing.T) {
 	t.Parallel()
 	for mask, most := range map[string]int{"": 4096, "1": 256} {
-		cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: netnsenv.Veth}}}
-		if mask != "" {
-			cfg.Sysctls = map[string]string{"net.core.rps_default_mask": mask}
-		}
-		e, err := netnsenv.Open(t.Context(), cfg)
-		needs.Check(t, missingIfNoSysctl(err))
-		defer e.Close()
-		l := e.Links()[0]
-		type args struct {
-			Name string
-			Most int
-		}
-		var got args
-		failed := errors.New("failed")
-		n, err := l.WriteBy(func(ifindex, most int) (int, error) {
-			i, err := net.InterfaceByIndex(ifindex)
-			if err != nil {
-				return 0, err
+		t.Run("mask "+mask, func(t *testing.T) {
+			t.Parallel()
+			e := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: netnsenv.Veth}}, Sysctls: steer(t, mask)})
+			l := e.Links()[0]
+			type args struct {
+				Name string
+				Most int
 			}
-			got = args{i.Name, most}
-			return 0, failed
+			var got args
+			failed := errors.New("failed")
+			n, err := l.WriteBy(func(ifindex, most int) (int, error) {
+				i, err := net.InterfaceByIndex(ifindex)
+				if err != nil {
+					return 0, err
+				}
+				got = args{i.Name, most}
+				return 0, failed
+			})
+			if n != 0 || err != failed {
+				t.Errorf("%d, %v", n, err)
+			}
+			if diff := cmp.Diff(args{l.Name(), most}, got); diff != "" {
+				t.Errorf("mask %q (-want +got):\n%s", mask, diff)
+			}
 		})
-		if n != 0 || err != failed {
-			t.Errorf("%d, %v", n, err)
-		}
-		if diff := cmp.Diff(args{l.Name(), most}, got); diff != "" {
-			t.Errorf("mask %q (-want +got):\n%s", mask, diff)
-		}
 	}
 }
 
@@ -275,13 +272,7 @@ func TestBatchesArriveCompletely(t *testing.T) {
 	for _, kind := range kinds {
 		for _, mask := range []string{"", "1"} {
 			t.Run(kind.String()+"/"+mask, func(t *testing.T) {
-				cfg := netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}, Silent: true, NoPath: true}
-				if mask != "" {
-					cfg.Sysctls = map[string]string{"net.core.rps_default_mask": mask}
-				}
-				e, err := netnsenv.Open(t.Context(), cfg)
-				needs.Check(t, missingIfNoSysctl(err))
-				defer e.Close()
+				e := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: kind}}, Silent: true, NoPath: true, Sysctls: steer(t, mask)})
 				l := e.Links()[0]
 				const writers, each, most = 4, 12_000, 10_000
 				var wg sync.WaitGroup

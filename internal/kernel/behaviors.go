@@ -62,6 +62,11 @@ var (
 		need: "clashes of packets that were queued", since: release{6, 12},
 		why: `"netfilter: nfnetlink_queue: remove old clash resolution logic"`,
 	}
+	// RPSDefaultMask: a namespace has a mask of the CPUs to which packets of new links are moved.
+	RPSDefaultMask = Behavior{
+		need: "net.core.rps_default_mask", since: release{6, 3}, shown: exists("net/core/rps_default_mask"),
+		why: "net/core/sysctl_net_core.c, rps_default_mask",
+	}
 	// TraceState: trace messages have the packet's conntrack state and the status of its entry.
 	TraceState = Behavior{
 		need: "nftrace of conntrack", since: release{6, 16},
