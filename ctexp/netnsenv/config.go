@@ -380,6 +380,10 @@ type Entry struct {
 	// RealRoot keeps the host's root instead of entering a user namespace, for XDP, BPF and the kernel's log. Anything
 	// that the process changes outside of the network namespace of an Env is then changed on the host.
 	RealRoot bool
+	// HostNetwork leaves the program in the network of the host, for tests that also need that. A thread that has entered an
+	// Env can then not go back, as libraries do that are given the Env's FD or Path: they fail with EPERM, or leave the
+	// thread in the Env. It can with RealRoot.
+	HostNetwork bool
 	// Files are passed to the process in the namespaces, where the i-th has the file descriptor 3+i and the same name.
 	// They allow access to files that cannot be opened in the namespaces, such as /dev/kmsg.
 	Files []*os.File
@@ -390,10 +394,10 @@ type Entry struct {
 var ErrNotEntered = errors.New(`netnsenv: this process has not entered its own namespaces:
 	in tests, add          func TestMain(m *testing.M) { ctexp.Main(m) }
 	in programs, call      netnsenv.Enter() first thing in main
-	or, without either,    go test -exec 'unshare -Urm'`)
+	or, without either,    go test -exec 'unshare -Urnm'`)
 
-// Enter moves the program into new user and mount namespaces, in which it is root and may open Envs. It executes the
-// same binary again in them, and returns only in that second process and the programs that it starts. The first process
+// Enter moves the program into new user, mount and network namespaces, in which it is root and may open Envs. It executes
+// the same binary again in them, and returns only in that second process and the programs that it starts. The first process
 // waits, forwards signals and exits with the status of the second. Call Enter at the start of main, on the main
 // goroutine; tests call ctexp.Main.
 //
@@ -401,6 +405,8 @@ var ErrNotEntered = errors.New(`netnsenv: this process has not entered its own n
 // CAP_SYS_ADMIN and CAP_NET_ADMIN, it uses these instead. If it has neither, Enter returns and Open reports what is
 // missing.
 //
-// The mount namespace has a private /run, so that iptables does not take the host's lock. The network namespace remains
-// the host's: each Env has its own.
+// The network namespace is the base of the program: all threads begin in it, and those that enter an Env may go back to it.
+// It has nothing but lo, so that localhost works and the host's network is out of reach; Entry.HostNetwork leaves the
+// program there. The mount namespace has a private /run, so that neither the lock of iptables nor names of network
+// namespaces (/run/netns) are the host's.
 func Enter() { EnterWith(Entry{}) }

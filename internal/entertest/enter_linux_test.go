@@ -16,7 +16,6 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
-	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -39,6 +38,9 @@ func child(mode string) {
 		_, err = io.Copy(os.Stdout, os.NewFile(3, "handed down"))
 		fmt.Println(err)
 		os.Exit(0)
+	case "host's network":
+		netnsenv.EnterWith(netnsenv.Entry{HostNetwork: true})
+		hostNetworkChild()
 	}
 	netnsenv.Enter()
 	netnsenv.Enter() // again: nothing happens
@@ -197,15 +199,12 @@ func TestFilesAreHandedDown(t *testing.T) {
 // A process that has not entered is told what to add. It must not look like a missing ability, for root neither.
 func TestWhoForgotToEnterIsTold(t *testing.T) {
 	t.Parallel()
-	e, err := netnsenv.Open(t.Context(), netnsenv.Config{})
-	if err == nil {
-		e.Close()
-		needs.Check(t, &nf.UnsupportedError{Need: "a start outside of unshare -Urm", Hint: "what that has made is taken as it is"})
-	}
+	unentered(t)
+	_, err := netnsenv.Open(t.Context(), netnsenv.Config{})
 	if !errors.Is(err, netnsenv.ErrNotEntered) || errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("got %v", err)
 	}
-	for _, want := range []string{"ctexp.Main(m)", "netnsenv.Enter()", "go test -exec 'unshare -Urm'"} {
+	for _, want := range []string{"ctexp.Main(m)", "netnsenv.Enter()", "go test -exec 'unshare -Urnm'"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to contain %q", err, want)
 		}
