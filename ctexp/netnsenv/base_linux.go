@@ -40,10 +40,14 @@ func settle(network string) {
 	}
 }
 
-// adopt prepares the namespaces that unshare has made for the process, once.
+// adopt prepares the namespaces that unshare has made for the process and its children, once.
 var adopt = sync.OnceValue(func() error {
-	if err := privateRun(); err != nil || !mayReturn() {
+	if err := privateRun(); err != nil {
 		return err
+	}
+	setMarker("in " + mountNamespace())
+	if !mayReturn() {
+		return nil
 	}
 	return loopbackUp()
 })

@@ -22,11 +22,12 @@ import (
 // Output or CombinedOutput. The fields Pdeathsig and Setpgid of SysProcAttr are overwritten.
 type Cmd struct {
 	*exec.Cmd
-	env    *Env
-	once   sync.Once
-	err    error
-	forget func() // removes the program from what the Env closes
-	looked func() // tells Observers that the program has ended
+	env     *Env
+	program string // of Entry.Programs
+	once    sync.Once
+	err     error
+	forget  func() // removes the program from what the Env closes
+	looked  func() // tells Observers that the program has ended
 }
 
 // Command returns a command to run in the namespace. The kernel kills the program if the Env is closed or this process
@@ -43,6 +44,15 @@ func (c *Cmd) Start() error {
 	// The signal is sent when the thread that started the program ends, which is the Env's.
 	c.SysProcAttr.Pdeathsig = unix.SIGKILL
 	c.SysProcAttr.Setpgid = true
+	if c.program != "" {
+		if err := errNotBecome(); err != nil {
+			return err
+		}
+		if c.Env == nil {
+			c.Env = os.Environ()
+		}
+		c.Env = append(c.Env, programMark+"="+c.program)
+	}
 	looked := c.env.acts()
 	if err := c.env.do(c.Cmd.Start); err != nil {
 		return err

@@ -387,6 +387,10 @@ type Entry struct {
 	// Files are passed to the process in the namespaces, where the i-th has the file descriptor 3+i and the same name.
 	// They allow access to files that cannot be opened in the namespaces, such as /dev/kmsg.
 	Files []*os.File
+	// Programs are functions that Env.Program runs, by name, each in a process of its own that is inside of the namespace as a
+	// whole: for code under test whose goroutines open sockets or start programs. EnterWith calls the function instead of
+	// returning, and ends the process with status 0 after it; so call it before flags are parsed.
+	Programs map[string]func()
 }
 
 // ErrNotEntered is returned by Open if the process has not entered its own namespaces. This is a mistake in the

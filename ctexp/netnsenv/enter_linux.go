@@ -41,6 +41,7 @@ func init() { runtime.LockOSThread() }
 
 // EnterWith is Enter with the options in e.
 func EnterWith(e Entry) {
+	defer e.become()
 	switch mark, network := cutNetwork(os.Getenv(marker)); {
 	case mark == markerPending:
 		settle(network)
@@ -156,6 +157,9 @@ func runAgain(e Entry, flags uintptr) error {
 
 // entered reports whether Envs can be opened by this process: nil, ErrNotEntered, or an UnsupportedError.
 func entered() error {
+	if err := errNotBecome(); err != nil {
+		return err
+	}
 	switch mark, _ := cutNetwork(os.Getenv(marker)); {
 	case mark == "in "+mountNamespace():
 		return nil

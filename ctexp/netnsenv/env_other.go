@@ -46,6 +46,11 @@ func (e *Env) Age(context.Context, time.Duration, ...nf.Filter) (int, error) { r
 // Do does nothing.
 func (e *Env) Do(func() error) error { return errLinux }
 
+// Go does not run the function.
+func (e *Env) Go(context.Context, func(context.Context) error) (wait func() error) {
+	return func() error { return errLinux }
+}
+
 // OnChange never calls look.
 func (e *Env) OnChange(func()) (do func(func() error) error, cancel func()) { return e.Do, func() {} }
 
@@ -90,6 +95,11 @@ func (e *Env) Dial(context.Context, string, string) (net.Conn, error) { return n
 // Command returns a command that does not start.
 func (e *Env) Command(ctx context.Context, name string, args ...string) *Cmd {
 	return &Cmd{Cmd: exec.CommandContext(ctx, name, args...)}
+}
+
+// Program returns a command that does not start.
+func (e *Env) Program(ctx context.Context, name string, args ...string) *Cmd {
+	return e.Command(ctx, name, args...)
 }
 
 // Cmd is an exec.Cmd in a namespace, which does not start on this system.

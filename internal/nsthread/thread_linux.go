@@ -36,7 +36,7 @@ type call struct {
 var ErrClosed = errors.New("the thread of the network namespace has ended")
 
 // errGoexit is returned if the function ended its goroutine, as t.Fatal does. The thread has then ended too.
-var errGoexit = errors.New("Do: the function ended its goroutine (runtime.Goexit, as t.Fatal does); return an error instead")
+var errGoexit = errors.New("the function ended its goroutine (runtime.Goexit, as t.Fatal does); return an error instead")
 
 // New creates a network namespace and starts a thread in it.
 func New() (*Thread, error) {
