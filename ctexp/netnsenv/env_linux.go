@@ -41,6 +41,7 @@ type Env struct {
 	kills    sync.Once              // registers killInside when the first program starts
 
 	watch    watch
+	outputs  outputs // of programs
 	mu       sync.Mutex
 	assigned int     // counter that makes names of tables and chains unique
 	wires    []*wire // wires to other Envs
