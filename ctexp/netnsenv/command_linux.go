@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ctexp/go-ctexp/internal/guard"
 	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
@@ -46,7 +46,8 @@ type Cmd struct {
 }
 
 // Command returns a command to run in the namespace. The kernel kills the program if the Env is closed or this process
-// is killed. Close also kills the processes that the program has started, if they are still in the namespace.
+// is killed. The processes that the program has started, also in the background, die with it then, if they are still in the
+// namespace: Close kills them, or a process that outlives this one (called ctexp-guard).
 func (e *Env) Command(ctx context.Context, name string, args ...string) *Cmd {
 	return &Cmd{Cmd: exec.CommandContext(ctx, name, args...), env: e}
 }
@@ -77,13 +78,13 @@ func (c *Cmd) Start() error {
 		}
 		c.Env = append(c.Env, programMark+"="+c.program)
 	}
+	if err := c.env.guarded(); err != nil {
+		return prefixed(err)
+	}
 	looked := c.env.acts()
 	if err := c.start(); err != nil {
 		return err
 	}
-	c.env.kills.Do(func() { // also kills processes left behind by programs that have ended
-		c.env.onClose(closerFunc(func() error { c.env.killInside(); return nil }))
-	})
 	go func() {
 		c.end(c.Cmd.Wait())
 		looked()
@@ -380,28 +381,29 @@ func (c *Cmd) kill() error {
 	return nil
 }
 
-// killInside kills every process in the namespace, including those whose parents have ended. This process is not in the
-// namespace: /proc/<pid>/ns/net shows that of the main thread.
-func (e *Env) killInside() {
-	inside, err := os.Stat(fmt.Sprintf("/proc/self/fd/%d", e.thread.FD()))
+// killInside kills every process in the namespace. This process is not in it.
+func (e *Env) killInside() { guard.Kill(e.thread.FD()) }
+
+// guarded makes all processes in the namespace die with the Env and with this process, once.
+func (e *Env) guarded() error {
+	e.killsMu.Lock()
+	defer e.killsMu.Unlock()
+	if e.kills {
+		return nil
+	}
+	var forget func()
+	err := e.do(func() (err error) {
+		forget, err = guard.Watch(e.thread.File())
+		return err
+	})
 	if err != nil {
-		return
+		return err
 	}
-	const passes = 10 // a process may start another during a pass
-	for range passes {
-		found := false
-		processes, _ := filepath.Glob("/proc/[0-9]*/ns/net")
-		for _, p := range processes {
-			st, err := os.Stat(p) // fails for processes of other users
-			if err != nil || !os.SameFile(st, inside) {
-				continue
-			}
-			if pid, err := strconv.Atoi(strings.Split(p, "/")[2]); err == nil {
-				found = unix.Kill(pid, unix.SIGKILL) == nil || found
-			}
-		}
-		if !found {
-			return
-		}
-	}
+	e.kills = true
+	e.onClose(closerFunc(func() error { // also kills processes left behind by programs that have ended
+		e.killInside()
+		forget()
+		return nil
+	}))
+	return nil
 }

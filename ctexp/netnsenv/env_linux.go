@@ -38,7 +38,8 @@ type Env struct {
 	stats    *queues.Links          // asked by Backlog; opened and used only on the thread
 	reasons  bool                   // conntrack logs why packets are INVALID
 	sysctls  map[string]sysctlWrite // by the path below /proc/sys; used only on the thread
-	kills    sync.Once              // registers killInside when the first program starts
+	killsMu  sync.Mutex
+	kills    bool // guarded was called
 
 	watch    watch
 	outputs  outputs // of programs

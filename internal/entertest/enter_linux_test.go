@@ -78,7 +78,12 @@ func child(mode string) {
 			c.Stdout = os.Stdout // holds the test's pipe open as long as it lives
 			err = c.Start()
 		}
-		fmt.Println("ready", err)
+		if err == nil {
+			c := e.Command(context.Background(), "sh", "-c", "setsid sleep 1000 &") // in the background, holds the pipe as well
+			c.Stdout = os.Stdout
+			err = c.Run()
+		}
+		fmt.Println("ready", err, os.Getpid())
 		select {}
 	}
 	os.Exit(99)
@@ -162,29 +167,43 @@ func TestSignalsAreHandedOn(t *testing.T) {
 	}
 }
 
-// Killing the first process ends the second and the programs in its Envs: the pipe that all of them hold is closed.
+// Killing the first process ends the second and the programs in its Envs, also those in the background: the pipe that all of
+// them hold is closed. The same if the second is killed.
 func TestNothingSurvivesAKill(t *testing.T) {
 	t.Parallel()
 	namespaces(t)
-	cmd := again(t, "stay")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	for name, victim := range map[string]func(first, second int) int{
+		"the first process":  func(first, _ int) int { return first },
+		"the second process": func(_, second int) int { return second },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := again(t, "stay")
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			r := bufio.NewReader(out)
+			var second int
+			line, err := r.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := fmt.Sscanf(line, "ready <nil> %d", &second); err != nil {
+				t.Fatalf("got %q: %v", line, err)
+			}
+			if err := syscall.Kill(victim(cmd.Process.Pid, second), syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
+				t.Errorf("got %q, %v", rest, err)
+			}
+			_ = cmd.Wait() // killed, as it should be
+		})
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r := bufio.NewReader(out)
-	if line, err := r.ReadString('\n'); line != "ready <nil>\n" {
-		t.Fatalf("got %q, %v", line, err)
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
-		t.Errorf("got %q, %v", rest, err)
-	}
-	_ = cmd.Wait() // killed, as it should be
 }
 
 func TestFilesAreHandedDown(t *testing.T) {

@@ -111,6 +111,9 @@ func (c *call) run() {
 // FD returns a file descriptor of the namespace. It is valid until Close.
 func (t *Thread) FD() int { return int(t.netns.Fd()) }
 
+// File returns the file of the namespace, which belongs to the Thread.
+func (t *Thread) File() *os.File { return t.netns }
+
 // Do runs f on the thread and returns its error. A panic in f is raised again in the caller. On the thread itself, Do
 // just calls f. After Close it returns ErrClosed.
 func (t *Thread) Do(f func() error) error {
