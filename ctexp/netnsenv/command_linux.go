@@ -78,6 +78,9 @@ func (c *Cmd) Start() error {
 		}
 		c.Env = append(c.Env, programMark+"="+c.program)
 	}
+	if err := checkCredential(c.SysProcAttr.Credential); err != nil {
+		return prefixed(err)
+	}
 	if err := c.env.guarded(); err != nil {
 		return prefixed(err)
 	}

@@ -405,7 +405,9 @@ var ErrNotEntered = errors.New(`netnsenv: this process has not entered its own n
 // waits, forwards signals and exits with the status of the second. Call Enter at the start of main, on the main
 // goroutine; tests call ctexp.Main.
 //
-// Enter needs no privilege and behaves the same for root. If user namespaces are not permitted but the process has
+// Enter needs no privilege and behaves the same for root, except for the users of the user namespace: for root those up to
+// 65535; for an ordinary user, who is root inside, also those of /etc/subuid and /etc/subgid, from 1 on, if newuidmap and
+// newgidmap are installed. If user namespaces are not permitted but the process has
 // CAP_SYS_ADMIN and CAP_NET_ADMIN, it uses these instead. If it has neither, Enter returns and Open reports what is
 // missing.
 //

@@ -17,16 +17,19 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// marker is the environment variable with the state of Enter. It is markerPending in the process just executed. After
+// marker is the environment variable with the state of Enter. It is markerPending in the process just executed; if
+// newuidmap is used, markerUnmapped in that and markerMapped in the one that it executes. After
 // that it is "in " and the mount namespace of the process and its children, or why they could not enter: an errno that
 // proves that the machine does not permit it, or the text of another error. What network the process has follows in the
 // first two states.
 const (
-	marker        = "CTEXP_ENTERED"
-	markerPending = "pending"
-	markerRefused = "refused: "
-	markerNotRoot = "not root: "
-	markerFailed  = "failed: "
+	marker         = "CTEXP_ENTERED"
+	markerPending  = "pending"
+	markerUnmapped = "unmapped"
+	markerMapped   = "mapped"
+	markerRefused  = "refused: "
+	markerNotRoot  = "not root: "
+	markerFailed   = "failed: "
 )
 
 // notPermitted are the errors of clone that prove that this machine permits no such namespaces: no privilege or a policy
@@ -43,7 +46,12 @@ func init() { runtime.LockOSThread() }
 func EnterWith(e Entry) {
 	defer e.become()
 	switch mark, network := cutNetwork(os.Getenv(marker)); {
-	case mark == markerPending:
+	case mark == markerUnmapped:
+		awaitIDs(e, network)
+	case mark == markerPending, mark == markerMapped:
+		if mark == markerMapped {
+			haveIDs(e)
+		}
 		settle(network)
 		setMarker("in " + mountNamespace() + network)
 		return
@@ -58,7 +66,13 @@ func EnterWith(e Entry) {
 	}
 	var err error
 	for _, flags := range e.attempts() {
-		err = runAgain(e, flags)
+		maps := []ids{{}}
+		if flags&unix.CLONE_NEWUSER != 0 {
+			maps = idMaps()
+		}
+		for _, m := range maps {
+			err = runAgain(e, flags, m)
+		}
 	}
 	setMarker(refusedBy(refused, err))
 }
@@ -120,16 +134,27 @@ func setMarker(v string) {
 
 // runAgain executes the same binary in new namespaces. If that succeeds, it does not return, but exits like the second
 // process.
-func runAgain(e Entry, flags uintptr) error {
+func runAgain(e Entry, flags uintptr, m ids) error {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = e.Files
 	cmd.Env = append(os.Environ(), marker+"="+markerPending+e.network(flags))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: unix.SIGKILL}
-	if flags&unix.CLONE_NEWUSER != 0 {
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
+	var mapped *os.File // is written to when the helpers have written the maps, and is open as long as this process lives
+	if m.helpers {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		defer w.Close()
+		mapped = w
+		cmd.ExtraFiles = append(slices.Clip(cmd.ExtraFiles), r)
+		cmd.Env[len(cmd.Env)-1] = marker + "=" + markerUnmapped + e.network(flags)
+	} else {
+		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = m.users, m.groups
+		cmd.SysProcAttr.GidMappingsEnableSetgroups = os.Geteuid() == 0 && len(m.groups) > 0 && m.groups[0].Size > 1
 	}
 	// Not all signals: SIGURG belongs to the Go runtime, and SIGCHLD is about the child.
 	signals := make(chan os.Signal, 16)
@@ -137,6 +162,18 @@ func runAgain(e Entry, flags uintptr) error {
 	if err := cmd.Start(); err != nil {
 		signal.Stop(signals)
 		return err
+	}
+	if m.helpers {
+		err := m.write(cmd.Process.Pid)
+		if err == nil {
+			_, err = mapped.Write([]byte{0})
+		}
+		if err != nil {
+			signal.Stop(signals)
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			return err
+		}
 	}
 	go func() {
 		for s := range signals {
