@@ -288,7 +288,7 @@ func (c *Cmd) AwaitLine(ctx context.Context, text string) (string, error) {
 		return "", errors.New("netnsenv: AwaitLine: the program is not started, or its output goes to a file")
 	}
 	for {
-		line, found, ended, changed := c.look(text)
+		line, found, changed, ended := c.look(text)
 		switch {
 		case found:
 			return line, nil
@@ -303,8 +303,9 @@ func (c *Cmd) AwaitLine(ctx context.Context, text string) (string, error) {
 	}
 }
 
-// look returns the first line with text, or the error of a program that has ended without one, or what tells of a change.
-func (c *Cmd) look(text string) (line string, found bool, ended error, changed <-chan struct{}) {
+// look returns the first line with text, or what tells of a change, or the error of a program that has
+// ended without one.
+func (c *Cmd) look(text string) (line string, found bool, changed <-chan struct{}, ended error) {
 	o := &c.env.outputs
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -319,9 +320,9 @@ func (c *Cmd) look(text string) (line string, found bool, ended error, changed <
 		}
 	}
 	if over {
-		return "", false, o.ended(c), nil
+		return "", false, nil, o.ended(c)
 	}
-	return "", false, nil, o.change()
+	return "", false, o.change(), nil
 }
 
 // Run starts the program and waits for it.
