@@ -42,11 +42,15 @@ type TB interface {
 	Cleanup(func())
 }
 
-// Main runs the tests of a package as root of new user and mount namespaces; see netnsenv.Enter. Call it from TestMain with
-// the *testing.M; it does not return. Flags, input, output, signals and the exit status work as without it. If namespaces
-// cannot be created, the tests that need them skip.
-func Main(m interface{ Run() int }) {
-	netnsenv.Enter()
+// Main runs the tests of a package as root of new user, mount and network namespaces; see netnsenv.Enter. Call it from
+// TestMain with the *testing.M; it does not return. Flags, input, output, signals and the exit status work as without it.
+// Localhost works, too; MainWith leaves the tests in the host's network. If namespaces cannot be created, the tests that need
+// them skip.
+func Main(m interface{ Run() int }) { MainWith(m, netnsenv.Entry{}) }
+
+// MainWith is Main with the options in e; see netnsenv.EnterWith.
+func MainWith(m interface{ Run() int }, e netnsenv.Entry) {
+	netnsenv.EnterWith(e)
 	os.Exit(m.Run())
 }
 

@@ -1,6 +1,8 @@
 package ctexp_test
 
 import (
+	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"testing"
@@ -10,7 +12,24 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
-func TestMain(m *testing.M) { ctexp.Main(tidy{m}) }
+func TestMain(m *testing.M) { ctexp.MainWith(tidy{m}, netnsenv.Entry{Programs: programs}) }
+
+// programs are what the test binary also is.
+var programs = map[string]func(){
+	"send": func() { // a datagram from a port to an address
+		local, err := net.ResolveUDPAddr("udp", os.Args[1])
+		if err == nil {
+			var c net.Conn
+			if c, err = (&net.Dialer{LocalAddr: local}).Dial("udp", os.Args[2]); err == nil {
+				_, err = c.Write([]byte("hello"))
+			}
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	},
+}
 
 // tidy runs the tests with a folder for temporary files that it removes afterwards, with the artifacts of the tests in
 // it that fail on purpose.

@@ -188,13 +188,25 @@ func (x *Experiment) Timeline() observe.Timeline {
 }
 
 // Await waits until cond is true, for events that happen after Inject has returned. The test fails with a message that
-// contains what if that takes more than 30 s or until the test's deadline. For longer waits use Lab.Await.
+// contains what if that takes more than 30 s or until the test's deadline, and at once if a program in the namespace has
+// failed (netnsenv.Env.Failed). For longer waits use Lab.Await.
 func (x *Experiment) Await(what string, cond func() bool) {
 	x.t.Helper()
 	x.do("Await "+what, func(ctx context.Context) error {
 		ctx, cancel := patience.WithTimeout(ctx, time.Duration(defaultTimeout), defaultTimeout)
 		defer cancel()
 		return x.Lab.Await(ctx, func() (bool, error) { return cond(), nil })
+	})
+}
+
+// AwaitListen waits until a socket of the host listens on the port, as netnsenv.Env.AwaitListen does: network is "tcp",
+// "udp" or one of them with a 4 or 6. The limits are those of Await.
+func (x *Experiment) AwaitListen(network string, port uint16) {
+	x.t.Helper()
+	x.do(fmt.Sprintf("AwaitListen %s %d", network, port), func(ctx context.Context) error {
+		ctx, cancel := patience.WithTimeout(ctx, time.Duration(defaultTimeout), defaultTimeout)
+		defer cancel()
+		return x.Env.AwaitListen(ctx, network, port)
 	})
 }
 
@@ -205,10 +217,16 @@ func Await(ctx context.Context, cond func() (bool, error)) error {
 }
 
 // Await calls cond until it returns true: at once, after each conntrack event, and, since not every change is an event, at
-// intervals that grow from one to fifty milliseconds. It returns nil, the error that cond returns, or the context's cause
-// when the context is done.
+// intervals that grow from one to fifty milliseconds. It returns nil, the error that cond returns, that of
+// netnsenv.Env.Failed, or the context's cause when the context is done.
 func (l *Lab) Await(ctx context.Context, cond func() (bool, error)) error {
-	return await(ctx, l.Observer.NextEvent, cond)
+	return await(ctx, l.Observer.NextEvent, func() (bool, error) {
+		ok, err := cond()
+		if !ok && err == nil {
+			err = l.Env.Failed()
+		}
+		return ok, err
+	})
 }
 
 // await gets the channel that wakes it before it calls cond, so that it misses nothing in between.

@@ -19,7 +19,7 @@ import (
 )
 
 // Report describes in a screenful of text what happened in the Lab: the path of the packets with the losses, the counts, the
-// flows, the log messages of conntrack, the rules with their counters, and the frames. The path is complete; of a long list
+// flows, the log messages of conntrack, the rules with their counters, the frames, and the last 40 lines of output of programs. The path is complete; of a long list
 // the beginning is shown, of many rules those that have counted. Messages and frames that differ only in a number share a
 // line. A part that cannot be read is replaced by the error.
 func (l *Lab) Report(ctx context.Context) string {
@@ -68,12 +68,24 @@ func (l *Lab) reportText(snap snapshot, d report.Data, which string) string {
 	t.list(shown, len(shown))
 	t.more(rest)
 	t.failed(snap.lacks(observe.PartFrames))
+
+	if said := snap.record.Output; len(said) > 0 {
+		t.title("output of programs", len(said), nil)
+		if earlier := len(said) - maxOutputLines; earlier > 0 {
+			t.more(fmt.Sprintf("%d earlier", earlier))
+			said = said[earlier:]
+		}
+		for _, line := range lines(said) {
+			fmt.Fprintln(t, plain.Line(line))
+		}
+	}
 	return plain.Text(strings.TrimRight(t.String(), "\n"))
 }
 
-// The numbers of lines of each list in a report, so that all of it fits on a screen of about 40 lines. The page has the
-// rest.
+// The numbers of lines of each list in a report, so that all of it fits on a screen of about 40 lines, but for the output of
+// programs. The page has the rest.
 const (
+	maxOutputLines = 40
 	maxFlowLines   = 6
 	maxReasonLines = 5
 	maxRuleLines   = 8

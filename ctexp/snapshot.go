@@ -80,6 +80,7 @@ func (snap snapshot) since(before snapshot) snapshot {
 	now.Steps = later(now.Steps, then.Steps)
 	now.Events = later(now.Events, then.Events)
 	now.Drops = later(now.Drops, then.Drops)
+	now.Output = later(now.Output, then.Output)
 	return snap
 }
 

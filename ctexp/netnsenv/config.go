@@ -380,9 +380,17 @@ type Entry struct {
 	// RealRoot keeps the host's root instead of entering a user namespace, for XDP, BPF and the kernel's log. Anything
 	// that the process changes outside of the network namespace of an Env is then changed on the host.
 	RealRoot bool
+	// HostNetwork leaves the program in the network of the host, for tests that also need that. A thread that has entered an
+	// Env can then not go back, as libraries do that are given the Env's FD or Path: they fail with EPERM, or leave the
+	// thread in the Env. It can with RealRoot.
+	HostNetwork bool
 	// Files are passed to the process in the namespaces, where the i-th has the file descriptor 3+i and the same name.
 	// They allow access to files that cannot be opened in the namespaces, such as /dev/kmsg.
 	Files []*os.File
+	// Programs are functions that Env.Program runs, by name, each in a process of its own that is inside of the namespace as a
+	// whole: for code under test whose goroutines open sockets or start programs. EnterWith calls the function instead of
+	// returning, and ends the process with status 0 after it; so call it before flags are parsed.
+	Programs map[string]func()
 }
 
 // ErrNotEntered is returned by Open if the process has not entered its own namespaces. This is a mistake in the
@@ -390,17 +398,21 @@ type Entry struct {
 var ErrNotEntered = errors.New(`netnsenv: this process has not entered its own namespaces:
 	in tests, add          func TestMain(m *testing.M) { ctexp.Main(m) }
 	in programs, call      netnsenv.Enter() first thing in main
-	or, without either,    go test -exec 'unshare -Urm'`)
+	or, without either,    go test -exec 'unshare -Urnm'`)
 
-// Enter moves the program into new user and mount namespaces, in which it is root and may open Envs. It executes the
-// same binary again in them, and returns only in that second process and the programs that it starts. The first process
+// Enter moves the program into new user, mount and network namespaces, in which it is root and may open Envs. It executes
+// the same binary again in them, and returns only in that second process and the programs that it starts. The first process
 // waits, forwards signals and exits with the status of the second. Call Enter at the start of main, on the main
 // goroutine; tests call ctexp.Main.
 //
-// Enter needs no privilege and behaves the same for root. If user namespaces are not permitted but the process has
+// Enter needs no privilege and behaves the same for root, except for the users of the user namespace: for root those up to
+// 65535; for an ordinary user, who is root inside, also those of /etc/subuid and /etc/subgid, from 1 on, if newuidmap and
+// newgidmap are installed. If user namespaces are not permitted but the process has
 // CAP_SYS_ADMIN and CAP_NET_ADMIN, it uses these instead. If it has neither, Enter returns and Open reports what is
 // missing.
 //
-// The mount namespace has a private /run, so that iptables does not take the host's lock. The network namespace remains
-// the host's: each Env has its own.
+// The network namespace is the base of the program: all threads begin in it, and those that enter an Env may go back to it.
+// It has nothing but lo, so that localhost works and the host's network is out of reach; Entry.HostNetwork leaves the
+// program there. The mount namespace has a private /run, so that neither the lock of iptables nor names of network
+// namespaces (/run/netns) are the host's.
 func Enter() { EnterWith(Entry{}) }

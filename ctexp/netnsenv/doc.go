@@ -28,10 +28,16 @@
 // delete them. A filler of entries in conntrack zone 65535 occupies the table except for Config.Room. Neither this
 // package nor observe shows or deletes it.
 //
+// # The process's own network
+//
+// Threads begin in the base network namespace of the process, which Enter has made: it has lo, up, and nothing else. A
+// thread may enter an Env, by FD or Path, and go back. With Entry.HostNetwork, or under unshare without -n, the base is
+// the host's network, to which no thread can go back.
+//
 // # Debugging
 //
 // Enter executes the binary again, which a debugger does not follow. Run the debugger in new namespaces instead, which
 // Enter and Open then use:
 //
-//	unshare -Urm dlv test ./mypackage
+//	unshare -Urnm dlv test ./mypackage
 package netnsenv

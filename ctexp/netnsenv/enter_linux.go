@@ -6,12 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -19,15 +17,19 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// marker is the environment variable with the state of Enter. It is markerPending in the process just executed. After
+// marker is the environment variable with the state of Enter. It is markerPending in the process just executed; if
+// newuidmap is used, markerUnmapped in that and markerMapped in the one that it executes. After
 // that it is "in " and the mount namespace of the process and its children, or why they could not enter: an errno that
-// proves that the machine does not permit it, or the text of another error.
+// proves that the machine does not permit it, or the text of another error. What network the process has follows in the
+// first two states.
 const (
-	marker        = "CTEXP_ENTERED"
-	markerPending = "pending"
-	markerRefused = "refused: "
-	markerNotRoot = "not root: "
-	markerFailed  = "failed: "
+	marker         = "CTEXP_ENTERED"
+	markerPending  = "pending"
+	markerUnmapped = "unmapped"
+	markerMapped   = "mapped"
+	markerRefused  = "refused: "
+	markerNotRoot  = "not root: "
+	markerFailed   = "failed: "
 )
 
 // notPermitted are the errors of clone that prove that this machine permits no such namespaces: no privilege or a policy
@@ -42,27 +44,68 @@ func init() { runtime.LockOSThread() }
 
 // EnterWith is Enter with the options in e.
 func EnterWith(e Entry) {
-	switch mark := os.Getenv(marker); {
-	case mark == markerPending:
-		if err := privateRun(); err != nil {
-			fmt.Fprintln(os.Stderr, "ctexp: using the host's /run:", err)
+	defer e.become()
+	switch mark, network := cutNetwork(os.Getenv(marker)); {
+	case mark == markerUnmapped:
+		awaitIDs(e, network)
+	case mark == markerPending, mark == markerMapped:
+		if mark == markerMapped {
+			haveIDs(e)
 		}
-		setMarker("in " + mountNamespace())
+		settle(network)
+		setMarker("in " + mountNamespace() + network)
 		return
 	case mark == "in "+mountNamespace():
 		return
-	case isUnshared() && !e.RealRoot && privateRunOnce() == nil:
-		return // unshare -Urm has made the namespaces; without -m this case does not apply
+	case isUnshared() && !e.RealRoot && adopt() == nil:
+		return // unshare -Urnm has made the namespaces; without -m this case does not apply
 	}
+	refused := markerRefused
 	if e.RealRoot {
-		setMarker(refusedBy(markerNotRoot, runAgain(e, unix.CLONE_NEWNS)))
-		return
+		refused = markerNotRoot
 	}
-	err := runAgain(e, unix.CLONE_NEWUSER|unix.CLONE_NEWNS)
-	if hasCaps(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN) {
-		err = runAgain(e, unix.CLONE_NEWNS)
+	var err error
+	for _, flags := range e.attempts() {
+		maps := []ids{{}}
+		if flags&unix.CLONE_NEWUSER != 0 {
+			maps = idMaps()
+		}
+		for _, m := range maps {
+			err = runAgain(e, flags, m)
+		}
 	}
-	setMarker(refusedBy(markerRefused, err))
+	setMarker(refusedBy(refused, err))
+}
+
+// attempts returns the sets of namespaces to try, the best first. Without a network namespace of its own the process can
+// still tell what is missing, and has one anyway if the limit of them was reached for a moment only.
+func (e Entry) attempts() []uintptr {
+	var sets []uintptr
+	if !e.RealRoot {
+		sets = append(sets, unix.CLONE_NEWUSER|unix.CLONE_NEWNS)
+	}
+	if e.RealRoot || hasCaps(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN) {
+		sets = append(sets, unix.CLONE_NEWNS)
+	}
+	if e.HostNetwork {
+		return sets
+	}
+	var all []uintptr
+	for _, flags := range sets {
+		all = append(all, flags|unix.CLONE_NEWNET, flags)
+	}
+	return all
+}
+
+// network returns which network a process in new namespaces has, for marker.
+func (e Entry) network(flags uintptr) string {
+	switch {
+	case flags&unix.CLONE_NEWNET != 0:
+		return networkOwn
+	case e.HostNetwork:
+		return networkAsked
+	}
+	return networkNone
 }
 
 // refusedBy returns the marker for the error of runAgain: mark and the errno if that proves a lack.
@@ -91,16 +134,27 @@ func setMarker(v string) {
 
 // runAgain executes the same binary in new namespaces. If that succeeds, it does not return, but exits like the second
 // process.
-func runAgain(e Entry, flags uintptr) error {
+func runAgain(e Entry, flags uintptr, m ids) error {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = e.Files
-	cmd.Env = append(os.Environ(), marker+"="+markerPending)
+	cmd.Env = append(os.Environ(), marker+"="+markerPending+e.network(flags))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: unix.SIGKILL}
-	if flags&unix.CLONE_NEWUSER != 0 {
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
+	var mapped *os.File // is written to when the helpers have written the maps, and is open as long as this process lives
+	if m.helpers {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		defer w.Close()
+		mapped = w
+		cmd.ExtraFiles = append(slices.Clip(cmd.ExtraFiles), r)
+		cmd.Env[len(cmd.Env)-1] = marker + "=" + markerUnmapped + e.network(flags)
+	} else {
+		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = m.users, m.groups
+		cmd.SysProcAttr.GidMappingsEnableSetgroups = os.Geteuid() == 0 && len(m.groups) > 0 && m.groups[0].Size > 1
 	}
 	// Not all signals: SIGURG belongs to the Go runtime, and SIGCHLD is about the child.
 	signals := make(chan os.Signal, 16)
@@ -108,6 +162,18 @@ func runAgain(e Entry, flags uintptr) error {
 	if err := cmd.Start(); err != nil {
 		signal.Stop(signals)
 		return err
+	}
+	if m.helpers {
+		err := m.write(cmd.Process.Pid)
+		if err == nil {
+			_, err = mapped.Write([]byte{0})
+		}
+		if err != nil {
+			signal.Stop(signals)
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			return err
+		}
 	}
 	go func() {
 		for s := range signals {
@@ -128,12 +194,15 @@ func runAgain(e Entry, flags uintptr) error {
 
 // entered reports whether Envs can be opened by this process: nil, ErrNotEntered, or an UnsupportedError.
 func entered() error {
-	switch mark := os.Getenv(marker); {
+	if err := errNotBecome(); err != nil {
+		return err
+	}
+	switch mark, _ := cutNetwork(os.Getenv(marker)); {
 	case mark == "in "+mountNamespace():
 		return nil
 	case isUnshared():
-		if err := privateRunOnce(); err != nil {
-			return fmt.Errorf("netnsenv: a user namespace without its own mount namespace (unshare -Urm, not -Ur): %w", err)
+		if err := adopt(); err != nil {
+			return fmt.Errorf("netnsenv: a user namespace without its own mount namespace (unshare -Urnm, not -Urn): %w", err)
 		}
 		return nil
 	default:
@@ -162,67 +231,12 @@ func mountNamespace() string {
 	return s
 }
 
-// isUnshared reports whether the process is in a user namespace with only one user, as made by unshare -Urm. A
+// isUnshared reports whether the process is in a user namespace with only one user, as made by unshare -Urnm. A
 // container's user namespace has many users, and must not be changed.
 func isUnshared() bool {
 	m, err := os.ReadFile("/proc/self/uid_map")
 	f := strings.Fields(string(m))
 	return err == nil && len(f) == 3 && f[2] == "1" && hasCaps(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN)
-}
-
-var privateRunOnce = sync.OnceValue(privateRun)
-
-// privateRun mounts a file system on /run in this mount namespace, so that the lock of iptables (/run/xtables.lock) is
-// not shared with other processes. All other files there are bind-mounted into it, so that name resolution and the
-// sockets of services still work.
-func privateRun() error {
-	// The host's /run remains accessible through this descriptor.
-	old, err := os.Open("/run")
-	if err != nil {
-		return err
-	}
-	defer old.Close()
-	entries, err := old.ReadDir(-1)
-	if err != nil {
-		return err
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make the mounts private: %w", err)
-	}
-	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
-		return fmt.Errorf("mount a private /run: %w", err)
-	}
-	for _, e := range entries {
-		if e.Name() != "xtables.lock" {
-			bindAgain(fmt.Sprintf("/proc/self/fd/%d/%s", old.Fd(), e.Name()), filepath.Join("/run", e.Name()), e)
-		}
-	}
-	return nil
-}
-
-// bindAgain bind-mounts a directory entry to its old path. It ignores errors, because this package does not need the
-// entry.
-func bindAgain(from, to string, e os.DirEntry) {
-	if e.Type()&os.ModeSymlink != 0 {
-		if target, err := os.Readlink(from); err == nil {
-			_ = os.Symlink(target, to)
-		}
-		return
-	}
-	if e.IsDir() {
-		if os.Mkdir(to, 0o755) != nil {
-			return
-		}
-	} else {
-		f, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o644)
-		if err != nil {
-			return
-		}
-		f.Close()
-	}
-	if unix.Mount(from, to, "", unix.MS_BIND|unix.MS_REC, "") != nil {
-		_ = os.Remove(to)
-	}
 }
 
 // hasCaps reports whether the calling thread has all of the capabilities in its effective set.

@@ -33,7 +33,7 @@ func TestRunIsPrivate(t *testing.T) {
 	}
 }
 
-func checkOpen(t *testing.T) error {
+func checkOpen(t testing.TB) error {
 	e, err := netnsenv.Open(t.Context(), netnsenv.Config{})
 	if err != nil {
 		return err

@@ -38,9 +38,11 @@ type Env struct {
 	stats    *queues.Links          // asked by Backlog; opened and used only on the thread
 	reasons  bool                   // conntrack logs why packets are INVALID
 	sysctls  map[string]sysctlWrite // by the path below /proc/sys; used only on the thread
-	kills    sync.Once              // registers killInside when the first program starts
+	killsMu  sync.Mutex
+	kills    bool // guarded was called
 
 	watch    watch
+	outputs  outputs // of programs
 	mu       sync.Mutex
 	assigned int     // counter that makes names of tables and chains unique
 	wires    []*wire // wires to other Envs
@@ -159,7 +161,7 @@ func (e *Env) addRules(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := e.loopbackUp(); err != nil {
+	if err := e.do(loopbackUp); err != nil {
 		return err
 	}
 	for _, l := range e.links {
@@ -221,9 +223,11 @@ func (e *Env) Table() *Table { return e.table }
 // Do runs f on a thread in the namespace and returns its error. It runs one f at a time. A panic in f is raised again
 // in the caller. Sockets that f opens, files of /proc that it reads and programs that it starts belong to the
 // namespace; sockets and files can be used from any goroutine afterwards. f must not wait for another call of Do.
+// Goroutines that f starts run on other threads: what they open belongs to the base namespace of the process (see the
+// package's documentation).
 func (e *Env) Do(f func() error) error {
 	defer e.acts()()
-	return e.do(f)
+	return explainStuck(e.do(f))
 }
 
 // do is Do for what the Env itself does.
@@ -524,16 +528,6 @@ func checkLiteral(address string) error {
 	}
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err != nil {
 		return fmt.Errorf("address %q: want a literal IP address: names are not resolved in the namespace", address)
-	}
-	return nil
-}
-
-// loopbackUp sets lo up. Without it, the host cannot reach its own addresses.
-func (e *Env) loopbackUp() error {
-	const index = 1 // LOOPBACK_IFINDEX, in every namespace
-	err := e.route.Link.Set(&rtnetlink.LinkMessage{Index: index, Flags: unix.IFF_UP, Change: unix.IFF_UP})
-	if err != nil {
-		return fmt.Errorf("link \"lo\": set up: %w", err)
 	}
 	return nil
 }

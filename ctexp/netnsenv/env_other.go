@@ -4,6 +4,7 @@ package netnsenv
 
 import (
 	"context"
+	"io"
 	"iter"
 	"net"
 	"net/netip"
@@ -45,6 +46,20 @@ func (e *Env) Age(context.Context, time.Duration, ...nf.Filter) (int, error) { r
 
 // Do does nothing.
 func (e *Env) Do(func() error) error { return errLinux }
+
+// Go does not run the function.
+func (e *Env) Go(context.Context, func(context.Context) error) (wait func() error) {
+	return func() error { return errLinux }
+}
+
+// Output yields nothing.
+func (e *Env) Output() iter.Seq2[time.Time, string] { return func(func(time.Time, string) bool) {} }
+
+// Failed returns nil.
+func (e *Env) Failed() error { return nil }
+
+// AwaitListen returns an nf.UnsupportedError.
+func (e *Env) AwaitListen(context.Context, string, uint16) error { return errLinux }
 
 // OnChange never calls look.
 func (e *Env) OnChange(func()) (do func(func() error) error, cancel func()) { return e.Do, func() {} }
@@ -92,6 +107,11 @@ func (e *Env) Command(ctx context.Context, name string, args ...string) *Cmd {
 	return &Cmd{Cmd: exec.CommandContext(ctx, name, args...)}
 }
 
+// Program returns a command that does not start.
+func (e *Env) Program(ctx context.Context, name string, args ...string) *Cmd {
+	return e.Command(ctx, name, args...)
+}
+
 // Cmd is an exec.Cmd in a namespace, which does not start on this system.
 type Cmd struct{ *exec.Cmd }
 
@@ -100,6 +120,18 @@ func (c *Cmd) Start() error { return errLinux }
 
 // Wait returns an nf.UnsupportedError.
 func (c *Cmd) Wait() error { return errLinux }
+
+// String returns "".
+func (c *Cmd) String() string { return "" }
+
+// StdoutPipe returns an nf.UnsupportedError.
+func (c *Cmd) StdoutPipe() (io.ReadCloser, error) { return nil, errLinux }
+
+// StderrPipe returns an nf.UnsupportedError.
+func (c *Cmd) StderrPipe() (io.ReadCloser, error) { return nil, errLinux }
+
+// AwaitLine returns an nf.UnsupportedError.
+func (c *Cmd) AwaitLine(context.Context, string) (string, error) { return "", errLinux }
 
 // Run returns an nf.UnsupportedError.
 func (c *Cmd) Run() error { return errLinux }

@@ -14,7 +14,7 @@ import (
 func TestMain(m *testing.M) {
 	for os.Getenv(spinning) != "" {
 	}
-	netnsenv.Enter()
+	netnsenv.EnterWith(netnsenv.Entry{Programs: programs})
 	os.Exit(m.Run())
 }
 

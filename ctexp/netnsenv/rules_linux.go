@@ -10,6 +10,7 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/plain"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
@@ -60,6 +61,9 @@ func (h *handles) open(v Variant, family nf.Family) (*iptables.IPTables, error) 
 
 // Load implements Ruleset.
 func (t rulesText) Load(ctx context.Context, e *Env) error {
+	if err := lackOfOwners(t.Owners()); err != nil {
+		return err
+	}
 	defer e.changes()()
 	links, err := e.linkNames()
 	if err != nil {
@@ -73,12 +77,30 @@ func (t rulesText) Load(ctx context.Context, e *Env) error {
 
 // Load implements Ruleset.
 func (t singleCommands) Load(ctx context.Context, e *Env) error {
+	if err := lackOfOwners(t.Owners()); err != nil {
+		return err
+	}
 	defer e.changes()()
 	links, err := e.linkNames()
 	if err != nil {
 		return err
 	}
 	return e.iptables(Variant(t.Program), t.Family, func(ipt *iptables.IPTables) error { return t.LoadCommands(ctx, ipt, links) })
+}
+
+// lackOfOwners returns an UnsupportedError if rules name a user or group that the user namespace does not have: iptables would
+// refuse the rule as invalid, and nftables would load one that matches nothing.
+func lackOfOwners(owners []ruleset.Owner) error {
+	for _, o := range owners {
+		lack := lackOfUser
+		if o.Group {
+			lack = lackOfGroup
+		}
+		if err := lack(o.ID); err != nil {
+			return fmt.Errorf("line %d: %s: %w", o.Line, plain.Line(o.Word), err)
+		}
+	}
+	return nil
 }
 
 // linkNames returns the names of the links in the namespace.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
@@ -26,6 +28,12 @@ type Watched interface {
 	// Acted returns a number that grows with all that may cause something to observe: packets sent, sockets opened,
 	// programs run.
 	Acted() uint64
+}
+
+// Outputter is a Namespace in which programs run whose output is part of the record. *netnsenv.Env implements it.
+type Outputter interface {
+	// Output yields what the programs have written, one line each with the program's name, in order of time.
+	Output() iter.Seq2[time.Time, string]
 }
 
 // Holder is a Namespace in which packets may wait in queues, which Path then does not take for lost. *netnsenv.Env

@@ -41,14 +41,15 @@ type Observer struct {
 	links     *queues.Links
 
 	seal     seal
-	holder   Holder        // the Namespace, if packets may wait in it
-	unwatch  func()        // ends the calls of look
-	acted    func() uint64 // how often something was done that could be observed; nil if that is not known
-	anyAct   atomic.Bool   // AllowVacuous
-	id       uint64        // of the Observer in this process, for Reading
-	readings atomic.Uint64 // so far
-	aged     atomic.Uint64 // entries that NoteAged has reported
-	buckets  int           // of the kernel's hash table
+	holder   Holder                              // the Namespace, if packets may wait in it
+	unwatch  func()                              // ends the calls of look
+	acted    func() uint64                       // how often something was done that could be observed; nil if that is not known
+	output   func() iter.Seq2[time.Time, string] // of the programs in the namespace; nil if that is not known
+	anyAct   atomic.Bool                         // AllowVacuous
+	id       uint64                              // of the Observer in this process, for Reading
+	readings atomic.Uint64                       // so far
+	aged     atomic.Uint64                       // entries that NoteAged has reported
+	buckets  int                                 // of the kernel's hash table
 
 	start   snapshot
 	arrived map[nf.Family]uint64 // counts of readArrived at Open
@@ -90,6 +91,9 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open observer: %w", errors.Join(err, o.Close()))
+	}
+	if p, ok := ns.(Outputter); ok {
+		o.output = p.Output
 	}
 	if w, ok := ns.(Watched); ok {
 		do, cancel := w.OnChange(o.look)

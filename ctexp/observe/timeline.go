@@ -90,11 +90,12 @@ const (
 	KindDrop                     // the kernel dropped it
 	KindEvent                    // an entry or expectation of the table changed
 	KindCount                    // the counts changed
+	KindOutput                   // a program wrote a line, or ended
 )
 
-// String returns one word: "frame", "reason", "trace", "drop", "event" or "count".
+// String returns one word: "frame", "reason", "trace", "drop", "event", "count" or "output".
 func (k MomentKind) String() string {
-	words := [...]string{"frame", "reason", "trace", "drop", "event", "count"}
+	words := [...]string{"frame", "reason", "trace", "drop", "event", "count", "output"}
 	if int(k) < len(words) {
 		return words[k]
 	}
@@ -111,11 +112,22 @@ type Record struct {
 	Events      []Event // as Observer.Events yields them
 	// Drops are the packets that the kernel dropped; nil without a DropSource (Observer.SetDropSource).
 	Drops []nf.Dropped
+	// Output is what programs in the namespace wrote; nil if it is no Outputter.
+	Output []Output
 	// Missing says which parts are missing or incomplete, and why.
 	Missing []Missing
 
 	marks []mark
 }
+
+// Output is a line that a program wrote, or how it ended.
+type Output struct {
+	Time time.Time // when it was read
+	Text string    // "nginx[812]: bind() to 0.0.0.0:80 failed"
+}
+
+// String returns the text.
+func (o Output) String() string { return o.Text }
 
 // Missing says why a part of a Record is missing or incomplete.
 type Missing struct {
@@ -150,13 +162,13 @@ func (r Record) Lacks(part RecordPart) error {
 }
 
 // Timeline returns the record in order of time: the frames, each followed by what conntrack logged about its packet,
-// the rules that the packet met and why the kernel dropped it; the events of the table; and the changes of the
-// counts.
+// the rules that the packet met and why the kernel dropped it; the events of the table; the changes of the
+// counts; and the output of programs.
 func (r Record) Timeline() Timeline {
 	together, rest := groupByFrame(frameMoments(r.Frames),
 		reasonMoments(r.Frames, r.Reasons), unexplainedMoments(r.Frames, r.Unexplained), stepMoments(r.Frames, r.Steps), dropMoments(r.Frames, r.Drops))
 	lists := append([][]Moment{together, eventMoments(r.Frames, r.Events)}, rest...)
-	t := Timeline{Moments: mergeByTime(append(lists, countMoments(r.marks))...)}
+	t := Timeline{Moments: mergeByTime(append(lists, countMoments(r.marks), outputMoments(r.Output))...)}
 	for _, m := range r.Missing {
 		t.Missing = append(t.Missing, m.Err.Error())
 	}
@@ -246,6 +258,15 @@ func dropMoments(frames []packet.Record, drops []nf.Dropped) []Moment {
 		}
 		return d.Time, DropCount{Reason: d.Reason, Function: d.Function, Packets: 1}.String()
 	})
+}
+
+// outputMoments returns the moments of programs.
+func outputMoments(output []Output) []Moment {
+	moments := make([]Moment, len(output))
+	for i, o := range output {
+		moments[i] = Moment{Time: o.Time, Kind: KindOutput, Text: o.Text}
+	}
+	return moments
 }
 
 // eventMoments returns the moments of events in their order.

@@ -41,6 +41,11 @@ func (o *Observer) record(ctx context.Context) (Record, error) {
 	marks, beyond := o.marks.snapshot()
 	marks = append(marks, o.takeMark(ctx, "")) // first, because it is quick
 	var r Record
+	if o.output != nil {
+		for at, text := range o.output() {
+			r.Output = append(r.Output, Output{at, text})
+		}
+	}
 	var errFrames, errReasons, errSteps, errEvents error
 	r.Frames, errFrames = collect(&r, PartFrames, o.Frames(ctx))
 	r.Reasons, errReasons = collect(&r, PartReasons, o.Reasons(ctx))

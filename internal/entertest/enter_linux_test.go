@@ -16,7 +16,6 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
-	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -39,6 +38,9 @@ func child(mode string) {
 		_, err = io.Copy(os.Stdout, os.NewFile(3, "handed down"))
 		fmt.Println(err)
 		os.Exit(0)
+	case "host's network":
+		netnsenv.EnterWith(netnsenv.Entry{HostNetwork: true})
+		hostNetworkChild()
 	}
 	netnsenv.Enter()
 	netnsenv.Enter() // again: nothing happens
@@ -76,7 +78,12 @@ func child(mode string) {
 			c.Stdout = os.Stdout // holds the test's pipe open as long as it lives
 			err = c.Start()
 		}
-		fmt.Println("ready", err)
+		if err == nil {
+			c := e.Command(context.Background(), "sh", "-c", "setsid sleep 1000 &") // in the background, holds the pipe as well
+			c.Stdout = os.Stdout
+			err = c.Run()
+		}
+		fmt.Println("ready", err, os.Getpid())
 		select {}
 	}
 	os.Exit(99)
@@ -160,29 +167,43 @@ func TestSignalsAreHandedOn(t *testing.T) {
 	}
 }
 
-// Killing the first process ends the second and the programs in its Envs: the pipe that all of them hold is closed.
+// Killing the first process ends the second and the programs in its Envs, also those in the background: the pipe that all of
+// them hold is closed. The same if the second is killed.
 func TestNothingSurvivesAKill(t *testing.T) {
 	t.Parallel()
 	namespaces(t)
-	cmd := again(t, "stay")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	for name, victim := range map[string]func(first, second int) int{
+		"the first process":  func(first, _ int) int { return first },
+		"the second process": func(_, second int) int { return second },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := again(t, "stay")
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			r := bufio.NewReader(out)
+			var second int
+			line, err := r.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := fmt.Sscanf(line, "ready <nil> %d", &second); err != nil {
+				t.Fatalf("got %q: %v", line, err)
+			}
+			if err := syscall.Kill(victim(cmd.Process.Pid, second), syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
+				t.Errorf("got %q, %v", rest, err)
+			}
+			_ = cmd.Wait() // killed, as it should be
+		})
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r := bufio.NewReader(out)
-	if line, err := r.ReadString('\n'); line != "ready <nil>\n" {
-		t.Fatalf("got %q, %v", line, err)
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
-		t.Errorf("got %q, %v", rest, err)
-	}
-	_ = cmd.Wait() // killed, as it should be
 }
 
 func TestFilesAreHandedDown(t *testing.T) {
@@ -197,15 +218,12 @@ func TestFilesAreHandedDown(t *testing.T) {
 // A process that has not entered is told what to add. It must not look like a missing ability, for root neither.
 func TestWhoForgotToEnterIsTold(t *testing.T) {
 	t.Parallel()
-	e, err := netnsenv.Open(t.Context(), netnsenv.Config{})
-	if err == nil {
-		e.Close()
-		needs.Check(t, &nf.UnsupportedError{Need: "a start outside of unshare -Urm", Hint: "what that has made is taken as it is"})
-	}
+	unentered(t)
+	_, err := netnsenv.Open(t.Context(), netnsenv.Config{})
 	if !errors.Is(err, netnsenv.ErrNotEntered) || errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("got %v", err)
 	}
-	for _, want := range []string{"ctexp.Main(m)", "netnsenv.Enter()", "go test -exec 'unshare -Urm'"} {
+	for _, want := range []string{"ctexp.Main(m)", "netnsenv.Enter()", "go test -exec 'unshare -Urnm'"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to contain %q", err, want)
 		}

@@ -36,7 +36,7 @@ type call struct {
 var ErrClosed = errors.New("the thread of the network namespace has ended")
 
 // errGoexit is returned if the function ended its goroutine, as t.Fatal does. The thread has then ended too.
-var errGoexit = errors.New("Do: the function ended its goroutine (runtime.Goexit, as t.Fatal does); return an error instead")
+var errGoexit = errors.New("the function ended its goroutine (runtime.Goexit, as t.Fatal does); return an error instead")
 
 // New creates a network namespace and starts a thread in it.
 func New() (*Thread, error) {
@@ -110,6 +110,9 @@ func (c *call) run() {
 
 // FD returns a file descriptor of the namespace. It is valid until Close.
 func (t *Thread) FD() int { return int(t.netns.Fd()) }
+
+// File returns the file of the namespace, which belongs to the Thread.
+func (t *Thread) File() *os.File { return t.netns }
 
 // Do runs f on the thread and returns its error. A panic in f is raised again in the caller. On the thread itself, Do
 // just calls f. After Close it returns ErrClosed.
