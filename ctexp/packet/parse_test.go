@@ -155,6 +155,18 @@ func TestWrongLinesAreNamed(t *testing.T) {
 	}
 }
 
+// A wrong line in a program is a panic that says what is wrong with it.
+func TestMustParsePanics(t *testing.T) {
+	t.Parallel()
+	if got := packet.MustParse("tcp 198.18.0.2:10000 > 192.0.2.1:80 S"); packet.Diff(packet.SYN(web), got) != "" {
+		t.Errorf("got %v", got)
+	}
+	text := packettest.PanicOf(func() { packet.MustParse("tcp 198.18.0.2:10000") })
+	if want := "packet: MustParse: line 1, column 21: want >"; text != want {
+		t.Errorf("got %q, want %q", text, want)
+	}
+}
+
 // Whatever the line, Parse returns a packet or an error about that line; and the line of a packet is read as one of that line.
 func FuzzParse(f *testing.F) {
 	for _, line := range printed(f) {
