@@ -103,14 +103,14 @@ var modelCorners = []corner{{
 func likeTheModel(ctx context.Context, lab *ctexp.Lab) (string, error) {
 	k, err := model.KernelOf(ctx, lab)
 	if err != nil {
-		return err.Error(), nil
+		return "", err
 	}
 	found, err := model.Config{Ends: model.RouterEnds(), N: conversations, Seed: 1}.Find(ctx, lab, k.Check)
 	switch {
 	case err != nil:
 		return "", err
 	case found != nil:
-		return "not alike: " + found.Err.Error(), nil
+		return fmt.Sprintf("not alike: %v: %v", found.Steps, found.Err), nil
 	}
 	return "alike", nil
 }
