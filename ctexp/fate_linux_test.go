@@ -18,6 +18,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/report"
 )
 
@@ -136,6 +137,10 @@ func TestResultHasTheSysctls(t *testing.T) {
 // What became of each packet stands beside it where that is certain, and nothing where it is not.
 func TestFatesStandBesideThePackets(t *testing.T) {
 	t.Parallel()
+	ofRST := "invalid new"
+	if !kernel.InvalidNewLogged.Here() {
+		ofRST = observe.NoReason
+	}
 	six := packet.Flow{Src: netip.MustParseAddrPort("[2001:db8::2]:1000"), Dst: netip.MustParseAddrPort("[2001:db8::1]:80")}
 	syn, udp, far := packet.SYN(web), web.UDP(nil), packet.SYN(packet.Flow{Src: web.Src, Dst: netip.MustParseAddrPort("203.0.113.1:80")})
 	reply := packet.EchoReply(web.Src.Addr(), web.Dst.Addr(), 7, 1, nil)
@@ -153,7 +158,7 @@ func TestFatesStandBesideThePackets(t *testing.T) {
 		"untracked ones":         {[]netnsenv.Ruleset{drop, netnsenv.NFT("table ip v { chain pre { type filter hook prerouting priority raw; udp dport 80 notrack; }; }")}, []packet.Packet{syn, udp}, []string{"no entry", "no entry"}},
 		"two causes":             {[]netnsenv.Ruleset{drop}, []packet.Packet{syn, far, udp}, []string{"dropped; no entry; at one of 2 places: see the path", "dropped; no entry; at one of 2 places: see the path", "NEW"}},
 		"headers":                {[]netnsenv.Ruleset{drop}, []packet.Packet{udp.With(packet.HeaderChecksum(7)), udp.With(packet.Truncate(26)), syn, udp}, []string{"dropped; a bad checksum of the IP header", "dropped; fewer bytes than the IP header says", fmt.Sprintf(byRule, 1, 40), "NEW"}},
-		"invalid and dropped":    {[]netnsenv.Ruleset{drop}, []packet.Packet{web.TCP(packet.TCP{Flags: packet.FlagRST})}, []string{"dropped; INVALID; invalid new; dropped by nft inet u in: tcp dport 80 counter drop [packets 1 bytes 40]"}},
+		"invalid and dropped":    {[]netnsenv.Ruleset{drop}, []packet.Packet{web.TCP(packet.TCP{Flags: packet.FlagRST})}, []string{"dropped; INVALID; " + ofRST + "; dropped by nft inet u in: tcp dport 80 counter drop [packets 1 bytes 40]"}},
 		"invalid, by a rule":     {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain in { type filter hook input priority 0; ct state invalid counter drop; }; }")}, []packet.Packet{reply, udp}, []string{"dropped; INVALID; the kernel gives no reason; dropped by nft ip u in: ct state invalid counter drop [packets 1 bytes 28]", "NEW"}},
 		"invalid, untracked":     {[]netnsenv.Ruleset{netnsenv.NFT("table ip u { chain pre { type filter hook prerouting priority raw; udp dport 80 notrack; }; chain in { type filter hook input priority 0; ct state invalid drop; }; }")}, []packet.Packet{reply, udp}, []string{"INVALID; the kernel gives no reason", "no entry"}},
 		"at ingress":             {[]netnsenv.Ruleset{netnsenv.NFT("table netdev u { chain in { type filter hook ingress device tun0 priority 0; tcp dport 80 counter drop; }; }")}, []packet.Packet{syn, udp}, []string{"dropped; no entry; dropped by nft netdev u in: tcp dport 80 counter drop [packets 1 bytes 40]", "NEW"}},
