@@ -1,10 +1,13 @@
 package model
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -12,8 +15,23 @@ import (
 
 // Classes returns rules by which a History has the class and direction of each packet that was delivered: directly behind
 // conntrack they write both into the DSCP of the packet, from where ForAll reads them. Load them with netnsenv.Config.Rules,
-// unless the experiment's own rules match the DSCP. They do not need the program nft.
-func Classes() netnsenv.Ruleset {
+// unless the experiment's own rules match the DSCP. They do not need the program nft. Where the kernel lets no rule of a user
+// namespace write packets (seen: 7.3; net/netfilter/nft_payload.c, nft_payload_set_init), the error is an
+// nf.UnsupportedError.
+func Classes() netnsenv.Ruleset { return classes{} }
+
+type classes struct{}
+
+// Load implements netnsenv.Ruleset.
+func (classes) Load(ctx context.Context, e *netnsenv.Env) error {
+	err := classRules().Load(ctx, e)
+	if errors.Is(err, unix.EPERM) {
+		err = &nf.UnsupportedError{Need: "rules that write packets", Hint: "this kernel refuses them in a user namespace", Err: err}
+	}
+	return err
+}
+
+func classRules() netnsenv.Ruleset {
 	return netnsenv.NFTables(func(c *nftables.Conn) error {
 		table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "model"})
 		behind := nftables.ChainPriority(nf.PriorityConntrack + 1)

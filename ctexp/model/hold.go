@@ -56,8 +56,8 @@ type Happening struct {
 	Dir nf.Direction
 	// Entries are those of the conversation after the step: at most one, or two of ICMP.
 	Entries []nf.Entry
-	// Took bounds the time on the kernel's clock since the conversation's step before, from before the table was read after
-	// that until it was read after this.
+	// Took bounds the time on the kernel's clock since the conversation's step before, from before that began until the table
+	// was read after this.
 	Took time.Duration
 }
 
@@ -81,8 +81,8 @@ type holder struct {
 	ends [2]Place
 	all  []*talk
 	of   map[nf.Tuple]*talk // by the tuples of packets sent
-	// jiffy is the kernel's.
-	jiffy time.Duration
+	// jiffy is the kernel's, and began its time at the beginning of the round.
+	jiffy, began time.Duration
 }
 
 // talk is a conversation that is being held.
@@ -91,7 +91,7 @@ type talk struct {
 	tuples []nf.Tuple        // of its packets, without those of the other direction
 	next   int               // the next step
 	turn   bool              // it made a step in this round
-	seen   time.Duration     // on the kernel's clock: from when on the table was read after the last step
+	seen   time.Duration     // on the kernel's clock: when the last step began
 	me     [2]netip.AddrPort // of each end, as it knows itself, and
 	peer   [2]netip.AddrPort // as it knows the other: with NAT they differ
 }
@@ -165,6 +165,10 @@ func (h *holder) due() (sending, passing []*talk) {
 // round makes one step of each conversation that has one; time passes when all that are left wait for it. false: all have
 // ended.
 func (h *holder) round(ctx context.Context) (bool, error) {
+	var err error
+	if h.began, err = jiffies.Now(); err != nil {
+		return false, err
+	}
 	sending, passing := h.due()
 	switch {
 	case len(sending) > 0:
@@ -251,14 +255,10 @@ func (h *holder) deliver(ts []*talk, r packet.Record) {
 
 // look reads the table and ends the step of the conversations.
 func (h *holder) look(ctx context.Context, ts []*talk) error {
-	began, err := jiffies.Now()
-	if err != nil {
-		return err
-	}
 	for _, t := range ts {
 		t.turn = true
 	}
-	err = h.entries(ctx, ts, func(e nf.Entry) {
+	err := h.entries(ctx, ts, func(e nf.Entry) {
 		t := h.of[e.Orig]
 		if t == nil {
 			t = h.of[e.Reply]
@@ -271,7 +271,7 @@ func (h *holder) look(ctx context.Context, ts []*talk) error {
 	now, clockErr := jiffies.Now()
 	for _, t := range ts {
 		t.Happened[t.next].Took = now - t.seen + 2*h.jiffy // each reading of the clock is exact to a jiffy
-		t.seen, t.turn = began, false
+		t.seen, t.turn = h.began, false
 		t.next++
 	}
 	return errors.Join(err, clockErr)

@@ -434,7 +434,7 @@ func (c *tcpTrack) timeout(k Kernel, kind int, next nf.TCPState) time.Duration {
 		return tcpRetrans
 	case kind == isRST && !k.LongReset:
 		return tcpTimeouts[cl]
-	case unacknowledged && t > tcpUnack:
+	case (kind == isRST || unacknowledged) && t > tcpUnack:
 		return tcpUnack
 	case c.lastWin == 0 && t > tcpRetrans:
 		return tcpRetrans

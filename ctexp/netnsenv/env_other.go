@@ -61,6 +61,9 @@ func (e *Env) Failed() error { return nil }
 // AwaitListen returns an nf.UnsupportedError.
 func (e *Env) AwaitListen(context.Context, string, uint16) error { return errLinux }
 
+// CopiesFragments returns false.
+func (e *Env) CopiesFragments() bool { return false }
+
 // OnChange never calls look.
 func (e *Env) OnChange(func()) (do func(func() error) error, cancel func()) { return e.Do, func() {} }
 

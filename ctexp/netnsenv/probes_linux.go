@@ -90,15 +90,15 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 		if e.cfg.Trace {
 			e.addTrace()
 		}
-		if c := chains[chainName(nf.DefragPrerouting)]; c != nil || !e.cfg.NoFrames {
-			e.addCopies(c)
-		}
 		if e.cfg.Conntrack == On {
 			e.addReference()
 		}
 	}
 	if err := o.conn.Flush(); err != nil {
 		return fmt.Errorf("set probes: %w", err)
+	}
+	if c := chains[chainName(nf.DefragPrerouting)]; !beforeConfirm && (c != nil || !e.cfg.NoFrames) {
+		return e.copyFragments(c)
 	}
 	return nil
 }
@@ -162,7 +162,7 @@ func (o *owned) addQuiet() {
 	}
 }
 
-// addCopies makes the kernel copy each fragment before it defragments, by a rule that writes a byte of the header to
+// copyFragments makes the kernel copy each fragment before it defragments, by a rule that writes a byte of the header to
 // where it was read. Captures hold clones, which share their data with the packets themselves. When the kernel fragments
 // a packet again that it has reassembled, it writes new headers over those of the fragments that arrived, without
 // regard to clones (net/ipv4/ip_output.c, ip_do_fragment and ip_fraglist_prepare; net/ipv6/ip6_output.c,
@@ -170,11 +170,19 @@ func (o *owned) addQuiet() {
 // nft_payload_set_eval; net/core/skbuff.c, skb_ensure_writable).
 //
 // c is a chain before defragmentation. If it is nil, one is created. Without captures and path, it is needed only for the
-// other end of a wire, whose captures have the same packets.
-func (e *Env) addCopies(c *nftables.Chain) {
+// other end of a wire, whose captures have the same packets. Where the kernel lets no rule write, see CopiesFragments.
+func (e *Env) copyFragments(c *nftables.Chain) error {
 	o := e.owned
-	if o.copies {
-		return
+	if o.copies || o.refused {
+		return nil
+	}
+	may, err := e.rulesMayWrite()
+	if err != nil {
+		return fmt.Errorf("copy fragments: %w", err)
+	}
+	if !may {
+		o.refused = true
+		return nil
 	}
 	o.copies = true
 	if c == nil {
@@ -201,18 +209,57 @@ func (e *Env) addCopies(c *nftables.Chain) {
 			&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: hops[f], Len: 1},
 		})})
 	}
-}
-
-// copyFragments is addCopies for an open Env.
-func (e *Env) copyFragments() error {
-	o := e.owned
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	e.addCopies(nil)
 	if err := o.conn.Flush(); err != nil {
 		return fmt.Errorf("copy fragments: %w", err)
 	}
 	return nil
+}
+
+// written is whether rules may write packets, once it is known: it is the same in all namespaces of the process.
+var written struct {
+	sync.Mutex
+	known, may bool
+}
+
+// rulesMayWrite reports whether rules may write packets. It tries, by a table of its own, because the connection that owns ours
+// cannot be used after a request that the kernel refuses for want of a capability (google/nftables v0.3.0, Conn.Flush).
+func (e *Env) rulesMayWrite() (bool, error) {
+	written.Lock()
+	defer written.Unlock()
+	if written.known {
+		return written.may, nil
+	}
+	var c *nftables.Conn
+	err := e.do(func() (err error) {
+		c, err = nftables.New(nftables.AsLasting())
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	defer c.CloseLasting()
+	t := c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: ours.Table + "-writes"})
+	chain := c.AddChain(&nftables.Chain{Table: t, Name: "writes"})
+	c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 1},
+		&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 1},
+	}})
+	c.DelTable(t)
+	err = c.Flush()
+	if err != nil && !errors.Is(err, unix.EPERM) {
+		return false, err
+	}
+	written.known, written.may = true, err == nil
+	return written.may, nil
+}
+
+// CopiesFragments reports whether captures by an ordinary socket have fragments as they came in. Newer kernels than 6.18 (seen: 7.3)
+// let no rule of a user namespace write packets, by which an Env has them copied
+// (net/netfilter/nft_payload.c, nft_payload_set_init). An Observer then captures by a ring, which copies what it captures.
+func (e *Env) CopiesFragments() bool {
+	e.owned.mu.Lock()
+	defer e.owned.mu.Unlock()
+	return !e.owned.refused
 }
 
 // beQuiet is addQuiet for an open Env.
@@ -327,7 +374,8 @@ type owned struct {
 	quiet        bool            // the chain "quiet" exists
 	closed       bool            // conn would open another socket, on the calling thread
 	classifies   bool            // the classes of packets are logged
-	copies       bool            // the rules of addCopies exist
+	copies       bool            // the rules of copyFragments exist
+	refused      bool            // they cannot exist
 }
 
 // tableOwner is NFT_TABLE_F_OWNER (include/uapi/linux/netfilter/nf_tables.h, since 5.12, 6001a930ce03 "netfilter:

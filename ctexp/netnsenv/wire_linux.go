@@ -186,7 +186,10 @@ func (end *wireEnd) prepare() (err error) {
 			}
 		}
 	}
-	if err := e.copyFragments(); err != nil {
+	e.owned.mu.Lock()
+	err = e.copyFragments(nil)
+	e.owned.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	if err := e.do(func() error { return noChecksumOffload(end.cfg.Name) }); err != nil {

@@ -69,6 +69,9 @@ type capture struct {
 	log   framelog
 }
 
+// usualRing captures a flood without loss.
+const usualRing = 8 << 20
+
 // captureBuffer holds about 10,000 small frames if the host's rmem_max allows it.
 const captureBuffer = 8 << 20
 
@@ -204,7 +207,7 @@ func (c *capture) countDropped() error {
 // auxdata returns the offset of the packet in a frame, and the VLAN tag that the kernel removed
 // (net/packet/af_packet.c, packet_recvmsg).
 func auxdata(control []byte) (network int, tag vlanTag) {
-	for len(control) > 0 {
+	for len(control) >= unix.SizeofCmsghdr { // ParseOne… reads as much
 		h, data, rest, err := unix.ParseOneSocketControlMessage(control)
 		if err != nil {
 			break
@@ -220,7 +223,7 @@ func auxdata(control []byte) (network int, tag vlanTag) {
 
 // timestamp returns the time stamp in the control messages of a datagram, or the current time if there is none.
 func timestamp(control []byte) time.Time {
-	for len(control) > 0 {
+	for len(control) >= unix.SizeofCmsghdr { // ParseOne… reads as much
 		h, data, rest, err := unix.ParseOneSocketControlMessage(control)
 		if err != nil {
 			break

@@ -87,8 +87,9 @@ type Config struct {
 	// Ring is the size in bytes of a ring buffer shared with the kernel, which captures a flood without loss. 8 MiB
 	// suffice; a smaller size than 1 MiB is rounded up, and a larger one than 1 GiB is an error. Opening the ring
 	// waits for an RCU grace period, about 15 ms (net/packet/af_packet.c, packet_set_ring). Zero: an ordinary socket
-	// buffer, which needs no such wait. With that, in a namespace that is not a netnsenv.Env, fragments may have the
-	// headers of those that the host sent when it fragmented the packet again.
+	// buffer, which needs no such wait; or a ring of 8 MiB in a netnsenv.Env that cannot have fragments copied (see
+	// netnsenv.Env.CopiesFragments). With a socket buffer, in a namespace that is not a netnsenv.Env, fragments may have
+	// the headers of those that the host sent when it fragmented the packet again.
 	Ring int
 }
 

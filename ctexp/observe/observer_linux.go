@@ -202,6 +202,9 @@ func (o *Observer) dial() (err error) {
 		}
 	}
 	if !o.cfg.NoFrames {
+		if c, ok := o.ns.(interface{ CopiesFragments() bool }); ok && !c.CopiesFragments() && o.cfg.Ring == 0 {
+			o.cfg.Ring = usualRing
+		}
 		o.capture, err = startCapture(o.cfg)
 	}
 	return err
