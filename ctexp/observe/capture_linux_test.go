@@ -581,3 +581,30 @@ func TestFragmentsAreCapturedAsTheyCame(t *testing.T) {
 		}
 	}
 }
+
+// uncopied is an Env whose kernel lets no rule write packets.
+type uncopied struct{ *netnsenv.Env }
+
+func (uncopied) CopiesFragments() bool { return false }
+
+// Where fragments cannot be copied, a ring captures, unless the user wants one of another size.
+func TestRingCapturesWhereFragmentsAreNotCopied(t *testing.T) {
+	t.Parallel()
+	env, err := netnsenv.Open(t.Context(), netnsenv.Config{})
+	needs.Check(t, err)
+	t.Cleanup(func() { needs.Check(t, env.Close()) })
+	for name, c := range map[string]struct {
+		ns   observe.Namespace
+		ring int
+		want bool
+	}{
+		"copied": {env, 0, false}, "not copied": {uncopied{env}, 0, true}, "a ring": {env, 1 << 20, true}, "not copied, a ring": {uncopied{env}, 1 << 20, true},
+	} {
+		o, err := observe.Open(t.Context(), c.ns, observe.Config{Ring: c.ring})
+		needs.Check(t, err)
+		if got := observe.HasRing(o); got != c.want {
+			t.Errorf("%s: a ring: %v, want %v", name, got, c.want)
+		}
+		needs.Check(t, o.Close())
+	}
+}

@@ -75,3 +75,6 @@ func FillMarks(o *Observer, beyond int) {
 		}
 	}
 }
+
+// HasRing reports whether frames are captured by a ring.
+func HasRing(o *Observer) bool { return o.capture.ring != nil }
