@@ -17,8 +17,8 @@ type Kernel struct {
 	Liberal bool
 	// IgnoreInvalidRST is nf_conntrack_tcp_ignore_invalid_rst=1: an RST below the acknowledged data is not INVALID.
 	IgnoreInvalidRST bool
-	// LongReset says that an RST that leaves a connection ESTABLISHED does not shorten its timeout to that of CLOSE, as in
-	// some versions (measured: 6.12.117 and 7.3.4). See KernelOf.
+	// LongReset says that an RST that leaves a connection ESTABLISHED does not shorten its timeout to that of CLOSE, but to
+	// that of unacknowledged data, as in some versions (measured: 6.12.118 and 7.3.4). See KernelOf.
 	LongReset bool
 	// OwnSYNReset says that an RST which acknowledges the end of a SYN that its own side has sent is taken for the answer to
 	// that SYN, and not compared with the window, as in versions before that was corrected. See KernelOf.

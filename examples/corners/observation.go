@@ -31,7 +31,7 @@ var observationCorners = []corner{
 		})).between(traced),
 	},
 	{
-		ID: "trace-class", Asks: "class that the trace of a packet behind conntrack tells", Source: "nf_tables_trace.c, nf_trace_fill_ct_info (7e5c6aa67e6f)",
+		ID: "trace-class", Asks: "class that the trace of a packet behind conntrack tells", Source: "nf_tables_trace.c, nf_trace_fill_ct_info",
 		ask: experiment(trace(func(steps []observe.Step) string {
 			for _, s := range steps {
 				if s.State != 0 {
