@@ -96,7 +96,10 @@ func (s *scanner) body(f Flow) Packet {
 	proto, ok := map[string]nf.Proto{
 		"tcp": nf.TCP, "UDP": nf.UDP, "UDP-Lite": nf.UDPLite, "ICMP": nf.ICMP, "ICMP6": nf.ICMPv6, "sctp": nf.SCTP, "igmp": header.ProtoIGMP,
 	}[s.word()]
-	if ok {
+	switch {
+	case ok && s.peek() == "": // so much is shown of a header that is cut
+		return s.finish(f.Raw(proto, f.cutHeader()), c)
+	case ok:
 		return s.ofProto(proto, f, c)
 	}
 	switch {
@@ -107,6 +110,14 @@ func (s *scanner) body(f Flow) Packet {
 	}
 	s.at -= len(first)
 	return s.other(f, c)
+}
+
+// cutHeader is what there is of a transport header of which only the ports are known, if it has any.
+func (f Flow) cutHeader() []byte {
+	if f.Src.Port() == 0 && f.Dst.Port() == 0 {
+		return nil
+	}
+	return f.ports()
 }
 
 // other reads the body of a protocol of which only the name is shown, or of a datagram whose contents tcpdump has decoded.
