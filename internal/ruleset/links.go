@@ -2,6 +2,7 @@ package ruleset
 
 import (
 	"fmt"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -49,17 +50,25 @@ func noLink(name string, existing []string) string {
 	return fmt.Sprintf("there is no link %q, only %s", name, strings.Join(existing, ", "))
 }
 
+// eachArguments yields the index and the arguments of each line of an iptables-save text, or of single commands. It leaves out
+// comments, and lines that cannot be split, which the program reports.
+func eachArguments(lines []string) iter.Seq2[int, []string] {
+	return func(yield func(int, []string) bool) {
+		for i, l := range lines {
+			if strings.HasPrefix(strings.TrimSpace(l), "#") {
+				continue
+			}
+			if args, err := splitArguments(l); err == nil && !yield(i, args) {
+				return
+			}
+		}
+	}
+}
+
 // iptablesLinks returns the links named in the lines of an iptables-save text, or in single commands.
 func iptablesLinks(lines []string) []linkUse {
 	var uses []linkUse
-	for i, l := range lines {
-		if strings.HasPrefix(strings.TrimSpace(l), "#") {
-			continue
-		}
-		args, err := splitArguments(l)
-		if err != nil {
-			continue // the program reports this error
-		}
+	for i, args := range eachArguments(lines) {
 		for j, a := range args[:max(0, len(args)-1)] {
 			switch a {
 			case "-i", "--in-interface", "-o", "--out-interface", "--physdev-in", "--physdev-out":

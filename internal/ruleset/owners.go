@@ -57,14 +57,7 @@ func nftOwners(text string) (owners []Owner) {
 }
 
 func iptablesOwners(lines []string) (owners []Owner) {
-	for i, l := range lines {
-		if strings.HasPrefix(strings.TrimSpace(l), "#") {
-			continue
-		}
-		args, err := splitArguments(l)
-		if err != nil {
-			continue // the program reports this error
-		}
+	for i, args := range eachArguments(lines) {
 		for j, a := range args[:max(0, len(args)-1)] {
 			group := a == "--gid-owner"
 			if !group && a != "--uid-owner" {
