@@ -173,15 +173,12 @@ func (o *owned) addQuiet() {
 // other end of a wire, whose captures have the same packets. Where the kernel lets no rule write, see CopiesFragments.
 func (e *Env) copyFragments(c *nftables.Chain) error {
 	o := e.owned
-	if o.copies || o.refused {
+	if o.copies {
 		return nil
 	}
-	may, err := e.rulesMayWrite()
-	if err != nil {
+	if may, err := e.rulesMayWrite(); err != nil {
 		return fmt.Errorf("copy fragments: %w", err)
-	}
-	if !may {
-		o.refused = true
+	} else if !may {
 		return nil
 	}
 	o.copies = true
@@ -257,9 +254,9 @@ func (e *Env) rulesMayWrite() (bool, error) {
 // let no rule of a user namespace write packets, by which an Env has them copied
 // (net/netfilter/nft_payload.c, nft_payload_set_init). An Observer then captures by a ring, which copies what it captures.
 func (e *Env) CopiesFragments() bool {
-	e.owned.mu.Lock()
-	defer e.owned.mu.Unlock()
-	return !e.owned.refused
+	written.Lock()
+	defer written.Unlock()
+	return !written.known || written.may
 }
 
 // beQuiet is addQuiet for an open Env.
@@ -375,7 +372,6 @@ type owned struct {
 	closed       bool            // conn would open another socket, on the calling thread
 	classifies   bool            // the classes of packets are logged
 	copies       bool            // the rules of copyFragments exist
-	refused      bool            // they cannot exist
 }
 
 // tableOwner is NFT_TABLE_F_OWNER (include/uapi/linux/netfilter/nf_tables.h, since 5.12, 6001a930ce03 "netfilter:
