@@ -500,24 +500,35 @@ func (q *Queue) Close() error {
 	return errors.Join(err, q.stop())
 }
 
-// stop unbinds the queues.
+// stop drops what is held, because of an unbound queue the kernel does that only later, and unbinds the queues.
 func (q *Queue) stop() error {
 	q.mu.Lock()
 	closed := q.closed
-	q.closed, q.held = true, nil
+	q.closed = true
 	q.mu.Unlock()
 	if closed {
 		return nil
 	}
+	drained := q.pump.Drain()
+	q.mu.Lock()
+	last := map[uint16]uint32{}
+	for _, h := range q.held {
+		last[h.queue] = h.id // the kernel counts up
+	}
+	q.held = nil
+	q.mu.Unlock()
 	e := q.env
 	e.mu.Lock()
 	e.queues = slices.DeleteFunc(e.queues, func(o *Queue) bool { return o == q })
 	e.mu.Unlock()
-	var unbind []byte
-	for _, number := range q.numbers {
-		unbind = nfnl.AppendQueueUnbind(unbind, number)
+	var requests []byte
+	for queue, id := range last {
+		requests = nfnl.AppendDropUpTo(requests, queue, id)
 	}
-	err := q.pump.Control(func(fd int) error { return nfnl.Send(fd, unbind, 0) })
+	for _, number := range q.numbers {
+		requests = nfnl.AppendQueueUnbind(requests, number)
+	}
+	err := q.pump.Control(func(fd int) error { return nfnl.Send(fd, requests, 0) })
 	q.pump.Stop()
-	return errors.Join(err, q.stats.Close())
+	return errors.Join(drained, err, q.stats.Close())
 }

@@ -28,6 +28,7 @@ const (
 	msgExpectStats      = 2<<8 | 3   // IPCTNL_MSG_EXP_GET_STATS_CPU
 	msgQueuePacket      = 3 << 8     // QUEUE, NFQNL_MSG_PACKET
 	msgQueueVerdict     = 3<<8 | 1   // NFQNL_MSG_VERDICT
+	msgQueueVerdicts    = 3<<8 | 3   // NFQNL_MSG_VERDICT_BATCH
 	msgQueueConfig      = 3<<8 | 2   // NFQNL_MSG_CONFIG
 	msgLogPacket        = 4 << 8     // ULOG, NFULNL_MSG_PACKET
 	msgLogConfig        = 4<<8 | 1   // NFULNL_MSG_CONFIG

@@ -125,6 +125,13 @@ func AppendVerdict(b []byte, queue uint16, id uint32, v Verdict, mark *uint32, p
 	return end(b, start)
 }
 
+// AppendDropUpTo appends the request to drop the packets that wait in a queue, up to the one with this id.
+func AppendDropUpTo(b []byte, queue uint16, id uint32) []byte {
+	b, start := beginQueue(b, msgQueueVerdicts, queue)
+	b = binary.BigEndian.AppendUint32(appendHeader(b, queueVerdict, 8), uint32(Drop))
+	return end(binary.BigEndian.AppendUint32(b, id), start)
+}
+
 // appendQueueBind appends a request to bind the socket to a queue, with whole packets, for at most maxLen packets that
 // wait.
 func appendQueueBind(b []byte, queue uint16, maxLen uint32) []byte {
@@ -141,8 +148,8 @@ func appendQueueClass(b []byte, queue uint16) []byte {
 	return end(appendU32(b, queueConfigMask, queueFlagCT), start)
 }
 
-// AppendQueueUnbind appends the request to be the reader of a queue no longer. The kernel drops the packets that wait
-// (net/netfilter/nfnetlink_queue.c, instance_destroy_rcu).
+// AppendQueueUnbind appends the request to be the reader of a queue no longer. The kernel drops the packets that wait,
+// at some time after it has answered (net/netfilter/nfnetlink_queue.c, instance_destroy_rcu).
 func AppendQueueUnbind(b []byte, queue uint16) []byte {
 	b, start := beginQueue(b, msgQueueConfig, queue)
 	return end(appendBytes(b, queueConfigCommand, []byte{queueUnbind, 0, 0, 0}), start)
