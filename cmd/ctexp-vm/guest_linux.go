@@ -29,8 +29,8 @@ func guest() {
 	if control != nil {
 		flush(control)
 	}
-	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
-	select {} // the first process must not end
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) // QEMU ends; without ACPI nothing can be powered off
+	select {}                                      // the first process must not end
 }
 
 func serve() (control *os.File, err error) {
@@ -171,7 +171,7 @@ func flush(line *os.File) { _ = unix.IoctlSetInt(int(line.Fd()), unix.TCSBRK, 1)
 
 // prepare loads modules and makes what a machine has.
 func prepare(c config, control *os.File) error {
-	_ = os.WriteFile("/proc/sys/kernel/modprobe", []byte("/sbin/modprobe"), 0o644)
+	_ = os.WriteFile("/proc/sys/kernel/modprobe", []byte(guestModprobe), 0o644)
 	index, err := guestIndex()
 	if err != nil {
 		return err

@@ -23,6 +23,8 @@ const (
 	guestConfig = guestDir + "/config"
 	guestBinary = guestDir + "/binary" // the folder of the binary
 	guestMods   = guestDir + "/modules"
+
+	guestModprobe = guestDir + "/modprobe"
 )
 
 // archive writes an initramfs. Folders are written once, before what is in them.
@@ -110,7 +112,7 @@ func (a *archive) copyTree(root string) error {
 
 // folders that the machine begins with, by their modes.
 var folders = map[string]fs.FileMode{
-	"/proc": 0o555, "/sys": 0o555, "/dev": 0o755, "/run": 0o755, "/root": 0o700, "/sbin": 0o755, "/etc": 0o755,
+	"/proc": 0o555, "/sys": 0o555, "/dev": 0o755, "/run": 0o755, "/root": 0o700, "/etc": 0o755,
 	"/tmp": 0o777 | fs.ModeSticky, "/var/tmp": 0o777 | fs.ModeSticky,
 }
 
@@ -121,7 +123,7 @@ func baseArchive(k kernel, programs []string) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	files := needed(slices.Concat([]string{self}, programs, nameFiles))
+	files := needed(slices.Concat([]string{self}, rootLinks, programs, nameFiles))
 	key := sha256.New()
 	fmt.Fprintln(key, k.dir)
 	for _, f := range append(slices.Clone(files), self, filepath.Join(k.dir, "complete")) {
@@ -145,7 +147,7 @@ func baseArchive(k kernel, programs []string) (path string, err error) {
 			if err := a.copyFile(self, "/init"); err != nil {
 				return err
 			}
-			if err := a.add("/sbin/modprobe", fs.ModeSymlink|0o777, []byte("/init")); err != nil {
+			if err := a.add(guestModprobe, fs.ModeSymlink|0o777, []byte("/init")); err != nil {
 				return err
 			}
 			modules, err := os.ReadDir(k.modules())

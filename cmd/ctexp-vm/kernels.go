@@ -98,7 +98,9 @@ func cached(cache string) []kernel {
 	var all []kernel
 	for _, d := range dirs {
 		dir := filepath.Dir(d)
-		all = append(all, kernel{filepath.Base(dir), dir})
+		if k := (kernel{filepath.Base(dir), dir}); k.isInstalled() {
+			all = append(all, k)
+		}
 	}
 	slices.SortFunc(all, func(a, b kernel) int { return compareVersions(b.version, a.version) })
 	return all
@@ -169,10 +171,13 @@ func parts(root string) (image, modules string) {
 	return image, modules
 }
 
-// isInstalled reports whether the kernel is in the cache, whole.
+// layout is what the file "complete" of an unpacked kernel says: one that says something else is unpacked anew.
+const layout = "without signatures"
+
+// isInstalled reports whether the kernel is in the cache, whole and as this program unpacks it.
 func (k kernel) isInstalled() bool {
-	_, err := os.Stat(filepath.Join(k.dir, "complete"))
-	return err == nil
+	b, err := os.ReadFile(filepath.Join(k.dir, "complete"))
+	return err == nil && string(b) == layout
 }
 
 // installOnce puts a kernel into its folder of the cache, unless it is there. The caller has the lock.
@@ -200,7 +205,7 @@ func (k kernel) installOnce(image, modules string) error {
 	if err := os.WriteFile(filepath.Join(k.modules(), "index"), []byte(index.String()), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(k.dir, "complete"), nil, 0o644)
+	return os.WriteFile(filepath.Join(k.dir, "complete"), []byte(layout), 0o644)
 }
 
 // isVersion reports whether s may be a version.

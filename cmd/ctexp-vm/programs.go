@@ -23,6 +23,9 @@ var usualPrograms = []string{
 // nameFiles are where programs find the names of protocols and ports: nft prints and reads "ip protocol icmp" by them.
 var nameFiles = []string{"/etc/protocols", "/etc/services"}
 
+// rootLinks are links on most machines; scripts begin with /bin/sh.
+var rootLinks = []string{"/bin", "/sbin", "/lib", "/lib64"}
+
 // programPath is where programs are looked for, also for users whose PATH has no administrator's folders.
 const programPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -58,10 +61,17 @@ func needed(files []string) (all []string) {
 			return
 		}
 		seen[path] = true
-		all = append(all, path)
-		if real, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil && real != filepath.Dir(path) { // /bin may be a link
-			add(filepath.Join(real, filepath.Base(path)))
+		if dir := filepath.Dir(path); dir != path {
+			if real, err := filepath.EvalSymlinks(dir); err == nil && real != dir { // /bin may be a link
+				add(dir)
+				add(filepath.Join(real, filepath.Base(path)))
+				return
+			}
 		}
+		if st.IsDir() {
+			return // what is in it brings it
+		}
+		all = append(all, path)
 		if st.Mode()&os.ModeSymlink != 0 {
 			target, err := os.Readlink(path)
 			if err == nil && !filepath.IsAbs(target) {

@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -252,5 +253,39 @@ func TestWrongArguments(t *testing.T) {
 	}
 	if err := kernels([]string{"remove"}); err == nil {
 		t.Error("kernels remove: no error")
+	}
+}
+
+func TestModulesAreCarriedWithoutSignatures(t *testing.T) {
+	const magic = "~Module signature appended~\n"
+	info := string([]byte{0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 5})
+	for b, want := range map[string]string{
+		"module" + "12345" + info + magic: "module",
+		"module":                          "module",
+		magic:                             magic,
+		"12" + info + magic:               "12" + info + magic, // the signature would begin before the file
+	} {
+		if got := withoutSignature([]byte(b)); string(got) != want {
+			t.Errorf("%q: %q, want %q", b, got, want)
+		}
+	}
+}
+
+// Where a folder is a link, a file in it is carried once, at its real path, with the link.
+func TestFilesAreCarriedOnce(t *testing.T) {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Join(root, "usr", "bin"), 0o755), os.Symlink("usr/bin", filepath.Join(root, "bin")),
+		os.WriteFile(filepath.Join(root, "usr", "bin", "p"), []byte("p"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range needed([]string{filepath.Join(root, "bin", "p"), filepath.Join(root, "usr", "bin", "p")}) {
+		got = append(got, strings.TrimPrefix(f, root))
+	}
+	if want := []string{"/bin", "/usr/bin/p"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
