@@ -13,7 +13,8 @@ import (
 // usualPrograms are those that tests of rules and networks use. What this machine lacks is lacking in the virtual machine.
 var usualPrograms = []string{
 	"sh", "bash", "cat", "echo", "env", "false", "grep", "head", "id", "kill", "ls", "mkdir", "ps", "readlink", "rm", "sed", "sleep", "sysctl", "tail", "test", "true",
-	"uname", "unshare", "nsenter", "mount", "umount",
+	"uname", "unshare", "nsenter", "mount", "umount", "setpriv", "seq", "touch", "cp", "mv", "ln", "chmod", "chown", "sort", "uniq", "cut", "tr", "wc",
+	"tee", "awk", "find", "xargs", "timeout", "date", "dd", "mktemp", "basename", "dirname", "printf", "stat", "expr", "od", "cmp", "tty", "nohup", "nc",
 	"nft", "ip", "tc", "ss", "conntrack", "ethtool", "ping",
 	"iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore",
 	"iptables-nft", "iptables-nft-save", "iptables-nft-restore", "ip6tables-nft", "ip6tables-nft-save", "ip6tables-nft-restore",

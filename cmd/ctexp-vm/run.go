@@ -138,7 +138,7 @@ func (o options) config(args []string) (c config, trees []string, err error) {
 		Sysctls: map[string]string{
 			"net/netfilter/nf_conntrack_max": strconv.Itoa(o.conntrackMax), // hashsize= raises it
 			"kernel/printk":                  "4 4 1 4", "kernel/hung_task_timeout_secs": "0",
-			"kernel/unprivileged_userns_clone": "1",
+			"kernel/unprivileged_userns_clone": "1", "kernel/dmesg_restrict": "0",
 		},
 		Fetch: list(o.fetch),
 	}

@@ -352,6 +352,9 @@ func TestPacketsOfAFlowtableAreNotLost(t *testing.T) {
 	if losses := x.losses(); len(losses) != 0 {
 		t.Errorf("lost: %v", losses)
 	}
+	if entries := x.entries(nf.Filter{Status: nf.Offload, StatusMask: nf.Offload}); len(entries) != 1 || !strings.Contains(entries[0].String(), "[OFFLOAD]") {
+		t.Errorf("entries of the flowtable: %v, want one", entries)
+	}
 }
 
 // The host's own ICMP error about a packet without an entry is not lost.

@@ -1,0 +1,184 @@
+// Package ownmachine tests what needs a machine of one's own: what belongs to the whole machine, or what a host's kernel
+// often lacks.
+//
+//	go test -exec 'ctexp-vm -kernel 6.1' ./internal/ownmachine
+package ownmachine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/needs"
+)
+
+func TestMain(m *testing.M) { ctexp.MainWith(m, netnsenv.Entry{HostNetwork: true}) }
+
+var web = packet.Flow{Src: netip.MustParseAddrPort("198.18.0.2:10000"), Dst: netip.MustParseAddrPort("192.0.2.1:80")}
+
+// ownMachine skips the test where what it changes would be others', too.
+func ownMachine(t *testing.T) {
+	t.Helper()
+	if os.Getenv("CTEXP_VM") == "" || os.Getuid() != 0 {
+		needs.Check(t, &nf.UnsupportedError{Need: "a machine of one's own", Hint: "go test -exec 'ctexp-vm -kernel 6.1' ./internal/ownmachine"})
+	}
+}
+
+const limitFile = "/proc/sys/net/netfilter/nf_conntrack_max"
+
+// setLimit sets the limit of the machine's tables until the end of the test.
+func setLimit(t *testing.T, limit int) {
+	t.Helper()
+	before, err := os.ReadFile(limitFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.WriteFile(limitFile, before, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.WriteFile(limitFile, []byte(strconv.Itoa(limit)), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kernelLog returns a function that returns what the kernel has said since.
+func kernelLog(t *testing.T) (since func() string) {
+	t.Helper()
+	f, err := os.OpenFile("/dev/kmsg", os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	raw, err := f.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func() string {
+		var all strings.Builder
+		line := make([]byte, 8<<10)
+		err := raw.Control(func(fd uintptr) {
+			for {
+				n, err := unix.Read(int(fd), line)
+				switch {
+				case errors.Is(err, unix.EPIPE): // lines were lost
+				case err != nil:
+					return
+				default:
+					all.Write(line[:n])
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all.String()
+	}
+	read()
+	return read
+}
+
+// The article as it was: the limit of the machine is seven, ten flows come, and the kernel's log says what became of three.
+func TestLimitOfTheMachine(t *testing.T) {
+	ownMachine(t)
+	x := ctexp.New(t, netnsenv.Config{Silent: true, Probes: []nf.Probe{nf.RawPrerouting, nf.ManglePrerouting}})
+	said := kernelLog(t)
+	setLimit(t, 7)
+	x.Inject(packet.SYNs(10, web))
+
+	if n := len(x.Flows()); n != 7 {
+		t.Errorf("%d entries, want 7", n)
+	}
+	stats := x.Stats()
+	evicted := int(stats.EarlyDrop) // one of a thousand times, because early_drop looks into eight buckets
+	if got := x.Tally().Packets; got["raw/prerouting"] != 10 || got["mangle/prerouting"] != uint64(7+evicted) {
+		t.Errorf("%v, %d evicted; want 10 and 7 more than that", got, evicted)
+	}
+	if int(stats.Drop)+evicted != 3 {
+		t.Errorf("%+v, want 3 dropped or evicted", stats)
+	}
+	if log := said(); evicted == 0 && !strings.Contains(log, "table full, dropping packet") {
+		t.Errorf("the kernel's log: %s", log)
+	}
+}
+
+// A limit of zero is none, in each namespace.
+func TestNoLimitOfTheMachine(t *testing.T) {
+	ownMachine(t)
+	x := ctexp.New(t, netnsenv.Config{Silent: true})
+	setLimit(t, 0)
+	x.Inject(packet.SYNs(100, web))
+	if n := len(x.Flows()); n != 100 {
+		t.Errorf("%d entries, want 100", n)
+	}
+}
+
+// isLoaded reports whether the kernel has loaded a module.
+func isLoaded(t *testing.T, name string) bool {
+	t.Helper()
+	b, err := os.ReadFile("/proc/modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.HasPrefix(b, []byte(name+" ")) || bytes.Contains(b, []byte("\n"+name+" "))
+}
+
+// A rule makes the kernel load the module that it needs: a container does that to its host.
+func TestRulesLoadModules(t *testing.T) {
+	ownMachine(t)
+	const module = "xt_u32"
+	if isLoaded(t, module) {
+		t.Fatalf("%s is loaded before", module)
+	}
+	x := ctexp.New(t, netnsenv.Config{Silent: true, Rules: []netnsenv.Ruleset{
+		netnsenv.IPTables("iptables-legacy", "-A INPUT -m u32 --u32 6&0xFF=6 -j DROP"),
+	}})
+	if !isLoaded(t, module) {
+		t.Errorf("%s is not loaded", module)
+	}
+	x.Inject(packet.SYNs(3, web))
+	if got := x.Fates(); len(got) != 3 || !strings.Contains(fmt.Sprint(got[0]), "u32") {
+		t.Errorf("%v, want three packets dropped by the rule", got)
+	}
+}
+
+// run executes a program inside.
+func run(t *testing.T, x *ctexp.Experiment, args ...string) {
+	t.Helper()
+	if _, err := exec.LookPath(args[0]); err != nil {
+		needs.Check(t, &nf.UnsupportedError{Need: args[0], Hint: "apt-get install iproute2", Err: err})
+	}
+	if out, err := x.Env.Command(t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("%q: %v: %s", args, err, out)
+	}
+}
+
+// What a delay holds is not lost: who waits gets it.
+func TestDelayedPacketsAreNotLost(t *testing.T) {
+	ownMachine(t)
+	x := ctexp.New(t, netnsenv.Config{Silent: true, Sysctls: map[string]string{"net.ipv4.ip_forward": "1"}, Links: []netnsenv.LinkConfig{
+		{Prefixes: []netip.Prefix{netip.MustParsePrefix("198.18.0.1/24")}}, {Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.1/24")}},
+	}})
+	run(t, x, "tc", "qdisc", "add", "dev", "tun1", "root", "netem", "delay", "300ms")
+	through := packet.Flow{Src: web.Src, Dst: netip.MustParseAddrPort("203.0.113.2:80")}
+	x.Inject(packet.SYNs(5, through))
+	for i := range 5 {
+		got := x.Expect(packet.Match{Out: "tun1", Proto: nf.TCP})
+		if src := got.Tuple().Src; src != through.Nth(i).Src {
+			t.Errorf("packet %d is from %v", i, src)
+		}
+	}
+}
