@@ -407,9 +407,12 @@ func (q *Queue) send(ctx context.Context, v nfnl.Verdict, packets []Held) error 
 		if err := q.pump.Drain(); err != nil {
 			return err
 		}
-		if err := q.refusal(q.seq); errors.Is(err, unix.ENOENT) {
+		switch err := q.refusal(q.seq); {
+		case errors.Is(err, unix.ENOENT):
 			return fmt.Errorf("packet %d: %w", p.ID, ErrNotHeld)
-		} else if err != nil {
+		case errors.Is(err, unix.EPERM):
+			return fmt.Errorf("packet %d: %w", p.ID, q.env.lackOfWriting(err))
+		case err != nil:
 			return fmt.Errorf("packet %d: %w", p.ID, err)
 		}
 	}

@@ -116,9 +116,7 @@ func TestRepeatedAndChangedPackets(t *testing.T) {
 	}
 	again := held(t, q)
 	again[0].Packet = again[0].Packet.With(packet.DstPort(99))
-	if err := q.Repeat(t.Context(), again...); err != nil {
-		t.Fatal(err)
-	}
+	needs.Check(t, q.Repeat(t.Context(), again...))
 
 	want := []string{
 		"#1 prerouting tun0 NEW IP 198.18.0.2.10000 > 192.0.2.1.80: UDP, length 1",

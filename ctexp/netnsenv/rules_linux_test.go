@@ -19,6 +19,18 @@ import (
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
+// A rule may change a packet, where the kernel lets a user namespace do so.
+func TestRulesThatWritePackets(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Silent: true})
+	q := hold(t, e, nf.Probe{Priority: 1, Match: nf.Match{Proto: nf.UDP, DstPort: 99}})
+	needs.Check(t, netnsenv.NFT("table ip w { chain c { type filter hook prerouting priority 0; udp dport set 99; }; }").Load(t.Context(), e))
+	send(t, e, web.UDP(nil))
+	if got := lines(held(t, q)); len(got) != 1 {
+		t.Errorf("with the written port: %q, want one packet", got)
+	}
+}
+
 // Rules of each kind drop incoming packets. Packets dropped in input leave no entry.
 func TestRulesOfEveryKindAct(t *testing.T) {
 	t.Parallel()

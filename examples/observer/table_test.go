@@ -100,7 +100,9 @@ func TestStatsCountWhatIsInvalid(t *testing.T) {
 	nothing := web.TCP(packet.TCP{}) // without a flag
 	x.Inject(packet.Packets(nothing, nothing))
 
-	if diff := ctexp.Diff(observe.Stats{Invalid: 2}, x.Stats()); diff != "" {
+	got := x.Stats()
+	got.NoChainTooLong = false // as before Linux 5.15
+	if diff := ctexp.Diff(observe.Stats{Invalid: 2}, got); diff != "" {
 		x.Errorf("statistics (-want +got):\n%s", diff)
 	}
 }
