@@ -353,7 +353,8 @@ type Room struct {
 func Free(n int) Room { return Room{set: true, free: n} }
 
 // Unreplied fills the table with unreplied entries instead, as a SYN flood does. The kernel evicts those in favour of
-// new flows (early_drop), so that the table is full but still accepts new flows.
+// new flows (early_drop), so that the table is full but still accepts new flows. If the garbage collector takes some, too,
+// a Tally says so (observe.ErrFillerLost).
 func (r Room) Unreplied() Room {
 	r.unreplied = true
 	return r

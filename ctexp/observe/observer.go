@@ -139,6 +139,10 @@ var (
 	// ErrLimitChanged says that nf_conntrack_max, which is one value for the whole host, has changed since the
 	// Observer was opened. The table then has other room than the experiment asked for.
 	ErrLimitChanged = errors.New("the host's nf_conntrack_max has changed")
+	// ErrFillerLost says that the garbage collector has taken entries of an un-replied filler, so that the table was not
+	// full: after a full table in any namespace has dropped a new flow, it does so for up to a minute in each that stands
+	// at 95 % or more of its limit (net/netfilter/nf_conntrack_core.c, gc_worker).
+	ErrFillerLost = errors.New("the garbage collector has taken entries of the filler")
 	// ErrOff is the error of what the Config or a sysctl of the namespace leaves out. The machine lacks nothing, so it is
 	// no errors.ErrUnsupported, and a test that asks for it fails.
 	ErrOff = errors.New("turned off")

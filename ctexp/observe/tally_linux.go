@@ -13,8 +13,8 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
-// Tally returns what was counted since the Observer was opened. It returns ErrLimitChanged, ErrEventsLost or
-// ErrProbeLost if the numbers would not be reliable.
+// Tally returns what was counted since the Observer was opened. It returns ErrLimitChanged, ErrFillerLost,
+// ErrEventsLost or ErrProbeLost if the numbers would not be reliable.
 func (o *Observer) Tally(ctx context.Context) (Tally, error) {
 	t, err := o.tally(ctx)
 	if err != nil {
@@ -37,6 +37,9 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 		return Tally{}, err
 	}
 	st := now.stats.Sub(o.start.stats)
+	if err := o.fillerIsThere(now.entries, st.EarlyDrop); err != nil {
+		return Tally{}, err
+	}
 	t := Tally{
 		Packets: make(map[string]uint64, len(o.cfg.Probes)),
 		Entries: now.entries - o.start.entries,
@@ -70,6 +73,22 @@ func (o *Observer) tally(ctx context.Context) (Tally, error) {
 	output, known := o.ofAllFamilies(now, lawProbes.output)
 	t.Law.Output, t.Law.Known = output, t.Law.Known && known
 	return t, nil
+}
+
+// fillerIsThere returns ErrFillerLost if more entries of an un-replied filler are gone than were evicted. The table has that
+// many entries beside the filler.
+func (o *Observer) fillerIsThere(entries int, evicted uint64) error {
+	if o.cfg.Filler == 0 || !o.cfg.Unreplied {
+		return nil
+	}
+	all, err := o.entries.read()
+	if err != nil {
+		return err
+	}
+	if gone := o.cfg.Filler - (all - entries); gone > int(evicted) {
+		return fmt.Errorf("%w: %d of %d are gone, and %d were evicted", ErrFillerLost, gone, o.cfg.Filler, evicted)
+	}
+	return nil
 }
 
 // ends says what removed the entries of c, of which evicted were evicted.
