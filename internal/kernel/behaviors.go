@@ -56,6 +56,21 @@ var (
 		need: "filters of ctnetlink by zone", since: release{6, 8},
 		why: `eff3c558bb7e "netfilter: ctnetlink: support filtering by zone"`,
 	}
+	// StatusFilters: ctnetlink dumps the entries of a status if asked to; before it did not look at the status.
+	StatusFilters = Behavior{
+		need: "filters of ctnetlink by status", since: release{5, 15},
+		why: "net/netfilter/nf_conntrack_netlink.c, ctnetlink_alloc_filter",
+	}
+	// DCCPTracked: DCCP has a tracker, with states.
+	DCCPTracked = Behavior{
+		need: "the tracker of DCCP", until: release{6, 18}, shown: exists("net/netfilter/nf_conntrack_dccp_timeout_request"),
+		why: "net/netfilter/nf_conntrack_proto_dccp.c",
+	}
+	// FibBehindRouting: an nft rule asks the routes for the interface of a packet also in input and forward, with its own one.
+	FibBehindRouting = Behavior{
+		need: "fib … iif oif in input", since: release{5, 19},
+		why: "net/netfilter/nft_fib.c, nft_fib_validate",
+	}
 	// QueuedClashes: a packet that leaves a queue after another one of its new flow clashes with it when it is confirmed.
 	// Before, it took the entry of the first one when it left the queue, with the first one's translation.
 	QueuedClashes = Behavior{
