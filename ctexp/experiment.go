@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,6 +60,9 @@ func MainWith(m interface{ Run() int }, e netnsenv.Entry) {
 // shows what happened in the Lab. With CTEXP_TRACE=1 every Env has Config.Trace.
 func New(t TB, cfg netnsenv.Config) *Experiment {
 	t.Helper()
+	if isInBubble(t) {
+		t.Fatalf("ctexp.New: testing/synctest has a clock of its own, which the kernel does not know: open the experiment outside synctest.Test")
+	}
 	ctx, cancel := operation(t)
 	defer cancel()
 	lab, err := Open(ctx, traced(cfg))
@@ -71,6 +75,25 @@ func New(t TB, cfg netnsenv.Config) *Experiment {
 	t.Cleanup(x.close)
 	checkLacks(t, lab.Env)
 	return x
+}
+
+// isInBubble reports whether the test runs in a bubble of testing/synctest, where Deadline panics.
+func isInBubble(t TB) (is bool) {
+	d, ok := t.(interface{ Deadline() (time.Time, bool) })
+	if !ok {
+		return false
+	}
+	defer func() {
+		switch r := recover(); {
+		case r == nil:
+		case strings.Contains(fmt.Sprint(r), "synctest"):
+			is = true
+		default:
+			panic(r)
+		}
+	}()
+	d.Deadline()
+	return false
 }
 
 // close ends the experiment. If the test has failed, it first writes the report.

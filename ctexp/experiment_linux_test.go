@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/nftables"
 
@@ -171,4 +173,24 @@ func TestBothHostsOfAWireAreObserved(t *testing.T) {
 func reported(s observe.Stats) observe.Stats {
 	s.NoChainTooLong = !kernel.ChainTooLong.Here()
 	return s
+}
+
+// inBubble is a fake with the Deadline of a test in a bubble.
+type inBubble struct {
+	*redtest.TB
+	t *testing.T
+}
+
+func (b inBubble) Deadline() (time.Time, bool) { return b.t.Deadline() }
+
+// In a bubble of testing/synctest nothing can be asked of the kernel, and New says so.
+func TestBubbleOfSynctestIsAnError(t *testing.T) {
+	t.Parallel()
+	var log string
+	synctest.Test(t, func(t *testing.T) {
+		log = new(redtest.TB).Run(func(f *redtest.TB) { ctexp.New(inBubble{f, t}, netnsenv.Config{}) })
+	})
+	if !strings.HasPrefix(log, "ctexp.New: testing/synctest has a clock of its own") {
+		t.Errorf("the log: %s", log)
+	}
 }
