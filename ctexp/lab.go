@@ -63,7 +63,7 @@ func Watch(ctx context.Context, env *netnsenv.Env, cfg observe.Config) (*Lab, er
 	if lab.Observer, err = observe.Open(ctx, env, cfg); err != nil {
 		return nil, err
 	}
-	inbox.Earned = lab.Observer.Earned
+	inbox.Earned, inbox.Failed = lab.Observer.Earned, env.Failed
 	return lab, nil
 }
 

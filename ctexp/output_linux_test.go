@@ -8,6 +8,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
@@ -55,4 +56,22 @@ func TestAwaitListenOfAnExperiment(t *testing.T) {
 	ctexp.Require(t, "listen", err)
 	defer l.Close()
 	x.AwaitListen("tcp", 80)
+}
+
+// An expectation of a packet ends, too, when the daemon that should send it has failed.
+func TestExpectationOfAFailedDaemonEnds(t *testing.T) {
+	t.Parallel()
+	ctexp.New(t, netnsenv.Config{})
+	fake := &redtest.TB{}
+	log := fake.Run(func(fake *redtest.TB) {
+		x := ctexp.New(fake, netnsenv.Config{})
+		x.Inbox.Patience = 0 // as long as the test may take
+		ctexp.Require(fake, "start", x.Env.Command(t.Context(), "sh", "-c", "echo cannot bind; exit 4").Start())
+		x.Expect(packet.Match{Flags: packet.FlagRST})
+	})
+	for _, want := range []string{"exit status 4; its last output:\n", "\tcannot bind", "no such packet"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log lacks %q:\n%s", want, log)
+		}
+	}
 }

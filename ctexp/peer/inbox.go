@@ -54,6 +54,9 @@ type Inbox struct {
 	// Earned is asked when there is no packet: its error says why there cannot be one, such as observe.ErrVacuous. Nil: that
 	// there is none always counts. A Lab sets it.
 	Earned func() error
+	// Failed is asked while an expectation waits: its error, such as that of netnsenv.Env.Failed, ends the wait. Nil: nothing
+	// does. A Lab sets it.
+	Failed func() error
 
 	links []Link
 
@@ -175,6 +178,10 @@ func (b *Inbox) await(ctx context.Context, decide func(packet.Record) verdict) (
 	}
 	for pause := shortest; ; pause = min(2*pause, longest) {
 		over := ctx.Err() != nil // before the last scan, so that a packet that came in time counts
+		var failed error
+		if b.Failed != nil {
+			failed = b.Failed()
+		}
 		r, v, err := b.scan(decide, h)
 		if err != nil {
 			return r, h, err
@@ -186,6 +193,8 @@ func (b *Inbox) await(ctx context.Context, decide func(packet.Record) verdict) (
 			return r, h, refusal(r)
 		case over:
 			return r, h, errors.Join(context.Cause(ctx), b.missing())
+		case failed != nil:
+			return r, h, failed
 		}
 		timer := time.NewTimer(pause)
 		select {
