@@ -428,13 +428,39 @@ func (m *machine) showConsole() {
 	fmt.Fprintf(os.Stderr, "ctexp-vm: the console of kernel %s:\n%s\n", m.kernel.version, strings.Join(all[max(0, len(all)-lines):], "\n"))
 }
 
-// kvmWorks reports whether KVM can run a machine: it is there, and executes the first instructions of the firmware.
-func kvmWorks(qemu string) bool {
+// kvmWorks reports whether KVM can run a machine. It is tried once for each boot of this machine: on some that are virtual
+// themselves /dev/kvm is there and executes nothing, which takes seconds to see.
+func kvmWorks(qemu string) (works bool) {
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {
 		return false
 	}
 	f.Close()
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return tryKVM(qemu)
+	}
+	_ = locked(func(cache string) error { // without a cache it is TCG
+		const yes, no = " works\n", " does not work\n"
+		file, id := filepath.Join(cache, "kvm"), strings.TrimSpace(string(boot))
+		switch known, _ := os.ReadFile(file); string(known) {
+		case id + yes:
+			works = true
+			return nil
+		case id + no:
+			return nil
+		}
+		verdict := no
+		if works = tryKVM(qemu); works {
+			verdict = yes
+		}
+		return os.WriteFile(file, []byte(id+verdict), 0o644)
+	})
+	return works
+}
+
+// tryKVM reports whether KVM executes the first instructions of the firmware.
+func tryKVM(qemu string) bool {
 	// The firmware finds nothing to boot, and the machine runs on: it is ended after a while. One that cannot run aborts.
 	const long = 3 * time.Second
 	cmd := exec.Command(qemu, "-M", "pc", "-accel", "kvm", "-cpu", "host", "-m", "64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
