@@ -55,7 +55,7 @@ func ParseAll(text string) ([]Packet, error) {
 	number := 0
 	for line := range strings.Lines(text) {
 		number++
-		line = withoutComment(line)
+		line = WithoutComment(line)
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
@@ -68,8 +68,8 @@ func ParseAll(text string) ([]Packet, error) {
 	return all, nil
 }
 
-// withoutComment returns a line without its comment. A "#" within a word or within quotes begins none.
-func withoutComment(line string) string {
+// WithoutComment returns a line without its comment. A "#" within a word or within quotes begins none.
+func WithoutComment(line string) string {
 	quoted := false
 	for i := range len(line) {
 		switch {

@@ -29,7 +29,9 @@ func (t Text) loadNFT(ctx context.Context, ns Namespace, links []string) error {
 		return err
 	}
 	nft := func(text string, args ...string) (string, error) {
-		return run(ns, exec.CommandContext(ctx, path, append(args, "-f", "-")...), text)
+		cmd := exec.CommandContext(ctx, path, slices.Concat(args, t.nftArguments(), []string{"-f", "-"})...)
+		cmd.Dir = t.Folder // where nft finds "./file"
+		return run(ns, cmd, text)
 	}
 	bad := t.missing(nftLinks(t.Text), links)
 	var output string
@@ -38,6 +40,17 @@ func (t Text) loadNFT(ctx context.Context, ns Namespace, links []string) error {
 	}
 	try := nftTry{links: links, run: func(text string) (string, error) { return nft(text, "-c") }}
 	return t.explain(bad, output, err, try.problems)
+}
+
+// nftArguments returns the arguments by which nft finds included files and what is defined.
+func (t Text) nftArguments() (args []string) {
+	if t.Folder != "" {
+		args = append(args, "-I", t.Folder)
+	}
+	for _, d := range t.Define {
+		args = append(args, "-D", d)
+	}
+	return args
 }
 
 func (t Text) loadSave(ctx context.Context, ns Namespace, links []string) error {
@@ -74,6 +87,13 @@ func (t Text) explain(bad []nf.RuleProblem, output string, err error, try trial)
 		problems, ok := try(strings.Join(lines, "\n"))
 		left := false
 		for _, p := range problems {
+			if p.File != "" && !ok {
+				if !slices.Contains(bad, p) {
+					bad = append(bad, p)
+				}
+				found = true
+				continue
+			}
 			if ok || p.Line < 1 || p.Line > len(lines) || lines[p.Line-1] == "" || strings.TrimSpace(lines[p.Line-1]) == "COMMIT" {
 				continue
 			}
