@@ -74,6 +74,13 @@ func (e *FileError) Unwrap() error { return e.Err }
 // nftWords are the words that nft texts begin with.
 var nftWords = []string{"table", "flush", "define", "include", "add", "create", "delete", "destroy", "insert", "replace", "undefine", "redefine"}
 
+// savedTable and nftTable are lines of texts that begin with something else, such as the prompt of a shell: what is wrong with that is
+// for those to say who read the rules.
+var (
+	savedTable = regexp.MustCompile(`(?m)^\*(filter|nat|mangle|raw|security)\s*$`)
+	nftTable   = regexp.MustCompile(`(?m)^table (inet|ip|ip6|arp|bridge|netdev) \S+ \{`)
+)
+
 // ipsetLine is a line of ipset save.
 var ipsetLine = regexp.MustCompile(`^(create|-N) \S+ (hash|bitmap|list):`)
 
@@ -109,14 +116,14 @@ func rulesOf(text string, o netnsenv.NFTOptions) (netnsenv.Ruleset, error) {
 		return nil, fmt.Errorf("there are no rules: the file is empty or has only comments")
 	case strings.ContainsRune(text, 0):
 		return nil, fmt.Errorf("is no text")
-	case strings.HasPrefix(first, "*") || strings.HasPrefix(first, ":"):
+	case strings.HasPrefix(first, "*") || strings.HasPrefix(first, ":") || savedTable.MatchString(text):
 		if isIPv6(text) {
 			return netnsenv.IP6TablesSave(variant(), text), nil
 		}
 		return netnsenv.IPTablesSave(variant(), text), nil
 	case strings.HasPrefix(first, "-") || strings.HasPrefix(word[0], "iptables") || strings.HasPrefix(word[0], "ip6tables"):
 		return commands(lines)
-	case slices.Contains(nftWords, word[0]):
+	case slices.Contains(nftWords, word[0]), nftTable.MatchString(text):
 		return netnsenv.NFTWith(o, text), nil
 	}
 	if entries, err := nf.ParseEntries(text); err == nil && len(entries) > 0 {

@@ -227,6 +227,31 @@ func TestWrongRulesAreToldWithTheirFile(t *testing.T) {
 	}
 }
 
+// Lines that are pasted around rules are told with their number.
+func TestPastedLinesAreTold(t *testing.T) {
+	t.Parallel()
+	s, err := cases.Parse("f", "udp 10.0.0.2:1 > 192.0.2.1:2 => host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"root@host:~# iptables-save\n*filter\nCOMMIT\n":                "f:1: is no line of iptables-save: cut it: root@host:~# iptables-save",
+		"root@host:~# nft list ruleset\ntable inet t {\n\tchain c {\n": "f:1:",
+	} {
+		r, err := cases.Rules("f", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Run(t.Context(), cases.Config(cases.GuessLinks(nil, nil), r))
+		if lacksMachine(err) {
+			ctexp.Require(t, "run", err)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q:\n got %v\nwant %s", text, err, want)
+		}
+	}
+}
+
 // Test fails a test once for each case that is not as expected.
 func TestTestFailsWithTheLine(t *testing.T) {
 	t.Parallel()

@@ -17,6 +17,7 @@ import (
 // Load loads the text into a namespace with these links by executing nft or iptables-restore. If the text is wrong, the
 // error is an nf.RulesError.
 func (t Text) Load(ctx context.Context, ns Namespace, links []string) error {
+	t.Text = strings.ReplaceAll(t.Text, "\r\n", "\n")
 	if t.Program == "nft" {
 		return t.loadNFT(ctx, ns, links)
 	}
@@ -58,7 +59,11 @@ func (t Text) loadSave(ctx context.Context, ns Namespace, links []string) error 
 	if _, err := iptablesPath(try.variant, t.Family, "-restore"); err != nil {
 		return err
 	}
-	bad := t.missing(iptablesLinks(strings.Split(t.Text, "\n")), links)
+	lines := strings.Split(t.Text, "\n")
+	if bad := notSaved(lines); len(bad) > 0 {
+		return &nf.RulesError{Rules: t.Program, Problems: bad}
+	}
+	bad := t.missing(iptablesLinks(lines), links)
 	var output string
 	var err error
 	if strings.Count(t.Text, "\nCOMMIT") > 1 { // each table is a separate transaction, so test all of them first
