@@ -15,7 +15,7 @@ import (
 // Trial is a packet to be tried.
 type Trial struct {
 	// Link is the link on which the packet comes in. Empty: the one that its source is behind, as in Lab.States, or, if the
-	// source is an address of the Env's host, none: the host itself sends the packet from a raw socket.
+	// source is an address of the Env's host or of lo, none: the host itself sends the packet from a raw socket.
 	Link   string
 	Packet packet.Packet // as it comes in
 }
@@ -84,13 +84,30 @@ func byNetfilter(l observe.Loss) bool {
 	outside := func(c observe.Cause) bool {
 		return c.Kind != observe.CauseUnknown && !slices.Contains(kinds, c.Kind)
 	}
-	return l.Hook != nf.Ingress && !l.IsBehindHooks() && !slices.ContainsFunc(l.Causes, outside) && !crossesHooks(l)
+	if l.Hook == nf.Ingress { // before the hooks: the causes are rules, or what the packet itself has
+		return slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseRule && c.Rule != (observe.Rule{}) })
+	}
+	return !l.IsBehindHooks() && !slices.ContainsFunc(l.Causes, outside) && !crossesHooks(l)
 }
 
 // crossesHooks reports whether packets of a loss passed all rules of a hook and did not get to the next one.
 func crossesHooks(l observe.Loss) bool {
 	return slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseUnknown }) &&
 		!slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseRule })
+}
+
+// Left returns the packets of Out as which the packet itself has left: with its fields, in other fragments than it came, or, as a
+// helper of NAT makes them, with another payload. Nil if it did not leave.
+func (o Outcome) Left() (left []Sent) {
+	for _, s := range o.Out {
+		if s.Passed {
+			left = append(left, s)
+		}
+	}
+	if left == nil && o.Verdict() == VerdictAccept && !slices.Contains(o.Hooks, nf.Input) {
+		return o.Out
+	}
+	return left
 }
 
 // Try sends packets one after the other and returns what became of each. Outcomes tell the rules that packets met if the Env has
@@ -144,7 +161,7 @@ func (l *Lab) TryQuickly(ctx context.Context, trials ...Trial) ([]Outcome, error
 
 // sendTrial sends the packet of a trial on its link or from the host.
 func (l *Lab) sendTrial(ctx context.Context, t Trial) (fromHost bool, err error) {
-	if t.Link == "" && l.isOwn(t.Packet) {
+	if t.Link == "" && (l.isOwn(t.Packet) || t.Packet.Tuple().Src.Addr().IsLoopback()) {
 		if err := l.sendFromHost(t.Packet); err != nil {
 			return true, err
 		}

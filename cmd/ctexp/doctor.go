@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp"
@@ -25,6 +26,10 @@ type check struct {
 
 // doctor prints what this machine can, and what it lacks with the cure.
 func (c command) doctor(ctx context.Context, args []string) error {
+	if len(args) == 1 && slices.Contains([]string{"-h", "-help", "--help"}, args[0]) {
+		fmt.Fprint(c.stdout, "usage: ctexp doctor\n\nPrints what this machine can, and what it lacks with the cure. The exit status is 1 if no packet can be tried.\n")
+		return errHelp
+	}
 	if len(args) > 0 {
 		return fmt.Errorf("doctor: %q was not expected: it has no arguments", args[0])
 	}

@@ -79,6 +79,11 @@ func (c command) try(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("try: %w; ctexp try -h has the flags", err)
 	}
+	for _, d := range f.define {
+		if name, _, ok := strings.Cut(d, "="); !ok || name == "" {
+			return fmt.Errorf("-D %s: want name=value, such as wan=eth0", d)
+		}
+	}
 	s, err := c.suite(f, packets)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package cases
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp"
@@ -48,9 +49,15 @@ func journey(o ctexp.Outcome) []string {
 		}
 	}
 	lines = append(lines, o.Verdict().String()+": "+ending(o))
-	for _, s := range o.Out {
-		if !s.Passed {
-			lines = append(lines, fmt.Sprintf("the host sends on %s: %v", s.Link, s.Packet))
+	left := o.Left()
+	for _, s := range left[min(1, len(left)):] {
+		lines = append(lines, fmt.Sprintf("and on %s: %v", s.Link, s.Packet))
+	}
+	if len(left) == 0 || left[0].Passed {
+		for _, s := range o.Out {
+			if !s.Passed {
+				lines = append(lines, fmt.Sprintf("the host sends on %s: %v", s.Link, s.Packet))
+			}
 		}
 	}
 	if o.Entry != "" {
@@ -96,10 +103,11 @@ func ending(o ctexp.Outcome) string {
 		}
 		return why
 	}
-	for _, s := range o.Out {
-		if s.Passed {
-			return fmt.Sprintf("leaves on %s: %v", s.Link, s.Packet)
-		}
+	if left := o.Left(); len(left) > 0 {
+		return fmt.Sprintf("leaves on %s: %v", left[0].Link, left[0].Packet)
+	}
+	if slices.Contains(o.Hooks, nf.Forward) || slices.Contains(o.Hooks, nf.Postrouting) && !slices.Contains(o.Hooks, nf.Input) {
+		return "it went on behind the last hook, and left on no link"
 	}
 	return "delivered to the host"
 }

@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"bytes"
 	"encoding/json"
 
 	"github.com/ctexp/go-ctexp/internal/plain"
@@ -75,6 +76,10 @@ func (r Result) JSON() ([]byte, error) {
 		}
 		d.All = append(d.All, j)
 	}
-	out, err := json.MarshalIndent(d, "", "  ")
-	return plain.JSON(out), err
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false) // packets have a ">"
+	e.SetIndent("", "  ")
+	err := e.Encode(d)
+	return plain.JSON(bytes.TrimSpace(out.Bytes())), err
 }

@@ -176,9 +176,9 @@ func variant() netnsenv.Variant {
 
 // shortened returns the beginning of a line.
 func shortened(l string) string {
-	const most = 40
-	if len(l) > most {
-		return l[:most] + "…"
+	const most = 40 // letters
+	if r := []rune(l); len(r) > most {
+		return string(r[:most]) + "…"
 	}
 	return l
 }

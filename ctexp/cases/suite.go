@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
@@ -36,9 +37,12 @@ type Case struct {
 }
 
 // Parse reads the text of a file of cases. The error has every wrong line, each as "name:line:column: what is wrong"; the
-// Suite has the lines that are right.
+// Suite has the lines that are right. Of more than 20 wrong lines the error has the first 20 and the number of the others.
 func Parse(name, text string) (Suite, error) {
 	s := Suite{Name: name}
+	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return s, fmt.Errorf("%s: is no text: want lines such as tcp 198.18.0.2:10000 > 192.0.2.1:80 S => drop", name)
+	}
 	var errs []error
 	var b Block
 	number := 0
@@ -72,8 +76,14 @@ func Parse(name, text string) (Suite, error) {
 	if len(s.Blocks) == 0 && len(errs) == 0 {
 		errs = append(errs, fmt.Errorf("%s: there are no packets: want lines such as tcp 198.18.0.2:10000 > 192.0.2.1:80 S => drop", name))
 	}
+	if more := len(errs) - maxErrors; more > 0 {
+		errs = append(errs[:maxErrors], fmt.Errorf("%s: %d more lines are wrong", name, more))
+	}
 	return s, errors.Join(errs...)
 }
+
+// maxErrors is the largest number of wrong lines that Parse tells.
+const maxErrors = 20
 
 // ReadFile reads a file of cases; see Parse. Names of files with rules become relative to the folder of the file.
 func ReadFile(name string) (Suite, error) {
@@ -188,7 +198,7 @@ func at(name string, line int, err error) error {
 	wrong.Line = line
 	word := ""
 	if wrong.Word != "" {
-		word = fmt.Sprintf("%q ", wrong.Word)
+		word = fmt.Sprintf("%q ", shortened(wrong.Word))
 	}
 	return fmt.Errorf("%s:%d:%d: %s%s", name, line, wrong.Column, word, wrong.What)
 }
