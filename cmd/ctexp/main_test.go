@@ -119,6 +119,10 @@ func TestWrongInputs(t *testing.T) {
 		"no expectation": {[]string{"try", "-cases", "DIR/none.cases"}, "", `ctexp: DIR/none.cases:1: nothing is expected: write "=> accept" or so behind the packet, or use -f for packets without`},
 		"two sources":    {[]string{"try", "-cases", "DIR/good.cases", syn}, "", "ctexp: try: packets come from the arguments, -cases, -f or -pcap: give one of them"},
 		"links":          {[]string{"try", "-links", "wan 192.0.2.1", syn}, "", `ctexp: links: line 1: link wan: "192.0.2.1": want an address with its prefix length, such as 192.0.2.1/24, or default, route, mtu`},
+		"like what":      {[]string{"try", "-like", "eth0", syn}, "", "ctexp: -like eth0: want a process, as 1234 or /proc/1234/ns/net"},
+		"like nobody":    {[]string{"try", "-like", "/proc/0/ns/net", syn}, "", "ctexp: links: open /proc/0/net/route: no such file or directory"},
+		"both":           {[]string{"try", "-like", "1", "-links", "a 10.0.0.1/24", syn}, "", "ctexp: -links and -like: give one of them"},
+		"definition":     {[]string{"try", "-D", "wan", syn}, "", "ctexp: -D wan: want name=value, such as wan=eth0"},
 		"missing link": {[]string{"try", "-links", "eth0 192.0.2.1/24 default", "-rules", "DIR/host.nft", syn}, "",
 			"ctexp: DIR/host.nft:4: there is no link \"wan\", only lo, eth0 (MissingLinks allows it): iifname \"wan\" tcp dport { 80, 443 } accept\n" +
 				"ctexp: -links gives the host more links, -missing-links allows rules that name others"},

@@ -6,10 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp"
@@ -25,7 +24,7 @@ const hostLinks = "host"
 // tryFlags are the flags of ctexp try.
 type tryFlags struct {
 	rules, define                   list
-	cases, file, pcap, links        string
+	cases, file, pcap, links, like  string
 	expect, report, compare         string
 	json, verbose, missing, answers bool
 }
@@ -62,6 +61,7 @@ func (c command) try(ctx context.Context, args []string) error {
 	fs.StringVar(&f.file, "f", "", "`file` with packets, with expectations or without, - for standard input")
 	fs.StringVar(&f.pcap, "pcap", "", "recording whose packets are tried: a `file` of pcap or pcapng")
 	fs.StringVar(&f.links, "links", "", "links of the host under test: a `text` such as 'wan 192.0.2.1/24 default; lan 10.0.0.1/24', a file with it or with the output of ip -br addr and ip route, or \"host\" for those of this machine; default: one for each that the rules name")
+	fs.StringVar(&f.like, "like", "", "links like those of the network of a `process`, as 1234 or /proc/1234/ns/net")
 	fs.StringVar(&f.expect, "expect", "", "what is expected of packets that say nothing: accept, drop, reject, …")
 	fs.StringVar(&f.report, "report", "", "write a page about the first block of packets that is not as expected, or the first one, to this `file`")
 	fs.StringVar(&f.compare, "compare", "", "`file` with other rules: print only what becomes different under them")
@@ -237,8 +237,12 @@ func (c command) rules(names, define []string) (all []netnsenv.Ruleset, err erro
 func (c command) config(f tryFlags, s cases.Suite, rules []netnsenv.Ruleset) (netnsenv.Config, error) {
 	links, err := s.Links, error(nil)
 	switch {
+	case f.links != "" && f.like != "":
+		err = errors.New("-links and -like: give one of them")
+	case f.like != "":
+		links, err = c.likeness(f.like)
 	case f.links == hostLinks:
-		links, err = linksOfMachine()
+		links, err = c.likeness(hostLinks)
 	case isFile(f.links):
 		var text []byte
 		if text, err = os.ReadFile(f.links); err == nil {
@@ -264,59 +268,21 @@ func (c command) config(f tryFlags, s cases.Suite, rules []netnsenv.Ruleset) (ne
 	return cfg, nil
 }
 
-// linksOfMachine returns the links of the network namespace of this process, which is that of the machine.
-func linksOfMachine() (links []netnsenv.LinkConfig, err error) {
-	all, err := net.Interfaces()
-	if err != nil {
-		return nil, err
-	}
-	var text strings.Builder
-	for _, i := range all {
-		addrs, err := i.Addrs()
-		if err != nil {
-			return nil, err
+// likeness returns the links of a namespace that a path or the number of a process names. Links that cannot be had are told.
+func (c command) likeness(of string) ([]netnsenv.LinkConfig, error) {
+	dir := "/proc/thread-self/net" // of the machine, see main
+	if of != hostLinks {
+		pid := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(of, "/proc/"), "/ns/net"), "/")
+		if _, err := strconv.Atoi(pid); err != nil {
+			return nil, fmt.Errorf("-like %s: want a process, as 1234 or /proc/1234/ns/net", of)
 		}
-		if len(i.Name) > 11 || i.Flags&net.FlagLoopback != 0 || len(addrs) == 0 {
-			continue
-		}
-		fmt.Fprint(&text, i.Name)
-		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err == nil {
-				fmt.Fprintf(&text, " %v", p)
-			}
-		}
-		fmt.Fprintln(&text)
+		dir = "/proc/" + pid + "/net"
 	}
-	routes, err := routesOfMachine()
-	if err != nil {
-		return nil, err
+	links, leftOut, err := cases.LinksLike(dir)
+	for _, name := range leftOut {
+		fmt.Fprintf(c.stderr, "left out: the link %s, whose name is longer than 11 bytes\n", plain.Line(name))
 	}
-	return cases.ParseLinks(text.String() + routes)
-}
-
-// routesOfMachine returns the lines of /proc/net/route that are default routes or networks, as ip route prints them.
-func routesOfMachine() (string, error) {
-	table, err := os.ReadFile("/proc/thread-self/net/route")
-	if err != nil {
-		return "", err
-	}
-	var out strings.Builder
-	for _, l := range strings.Split(string(table), "\n")[1:] {
-		var dev string
-		var dst, gateway, flags, mask uint32
-		var skip int
-		if n, _ := fmt.Sscanf(l, "%s %x %x %x %d %d %d %x", &dev, &dst, &gateway, &flags, &skip, &skip, &skip, &mask); n == 8 && gateway != 0 && len(dev) <= 11 {
-			at := func(v uint32) netip.Addr {
-				return netip.AddrFrom4([4]byte{byte(v), byte(v >> 8), byte(v >> 16), byte(v >> 24)})
-			}
-			bits := 0
-			for m := mask; m != 0; m &= m - 1 {
-				bits++
-			}
-			fmt.Fprintf(&out, "%v dev %s\n", netip.PrefixFrom(at(dst), bits), dev)
-		}
-	}
-	return out.String(), nil
+	return links, err
 }
 
 // answer runs the suite and prints what became of its packets.
@@ -331,7 +297,7 @@ func (c command) answer(ctx context.Context, f tryFlags, s cases.Suite, cfg netn
 	if err != nil {
 		return err
 	}
-	if f.links == "" && s.Links == nil {
+	if f.links == "" && f.like == "" && s.Links == nil {
 		fmt.Fprintf(c.stderr, "assumed, as nothing gives links: -links '%s'\n", strings.ReplaceAll(strings.TrimSpace(cases.LinksText(cfg.Links)), "\n", "; "))
 	}
 	if f.json {

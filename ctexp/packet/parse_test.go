@@ -227,3 +227,18 @@ tcp 192.0.2.1:80 > 198.18.0.2:10000 S. # its answer
 	// Output:
 	// 2 IP 192.0.2.1.80 > 198.18.0.2.10000: Flags [S.], seq 1, ack 2, win 65535, length 0 <nil>
 }
+
+// What the log of a failed test prints behind a packet is left out; in a line that was typed it is a mistake.
+func TestLinesOfAReportAreRead(t *testing.T) {
+	t.Parallel()
+	const line = "IP 198.18.0.2.10007 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0"
+	for _, behind := range []string{" (dropped: conntrack table full)", " ×3", " ×3 (dropped: conntrack table full (drop +3))"} {
+		p, err := packet.Parse("15:37:08.471464 tun0 In  " + line + behind)
+		if err != nil || p.String() != line {
+			t.Errorf("%s: got %v, %v", behind, p, err)
+		}
+	}
+	if p, err := packet.Parse("udp 198.18.0.2:1 > 192.0.2.1:2 (frg 1:8@0)"); err == nil {
+		t.Errorf("got %v", p)
+	}
+}
