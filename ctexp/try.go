@@ -81,19 +81,21 @@ func byNetfilter(l observe.Loss) bool {
 	if slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Certain && slices.Contains(kinds, c.Kind) }) {
 		return true
 	}
-	outside := func(c observe.Cause) bool {
-		return c.Kind != observe.CauseUnknown && !slices.Contains(kinds, c.Kind)
-	}
 	if l.Hook == nf.Ingress { // before the hooks: the causes are rules, or what the packet itself has
 		return slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseRule && c.Rule != (observe.Rule{}) })
 	}
-	return !l.IsBehindHooks() && !slices.ContainsFunc(l.Causes, outside) && !crossesHooks(l)
+	certainly := slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Certain })
+	return !certainly && isWithin(l)
 }
 
-// crossesHooks reports whether packets of a loss passed all rules of a hook and did not get to the next one.
-func crossesHooks(l observe.Loss) bool {
-	return slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseUnknown }) &&
-		!slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseRule })
+// isWithin reports whether both probes of a loss are in one hook, between which there is nothing but rules, conntrack and NAT.
+func isWithin(l observe.Loss) bool {
+	for _, p := range nf.PathProbes(l.Family) {
+		if slices.Contains(l.To, p.Name) {
+			return p.Hook == l.Hook
+		}
+	}
+	return false
 }
 
 // Left returns the packets of Out as which the packet itself has left: with its fields, in other fragments than it came, or, as a

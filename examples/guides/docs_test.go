@@ -25,12 +25,12 @@ func guides(t *testing.T) map[string]string {
 	return all
 }
 
-// The code that a guide shows stands in a file of this folder, as it is: Go code anywhere in a file, other texts as the whole
+// The code that a guide shows stands in a test of the examples, as it is: Go code anywhere in a file, other texts as the whole
 // file, whose name is in the line before.
 func TestGuidesShowWhatIsRun(t *testing.T) {
 	t.Parallel()
 	var code strings.Builder
-	files, err := filepath.Glob("*_test.go")
+	files, err := filepath.Glob("../*/*_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
