@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"net/netip"
 	"regexp"
@@ -52,6 +51,12 @@ type Outcome struct {
 	Out []Sent
 	// Entry is the entry of the packet's flow afterwards, as nf.Entry prints it; empty if there is none.
 	Entry string
+	// Hooks are the hooks that the packet and answers of the host met, in the order of the path.
+	Hooks []nf.Hook
+	// Silenced is the number of answers of the host that Config.Silent has dropped.
+	Silenced uint64
+	// FromHost reports that the host itself has sent the packet (see Trial).
+	FromHost bool
 }
 
 // Sent is a packet that the host has sent.
@@ -133,28 +138,25 @@ func try(ctx context.Context, cfg netnsenv.Config, rules []netnsenv.Ruleset, pac
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, lab.Close()) }()
-	before := lab.snapshot(ctx)
-	for i, p := range packets {
-		link := lab.linkOf(p)
-		if _, err := lab.InjectOn(ctx, link, packet.Packets(p)); err != nil {
-			return nil, numbered(err, i+1)
-		}
-		after := lab.snapshot(ctx)
-		outcome, err := lab.outcome(ctx, p, after.since(before))
-		if err != nil {
-			return nil, fmt.Errorf("packet %d: %w", i+1, err)
-		}
-		tried = append(tried, Compared{Packet: p, Link: link, Outcomes: []Outcome{outcome}})
-		before = after
+	var trials []Trial
+	for _, p := range packets {
+		trials = append(trials, Trial{Link: lab.linkOf(p), Packet: p})
+	}
+	outcomes, err := lab.Try(ctx, trials...)
+	if err != nil {
+		return nil, err
+	}
+	for i, t := range trials {
+		tried = append(tried, Compared{Packet: t.Packet, Link: t.Link, Outcomes: []Outcome{outcomes[i]}})
 	}
 	return tried, nil
 }
 
-// Same reports whether two outcomes are the same: lost at the same hooks, the same packets on the same links, the same
-// entry. In packets that the host has created, the numbers that it chooses at random are not compared: the IP
+// Same reports whether two outcomes are the same: the same verdict, lost at the same hooks, the same packets on the same links, the
+// same entry. In packets that the host has created, the numbers that it chooses at random are not compared: the IP
 // identification, initial sequence numbers, timestamps and flow labels.
 func (o Outcome) Same(other Outcome) bool {
-	return slices.Equal(o.lost(), other.lost()) && o.Entry == other.Entry &&
+	return slices.Equal(o.lost(), other.lost()) && o.Entry == other.Entry && o.Verdict() == other.Verdict() &&
 		slices.EqualFunc(o.Out, other.Out, func(a, b Sent) bool { return a.Link == b.Link && a.compare == b.compare })
 }
 
@@ -180,41 +182,6 @@ func (o Outcome) why() string {
 		why = append(why, "between "+l.Between()+": "+l.Why())
 	}
 	return strings.Join(why, "; ")
-}
-
-// outcome returns what became of a packet, from what was recorded since it was sent and from the Inbox.
-func (l *Lab) outcome(ctx context.Context, p packet.Packet, snap snapshot) (o Outcome, err error) {
-	if err := errors.Join(snap.pathErr, snap.recordErr); err != nil {
-		return o, err
-	}
-	for _, f := range snap.fates() {
-		if f.Frame.Dir == packet.In {
-			o.Fate = f
-			break
-		}
-	}
-	for _, loss := range snap.path.Losses() {
-		if !loss.Unconfirmed { // else the packet goes on, without an entry
-			o.Losses = append(o.Losses, loss)
-		}
-	}
-	out, err := l.Inbox.Received(ctx)
-	if err != nil {
-		return o, err
-	}
-	for _, a := range out {
-		s := Sent{Link: a.Link, Packet: a.Packet, Passed: isPassed(p, a.Packet)}
-		s.compare = compared(a.Packet, s.Passed)
-		o.Out = append(o.Out, s)
-	}
-	e, err := l.Observer.Get(ctx, p.Tuple(), 0)
-	switch {
-	case err == nil:
-		o.Entry = e.String()
-	case errors.Is(err, fs.ErrNotExist), p.Tuple() == (nf.Tuple{}):
-		err = nil
-	}
-	return o, err
 }
 
 // isPassed reports whether out is the packet in, forwarded: whether the fields that forwarding and NAT keep are the same.

@@ -1,6 +1,7 @@
 package ctexp_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 func TestMain(m *testing.M) { ctexp.MainWith(tidy{m}, netnsenv.Entry{Programs: programs}) }
@@ -44,7 +46,17 @@ func (t tidy) Run() int {
 	if err := os.Setenv("TMPDIR", dir); err != nil {
 		panic(err)
 	}
+	needs.SkipExamples(openOne)
 	return t.m.Run()
+}
+
+// openOne opens what examples need.
+func openOne() error {
+	env, err := netnsenv.Open(context.Background(), netnsenv.Config{Rules: []netnsenv.Ruleset{netnsenv.NFT("table inet t { }")}})
+	if err != nil {
+		return err
+	}
+	return env.Close()
 }
 
 var web = packet.Flow{

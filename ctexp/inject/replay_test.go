@@ -322,3 +322,24 @@ func TestAReplayHoldsOnePacketAtATime(t *testing.T) {
 type wide struct{ sink }
 
 func (*wide) MTU() int { return 65535 }
+
+// The two directions of a recording are sent on the two links of a router.
+func ExampleReplay() {
+	log, tun0, tun1 := twoLinks()
+	replay := inject.Replay{By: inject.Ways{
+		{Match: packet.Match{SrcNet: netip.MustParsePrefix("198.18.0.0/24")}, To: "tun0"},
+		{To: "tun1"},
+	}.Link}
+	done, err := replay.Send(context.Background(), packet.Records(
+		packet.Record{EtherType: packet.EtherTypeIPv4, Packet: packet.SYN(web)},
+		packet.Record{EtherType: packet.EtherTypeIPv4, Packet: packet.SYNACK(web.Reverse())},
+	), tun0, tun1)
+	fmt.Println(done.Sent, err)
+	fmt.Println(strings.Join(log.lines, "\n"))
+	// Output:
+	// 2 <nil>
+	// tun0 IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0
+	// tun0 fence
+	// tun1 IP 192.0.2.1.80 > 198.18.0.2.10000: Flags [S.], seq 1, ack 2, win 65535, length 0
+	// tun1 fence
+}

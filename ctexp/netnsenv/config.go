@@ -323,10 +323,24 @@ func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
 		if (p.Match.SrcPort != 0 || p.Match.DstPort != 0) && !p.Match.Proto.HasPorts() {
 			return nil, fmt.Errorf("probe %q: it matches ports, so it needs a protocol that has them", p.Name)
 		}
+		if why := flagsWrong(p.Match); why != "" {
+			return nil, fmt.Errorf("probe %q: %s", p.Name, why)
+		}
 		seen[p.Name] = true
 		out[i] = p
 	}
 	return out, nil
+}
+
+// flagsWrong returns what is wrong with the flags of TCP that a match compares; "" if nothing is.
+func flagsWrong(m nf.Match) string {
+	switch {
+	case m.TCPMask() != 0 && m.Proto != nf.TCP:
+		return "it matches flags of TCP, so its Proto must be nf.TCP"
+	case !m.TCPMask().Contains(m.Flags):
+		return fmt.Sprintf("it matches flags %v, of which FlagsMask lacks some", m.Flags)
+	}
+	return ""
 }
 
 // Listener is what Env.Listen returns: a *net.TCPListener whose connections the Env keeps open until Close.

@@ -61,6 +61,8 @@ func TestInvalidConfigs(t *testing.T) {
 		"two links of one route":       {two(LinkConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")}}), "goes through link \"tun0\" already"},
 		"two links of one mark":        {Config{Links: []LinkConfig{{Mark: 7}, {Mark: 7}}}, "mark 0x7 leads to link \"tun0\" already"},
 		"ports without a protocol":     {probe(nf.Probe{Match: nf.Match{DstPort: 80}}), "needs a protocol"},
+		"flags without TCP":            {probe(nf.Probe{Match: nf.Match{Proto: nf.UDP, Flags: 2}}), "its Proto must be nf.TCP"},
+		"flags beside the mask":        {probe(nf.Probe{Match: nf.Match{Proto: nf.TCP, Flags: 2, FlagsMask: 1}}), "it matches flags S, of which FlagsMask lacks some"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

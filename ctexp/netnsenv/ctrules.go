@@ -1,6 +1,7 @@
 package netnsenv
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -52,6 +53,9 @@ func matchOf(m nf.Match, p nf.Proto) (nf.Match, error) {
 	m.Proto = p
 	if (m.SrcPort != 0 || m.DstPort != 0) && !p.HasPorts() {
 		return m, fmt.Errorf("it matches ports, which %v does not have", p)
+	}
+	if why := flagsWrong(m); why != "" {
+		return m, errors.New(why)
 	}
 	return m, nil
 }

@@ -1,6 +1,7 @@
 package netnsenv_test
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"testing"
@@ -15,7 +16,17 @@ func TestMain(m *testing.M) {
 	for os.Getenv(spinning) != "" {
 	}
 	netnsenv.EnterWith(netnsenv.Entry{Programs: programs})
+	needs.SkipExamples(openOne)
 	os.Exit(m.Run())
+}
+
+// openOne opens what examples need.
+func openOne() error {
+	env, err := netnsenv.Open(context.Background(), netnsenv.Config{Rules: []netnsenv.Ruleset{netnsenv.NFT("table inet t { }")}})
+	if err != nil {
+		return err
+	}
+	return env.Close()
 }
 
 // web is a flow from outside to the default host.

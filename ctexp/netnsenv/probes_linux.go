@@ -305,6 +305,12 @@ func matchExprs(p nf.Probe) []expr.Any {
 				equal(binary.BigEndian.AppendUint16(nil, port)))
 		}
 	}
+	if mask := m.TCPMask(); mask != 0 {
+		out = append(out,
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
+			&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{byte(mask)}, Xor: []byte{0}},
+			equal([]byte{byte(m.Flags)}))
+	}
 	if p.State != 0 {
 		out = append(out, &expr.Ct{Key: expr.CtKeySTATE, Register: 1})
 		out = append(out, masked(uint32(p.State), expr.CmpOpNeq, 0)...)

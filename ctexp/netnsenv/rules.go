@@ -33,6 +33,19 @@ type RuleProblem = nf.RuleProblem
 // NFT returns a Ruleset for a text in the format of nft -f. It needs the program nft.
 func NFT(text string) Ruleset { return rulesText{ruleset.Text{Program: "nft", Text: text}} }
 
+// NFTOptions are what nft is told beside a text.
+type NFTOptions struct {
+	// Folder is where nft finds the files that the text includes, also those of "./file". Empty: in the folder of the process.
+	Folder string
+	// Define has values of variables, as nft -D takes them: "wan=eth0".
+	Define []string
+}
+
+// NFTWith is NFT with options.
+func NFTWith(o NFTOptions, text string) Ruleset {
+	return rulesText{ruleset.Text{Program: "nft", Text: text, Folder: o.Folder, Define: o.Define}}
+}
+
 // IPTablesSave returns a Ruleset for a text in the format of iptables-save, for IPv4. It does not change tables that
 // are not in the text.
 func IPTablesSave(v Variant, text string) Ruleset {
@@ -87,4 +100,16 @@ func MissingLinks(r Ruleset, names ...string) Ruleset {
 		return r
 	}
 	return r
+}
+
+// LinksOf returns the names of the links that the text of a Ruleset names, each once and in the order of the text, with wildcards
+// as they are written. Of a Ruleset without a text, such as an NFTables function, nothing is known, and LinksOf returns nil.
+func LinksOf(r Ruleset) []string {
+	switch r := r.(type) {
+	case rulesText:
+		return r.LinkNames()
+	case singleCommands:
+		return r.LinkNames()
+	}
+	return nil
 }

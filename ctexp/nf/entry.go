@@ -363,9 +363,21 @@ type Filter struct {
 	Status, StatusMask Status
 	// Zone selects entries of one zone; nil: any zone. See InZone.
 	Zone *uint16
-	// Proto and Tuple are compared after reading, because not every kernel version filters them correctly.
+	// Those below are compared after reading, because the kernel does not filter them, or not in every version.
 	Proto Proto // zero: any protocol
 	Tuple Tuple // selects entries with this original or reply tuple; zero: any
+	// Src and Dst are prefixes that contain the addresses of the original direction; one address is a prefix of full length. Zero: any.
+	Src, Dst netip.Prefix
+	// SrcPort and DstPort are the ports of the original direction; zero: any.
+	SrcPort, DstPort uint16
+	// Port is a port of either end in either direction, so also one that NAT has given; zero: any.
+	Port uint16
+	// Addr is a prefix that contains an address of either end in either direction; zero: any.
+	Addr  netip.Prefix
+	State TCPState // of TCP entries; TCPNone: any
+	// Before and After select entries that were created before and after these times. Entries whose Start is not known match neither.
+	// Zero: any.
+	Before, After time.Time
 }
 
 // InZone returns a value for Filter.Zone. InZone(0) selects the entries of zone 0 only.
@@ -378,5 +390,22 @@ func (f Filter) Match(e Entry) bool {
 		e.Status&f.StatusMask == f.Status&f.StatusMask &&
 		(f.Zone == nil || *f.Zone == e.Zone) &&
 		(f.Proto == 0 || f.Proto == e.Orig.Proto) &&
-		(f.Tuple == Tuple{} || f.Tuple == e.Orig || f.Tuple == e.Reply)
+		(f.Tuple == Tuple{} || f.Tuple == e.Orig || f.Tuple == e.Reply) &&
+		(f.State == TCPNone || f.State == e.State && e.Orig.Proto == TCP) &&
+		f.matchEnds(e) &&
+		(f.Before.IsZero() || !e.Start.IsZero() && e.Start.Before(f.Before)) &&
+		(f.After.IsZero() || e.Start.After(f.After))
+}
+
+// matchEnds reports whether f selects the addresses and ports of e.
+func (f Filter) matchEnds(e Entry) bool {
+	in := func(p netip.Prefix, ends ...netip.AddrPort) bool {
+		return p == netip.Prefix{} || slices.ContainsFunc(ends, func(end netip.AddrPort) bool { return p.Contains(end.Addr()) })
+	}
+	has := func(port uint16, ends ...netip.AddrPort) bool {
+		return port == 0 || slices.ContainsFunc(ends, func(end netip.AddrPort) bool { return port == end.Port() })
+	}
+	src, dst := e.Orig.Src, e.Orig.Dst
+	all := []netip.AddrPort{src, dst, e.Reply.Src, e.Reply.Dst}
+	return in(f.Src, src) && in(f.Dst, dst) && has(f.SrcPort, src) && has(f.DstPort, dst) && in(f.Addr, all...) && has(f.Port, all...)
 }

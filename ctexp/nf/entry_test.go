@@ -2,7 +2,9 @@ package nf_test
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -145,7 +147,11 @@ func TestZoneOfADirection(t *testing.T) {
 func TestFilterSelectsByEachField(t *testing.T) {
 	t.Parallel()
 	syn := web4.Tuple(nf.TCP)
-	e := nf.Entry{Orig: syn, Reply: syn.Reverse(), Status: nf.Confirmed | nf.Assured, Mark: 0x15, Zone: 3}
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	e := nf.Entry{
+		Orig: syn, Reply: flow("10.0.0.7:8080", "198.18.0.2:10000").Tuple(nf.TCP), Status: nf.Confirmed | nf.Assured, Mark: 0x15, Zone: 3,
+		State: nf.Established, Start: noon,
+	}
 	for _, tt := range []struct {
 		filter nf.Filter
 		want   bool
@@ -162,11 +168,35 @@ func TestFilterSelectsByEachField(t *testing.T) {
 		{nf.Filter{Proto: nf.TCP}, true},
 		{nf.Filter{Proto: nf.UDP}, false},
 		{nf.Filter{Tuple: syn}, true},
-		{nf.Filter{Tuple: syn.Reverse()}, true},
+		{nf.Filter{Tuple: e.Reply}, true},
 		{nf.Filter{Tuple: packet.SYN(web4.Nth(1)).Tuple()}, false},
+		{nf.Filter{Src: netip.MustParsePrefix("198.18.0.2/32")}, true},
+		{nf.Filter{Src: netip.MustParsePrefix("192.0.2.0/24")}, false},
+		{nf.Filter{Dst: netip.MustParsePrefix("192.0.2.0/24")}, true},
+		{nf.Filter{Dst: netip.MustParsePrefix("198.18.0.0/15")}, false},
+		{nf.Filter{Addr: netip.MustParsePrefix("10.0.0.0/8")}, true},
+		{nf.Filter{Addr: netip.MustParsePrefix("2001:db8::/32")}, false},
+		{nf.Filter{SrcPort: 10000, DstPort: 80}, true},
+		{nf.Filter{SrcPort: 80}, false},
+		{nf.Filter{DstPort: 8080}, false},
+		{nf.Filter{Port: 8080}, true},
+		{nf.Filter{Port: 10000}, true},
+		{nf.Filter{Port: 22}, false},
+		{nf.Filter{State: nf.Established}, true},
+		{nf.Filter{State: nf.SynSent}, false},
+		{nf.Filter{Before: noon.Add(1)}, true},
+		{nf.Filter{Before: noon}, false},
+		{nf.Filter{After: noon.Add(-1)}, true},
+		{nf.Filter{After: noon}, false},
 	} {
 		if got := tt.filter.Match(e); got != tt.want {
 			t.Errorf("%+v: %v", tt.filter, got)
+		}
+	}
+	udp := nf.Entry{Orig: web4.Tuple(nf.UDP)}
+	for _, f := range []nf.Filter{{State: nf.Established}, {Before: noon}, {After: noon}} {
+		if f.Match(udp) {
+			t.Errorf("%+v selects an entry of UDP whose age is not known", f)
 		}
 	}
 }

@@ -17,6 +17,16 @@ type Match struct {
 	Src, Dst netip.Prefix
 	// SrcPort and DstPort are the ports of the transport header. They need Proto.
 	SrcPort, DstPort uint16
+	// Flags are compared in the bits of FlagsMask, or, if that is zero, must all be set. They need Proto TCP.
+	Flags, FlagsMask TCPFlags
+}
+
+// TCPMask returns the flags of TCP that m compares; zero: none.
+func (m Match) TCPMask() TCPFlags {
+	if m.FlagsMask != 0 {
+		return m.FlagsMask
+	}
+	return m.Flags
 }
 
 // String returns m in the syntax of nft: "iifname tun0 ip saddr 198.18.0.0/16 tcp dport 80".
@@ -37,8 +47,9 @@ func (m Match) String() string {
 	add(m.Out != "", "oifname %s", m.Out)
 	add(m.Src.IsValid(), "%s saddr %v", ip(m.Src), m.Src)
 	add(m.Dst.IsValid(), "%s daddr %v", ip(m.Dst), m.Dst)
-	add(m.Proto != 0 && m.SrcPort == 0 && m.DstPort == 0, "meta l4proto %v", m.Proto)
+	add(m.Proto != 0 && m.SrcPort == 0 && m.DstPort == 0 && m.TCPMask() == 0, "meta l4proto %v", m.Proto)
 	add(m.SrcPort != 0, "%v sport %d", m.Proto, m.SrcPort)
 	add(m.DstPort != 0, "%v dport %d", m.Proto, m.DstPort)
+	add(m.TCPMask() != 0, "tcp flags & (%s) == %s", m.TCPMask().words(), m.Flags.words())
 	return strings.Join(s, " ")
 }

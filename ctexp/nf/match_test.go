@@ -23,4 +23,13 @@ func TestMatchPrintsItselfLikeNft(t *testing.T) {
 	if got, want := m.String(), "iifname tun0 ip saddr 198.18.0.0/15 tcp dport 80"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	for want, m := range map[string]nf.Match{
+		"tcp flags & (syn) == syn":             {Proto: nf.TCP, Flags: packet.FlagSYN},
+		"tcp flags & (syn | rst | ack) == syn": {Proto: nf.TCP, Flags: packet.FlagSYN, FlagsMask: packet.FlagSYN | packet.FlagACK | packet.FlagRST},
+		"tcp flags & (fin) == 0x0":             {Proto: nf.TCP, FlagsMask: packet.FlagFIN},
+	} {
+		if got := m.String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 }

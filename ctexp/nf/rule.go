@@ -75,6 +75,8 @@ type RulesError struct {
 
 // RuleProblem is a problem with one line of a ruleset.
 type RuleProblem struct {
+	// File is the included file that the problem is in, as the text names it; empty: it is in the text itself.
+	File string
 	Line int // counted from 1; for iptables commands the number of the command
 	// Column is the byte of the line where the program found the problem, counted from 1; zero: not known.
 	Column  int
@@ -95,7 +97,11 @@ func (e *RulesError) Error() string {
 		fmt.Fprintf(&b, " %v:", e.Err)
 	}
 	for _, p := range e.Problems {
-		fmt.Fprintf(&b, "\nline %d", p.Line)
+		b.WriteByte('\n')
+		if p.File != "" {
+			fmt.Fprintf(&b, "%s: ", p.File)
+		}
+		fmt.Fprintf(&b, "line %d", p.Line)
 		if p.Column > 0 {
 			fmt.Fprintf(&b, ", column %d", p.Column)
 		}

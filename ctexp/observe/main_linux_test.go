@@ -1,6 +1,7 @@
 package observe_test
 
 import (
+	"context"
 	"iter"
 	"net/netip"
 	"os"
@@ -17,7 +18,17 @@ import (
 
 func TestMain(m *testing.M) {
 	netnsenv.Enter()
+	needs.SkipExamples(openOne)
 	os.Exit(m.Run())
+}
+
+// openOne opens what examples need.
+func openOne() error {
+	env, err := netnsenv.Open(context.Background(), netnsenv.Config{Rules: []netnsenv.Ruleset{netnsenv.NFT("table inet t { }")}})
+	if err != nil {
+		return err
+	}
+	return env.Close()
 }
 
 // web is a flow from outside to the default host.

@@ -48,6 +48,9 @@ func (*Observer) Tally(context.Context) (Tally, error) { return Tally{}, errNotL
 // Path returns an nf.UnsupportedError.
 func (*Observer) Path(context.Context) (Path, error) { return Path{}, errNotLinux }
 
+// PathCounts returns an nf.UnsupportedError.
+func (*Observer) PathCounts(context.Context) (Path, error) { return Path{}, errNotLinux }
+
 // Flows yields an nf.UnsupportedError.
 func (*Observer) Flows(context.Context, nf.Filter) iter.Seq2[nf.Entry, error] {
 	return func(yield func(nf.Entry, error) bool) { yield(nf.Entry{}, errNotLinux) }

@@ -11,7 +11,8 @@ import (
 )
 
 // Parse returns the packet of a line. It reads what String prints, and what tcpdump -n prints of the same protocols, with
-// whatever stands before "IP" or "IP6", such as the time and the link of a Record:
+// whatever stands before "IP" or "IP6", such as the time and the link of a Record, and behind it in parentheses, such as the
+// fate in the log of a test:
 //
 //	IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, options [mss 1460], length 0
 //	12:00:00.000001 tun0 In  IP6 2001:db8::2 > 2001:db8::1: ICMP6, echo request, id 1, seq 2, length 13
@@ -55,7 +56,7 @@ func ParseAll(text string) ([]Packet, error) {
 	number := 0
 	for line := range strings.Lines(text) {
 		number++
-		line = withoutComment(line)
+		line = WithoutComment(line)
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
@@ -68,8 +69,8 @@ func ParseAll(text string) ([]Packet, error) {
 	return all, nil
 }
 
-// withoutComment returns a line without its comment. A "#" within a word or within quotes begins none.
-func withoutComment(line string) string {
+// WithoutComment returns a line without its comment. A "#" within a word or within quotes begins none.
+func WithoutComment(line string) string {
 	quoted := false
 	for i := range len(line) {
 		switch {
@@ -91,6 +92,9 @@ func parseLine(line string, number int) (p Packet, err error) {
 		}
 	}()
 	p = s.packet()
+	if s.printed {
+		s.skipFate()
+	}
 	if s.err == nil && s.peek() != "" {
 		s.fail("is no field of this packet")
 	}
@@ -106,6 +110,8 @@ type scanner struct {
 	number int
 	at     int // offset of what is next
 	err    error
+	// printed says that the line is in the form of String and of tcpdump.
+	printed bool
 }
 
 // fail notes what is wrong with the next word, unless something was wrong before.
@@ -217,11 +223,19 @@ func (s *scanner) packet() Packet {
 	if first != "IP" && first != "IP6" {
 		return s.typed(first)
 	}
+	s.printed = true
 	f := s.flow()
 	if s.err != nil {
 		return nil
 	}
 	return s.body(f)
+}
+
+// skipFate goes on behind what reports print behind a packet: in parentheses what became of it, and how often it came.
+func (s *scanner) skipFate() {
+	for w := s.peek(); s.err == nil && (strings.HasPrefix(w, "(") || strings.HasPrefix(w, "×")); w = s.peek() {
+		s.at += len(w)
+	}
 }
 
 // skipPrefix goes on at "IP" or "IP6" if that is there with addresses behind it.

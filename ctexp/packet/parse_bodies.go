@@ -236,7 +236,7 @@ func (s *scanner) sequence() (first uint32, last uint64) {
 	return uint32(n), m
 }
 
-// flagsNamed returns the flags of "S.", "none" or "SYN+ACK".
+// flagsNamed returns the flags of "S.", "SA", "none" or "SYN+ACK".
 func flagsNamed(text string) (flags TCPFlags, ok bool) {
 	if text == "none" {
 		return 0, true
@@ -252,7 +252,7 @@ func flagsNamed(text string) (flags TCPFlags, ok bool) {
 	if flags != 0 {
 		return flags, true
 	}
-	for _, c := range text {
+	for _, c := range strings.ReplaceAll(text, "A", ".") {
 		i := strings.IndexRune(pktline.FlagLetters, c)
 		if i < 0 {
 			return 0, false

@@ -2,6 +2,7 @@ package packet_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -193,4 +194,51 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q\nis       %v\nand then %v", line, p, again)
 		}
 	})
+}
+
+// A packet as a line: typed, or as tcpdump, a capture or a report prints it.
+func ExampleParse() {
+	for _, line := range []string{
+		"tcp 198.18.0.2:10000 > 192.0.2.1:80 S",
+		"12:00:00.000001 tun0 In  IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0",
+		`udp [2001:db8::2]:1 > [2001:db8::1]:53 payload "hello"`,
+		"icmp 198.18.0.2 > 192.0.2.1 echo request id 7",
+		"tcp 198.18.0.2:10000 > 192.0.2.1:99999 S",
+	} {
+		p, err := packet.Parse(line)
+		fmt.Println(p, err)
+	}
+	// Output:
+	// IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0 <nil>
+	// IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0 <nil>
+	// IP6 2001:db8::2.1 > 2001:db8::1.53: UDP, length 5 <nil>
+	// IP 198.18.0.2 > 192.0.2.1: ICMP echo request, id 7, seq 1, length 8 <nil>
+	// empty packet line 1, column 24: "192.0.2.1:99999" want an address, with a port as in 192.0.2.1:80 or [2001:db8::1]:80
+}
+
+// Packets of a text, one in a line, with comments.
+func ExampleParseAll() {
+	all, err := packet.ParseAll(`
+# a handshake
+tcp 198.18.0.2:10000 > 192.0.2.1:80 S
+tcp 192.0.2.1:80 > 198.18.0.2:10000 S. # its answer
+`)
+	fmt.Println(len(all), all[1], err)
+	// Output:
+	// 2 IP 192.0.2.1.80 > 198.18.0.2.10000: Flags [S.], seq 1, ack 2, win 65535, length 0 <nil>
+}
+
+// What the log of a failed test prints behind a packet is left out; in a line that was typed it is a mistake.
+func TestLinesOfAReportAreRead(t *testing.T) {
+	t.Parallel()
+	const line = "IP 198.18.0.2.10007 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0"
+	for _, behind := range []string{" (dropped: conntrack table full)", " ×3", " ×3 (dropped: conntrack table full (drop +3))"} {
+		p, err := packet.Parse("15:37:08.471464 tun0 In  " + line + behind)
+		if err != nil || p.String() != line {
+			t.Errorf("%s: got %v, %v", behind, p, err)
+		}
+	}
+	if p, err := packet.Parse("udp 198.18.0.2:1 > 192.0.2.1:2 (frg 1:8@0)"); err == nil {
+		t.Errorf("got %v", p)
+	}
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
-	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
 // TCP has the fields of a TCP segment except its ports.
@@ -94,7 +93,7 @@ func FIN(f Flow) Packet { return f.TCP(TCP{Flags: FlagFIN | FlagACK, Seq: 2, Ack
 func RST(f Flow) Packet { return f.TCP(TCP{Flags: FlagRST, Seq: 2}) }
 
 // TCPFlags is a set of the control bits of a TCP header.
-type TCPFlags uint8
+type TCPFlags = nf.TCPFlags
 
 // The control bits. SYN and so on are the functions that return packets.
 const (
@@ -107,12 +106,6 @@ const (
 	FlagECE
 	FlagCWR
 )
-
-// Contains reports whether all flags of want are in f.
-func (f TCPFlags) Contains(want TCPFlags) bool { return f&want == want }
-
-// String returns the flags as tcpdump writes them: "S", "S.", "F.", and "none" for none.
-func (f TCPFlags) String() string { return pktline.Flags(uint8(f)) }
 
 // TCPOption is a TCP option, for TCP.Options and the change Options. Lengths and padding are filled in.
 type TCPOption struct {

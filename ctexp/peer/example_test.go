@@ -58,3 +58,56 @@ func ExampleExpectationError() {
 	// packets that came (✓ taken, = nothing new, ✗ not expected; numbers of 198.18.0.2:10000 relative):
 	//   ✗ tun0: IP 192.0.2.1.80 > 198.18.0.2.10000: Flags [R], seq 2, win 65535, length 0
 }
+
+// A connection to a server that is scripted, too: numbers are relative to those of each side.
+func ExampleTCP() {
+	ctx := context.Background()
+	tun0, tun1, inbox := crossed()
+	client := peer.NewTCP(inject.New(tun0), "tun0", inbox, web)
+	server := peer.NewTCP(inject.New(tun1), "tun1", inbox, packet.Flow{Src: web.Dst})
+	peer.Handshake(ctx, client, server)
+
+	client.Send(ctx, peer.Segment{Payload: []byte("ping")})
+	got, err := server.Expect(ctx, peer.Segment{Payload: []byte("ping")})
+	fmt.Println(got.Tuple().Src, err)
+	fmt.Println(client.ExpectNothing(ctx))
+	fmt.Println(peer.Teardown(ctx, client, server))
+	// Output:
+	// 198.18.0.2:10000 <nil>
+	// <nil>
+	// <nil>
+}
+
+// Two ends that speak UDP; the second answers the first that comes.
+func ExampleUDP() {
+	ctx := context.Background()
+	tun0, tun1, inbox := crossed()
+	client := peer.NewUDP(inject.New(tun0), "tun0", inbox, web)
+	server := peer.NewUDP(inject.New(tun1), "tun1", inbox, packet.Flow{Src: web.Dst})
+
+	client.Send(ctx, []byte("question"))
+	_, err := server.Expect(ctx, []byte("question"))
+	server.Send(ctx, []byte("answer"))
+	got, err2 := client.Expect(ctx, nil)
+	fmt.Println(err, err2, got)
+	// Output:
+	// <nil> <nil> IP 192.0.2.1.80 > 198.18.0.2.10000: UDP, length 6
+}
+
+// One end asks, the other answers.
+func ExampleEcho() {
+	ctx := context.Background()
+	tun0, tun1, inbox := crossed()
+	asks := peer.NewEcho(inject.New(tun0), "tun0", inbox, web.Src.Addr(), web.Dst.Addr())
+	answers := peer.NewEcho(inject.New(tun1), "tun1", inbox, web.Dst.Addr(), web.Src.Addr())
+
+	asks.Ping(ctx, []byte("hello"))
+	request, err := answers.ExpectRequest(ctx, []byte("hello"))
+	answers.Reply(ctx)
+	reply, err2 := asks.ExpectReply(ctx, []byte("hello"))
+	fmt.Println(request, err)
+	fmt.Println(reply, err2)
+	// Output:
+	// IP 198.18.0.2 > 192.0.2.1: ICMP echo request, id 1, seq 1, length 13 <nil>
+	// IP 192.0.2.1 > 198.18.0.2: ICMP echo reply, id 1, seq 1, length 13 <nil>
+}

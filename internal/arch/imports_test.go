@@ -47,10 +47,11 @@ var picture = map[string][]string{
 	"observe":    {"header", "plain", "nf", "packet", "internal"},
 	"report":     {"header", "plain", "nf", "packet", "internal", "observe"},
 	"ctexp":      {"header", "plain", "nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "report"},
+	"cases":      {"plain", "nf", "packet", "internal", "netnsenv", "observe", "ctexp"},
 	"model":      {"plain", "nf", "packet", "internal", "netnsenv", "ctexp"},
-	"examples":   {"plain", "nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "report", "ctexp", "model"},
+	"examples":   {"plain", "nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "report", "ctexp", "model", "cases"},
 	"packettest": {"header", "plain", "nf", "packet", "internal"},
-	"cmd":        {"nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "ctexp"},
+	"cmd":        {"plain", "nf", "packet", "internal", "netnsenv", "inject", "peer", "observe", "ctexp", "cases"},
 }
 
 // example returns the example that a folder belongs to; "" if to none.

@@ -4,6 +4,8 @@ package needs
 
 import (
 	"errors"
+	"flag"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -82,4 +84,17 @@ func Listed() []string {
 		}
 	}
 	return listed
+}
+
+// SkipExamples leaves out the examples of a test binary, which cannot skip by themselves, if open fails because the machine lacks
+// something that is not Required. Call it in TestMain before the tests run; with CTEXP_REQUIRE the examples fail.
+func SkipExamples(open func() error) {
+	err := open()
+	if err == nil || !isLack(err) || Required(Of(err)) {
+		return
+	}
+	fmt.Fprintf(os.Stderr, "examples are left out: %s\n", plain.Text(err.Error()))
+	if err := flag.Set("test.skip", "^Example"); err != nil {
+		panic(err) // a test binary has this flag
+	}
 }

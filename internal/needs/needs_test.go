@@ -2,6 +2,7 @@ package needs
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"syscall"
 	"testing"
@@ -45,5 +46,28 @@ func TestMissingNeedSkipsOrFails(t *testing.T) {
 				t.Errorf("got %q, want %q", f.ended, tt.want)
 			}
 		})
+	}
+}
+
+// Examples are left out where something is missing, and stay where it is required or something went wrong.
+func TestExamplesAreLeftOut(t *testing.T) {
+	wings := &nf.UnsupportedError{Need: "wings"}
+	for _, tt := range []struct {
+		require string
+		err     error
+		want    string
+	}{
+		{"", nil, ""}, {"", errors.New("fell"), ""}, {"1", wings, ""}, {"", wings, "^Example"},
+	} {
+		t.Setenv(Require, tt.require)
+
+		SkipExamples(func() error { return tt.err })
+
+		if got := flag.Lookup("test.skip").Value.String(); got != tt.want {
+			t.Errorf("%v: got %q, want %q", tt.err, got, tt.want)
+		}
+	}
+	if err := flag.Set("test.skip", ""); err != nil {
+		t.Fatal(err)
 	}
 }

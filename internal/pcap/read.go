@@ -1,13 +1,14 @@
 // Package pcap reads and writes recordings of packets: a Reader reads the formats pcap and pcapng, a Writer writes
 // pcapng.
 //
-// It uses pcapgo of gopacket/gopacket, because that of google/gopacket cannot write the comments and flags of packets.
+// For pcapng it uses pcapgo of gopacket/gopacket, because that of google/gopacket cannot write the comments and flags of packets.
 // pcapgo does not check lengths, so a Reader checks each pcapng block first; see blocks.
 package pcap
 
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -79,7 +80,10 @@ const (
 	magicGzip    = 0x1f8b
 )
 
-// NewReader returns a Reader for a file of either format. It buffers, so that it may read from r more than the packets
+// compressed are the first bytes of files that other programs have compressed.
+var compressed = map[uint16]string{0x28b5: "zstd", 0x425a: "bzip2", 0xfd37: "xz", 0x504b: "zip"}
+
+// NewReader returns a Reader for a file of either format, which may be compressed by gzip. It buffers, so that it may read from r more than the packets
 // returned.
 func NewReader(r io.Reader) (*Reader, error) {
 	b := bufio.NewReaderSize(r, 64<<10)
@@ -89,6 +93,16 @@ func NewReader(r io.Reader) (*Reader, error) {
 	}
 	if len(magic) == 0 {
 		return nil, fmt.Errorf("the file is empty: %w", io.ErrUnexpectedEOF)
+	}
+	if len(magic) >= 2 && binary.BigEndian.Uint16(magic) == magicGzip {
+		unpacked, err := gzip.NewReader(b)
+		if err != nil {
+			return nil, atEnd(truncated(err))
+		}
+		b = bufio.NewReaderSize(unpacked, 64<<10)
+		if magic, err = b.Peek(4); err != nil && !errors.Is(err, io.EOF) {
+			return nil, atEnd(truncated(err))
+		}
 	}
 	open, err := format(magic)
 	if err != nil {
@@ -107,13 +121,13 @@ func format(magic []byte) (func(*bufio.Reader) (func() (record, error), error), 
 		return nil, errTruncated
 	}
 	switch binary.BigEndian.Uint32(magic) {
-	case 0xa1b2c3d4, 0xd4c3b2a1, 0xa1b23c4d, 0x4d3cb2a1: // microseconds and nanoseconds, in both byte orders
+	case magicMicro, 0xd4c3b2a1, magicNano, 0x4d3cb2a1, magicPatch, 0x34cdb2a1: // in both byte orders
 		return nextOfPcap, nil
 	case magicSection:
 		return nextOfPcapng, nil
 	}
-	if binary.BigEndian.Uint16(magic) == magicGzip {
-		return nil, errors.New("it is compressed: read it through a gzip.Reader")
+	if other := compressed[binary.BigEndian.Uint16(magic)]; other != "" {
+		return nil, fmt.Errorf("it is compressed by %s: unpack it first; only gzip is read as it is", other)
 	}
 	return nil, fmt.Errorf("it is neither pcap nor pcapng: it begins with %x", magic)
 }
@@ -138,25 +152,6 @@ func (r *Reader) Next() (Packet, error) {
 // Number returns the number of packets read so far. This is the number of the last packet, counted from 1 as in
 // Wireshark.
 func (r *Reader) Number() int { return r.n }
-
-// nextOfPcap reads the header of a pcap file and returns a function that reads the next packet.
-func nextOfPcap(b *bufio.Reader) (func() (record, error), error) {
-	r, err := pcapgo.NewReader(b)
-	if err != nil {
-		return nil, truncated(err)
-	}
-	r.SetSnaplen(min(r.Snaplen(), maxPacket))
-	return func() (record, error) {
-		data, ci, err := r.ZeroCopyReadPacketData()
-		if errors.Is(err, io.EOF) && ci.CaptureLength > 0 {
-			err = io.ErrUnexpectedEOF // the file ends behind the packet's header
-		}
-		if err != nil {
-			return record{}, truncated(err)
-		}
-		return record{time: ci.Timestamp, linkType: r.LinkType(), data: data, length: ci.Length}, nil
-	}, nil
-}
 
 // errTruncated wraps io.ErrUnexpectedEOF, because pcapgo takes that error itself at the start of a block for the end of
 // the file.
@@ -376,8 +371,8 @@ func (b *blocks) check(typ uint32, body []byte) error {
 	case oldPacketBlock, enhancedPacket:
 		b.packet = true
 		captured, length := b.order().Uint32(body[12:]), b.order().Uint32(body[16:])
-		if captured > length {
-			return fmt.Errorf("captured length %d of a packet of %d bytes", captured, length)
+		if captured > length { // as some programs write it; pcapgo refuses it
+			b.order().PutUint32(body[16:], captured)
 		}
 		if err := fits(captured, options); err != nil {
 			return err
@@ -416,39 +411,6 @@ func (b *blocks) checkOptions(options []byte) error {
 	return nil
 }
 
-// packet removes the link-layer header.
-func (r record) packet() (Packet, error) {
-	p := Packet{Time: r.time, Link: r.link, Dir: r.dir, Data: r.data, Length: r.length}
-	padded := false // frames are padded to a minimum length
-	switch r.linkType {
-	case layers.LinkTypeEthernet:
-		padded = true
-		p.ethernet()
-	case layers.LinkTypeLinuxSLL:
-		padded = true
-		p.cooked()
-	case layers.LinkTypeLinuxSLL2:
-		padded = true
-		p.cooked2()
-	case layers.LinkTypeNull, layers.LinkTypeLoop:
-		if p.take(4) != nil {
-			p.byVersion()
-		}
-	case layers.LinkTypeRaw, 12, 14: // DLT_RAW is 12, or 14 on OpenBSD; files should have LINKTYPE_RAW, 101
-		p.byVersion()
-	case layers.LinkTypeIPv4:
-		p.EtherType = header.EtherTypeIPv4
-	case layers.LinkTypeIPv6:
-		p.EtherType = header.EtherTypeIPv6
-	default:
-		return Packet{}, fmt.Errorf("unknown link type %d (%v)", uint16(r.linkType), r.linkType)
-	}
-	if padded {
-		p.unpad()
-	}
-	return p, nil
-}
-
 // take removes n bytes from the front of Data and returns them. If there are fewer, it removes all and returns nil.
 func (p *Packet) take(n int) []byte {
 	if len(p.Data) < n {
@@ -467,6 +429,7 @@ func (p *Packet) ethernet() {
 	if h := p.take(header.EthernetSize); h != nil {
 		tags := p.protocol(header.OuterType(h))
 		p.Ethernet = frame[:header.EthernetSize+len(tags)]
+		p.inner()
 	}
 }
 

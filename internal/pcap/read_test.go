@@ -2,7 +2,9 @@ package pcap_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +28,46 @@ func TestPcapIsReadInBothOrdersAndResolutions(t *testing.T) {
 				{Time: want, EtherType: 0x86dd, Data: ip6[:40], Length: 41},
 			}, got); diff != "" || err != nil {
 				t.Errorf("%s-endian, magic %x: %v (-want +got):\n%s", name, magic, err, diff)
+			}
+		}
+	}
+}
+
+// Before 2.3 the two lengths of a packet were in the other order, and in 2.3 in either; a length that is less than what was
+// captured is a mistake of the program that wrote it. Kuznetzov's patch has a longer header. All of them may be compressed.
+func TestOldAndOddFilesAreRead(t *testing.T) {
+	t.Parallel()
+	want := []pcap.Packet{{Time: at, EtherType: 0x0800, Data: ip4, Length: 21}}
+	for name, o := range orders {
+		version := func(minor uint16) []byte {
+			head := pcapFile(o, 0xa1b2c3d4, 262144, 101)
+			return concat(head[:4], o.AppendUint16(o.AppendUint16(nil, 2), minor), head[8:])
+		}
+		swapped := pcapPacket(o, 123_456, 21, ip4)
+		longer := concat(swapped[:8], o.AppendUint32(nil, 41), o.AppendUint32(nil, 21), swapped[16:])
+		patched := concat(pcapFile(o, 0xa1b2cd34, 262144, 101), swapped[:16], make([]byte, 8), swapped[16:])
+		var packed bytes.Buffer
+		w := gzip.NewWriter(&packed)
+		if _, err := w.Write(patched); err != nil || w.Close() != nil {
+			t.Fatal(err)
+		}
+		for kind, file := range map[string][]byte{
+			"2.1": concat(version(1), swapped), "2.3": concat(version(3), swapped), "2.4": concat(version(4), swapped),
+			"2.2, cut": concat(version(2), longer), "2.3, cut": concat(version(3), longer),
+			"short":        concat(version(4), pcapPacket(o, 123_456, 19, ip4)),
+			"short pcapng": concat(section(o), iface(o, 101, 0, ""), packet(o, 0, 0, 19, ip4)),
+			"patched":      patched, "compressed": packed.Bytes(),
+		} {
+			got, err := readAll(t, bytes.NewReader(file))
+			one := slices.Clone(want)
+			if strings.HasSuffix(kind, "cut") {
+				one[0].Length = 41
+			}
+			if strings.HasSuffix(kind, "pcapng") {
+				one[0].Link = "#0"
+			}
+			if diff := cmp.Diff(one, got); diff != "" || err != nil {
+				t.Errorf("%s, %s-endian: %v (-want +got):\n%s", kind, name, err, diff)
 			}
 		}
 	}
@@ -122,6 +164,18 @@ func TestLinkLayerIsRemoved(t *testing.T) {
 		"cooked, VLAN":       {113, concat(cooked(4, nil, 0x81, 0, 0, 5, 0x86, 0xdd), ip6), pcap.Packet{Dir: pcap.Out, Ethernet: concat(make([]byte, 12), []byte{0x81, 0, 0, 5, 0x86, 0xdd}), EtherType: 0x86dd, Data: ip6, Length: len(ip6)}},
 		"cooked 2, in":       {276, concat(cooked2(1, 8, 0), ip4), fromTo(four, pcap.In, "#7", from)},
 		"cooked 2, out":      {276, concat(cooked2(4, 8, 0), ip4), fromTo(four, pcap.Out, "#7", from)},
+		"PPP":                {9, concat([]byte{0, 0x21}, ip4), four},
+		"PPP, short":         {9, concat([]byte{0x57}, ip6), six},
+		"PPP, HDLC":          {50, concat([]byte{0xff, 3, 0, 0x57}, ip6), six},
+		"PPP, LCP":           {9, []byte{0xc0, 0x21, 1}, pcap.Packet{Data: []byte{1}, Length: 1}},
+		"PPP, out":           {204, concat([]byte{1, 0xff, 3, 0, 0x21}, ip4), fromTo(four, pcap.Out, "", nil)},
+		"PPPoE":              {51, concat([]byte{0x11, 0, 0, 1, 0, 23, 0, 0x21}, ip4), four},
+		"PPPoE in Ethernet":  {1, concat(macs, []byte{0x88, 0x64, 0x11, 0, 0, 1, 0, 23, 0, 0x21}, ip4, make([]byte, 9)), four},
+		"SNAP in Ethernet":   {1, concat(macs, []byte{0, 29, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0}, ip4, make([]byte, 9)), four},
+		"HDLC of Cisco":      {104, concat([]byte{0x0f, 0, 8, 0}, ip4), four},
+		"NFLOG":              {239, concat([]byte{2, 0, 0, 0, 5, 0, 10, 0, 0, 0, 0, 0, 25, 0, 9, 0}, ip4, make([]byte, 3)), four},
+		"NFLOG, big-endian":  {239, concat([]byte{2, 0, 0, 0, 0, 5, 0, 10, 0, 0, 0, 0, 0, 25, 0, 9}, ip4, make([]byte, 3)), four},
+		"NFLOG, nothing":     {239, []byte{2, 0, 0, 0, 3, 0, 9, 0}, pcap.Packet{}},
 		"loopback":           {0, concat([]byte{2, 0, 0, 0}, ip4), four},
 		"loopback, OpenBSD":  {108, concat([]byte{0, 0, 0, 24}, ip6), six},
 	} {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
@@ -16,18 +17,7 @@ import (
 const FlagLetters = "FSRP.UEW"
 
 // Flags returns the lowest eight flag bits of a TCP header as tcpdump writes them: "S", "S.", "F.", "none".
-func Flags(bits uint8) string {
-	if bits == 0 {
-		return "none"
-	}
-	var s []byte
-	for i := range 8 {
-		if bits&(1<<i) != 0 {
-			s = append(s, FlagLetters[i])
-		}
-	}
-	return string(s)
-}
+func Flags(bits uint8) string { return nf.TCPFlags(bits).String() }
 
 // isTCP reports whether the packet has a TCP header of a valid length.
 func (h packet) isTCP() bool {

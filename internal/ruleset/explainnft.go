@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	nftPlace  = regexp.MustCompile(`(?m)^[^:\n]+:(\d+):(\d+)-(\d+): Error: (.*)$`)
+	nftPlace  = regexp.MustCompile(`(?m)^([^:\n]+):(\d+):(\d+)-(\d+): Error: (.*)(?:\n(.*))?$`)
 	nftAdvice = regexp.MustCompile(`; did you mean .*$`)
 	nftJump   = regexp.MustCompile(`^\s*:\s*(?:jump|goto)\s+([\w.-]+)`)
 	nftNoName = regexp.MustCompile(`^syntax error, unexpected ([a-z]\S*?)(?:, expecting (.*))?$`)
@@ -35,10 +35,15 @@ func (t nftTry) problems(text string) (out []nf.RuleProblem, ok bool) {
 		return nil, true
 	}
 	for _, m := range nftPlace.FindAllStringSubmatch(output, -1) {
-		n, _ := strconv.Atoi(m[1]) // they are all digits
-		from, _ := strconv.Atoi(m[2])
-		to, _ := strconv.Atoi(m[3])
-		c := nftComplaint{text: text, line: n, from: from, to: to, message: strings.TrimPrefix(m[4], "Could not process rule: ")}
+		n, _ := strconv.Atoi(m[2]) // they are all digits
+		from, _ := strconv.Atoi(m[3])
+		to, _ := strconv.Atoi(m[4])
+		message := strings.TrimPrefix(m[5], "Could not process rule: ")
+		if m[1] != nftStdin {
+			out = append(out, nf.RuleProblem{File: m[1], Line: n, Column: from, Text: m[6], Why: message})
+			continue
+		}
+		c := nftComplaint{text: text, line: n, from: from, to: to, message: message}
 		out = addProblem(out, c.problem(t))
 		// After a syntax error at the beginning of a block or in a name, nft has misread everything that follows.
 		if c.isKeyword() || strings.HasPrefix(c.message, syntaxError) && !isRule(lineOf(text, n)) {
@@ -56,6 +61,7 @@ type nftComplaint struct {
 }
 
 const (
+	nftStdin    = "/dev/stdin"                // the file that nft -f - reads, in its messages
 	syntaxError = "syntax error"              // how messages about the grammar begin
 	noEntry     = "No such file or directory" // ENOENT
 )

@@ -3,7 +3,10 @@ package ruleset
 import (
 	"fmt"
 	"iter"
+	"maps"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,6 +18,62 @@ import (
 type linkUse struct {
 	name string
 	line int
+}
+
+// LinkNames returns the names of the links that the text names, each once and in its order: also wildcards, and those of iif and
+// oif, which nft itself checks.
+func (t Text) LinkNames() (names []string) {
+	var uses []linkUse
+	switch {
+	case t.Commands != nil:
+		uses = iptablesLinks(t.Commands)
+	case t.Program == "nft":
+		n := linkScanner{words: t.included(t.Text, maxIncludes), defines: map[string][]nftWord{}, sets: map[string]int{}, indexes: true}
+		for _, d := range t.Define {
+			name, value, _ := strings.Cut(d, "=")
+			n.defines["$"+name] = valueOf(nftWords(value))
+		}
+		for i := range n.words {
+			n.visit(i)
+		}
+		uses = n.uses
+	default:
+		uses = iptablesLinks(strings.Split(t.Text, "\n"))
+	}
+	for _, u := range uses {
+		if u.name != "" && !slices.Contains(names, u.name) {
+			names = append(names, u.name)
+		}
+	}
+	return names
+}
+
+// maxIncludes is how deep nft follows includes (nftables, src/scanner.l, MAX_INCLUDE_DEPTH).
+const maxIncludes = 16
+
+// included returns the words of a text with those of the files that it includes. Files that cannot be read are left out: nft
+// reports them.
+func (t Text) included(text string, depth int) []nftWord {
+	words := nftWords(text)
+	for i := 0; i+1 < len(words); i++ {
+		if words[i].quoted || words[i].text != "include" || !words[i+1].quoted || depth == 0 {
+			continue
+		}
+		name := words[i+1].text
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(t.Folder, name)
+		}
+		files, _ := filepath.Glob(name) // a wrong pattern matches nothing
+		var more []nftWord
+		for _, f := range files {
+			if text, err := os.ReadFile(f); err == nil {
+				more = append(more, t.included(string(text), depth-1)...)
+			}
+		}
+		words = slices.Replace(words, i, i+2, more...)
+		i += len(more) - 1
+	}
+	return words
 }
 
 // missing returns a problem for each use of a link that neither exists nor is optional.
@@ -98,6 +157,7 @@ type linkScanner struct {
 	words   []nftWord
 	defines map[string][]nftWord
 	sets    map[string]int // for sets with links: the index of the link in an element; the key "" is the current set
+	indexes bool           // also the links of iif and oif
 	uses    []linkUse
 }
 
@@ -141,6 +201,14 @@ func (n *linkScanner) visit(i int) {
 		}
 	case "iifname", "oifname":
 		n.compared(i)
+	case "iif", "oif":
+		if n.indexes {
+			n.compared(i)
+		}
+	case "to": // fwd to, dup to
+		if n.indexes && (n.word(i-1) == "fwd" || n.word(i-1) == "dup") {
+			n.use(i, n.words[i+1:], 0)
+		}
 	}
 }
 
@@ -251,7 +319,9 @@ func namesIn(value []nftWord, want int, defines map[string][]nftWord) []nftWord 
 			first = true
 		case w.text == "}":
 		case is && strings.HasPrefix(w.text, "$"):
-			for _, name := range namesIn(defines[w.text], 0, nil) {
+			others := maps.Clone(defines)
+			delete(others, w.text) // a variable is not defined by itself
+			for _, name := range namesIn(defines[w.text], 0, others) {
 				name.line = w.line // the line of the use, not of the define
 				names = append(names, name)
 			}

@@ -17,6 +17,7 @@ import (
 // Load loads the text into a namespace with these links by executing nft or iptables-restore. If the text is wrong, the
 // error is an nf.RulesError.
 func (t Text) Load(ctx context.Context, ns Namespace, links []string) error {
+	t.Text = strings.ReplaceAll(t.Text, "\r\n", "\n")
 	if t.Program == "nft" {
 		return t.loadNFT(ctx, ns, links)
 	}
@@ -29,7 +30,9 @@ func (t Text) loadNFT(ctx context.Context, ns Namespace, links []string) error {
 		return err
 	}
 	nft := func(text string, args ...string) (string, error) {
-		return run(ns, exec.CommandContext(ctx, path, append(args, "-f", "-")...), text)
+		cmd := exec.CommandContext(ctx, path, slices.Concat(args, t.nftArguments(), []string{"-f", "-"})...)
+		cmd.Dir = t.Folder // where nft finds "./file"
+		return run(ns, cmd, text)
 	}
 	bad := t.missing(nftLinks(t.Text), links)
 	var output string
@@ -40,12 +43,27 @@ func (t Text) loadNFT(ctx context.Context, ns Namespace, links []string) error {
 	return t.explain(bad, output, err, try.problems)
 }
 
+// nftArguments returns the arguments by which nft finds included files and what is defined.
+func (t Text) nftArguments() (args []string) {
+	if t.Folder != "" {
+		args = append(args, "-I", t.Folder)
+	}
+	for _, d := range t.Define {
+		args = append(args, "-D", d)
+	}
+	return args
+}
+
 func (t Text) loadSave(ctx context.Context, ns Namespace, links []string) error {
 	try := iptablesTry{ns: ns, ctx: ctx, variant: nf.Variant(t.Program), family: t.Family}
 	if _, err := iptablesPath(try.variant, t.Family, "-restore"); err != nil {
 		return err
 	}
-	bad := t.missing(iptablesLinks(strings.Split(t.Text, "\n")), links)
+	lines := strings.Split(t.Text, "\n")
+	if bad := notSaved(lines); len(bad) > 0 {
+		return &nf.RulesError{Rules: t.Program, Problems: bad}
+	}
+	bad := t.missing(iptablesLinks(lines), links)
 	var output string
 	var err error
 	if strings.Count(t.Text, "\nCOMMIT") > 1 { // each table is a separate transaction, so test all of them first
@@ -74,6 +92,13 @@ func (t Text) explain(bad []nf.RuleProblem, output string, err error, try trial)
 		problems, ok := try(strings.Join(lines, "\n"))
 		left := false
 		for _, p := range problems {
+			if p.File != "" && !ok {
+				if !slices.Contains(bad, p) {
+					bad = append(bad, p)
+				}
+				found = true
+				continue
+			}
 			if ok || p.Line < 1 || p.Line > len(lines) || lines[p.Line-1] == "" || strings.TrimSpace(lines[p.Line-1]) == "COMMIT" {
 				continue
 			}

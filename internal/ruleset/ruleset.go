@@ -23,6 +23,8 @@ type Text struct {
 	Text     string    // the input of nft -f or iptables-restore
 	Commands []string  // instead of Text: single iptables commands, see LoadCommands
 	Optional []string  // patterns of path.Match for links that may be missing
+	Folder   string    // where nft finds the files that the text includes; empty: in the folder of the process
+	Define   []string  // of nft -D: "name=value"
 }
 
 // Namespace is a network namespace.

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+)
+
+func TestMain(m *testing.M) { ctexp.Main(m) }
+
+const syn = "tcp 198.18.0.2:10000 > 192.0.2.1:22 S"
+
+// host is a ruleset of a host that is reached by the web alone; other also by ssh.
+const host = `table inet filter {
+	chain input {
+		type filter hook input priority filter; policy drop;
+		iifname "wan" tcp dport { 80, 443 } accept
+	}
+}
+`
+
+var other = strings.Replace(host, "80, 443", "22, 80, 443", 1)
+
+// call runs the command in a folder with the files of the tests.
+func call(t *testing.T, stdin string, args ...string) (status int, out, errs string) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"host.nft": host, "other.nft": other, "wrong.nft": "table inet t {\n\tchain fwd {\n\t}\n}\n", "empty.nft": "",
+		"host.rules": "*filter\n:INPUT DROP [0:0]\n-A INPUT -i wan -p tcp --dport 80 -j ACCEPT\nCOMMIT\n",
+		"good.cases": "rules host.nft\n\n" + syn + " => drop\n\ntcp 198.18.0.2:1 > 192.0.2.1:80 S => accept\n",
+		"bad.cases":  "rules host.nft\n\n" + syn + " => accept\n", "none.cases": syn + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, a := range args {
+		args[i] = strings.ReplaceAll(a, "DIR", dir)
+	}
+	var o, e bytes.Buffer
+	c := command{args: args, stdin: strings.NewReader(stdin), stdout: &o, stderr: &e, tty: stdin == ""}
+	status = c.run(t.Context())
+	shown := func(b *bytes.Buffer) string { return strings.ReplaceAll(b.String(), dir, "DIR") }
+	return status, shown(&o), shown(&e)
+}
+
+// able skips a test on a machine without namespaces or nft.
+func able(t *testing.T) {
+	t.Helper()
+	env, err := netnsenv.Open(t.Context(), netnsenv.Config{Rules: []netnsenv.Ruleset{netnsenv.NFT("table inet t { }")}})
+	ctexp.Require(t, "open", err)
+	if err := env.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Each question has its exit status and what is printed for it.
+func TestTry(t *testing.T) {
+	t.Parallel()
+	able(t)
+	for name, tt := range map[string]struct {
+		args   []string
+		stdin  string
+		status int
+		want   []string
+	}{
+		"a packet":           {[]string{"try", "-rules", "DIR/host.nft", syn}, "", 0, []string{"comes in on wan: prerouting, input; NEW", "inet filter input: policy drop", "-links 'wan 192.0.2.1/32 default'"}},
+		"flags behind":       {[]string{"try", syn, "-rules", "DIR/host.nft", "-expect", "accept"}, "", 1, []string{"argument:1: want accept, got drop"}},
+		"as expected":        {[]string{"try", "-rules", "DIR/host.nft", "-expect", "drop", syn}, "", 0, []string{"ok: argument: 1 case in 1 block"}},
+		"own expectation":    {[]string{"try", "-rules", "DIR/host.nft", syn + " => drop"}, "", 0, []string{"ok: "}},
+		"iptables-save":      {[]string{"try", "-rules", "DIR/host.rules", "-expect", "drop", syn}, "", 0, []string{"ok: "}},
+		"two files":          {[]string{"try", "-rules", "DIR/host.nft", "-rules", "DIR/host.rules", "-expect", "accept", "tcp 198.18.0.2:1 > 192.0.2.1:80 S"}, "", 0, []string{"ok: "}},
+		"standard input":     {[]string{"try", "-rules", "DIR/host.nft", "-expect", "drop"}, syn + "\n" + syn, 0, []string{"ok: standard input: 2 cases in 1 block"}},
+		"a suite":            {[]string{"try", "-cases", "DIR/good.cases"}, "", 0, []string{"ok: DIR/good.cases: 2 cases in 2 blocks"}},
+		"a suite as it is":   {[]string{"try", "DIR/good.cases"}, "", 0, []string{"ok: DIR/good.cases: 2 cases in 2 blocks"}},
+		"a suite, in full":   {[]string{"try", "-v", "-cases", "DIR/good.cases"}, "", 0, []string{"policy drop", "tcp dport { 80, 443 } accept -> accept", "ok: "}},
+		"a suite that fails": {[]string{"try", "-cases", "DIR/bad.cases"}, "", 1, []string{"DIR/bad.cases:3: want accept, got drop", "DIR/bad.cases: 1 case in 1 block, 1 failed"}},
+		"the same rules":     {[]string{"try", "-rules", "DIR/host.nft", "-compare", "DIR/host.nft", syn}, "", 0, []string{"no differences (packets: 1)"}},
+		"other rules":        {[]string{"try", "-rules", "DIR/host.nft", "-compare", "DIR/other.nft", syn, "tcp 198.18.0.2:1 > 192.0.2.1:80 S"}, "", 1, []string{"packet 1 on wan", "DIR/host.nft: lost in input", "DIR/other.nft: accepted by the host"}},
+		"help":               {[]string{"try", "-h"}, "", 0, []string{"-rules file"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			status, out, errs := call(t, tt.stdin, tt.args...)
+			for _, w := range tt.want {
+				if status != tt.status || !strings.Contains(out+errs, w) {
+					t.Errorf("status %d, want %d, and %q in it:\n%s%s", status, tt.status, w, out, errs)
+				}
+			}
+		})
+	}
+}
+
+// Wrong inputs end with status 2 and one line with place and remedy.
+func TestWrongInputs(t *testing.T) {
+	t.Parallel()
+	able(t)
+	for name, tt := range map[string]struct {
+		args  []string
+		stdin string
+		want  string
+	}{
+		"no packets":     {[]string{"try"}, "", "ctexp: try: there are no packets: ctexp try -rules my.nft 'tcp 198.18.0.2:10000 > 192.0.2.1:80 S'"},
+		"no file":        {[]string{"try", "-rules", "DIR/no.nft", syn}, "", "ctexp: rules: open DIR/no.nft: no such file or directory"},
+		"empty rules":    {[]string{"try", "-rules", "DIR/empty.nft", syn}, "", "ctexp: rules: DIR/empty.nft: there are no rules: the file is empty or has only comments"},
+		"wrong rules":    {[]string{"try", "-rules", "DIR/wrong.nft", syn}, "", `ctexp: DIR/wrong.nft:2:8: "fwd" is a keyword of nft and cannot be a name: chain fwd {`},
+		"unquoted":       {[]string{"try", "-rules", "DIR/host.nft", "tcp", "198.18.0.2:1"}, "", `ctexp: argument 1, "tcp": a packet is one argument in quotes: 'tcp 198.18.0.2:10000 > 192.0.2.1:80 S'`},
+		"neither":        {[]string{"try", "nothing"}, "", `ctexp: argument 1, "nothing": is neither a packet, such as 'tcp 198.18.0.2:10000 > 192.0.2.1:80 S', nor a file`},
+		"wrong packet":   {[]string{"try", syn, "tcp 198.18.0.2:x > 192.0.2.1:1"}, "", `ctexp: argument 2: column 5: "198.18.0.2:x" want an address, with a port as in 192.0.2.1:80 or [2001:db8::1]:80: "tcp 198.18.0.2:x > 192.0.2.1:1"`},
+		"expectation":    {[]string{"try", "-expect", "block", syn}, "", `ctexp: -expect: line 1, column 1: "block" is no expectation: want accept, drop, reject, lost, held, host or out LINK`},
+		"flag":           {[]string{"try", "-rule", "x", syn}, "", "ctexp: try: flag provided but not defined: -rule; ctexp try -h has the flags"},
+		"no expectation": {[]string{"try", "-cases", "DIR/none.cases"}, "", `ctexp: DIR/none.cases:1: nothing is expected: write "=> accept" or so behind the packet, or use -f for packets without`},
+		"two sources":    {[]string{"try", "-cases", "DIR/good.cases", syn}, "", "ctexp: try: packets come from the arguments, -cases, -f or -pcap: give one of them"},
+		"links":          {[]string{"try", "-links", "wan 192.0.2.1", syn}, "", `ctexp: links: line 1: link wan: "192.0.2.1": want an address with its prefix length, such as 192.0.2.1/24, or default, route, mtu`},
+		"like what":      {[]string{"try", "-like", "eth0", syn}, "", "ctexp: -like eth0: want a process, as 1234 or /proc/1234/ns/net"},
+		"like nobody":    {[]string{"try", "-like", "/proc/0/ns/net", syn}, "", "ctexp: links: open /proc/0/net/route: no such file or directory"},
+		"both":           {[]string{"try", "-like", "1", "-links", "a 10.0.0.1/24", syn}, "", "ctexp: -links and -like: give one of them"},
+		"definition":     {[]string{"try", "-D", "wan", syn}, "", "ctexp: -D wan: want name=value, such as wan=eth0"},
+		"missing link": {[]string{"try", "-links", "eth0 192.0.2.1/24 default", "-rules", "DIR/host.nft", syn}, "",
+			"ctexp: DIR/host.nft:4: there is no link \"wan\", only lo, eth0 (MissingLinks allows it): iifname \"wan\" tcp dport { 80, 443 } accept\n" +
+				"ctexp: -links gives the host more links, -missing-links allows rules that name others"},
+		"no recording": {[]string{"try", "-pcap", "DIR/host.nft"}, "", "ctexp: DIR/host.nft: "},
+		"nothing in":   {[]string{"try"}, "\n", "ctexp: standard input: there are no packets: want lines such as tcp 198.18.0.2:10000 > 192.0.2.1:80 S => drop"},
+		"command":      {[]string{"tri"}, "", `ctexp: there is no command "tri": want try or doctor`},
+		"doctor":       {[]string{"doctor", "x"}, "", `ctexp: doctor: "x" was not expected: it has no arguments`},
+		"nothing":      {nil, "", "usage:"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			status, out, errs := call(t, tt.stdin, tt.args...)
+			if status != 2 || out != "" || !strings.HasPrefix(errs, tt.want) || strings.Count(errs, "\n") > strings.Count(tt.want, "\n")+1 && tt.args != nil && tt.args[0] == "try" {
+				t.Errorf("status %d:\n%s%swant status 2 and\n%s", status, out, errs, tt.want)
+			}
+		})
+	}
+}
+
+// With -missing-links the host may lack what rules name; with -links it has what a text says.
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	able(t)
+
+	status, out, errs := call(t, "", "try", "-missing-links", "-links", "eth0 192.0.2.1/24 default", "-rules", "DIR/host.nft", "-expect", "drop", "tcp 198.18.0.2:1 > 192.0.2.1:80 S")
+
+	if status != 0 || errs != "" {
+		t.Errorf("status %d:\n%s%s", status, out, errs)
+	}
+}
+
+// The page and the JSON are about the packets.
+func TestReportAndJSON(t *testing.T) {
+	t.Parallel()
+	able(t)
+	page := filepath.Join(t.TempDir(), "out.html")
+
+	status, out, errs := call(t, "", "try", "-json", "-report", page, "-rules", "DIR/host.nft", syn)
+
+	var d struct{ Results []struct{ Verdict string } }
+	if err := json.Unmarshal([]byte(out), &d); err != nil || status != 0 || d.Results[0].Verdict != "drop" {
+		t.Errorf("%v, status %d:\n%s%s", err, status, out, errs)
+	}
+	text, err := os.ReadFile(page)
+	if err != nil || !strings.Contains(string(text), "<html") || !strings.Contains(string(text), "policy drop") {
+		t.Errorf("the page: %v, %d bytes", err, len(text))
+	}
+}
+
+// The doctor has ten lines, and is content where packets can be tried.
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	able(t)
+
+	status, out, errs := call(t, "", "doctor")
+
+	if n := strings.Count(out, "\n"); status != 0 || n != 10 || errs != "" || strings.Contains(out, "??") {
+		t.Errorf("status %d, %d lines:\n%s%s", status, n, out, errs)
+	}
+}

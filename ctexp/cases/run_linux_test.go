@@ -1,0 +1,285 @@
+package cases_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/cases"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/internal/golden"
+)
+
+// The rules of these tests: a router between wan and lan with a rule for each verdict.
+const router = `
+table inet t {
+	chain forward {
+		type filter hook forward priority filter; policy drop;
+		ct state invalid drop
+		ct state established,related accept
+		iifname "lan" tcp dport 25 reject
+		iifname "lan" accept
+	}
+	chain output {
+		type filter hook output priority filter; policy accept;
+		udp dport 514 drop comment "no logs"
+	}
+}
+table ip nat {
+	chain postrouting {
+		type nat hook postrouting priority srcnat;
+		oifname "wan" masquerade
+	}
+}
+`
+
+const links = "link wan 192.0.2.1/24 default\nlink lan 10.0.0.1/24\n"
+
+// open makes a suite of lines with the rules of the router.
+func open(t *testing.T, lines ...string) (cases.Suite, func() (cases.Result, error)) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "router.nft"), []byte(router), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "router.cases")
+	if err := os.WriteFile(file, []byte("rules router.nft\n"+links+strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := cases.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Name = "router.cases"
+	return s, func() (cases.Result, error) {
+		cfg, err := s.Config()
+		if err != nil {
+			return cases.Result{}, err
+		}
+		return s.Run(t.Context(), cfg)
+	}
+}
+
+// asExpected has each verdict and each expectation.
+var asExpected = []string{
+	"tcp 10.0.0.2:4000 > 198.51.100.7:443 S => out wan tcp 192.0.2.1:4000 > 198.51.100.7:443 S ttl 63",
+	"tcp 198.51.100.7:443 > 192.0.2.1:4000 S. => out lan tcp 198.51.100.7:443 > 10.0.0.2:4000 S.",
+	"tcp 198.51.100.7:443 > 192.0.2.1:4000 . => accept",
+	"",
+	"tcp 198.51.100.7:443 > 10.0.0.2:4000 S => drop",
+	"tcp 198.51.100.7:443 > 10.0.0.2:4000 S. => drop",
+	"in wan tcp 10.0.0.2:4000 > 10.0.0.3:443 S => drop",
+	"",
+	"tcp 10.0.0.2:4000 > 198.51.100.7:25 S => reject",
+	"tcp 10.0.0.2:4001 > 198.51.100.7:443 S ttl 1 => lost",
+	"tcp 10.0.0.2:4000 > 192.0.2.1:22 S => host",
+	"",
+	"tcp 192.0.2.1:4000 > 198.51.100.7:443 S => out wan",
+	"udp 10.0.0.1:514 > 10.0.0.2:514 => drop",
+	"udp 10.0.0.1:514 > 10.0.0.2:515 => out lan",
+	"",
+	"udp 10.0.0.2:4000 > 198.51.100.7:53 (frag 7:8@0+) => held",
+}
+
+func TestEachVerdict(t *testing.T) {
+	t.Parallel()
+	s, run := open(t, asExpected...)
+
+	got, err := run()
+
+	ctexp.Require(t, "run", err)
+	if want := "router.cases: 13 cases in 5 blocks"; got.String() != want {
+		t.Errorf("got\n%v\nwant %s", got, want)
+	}
+	cfg, err := s.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	labs := 0
+	explained, err := s.Explain(t.Context(), cfg, func(lab *ctexp.Lab, _ []cases.Got) error {
+		labs++
+		return lab.Env.Do(func() error { return nil })
+	})
+	if err != nil || labs != len(s.Blocks) || explained.String() != got.String() {
+		t.Errorf("explained in %d Labs: %v\n%v", labs, err, explained)
+	}
+}
+
+// Nothing of a block is left in the next one: the same packet is new in each.
+func TestBlocksAreSeparate(t *testing.T) {
+	t.Parallel()
+	back := "udp 198.51.100.7:53 > 192.0.2.1:4000"
+	_, run := open(t, "udp 10.0.0.2:4000 > 198.51.100.7:53 => out wan", back+" => out lan", "", back+" => host")
+
+	got, err := run()
+
+	ctexp.Require(t, "run", err)
+	if n := len(got.Failures()); n > 0 {
+		t.Errorf("%d failed:\n%v", n, got)
+	}
+}
+
+// Failures have the line, what was wanted and the way of the packet; as JSON, too.
+func TestFailuresAreExplained(t *testing.T) {
+	t.Parallel()
+	_, run := open(t,
+		"tcp 10.0.0.2:4000 > 198.51.100.7:443 S => drop",
+		"tcp 198.51.100.7:443 > 192.0.2.1:4000 S. => out lan tcp 198.51.100.7:443 > 10.0.0.3:4000 S.",
+		"tcp 10.0.0.2:4000 > 198.51.100.7:443 . => out lan",
+		"",
+		"tcp 198.51.100.7:443 > 10.0.0.2:4000 S => accept",
+		"tcp 10.0.0.2:4000 > 198.51.100.7:25 S => drop",
+		"tcp 10.0.0.2:4000 > 198.51.100.7:443 S ttl 1 => drop",
+		"tcp 10.0.0.2:4000 > 198.51.100.7:444 S => host",
+		"udp 10.0.0.1:514 > 10.0.0.2:514 => out lan",
+	)
+
+	got, err := run()
+
+	ctexp.Require(t, "run", err)
+	golden.Check(t, "failures.golden", got.String()+"\n")
+	text, err := got.JSON()
+	var d struct {
+		Cases, Failed int
+		Results       []struct {
+			Line                    int
+			Verdict, Differs, Class string
+			Rules                   []struct{ Rule, Verdict string }
+		}
+	}
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatal(err)
+	}
+	first := fmt.Sprint(d.Cases, d.Failed, d.Results[0])
+	if want := `8 8 {4 accept want drop, got accept NEW [{iifname "lan" accept accept} {oifname "wan" masquerade accept}]}`; err != nil || first != want {
+		t.Errorf("%v\n got %s\nwant %s", err, first, want)
+	}
+}
+
+// What cannot be asked is an error with the line.
+func TestWhatCannotBeAsked(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"in dmz udp 10.0.0.2:1 > 192.0.2.1:2 => drop":    `router.cases:4: the host has no link "dmz"; it has wan, lan`,
+		"udp 10.0.0.2:1 > 192.0.2.1:2 => out dmz":        `router.cases:4: the host has no link "dmz"; it has wan, lan`,
+		"udp 192.0.2.1:1 > [2001:db8::1]:2 => drop":      "another family",
+		"udp [2001:db8::1]:1 > [2001:db8::2]:2 => drop":  "",
+		"udp 192.0.2.1:1 > 255.255.255.255:2 => out wan": "",
+	} {
+		s, err := cases.Parse("router.cases", links+"\n"+line)
+		if err == nil {
+			var cfg, _ = s.Config()
+			_, err = s.Run(t.Context(), cfg)
+			if lacksMachine(err) {
+				ctexp.Require(t, "run", err)
+			}
+		}
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s:\n got %v\nwant %s", line, err, want)
+		}
+	}
+}
+
+func lacksMachine(err error) bool { return err != nil && strings.Contains(err.Error(), "needs ") }
+
+// Wrong rules are told with the file, also those of an included one.
+func TestWrongRulesAreToldWithTheirFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	write("inner.nft", "table inet t {\n\tchain c { iifname \"dmz\" bogus; }\n}\n")
+	write("good.nft", "table inet t {\n\tchain c { iifname \"dmz\" accept; }\n}\n")
+	good := write("a.nft", "include \"./good.nft\"\ntable inet u { chain c { iifname $w accept; }; }\n")
+	bad := write("b.nft", "\ninclude \"./inner.nft\"\n")
+	load := func(file string) error {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := cases.Rules(file, string(text), "w=dmz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := cases.Parse("f", "udp 10.0.0.2:1 > 192.0.2.1:2 => host")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Run(t.Context(), cases.Config(cases.GuessLinks([]netnsenv.Ruleset{r}, s.Packets()), r))
+		return err
+	}
+
+	if err := load(good); err != nil {
+		ctexp.Require(t, "load", err)
+	}
+	err := load(bad)
+	if want := filepath.Join(dir, "inner.nft") + ":2:"; err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "bogus") {
+		t.Errorf("got %v, want %s in it", err, want)
+	}
+}
+
+// Lines that are pasted around rules are told with their number.
+func TestPastedLinesAreTold(t *testing.T) {
+	t.Parallel()
+	s, err := cases.Parse("f", "udp 10.0.0.2:1 > 192.0.2.1:2 => host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"root@host:~# iptables-save\n*filter\nCOMMIT\n":                "f:1: is no line of iptables-save: cut it: root@host:~# iptables-save",
+		"root@host:~# nft list ruleset\ntable inet t {\n\tchain c {\n": "f:1:",
+	} {
+		r, err := cases.Rules("f", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Run(t.Context(), cases.Config(cases.GuessLinks(nil, nil), r))
+		if lacksMachine(err) {
+			ctexp.Require(t, "run", err)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q:\n got %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+// Test fails a test once for each case that is not as expected.
+func TestTestFailsWithTheLine(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t, "tcp 10.0.0.2:4000 > 198.51.100.7:443 S => drop", "tcp 10.0.0.2:4000 > 198.51.100.7:25 S => reject")
+	file := filepath.Join(filepath.Dir(s.Rules[0]), "router.cases")
+	f := &fake{TB: t}
+
+	cases.Test(f, file)
+
+	if len(f.errors) != 1 || !strings.Contains(f.errors[0], "router.cases:4: want drop, got accept") {
+		t.Errorf("got %q", f.errors)
+	}
+	f = &fake{TB: t}
+	cases.Test(f, "no-such.cases")
+	if len(f.errors) != 1 || !strings.Contains(f.errors[0], "no-such.cases") {
+		t.Errorf("got %q", f.errors)
+	}
+}
+
+// fake collects the errors of a test.
+type fake struct {
+	ctexp.TB
+	errors []string
+}
+
+func (f *fake) Errorf(format string, args ...any) {
+	f.errors = append(f.errors, fmt.Sprintf(format, args...))
+}
+func (f *fake) Fatalf(format string, args ...any) {
+	f.errors = append(f.errors, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,15 @@
+package cases
+
+import (
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/cases"
+)
+
+func TestMain(m *testing.M) { ctexp.Main(m) }
+
+func TestFirewall(t *testing.T) {
+	t.Parallel()
+	cases.Test(t, "firewall.cases")
+}
