@@ -34,7 +34,7 @@ type snapshot struct {
 func (l *Lab) snapshot(ctx context.Context) (s snapshot) {
 	s.path, s.pathErr = l.Observer.Path(ctx)
 	s.tally, s.tallyErr = l.Observer.Tally(ctx)
-	s.flows, s.flowsErr = collect(l.Observer.Flows(ctx, nf.Filter{}))
+	s.flows, s.flowsErr = l.Observer.SortedFlows(ctx, nf.Filter{})
 	s.record, s.recordErr = l.Observer.Record(ctx)
 	return s
 }

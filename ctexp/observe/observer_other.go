@@ -53,6 +53,9 @@ func (*Observer) Flows(context.Context, nf.Filter) iter.Seq2[nf.Entry, error] {
 	return func(yield func(nf.Entry, error) bool) { yield(nf.Entry{}, errNotLinux) }
 }
 
+// SortedFlows returns an nf.UnsupportedError.
+func (*Observer) SortedFlows(context.Context, nf.Filter) ([]nf.Entry, error) { return nil, errNotLinux }
+
 // Get returns an nf.UnsupportedError.
 func (*Observer) Get(context.Context, nf.Tuple, uint16) (nf.Entry, error) {
 	return nf.Entry{}, errNotLinux
