@@ -22,11 +22,7 @@ func HoldEvents(o *Observer) (release func()) {
 }
 
 // ReadEvents returns how many events were read so far.
-func ReadEvents(o *Observer) int {
-	o.events.log.mu.Lock()
-	defer o.events.log.mu.Unlock()
-	return o.events.log.kept.events
-}
+func ReadEvents(o *Observer) int { return o.events.log.count() }
 
 // Followers returns the number of running Follow iterations.
 func Followers(o *Observer) int {

@@ -106,6 +106,9 @@ func (*Observer) SetDropSource(DropSource) {}
 // Record returns an nf.UnsupportedError.
 func (*Observer) Record(context.Context) (Record, error) { return Record{}, errNotLinux }
 
+// RecordFirst returns an nf.UnsupportedError.
+func (*Observer) RecordFirst(context.Context, int) (Record, error) { return Record{}, errNotLinux }
+
 // Timeline returns an nf.UnsupportedError.
 func (*Observer) Timeline(context.Context) (Timeline, error) { return Timeline{}, errNotLinux }
 
