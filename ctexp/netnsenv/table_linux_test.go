@@ -274,16 +274,20 @@ func TestFlushDeletesInEveryZone(t *testing.T) {
 			what   string
 			filter nf.Filter
 			want   int
+			slow   bool // lists the filler, too
 		}{
-			{"all", nf.Filter{}, 5},
-			{"zone 0", nf.Filter{Zone: nf.InZone(0)}, 2},
-			{"zone 7", nf.Filter{Zone: nf.InZone(7)}, 2},
-			{"zone 8", nf.Filter{Zone: nf.InZone(8)}, 0},
-			{"a tuple", nf.Filter{Tuple: entry(1).Orig}, 2},
-			{"a tuple in zone 7", nf.Filter{Tuple: entry(1).Reply, Zone: nf.InZone(7)}, 1},
-			{"the reply of a tuple in zone 9", nf.Filter{Tuple: oneWay.Reply, Zone: nf.InZone(9)}, 1},
-			{"a status that none has", nf.Filter{StatusMask: nf.Assured}, 0},
+			{"all", nf.Filter{}, 5, false},
+			{"zone 0", nf.Filter{Zone: nf.InZone(0)}, 2, true},
+			{"zone 7", nf.Filter{Zone: nf.InZone(7)}, 2, true},
+			{"zone 8", nf.Filter{Zone: nf.InZone(8)}, 0, true},
+			{"a tuple", nf.Filter{Tuple: entry(1).Orig}, 2, false},
+			{"a tuple in zone 7", nf.Filter{Tuple: entry(1).Reply, Zone: nf.InZone(7)}, 1, false},
+			{"the reply of a tuple in zone 9", nf.Filter{Tuple: oneWay.Reply, Zone: nf.InZone(9)}, 1, false},
+			{"a status that none has", nf.Filter{StatusMask: nf.Assured}, 0, true},
 		} {
+			if c.slow && room != (netnsenv.Room{}) {
+				continue
+			}
 			for who, table := range map[string]*netnsenv.Table{"watched": e.Table().WatchedBy(known), "unwatched": e.Table()} {
 				if _, err := table.Flush(t.Context(), nf.Filter{}); err != nil {
 					t.Fatal(err)

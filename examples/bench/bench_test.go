@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/golden"
 )
 
 func TestMain(m *testing.M) { ctexp.Main(m) }
@@ -106,6 +108,11 @@ func TestRowsThatAreNotMeasured(t *testing.T) {
 	if closed != 4 {
 		t.Errorf("%d of 4 rows were closed", closed)
 	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r := measure(over, row{open: opened(context.Canceled)}, 0); r.left != timeIsOver || r.status() != statusMet {
+		t.Errorf("without time: left out %q, status %d", r.left, r.status())
+	}
 }
 
 // Rows are measured, and print the same as a table and as objects.
@@ -126,6 +133,29 @@ func TestRowsAreMeasured(t *testing.T) {
 		}
 		if lines := strings.Split(table.String(), "\n"); len(lines) != 3 || !strings.HasPrefix(lines[1], id+" ") {
 			t.Errorf("the table is\n%s", table.String())
+		}
+	}
+}
+
+// A cost that grows as the size does is a straight line from one corner to the other.
+func TestPlot(t *testing.T) {
+	t.Parallel()
+	var svg bytes.Buffer
+	curves := []curve{{"linear", []float64{0.1, 1, 10, 100}}, {"constant", []float64{100, 100, 100, 100}}}
+	if err := writePlot(&svg, curves); err != nil {
+		t.Fatal(err)
+	}
+	golden.Check(t, "plot.svg", svg.String())
+}
+
+// The operations whose growth is shown can be measured, of a small size at least.
+func TestGrowthIsMeasured(t *testing.T) {
+	t.Parallel()
+	b := &bench{ctx: t.Context()}
+	defer b.close()
+	for _, g := range growing {
+		if ms := once(b, sizes[0], g.prepare, g.do); ms <= 0 {
+			t.Errorf("%s took %v ms", g.name, ms)
 		}
 	}
 }

@@ -10,11 +10,14 @@
 // CPU time of this process and the programs that it has executed. Above 1 ours is better. Some rows have no peer but a limit:
 // then the ratio is limit / ours. Programs that are missing are named, and their rows left out.
 //
+// -growth writes a plot of the cost of operations over their size instead.
+//
 // -json prints one object a line. All rows together take at most the time of -for, five minutes. The exit status is 0 if all
 // goals were met, 1 if one was missed, 2 if the flags are wrong or a row could not be measured.
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -60,6 +63,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 	ctx, cancel := context.WithTimeout(context.Background(), opts.most)
 	defer cancel()
+	if opts.growth != "" {
+		return plot(ctx, opts.growth, stdout, stderr)
+	}
 	out := newPrinter(opts.json, stdout, stderr)
 	status := statusMet
 	for i, r := range selected {
@@ -73,6 +79,29 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return status
 }
 
+// plot measures the growth of operations, prints it, and draws it into a file.
+func plot(ctx context.Context, file string, stdout, stderr io.Writer) int {
+	curves, err := grow(ctx, func(name string, size int) { fmt.Fprintf(stderr, "\r\x1b[K%s %d ", name, size) })
+	fmt.Fprint(stderr, "\r\x1b[K")
+	var svg bytes.Buffer
+	if err == nil {
+		err = errors.Join(writePlot(&svg, curves), os.WriteFile(file, svg.Bytes(), 0o644))
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "bench: %v\n", err)
+		return statusFailed
+	}
+	fmt.Fprintf(stdout, "%-20s %9v ms\n", "", sizes)
+	for _, c := range curves {
+		fmt.Fprintf(stdout, "%-20s", c.name)
+		for _, ms := range c.cost {
+			fmt.Fprintf(stdout, " %9s", digits(ms))
+		}
+		fmt.Fprintln(stdout)
+	}
+	return statusMet
+}
+
 func deadline(ctx context.Context) time.Time {
 	at, _ := ctx.Deadline()
 	return at
@@ -82,6 +111,7 @@ func deadline(ctx context.Context) time.Time {
 type options struct {
 	run        *regexp.Regexp
 	json, list bool
+	growth     string // file for the plot; empty: none
 	most       time.Duration
 }
 
@@ -90,6 +120,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f.SetOutput(stderr)
 	f.BoolVar(&o.json, "json", false, "print one object a line, a row each")
 	f.BoolVar(&o.list, "list", false, "print the rows and measure nothing")
+	f.StringVar(&o.growth, "growth", "", "write a plot of the cost of operations over their size into this `file`, an SVG")
 	f.DurationVar(&o.most, "for", 5*time.Minute, "measure no longer than `duration`")
 	pattern := f.String("run", "", "measure only the rows whose id matches this `regexp`")
 	if err := f.Parse(args); err != nil {

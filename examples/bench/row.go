@@ -105,6 +105,8 @@ func (r result) status() int {
 // The number of rounds of a row: at most, and at least even if they take longer than its share of the time.
 const mostRounds, fewestRounds = 15, 3
 
+const timeIsOver = "the time is over"
+
 // measure measures a row in about the time of its budget.
 func measure(ctx context.Context, r row, budget time.Duration) (res result) {
 	res.row = r
@@ -125,8 +127,13 @@ func measure(ctx context.Context, r row, budget time.Duration) (res result) {
 		switch p := recover().(type) {
 		case nil:
 		case failure:
-			if res.err = p.err; errors.Is(p.err, errors.ErrUnsupported) {
-				res.left, res.err = strings.TrimSpace(p.err.Error()), nil
+			switch {
+			case ctx.Err() != nil:
+				res.left = timeIsOver
+			case errors.Is(p.err, errors.ErrUnsupported):
+				res.left = strings.TrimSpace(p.err.Error())
+			default:
+				res.err = p.err
 			}
 		default:
 			panic(p)
@@ -139,7 +146,7 @@ func measure(ctx context.Context, r row, budget time.Duration) (res result) {
 		rounds = append(rounds, c.round(r, rand.IntN(2) == 0))
 	}
 	if len(rounds) == 0 {
-		res.left = "the time is over"
+		res.left = timeIsOver
 		return res
 	}
 	res.sum(rounds)
