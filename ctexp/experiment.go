@@ -107,7 +107,7 @@ func (x *Experiment) close() {
 	if panics || x.t.Failed() {
 		ctx, cancel := explaining(x.t)
 		defer cancel()
-		snap := x.fullSnapshot(ctx)
+		snap := x.reportSnapshot(ctx)
 		d := x.reportData(snap, x.name())
 		x.t.Logf("%s%s\n--- %s", x.reportText(snap, d, x.which()), howToTrace(x.t, x.Env, snap.path), plain.Line(x.keepArtifacts(snap, d)))
 		hold(x.name(), x.Env)

@@ -115,7 +115,7 @@ const (
 type explainer struct {
 	snapshot
 	fates   []Fate
-	entryOf map[nf.Tuple]nf.Entry
+	entryOf map[nf.Tuple]*nf.Entry
 }
 
 // fates returns the fate of each frame of the record.
@@ -152,7 +152,13 @@ func (snap snapshot) fates() []Fate {
 		}
 		e.fates[i] = f
 	}
-	e.fullTable()
+	if r.Cut(observe.PartFrames) == nil {
+		e.fullTable()
+	} else if snap.pathErr == nil {
+		for _, f := range nf.Families() {
+			e.loseAll(f)
+		}
+	}
 	if snap.pathErr == nil && snap.lacks(observe.PartFrames) == nil {
 		for _, f := range nf.Families() {
 			e.losses(f)
@@ -175,9 +181,11 @@ func (e *explainer) stateOf(f packet.Record) string {
 	}
 	entry, known := e.entryOf[t]
 	switch {
+	case !known && (e.isPartial() || e.record.Cut(observe.PartEvents) != nil):
+		return "" // its entry may be among the others
 	case !known:
 		return stateNoEntry
-	case entry.Orig == (nf.Tuple{}): // destroyed meanwhile
+	case entry == nil: // destroyed meanwhile
 		return ""
 	case t.Proto == nf.TCP:
 		return entry.State.String()
@@ -185,13 +193,15 @@ func (e *explainer) stateOf(f packet.Record) string {
 	return stateKnownFlow
 }
 
-// entriesByTuple returns the entries by both of their tuples; those destroyed meanwhile are zero entries.
-func entriesByTuple(snap snapshot) map[nf.Tuple]nf.Entry {
-	entries := map[nf.Tuple]nf.Entry{}
-	for _, e := range snap.record.Events {
-		entries[e.Entry.Orig], entries[e.Entry.Reply] = nf.Entry{}, nf.Entry{}
+// entriesByTuple returns the entries by both of their tuples; nil for those destroyed meanwhile.
+func entriesByTuple(snap snapshot) map[nf.Tuple]*nf.Entry {
+	entries := map[nf.Tuple]*nf.Entry{}
+	for i := range snap.record.Events {
+		e := &snap.record.Events[i].Entry
+		entries[e.Orig], entries[e.Reply] = nil, nil
 	}
-	for _, e := range snap.flows {
+	for i := range snap.flows {
+		e := &snap.flows[i]
 		entries[e.Orig], entries[e.Reply] = e, e
 	}
 	return entries
@@ -229,14 +239,39 @@ func (e *explainer) fullTable() {
 
 // losses explains incoming packets of a family by the losses of the path, where that is certain.
 func (e *explainer) losses(f nf.Family) {
-	var came []int
+	came := e.came(f)
+	losses, unconfirmed := e.lossesOf(f)
+	known := e.malformed(f, came)
+	if e.loseAll(f) {
+		return
+	}
+	e.withoutEntry(f, came, losses, unconfirmed, known)
+}
+
+// came returns the incoming packets of a family.
+func (e *explainer) came(f nf.Family) (came []int) {
 	for i, fate := range e.fates {
 		if fate.Frame.Dir == packet.In && fate.Frame.Family() == f {
 			came = append(came, i)
 		}
 	}
-	var losses []observe.Loss // of incoming packets
-	var unconfirmed uint64
+	return came
+}
+
+// loseAll explains the incoming packets of a family if all of them were lost at one place.
+func (e *explainer) loseAll(f nf.Family) bool {
+	losses, _ := e.lossesOf(f)
+	if len(losses) != 1 || losses[0].Lost != uint64(e.record.Incoming(f)) {
+		return false
+	}
+	for _, i := range e.came(f) {
+		e.lose(i, losses[0].Causes, losses[0])
+	}
+	return true
+}
+
+// lossesOf returns the losses of incoming packets of a family on the path, and how many were not confirmed.
+func (e *explainer) lossesOf(f nf.Family) (losses []observe.Loss, unconfirmed uint64) {
 	for _, l := range e.path.Losses() {
 		switch {
 		case l.Family != f:
@@ -246,14 +281,7 @@ func (e *explainer) losses(f nf.Family) {
 			losses = append(losses, l)
 		}
 	}
-	known := e.malformed(f, came)
-	if len(losses) == 1 && losses[0].Lost == uint64(len(came)) {
-		for _, i := range came {
-			e.lose(i, losses[0].Causes, losses[0])
-		}
-		return
-	}
-	e.withoutEntry(f, came, losses, unconfirmed, known)
+	return losses, unconfirmed
 }
 
 // onLinks explains the packets that links dropped on the way out after they were captured there, if these are all that left

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync/atomic"
 	"time"
 
@@ -90,12 +91,14 @@ func limitToWatch(r netnsenv.RoomInfo) int {
 func (l *Lab) table(ctx context.Context) *netnsenv.Table {
 	return l.Env.Table().WatchedBy(netnsenv.Watcher{
 		Drain: l.Observer.Drain,
-		Entries: func(f nf.Filter) ([]nf.Entry, error) {
-			entries, err := collect(l.Observer.Flows(ctx, f))
-			if unknown := (*nfnl.UnknownError)(nil); errors.As(err, &unknown) {
-				err = nil // attributes of newer kernels are not needed
+		Entries: func(f nf.Filter) iter.Seq2[nf.Entry, error] {
+			return func(yield func(nf.Entry, error) bool) {
+				for e, err := range l.Observer.Flows(ctx, f) {
+					if unknown := (*nfnl.UnknownError)(nil); errors.As(err, &unknown) || !yield(e, err) {
+						return // attributes of newer kernels are not needed
+					}
+				}
 			}
-			return entries, err
 		},
 	})
 }

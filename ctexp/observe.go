@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"slices"
 	"time"
 
@@ -47,22 +46,25 @@ func (x *Experiment) earned(what string, flow *nf.Tuple) {
 	})
 }
 
-// Flows returns the entries of the table, all or those that one of the filters selects.
+// Flows returns the entries of the table, all or those that one of the filters selects: those of each filter ordered by
+// their original tuples.
 func (x *Experiment) Flows(filters ...nf.Filter) []nf.Entry {
 	x.t.Helper()
 	if len(filters) == 0 {
 		filters = []nf.Filter{{}}
 	}
-	flows := askAll(x, "Flows", func(ctx context.Context) iter.Seq2[nf.Entry, error] {
-		return func(yield func(nf.Entry, error) bool) {
-			for _, f := range filters {
-				for e, err := range x.Observer.Flows(ctx, f) {
-					if !yield(e, err) || err != nil {
-						return
-					}
-				}
-			}
+	flows := ask(x, "Flows", func(ctx context.Context) (all []nf.Entry, err error) {
+		if len(filters) == 1 {
+			return x.Observer.SortedFlows(ctx, filters[0])
 		}
+		for _, f := range filters {
+			entries, err := x.Observer.SortedFlows(ctx, f)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, entries...)
+		}
+		return all, nil
 	})
 	if len(flows) == 0 {
 		x.earned("Flows", nil)

@@ -2,6 +2,7 @@ package ctexp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,7 +24,7 @@ import (
 // the beginning is shown, of many rules those that have counted. Messages and frames that differ only in a number share a
 // line. A part that cannot be read is replaced by the error.
 func (l *Lab) Report(ctx context.Context) string {
-	snap := l.fullSnapshot(ctx)
+	snap := l.reportSnapshot(ctx)
 	return l.reportText(snap, l.reportData(snap, ""), "")
 }
 
@@ -47,27 +48,33 @@ func (l *Lab) reportText(snap snapshot, d report.Data, which string) string {
 	}
 	t.failed(snap.tallyErr)
 
-	t.title("flows", len(snap.flows), snap.flowsErr)
-	t.list(lines(snap.flows), maxFlowLines)
-	t.failed(snap.flowsErr)
+	t.title("flows", max(len(snap.flows), snap.entries), snap.flowsErr)
+	shown, rest := firstLines(snap.flows, max(len(snap.flows), snap.entries), maxFlowLines)
+	t.list(shown, len(shown))
+	t.more(rest)
+	t.failed(why(snap.flowsMissing()))
 
 	if n := len(snap.record.Reasons); n > 0 {
 		t.title("what conntrack says of packets", n, nil)
 		t.list(reasonLines(snap.record.Reasons), maxReasonLines)
-		t.failed(snap.lacks(observe.PartReasons))
+		t.failed(why(snap.lacks(observe.PartReasons)))
 	}
 
 	t.title("rules", len(snap.rules), snap.rulesErr)
-	shown, rest := ruleLines(snap.rules)
+	shown, rest = ruleLines(snap.rules)
 	t.list(shown, len(shown))
 	t.more(rest)
 	t.failed(snap.rulesErr)
 
-	t.title("frames", len(snap.record.Frames), snap.lacks(observe.PartFrames))
+	captured, lacks := len(snap.record.Frames), snap.lacks(observe.PartFrames)
+	if cut := snap.record.Cut(observe.PartFrames); cut != nil {
+		captured = cut.Of
+	}
+	t.title("frames", captured, lacks)
 	shown, rest = frameLines(d)
 	t.list(shown, len(shown))
 	t.more(rest)
-	t.failed(snap.lacks(observe.PartFrames))
+	t.failed(why(lacks))
 
 	if said := snap.record.Output; len(said) > 0 {
 		t.title("output of programs", len(said), nil)
@@ -130,6 +137,27 @@ func (t *text) failed(err error) {
 	if err != nil {
 		fmt.Fprintf(t, "(%v)\n", err)
 	}
+}
+
+// why returns an error that also says why something was cut.
+func why(err error) error {
+	cut := (*observe.CutError)(nil)
+	switch {
+	case !errors.As(err, &cut):
+		return err
+	case cut.Part == observe.PartFrames:
+		return fmt.Errorf("%w; a report is about no more, whatever the traffic; %s has all", err, report.NameCapture)
+	}
+	return fmt.Errorf("%w; a report is about no more, whatever the traffic", err)
+}
+
+// firstLines returns the lines of the first values to show of so many that there are, and a summary of the others.
+func firstLines[T fmt.Stringer](values []T, of, maxLines int) (shown []string, rest string) {
+	if of > maxLines+1 { // else "1 more" would take a line, too
+		values = values[:min(maxLines, len(values))]
+		rest = fmt.Sprintf("%d more", of-len(values))
+	}
+	return lines(values), rest
 }
 
 func lines[T fmt.Stringer](values []T) []string {
@@ -237,9 +265,10 @@ func frameLines(d report.Data) (shown []string, rest string) {
 // self-contained page), result.json, capture.pcapng with a comment for each packet, timeline.txt, flows.txt, stats.txt, the
 // rules with their counters, and the sysctls that differ from those of a new namespace. Every file name begins with name,
 // in which "-" replaces characters that do not belong in a file name. WriteReport returns the file names. The report lists
-// the parts that could not be read. If the Lab is closed nothing is written, and the error is an os.ErrClosed.
+// the parts that could not be read, and those of which it has only the beginning: it is about 5,000 frames and flows and 10,000
+// events, while the capture has all frames that were kept. If the Lab is closed nothing is written, and the error is an os.ErrClosed.
 func (l *Lab) WriteReport(ctx context.Context, dir, name string) ([]string, error) {
-	snap := l.fullSnapshot(ctx)
+	snap := l.reportSnapshot(ctx)
 	if err := snap.closed(); err != nil {
 		return nil, fmt.Errorf("ctexp: write the report: %w", err)
 	}
@@ -251,7 +280,7 @@ func writeReport(dir string, d report.Data, snap snapshot) ([]string, error) {
 		Name: report.NameCapture,
 		Write: func(w io.Writer) error {
 			next := 0 // WritePcapng asks for the comments in the order of the frames
-			return observe.WritePcapng(w, snap.record.Frames, func(packet.Record) string {
+			return snap.record.WritePcapng(w, func(packet.Record) string {
 				next++
 				if next > len(d.Frames) {
 					return ""

@@ -42,7 +42,7 @@ type collector struct {
 
 func (c *collector) missing(part string, err error) {
 	if err != nil {
-		c.d.Missing = append(c.d.Missing, report.Missing{Part: part, Why: err.Error()})
+		c.d.Missing = append(c.d.Missing, report.Missing{Part: part, Why: why(err).Error()})
 	}
 }
 
@@ -89,13 +89,11 @@ func (c *collector) counts() {
 }
 
 func (c *collector) flows() {
-	c.missing(report.PartFlows, c.snapshot.flowsErr)
+	c.missing(report.PartFlows, c.flowsMissing())
+	shown := c.snapshot.flows[:min(maxFlows, len(c.snapshot.flows))]
+	c.d.Omitted.Flows = max(c.entries, len(c.snapshot.flows)) - len(shown)
 	life := c.lives()
-	for i, e := range c.snapshot.flows {
-		if i == maxFlows {
-			c.d.Omitted.Flows = len(c.snapshot.flows) - i
-			break
-		}
+	for _, e := range shown {
 		f := report.Flow{
 			Line: e.String(), Proto: e.Orig.Proto.String(), Orig: e.Orig.String(), Reply: e.Reply.String(),
 			OrigEnds: report.Ends(e.Orig), ReplyEnds: report.Ends(e.Reply),
@@ -115,21 +113,7 @@ func (c *collector) flows() {
 // lives returns a function that returns the life of an entry by the events of its zone. The events are processed once for
 // all entries.
 func (c *collector) lives() func(nf.Entry) []string {
-	ofZone, lost := map[uint16][]observe.Event{0: nil}, []observe.Event{}
-	for _, e := range c.record.Events {
-		if e.Kind != observe.EventLost {
-			zone, known := ofZone[e.Entry.Zone]
-			if !known {
-				zone = slices.Clone(lost)
-			}
-			ofZone[e.Entry.Zone] = append(zone, e)
-			continue
-		}
-		lost = append(lost, e) // of an unknown zone: it counts for every zone
-		for zone := range ofZone {
-			ofZone[zone] = append(ofZone[zone], e)
-		}
-	}
+	ofZone := c.eventsByZone()
 	lives := map[uint16]map[nf.Tuple][]string{}
 	for zone, events := range ofZone {
 		lives[zone] = observe.Lives(events)
@@ -145,6 +129,30 @@ func (c *collector) lives() func(nf.Entry) []string {
 		}
 		return zone[nf.Tuple{}]
 	}
+}
+
+// eventsByZone returns the events of each zone, and of zone 0 if there are none.
+func (c *collector) eventsByZone() map[uint16][]observe.Event {
+	all := c.record.Events
+	if !slices.ContainsFunc(all, func(e observe.Event) bool { return e.Entry.Zone != 0 }) {
+		return map[uint16][]observe.Event{0: all} // events are large, and zones rare
+	}
+	ofZone, lost := map[uint16][]observe.Event{0: nil}, []observe.Event{}
+	for _, e := range all {
+		if e.Kind != observe.EventLost {
+			zone, known := ofZone[e.Entry.Zone]
+			if !known {
+				zone = slices.Clone(lost)
+			}
+			ofZone[e.Entry.Zone] = append(zone, e)
+			continue
+		}
+		lost = append(lost, e) // of an unknown zone: it counts for every zone
+		for zone := range ofZone {
+			ofZone[zone] = append(ofZone[zone], e)
+		}
+	}
+	return ofZone
 }
 
 func (c *collector) rules() {
@@ -164,15 +172,11 @@ func (c *collector) frames() {
 		c.missing(string(m.Part), m.Err)
 	}
 	c.moments(r.Timeline())
-	for i, f := range c.fates {
-		if i < maxFrames {
-			c.d.Frames = append(c.d.Frames, reportFrame(f, c.d.Time))
-			continue
-		}
-		c.d.Omitted.Frames++
-		if f.Lost {
-			c.d.Omitted.Dropped++
-		}
+	for _, f := range c.fates {
+		c.d.Frames = append(c.d.Frames, reportFrame(f, c.d.Time))
+	}
+	if cut := r.Cut(observe.PartFrames); cut != nil {
+		c.d.Omitted.Frames = cut.Of - cut.Kept
 	}
 }
 
@@ -217,7 +221,6 @@ func (c *collector) moments(t observe.Timeline) {
 // The lengths of the lists in a report.
 const (
 	maxFlows   = 2000
-	maxFrames  = 5000
 	maxMoments = 20000
 )
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/report"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
@@ -19,7 +20,8 @@ type snapshot struct {
 	tallyErr  error
 	stats     observe.Stats
 	statsErr  error
-	flows     []nf.Entry
+	flows     []nf.Entry // all, or some of them
+	entries   int        // of the table, if flows has some only
 	flowsErr  error
 	rules     []observe.Rule
 	rulesErr  error
@@ -34,15 +36,23 @@ type snapshot struct {
 func (l *Lab) snapshot(ctx context.Context) (s snapshot) {
 	s.path, s.pathErr = l.Observer.Path(ctx)
 	s.tally, s.tallyErr = l.Observer.Tally(ctx)
-	s.flows, s.flowsErr = collect(l.Observer.Flows(ctx, nf.Filter{}))
+	s.flows, s.flowsErr = l.Observer.SortedFlows(ctx, nf.Filter{})
 	s.record, s.recordErr = l.Observer.Record(ctx)
 	return s
 }
 
-// fullSnapshot also reads what only a report needs. Listing the rules executes programs and comes last, so that a failure
-// near the test's deadline is reported without it.
-func (l *Lab) fullSnapshot(ctx context.Context) snapshot {
-	s := l.snapshot(ctx)
+// maxReported is how many frames and flows a report is about, and half of the events: so it takes less than a second and
+// 50 MiB whatever the traffic was. capture.pcapng has all frames.
+const maxReported = 5000
+
+// reportSnapshot reads what a report needs, and no more than it shows. First comes what lies in memory, then what the kernel is
+// asked for. Listing the rules executes programs and comes last, so that a failure near the test's deadline is reported
+// without it.
+func (l *Lab) reportSnapshot(ctx context.Context) (s snapshot) {
+	s.record, s.recordErr = l.Observer.RecordFirst(ctx, maxReported)
+	s.path, s.pathErr = l.Observer.Path(ctx)
+	s.tally, s.tallyErr = l.Observer.Tally(ctx)
+	s.flows, s.entries, s.flowsErr = l.someFlows(ctx, maxReported)
 	s.stats, s.statsErr = l.Observer.Stats(ctx)
 	s.rules, s.rulesErr = l.Observer.Rules(ctx)
 	s.listings, s.listErrs = ruleset.Listings(s.rules, func(name string, args ...string) ([]byte, error) {
@@ -50,6 +60,35 @@ func (l *Lab) fullSnapshot(ctx context.Context) snapshot {
 	})
 	return s
 }
+
+// someFlows returns the flows in order, or some of them if there are more than most, and then how many there are.
+func (l *Lab) someFlows(ctx context.Context, most int) (some []nf.Entry, entries int, err error) {
+	if entries, err = l.Observer.Count(ctx); err != nil || entries <= most {
+		some, err = l.Observer.SortedFlows(ctx, nf.Filter{})
+		return some, 0, err
+	}
+	some = make([]nf.Entry, 0, most)
+	for e, err := range l.Observer.Flows(ctx, nf.Filter{}) {
+		if err != nil {
+			return some, entries, err
+		}
+		if some = append(some, e); len(some) == most {
+			break
+		}
+	}
+	return some, entries, nil
+}
+
+// flowsMissing returns why flows are missing.
+func (snap snapshot) flowsMissing() error {
+	if snap.flowsErr != nil || snap.entries <= len(snap.flows) {
+		return snap.flowsErr
+	}
+	return &observe.CutError{Part: report.PartFlows, Kept: len(snap.flows), Of: snap.entries}
+}
+
+// isPartial reports whether the table may have other flows than those of the snapshot.
+func (snap snapshot) isPartial() bool { return snap.flowsMissing() != nil }
 
 // lacks returns why a part of the record is missing or incomplete.
 func (snap snapshot) lacks(part observe.RecordPart) error {

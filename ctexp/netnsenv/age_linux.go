@@ -72,27 +72,35 @@ func (t *Table) Age(ctx context.Context, d time.Duration, filters ...nf.Filter) 
 type aging struct {
 	table *Table
 	by    time.Duration
-	old   []nf.Entry // the entries to age
-	ended int        // entries that expired
+	old   []aged // the entries to age
+	ended int    // entries that expired
 }
 
-// find reads the entries that one of the filters selects.
+// aged is what Age needs of an entry.
+type aged struct {
+	orig    nf.Tuple
+	zone    uint16
+	zoneDir nf.Direction
+	timeout time.Duration // as the kernel reported it
+}
+
+// entry returns an entry for a request.
+func (a aged) entry() nf.Entry { return nf.Entry{Orig: a.orig, Zone: a.zone, ZoneDir: a.zoneDir} }
+
+// find reads the entries that one of the filters selects. They are aged only when all are known: a list in which an entry
+// expires may have others twice, which would be aged twice (net/netfilter/nf_conntrack_netlink.c, ctnetlink_dump_table, begins
+// a bucket of the hash again if the entry where it stopped is gone).
 func (a *aging) find(filters []nf.Filter) error {
-	find := a.table.watcher.Entries
-	if find == nil {
-		find = a.table.list
-	}
 	type key struct {
 		orig nf.Tuple
 		zone uint16
 	}
 	seen := map[key]bool{}
 	for _, f := range filters {
-		entries, err := find(f)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
+		for e, err := range a.table.find(f) {
+			if err != nil {
+				return err
+			}
 			k := key{e.Orig, e.ZoneOf(nf.Original)}
 			// The kernel does not report the timeout of an entry in a flowtable (nf_conntrack_netlink.c,
 			// ctnetlink_dump_info).
@@ -100,7 +108,7 @@ func (a *aging) find(filters []nf.Filter) error {
 				continue
 			}
 			seen[k] = true
-			a.old = append(a.old, e)
+			a.old = append(a.old, aged{e.Orig, e.Zone, e.ZoneDir, e.Timeout})
 		}
 	}
 	return nil
@@ -204,7 +212,7 @@ func (a *aging) entries(ctx context.Context) error {
 	return nil
 }
 
-func (a *aging) some(entries []nf.Entry) error {
+func (a *aging) some(entries []aged) error {
 	type request struct {
 		entry int
 		isGet bool // looks up an expired entry; false: sets the timeout
@@ -216,10 +224,10 @@ func (a *aging) some(entries []nf.Entry) error {
 		batch.Add(write)
 	}
 	for i, e := range entries {
-		left := a.left(e.Timeout)
-		add(request{entry: i}, func(b []byte) []byte { return nfnl.AppendTimeout(b, e, left) })
+		left := a.left(e.timeout)
+		add(request{entry: i}, func(b []byte) []byte { return nfnl.AppendTimeout(b, e.entry(), left) })
 		if left == 0 {
-			add(request{entry: i, isGet: true}, func(b []byte) []byte { return nfnl.AppendGet(b, e) })
+			add(request{entry: i, isGet: true}, func(b []byte) []byte { return nfnl.AppendGet(b, e.entry()) })
 		}
 	}
 	gone := -1 // the last entry that expired without Age
@@ -235,7 +243,7 @@ func (a *aging) some(entries []nf.Entry) error {
 			gone = r.entry
 			return nil
 		}
-		return fmt.Errorf("entry %v: %w", entries[r.entry], errno)
+		return fmt.Errorf("entry %v: %w", entries[r.entry].orig, errno)
 	})
 }
 
@@ -247,7 +255,7 @@ func (a *aging) expectations(ctx context.Context) error {
 	}
 	masters := map[nf.Tuple]bool{}
 	for _, e := range a.old {
-		masters[e.Orig] = true
+		masters[e.orig] = true
 	}
 	var list []nf.Expectation
 	err := a.table.nfnl.Dump(nfnl.DumpExpect, func(body []byte, at int) error {

@@ -2,6 +2,7 @@ package netnsenv_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -43,12 +44,9 @@ func entriesOf(t testing.TB, e *netnsenv.Env) []nf.Entry {
 		t.Fatal(err)
 	}
 	defer obs.Close()
-	var all []nf.Entry
-	for en, err := range obs.Flows(t.Context(), nf.Filter{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, en)
+	all, err := obs.SortedFlows(t.Context(), nf.Filter{})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return all
 }
@@ -70,13 +68,13 @@ func TestTimeoutPolicyIsAssigned(t *testing.T) {
 
 	got := map[string]int{}
 	for _, en := range entriesOf(t, e) {
-		got[en.Orig.String()] = int(en.Timeout/time.Second) + 1
+		got[fmt.Sprint(en.Orig.Proto, " ", en.Orig)] = int(en.Timeout/time.Second) + 1
 	}
 	want := map[string]int{
-		web.Tuple(nf.TCP).String():                        1000,
-		other.Tuple(nf.TCP).String():                      120,
-		web.UDP(nil).Tuple().String():                     2000,
-		"src=198.18.0.2 dst=192.0.2.1 type=8 code=0 id=1": 4000,
+		"tcp " + web.Tuple(nf.TCP).String():                    1000,
+		"tcp " + other.Tuple(nf.TCP).String():                  120,
+		"udp " + web.UDP(nil).Tuple().String():                 2000,
+		"icmp src=198.18.0.2 dst=192.0.2.1 type=8 code=0 id=1": 4000,
 	}
 	if diff := cmp.Diff(want, got, slack); diff != "" {
 		t.Errorf("seconds by flow (-want +got):\n%s", diff)

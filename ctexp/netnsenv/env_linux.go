@@ -69,6 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Env, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("netnsenv: open: %w", context.Cause(ctx))
 	}
+	_ = keepHooks()
 	e := &Env{cfg: cfg, inUserNS: userns.Own()}
 	if e.thread, err = nsthread.New(); err != nil {
 		return nil, fmt.Errorf("netnsenv: %w", namespaceError(err))

@@ -65,7 +65,7 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 	for _, p := range probes {
 		name := chainName(p)
 		if chains[name] == nil {
-			chains[name] = o.conn.AddChain(&nftables.Chain{
+			chains[name] = o.rules.AddChain(&nftables.Chain{
 				Table: o.inet, Name: name, Type: nftables.ChainTypeFilter,
 				Hooknum:  nftables.ChainHookRef(nftables.ChainHook(*nftables.ChainHookPrerouting) + nftables.ChainHook(p.Hook)),
 				Priority: nftables.ChainPriorityRef(nftables.ChainPriority(p.Priority)),
@@ -94,7 +94,7 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 			e.addReference()
 		}
 	}
-	if err := o.conn.Flush(); err != nil {
+	if err := o.flush(); err != nil {
 		return fmt.Errorf("set probes: %w", err)
 	}
 	if c := chains[chainName(nf.DefragPrerouting)]; !beforeConfirm && (c != nil || !e.cfg.NoFrames) {
@@ -119,8 +119,8 @@ func isBeforeConfirm(p nf.Probe) bool { return p.Priority == nf.PriorityConfirm 
 // (net/netfilter/nft_ct.c, nft_ct_get_init).
 func (e *Env) addReference() {
 	o := e.owned
-	c := o.conn.AddChain(&nftables.Chain{Table: o.inet, Name: "conntrack_on"})
-	o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: []expr.Any{&expr.Ct{Key: expr.CtKeySTATE, Register: 1}}})
+	c := o.rules.AddChain(&nftables.Chain{Table: o.inet, Name: "conntrack_on"})
+	o.rules.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: []expr.Any{&expr.Ct{Key: expr.CtKeySTATE, Register: 1}}})
 }
 
 // addSilence drops packets that the host sends without a user's socket. The first rule accepts the others: skuid cannot
@@ -128,16 +128,16 @@ func (e *Env) addReference() {
 // match.
 func (e *Env) addSilence() {
 	o := e.owned
-	c := o.conn.AddChain(&nftables.Chain{
+	c := o.rules.AddChain(&nftables.Chain{
 		Table: o.inet, Name: "silence", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput,
 		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityFirst)),
 	})
-	o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: []expr.Any{
+	o.rules.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: []expr.Any{
 		&expr.Meta{Key: expr.MetaKeySKUID, Register: 1},
 		&expr.Verdict{Kind: expr.VerdictAccept},
 	}})
 	o.add(o.inet, c, nf.Silenced)
-	o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}})
+	o.rules.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}})
 }
 
 // addQuiet drops the multicast reports that the host sends at an unpredictable time after its links are up. No sysctl
@@ -147,13 +147,13 @@ func (o *owned) addQuiet() {
 		return
 	}
 	o.quiet = true
-	c := o.conn.AddChain(&nftables.Chain{
+	c := o.rules.AddChain(&nftables.Chain{
 		Table: o.inet, Name: "quiet", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput,
 		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityFirst)),
 	})
 	const report, done, report2 = 131, 132, 143 // include/uapi/linux/icmpv6.h, ICMPV6_MGM_REPORT and so on
 	for _, typ := range []byte{report, done, report2} {
-		o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: append(
+		o.rules.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: append(
 			matchExprs(nf.Probe{Family: nf.IPv6, Match: nf.Match{Proto: nf.ICMPv6}}),
 			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 1},
 			equal([]byte{typ}),
@@ -183,7 +183,7 @@ func (e *Env) copyFragments(c *nftables.Chain) error {
 	}
 	o.copies = true
 	if c == nil {
-		c = o.conn.AddChain(&nftables.Chain{
+		c = o.rules.AddChain(&nftables.Chain{
 			Table: o.inet, Name: "copies", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting,
 			Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityDefrag - 1)),
 		})
@@ -201,12 +201,12 @@ func (e *Env) copyFragments(c *nftables.Chain) error {
 	}
 	hops := map[nf.Family]uint32{nf.IPv4: 8, nf.IPv6: 7} // offset of the byte
 	for _, f := range nf.Families() {
-		o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: slices.Concat(matchExprs(nf.Probe{Family: f}), isFragment[f], []expr.Any{
+		o.rules.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: slices.Concat(matchExprs(nf.Probe{Family: f}), isFragment[f], []expr.Any{
 			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: hops[f], Len: 1},
 			&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: hops[f], Len: 1},
 		})})
 	}
-	if err := o.conn.Flush(); err != nil {
+	if err := o.flush(); err != nil {
 		return fmt.Errorf("copy fragments: %w", err)
 	}
 	return nil
@@ -264,7 +264,7 @@ func (o *owned) beQuiet() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.addQuiet()
-	if err := o.conn.Flush(); err != nil {
+	if err := o.flush(); err != nil {
 		return fmt.Errorf("drop multicast reports: %w", err)
 	}
 	return nil
@@ -373,6 +373,9 @@ func masked(mask uint32, op expr.CmpOp, want uint32) []expr.Any {
 type owned struct {
 	mu           sync.Mutex // held while conn is in use: it handles one request at a time
 	conn         *nftables.Conn
+	sock         *netlink.Conn  // of conn
+	rules        *nftables.Conn // collects changes for flush
+	collected    []netlink.Message
 	inet, netdev *nftables.Table // the tables for the probes and for the counters at ingress
 	quiet        bool            // the chain "quiet" exists
 	closed       bool            // conn would open another socket, on the calling thread
@@ -385,25 +388,30 @@ type owned struct {
 const tableOwner = 2
 
 func openOwned(e *Env) (*owned, error) {
-	var sock *netlink.Conn
 	o := &owned{
 		inet:   &nftables.Table{Family: nftables.TableFamilyINet, Name: ours.Table},
 		netdev: &nftables.Table{Family: nftables.TableFamilyNetdev, Name: ours.Table},
 	}
 	err := e.do(func() (err error) {
 		o.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
-			sock = c
-			return nil
+			o.sock = c
+			return c.SetOption(netlink.CapAcknowledge, true) // answers to what is refused need not repeat it
 		}))
 		return err
 	})
+	if err == nil {
+		o.rules, err = nftables.New(nftables.WithTestDial(func(batch []netlink.Message) ([]netlink.Message, error) {
+			o.collected = batch
+			return nil, errCollected
+		}))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
 	for _, t := range []*nftables.Table{o.inet, o.netdev} {
-		err := newOwnedTable(sock, t, tableOwner)
+		err := newOwnedTable(o.sock, t, tableOwner)
 		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) { // before 5.12
-			err = newOwnedTable(sock, t, 0)
+			err = newOwnedTable(o.sock, t, 0)
 		}
 		if err != nil {
 			o.conn.CloseLasting()
@@ -411,6 +419,51 @@ func openOwned(e *Env) (*owned, error) {
 		}
 	}
 	return o, nil
+}
+
+// errCollected ends Flush of google/nftables when it has passed on the messages.
+var errCollected = fmt.Errorf("collected: %w", os.ErrPermission)
+
+// flush sends what rules has collected as one transaction. Only the last message asks for an acknowledgement: google/nftables
+// v0.3.0 lets each of them ask, and reads an answer to each, two for a rule (Conn.Flush).
+func (o *owned) flush() error {
+	o.collected = nil
+	err := o.rules.Flush()
+	messages := o.collected
+	if len(messages) < 3 { // nothing, or something that cannot be encoded, between the beginning and the end
+		return err
+	}
+	end := len(messages) - 1
+	var batch nfnl.Batch
+	for i, m := range messages[:end] {
+		batch.Add(func(b []byte) []byte {
+			b = appendMessage(b, m)
+			if i == end-1 {
+				b = appendMessage(b, messages[end])
+			}
+			return b
+		})
+	}
+	raw, err := o.sock.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if cerr := raw.Control(func(fd uintptr) {
+		err = nfnl.Borrow(int(fd)).Send(&batch, func(_ int, errno unix.Errno) error { return errno })
+	}); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// appendMessage appends a request that asks for no acknowledgement.
+func appendMessage(b []byte, m netlink.Message) []byte {
+	b = binary.NativeEndian.AppendUint32(b, uint32(nfnl.HeaderSize+len(m.Data)))
+	b = binary.NativeEndian.AppendUint16(b, uint16(m.Header.Type))
+	b = binary.NativeEndian.AppendUint16(b, uint16(m.Header.Flags&^netlink.Acknowledge))
+	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0) // sequence number and port
+	b = append(b, m.Data...)
+	return append(b, make([]byte, -len(m.Data)&3)...)
 }
 
 // newOwnedTable creates a table with flags, which google/nftables cannot send.
@@ -479,8 +532,8 @@ func lostTable(err error) error {
 
 // add adds a named counter, and a rule that counts packets that match, to the current batch.
 func (o *owned) add(t *nftables.Table, c *nftables.Chain, counter string, match ...expr.Any) {
-	o.conn.AddObj(&nftables.CounterObj{Table: t, Name: counter})
-	o.conn.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: append(match, &expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: counter})})
+	o.rules.AddObj(&nftables.CounterObj{Table: t, Name: counter})
+	o.rules.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: append(match, &expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: counter})})
 }
 
 // close deletes the tables, in the background: the kernel waits about 10 ms for RCU when an owning socket is closed.
@@ -502,15 +555,15 @@ func (e *Env) addInvalid() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, hook := range classHooks {
-		c := o.conn.AddChain(&nftables.Chain{
+		c := o.rules.AddChain(&nftables.Chain{
 			Table: o.inet, Name: invalidPrefix + hook.String(), Type: nftables.ChainTypeFilter,
 			Hooknum:  nftables.ChainHookRef(nftables.ChainHook(hook)),
 			Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityConntrack + 1)),
 		})
-		o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: append(matchExprs(nf.Probe{State: nf.StateInvalid}),
+		o.rules.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: append(matchExprs(nf.Probe{State: nf.StateInvalid}),
 			&expr.Log{Key: 1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_QTHRESHOLD, Group: ours.InvalidGroup, QThreshold: 1})})
 	}
-	if err := o.conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) {
+	if err := o.flush(); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("log INVALID packets: %w", err)
 	}
 	return nil
@@ -547,7 +600,7 @@ func (e *Env) Classify(ctx context.Context) error {
 	}
 	for _, hook := range classHooks {
 		for _, class := range nf.Classes() {
-			o.conn.AddRule(&nftables.Rule{
+			o.rules.AddRule(&nftables.Rule{
 				Table: o.inet, Chain: &nftables.Chain{Table: o.inet, Name: invalidPrefix + hook.String()},
 				Exprs: append(classExprs(class), &expr.Log{
 					Key:   1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_QTHRESHOLD | 1<<unix.NFTA_LOG_PREFIX,
@@ -556,7 +609,7 @@ func (e *Env) Classify(ctx context.Context) error {
 			})
 		}
 	}
-	if err := o.conn.Flush(); err != nil {
+	if err := o.flush(); err != nil {
 		return fmt.Errorf("log classes: %w", lackIf(err, lacking, noExpression...))
 	}
 	o.classifies = true
@@ -632,12 +685,12 @@ const traceAt = nf.PriorityDefrag - 2
 func (e *Env) addTrace() {
 	o := e.owned
 	for _, hook := range []nf.Hook{nf.Prerouting, nf.Output} {
-		c := o.conn.AddChain(&nftables.Chain{
+		c := o.rules.AddChain(&nftables.Chain{
 			Table: o.inet, Name: ours.TracePrefix + hook.String(), Type: nftables.ChainTypeFilter,
 			Hooknum:  nftables.ChainHookRef(nftables.ChainHook(hook)),
 			Priority: nftables.ChainPriorityRef(nftables.ChainPriority(traceAt)),
 		})
-		o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: []expr.Any{
+		o.rules.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: []expr.Any{
 			&expr.Immediate{Register: 1, Data: []byte{1}},
 			&expr.Meta{Key: expr.MetaKeyNFTRACE, SourceRegister: true, Register: 1},
 		}})

@@ -204,15 +204,15 @@ func (q *Queue) addRules(p nf.Probe) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	add := func(verdict func(uint16) expr.Any) error {
-		o.conn.AddChain(q.chain)
+		o.rules.AddChain(q.chain)
 		for i, number := range q.numbers {
 			match := matchExprs(p)
 			if q.classes != nil {
 				match = append(match, classExprs(q.classes[i])...)
 			}
-			o.conn.AddRule(&nftables.Rule{Table: o.inet, Chain: q.chain, Exprs: append(match, verdict(number))})
+			o.rules.AddRule(&nftables.Rule{Table: o.inet, Chain: q.chain, Exprs: append(match, verdict(number))})
 		}
-		return o.conn.Flush()
+		return o.flush()
 	}
 	err := add(func(number uint16) expr.Any { return &expr.Queue{Num: number} })
 	if errors.Is(err, unix.ENOENT) { // without CONFIG_NFT_QUEUE
@@ -493,8 +493,8 @@ func (q *Queue) Close() error {
 	if q.chain != nil && q.env.FD() >= 0 {
 		o := q.env.owned
 		o.mu.Lock()
-		o.conn.FlushChain(q.chain) // the chain stays: with a hook all packets of the namespace that are held would go
-		if err = o.conn.Flush(); err != nil {
+		o.rules.FlushChain(q.chain) // the chain stays: with a hook all packets of the namespace that are held would go
+		if err = o.flush(); err != nil {
 			err = fmt.Errorf("netnsenv: remove the rules of queue %d: %w", q.numbers[0], err)
 		}
 		o.mu.Unlock()

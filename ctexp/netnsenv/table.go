@@ -1,13 +1,17 @@
 package netnsenv
 
-import "github.com/ctexp/go-ctexp/ctexp/nf"
+import (
+	"iter"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+)
 
 // Watcher reads the events of a namespace while Table operations cause many of them. An Observer can be one.
 type Watcher struct {
 	// Drain is called after each batch of requests, at most 128. It reads the events queued so far, so that they do not
 	// overrun the receive buffer. It may be nil.
 	Drain func()
-	// Entries returns the entries that a filter selects, with at least their tuples, zone, status and timeout. Age uses
-	// it in place of a dump, which takes 10 ms, or 60 ms beside a filler. It may be nil.
-	Entries func(nf.Filter) ([]nf.Entry, error)
+	// Entries yields the entries that a filter selects, with at least their tuples, zone, status and timeout. Age, and Flush
+	// of few entries, use it in place of a dump, which takes 10 ms, or 60 ms beside a filler. It may be nil.
+	Entries func(nf.Filter) iter.Seq2[nf.Entry, error]
 }

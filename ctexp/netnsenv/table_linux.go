@@ -2,7 +2,9 @@ package netnsenv
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"slices"
 	"strconv"
@@ -13,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
@@ -35,10 +38,13 @@ type tableConns struct {
 	conn *conntrack.Conn
 	nfnl *nfnl.Conn // for batches, dumps, and requests that conn cannot express
 	age  *nfnl.Conn // has the port ours.AgePort
+
+	lists *nfnl.Lists
 }
 
 func openTable(e *Env) (*Table, error) {
-	t := &Table{tableConns: &tableConns{env: e}}
+	t := &Table{tableConns: &tableConns{env: e, lists: nfnl.NewLists(e.do)}}
+	e.onClose(t.lists)
 	err := e.do(func() (err error) {
 		if t.conn, err = conntrack.Dial(nil); err != nil {
 			return err
@@ -71,8 +77,14 @@ func (t *Table) WatchedBy(w Watcher) *Table { return &Table{t.tableConns, w} }
 // removes them.
 func (t *Table) Count() (int, error) {
 	if t.env.room.Unreplied { // the kernel may have evicted some of the filler, so that its size is unknown
-		entries, err := t.list(nf.Filter{})
-		return len(entries), err
+		n := 0
+		for _, err := range t.list(nf.Filter{}) {
+			if err != nil {
+				return n, err
+			}
+			n++
+		}
+		return n, nil
 	}
 	n, err := t.env.number("net/netfilter/nf_conntrack_count")
 	return n - t.env.room.Filler, err
@@ -129,26 +141,139 @@ func (t *Table) one(what string, e nf.Entry, do func(conntrack.Flow) error) erro
 // the default receive buffer of an unprivileged user.
 const bulkSize = 128
 
-// Flush deletes the entries that f selects and returns their number. The zero Filter selects all entries of the
-// experiment.
+// Flush deletes the entries that f selects and returns their number, which includes those that have timed out but are still
+// there. The zero Filter selects all entries of the experiment. They are deleted by one request if f selects nothing but a zone
+// and the Watcher's receive buffer has room for their events.
 func (t *Table) Flush(ctx context.Context, f nf.Filter) (int, error) {
 	if err := spareFiller(f); err != nil {
 		return 0, fmt.Errorf("flush: %w", err)
 	}
-	entries, err := t.list(f)
-	if err != nil {
-		return 0, fmt.Errorf("flush: %w", err)
+	if t.env.FD() < 0 {
+		return 0, fmt.Errorf("flush: %w", ErrClosed)
 	}
-	n, err := t.inBulk(ctx, slices.Values(entries), bulk{bulkSize, nfnl.AppendDelete, func(e nf.Entry, errno unix.Errno) error {
+	n, done, err := t.flushFew(ctx, f)
+	if err == nil && !done {
+		var more int
+		more, done, err = t.flushAtOnce(f)
+		n += more
+	}
+	if err == nil && !done {
+		more, failed := t.flushEach(ctx, f)
+		n, err = n+more, failed
+	}
+	if err != nil {
+		return n, fmt.Errorf("flush: %d entries deleted: %w", n, err)
+	}
+	return n, nil
+}
+
+// flushFew deletes the entries of a tuple, and others that a Watcher may find without a list of the whole table. done is false
+// if it cannot.
+func (t *Table) flushFew(ctx context.Context, f nf.Filter) (n int, done bool, err error) {
+	if f.Tuple == (nf.Tuple{}) {
+		few, err := t.mayBeKnown()
+		if err != nil || !few {
+			return 0, false, err
+		}
+	}
+	var entries []nf.Entry
+	for e, err := range t.find(f) { // all of them first: a Watcher counts them
+		if err != nil {
+			return 0, false, nil // another way may be able to
+		}
+		entries = append(entries, e)
+	}
+	n, err = t.deleteAll(ctx, slices.Values(entries))
+	return n, true, err
+}
+
+// mayBeKnown reports whether the entries are so few that a Watcher may know them all. To find and delete a few one by one takes
+// 10 µs each. One request for all walks the hash of all namespaces, and waits for others that do, as the kernel does for each
+// namespace that ends (net/netfilter/nf_conntrack_core.c, nf_ct_iterate_cleanup).
+func (t *Table) mayBeKnown() (bool, error) {
+	if t.env.room.Unreplied || t.watcher.Entries == nil {
+		return false, nil
+	}
+	n, err := t.Count()
+	return n <= bulkSize, err
+}
+
+// find yields the entries that f selects, by the Watcher if there is one.
+func (t *Table) find(f nf.Filter) iter.Seq2[nf.Entry, error] {
+	switch {
+	case t.watcher.Entries != nil:
+		return t.watcher.Entries(f)
+	case f.Tuple != (nf.Tuple{}) && f.Zone != nil:
+		return t.ofTuple(f)
+	}
+	return t.list(f)
+}
+
+// ofTuple yields the entries that have a tuple and belong to a zone: of those that have a zone in one direction only, the other
+// tuple is in zone 0.
+func (t *Table) ofTuple(f nf.Filter) iter.Seq2[nf.Entry, error] {
+	return func(yield func(nf.Entry, error) bool) {
+		for _, zone := range slices.Compact([]uint16{*f.Zone, 0}) {
+			e, err := t.nfnl.Get(f.Tuple, zone)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+			case err != nil:
+				yield(e, err)
+				return
+			case f.Match(e) && !yield(e, nil):
+				return
+			}
+		}
+	}
+}
+
+// flushAtOnce deletes the entries that f selects by one request. done is false if some may be left.
+func (t *Table) flushAtOnce(f nf.Filter) (n int, done bool, err error) {
+	zone := f.Zone
+	if f.Zone = nil; f != (nf.Filter{}) || t.env.room.Unreplied { // such a filler may have lost entries
+		return 0, false, nil
+	}
+	if zone == nil && t.env.room.Filler > 0 {
+		zone = nf.InZone(0) // most likely all of the experiment are
+	}
+	before, err := t.Count()
+	if err != nil || before == 0 {
+		return 0, err == nil, err
+	}
+	if zone != nil && !kernel.ZoneFilters.Here() || t.watcher.Drain != nil && before > bulkSize {
+		return 0, false, nil
+	}
+	if err := t.nfnl.Do(nfnl.AppendFlush(nil, zone)); err != nil {
+		return 0, false, err
+	}
+	t.drain()
+	after, err := t.Count()
+	return max(0, before-after), after == 0, err
+}
+
+// flushEach deletes the entries that f selects one by one, while the kernel lists them.
+func (t *Table) flushEach(ctx context.Context, f nf.Filter) (int, error) {
+	var listed error
+	n, err := t.deleteAll(ctx, func(yield func(nf.Entry) bool) {
+		for e, err := range t.list(f) {
+			if listed = err; err != nil || !yield(e) {
+				return
+			}
+		}
+	})
+	if err == nil {
+		err = listed
+	}
+	return n, err
+}
+
+func (t *Table) deleteAll(ctx context.Context, entries iter.Seq[nf.Entry]) (int, error) {
+	return t.inBulk(ctx, entries, bulk{bulkSize, nfnl.AppendDelete, func(e nf.Entry, errno unix.Errno) error {
 		if errno == unix.ENOENT {
-			return nil // it has expired since the dump
+			return nil // it has expired, or was listed twice: deleting lets the kernel begin a bucket of its hash again
 		}
 		return fmt.Errorf("delete entry %v: %w", e, errno)
 	}})
-	if err != nil {
-		return n, fmt.Errorf("flush: %d of %d entries deleted: %w", n, len(entries), err)
-	}
-	return n, nil
 }
 
 // CreateAll creates many entries, about 400,000 per second, and returns the number created. It ends at the first entry
@@ -242,24 +367,23 @@ func spareFiller(f nf.Filter) error {
 	return nil
 }
 
-// list dumps the entries that f selects.
-func (t *Table) list(f nf.Filter) ([]nf.Entry, error) {
-	if t.env.FD() < 0 {
-		return nil, ErrClosed
-	}
-	var entries []nf.Entry
-	err := t.nfnl.Dump(nfnl.DumpEntries(f, t.env.room.Filler > 0), func(body []byte, at int) error {
-		e, err := nfnl.DecodeEntry(body, at)
-		// The kernel's filter only saves time: old kernels ignore parts of it.
-		if err == nil && e.Zone != ours.FillerZone && f.Match(e) {
-			entries = append(entries, e)
+// list yields the entries that f selects while the kernel lists them.
+func (t *Table) list(f nf.Filter) iter.Seq2[nf.Entry, error] {
+	return func(yield func(nf.Entry, error) bool) {
+		var e nf.Entry
+		stopped := errors.New("no more is wanted")
+		err := t.lists.Walk(nfnl.DumpEntries(f, t.env.room.Filler > 0), func(body []byte, at int) error {
+			_, err := nfnl.DecodeInto(&e, body, at)
+			// The kernel's filter only saves time: old kernels ignore parts of it.
+			if err == nil && e.Zone != ours.FillerZone && f.Match(e) && !yield(e, nil) {
+				return stopped
+			}
+			return err
+		}, func() error { return nil })
+		if err != nil && err != stopped {
+			yield(nf.Entry{}, fmt.Errorf("dump the conntrack table: %w", err))
 		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("dump the conntrack table: %w", err)
 	}
-	return entries, nil
 }
 
 // number reads a numeric sysctl.

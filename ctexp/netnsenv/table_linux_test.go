@@ -247,6 +247,81 @@ func TestManyEntriesAreCreatedAndFlushed(t *testing.T) {
 	}
 }
 
+// Flush deletes what the filter selects in every zone, by whatever way is the shortest, and leaves the filler.
+func TestFlushDeletesInEveryZone(t *testing.T) {
+	t.Parallel()
+	inZone := func(port, zone uint16) nf.Entry {
+		en := entry(port)
+		en.Zone = zone
+		en.Status |= nf.Confirmed | nf.SeenReply | nf.Assured // else the garbage collector may take it from the full table
+		return en
+	}
+	oneWay := inZone(5, 9)
+	oneWay.ZoneDir = nf.Original
+	all := []nf.Entry{inZone(1, 0), inZone(2, 0), inZone(1, 7), inZone(2, 7), oneWay}
+	known := netnsenv.Watcher{Entries: func(f nf.Filter) iter.Seq2[nf.Entry, error] {
+		return func(yield func(nf.Entry, error) bool) {
+			for _, en := range all {
+				if f.Match(en) && !yield(en, nil) {
+					return
+				}
+			}
+		}
+	}}
+	for name, room := range map[string]netnsenv.Room{"alone": {}, "beside a filler": netnsenv.Free(1000)} {
+		e := open(t, netnsenv.Config{Room: room})
+		for _, c := range []struct {
+			what   string
+			filter nf.Filter
+			want   int
+			slow   bool // lists the filler, too
+		}{
+			{"all", nf.Filter{}, 5, false},
+			{"zone 0", nf.Filter{Zone: nf.InZone(0)}, 2, true},
+			{"zone 7", nf.Filter{Zone: nf.InZone(7)}, 2, true},
+			{"zone 8", nf.Filter{Zone: nf.InZone(8)}, 0, true},
+			{"a tuple", nf.Filter{Tuple: entry(1).Orig}, 2, false},
+			{"a tuple in zone 7", nf.Filter{Tuple: entry(1).Reply, Zone: nf.InZone(7)}, 1, false},
+			{"the reply of a tuple in zone 9", nf.Filter{Tuple: oneWay.Reply, Zone: nf.InZone(9)}, 1, false},
+			{"a status that none has", nf.Filter{StatusMask: nf.Assured}, 0, true},
+		} {
+			if c.slow && room != (netnsenv.Room{}) {
+				continue
+			}
+			for who, table := range map[string]*netnsenv.Table{"watched": e.Table().WatchedBy(known), "unwatched": e.Table()} {
+				if _, err := table.Flush(t.Context(), nf.Filter{}); err != nil {
+					t.Fatal(err)
+				}
+				for _, en := range all {
+					if err := table.Create(en); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if n, err := table.Flush(t.Context(), c.filter); n != c.want || err != nil || count(t, e) != len(all)-n {
+					t.Errorf("%s, %s, %s: %d deleted, %v, %d of %d left; want %d deleted", name, who, c.what, n, err, count(t, e), len(all), c.want)
+				}
+			}
+		}
+	}
+}
+
+// With more entries than there is room for events, they are deleted while they are listed.
+func TestFlushOfManyLeavesNoEvent(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	drained := 0
+	table := e.Table().WatchedBy(netnsenv.Watcher{Drain: func() { drained++ }})
+	for _, c := range []struct{ n, drained int }{{128, 1}, {129, 2}} {
+		if _, err := e.Table().CreateAll(t.Context(), entries(c.n)); err != nil {
+			t.Fatal(err)
+		}
+		drained = 0
+		if n, err := table.Flush(t.Context(), nf.Filter{}); n != c.n || err != nil || drained != c.drained || count(t, e) != 0 {
+			t.Errorf("%d entries: %d deleted, %v, drained %d times; want %d", c.n, n, err, drained, c.drained)
+		}
+	}
+}
+
 // The error names the first rejected entry, and the count is the number created.
 func TestCreateAllNamesTheRejectedEntry(t *testing.T) {
 	t.Parallel()

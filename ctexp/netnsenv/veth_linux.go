@@ -322,7 +322,7 @@ func (e *Env) countIngress(chain, device string, families ...nf.Family) (func() 
 	o := e.owned
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	c := o.conn.AddChain(&nftables.Chain{
+	c := o.rules.AddChain(&nftables.Chain{
 		Table: o.netdev, Name: chain, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookIngress, Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityFirst)),
 		Device: device,
@@ -333,7 +333,7 @@ func (e *Env) countIngress(chain, device string, families ...nf.Family) (func() 
 		o.add(o.netdev, c, fmt.Sprintf("%s%v/%s", ours.Arrived, f, chain),
 			&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1}, equal(binary.BigEndian.AppendUint16(nil, etherTypes[f])))
 	}
-	if err := o.conn.Flush(); err != nil {
+	if err := o.flush(); err != nil {
 		return nil, fmt.Errorf("count at ingress: %w", lackIf(err, nf.UnsupportedError{
 			Need: "CONFIG_NETFILTER_INGRESS", Hint: "a kernel with nftables chains of family netdev",
 		}, noExpression...))

@@ -301,6 +301,13 @@ func (l *eventlog) snapshot() ([]eventPiece, lostEvents) {
 	return p[:len(p):len(p)], l.lost
 }
 
+// count returns how many events are kept.
+func (l *eventlog) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.kept.events
+}
+
 // next returns a channel that is closed when there are more events than now, or when the log is closed.
 func (l *eventlog) next() <-chan struct{} {
 	l.mu.Lock()

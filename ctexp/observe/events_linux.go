@@ -116,20 +116,14 @@ func (o *Observer) yieldPiece(ctx context.Context, p eventPiece, d *eventDecoder
 
 // resync yields the entries that the table has now.
 func (o *Observer) resync(ctx context.Context, yield func(Event, error) bool) error {
-	entries, err := o.flows(ctx, nf.Filter{})
-	if err != nil {
-		return fmt.Errorf("read the table again: %w", err)
-	}
 	now := time.Now()
-	for _, e := range entries {
-		if err := o.interrupted(ctx); err != nil {
-			return err
-		}
-		if !yield(Event{Time: now, Kind: EventResync, Entry: e}, nil) {
-			return errStop
-		}
+	_, err := o.eachFlow(ctx, nf.Filter{}, func(e nf.Entry) bool {
+		return yield(Event{Time: now, Kind: EventResync, Entry: e}, nil)
+	})
+	if err != nil && err != errStop {
+		err = fmt.Errorf("read the table again: %w", err)
 	}
-	return nil
+	return err
 }
 
 // errStop says that the consumer of an iterator ended the iteration.
@@ -207,7 +201,8 @@ func (o *Observer) NextEvent() <-chan struct{} {
 // and, unless Config.NoEvents is set, stores all events.
 type eventWatch struct {
 	*mmsg.Pump
-	ends      ends      // guarded by the Pump's lock, like the next two
+	ends      ends      // guarded by the Pump's lock, like the next three
+	census    census    // unless log is nil
 	overruns  int       // times the receive buffer was full
 	congested bool      // events are missing after those still in the receive buffer
 	log       *eventlog // nil: only DESTROY events are received
@@ -279,6 +274,11 @@ func (w *eventWatch) addBatch(b *mmsg.Buffer, n int) error {
 	}
 	w.ends.judge()
 	if w.log != nil {
+		for i := range n {
+			if err := w.census.add(b.Payload(i)); err != nil {
+				return err
+			}
+		}
 		w.log.add(time.Now(), n, b.Payload)
 	}
 	if n < mmsg.BufferLen {

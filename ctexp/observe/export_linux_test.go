@@ -22,11 +22,7 @@ func HoldEvents(o *Observer) (release func()) {
 }
 
 // ReadEvents returns how many events were read so far.
-func ReadEvents(o *Observer) int {
-	o.events.log.mu.Lock()
-	defer o.events.log.mu.Unlock()
-	return o.events.log.kept.events
-}
+func ReadEvents(o *Observer) int { return o.events.log.count() }
 
 // Followers returns the number of running Follow iterations.
 func Followers(o *Observer) int {
@@ -38,8 +34,15 @@ func Followers(o *Observer) int {
 // FindByEvents returns the flows found by their events, and false if they could not be found that way.
 func FindByEvents(o *Observer, f nf.Filter) ([]nf.Entry, bool) {
 	l, ok, err := o.findByEvents(f)
-	slices.SortFunc(l.entries, byTuple)
+	sortFlows(l.entries)
 	return l.entries, ok && err == nil
+}
+
+// KnownZones returns the zones that are known from events, in order, and false if that is not all.
+func KnownZones(o *Observer) ([]uint16, bool) {
+	zones, ok := o.zones()
+	slices.Sort(zones)
+	return zones, ok
 }
 
 // HoldReasons blocks the reading of reasons until release is called.

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"cmp"
+	"slices"
 	"sync"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -25,8 +26,11 @@ type liveKey struct {
 // maxCatchUp is the largest number of events that after reads.
 const maxCatchUp = 10_000
 
-// after returns the entries that exist after the events of all pieces. Each call must pass the pieces of the previous
-// one and further ones. ok is false if reading them is not worthwhile or events are missing.
+// maxGets is the largest number of entries to request one by one: about half the time of a dump.
+const maxGets = 500
+
+// after returns the entries that exist after the events of all pieces. Each call must pass the pieces of the previous one and
+// further ones. ok is false if events are missing, if reading them is not worthwhile, or if the entries are more than maxGets.
 func (l *livelist) after(pieces []eventPiece) (keys []liveKey, ok bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,6 +47,9 @@ func (l *livelist) after(pieces []eventPiece) (keys []liveKey, ok bool, err erro
 			}
 		}
 		l.done++
+	}
+	if len(l.entries) > maxGets {
+		return nil, false, nil
 	}
 	for k := range l.entries {
 		keys = append(keys, k)
@@ -71,31 +78,55 @@ func (l *livelist) read(msg []byte) error {
 	return nil
 }
 
-// byTuple orders entries.
-func byTuple(a, b nf.Entry) int {
-	return cmp.Or(
-		compareTuples(a.Orig, b.Orig),
-		cmp.Compare(a.Zone, b.Zone),
-		cmp.Compare(a.ZoneDir, b.ZoneDir),
-		cmp.Compare(a.ID, b.ID),
-	)
+// sortFlows orders entries by their tuples. It sorts their numbers, and moves each of the entries, which are large, once.
+func sortFlows(entries []nf.Entry) {
+	order := make([]int32, len(entries))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(i, j int32) int { return compareFlows(&entries[i], &entries[j]) })
+	for i := range order { // along each cycle: entry order[i] belongs at i
+		if order[i] == int32(i) {
+			continue
+		}
+		first, at := entries[i], int32(i)
+		for order[at] != int32(i) {
+			from := order[at]
+			entries[at], order[at] = entries[from], at
+			at = from
+		}
+		entries[at], order[at] = first, at
+	}
+}
+
+func compareFlows(a, b *nf.Entry) int {
+	if c := compareTuples(&a.Orig, &b.Orig); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.ZoneDir, b.ZoneDir), cmp.Compare(a.ID, b.ID))
 }
 
 // byExpected orders expectations.
 func byExpected(a, b nf.Expectation) int {
 	return cmp.Or(
-		compareTuples(a.Master, b.Master),
-		compareTuples(a.Tuple, b.Tuple),
+		compareTuples(&a.Master, &b.Master),
+		compareTuples(&a.Tuple, &b.Tuple),
 		cmp.Compare(a.Zone, b.Zone),
 		cmp.Compare(a.ID, b.ID),
 	)
 }
 
-func compareTuples(a, b nf.Tuple) int {
+func compareTuples(a, b *nf.Tuple) int {
+	if c := cmp.Compare(a.Proto, b.Proto); c != 0 {
+		return c
+	}
+	if c := a.Src.Compare(b.Src); c != 0 {
+		return c
+	}
+	if c := a.Dst.Compare(b.Dst); c != 0 {
+		return c
+	}
 	return cmp.Or(
-		cmp.Compare(a.Proto, b.Proto),
-		a.Src.Compare(b.Src),
-		a.Dst.Compare(b.Dst),
 		cmp.Compare(a.ICMP.Type, b.ICMP.Type),
 		cmp.Compare(a.ICMP.Code, b.ICMP.Code),
 		cmp.Compare(a.ICMP.ID, b.ICMP.ID),

@@ -15,99 +15,268 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
-// Flows returns the entries that f selects, ordered by their original tuples, as the table had them when the
-// iteration began. It never returns the filler. With a filler, entries that a user created with FIXED_TIMEOUT are
-// returned only if the filter asks for this bit or for a zone, because the kernel omits them together with the
-// filler.
+// Flows returns the entries that f selects, in no particular order, each as it was when the iteration came to it. It never
+// returns the filler. With a filler, entries that a user created with FIXED_TIMEOUT are returned only if the filter asks for
+// this bit or for a zone, because the kernel omits them together with the filler.
 //
-// If all entries are known from their events and are few, Flows requests them one by one, 10 µs each. Otherwise the
-// kernel walks the hash table of the whole host: 10 ms for 262,144 buckets, 60 ms with a filler, during which ctx is
-// not checked. The kernel selects by family, mark, status (since 5.15) and zone (since 6.8); Flows checks the rest.
-// Both ways remove the timed-out entries that they meet.
+// If all entries are known from their events and are few, or f selects a tuple and the zones of all entries are known from
+// their events, Flows requests entries one by one, 10 µs each. Otherwise the kernel walks the hash table of the whole host:
+// 10 ms for 262,144 buckets, 60 ms with a filler. The entries are decoded while they are read, so that Flows takes the same
+// memory whatever their number. The kernel selects by family, mark, status (since 5.15) and zone (since 6.8); Flows checks the
+// rest. All ways remove the timed-out entries that they meet.
 //
-// Attributes that this package does not know, as later kernels may add, are skipped and reported as the error at the
-// end.
+// Only at the end can Flows tell whether the kernel counts as many entries as there were (Config.Exclusive); if not, the last
+// error is ErrHidden. Attributes that this package does not know, as later kernels may add, are skipped and reported as the
+// error at the end.
 func (o *Observer) Flows(ctx context.Context, f nf.Filter) iter.Seq2[nf.Entry, error] {
-	return listOf(ctx, o, "flows", func() ([]nf.Entry, *nfnl.UnknownError, error) {
-		found, err := o.find(ctx, f)
-		return found.entries, found.unknown, err
-	})
+	return func(yield func(nf.Entry, error) bool) {
+		unknown, err := o.eachFlow(ctx, f, func(e nf.Entry) bool { return yield(e, nil) })
+		if err == nil && unknown != nil {
+			err = unknown
+		}
+		if err != nil && err != errStop {
+			yield(nf.Entry{}, fmt.Errorf("flows: %w", err))
+		}
+	}
 }
 
-// flows returns the entries that f selects, in order.
-func (o *Observer) flows(ctx context.Context, f nf.Filter) ([]nf.Entry, error) {
-	l, err := o.find(ctx, f)
-	return l.entries, err
-}
-
-func (o *Observer) find(ctx context.Context, f nf.Filter) (found, error) {
-	release, err := o.use(ctx)
-	if err != nil {
-		return found{}, err
-	}
-	defer release()
-	if err := o.whole(entrySwitches); err != nil {
-		return found{}, err
-	}
-	l, ok, err := o.findByEvents(f)
+// SortedFlows returns the entries that Flows returns, ordered by their original tuples. While the kernel's count disagrees with
+// them, it reads them again. With the error about an unknown attribute it returns all entries.
+func (o *Observer) SortedFlows(ctx context.Context, f nf.Filter) ([]nf.Entry, error) {
+	l, ok, err := o.findFew(ctx, f)
 	if err == nil && !ok {
-		l, err = o.dumpWhole(f)
+		l, err = o.dumpWhole(ctx, f)
 	}
 	if err == nil {
 		err = o.seal.spared()
 	}
 	if err != nil {
-		return found{}, err
+		return nil, fmt.Errorf("flows: %w", err)
 	}
-	slices.SortFunc(l.entries, byTuple)
-	return l, nil
+	sortFlows(l.entries)
+	if l.unknown != nil {
+		err = fmt.Errorf("flows: %w", l.unknown)
+	}
+	return l.entries, err
 }
 
-// dumpWhole is dump, and checks that the kernel counts as many entries as there are. It cannot tell if entries come and
-// go meanwhile, and it does not if f selects some of the entries or the filler may be evicted.
-func (o *Observer) dumpWhole(f nf.Filter) (l found, err error) {
-	before, counted := 0, 0
-	for range maxRereads {
-		if before, err = o.entries.read(); err != nil {
-			return l, err
+// eachFlow calls yield for the entries that f selects. It returns errStop after yield has returned false.
+func (o *Observer) eachFlow(ctx context.Context, f nf.Filter, yield func(nf.Entry) bool) (*nfnl.UnknownError, error) {
+	few, ok, err := o.findFew(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return o.stream(ctx, f, yield)
+	}
+	sortFlows(few.entries)
+	for _, e := range few.entries {
+		if err := o.interrupted(ctx); err != nil {
+			return nil, err
 		}
-		if l, err = o.dump(f); err != nil || !o.cfg.Exclusive || o.cfg.Unreplied || f != (nf.Filter{}) {
-			return l, err
-		}
-		if counted, err = o.entries.read(); err != nil {
-			return l, err
-		}
-		if counted-o.cfg.Filler == len(l.entries) {
-			return l, nil
+		if !yield(e) {
+			return nil, errStop
 		}
 	}
+	return few.unknown, nil
+}
+
+// findFew finds entries without a walk of the table. ok is false if that is not possible, or takes longer.
+func (o *Observer) findFew(ctx context.Context, f nf.Filter) (l found, ok bool, err error) {
+	release, err := o.use(ctx)
+	if err != nil {
+		return found{}, false, err
+	}
+	defer release()
+	if err := o.whole(entrySwitches); err != nil {
+		return found{}, false, err
+	}
+	switch {
+	case f.Zone != nil && o.isFiller(*f.Zone), o.isEmpty():
+		ok = true
+	case f.Tuple != (nf.Tuple{}):
+		l, ok, err = o.findTuple(f)
+	default:
+		l, ok, err = o.findByEvents(f)
+	}
+	if err == nil {
+		err = o.seal.spared()
+	}
+	return l, ok, err
+}
+
+// isEmpty reports whether the table has no entries. With a filler the count cannot tell: others may be in the place of some
+// that the filler has lost.
+func (o *Observer) isEmpty() bool {
+	n, err := o.entries.read()
+	return err == nil && n == 0 && o.cfg.Filler == 0
+}
+
+// findTuple requests the entries that have a tuple from each zone in which they can be. A zone has at most one: the kernel
+// inserts no entry if one of its tuples exists in either direction (nf_conntrack_core.c, nf_conntrack_hash_check_insert).
+func (o *Observer) findTuple(f nf.Filter) (l found, ok bool, err error) {
+	zones := []uint16{0}
+	if f.Zone != nil {
+		zones = append(zones, *f.Zone) // of an entry, one of whose tuples may be in zone 0
+	} else if known, ok := o.zones(); ok {
+		zones = append(zones, known...)
+	} else {
+		return l, false, nil
+	}
+	slices.Sort(zones)
+	for _, zone := range slices.Compact(zones) {
+		if err := o.spare(zone); err != nil {
+			return l, false, err
+		}
+		e, unknown, err := o.table.GetWhole(f.Tuple, zone)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return found{}, false, nil // the kernel looks for no such tuple, but may list it
+		case f.Match(e) && !o.hidden(&e, f):
+			l.add(e, unknown)
+		}
+	}
+	return l, true, nil
+}
+
+// stream calls yield for each entry that f selects while the kernel lists them.
+func (o *Observer) stream(ctx context.Context, f nf.Filter, yield func(nf.Entry) bool) (unknown *nfnl.UnknownError, err error) {
+	before, err := o.entries.read()
+	if err != nil {
+		return nil, err
+	}
+	listed := 0
+	err = o.dump(ctx, f, func(e *nf.Entry, u *nfnl.UnknownError) error {
+		listed++
+		unknown = cmp.Or(unknown, u)
+		if err := o.interrupted(ctx); err != nil {
+			return err
+		}
+		if !yield(*e) {
+			return errStop
+		}
+		return nil
+	})
+	if err == nil {
+		err = o.agrees(ctx, f, before, listed)
+	}
+	if err == nil {
+		err = o.seal.spared()
+	}
+	return unknown, err
+}
+
+// agrees returns an error unless the kernel counts as many entries as were listed. Counted are also those that have timed out,
+// until a list meets them, and those of packets that wait: if the count differs, the list is read again.
+func (o *Observer) agrees(ctx context.Context, f nf.Filter, before, listed int) error {
+	if !o.counts(f) {
+		return nil
+	}
+	release, err := o.use(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	first, again := before, listed
+	for range maxRereads {
+		counted, err := o.entries.read()
+		if err != nil {
+			return err
+		}
+		if counted-o.cfg.Filler == again {
+			if again > listed && counted == first {
+				return fmt.Errorf("%w: %d were listed first, and then %d", ErrHidden, listed, again)
+			}
+			return nil
+		}
+		before = counted
+		if again, err = o.countListed(ctx); err != nil {
+			return err
+		}
+	}
+	return o.disagreement(before, again)
+}
+
+// counts reports whether the kernel's count of the table must agree with the entries that f selects. It cannot if f selects
+// some of the entries or the filler may be evicted.
+func (o *Observer) counts(f nf.Filter) bool {
+	return o.cfg.Exclusive && !o.cfg.Unreplied && f == (nf.Filter{})
+}
+
+// disagreement returns an error if the kernel counts other entries than are listed. It cannot tell if entries have come and
+// gone since the count before.
+func (o *Observer) disagreement(before, listed int) error {
+	counted, err := o.entries.read()
+	if err != nil {
+		return err
+	}
 	held, err := o.holds()
-	if more := counted - o.cfg.Filler - len(l.entries); err != nil || before != counted || more >= 0 && more <= held {
-		return l, err
+	if more := counted - o.cfg.Filler - listed; err != nil || before != counted || more >= 0 && more <= held {
+		return err
 	}
 	why := ""
 	if o.cfg.Filler > 0 {
 		why = fmt.Sprintf("; zone %d belongs to the filler of the Room: does a rule put packets there?", ours.FillerZone)
 	}
-	return found{}, fmt.Errorf("%w: the kernel counts %d, and %d are listed%s", ErrHidden, counted-o.cfg.Filler, len(l.entries), why)
+	return fmt.Errorf("%w: the kernel counts %d, and %d are listed%s", ErrHidden, counted-o.cfg.Filler, listed, why)
 }
 
-// dump returns the entries that f selects, without the filler, in the order of the kernel's hash table.
-func (o *Observer) dump(f nf.Filter) (l found, err error) {
-	if f.Zone != nil && o.isFiller(*f.Zone) {
-		return l, nil
-	}
-	err = o.table.Dump(nfnl.DumpEntries(f, o.cfg.Filler > 0), func(body []byte, at int) error {
-		e, unknown, err := nfnl.DecodeWhole(body, at)
-		if err == nil && f.Match(e) && !o.hidden(e, f) {
-			l.add(e, unknown)
-		}
-		return err
-	})
+// dumpWhole returns the entries that f selects. While the kernel counts others than there are, it lists them again.
+func (o *Observer) dumpWhole(ctx context.Context, f nf.Filter) (l found, err error) {
+	release, err := o.use(ctx)
 	if err != nil {
-		return found{}, fmt.Errorf("dump conntrack table: %w", err)
+		return l, err
 	}
-	return l, nil
+	defer release()
+	before := 0
+	for range maxRereads {
+		if before, err = o.entries.read(); err != nil {
+			return l, err
+		}
+		l = found{}
+		if o.counts(f) {
+			l.entries = make([]nf.Entry, 0, max(0, before-o.cfg.Filler))
+		}
+		err := o.dump(ctx, f, func(e *nf.Entry, unknown *nfnl.UnknownError) error {
+			l.add(*e, unknown)
+			return nil
+		})
+		if err != nil || !o.counts(f) {
+			return l, err
+		}
+		counted, err := o.entries.read()
+		if err != nil || counted-o.cfg.Filler == len(l.entries) {
+			return l, err
+		}
+	}
+	return l, o.disagreement(before, len(l.entries))
+}
+
+// dump calls each for the entries that f selects, without the filler, in the order of the kernel's hash table. each must not
+// retain the entry, into which the next one is decoded.
+func (o *Observer) dump(ctx context.Context, f nf.Filter, each func(e *nf.Entry, unknown *nfnl.UnknownError) error) error {
+	var e nf.Entry
+	all := f == (nf.Filter{})
+	return o.lists.Walk(nfnl.DumpEntries(f, o.cfg.Filler > 0), func(body []byte, at int) error {
+		unknown, err := nfnl.DecodeInto(&e, body, at)
+		if err != nil {
+			return fmt.Errorf("dump conntrack table: %w", err)
+		}
+		if !all && !f.Match(e) || o.hidden(&e, f) {
+			return nil
+		}
+		return each(&e, unknown)
+	}, func() error { return o.interrupted(ctx) })
+}
+
+// countListed returns how many entries are listed, without the filler.
+func (o *Observer) countListed(ctx context.Context) (n int, err error) {
+	err = o.dump(ctx, nf.Filter{}, func(*nf.Entry, *nfnl.UnknownError) error {
+		n++
+		return nil
+	})
+	return n, err
 }
 
 // isFiller reports whether the entries of a zone are those of the filler.
@@ -135,9 +304,6 @@ func (l *found) add(e nf.Entry, unknown *nfnl.UnknownError) {
 	l.unknown = cmp.Or(l.unknown, unknown)
 }
 
-// maxGets is the largest number of entries to request one by one: about half the time of a dump.
-const maxGets = 500
-
 // findByEvents does the same as dump without a walk of the table: it requests the entries that are known from events.
 // ok is false if the kernel's count shows that these are not all, or if that cannot be determined.
 func (o *Observer) findByEvents(f nf.Filter) (l found, ok bool, err error) {
@@ -152,7 +318,7 @@ func (o *Observer) findByEvents(f nf.Filter) (l found, ok bool, err error) {
 		return l, false, nil
 	}
 	keys, ok, err := o.live.after(pieces)
-	if err != nil || !ok || len(keys) > maxGets {
+	if err != nil || !ok {
 		return l, false, err
 	}
 	for _, k := range keys {
@@ -180,7 +346,7 @@ func (o *Observer) getAll(keys []liveKey, f nf.Filter) (l found, ok bool, err er
 			continue
 		}
 		there++
-		if f.Match(e) && !o.hidden(e, f) {
+		if f.Match(e) && !o.hidden(&e, f) {
 			l.add(e, unknown)
 		}
 	}
@@ -189,7 +355,7 @@ func (o *Observer) getAll(keys []liveKey, f nf.Filter) (l found, ok bool, err er
 }
 
 // hidden reports whether a dump would omit an entry as it omits the filler.
-func (o *Observer) hidden(e nf.Entry, f nf.Filter) bool {
+func (o *Observer) hidden(e *nf.Entry, f nf.Filter) bool {
 	return o.isFiller(e.Zone) ||
 		o.cfg.Filler > 0 && f.Zone == nil && !f.StatusMask.Has(nf.FixedTimeout) && e.Status.Has(nf.FixedTimeout)
 }
@@ -301,7 +467,7 @@ func (o *Observer) entriesOf(ctx context.Context, what string, d nfnl.Dump, chec
 		if err == nil {
 			err = check(n)
 		}
-		slices.SortFunc(l.entries, byTuple)
+		sortFlows(l.entries)
 		return l.entries, l.unknown, err
 	})
 }

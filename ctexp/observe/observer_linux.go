@@ -27,9 +27,10 @@ type Observer struct {
 	cfg Config
 
 	mu     sync.RWMutex // held for reading by methods that use the fields below, for writing by Close
-	closed bool
+	closed atomic.Bool  // written with mu held
 
 	table     *nfnl.Conn
+	lists     *nfnl.Lists
 	entries   sysctl
 	limit     sysctl
 	events    *eventWatch
@@ -181,6 +182,10 @@ func (o *Observer) dial() (err error) {
 	if o.table, err = nfnl.Dial(); err != nil {
 		return err
 	}
+	o.lists = nfnl.NewLists(func(f func() error) error { return o.ns.Do(f) })
+	if err = o.lists.Open(); err != nil {
+		return err
+	}
 	if o.events, err = watchEvents(o.cfg, o.table, o.wasFull); err != nil {
 		return err
 	}
@@ -216,10 +221,9 @@ func (o *Observer) Close() error {
 	o.unwatch()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed {
+	if o.closed.Swap(true) {
 		return nil
 	}
-	o.closed = true
 	if o.capture != nil {
 		o.capture.stop()
 	}
@@ -237,6 +241,9 @@ func (o *Observer) Close() error {
 	o.seal.close()
 	o.mib.close()
 	_ = o.links.Close()
+	if o.lists != nil {
+		_ = o.lists.Close()
+	}
 	if o.table != nil {
 		return o.table.Close()
 	}
@@ -249,7 +256,7 @@ func (o *Observer) use(ctx context.Context) (release func(), err error) {
 		return nil, err
 	}
 	o.mu.RLock()
-	if o.closed {
+	if o.closed.Load() {
 		o.mu.RUnlock()
 		return nil, fmt.Errorf("observer: %w", os.ErrClosed)
 	}
@@ -261,9 +268,7 @@ func (o *Observer) interrupted(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	if o.closed {
+	if o.closed.Load() {
 		return fmt.Errorf("observer: %w", os.ErrClosed)
 	}
 	return nil

@@ -56,6 +56,9 @@ func (*Observer) Flows(context.Context, nf.Filter) iter.Seq2[nf.Entry, error] {
 	return func(yield func(nf.Entry, error) bool) { yield(nf.Entry{}, errNotLinux) }
 }
 
+// SortedFlows returns an nf.UnsupportedError.
+func (*Observer) SortedFlows(context.Context, nf.Filter) ([]nf.Entry, error) { return nil, errNotLinux }
+
 // Get returns an nf.UnsupportedError.
 func (*Observer) Get(context.Context, nf.Tuple, uint16) (nf.Entry, error) {
 	return nf.Entry{}, errNotLinux
@@ -105,6 +108,9 @@ func (*Observer) SetDropSource(DropSource) {}
 
 // Record returns an nf.UnsupportedError.
 func (*Observer) Record(context.Context) (Record, error) { return Record{}, errNotLinux }
+
+// RecordFirst returns an nf.UnsupportedError.
+func (*Observer) RecordFirst(context.Context, int) (Record, error) { return Record{}, errNotLinux }
 
 // Timeline returns an nf.UnsupportedError.
 func (*Observer) Timeline(context.Context) (Timeline, error) { return Timeline{}, errNotLinux }

@@ -245,6 +245,5 @@ func (o *Observer) countEntries() (int, error) {
 	if !o.cfg.Unreplied {
 		return o.entries.read()
 	}
-	l, err := o.dump(nf.Filter{})
-	return len(l.entries), err
+	return o.countListed(context.Background())
 }

@@ -3,6 +3,7 @@ package observe
 import (
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"slices"
 	"sort"
@@ -117,7 +118,41 @@ type Record struct {
 	// Missing says which parts are missing or incomplete, and why.
 	Missing []Missing
 
+	all   []packet.Record // all frames, which the Observer keeps: more than Frames after RecordFirst
 	marks []mark
+}
+
+// CutError says that a part of a Record has only its first items, because RecordFirst was asked for no more.
+type CutError struct {
+	Part     RecordPart // the part that is cut
+	Kept, Of int        // how many items it has, of how many
+}
+
+// Error returns "frames: the first 5000 of 100000".
+func (e *CutError) Error() string { return fmt.Sprintf("%s: the first %d of %d", e.Part, e.Kept, e.Of) }
+
+// Cut returns the CutError of a part, nil if it has all items.
+func (r Record) Cut(part RecordPart) *CutError {
+	var cut *CutError
+	errors.As(r.Lacks(part), &cut)
+	return cut
+}
+
+func (r Record) isCut(part RecordPart) bool { return r.Cut(part) != nil }
+
+// Incoming returns how many packets of a family came in, those included that RecordFirst has left out.
+func (r Record) Incoming(f nf.Family) (n int) {
+	for i := range r.all {
+		if r.all[i].Dir == packet.In && r.all[i].Family() == f {
+			n++
+		}
+	}
+	return n
+}
+
+// WritePcapng is WritePcapng for all frames, those included that RecordFirst has left out.
+func (r Record) WritePcapng(w io.Writer, comment func(packet.Record) string) error {
+	return WritePcapng(w, r.all, comment)
 }
 
 // Output is a line that a program wrote, or how it ended.
@@ -175,18 +210,25 @@ func (r Record) Timeline() Timeline {
 	return t
 }
 
-// collect returns what a sequence yields until it fails. It records the error as missing in r, and returns it unless
-// it says that the part is not supported.
-func collect[T any](r *Record, part RecordPart, seq iter.Seq2[T, error]) (all []T, err error) {
+// collect returns what a sequence yields until it fails, but not more than first items unless first is zero. It records the
+// error, and that there are more, as missing in r, and returns the error unless it says that the part is not supported.
+func collect[T any](r *Record, part RecordPart, seq iter.Seq2[T, error], first int) (all []T, err error) {
+	n := 0
 	for v, e := range seq {
 		if e != nil {
 			err = e
 			break
 		}
-		all = append(all, v)
+		if n++; first == 0 || n <= first { // the others are counted, and so is what was lost behind them
+			all = append(all, v)
+		}
 	}
-	if err != nil {
-		r.Missing = append(r.Missing, Missing{part, err})
+	missing := err
+	if n > len(all) {
+		missing = errors.Join(&CutError{part, len(all), n}, err)
+	}
+	if missing != nil {
+		r.Missing = append(r.Missing, Missing{part, missing})
 	}
 	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, ErrOff) {
 		err = nil
@@ -277,7 +319,7 @@ func eventMoments(frames []packet.Record, events []Event) []Moment {
 	in := newIncoming(frames)
 	moments := make([]Moment, len(events))
 	for i, e := range events {
-		moments[i] = Moment{Time: e.Time, Kind: KindEvent, Frame: in.frameOf(e), Text: e.String()}
+		moments[i] = Moment{Time: e.Time, Kind: KindEvent, Frame: in.frameOf(&e), Text: e.String()}
 		if e.ByNetlink {
 			moments[i].Text += " (by netlink)"
 		}
@@ -291,11 +333,29 @@ func eventMoments(frames []packet.Record, events []Event) []Moment {
 func EventsOf(frames []packet.Record, events []Event) (of [][]Event, rest []Event) {
 	of = make([][]Event, len(frames))
 	in := newIncoming(frames)
-	for _, e := range events {
-		if n := in.frameOf(e); n > 0 {
-			of[n-1] = append(of[n-1], e)
-		} else {
-			rest = append(rest, e)
+	numbers, counts := make([]int, len(events)), make([]int, len(frames)+1)
+	for i := range events {
+		numbers[i] = in.frameOf(&events[i])
+		counts[numbers[i]]++
+	}
+	all := make([]Event, len(events)) // all lists are parts of it: an Event is large
+	at := func(n int) []Event {
+		list := all[:0:n]
+		all = all[n:]
+		return list
+	}
+	if counts[0] > 0 {
+		rest = at(counts[0])
+	}
+	for i, n := range numbers {
+		switch {
+		case n == 0:
+			rest = append(rest, events[i])
+		case of[n-1] == nil:
+			of[n-1] = at(counts[n])
+			fallthrough
+		default:
+			of[n-1] = append(of[n-1], events[i])
 		}
 	}
 	return of, rest
@@ -319,7 +379,7 @@ func newIncoming(frames []packet.Record) *incoming {
 
 // frameOf returns the number of the frame that an event belongs to, or zero. Of the packets of a flow only a RST
 // removes its entry; otherwise a timeout or another packet does.
-func (in *incoming) frameOf(e Event) int {
+func (in *incoming) frameOf(e *Event) int {
 	if e.ByNetlink || e.Kind != EventNew && e.Kind != EventUpdate && e.Kind != EventDestroy {
 		return 0
 	}

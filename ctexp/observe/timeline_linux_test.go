@@ -1,10 +1,12 @@
 package observe_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -161,5 +163,39 @@ func TestRecordLacksMarksBeyondTheLimit(t *testing.T) {
 	}
 	if got, want := fmt.Sprint(r.Lacks(observe.PartCounts)), "counts: the last 7 of 1007 marks were not stored"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// The first part of a record costs the same whatever follows, and says what it lacks. What is counted is counted of all.
+func TestFirstOfARecord(t *testing.T) {
+	t.Parallel()
+	x := open(t, netnsenv.Config{Silent: true})
+	x.sendSYNs(30, web)
+	all, err := x.o.Record(t.Context())
+	if err != nil || all.Cut(observe.PartFrames) != nil || all.Cut(observe.PartEvents) != nil {
+		t.Fatalf("%v; cut: %v, %v", err, all.Cut(observe.PartFrames), all.Cut(observe.PartEvents))
+	}
+	r, err := x.o.RecordFirst(t.Context(), 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(r.Frames, all.Frames[:5]) || !reflect.DeepEqual(r.Events, all.Events[:10]) {
+		t.Errorf("%d frames and %d events, want the first 5 of 30 and 10 of 30", len(r.Frames), len(r.Events))
+	}
+	want := []observe.CutError{{Part: observe.PartFrames, Kept: 5, Of: 30}, {Part: observe.PartEvents, Kept: 10, Of: 30}}
+	for _, w := range want {
+		if cut := r.Cut(w.Part); cut == nil || *cut != w || cut.Error() != fmt.Sprintf("%s: the first %d of 30", w.Part, w.Kept) {
+			t.Errorf("%s: %v, want %v", w.Part, cut, w)
+		}
+	}
+	if n := r.Incoming(nf.IPv4); n != 30 || r.Incoming(nf.IPv6) != 0 {
+		t.Errorf("%d came in, want 30", n)
+	}
+	var some, whole bytes.Buffer
+	if err := errors.Join(r.WritePcapng(&some, nil), observe.WritePcapng(&whole, all.Frames, nil)); err != nil || !bytes.Equal(some.Bytes(), whole.Bytes()) {
+		t.Errorf("%v; the captures have %d and %d bytes", err, some.Len(), whole.Len())
+	}
+	if as := x.events(); len(as) != 30 {
+		t.Errorf("%d events afterwards", len(as))
 	}
 }

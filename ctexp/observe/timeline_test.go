@@ -138,12 +138,12 @@ func TestEventsBelongToTheLastPacketThatCameIn(t *testing.T) {
 	}
 	got := map[event]int{}
 	for e := range want {
-		got[e] = in.frameOf(Event{Time: us(e.at), Kind: e.kind, Entry: entry})
+		got[e] = in.frameOf(&Event{Time: us(e.at), Kind: e.kind, Entry: entry})
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(event{})); diff != "" {
 		t.Errorf("event: frame (-want +got):\n%s", diff)
 	}
-	if n := in.frameOf(Event{Time: us(1000), Kind: EventNew, Entry: entry, ByNetlink: true}); n != 0 {
+	if n := in.frameOf(&Event{Time: us(1000), Kind: EventNew, Entry: entry, ByNetlink: true}); n != 0 {
 		t.Errorf("an event that was asked for belongs to frame %d", n)
 	}
 }

@@ -48,6 +48,9 @@ func DialPort(port uint32) (*Conn, error) {
 	return &Conn{fd: fd}, nil
 }
 
+// Borrow returns a Conn of a socket that belongs to somebody else, who reads nothing meanwhile. It is not closed.
+func Borrow(fd int) *Conn { return &Conn{fd: fd, buf: make([]byte, 4<<10)} } // for errors and acknowledgements
+
 // Close closes the socket. A second Close does nothing.
 func (c *Conn) Close() error {
 	c.mu.Lock()
@@ -94,6 +97,64 @@ func (c *Conn) GetWhole(t nf.Tuple, zone uint16) (e nf.Entry, unknown *UnknownEr
 // body's offset in the datagram. After an error, each is not called again, but the list is still read to its end.
 func (c *Conn) Dump(d Dump, each func(body []byte, at int) error) error {
 	return c.query(d.append(nil), func(_ MessageHeader, body []byte, at int) error { return each(body, at) })
+}
+
+// Listing is a dump that is read one datagram at a time. The Conn serves no other request before Next has returned false:
+// after that, or closed, it is free.
+type Listing struct {
+	conn *Conn
+	seq  uint32
+	done bool
+}
+
+// List requests a list for Next to read.
+func (c *Conn) List(d Dump) (*Listing, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return nil, os.ErrClosed
+	}
+	c.seq++
+	request := d.append(nil)
+	binary.NativeEndian.PutUint32(request[seqOffset:], c.seq)
+	if err := send(c.fd, request); err != nil {
+		return nil, fmt.Errorf("send a request: %w", err)
+	}
+	return &Listing{conn: c, seq: c.seq}, nil
+}
+
+// Next receives the next datagram of the list, of at most 32 KiB, and calls each for every message in it, with its body,
+// which each must not retain, and the body's offset in the datagram. It returns false at the end of the list, and an error of
+// the kernel or of each. The Conn is not locked while each is called.
+func (l *Listing) Next(each func(body []byte, at int) error) (more bool, err error) {
+	if l.done {
+		return false, nil
+	}
+	n, err := l.conn.receiveOne()
+	if err != nil {
+		return false, err
+	}
+	err = Messages(l.conn.buf[:n], func(h MessageHeader, body []byte, at int) error {
+		switch {
+		case h.Sequence != l.seq || l.done: // of an earlier reply
+			return nil
+		case h.Type == msgError, h.Type == msgDone:
+			l.done = true
+			return errorOf(body)
+		}
+		return each(body, at)
+	})
+	return !l.done && err == nil, err
+}
+
+// receiveOne is read for a Listing.
+func (c *Conn) receiveOne() (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return 0, os.ErrClosed
+	}
+	return c.read()
 }
 
 // Query sends a request of any netfilter subsystem and returns the replies. An error of the kernel is a unix.Errno.

@@ -32,6 +32,16 @@ func AppendDelete(b []byte, e nf.Entry) []byte {
 	return end(b, start)
 }
 
+// AppendFlush appends a request to delete all entries, or those of a zone, which needs kernel.ZoneFilters: before, the kernel
+// deletes all. It leaves those in a flowtable.
+func AppendFlush(b []byte, zone *uint16) []byte {
+	b, start := begin(b, msgEntryDelete, 0, 0)
+	if zone != nil {
+		b = appendU16(b, entryZone, *zone)
+	}
+	return end(b, start)
+}
+
 // AppendTimeout appends a request to set the timeout of the entry with e's original tuple and zone to left, rounded
 // down to whole seconds.
 func AppendTimeout(b []byte, e nf.Entry, left time.Duration) []byte {

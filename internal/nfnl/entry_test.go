@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -162,6 +163,31 @@ func TestUnknownPartOfATupleIsAnError(t *testing.T) {
 	}
 }
 
+// A tuple means the same in whatever order its attributes stand.
+func TestTupleIsDecodedInAnyOrder(t *testing.T) {
+	t.Parallel()
+	src6, dst6 := netip.MustParseAddr("2001:db8::1").As16(), netip.MustParseAddr("2001:db8::2").As16()
+	ports := [][]byte{attr(1, u8(17)), attr(2, u16(10000)), attr(3, u16(80))}
+	for want, addresses := range map[string][][]byte{
+		"src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80":    {attr(1, []byte(client)), attr(2, []byte(server))},
+		"src=2001:db8::1 dst=2001:db8::2 sport=10000 dport=80": {attr(3, src6[:]), attr(4, dst6[:])},
+	} {
+		ip, proto := attr(1|nested, addresses...), attr(2|nested, ports...)
+		for i, tuple := range [][]byte{
+			attr(1|nested, ip, proto),
+			attr(1|nested, proto, ip),
+			attr(1|nested, attr(1|nested, addresses[1], addresses[0]), proto),
+			attr(1|nested, ip, attr(2|nested, ports[0], ports[2], ports[1])),
+			attr(1|nested, ip, attr(2|nested, ports[1], ports[2], ports[0])),
+		} {
+			e, unknown, err := nfnl.DecodeWhole(body(tuple), 16)
+			if err != nil || unknown != nil || e.Orig.Proto != nf.UDP || e.Orig.String() != want {
+				t.Errorf("order %d: got %v %v, %v, %v; want %s", i, e.Orig.Proto, e.Orig, unknown, err, want)
+			}
+		}
+	}
+}
+
 // Decoding a truncated or damaged message returns an entry or an error that contains an offset, and does not panic.
 func TestTruncatedEntriesNameAnOffset(t *testing.T) {
 	t.Parallel()
@@ -218,6 +244,35 @@ func TestDecodeEnd(t *testing.T) {
 	}
 }
 
+// The zone is found whichever direction is in it.
+func TestDecodeZone(t *testing.T) {
+	t.Parallel()
+	plain := [][]byte{tupleMessage(1, client, server, 6, 10000, 80), tupleMessage(2, server, client, 6, 80, 10000)}
+	for name, c := range map[string]struct {
+		attrs [][]byte
+		want  uint16
+	}{
+		"none":           {plain, 0},
+		"both":           {append(plain, attr(18, u16(7))), 7},
+		"orig":           {[][]byte{tupleMessage(1, client, server, 6, 10000, 80, attr(3, u16(7))), plain[1]}, 7},
+		"reply":          {[][]byte{plain[0], tupleMessage(2, server, client, 6, 80, 10000, attr(3, u16(65535)))}, 65535},
+		"everything set": {[][]byte{wholeEntry()[nfnl.GenSize:]}, 7},
+	} {
+		if zone, err := nfnl.DecodeZone(body(c.attrs...), 16); zone != c.want || err != nil {
+			t.Errorf("%s: got %d, %v; want %d", name, zone, err, c.want)
+		}
+	}
+	for want, b := range map[string][]byte{
+		"offset 16: 3 bytes are shorter":            {2, 0, 0},
+		"type 18, value at offset 24: 4 bytes, wan": body(attr(18, u32(1))),
+		"type 3, value at offset 28: 4 bytes, want": body(attr(1|nested, attr(3, u32(1)))),
+	} {
+		if _, err := nfnl.DecodeZone(b, 16); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
 func TestDecodeEndErrorsNameAnOffset(t *testing.T) {
 	t.Parallel()
 	for want, b := range map[string][]byte{
@@ -257,6 +312,40 @@ func BenchmarkDecodeEntry(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := nfnl.DecodeEntry(msg, 16); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// plainEntry returns the attributes that most entries have, in the kernel's order.
+func plainEntry() []byte {
+	return body(
+		tupleMessage(1, client, server, 6, 10000, 80), tupleMessage(2, server, client, 6, 80, 10000),
+		attr(3, u32(0xe)), attr(7, u32(100)),
+		attr(20|nested, attr(1, u64(1_700_000_000_000_000_001))),
+		attr(4|nested, attr(1|nested, attr(1, u8(3)), attr(2, u8(7)), attr(3, u8(8)), attr(4, u8(0x23), u8(0)), attr(5, u8(3), u8(0)))),
+		attr(8, u32(0)), attr(12, u32(9)), attr(11, u32(1)),
+	)
+}
+
+// An entry without labels and names takes no memory of its own.
+func TestPlainEntryIsDecodedInPlace(t *testing.T) {
+	msg, e := plainEntry(), nf.Entry{Labels: "01", SecCtx: "of the entry before"}
+	allocs := testing.AllocsPerRun(100, func() {
+		if unknown, err := nfnl.DecodeInto(&e, msg, 16); err != nil || unknown != nil {
+			t.Error(unknown, err)
+		}
+	})
+	if want, err := nfnl.DecodeEntry(msg, 16); allocs != 0 || e != want || err != nil {
+		t.Errorf("%v allocations, %v (-want +got):\n%s", allocs, err, cmp.Diff(want, e, comparable))
+	}
+}
+
+func BenchmarkDecodePlainEntry(b *testing.B) {
+	msg, e := plainEntry(), nf.Entry{}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := nfnl.DecodeInto(&e, msg, 16); err != nil {
 			b.Fatal(err)
 		}
 	}

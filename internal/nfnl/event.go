@@ -54,7 +54,7 @@ func EventBody(msg []byte) (body []byte, at int) { return msg[HeaderSize:], Head
 // DecodeEvent is DecodeWhole for an event of an entry. It also returns the time of the event, which the kernel reports
 // since Linux 6.14, else zero.
 func DecodeEvent(body []byte, at int) (e nf.Entry, when time.Time, unknown *UnknownError, err error) {
-	var d entryDecoder
+	d := entryDecoder{e: &e}
 	err = d.decode(body, at)
-	return d.e, d.when, d.first, err
+	return e, d.when, d.first, err
 }

@@ -75,8 +75,7 @@ func (l Listener) BindLog(groups ...uint16) error {
 		b.Add(func(b []byte) []byte { return appendLogBind(b, g) })
 	}
 	return l.control(func(fd int) error {
-		asking := Conn{fd: fd, buf: make([]byte, 4<<10)} // the replies are errors and an acknowledgement
-		return asking.Send(&b, func(_ int, err unix.Errno) error { return err })
+		return Borrow(fd).Send(&b, func(_ int, err unix.Errno) error { return err })
 	})
 }
 
@@ -94,7 +93,7 @@ func (l Listener) UnbindLog(groups ...uint16) error {
 // the class of each packet. After an error none is bound.
 func (l Listener) BindQueues(maxLen uint32, queues ...uint16) error {
 	return l.control(func(fd int) error {
-		asking := Conn{fd: fd, buf: make([]byte, 4<<10)} // no packet comes before a rule sends it
+		asking := Borrow(fd) // no packet comes before a rule sends it
 		for i, q := range queues {
 			if err := asking.Do(appendQueueBind(nil, q, maxLen)); err != nil {
 				for _, bound := range queues[:i] {

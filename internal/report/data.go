@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/plain"
 )
 
 // Version is the version of result.json that this package writes, and the only one it reads. It grows when a field
@@ -300,23 +298,6 @@ func setterRank(setter string) int {
 		return 1
 	}
 	return 0
-}
-
-// WriteJSON writes d as result.json, indented and with a final newline. It fails only if w does.
-func (d Data) WriteJSON(w io.Writer) error {
-	d.Version = Version
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // laws contain ≤, tuples →
-	e.SetIndent("", "  ")
-	err := e.Encode(d)
-	if err == nil {
-		_, err = w.Write(plain.JSON(b.Bytes()))
-	}
-	if err != nil {
-		return fmt.Errorf("write result.json: %w", err)
-	}
-	return nil
 }
 
 // ReadJSON reads what WriteJSON wrote. It returns an error for a version other than Version, and ignores unknown

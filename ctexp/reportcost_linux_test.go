@@ -1,0 +1,92 @@
+package ctexp_test
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/inject"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/pcap"
+	"github.com/ctexp/go-ctexp/internal/report"
+)
+
+// Of much traffic a report has the beginning, and says so. What it says of the frames that it has is as certain as if it had
+// all; the counts are those of all, and so is the capture.
+func TestReportOfMuchTrafficIsCut(t *testing.T) {
+	t.Parallel()
+	const sent = 6000
+	for _, c := range []struct {
+		name    string
+		rules   []netnsenv.Ruleset
+		verdict string
+		want    []string
+	}{
+		{"all pass", nil, "", []string{
+			"--- flows (6000)", "… 5994 more\n(flows: the first 5000 of 6000; a report is about no more, whatever the traffic)",
+			"--- frames (6000)", "(frames: the first 5000 of 6000; a report is about no more, whatever the traffic; capture.pcapng has all)",
+		}},
+		{"all are dropped", []netnsenv.Ruleset{netnsenv.NFT("table ip raw { chain pre { type filter hook prerouting priority -250; tcp dport 80 counter drop; }; }")}, report.Dropped, []string{
+			"--- flows (0)", "--- frames (6000)", "×5000 (dropped by nft ip raw pre: tcp dport 80",
+		}},
+	} {
+		x := ctexp.New(t, netnsenv.Config{Silent: true, Rules: c.rules})
+		x.Flood(inject.Flood{Template: packet.SYN(web), N: sent, Vary: []inject.Vary{{Field: inject.VarySrcPort, Count: sent}}})
+		text := x.Report(t.Context())
+		for _, want := range c.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: the report lacks %q:\n%s", c.name, want, text)
+			}
+		}
+		if n := strings.Count(text, "\n") + 1; n > 42 {
+			t.Errorf("%s: %d lines", c.name, n)
+		}
+
+		dir := t.TempDir()
+		if _, err := x.WriteReport(t.Context(), dir, "much"); err != nil {
+			t.Fatal(err)
+		}
+		if n := framesIn(t, filepath.Join(dir, "much.capture.pcapng")); n != sent {
+			t.Errorf("%s: the capture has %d frames, want %d", c.name, n, sent)
+		}
+		d := resultIn(t, filepath.Join(dir, "much.result.json"))
+		if len(d.Frames) != 5000 || d.Omitted.Frames != sent-5000 || d.Frames[0].Verdict != c.verdict || d.Frames[0].State == "no entry" && c.rules == nil {
+			t.Errorf("%s: result.json has %d frames, the first %q %q, and omits %+v", c.name, len(d.Frames), d.Frames[0].Verdict, d.Frames[0].State, d.Omitted)
+		}
+	}
+}
+
+func framesIn(t *testing.T, file string) (n int) {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pcap.NewReader(f)
+	for ; err == nil; n++ {
+		_, err = r.Next()
+	}
+	if err != io.EOF {
+		t.Error(err)
+	}
+	return n - 1
+}
+
+func resultIn(t *testing.T, file string) report.Data {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	d, err := report.ReadJSON(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
