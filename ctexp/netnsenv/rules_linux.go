@@ -87,7 +87,7 @@ func (e *Env) lackOfWriting(err error) error {
 		return err
 	}
 	return &nf.UnsupportedError{
-		Need: "packets written in a user namespace", Hint: "a kernel that does not ask for CAP_NET_ADMIN of the machine, as Linux 6.18", Err: err,
+		Need: "rules that write packets", Hint: "a kernel that does not ask for CAP_NET_ADMIN of the machine, as Linux 6.18", Err: err,
 	}
 }
 
