@@ -13,7 +13,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -21,6 +20,7 @@ import (
 	"syscall"
 
 	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/cases"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 )
 
@@ -52,8 +52,8 @@ type options struct {
 
 func parse(args []string) (o options, program []string, err error) {
 	set := flag.NewFlagSet("ctexp-env", flag.ContinueOnError)
-	links := set.String("links", "", "addresses of the links, such as 192.0.2.1/24,198.51.100.1/24: one link each; default: one with 192.0.2.1/24 and the default route")
-	rules := set.String("rules", "", "file with nft rules, or with what iptables-save prints, that are loaded before")
+	links := set.String("links", "", "such as 'eth0 192.0.2.1/24 default; eth1 10.0.0.1/24'; default: tun0 with 192.0.2.1/24 and the default route")
+	rules := set.String("rules", "", "file with rules that are loaded before, of nft or of iptables-save")
 	forward := set.Bool("forward", false, "forward packets")
 	bare := set.Bool("bare", false, "no probes in nftables and no capture, for programs that look at all tables: the report has less")
 	set.BoolVar(&o.quiet, "q", false, "no report if the program fails")
@@ -68,21 +68,20 @@ func parse(args []string) (o options, program []string, err error) {
 		set.Usage()
 		return o, nil, errors.New("no program to run")
 	}
-	for text := range strings.SplitSeq(*links, ",") {
-		if *links == "" {
-			break
+	if *links != "" {
+		if o.cfg.Links, err = cases.ParseLinks(*links); err != nil {
+			return o, nil, fmt.Errorf("-%w", err)
 		}
-		p, err := netip.ParsePrefix(text)
-		if err != nil {
-			return o, nil, fmt.Errorf("-links: %w", err)
-		}
-		o.cfg.Links = append(o.cfg.Links, netnsenv.LinkConfig{Prefixes: []netip.Prefix{p}})
 	}
 	if *forward {
 		o.cfg.Sysctls = map[string]string{"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
 	}
 	if *rules != "" {
-		r, err := readRules(*rules)
+		text, err := os.ReadFile(*rules)
+		if err != nil {
+			return o, nil, fmt.Errorf("-rules: %w", err)
+		}
+		r, err := cases.Rules(*rules, string(text))
 		if err != nil {
 			return o, nil, fmt.Errorf("-rules: %w", err)
 		}
@@ -90,25 +89,6 @@ func parse(args []string) (o options, program []string, err error) {
 	}
 	o.cfg.NoPath, o.cfg.NoFrames, o.cfg.NoReasons = *bare, *bare, *bare
 	return o, set.Args(), nil
-}
-
-// readRules reads rules of either kind: those of iptables-save begin with a table.
-func readRules(name string) (netnsenv.Ruleset, error) {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	text := string(b)
-	for line := range strings.Lines(text) {
-		switch line = strings.TrimSpace(line); {
-		case line == "" || strings.HasPrefix(line, "#"):
-		case strings.HasPrefix(line, "*"):
-			return netnsenv.IPTablesSave(netnsenv.IPTablesNFT, text), nil
-		default:
-			return netnsenv.NFT(text), nil
-		}
-	}
-	return nil, fmt.Errorf("%s: there are no rules in it", name)
 }
 
 // run runs a program in an Env and returns its exit status.

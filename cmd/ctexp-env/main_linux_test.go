@@ -66,7 +66,7 @@ func canOpen(t *testing.T) {
 func TestProgramIsRootOfANetwork(t *testing.T) {
 	t.Parallel()
 	canOpen(t)
-	out, stderr, status := command(t, "-q", "-links", "192.0.2.1/24,198.51.100.1/24", "-forward", "sh", "-c",
+	out, stderr, status := command(t, "-q", "-links", "a 192.0.2.1/24 default; b 198.51.100.1/24", "-forward", "sh", "-c",
 		"id -u; grep -c : /proc/net/dev; cat /proc/sys/net/ipv4/ip_forward; exit 7")
 	if out != "0\n3\n1\n" || status != 7 || stderr != "" {
 		t.Errorf("%q, %q, status %d; want root, three interfaces, forwarding, 7", out, stderr, status)
@@ -103,9 +103,9 @@ func TestSignalIsTold(t *testing.T) {
 func TestWrongArguments(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"no program to run":                {},
-		"-links: netip.ParsePrefix(\"x\")": {"-links", "x", "true"},
-		"-rules: open none.nft":            {"-rules", "none.nft", "true"},
+		"no program to run":      {},
+		"-links: line 1: link x": {"-links", "x y", "true"},
+		"-rules: open none.nft":  {"-rules", "none.nft", "true"},
 	} {
 		_, stderr, status := command(t, args...)
 		if last := lastLine(stderr); !strings.Contains(last, want) || status != couldNot {
