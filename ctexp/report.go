@@ -145,6 +145,8 @@ func why(err error) error {
 	switch {
 	case !errors.As(err, &cut):
 		return err
+	case cut.Part == observe.PartFrames && errors.Is(err, observe.ErrFramesLost):
+		return fmt.Errorf("%w; a report is about no more, whatever the traffic; %s has those that were kept", err, report.NameCapture)
 	case cut.Part == observe.PartFrames:
 		return fmt.Errorf("%w; a report is about no more, whatever the traffic; %s has all", err, report.NameCapture)
 	}

@@ -60,6 +60,29 @@ func TestReportOfMuchTrafficIsCut(t *testing.T) {
 	}
 }
 
+// Frames beyond those that are kept are counted, and nothing says that the capture has them.
+func TestReportOfTooMuchTrafficSaysWhatIsKept(t *testing.T) {
+	t.Parallel()
+	const sent, kept = 100_100, 100_000
+	x := ctexp.New(t, netnsenv.Config{Silent: true, NoPath: true, NoEvents: true, Rules: []netnsenv.Ruleset{
+		netnsenv.NFT("table ip raw { chain pre { type filter hook prerouting priority -300; drop; }; }"),
+	}})
+	x.Flood(inject.Flood{Template: packet.SYN(web), N: sent})
+	text := x.Report(t.Context())
+	for _, want := range []string{"--- frames (100000)", "frames were lost: 100 exceeded the limit", "capture.pcapng has those that were kept"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report lacks %q:\n%s", want, text)
+		}
+	}
+	dir := t.TempDir()
+	if _, err := x.WriteReport(t.Context(), dir, "much"); err != nil {
+		t.Fatal(err)
+	}
+	if n := framesIn(t, filepath.Join(dir, "much.capture.pcapng")); n != kept {
+		t.Errorf("the capture has %d frames, want %d", n, kept)
+	}
+}
+
 func framesIn(t *testing.T, file string) (n int) {
 	t.Helper()
 	f, err := os.Open(file)
