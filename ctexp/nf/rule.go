@@ -88,7 +88,10 @@ type RuleProblem struct {
 	Module string
 }
 
-// Error lists the problems line by line. What is not visible in the rules is escaped.
+// maxProblems is how many problems Error lists. Where one rule is refused, older kernels refuse all that follow.
+const maxProblems = 20
+
+// Error lists the first 20 problems line by line, and the number of the others. What is not visible in the rules is escaped.
 func (e *RulesError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s rules:", e.Rules)
@@ -96,7 +99,11 @@ func (e *RulesError) Error() string {
 	if e.Err != nil && !(errors.As(e.Err, &exit) && (len(e.Problems) > 0 || e.Output != "")) {
 		fmt.Fprintf(&b, " %v:", e.Err)
 	}
-	for _, p := range e.Problems {
+	for i, p := range e.Problems {
+		if i == maxProblems {
+			fmt.Fprintf(&b, "\n… %d more, which may only follow from the first", len(e.Problems)-i)
+			break
+		}
 		b.WriteByte('\n')
 		if p.File != "" {
 			fmt.Fprintf(&b, "%s: ", p.File)

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -19,6 +21,7 @@ func TestRulesErrorListsWhatIsWrong(t *testing.T) {
 	}{
 		{RulesError{Rules: "nft", Problems: []RuleProblem{problem, noColumn}}, "nft rules:\nline 2, column 5: syntax error: nonsense\\x1b\nline 3: there is no link tun9: oif tun9"},
 		{RulesError{Rules: "nft", Problems: []RuleProblem{noColumn}, Err: exit}, "nft rules:\nline 3: there is no link tun9: oif tun9"},
+		{RulesError{Rules: "nft", Problems: slices.Repeat([]RuleProblem{noColumn}, 22)}, "nft rules:" + strings.Repeat("\nline 3: there is no link tun9: oif tun9", 20) + "\n… 2 more, which may only follow from the first"},
 		{RulesError{Rules: "nft", Output: "line of output", Err: exit}, "nft rules:\nline of output"},
 		{RulesError{Rules: "nft", Err: exit}, "nft rules: exit status 0:"},
 		{RulesError{Rules: "iptables-nft", Output: "line of output", Err: fs.ErrPermission}, "iptables-nft rules: permission denied:\nline of output"},
