@@ -267,8 +267,8 @@ func frameLines(d report.Data) (shown []string, rest string) {
 // self-contained page), result.json, capture.pcapng with a comment for each packet, timeline.txt, flows.txt, stats.txt, the
 // rules with their counters, and the sysctls that differ from those of a new namespace. Every file name begins with name,
 // in which "-" replaces characters that do not belong in a file name. WriteReport returns the file names. The report lists
-// the parts that could not be read, and those of which it has only the beginning: it is about 5,000 frames and flows and 10,000
-// events, while the capture has all frames that were kept. If the Lab is closed nothing is written, and the error is an os.ErrClosed.
+// the parts that could not be read, and those of which it has only the beginning: it is about 5,000 frames, events and
+// flows, while the capture has all frames that were kept. If the Lab is closed nothing is written, and the error is an os.ErrClosed.
 func (l *Lab) WriteReport(ctx context.Context, dir, name string) ([]string, error) {
 	snap := l.reportSnapshot(ctx)
 	if err := snap.closed(); err != nil {

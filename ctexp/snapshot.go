@@ -41,8 +41,8 @@ func (l *Lab) snapshot(ctx context.Context) (s snapshot) {
 	return s
 }
 
-// maxReported is how many frames and flows a report is about, and half of the events: so it takes less than a second and
-// 50 MiB whatever the traffic was. capture.pcapng has all frames.
+// maxReported is how many frames, events and flows a report is about: so it takes less than a second and about 50 MiB whatever
+// the traffic was. capture.pcapng has all frames.
 const maxReported = 5000
 
 // reportSnapshot reads what a report needs, and no more than it shows. First comes what lies in memory, then what the kernel is

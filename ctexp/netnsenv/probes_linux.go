@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/background"
 	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
@@ -541,7 +542,7 @@ func (o *owned) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	go o.conn.CloseLasting()
+	background.Close(closerFunc(o.conn.CloseLasting))
 }
 
 // addInvalid logs each INVALID packet to an NFLOG group, directly behind conntrack, because the kernel does not log a

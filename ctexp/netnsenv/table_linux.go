@@ -194,8 +194,9 @@ func (t *Table) mayBeKnown() (bool, error) {
 	if t.env.room.Unreplied || t.watcher.Entries == nil {
 		return false, nil
 	}
+	const known = 500 // that an Observer asks for one by one
 	n, err := t.Count()
-	return n <= bulkSize, err
+	return n <= known, err
 }
 
 // find yields the entries that f selects, by the Watcher if there is one.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/background"
 	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
@@ -135,7 +136,7 @@ func noChecksumOffload(name string) error {
 // packet_release).
 func (v *veth) Close() error {
 	v.closed.Store(true)
-	go v.File.Close()
+	background.Close(v.File)
 	return nil
 }
 

@@ -38,6 +38,13 @@ func FindByEvents(o *Observer, f nf.Filter) ([]nf.Entry, bool) {
 	return l.entries, ok && err == nil
 }
 
+// FindByProc returns the flows found by procfs, and false if they could not be found that way.
+func FindByProc(o *Observer, f nf.Filter) ([]nf.Entry, bool) {
+	l, ok, err := o.findByProc(f)
+	sortFlows(l.entries)
+	return l.entries, ok && err == nil
+}
+
 // KnownZones returns the zones that are known from events, in order, and false if that is not all.
 func KnownZones(o *Observer) ([]uint16, bool) {
 	zones, ok := o.zones()

@@ -19,8 +19,8 @@ import (
 // returns the filler. With a filler, entries that a user created with FIXED_TIMEOUT are returned only if the filter asks for
 // this bit or for a zone, because the kernel omits them together with the filler.
 //
-// If all entries are known from their events and are few, or f selects a tuple and the zones of all entries are known from
-// their events, Flows requests entries one by one, 10 µs each. Otherwise the kernel walks the hash table of the whole host:
+// If all entries are known from their events or from /proc/net/nf_conntrack and are at most 500, or f selects a tuple and the
+// zones of all entries are known from their events, Flows requests entries one by one, 10 µs each. Otherwise the kernel walks the hash table of the whole host:
 // 10 ms for 262,144 buckets, 60 ms with a filler. The entries are decoded while they are read, so that Flows takes the same
 // memory whatever their number. The kernel selects by family, mark, status (since 5.15) and zone (since 6.8); Flows checks the
 // rest. All ways remove the timed-out entries that they meet.
@@ -97,7 +97,9 @@ func (o *Observer) findFew(ctx context.Context, f nf.Filter) (l found, ok bool, 
 	case f.Tuple != (nf.Tuple{}):
 		l, ok, err = o.findTuple(f)
 	default:
-		l, ok, err = o.findByEvents(f)
+		if l, ok, err = o.findByEvents(f); err == nil && !ok {
+			l, ok, err = o.findByProc(f)
+		}
 	}
 	if err == nil {
 		err = o.seal.spared()

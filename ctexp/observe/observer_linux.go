@@ -31,6 +31,7 @@ type Observer struct {
 
 	table     *nfnl.Conn
 	lists     *nfnl.Lists
+	proc      procTable
 	entries   sysctl
 	limit     sysctl
 	events    *eventWatch
@@ -182,6 +183,7 @@ func (o *Observer) dial() (err error) {
 	if o.table, err = nfnl.Dial(); err != nil {
 		return err
 	}
+	o.proc.open()
 	o.lists = nfnl.NewLists(func(f func() error) error { return o.ns.Do(f) })
 	if err = o.lists.Open(); err != nil {
 		return err
@@ -241,6 +243,7 @@ func (o *Observer) Close() error {
 	o.seal.close()
 	o.mib.close()
 	_ = o.links.Close()
+	o.proc.close()
 	if o.lists != nil {
 		_ = o.lists.Close()
 	}

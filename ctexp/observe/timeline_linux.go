@@ -12,8 +12,8 @@ import (
 // and so on); the Record has the rest.
 func (o *Observer) Record(ctx context.Context) (Record, error) { return o.RecordFirst(ctx, 0) }
 
-// RecordFirst is Record with at most n frames, reasons, steps and drops and at most 2n events, the first ones, so that it costs
-// the same however much was recorded. Record.Missing has a CutError for each part that has more. With n = 0 it is Record.
+// RecordFirst is Record with at most n frames, reasons, steps, events and drops each, the first ones, so that it costs the same
+// however much was recorded. Record.Missing has a CutError for each part that has more. With n = 0 it is Record.
 func (o *Observer) RecordFirst(ctx context.Context, n int) (Record, error) {
 	r, err := o.record(ctx, n)
 	if err != nil {
@@ -66,7 +66,7 @@ func (o *Observer) record(ctx context.Context, first int) (Record, error) {
 		}
 	}
 	r.Steps, errSteps = collect(&r, PartTrace, o.Trace(ctx), first)
-	r.Events, errEvents = o.collectEvents(ctx, &r, 2*first)
+	r.Events, errEvents = o.collectEvents(ctx, &r, first)
 	if r.Drops, err = o.readDropSource(ctx); err != nil {
 		r.Missing = append(r.Missing, Missing{PartDrops, err})
 	}

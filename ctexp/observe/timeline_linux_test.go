@@ -179,10 +179,10 @@ func TestFirstOfARecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(r.Frames, all.Frames[:5]) || !reflect.DeepEqual(r.Events, all.Events[:10]) {
-		t.Errorf("%d frames and %d events, want the first 5 of 30 and 10 of 30", len(r.Frames), len(r.Events))
+	if !reflect.DeepEqual(r.Frames, all.Frames[:5]) || !reflect.DeepEqual(r.Events, all.Events[:5]) {
+		t.Errorf("%d frames and %d events, want the first 5 of 30 each", len(r.Frames), len(r.Events))
 	}
-	want := []observe.CutError{{Part: observe.PartFrames, Kept: 5, Of: 30}, {Part: observe.PartEvents, Kept: 10, Of: 30}}
+	want := []observe.CutError{{Part: observe.PartFrames, Kept: 5, Of: 30}, {Part: observe.PartEvents, Kept: 5, Of: 30}}
 	for _, w := range want {
 		if cut := r.Cut(w.Part); cut == nil || *cut != w || cut.Error() != fmt.Sprintf("%s: the first %d of 30", w.Part, w.Kept) {
 			t.Errorf("%s: %v, want %v", w.Part, cut, w)

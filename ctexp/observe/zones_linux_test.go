@@ -3,6 +3,7 @@ package observe_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"slices"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // More flows than are asked for one by one are listed as well, in the kernel's order or in that of their tuples.
@@ -140,6 +142,30 @@ func TestFlowsOfATupleAreFoundInAllZones(t *testing.T) {
 	}
 }
 
+// Few entries of which there are no events are found by procfs: those that a dump lists, whatever their kind.
+func TestFewFlowsWithoutEventsAreFoundByProc(t *testing.T) {
+	t.Parallel()
+	x := manyKinds(t)
+	if _, err := os.Stat("/proc/self/net/nf_conntrack"); errors.Is(err, fs.ErrNotExist) {
+		needs.Check(t, &nf.UnsupportedError{Need: "CONFIG_NF_CONNTRACK_PROCFS", Hint: "use a kernel that has it", Err: err})
+	}
+	late, err := observe.Open(t.Context(), x.env, observe.Config{NoEvents: true, NoFrames: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	for name, f := range map[string]nf.Filter{"all": {}, "TCP": {Proto: nf.TCP}, "zone 7": {Zone: nf.InZone(7)}} {
+		got, ok := observe.FindByProc(late, f)
+		if diff := cmp.Diff(sortedLines(x.entries(f)), sortedLines(got)); diff != "" || !ok {
+			t.Errorf("%s: %v (-by events +by procfs):\n%s", name, ok, diff)
+		}
+	}
+	x.sendSYNs(600, web.Nth(100))
+	if got, ok := observe.FindByProc(late, nf.Filter{}); ok {
+		t.Errorf("%d are more than few", len(got))
+	}
+}
+
 func zonesOf(t *testing.T, o *observe.Observer, f nf.Filter) (zones []uint16) {
 	t.Helper()
 	for e, err := range o.Flows(t.Context(), f) {
@@ -154,6 +180,17 @@ func zonesOf(t *testing.T, o *observe.Observer, f nf.Filter) (zones []uint16) {
 
 func addrTuple(src, dst string) nf.Tuple {
 	return nf.Tuple{Proto: nf.TCP, Src: addrPort(src), Dst: addrPort(dst)}
+}
+
+// BenchmarkFewFlows lists 10 flows without events: by procfs.
+func BenchmarkFewFlows(b *testing.B) {
+	x := open(b, netnsenv.Config{Silent: true}, func(c *observe.Config) { c.NoEvents = true })
+	x.sendSYNs(10, web)
+	for b.Loop() {
+		if err := lastError(x.o.Flows(b.Context(), nf.Filter{})); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // BenchmarkFlowsOfMany lists 10,000 entries, most of the time in the kernel, and finds one of them.

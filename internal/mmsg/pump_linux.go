@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/ctexp/go-ctexp/internal/background"
 )
 
 // Pump reads a socket on its own goroutine whenever the socket becomes readable, and on request by Drain. Its mutex is
@@ -84,5 +86,5 @@ func (p *Pump) Control(f func(fd int) error) error {
 func (p *Pump) Stop() {
 	_ = p.sock.SetReadDeadline(time.Unix(1, 0))
 	<-p.done
-	go p.sock.Close()
+	background.Close(p.sock)
 }

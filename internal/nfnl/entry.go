@@ -81,13 +81,16 @@ func DecodeZone(body []byte, at int) (zone uint16, err error) {
 	for a.read() {
 		switch a.typ {
 		case entryTupleOrig, entryTupleReply:
+			var one uint16
 			tuple := a.value().inside()
 			for tuple.read() {
 				if tuple.typ == tupleZone {
-					tuple.err = tuple.value().u16(&zone)
+					tuple.err = tuple.value().u16(&one)
 				}
 			}
-			a.err = tuple.err
+			if a.err = tuple.err; one != 0 {
+				zone = one
+			}
 		case entryZone:
 			a.err = a.value().u16(&zone)
 		}

@@ -291,6 +291,7 @@ func TestDecodeEndErrorsNameAnOffset(t *testing.T) {
 
 func FuzzDecodeEntry(f *testing.F) {
 	f.Add(wholeEntry())
+	f.Add(plainEntry())
 	f.Add(wholeExpectation())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, _, err := nfnl.DecodeWhole(b, 16)
@@ -298,8 +299,12 @@ func FuzzDecodeEntry(f *testing.F) {
 		if err == nil && (endErr != nil || end.Status != e.Status || end.State != e.State || end.Timeout != e.Timeout) {
 			t.Errorf("%x: end %v, %v of %v", b, end, endErr, e)
 		}
+		zone, zoneErr := nfnl.DecodeZone(b, 16)
+		if err == nil && (zoneErr != nil || zone != e.Zone) {
+			t.Errorf("%x: zone %d, %v of %v", b, zone, zoneErr, e)
+		}
 		_, _, err2 := nfnl.DecodeWholeExpectation(b, 16)
-		for _, err := range []error{err, err2} {
+		for _, err := range []error{err, err2, zoneErr} {
 			if err != nil && !strings.Contains(err.Error(), "offset") {
 				t.Errorf("%x: %v", b, err)
 			}
