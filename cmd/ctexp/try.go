@@ -55,7 +55,7 @@ func (c command) try(ctx context.Context, args []string) error {
 	var f tryFlags
 	fs := flag.NewFlagSet("try", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.Var(&f.rules, "rules", "`file` with rules, by its looks: nft, iptables-save, commands of iptables, conntrack -L; may be given several times")
+	fs.Var(&f.rules, "rules", "`file` with rules, - for standard input, by its looks: nft, iptables-save, commands of iptables, conntrack -L; may be given several times")
 	fs.Var(&f.define, "D", "define a variable of nft: `name=value`, such as wan=eth0; may be given several times")
 	fs.StringVar(&f.cases, "cases", "", "`file` with packets of which each has an expectation, - for standard input; empty lines end blocks, between which nothing is kept")
 	fs.StringVar(&f.file, "f", "", "`file` with packets, with expectations or without, - for standard input")
@@ -220,7 +220,13 @@ func isFile(name string) bool {
 // rules reads files with rules.
 func (c command) rules(names, define []string) (all []netnsenv.Ruleset, err error) {
 	for _, name := range names {
-		text, err := os.ReadFile(name)
+		var text []byte
+		if name == "-" {
+			name = "standard input"
+			text, err = io.ReadAll(c.stdin)
+		} else {
+			text, err = os.ReadFile(name)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("rules: %w", err)
 		}

@@ -25,6 +25,7 @@ func TestWrongLinesAreToldWithTheirPlace(t *testing.T) {
 		"rules":                                             "f:1: rules: want the name of one file",
 		"link":                                              "f:1: link: want a name and addresses, such as wan 192.0.2.1/24 default",
 		"link a 10.0.0.1":                                   `f:1: link a: "10.0.0.1": want an address with its prefix length, such as 192.0.2.1/24, or default, route, mtu`,
+		"link @if7":                                         `f:1: link "@if7": want the name of a link before its addresses, such as wan 192.0.2.1/24 default`,
 		"link a mtu":                                        "f:1: link a: mtu: want a number of bytes behind it",
 		"link a mtu x":                                      `f:1: link a: mtu "x": want a number of bytes`,
 		"link a route x":                                    `f:1: link a: route: "x" is no network: want 10.0.0.0/24 or default`,
