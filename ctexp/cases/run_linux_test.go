@@ -95,6 +95,11 @@ func TestEachVerdict(t *testing.T) {
 	if want := "router.cases: 13 cases in 5 blocks"; got.String() != want {
 		t.Errorf("got\n%v\nwant %s", got, want)
 	}
+	for _, g := range got.All() {
+		if g.Case.Line < 9 && g.Explained {
+			t.Errorf("line %d was explained, although the block is as expected", g.Case.Line)
+		}
+	}
 	cfg, err := s.Config()
 	if err != nil {
 		t.Fatal(err)
@@ -224,6 +229,32 @@ func TestWrongRulesAreToldWithTheirFile(t *testing.T) {
 	err := load(bad)
 	if want := filepath.Join(dir, "inner.nft") + ":2:"; err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "bogus") {
 		t.Errorf("got %v, want %s in it", err, want)
+	}
+}
+
+// A rule of the last priority drops what looks lost by the way; a link that rules name is missing, unless it can never be.
+func TestLostIsNotDropped(t *testing.T) {
+	t.Parallel()
+	s, err := cases.Parse("f", links+"\ntcp 10.0.0.2:1 > 198.51.100.7:10 S => lost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(rule string) (cases.Result, error) {
+		r, err := cases.Rules("late.nft", "table inet t { chain c { type filter hook forward priority 2147483647; "+rule+"; }; }")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Run(t.Context(), cases.Config(s.Links, r))
+	}
+
+	got, err := run(`iifname "/never/" accept; tcp dport 10 drop`)
+
+	ctexp.Require(t, "run", err)
+	if n := got.Failures(); len(n) != 1 || n[0].Differs != "want lost, got drop" {
+		t.Errorf("got %v", got)
+	}
+	if _, err := run(`iifname "dmz" drop`); err == nil || !strings.Contains(err.Error(), `there is no link "dmz"`) {
+		t.Errorf("got %v", err)
 	}
 }
 
