@@ -84,7 +84,7 @@ func TestTry(t *testing.T) {
 		"a suite, in full":   {[]string{"try", "-v", "-cases", "DIR/good.cases"}, "", 0, []string{"policy drop", "tcp dport { 80, 443 } accept -> accept", "ok: "}},
 		"a suite that fails": {[]string{"try", "-cases", "DIR/bad.cases"}, "", 1, []string{"DIR/bad.cases:3: want accept, got drop", "DIR/bad.cases: 1 case in 1 block, 1 failed"}},
 		"the same rules":     {[]string{"try", "-rules", "DIR/host.nft", "-compare", "DIR/host.nft", syn}, "", 0, []string{"no differences (packets: 1)"}},
-		"other rules":        {[]string{"try", "-rules", "DIR/host.nft", "-compare", "DIR/other.nft", syn, "tcp 198.18.0.2:1 > 192.0.2.1:80 S"}, "", 1, []string{"packet 1 on wan", "DIR/host.nft: lost in input", "DIR/other.nft: accepted by the host"}},
+		"other rules":        {[]string{"try", "-rules", "DIR/host.nft", "-compare", "DIR/other.nft", syn, "tcp 198.18.0.2:1 > 192.0.2.1:80 S"}, "", 1, []string{"argument:1: " + syn, "DIR/host.nft:\n    comes in on wan", "DIR/other.nft:\n    comes in on wan", "tcp dport { 22, 80, 443 } accept -> accept"}},
 		"help":               {[]string{"try", "-h"}, "", 0, []string{"-rules file"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,6 +124,7 @@ func TestWrongInputs(t *testing.T) {
 		"like nobody":    {[]string{"try", "-like", "/proc/0/ns/net", syn}, "", "ctexp: links: open /proc/0/net/route: no such file or directory"},
 		"both":           {[]string{"try", "-like", "1", "-links", "a 10.0.0.1/24", syn}, "", "ctexp: -links and -like: give one of them"},
 		"definition":     {[]string{"try", "-D", "wan", syn}, "", "ctexp: -D wan: want name=value, such as wan=eth0"},
+		"compared":       {[]string{"try", "-json", "-compare", "DIR/other.nft", syn}, "", "ctexp: -compare prints the differences alone: not with -json or -report"},
 		"missing link": {[]string{"try", "-links", "eth0 192.0.2.1/24 default", "-rules", "DIR/host.nft", syn}, "",
 			"ctexp: DIR/host.nft:4: there is no link \"wan\", only lo, eth0 (MissingLinks allows it): iifname \"wan\" tcp dport { 80, 443 } accept\n" +
 				"ctexp: -links gives the host more links, -missing-links allows rules that name others"},

@@ -258,6 +258,34 @@ func TestLostIsNotDropped(t *testing.T) {
 	}
 }
 
+// Compare has what becomes different under other rules, on the link that the case names and block by block, and nothing else.
+func TestCompareHasTheDifferencesAlone(t *testing.T) {
+	t.Parallel()
+	s, err := cases.Parse("f", links+"\nin wan udp 10.0.0.2:1 > 10.0.0.3:10\n\nudp 10.0.0.2:1 > 10.0.0.3:11")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(rule string) cases.Result {
+		r, err := cases.Rules("f.nft", "table inet t { chain c { type filter hook forward priority 0; "+rule+"; }; }")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Explain(t.Context(), cases.Config(s.Links, r), nil)
+		ctexp.Require(t, "explain", err)
+		return got
+	}
+	silent, loud := run(`iifname "wan" drop`), run(`iifname "wan" reject`)
+
+	got := cases.Compare("silent", silent, "loud", loud)
+
+	if !strings.HasPrefix(got, "f:4: in wan udp 10.0.0.2:1 > 10.0.0.3:10\n  silent:\n    comes in on wan") || !strings.Contains(got, "\n  loud:\n") || strings.Contains(got, "f:6:") {
+		t.Errorf("got\n%s", got)
+	}
+	if same := cases.Compare("a", silent, "b", silent); same != "" {
+		t.Errorf("the same has a difference:\n%s", same)
+	}
+}
+
 // Lines that are pasted around rules are told with their number.
 func TestPastedLinesAreTold(t *testing.T) {
 	t.Parallel()
