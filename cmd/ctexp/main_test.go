@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 func TestMain(m *testing.M) { ctexp.Main(m) }
@@ -183,5 +187,29 @@ func TestDoctor(t *testing.T) {
 
 	if n := strings.Count(out, "\n"); status != 0 || n != 10 || errs != "" || strings.Contains(out, "??") {
 		t.Errorf("status %d, %d lines:\n%s%s", status, n, out, errs)
+	}
+}
+
+// What is missing is told once with its cure; what went wrong is told, too.
+func TestDoctorTellsACureOnce(t *testing.T) {
+	t.Parallel()
+	lack := func(context.Context) (string, error) {
+		return "", fmt.Errorf("open: %w", &nf.UnsupportedError{Need: "wings", Hint: "grow some"})
+	}
+	var out bytes.Buffer
+
+	err := command{stdout: &out}.examine(t.Context(), []check{
+		{"air", false, func(context.Context) (string, error) { return "is there", nil }},
+		{"flight", true, lack}, {"glide", false, lack},
+		{"landing", false, func(context.Context) (string, error) { return "", errors.New("too\nhard") }},
+	})
+
+	want := `ok  air                is there
+--  flight             needs wings (grow some)
+--  glide              needs wings, as flight
+??  landing            too\nhard
+`
+	if !errors.Is(err, errNot) || out.String() != want {
+		t.Errorf("%v, got\n%swant\n%s", err, out.String(), want)
 	}
 }
