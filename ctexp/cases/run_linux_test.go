@@ -286,6 +286,35 @@ func TestCompareHasTheDifferencesAlone(t *testing.T) {
 	}
 }
 
+// Listings of conntrack in all forms are the state that the packets meet.
+func TestListingsAreState(t *testing.T) {
+	t.Parallel()
+	s, err := cases.Parse("f", "udp 192.0.2.1:2 > 198.18.0.2:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Links, err = cases.ParseLinks("eth0 192.0.2.1/24 default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, text := range map[string]string{
+		"-L":      "udp 17 30 src=198.18.0.2 dst=192.0.2.1 sport=1 dport=2 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=2 dport=1",
+		"-E":      "    [NEW] udp      17 30 src=198.18.0.2 dst=192.0.2.1 sport=1 dport=2 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=2 dport=1",
+		"-o save": "-A -t 26 -u UNSET -s 198.18.0.2 -d 192.0.2.1 -r 192.0.2.1 -q 198.18.0.2 -p udp --sport 1 --dport 2 --reply-port-src 2 --reply-port-dst 1",
+	} {
+		r, err := cases.Rules("listing.txt", text)
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		got, err := s.Explain(t.Context(), cases.Config(s.Links, r), nil)
+		ctexp.Require(t, "explain", err)
+		if class := got.All()[0].Outcome.Fate.Frame.Class.String(); class != "ESTABLISHED_REPLY" {
+			t.Errorf("%s: the answer is %s", kind, class)
+		}
+	}
+}
+
 // Lines that are pasted around rules are told with their number.
 func TestPastedLinesAreTold(t *testing.T) {
 	t.Parallel()
