@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"syscall"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
@@ -231,6 +232,8 @@ func (l *Lab) outcome(ctx context.Context, p packet.Packet, fromHost bool, snap 
 	case err == nil:
 		o.Entry = e.String()
 	case errors.Is(err, fs.ErrNotExist), p.Tuple() == (nf.Tuple{}):
+		err = nil
+	case p.Tuple().Proto.IsICMP() && errors.Is(err, syscall.EINVAL): // an error message has no entry of its own
 		err = nil
 	}
 	return o, err

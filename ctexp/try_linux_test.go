@@ -60,6 +60,7 @@ var tried = []struct{ line, want string }{
 	{"udp 10.0.0.2:1 > 198.51.100.7:53 length 1400 nodf", "accept wan wan"},
 	{"udp 10.0.0.2:1 > 198.51.100.7:53 length 1400 df", "lost"},
 	{"udp 10.0.0.2:1 > 198.51.100.7:54 (frag 7:8@0+)", "held"},
+	{"icmp 10.0.0.9 > 198.51.100.7 host unreachable for (IP 198.51.100.7.1 > 10.0.0.2.9: UDP, length 0)", "accept wan"},
 }
 
 // Each packet has its verdict, with the rules read or not.

@@ -33,15 +33,23 @@ func (c command) doctor(ctx context.Context, args []string) error {
 	if len(args) > 0 {
 		return fmt.Errorf("doctor: %q was not expected: it has no arguments", args[0])
 	}
-	ill := false
+	return c.examine(ctx, checks)
+}
+
+// examine prints a line for each check. A need is told once with its cure.
+func (c command) examine(ctx context.Context, checks []check) error {
+	ill, told := false, map[string]string{}
 	for _, k := range checks {
 		answer, err := k.ask(ctx)
 		sign := "ok"
 		var lack *nf.UnsupportedError
 		switch {
 		case err == nil:
+		case errors.As(err, &lack) && told[lack.Need] != "":
+			sign, answer = "--", fmt.Sprintf("needs %s, as %s", lack.Need, told[lack.Need])
 		case errors.As(err, &lack):
 			sign, answer = "--", lack.Error()
+			told[lack.Need] = k.what
 		default:
 			sign, answer = "??", err.Error()
 		}

@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
 func TestMain(m *testing.M) { ctexp.Main(m) }
@@ -78,12 +82,13 @@ func TestTry(t *testing.T) {
 		"iptables-save":      {[]string{"try", "-rules", "DIR/host.rules", "-expect", "drop", syn}, "", 0, []string{"ok: "}},
 		"two files":          {[]string{"try", "-rules", "DIR/host.nft", "-rules", "DIR/host.rules", "-expect", "accept", "tcp 198.18.0.2:1 > 192.0.2.1:80 S"}, "", 0, []string{"ok: "}},
 		"standard input":     {[]string{"try", "-rules", "DIR/host.nft", "-expect", "drop"}, syn + "\n" + syn, 0, []string{"ok: standard input: 2 cases in 1 block"}},
+		"rules from input":   {[]string{"try", "-rules", "-", "-expect", "drop", syn}, host, 0, []string{"ok: argument: 1 case in 1 block"}},
 		"a suite":            {[]string{"try", "-cases", "DIR/good.cases"}, "", 0, []string{"ok: DIR/good.cases: 2 cases in 2 blocks"}},
 		"a suite as it is":   {[]string{"try", "DIR/good.cases"}, "", 0, []string{"ok: DIR/good.cases: 2 cases in 2 blocks"}},
 		"a suite, in full":   {[]string{"try", "-v", "-cases", "DIR/good.cases"}, "", 0, []string{"policy drop", "tcp dport { 80, 443 } accept -> accept", "ok: "}},
 		"a suite that fails": {[]string{"try", "-cases", "DIR/bad.cases"}, "", 1, []string{"DIR/bad.cases:3: want accept, got drop", "DIR/bad.cases: 1 case in 1 block, 1 failed"}},
 		"the same rules":     {[]string{"try", "-rules", "DIR/host.nft", "-compare", "DIR/host.nft", syn}, "", 0, []string{"no differences (packets: 1)"}},
-		"other rules":        {[]string{"try", "-rules", "DIR/host.nft", "-compare", "DIR/other.nft", syn, "tcp 198.18.0.2:1 > 192.0.2.1:80 S"}, "", 1, []string{"packet 1 on wan", "DIR/host.nft: lost in input", "DIR/other.nft: accepted by the host"}},
+		"other rules":        {[]string{"try", "-rules", "DIR/host.nft", "-compare", "DIR/other.nft", syn, "tcp 198.18.0.2:1 > 192.0.2.1:80 S"}, "", 1, []string{"argument:1: " + syn, "DIR/host.nft:\n    comes in on wan", "DIR/other.nft:\n    comes in on wan", "tcp dport { 22, 80, 443 } accept -> accept"}},
 		"help":               {[]string{"try", "-h"}, "", 0, []string{"-rules file"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,6 +128,7 @@ func TestWrongInputs(t *testing.T) {
 		"like nobody":    {[]string{"try", "-like", "/proc/0/ns/net", syn}, "", "ctexp: links: open /proc/0/net/route: no such file or directory"},
 		"both":           {[]string{"try", "-like", "1", "-links", "a 10.0.0.1/24", syn}, "", "ctexp: -links and -like: give one of them"},
 		"definition":     {[]string{"try", "-D", "wan", syn}, "", "ctexp: -D wan: want name=value, such as wan=eth0"},
+		"compared":       {[]string{"try", "-json", "-compare", "DIR/other.nft", syn}, "", "ctexp: -compare prints the differences alone: not with -json or -report"},
 		"missing link": {[]string{"try", "-links", "eth0 192.0.2.1/24 default", "-rules", "DIR/host.nft", syn}, "",
 			"ctexp: DIR/host.nft:4: there is no link \"wan\", only lo, eth0 (MissingLinks allows it): iifname \"wan\" tcp dport { 80, 443 } accept\n" +
 				"ctexp: -links gives the host more links, -missing-links allows rules that name others"},
@@ -181,5 +187,29 @@ func TestDoctor(t *testing.T) {
 
 	if n := strings.Count(out, "\n"); status != 0 || n != 10 || errs != "" || strings.Contains(out, "??") {
 		t.Errorf("status %d, %d lines:\n%s%s", status, n, out, errs)
+	}
+}
+
+// What is missing is told once with its cure; what went wrong is told, too.
+func TestDoctorTellsACureOnce(t *testing.T) {
+	t.Parallel()
+	lack := func(context.Context) (string, error) {
+		return "", fmt.Errorf("open: %w", &nf.UnsupportedError{Need: "wings", Hint: "grow some"})
+	}
+	var out bytes.Buffer
+
+	err := command{stdout: &out}.examine(t.Context(), []check{
+		{"air", false, func(context.Context) (string, error) { return "is there", nil }},
+		{"flight", true, lack}, {"glide", false, lack},
+		{"landing", false, func(context.Context) (string, error) { return "", errors.New("too\nhard") }},
+	})
+
+	want := `ok  air                is there
+--  flight             needs wings (grow some)
+--  glide              needs wings, as flight
+??  landing            too\nhard
+`
+	if !errors.Is(err, errNot) || out.String() != want {
+		t.Errorf("%v, got\n%swant\n%s", err, out.String(), want)
 	}
 }

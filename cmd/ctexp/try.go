@@ -55,7 +55,7 @@ func (c command) try(ctx context.Context, args []string) error {
 	var f tryFlags
 	fs := flag.NewFlagSet("try", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.Var(&f.rules, "rules", "`file` with rules, by its looks: nft, iptables-save, commands of iptables, conntrack -L; may be given several times")
+	fs.Var(&f.rules, "rules", "`file` with rules, - for standard input, by its looks: nft, iptables-save, commands of iptables, conntrack -L; may be given several times")
 	fs.Var(&f.define, "D", "define a variable of nft: `name=value`, such as wan=eth0; may be given several times")
 	fs.StringVar(&f.cases, "cases", "", "`file` with packets of which each has an expectation, - for standard input; empty lines end blocks, between which nothing is kept")
 	fs.StringVar(&f.file, "f", "", "`file` with packets, with expectations or without, - for standard input")
@@ -92,14 +92,25 @@ func (c command) try(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := c.config(f, s, rules)
+	if f.compare == "" {
+		cfg, err := c.config(f, s, rules)
+		if err != nil {
+			return err
+		}
+		return c.answer(ctx, f, s, cfg)
+	}
+	if f.json || f.report != "" {
+		return errors.New("-compare prints the differences alone: not with -json or -report")
+	}
+	other, err := c.rules([]string{f.compare}, f.define)
 	if err != nil {
 		return err
 	}
-	if f.compare != "" {
-		return c.differences(ctx, f, s, cfg, rules)
+	cfg, err := c.config(f, s, append(rules, other...)) // with the links of both
+	if err != nil {
+		return err
 	}
-	return c.answer(ctx, f, s, cfg)
+	return c.differences(ctx, f, s, cfg, len(rules))
 }
 
 // parseInterspersed parses flags that may stand before, between and behind other arguments, which it returns.
@@ -220,7 +231,13 @@ func isFile(name string) bool {
 // rules reads files with rules.
 func (c command) rules(names, define []string) (all []netnsenv.Ruleset, err error) {
 	for _, name := range names {
-		text, err := os.ReadFile(name)
+		var text []byte
+		if name == "-" {
+			name = "standard input"
+			text, err = io.ReadAll(c.stdin)
+		} else {
+			text, err = os.ReadFile(name)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("rules: %w", err)
 		}
@@ -297,9 +314,7 @@ func (c command) answer(ctx context.Context, f tryFlags, s cases.Suite, cfg netn
 	if err != nil {
 		return err
 	}
-	if f.links == "" && f.like == "" && s.Links == nil {
-		fmt.Fprintf(c.stderr, "assumed, as nothing gives links: -links '%s'\n", strings.ReplaceAll(strings.TrimSpace(cases.LinksText(cfg.Links)), "\n", "; "))
-	}
+	c.tellLinks(f, s, cfg)
 	if f.json {
 		text, err := r.JSON()
 		if err != nil {
@@ -313,6 +328,13 @@ func (c command) answer(ctx context.Context, f tryFlags, s cases.Suite, cfg netn
 		return errNot
 	}
 	return nil
+}
+
+// tellLinks tells the links that nobody has given.
+func (c command) tellLinks(f tryFlags, s cases.Suite, cfg netnsenv.Config) {
+	if f.links == "" && f.like == "" && s.Links == nil {
+		fmt.Fprintf(c.stderr, "assumed, as nothing gives links: -links '%s'\n", strings.ReplaceAll(strings.TrimSpace(cases.LinksText(cfg.Links)), "\n", "; "))
+	}
 }
 
 // print prints the way of each packet that is not as expected or of which nothing is expected, and a summary of the others.
@@ -371,12 +393,8 @@ func pages(ctx context.Context, file string) func(*ctexp.Lab, []cases.Got) error
 	}
 }
 
-// differences prints what becomes of packets under the rules and becomes different under those of -compare.
-func (c command) differences(ctx context.Context, f tryFlags, s cases.Suite, cfg netnsenv.Config, rules []netnsenv.Ruleset) error {
-	other, err := c.rules([]string{f.compare}, f.define)
-	if err != nil {
-		return err
-	}
+// differences prints what becomes of packets under the first n rules of cfg and becomes different under the others, those of -compare.
+func (c command) differences(ctx context.Context, f tryFlags, s cases.Suite, cfg netnsenv.Config, n int) error {
 	before := "no rules"
 	if names := append(f.rules, s.Rules...); len(names) > 0 {
 		before = strings.Join(names, " and ")
@@ -385,18 +403,21 @@ func (c command) differences(ctx context.Context, f tryFlags, s cases.Suite, cfg
 	if name == before {
 		name = "-compare " + name
 	}
-	after := cases.Config(cfg.Links, other...)
-	policies := []ctexp.Policy{{Name: before, Rules: cfg.Rules}, {Name: name, Rules: after.Rules}}
-	cfg.Rules = nil
-	packets := s.Packets()
-	compared, err := ctexp.Compare(ctx, cfg, policies, packet.Packets(packets...))
+	after := cfg
+	cfg.Rules, after.Rules = cfg.Rules[:n], cfg.Rules[n:]
+	r, err := s.Explain(ctx, cfg, nil)
 	if err != nil {
 		return err
 	}
-	if diff := compared.Diff(); diff != "" {
+	changed, err := s.Explain(ctx, after, nil)
+	if err != nil {
+		return err
+	}
+	c.tellLinks(f, s, cfg)
+	if diff := cases.Compare(before, r, name, changed); diff != "" {
 		fmt.Fprint(c.stdout, plain.Text(diff))
 		return errNot
 	}
-	fmt.Fprintf(c.stdout, "no differences (packets: %d)\n", len(packets))
+	fmt.Fprintf(c.stdout, "no differences (packets: %d)\n", len(s.Packets()))
 	return nil
 }

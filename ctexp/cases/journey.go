@@ -140,3 +140,23 @@ func counted(n int, noun string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
+
+// Compare describes the cases of a suite of which something else has become under other rules: a and b are what Explain returned
+// under each, and the names those of the rules. It returns "" if there is no difference.
+func Compare(nameA string, a Result, nameB string, b Result) string {
+	var out strings.Builder
+	others := b.All()
+	for i, g := range a.All() {
+		if g.Outcome.Same(others[i].Outcome) {
+			continue
+		}
+		fmt.Fprintf(&out, "%s:%d: %s\n", a.Suite, g.Case.Line, g.Case.Text)
+		for _, side := range []struct {
+			name string
+			o    ctexp.Outcome
+		}{{nameA, g.Outcome}, {nameB, others[i].Outcome}} {
+			fmt.Fprintf(&out, "  %s:\n    %s\n", side.name, strings.Join(journey(side.o), "\n    "))
+		}
+	}
+	return out.String()
+}

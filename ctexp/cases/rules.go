@@ -16,7 +16,7 @@ import (
 )
 
 // Rules returns a text of rules as a Ruleset that is of the kind that it looks like: nft, iptables-save or ip6tables-save,
-// commands of iptables one in a line, or a listing of conntrack -L, whose entries are put into the table. The name is that of the
+// commands of iptables one in a line, or a listing of conntrack in any form, whose entries are put into the table. The name is that of the
 // file; errors begin with it, and nft finds included files in its folder. What nft -D takes, such as "wan=eth0", may follow.
 //
 // Rules of iptables are loaded by iptables-nft, whose rules can be traced, if that is installed, else by iptables-legacy.
@@ -105,6 +105,12 @@ func rulesOf(text string, o netnsenv.NFTOptions) (netnsenv.Ruleset, error) {
 			break
 		}
 	}
+	switch l, _ := nf.ParseListing(text); { // wrong lines are told when it is loaded
+	case len(l.Entries) > 0:
+		return netnsenv.Listing(text), nil
+	case len(l.Expectations) > 0:
+		return nil, errors.New("has expectations alone (conntrack -L expect): only entries can be put into the table")
+	}
 	for _, r := range refused {
 		if r.is(first) {
 			return nil, fmt.Errorf("line %d: %s", number, r.reason)
@@ -125,9 +131,6 @@ func rulesOf(text string, o netnsenv.NFTOptions) (netnsenv.Ruleset, error) {
 		return commands(lines)
 	case slices.Contains(nftWords, word[0]), nftTable.MatchString(text):
 		return netnsenv.NFTWith(o, text), nil
-	}
-	if entries, err := nf.ParseEntries(text); err == nil && len(entries) > 0 {
-		return netnsenv.Listing(text), nil
 	}
 	return nil, fmt.Errorf("line %d: %q begins no rules that are known: nft, iptables-save, commands of iptables, or conntrack -L", number, shortened(first))
 }

@@ -95,6 +95,11 @@ func TestEachVerdict(t *testing.T) {
 	if want := "router.cases: 13 cases in 5 blocks"; got.String() != want {
 		t.Errorf("got\n%v\nwant %s", got, want)
 	}
+	for _, g := range got.All() {
+		if g.Case.Line < 9 && g.Explained {
+			t.Errorf("line %d was explained, although the block is as expected", g.Case.Line)
+		}
+	}
 	cfg, err := s.Config()
 	if err != nil {
 		t.Fatal(err)
@@ -224,6 +229,89 @@ func TestWrongRulesAreToldWithTheirFile(t *testing.T) {
 	err := load(bad)
 	if want := filepath.Join(dir, "inner.nft") + ":2:"; err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "bogus") {
 		t.Errorf("got %v, want %s in it", err, want)
+	}
+}
+
+// A rule of the last priority drops what looks lost by the way; a link that rules name is missing, unless it can never be.
+func TestLostIsNotDropped(t *testing.T) {
+	t.Parallel()
+	s, err := cases.Parse("f", links+"\ntcp 10.0.0.2:1 > 198.51.100.7:10 S => lost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(rule string) (cases.Result, error) {
+		r, err := cases.Rules("late.nft", "table inet t { chain c { type filter hook forward priority 2147483647; "+rule+"; }; }")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Run(t.Context(), cases.Config(s.Links, r))
+	}
+
+	got, err := run(`iifname "/never/" accept; tcp dport 10 drop`)
+
+	ctexp.Require(t, "run", err)
+	if n := got.Failures(); len(n) != 1 || n[0].Differs != "want lost, got drop" {
+		t.Errorf("got %v", got)
+	}
+	if _, err := run(`iifname "dmz" drop`); err == nil || !strings.Contains(err.Error(), `there is no link "dmz"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Compare has what becomes different under other rules, on the link that the case names and block by block, and nothing else.
+func TestCompareHasTheDifferencesAlone(t *testing.T) {
+	t.Parallel()
+	s, err := cases.Parse("f", links+"\nin wan udp 10.0.0.2:1 > 10.0.0.3:10\n\nudp 10.0.0.2:1 > 10.0.0.3:11")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(rule string) cases.Result {
+		r, err := cases.Rules("f.nft", "table inet t { chain c { type filter hook forward priority 0; "+rule+"; }; }")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Explain(t.Context(), cases.Config(s.Links, r), nil)
+		ctexp.Require(t, "explain", err)
+		return got
+	}
+	silent, loud := run(`iifname "wan" drop`), run(`iifname "wan" reject`)
+
+	got := cases.Compare("silent", silent, "loud", loud)
+
+	if !strings.HasPrefix(got, "f:4: in wan udp 10.0.0.2:1 > 10.0.0.3:10\n  silent:\n    comes in on wan") || !strings.Contains(got, "\n  loud:\n") || strings.Contains(got, "f:6:") {
+		t.Errorf("got\n%s", got)
+	}
+	if same := cases.Compare("a", silent, "b", silent); same != "" {
+		t.Errorf("the same has a difference:\n%s", same)
+	}
+}
+
+// Listings of conntrack in all forms are the state that the packets meet.
+func TestListingsAreState(t *testing.T) {
+	t.Parallel()
+	s, err := cases.Parse("f", "udp 192.0.2.1:2 > 198.18.0.2:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Links, err = cases.ParseLinks("eth0 192.0.2.1/24 default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, text := range map[string]string{
+		"-L":      "udp 17 30 src=198.18.0.2 dst=192.0.2.1 sport=1 dport=2 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=2 dport=1",
+		"-E":      "    [NEW] udp      17 30 src=198.18.0.2 dst=192.0.2.1 sport=1 dport=2 [UNREPLIED] src=192.0.2.1 dst=198.18.0.2 sport=2 dport=1",
+		"-o save": "-A -t 26 -u UNSET -s 198.18.0.2 -d 192.0.2.1 -r 192.0.2.1 -q 198.18.0.2 -p udp --sport 1 --dport 2 --reply-port-src 2 --reply-port-dst 1",
+	} {
+		r, err := cases.Rules("listing.txt", text)
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		got, err := s.Explain(t.Context(), cases.Config(s.Links, r), nil)
+		ctexp.Require(t, "explain", err)
+		if class := got.All()[0].Outcome.Fate.Frame.Class.String(); class != "ESTABLISHED_REPLY" {
+			t.Errorf("%s: the answer is %s", kind, class)
+		}
 	}
 }
 

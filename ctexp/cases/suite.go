@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -295,12 +297,17 @@ func routeOf(word, via string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
+// linkWords are words of a line that no link has as its name.
+var linkWords = []string{"default", "route", "mtu", "dev", "via"}
+
 // parseLink reads the words of one link.
 func parseLink(words []string) (l netnsenv.LinkConfig, err error) {
 	if len(words) == 0 {
 		return l, errors.New("link: want a name and addresses, such as wan 192.0.2.1/24 default")
 	}
-	l.Name, _, _ = strings.Cut(words[0], "@") // eth0@if7
+	if l.Name, _, _ = strings.Cut(words[0], "@"); l.Name == "" || slices.Contains(linkWords, l.Name) || strings.ContainsAny(l.Name, "/:%") { // eth0@if7
+		return l, fmt.Errorf("link %q: want the name of a link before its addresses, such as wan 192.0.2.1/24 default", words[0])
+	}
 	l.Routes, l.Prefixes = []netip.Prefix{}, []netip.Prefix{}
 	defaults, routes := false, false
 	for i := 1; i < len(words); i++ {
@@ -314,7 +321,7 @@ func parseLink(words []string) (l netnsenv.LinkConfig, err error) {
 			if i++; i == len(words) {
 				return l, fmt.Errorf("link %s: mtu: want a number of bytes behind it", l.Name)
 			}
-			if _, err := fmt.Sscanf(words[i], "%d", &l.MTU); err != nil {
+			if l.MTU, err = strconv.Atoi(words[i]); err != nil || l.MTU <= 0 {
 				return l, fmt.Errorf("link %s: mtu %q: want a number of bytes", l.Name, words[i])
 			}
 		default:

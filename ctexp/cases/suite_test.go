@@ -25,6 +25,7 @@ func TestWrongLinesAreToldWithTheirPlace(t *testing.T) {
 		"rules":                                             "f:1: rules: want the name of one file",
 		"link":                                              "f:1: link: want a name and addresses, such as wan 192.0.2.1/24 default",
 		"link a 10.0.0.1":                                   `f:1: link a: "10.0.0.1": want an address with its prefix length, such as 192.0.2.1/24, or default, route, mtu`,
+		"link @if7":                                         `f:1: link "@if7": want the name of a link before its addresses, such as wan 192.0.2.1/24 default`,
 		"link a mtu":                                        "f:1: link a: mtu: want a number of bytes behind it",
 		"link a mtu x":                                      `f:1: link a: mtu "x": want a number of bytes`,
 		"link a route x":                                    `f:1: link a: route: "x" is no network: want 10.0.0.0/24 or default`,
@@ -146,10 +147,11 @@ func TestTextsThatAreNoRules(t *testing.T) {
 		"table\x00":                        "f: is no text",
 		"create a hash:ip\nadd a 10.0.0.1": "f: line 1: looks like ipset save, which cannot be loaded: ipset-translate restore makes sets of nft of it",
 		"{\"nftables\": []}":               "f: line 1: looks like JSON: want the text of nft list ruleset without -j",
-		"<zone>":                           "f: line 1: looks like XML: want the rules that it stands for, as nft list ruleset or iptables-save prints them",
-		"Chain INPUT (policy ACCEPT)":      "f: line 1: looks like iptables -L: want the output of iptables-save",
-		"\nhello":                          `f: line 2: "hello" begins no rules that are known: nft, iptables-save, commands of iptables, or conntrack -L`,
-		"iptables -A INPUT -j DROP\nls":    `f: line 2: "ls" is no command of iptables`,
+		"300 proto=6 src=198.18.0.2 dst=192.0.2.1 sport=0 dport=20001 mask-src=255.255.255.255 mask-dst=255.255.255.255 sport=0 dport=65535 master-src=198.18.0.2 master-dst=192.0.2.1 sport=1 dport=21 class=0 helper=ftp": "f: has expectations alone (conntrack -L expect): only entries can be put into the table",
+		"<zone>":                        "f: line 1: looks like XML: want the rules that it stands for, as nft list ruleset or iptables-save prints them",
+		"Chain INPUT (policy ACCEPT)":   "f: line 1: looks like iptables -L: want the output of iptables-save",
+		"\nhello":                       `f: line 2: "hello" begins no rules that are known: nft, iptables-save, commands of iptables, or conntrack -L`,
+		"iptables -A INPUT -j DROP\nls": `f: line 2: "ls" is no command of iptables`,
 		"iptables -A INPUT -j DROP\nip6tables -A INPUT -j DROP": "f: line 2: commands of iptables and ip6tables in one file: make two of it",
 	} {
 		if _, err := cases.Rules("f", text); err == nil || err.Error() != want {

@@ -39,7 +39,8 @@ type Observer struct {
 	reasons   *reasonWatch
 	noReasons error // why reasons is nil
 	trace     *traceWatch
-	mib       mibFiles // empty without Config.Path
+	texts     ruleTexts // of traced rules
+	mib       mibFiles  // empty without Config.Path
 	links     *queues.Links
 
 	seal     seal

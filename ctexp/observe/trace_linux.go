@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -35,17 +37,17 @@ func (o *Observer) readSteps(ctx context.Context) ([]Step, lostSteps, error) {
 	if err := o.whole(); err != nil {
 		return nil, lostSteps{}, err
 	}
-	if off, ok, err := ruleset.TraceOff(o.table); ok || err != nil {
-		return nil, lostSteps{}, cmp.Or(err, fmt.Errorf("%w: a rule ends the trace of packets: %v", ErrSwitched, off))
-	}
 	if err := o.trace.Drain(); err != nil {
+		return nil, lostSteps{}, err
+	}
+	if err := o.texts.update(o.table); err != nil { // after the last message, so that its rule has a text
 		return nil, lostSteps{}, err
 	}
 	kept, heard, lost := o.trace.log.snapshot()
 	if !heard && lost == (lostSteps{}) {
 		return nil, lost, o.checkTraced(ctx)
 	}
-	rules, err := o.tracedRules(ctx, kept)
+	rules, err := o.texts.of(ctx, o, kept)
 	if err != nil {
 		return nil, lost, err
 	}
@@ -59,17 +61,57 @@ func (o *Observer) readSteps(ctx context.Context) ([]Step, lostSteps, error) {
 	return makeSteps(kept, frames, o.trace.link, func(m traced) string { return rules.Text(m.Family, m.Table, m.Handle) }), lost, nil
 }
 
-// tracedRules reads the tables that the messages are about.
-func (o *Observer) tracedRules(ctx context.Context, kept []tracedAt) (ruleset.Ruleset, error) {
-	type table struct {
-		family uint8
-		name   string
+// ruleTexts has the texts of rules as long as the ruleset is the same: reading them takes ten milliseconds.
+type ruleTexts struct {
+	mu         sync.Mutex
+	read       bool // the fields below are of a generation
+	generation uint32
+	met        map[tableOf]bool // the tables in rules
+	rules      ruleset.Ruleset
+}
+
+// tableOf identifies a table.
+type tableOf struct {
+	family uint8
+	name   string
+}
+
+// update forgets the texts if the ruleset has changed. If a rule ends the trace of packets, the error is ErrSwitched.
+func (t *ruleTexts) update(conn ruleset.Conn) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	generation, err := ruleset.Generation(conn)
+	if err != nil || t.read && generation == t.generation {
+		return err
 	}
-	met := map[table]bool{}
+	t.read = false
+	if off, ok, err := ruleset.TraceOff(conn); ok || err != nil {
+		return cmp.Or(err, fmt.Errorf("%w: a rule ends the trace of packets: %v", ErrSwitched, off))
+	}
+	t.read, t.generation, t.met, t.rules = true, generation, nil, ruleset.Ruleset{}
+	return nil
+}
+
+// of returns the rules of the tables that the messages are about, and maybe of others. They are read anew if the ruleset was another
+// when the texts were updated, or a table is not among those read.
+func (t *ruleTexts) of(ctx context.Context, o *Observer, kept []tracedAt) (ruleset.Ruleset, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	met, more := map[tableOf]bool{}, false
 	for _, m := range kept {
-		met[table{m.Family, m.Table}] = true
+		table := tableOf{m.Family, m.Table}
+		met[table] = true
+		more = more || !t.met[table]
 	}
-	return ruleset.ReadTables(ctx, o.ns, o.table, func(family uint8, name string) bool { return met[table{family, name}] })
+	if !more {
+		return t.rules, nil
+	}
+	maps.Copy(met, t.met)
+	rules, err := ruleset.ReadTables(ctx, o.ns, o.table, func(family uint8, name string) bool { return met[tableOf{family, name}] })
+	if err == nil {
+		t.met, t.rules = met, rules
+	}
+	return rules, err
 }
 
 // checkTraced returns an nf.UnsupportedError if nothing enables tracing.

@@ -78,3 +78,25 @@ func TestOrderOfAnswers(t *testing.T) {
 		x.Errorf("what left: %v", got)
 	}
 }
+
+// The daemon runs inside, says when it is ready, and ends with the Env. Here a shell stands for it.
+func TestDaemonRunsInside(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, gateway)
+	daemon := x.Env.Command(t.Context(), "sh", "-c", "echo ready; exec cat")
+	stdin, err := daemon.StdinPipe() // cat goes on until it is closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	if err := daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := daemon.AwaitLine(t.Context(), "ready"); err != nil {
+		t.Fatal(err)
+	}
+
+	x.InjectOn("lan", packet.Packets(packet.MustParse("udp 10.0.0.2:1 > 198.51.100.7:53")))
+
+	x.Expect(packet.Match{Out: "wan", Proto: nf.UDP}) // waits for a verdict, and ends at once if the daemon has failed
+}
