@@ -25,6 +25,9 @@ type line struct {
 // isTale reports whether the line is a result of examples/tales.
 func (l line) isTale() bool { return l.Claim != "" }
 
+// chance has the fields of tales that chance decides, which the table leaves out.
+var chance = []string{"evicted", "collected"}
+
 // cell is what the table has of a line.
 func (l line) cell() string {
 	switch {
@@ -35,6 +38,9 @@ func (l line) cell() string {
 	}
 	var got []string
 	for name, value := range l.Got {
+		if slices.Contains(chance, name) {
+			continue
+		}
 		got = append(got, fmt.Sprintf("%s %v", name, value))
 	}
 	slices.Sort(got)
@@ -100,13 +106,14 @@ func versionOf(release string) (v [3]int) {
 	return v
 }
 
-// find returns the kernel's line of a question or claim.
-func (k *column) find(id string, tale bool) (line, bool) {
-	i := slices.IndexFunc(k.lines, func(l line) bool { return l.ID == id && l.isTale() == tale })
-	if i < 0 {
-		return line{}, false
+// find returns the kernel's line of a question or claim. One that had no answer at first may have been asked again.
+func (k *column) find(id string, tale bool) (found line, ok bool) {
+	for _, l := range k.lines {
+		if l.ID == id && l.isTale() == tale && (!ok || found.Verdict == "unsupported") {
+			found, ok = l, true
+		}
 	}
-	return k.lines[i], true
+	return found, ok
 }
 
 // writeTable writes docs/kernels.md.

@@ -16,14 +16,16 @@ import (
 func TestMain(m *testing.M) { ctexp.Main(m) }
 
 // Rows that differ come first, each value is marked where it differs from the one of the kernel before, and kernels are in the
-// order of their versions, whatever the order of the files.
+// order of their versions, whatever the order of the files. What chance decided is no difference, and an answer counts more than
+// that there was none.
 func TestTableMarksWhatDiffers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	var files []string
 	for name, text := range map[string]string{
 		"new.json": `{"id":"same","asks":"what stays","source":"a.c","kernel":"6.12.118-1","value":"1"}
-{"id":"limit","claim":"a limit","got":{"dropped":3,"answers":"a|b"},"verdict":"confirmed","kernel":"6.12.118-1"}
+{"id":"limit","claim":"a limit","got":{"dropped":3},"verdict":"unsupported","kernel":"6.12.118-1"}
+{"id":"limit","claim":"a limit","got":{"dropped":3,"answers":"a|b","evicted":1},"verdict":"confirmed","kernel":"6.12.118-1"}
 {"id":"later","asks":"what only the later one was asked","source":"b.c","kernel":"6.12.118-1","value":"x"}
 {"id":"changes","asks":"what changes","source":"c.c","kernel":"6.12.118-1","value":"on"}
 `,
