@@ -6,13 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/kernel"
+	"github.com/ctexp/go-ctexp/internal/ours"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
@@ -103,6 +107,13 @@ func (x Expect) Load(_ context.Context, e *Env) error {
 	if err != nil {
 		return fmt.Errorf("expect: %w", err)
 	}
+	timeout := uint32(x.Timeout / time.Second)
+	switch millis, err := e.expectsMillis(); {
+	case err != nil:
+		return fmt.Errorf("expect: %w", err)
+	case millis:
+		timeout *= 1000
+	}
 	families := []nf.Family{x.Family}
 	if x.Family == 0 { // unlike a helper's, its object is of one family
 		families = nf.Families()
@@ -115,7 +126,7 @@ func (x Expect) Load(_ context.Context, e *Env) error {
 				a.Uint16(expr.NFTA_CT_EXPECT_L3PROTO, uint16(f))
 				a.Uint8(expr.NFTA_CT_EXPECT_L4PROTO, uint8(x.Proto))
 				a.Uint16(expr.NFTA_CT_EXPECT_DPORT, x.Port)
-				a.Bytes(expr.NFTA_CT_EXPECT_TIMEOUT, binary.NativeEndian.AppendUint32(nil, uint32(x.Timeout/time.Second)))
+				a.Bytes(expr.NFTA_CT_EXPECT_TIMEOUT, binary.NativeEndian.AppendUint32(nil, timeout))
 				a.Uint8(expr.NFTA_CT_EXPECT_SIZE, max(1, x.Max))
 				return nil
 			},
@@ -125,6 +136,58 @@ func (x Expect) Load(_ context.Context, e *Env) error {
 		return fmt.Errorf("expect: %w", err)
 	}
 	return nil
+}
+
+// expectMillis is whether the timeout of an expectation object is in milliseconds, once it is known.
+var expectMillis struct {
+	sync.Mutex
+	known, is bool
+}
+
+// expectsMillis reports whether the kernel takes the timeout of an expectation object for milliseconds, as nft sends them. Up to
+// 6.18 it took them for seconds (net/netfilter/nft_ct.c, nft_ct_expect_obj_eval); 7.3 does not any more, and shows it by what
+// it makes of one millisecond: a tick. Where a tick is a millisecond, the release decides.
+func (e *Env) expectsMillis() (bool, error) {
+	expectMillis.Lock()
+	defer expectMillis.Unlock()
+	if expectMillis.known {
+		return expectMillis.is, nil
+	}
+	c, err := e.openNFTables()
+	if err != nil {
+		return false, err
+	}
+	defer c.CloseLasting()
+	one := binary.BigEndian.Uint32(binary.NativeEndian.AppendUint32(nil, 1)) // google/nftables v0.3.0 sends it in network order
+	t := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: ours.Table + "-expects"})
+	o := c.AddObj(&nftables.NamedObj{Table: t, Name: "e", Type: nftables.ObjTypeCtExpect, Obj: &expr.CtExpect{
+		L3Proto: unix.NFPROTO_IPV4, L4Proto: unix.IPPROTO_UDP, DPort: 1, Timeout: one, Size: 1,
+	}})
+	if c.Flush() != nil {
+		return false, nil // the rule that needs such an object says what is missing
+	}
+	got, err := c.GetObject(o)
+	c.DelTable(t)
+	if err := errors.Join(err, c.Flush()); err != nil {
+		return false, fmt.Errorf("ask for the unit of timeouts: %w", err)
+	}
+	var tick unix.Timespec
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &tick); err != nil {
+		return false, err
+	}
+	object, ok := got.(*nftables.NamedObj)
+	if !ok {
+		return false, fmt.Errorf("ask for the unit of timeouts: the object is a %T", got)
+	}
+	was, ok := object.Obj.(*expr.CtExpect)
+	if !ok {
+		return false, fmt.Errorf("ask for the unit of timeouts: the object has a %T", object.Obj)
+	}
+	expectMillis.known, expectMillis.is = true, was.Timeout != one
+	if was.Timeout == one && tick.Nano() <= int64(time.Millisecond) {
+		expectMillis.is = kernel.ExpectMillis.Here()
+	}
+	return expectMillis.is, nil
 }
 
 func l3proto(f nf.Family) uint16 {

@@ -96,7 +96,11 @@ func TestTimeoutStatesAreTheKernels(t *testing.T) {
 				t.Errorf("%v %s: %v", p, s, err)
 			}
 		}
-		if err := policy.Load(t.Context(), e); err != nil {
+		err := policy.Load(t.Context(), e)
+		if p == nf.UDPLite && errors.Is(err, errors.ErrUnsupported) {
+			continue // Linux 7.3 has no UDP-Lite any more
+		}
+		if err != nil {
 			t.Errorf("%v: %v", p, err)
 		}
 	}

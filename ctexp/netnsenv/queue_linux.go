@@ -63,6 +63,8 @@ type waitingPacket struct {
 // maxHeld is the largest number of packets that wait in a queue.
 const maxHeld = 1 << 16
 
+var errChanged = errors.New("the packet is changed")
+
 // queueBuffer holds the packets that were not read yet, if the host's rmem_max allows it. The Queue reads at once.
 const queueBuffer = 8 << 20
 
@@ -335,7 +337,8 @@ func (q *Queue) count() (c queueCount, err error) {
 }
 
 // Release lets packets go on, in the order of the arguments, from the hook behind the one that holds them (NF_ACCEPT). A
-// packet whose Packet or Mark was changed goes on with the new one:
+// packet whose Packet or Mark was changed goes on with the new one (a changed Packet is an nf.UnsupportedError where the kernel
+// lets no user namespace write packets):
 //
 //	held[0].Packet = held[0].Packet.With(packet.TTL(1))
 //	q.Release(ctx, held[0])
@@ -392,6 +395,10 @@ func (q *Queue) send(ctx context.Context, v nfnl.Verdict, packets []Held) error 
 				return fmt.Errorf("packet %d: what it was changed to is no IP packet of at most 65,531 bytes", p.ID)
 			}
 			payload = p.Packet
+			// Where rules may not write packets, the kernel drops one that a verdict has changed, without a word.
+			if may, err := q.env.rulesMayWrite(); err != nil || !may {
+				return fmt.Errorf("packet %d: %w", p.ID, errors.Join(err, q.env.lackOfWriting(errChanged)))
+			}
 		}
 		if p.Mark != held[at].Mark {
 			mark = &p.Mark
@@ -410,8 +417,6 @@ func (q *Queue) send(ctx context.Context, v nfnl.Verdict, packets []Held) error 
 		switch err := q.refusal(q.seq); {
 		case errors.Is(err, unix.ENOENT):
 			return fmt.Errorf("packet %d: %w", p.ID, ErrNotHeld)
-		case errors.Is(err, unix.EPERM):
-			return fmt.Errorf("packet %d: %w", p.ID, q.env.lackOfWriting(err))
 		case err != nil:
 			return fmt.Errorf("packet %d: %w", p.ID, err)
 		}

@@ -71,6 +71,12 @@ var (
 		need: "fib … iif oif in input", since: release{5, 19},
 		why: "net/netfilter/nft_fib.c, nft_fib_validate",
 	}
+	// ExpectMillis: the timeout of an expectation object of nftables is in milliseconds; before, the kernel took it for seconds.
+	// Measured: not up to 6.18, but in 7.3.
+	ExpectMillis = Behavior{
+		need: "timeouts of expectation objects in milliseconds", since: release{7, 0},
+		why: "net/netfilter/nft_ct.c, nft_ct_expect_obj_eval",
+	}
 	// QueuedClashes: a packet that leaves a queue after another one of its new flow clashes with it when it is confirmed.
 	// Before, it took the entry of the first one when it left the queue, with the first one's translation.
 	QueuedClashes = Behavior{
