@@ -80,7 +80,7 @@ func (e *Env) setBaseline() error {
 	})
 }
 
-// setConfigured writes the sysctls of the Config that belong to a link, or all others.
+// setConfigured writes the sysctls of the Config that belong to a link or device, or all others.
 func (e *Env) setConfigured(ofLinks bool) error {
 	var keys []string
 	for name := range e.cfg.Sysctls {
@@ -102,12 +102,9 @@ func (e *Env) setConfigured(ofLinks bool) error {
 }
 
 func (e *Env) belongsToLink(key string) bool {
-	for _, l := range e.cfg.Links {
-		if strings.Contains(key, "/"+l.Name+"/") {
-			return true
-		}
-	}
-	return false
+	of := func(name string) bool { return strings.Contains(key, "/"+name+"/") }
+	return slices.ContainsFunc(e.cfg.Links, func(l LinkConfig) bool { return of(l.Name) }) ||
+		slices.ContainsFunc(e.cfg.Devices, func(d Device) bool { return of(d.Name) })
 }
 
 // Sysctl returns the value of a sysctl in the namespace, without the final newline: e.Sysctl("net.ipv4.ip_forward").
