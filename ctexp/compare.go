@@ -187,7 +187,7 @@ func (l *Lab) outcome(ctx context.Context, p packet.Packet, snap snapshot) (o Ou
 	if err := errors.Join(snap.pathErr, snap.recordErr); err != nil {
 		return o, err
 	}
-	for _, f := range snap.fates() {
+	for _, f := range snap.fatesOnce() {
 		if f.Frame.Dir == packet.In {
 			o.Fate = f
 			break

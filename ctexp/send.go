@@ -384,13 +384,14 @@ func (l *Lab) classSince(ctx context.Context, link string, classes, reasons int)
 	if err != nil {
 		return "", err
 	}
+	over := append(l.Env.Config().Over(link), link) // where conntrack sees it
 	for _, r := range all[classes:] {
-		if r.Link != link || r.Dir != packet.In {
+		if !slices.Contains(over, r.Link) || r.Dir != packet.In {
 			continue
 		}
 		text := r.Class.String()
 		for _, why := range logged[reasons:] {
-			here := why.Link == link || why.Link == "" // see kernel.ReasonLink
+			here := why.Link == r.Link || why.Link == "" // see kernel.ReasonLink
 			if here && r.Class == nf.ClassInvalid && string(why.Packet) == string(r.Packet) {
 				return text + ": " + why.Text, nil
 			}

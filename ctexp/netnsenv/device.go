@@ -76,7 +76,8 @@ type PortVLAN struct {
 	Tagged bool
 }
 
-// Bridge is a bridge, without the spanning tree protocol, so that its ports forward at once.
+// Bridge is a bridge, without the spanning tree protocol, so that its ports forward at once. What it passes on meets iptables and
+// conntrack only with the sysctl net.bridge.bridge-nf-call-iptables, which is 0 unless Config.Sysctls has it.
 type Bridge struct {
 	// VLANFiltering makes the bridge keep VLANs apart.
 	VLANFiltering bool
@@ -486,6 +487,18 @@ func (c *Config) behind(l LinkConfig, a netip.Addr) int {
 		}
 	}
 	return best
+}
+
+// Over returns the names of the devices that lie over an interface: those whose port or parent it is, and those over them.
+func (c Config) Over(name string) []string {
+	var over []string
+	port := c.portOf(name).Of
+	for _, d := range c.Devices {
+		if d.Name == port || d.Kind.lower() == name {
+			over = append(append(over, d.Name), c.Over(d.Name)...)
+		}
+	}
+	return over
 }
 
 // longest returns the length of the longest prefix that contains an address, or -1.

@@ -52,6 +52,14 @@ var (
 	noIPv6 = []setting{{"net/ipv6/conf/*/disable_ipv6", "1"}}
 )
 
+// bridgeBaseline has the defaults for an Env with a bridge. With br_netfilter, a new namespace has 1, without it is as with 0
+// (net/bridge/br_netfilter_hooks.c, br_netfilter_sysctl_default).
+var bridgeBaseline = []setting{
+	{"net/bridge/bridge-nf-call-iptables", "0"},
+	{"net/bridge/bridge-nf-call-ip6tables", "0"},
+	{"net/bridge/bridge-nf-call-arptables", "0"},
+}
+
 // setting is the value of a file below /proc/sys. The star stands for "all" and "default": all present and future links.
 type setting struct{ key, value string }
 
@@ -71,8 +79,12 @@ func (e *Env) setBaseline() error {
 				}
 			}
 		}
-		for _, s := range conntrackBaseline {
-			if err := e.setSysctl(s.key, s.value); err != nil && !errors.Is(err, os.ErrNotExist) { // not in this kernel's configuration
+		others := conntrackBaseline
+		if slices.ContainsFunc(e.cfg.Devices, func(d Device) bool { _, is := d.Kind.(Bridge); return is }) {
+			others = slices.Concat(others, bridgeBaseline)
+		}
+		for _, s := range others {
+			if err := e.setSysctl(s.key, s.value); err != nil && !errors.Is(err, os.ErrNotExist) { // not in this kernel
 				return err
 			}
 		}
@@ -154,6 +166,8 @@ func sysctlError(name string, err error) error {
 		return err
 	case limit && (errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission)):
 		return fmt.Errorf("sysctl %s: it is the limit of the whole host, which no namespace can change; Config.Room leaves room for n entries: netnsenv.Free(n): %w", name, err)
+	case errors.Is(err, os.ErrNotExist) && strings.HasPrefix(name, "net.bridge."):
+		return fmt.Errorf("sysctl %s: %w", name, &nf.UnsupportedError{Need: "br_netfilter", Hint: "sudo modprobe br_netfilter", Err: err})
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("sysctl %s: it does not exist in this namespace: %w", name, err)
 	case errors.Is(err, os.ErrPermission):
