@@ -133,3 +133,21 @@ func TestBridgedPacketsMeetConntrackOnlyIfAsked(t *testing.T) {
 		})
 	}
 }
+
+// Each host of a shape is an Experiment: the router counts what passes from the client to the server.
+func TestShapeOfExperiments(t *testing.T) {
+	t.Parallel()
+	hosts := ctexp.NewShape(t, netnsenv.ClientRouterServer())
+	server, err := hosts["server"].Env.Listen(t.Context(), "tcp", "10.0.2.2:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := hosts["client"].Env.Dial(t.Context(), "tcp", server.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tuple := nf.Tuple{Proto: nf.TCP, Src: netip.MustParseAddrPort(client.LocalAddr().String()), Dst: netip.MustParseAddrPort("10.0.2.2:80")}
+	for _, name := range []string{"client", "router", "server"} {
+		hosts[name].Await("the connection", func() bool { return hosts[name].Flow(tuple).State == nf.Established })
+	}
+}

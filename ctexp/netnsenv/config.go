@@ -377,6 +377,14 @@ func (l LinkConfig) hasIPv6() bool {
 	return false
 }
 
+// outsider returns the source address of packets that are injected on a link, one for documentation (RFC 9542, 2.1.2). It is not
+// the far interface's, which would then process the packets that the host sends to it. Links have different ones, so that
+// a bridge whose ports they are can tell them apart.
+func outsider(number int) nf.MAC {
+	const first, count = 2, 254
+	return nf.MAC{0x00, 0x00, 0x5e, 0x00, 0x53, first + byte(number%count)}
+}
+
 func unspecified(f nf.Family) netip.Addr {
 	if f == nf.IPv6 {
 		return netip.IPv6Unspecified()

@@ -76,15 +76,14 @@ type PortVLAN struct {
 	Tagged bool
 }
 
-// Bridge is a bridge, without the spanning tree protocol, so that its ports forward at once. What it passes on meets iptables and
+// Bridge is a bridge. It has no spanning tree protocol, so that its ports forward at once, and no multicast snooping, for which it
+// would send reports of its own. What it passes on meets iptables and
 // conntrack only with the sysctl net.bridge.bridge-nf-call-iptables, which is 0 unless Config.Sysctls has it.
 type Bridge struct {
 	// VLANFiltering makes the bridge keep VLANs apart.
 	VLANFiltering bool
 	// VLANs are those of the bridge itself, as a port to the host. Nil means VLAN 1, untagged.
 	VLANs []PortVLAN
-	// Snooping makes the bridge learn which ports want a multicast. It then also sends reports of its own (IGMP, MLD).
-	Snooping bool
 }
 
 // VLAN is a VLAN of another interface, of Ethernet.

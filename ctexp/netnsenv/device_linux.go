@@ -163,7 +163,7 @@ func (e *Env) addDevice(d Device) error {
 func encodeKind(a *netlink.AttributeEncoder, kind DeviceKind, parent uint32) {
 	switch k := kind.(type) {
 	case Bridge:
-		a.Uint8(unix.IFLA_BR_MCAST_SNOOPING, flag(k.Snooping))
+		a.Uint8(unix.IFLA_BR_MCAST_SNOOPING, 0) // else it sends reports (net/bridge/br_multicast.c, br_multicast_join_snoopers)
 	case VLAN:
 		a.Uint16(unix.IFLA_VLAN_ID, k.ID)
 		protocol := uint16(unix.ETH_P_8021Q)
@@ -307,6 +307,16 @@ var nobody = nf.MAC{0x00, 0x00, 0x5e, 0x00, 0x53, 0x01}
 
 // upDevices sets the devices up, each after those below it, and adds their addresses and routes.
 func (e *Env) upDevices(ctx context.Context) error {
+	for _, l := range e.links {
+		if l.cfg.Port.Of == "" {
+			continue
+		}
+		// A bridge that is set up leaves out ports whose operational state the link watch has not set yet (net/bridge/br_stp_if.c,
+		// br_stp_enable_bridge).
+		if err := e.awaitQueue(ctx, l.index); err != nil {
+			return fmt.Errorf("link %q: %w", l.cfg.Name, err)
+		}
+	}
 	done := map[string]bool{}
 	for _, d := range e.cfg.Devices {
 		if err := e.upDevice(ctx, d, done); err != nil {

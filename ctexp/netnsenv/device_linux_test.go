@@ -3,6 +3,7 @@ package netnsenv_test
 import (
 	"crypto/ecdh"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -255,5 +256,107 @@ func TestDevicesOverWiresCarryBothWays(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// After each fence what came in over a device has been answered, with every CPU busy, and what it left has arrived at the far end.
+// CTEXP_TRIES=100000 tries more often.
+func TestFenceIsFinalOverDevices(t *testing.T) {
+	stop := keepBusy(t)
+	defer stop()
+	for name, tt := range deviceTests {
+		t.Run(name, func(t *testing.T) {
+			env := open(t, tt.cfg)
+			l := env.Links()[0]
+			to, wrap := l.HardwareAddr(), tt.wrap
+			if wrap == nil {
+				wrap = toItsAddress
+			} else {
+				var err error
+				if to, err = env.HardwareAddr("d"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			const burst = 40
+			missing, buf := 0, make([]byte, 2000)
+			n := min(tries(25), 20_000) / 5
+			for range n {
+				var frames []packet.Frame
+				for i := range burst {
+					frames = append(frames, wrap(packet.Echo(peer, own.Addr(), 1, uint16(i), nil), l.PeerHardwareAddr(), to, l.HardwareAddr()))
+				}
+				sendFrames(t, l, frames...)
+				for range burst {
+					if _, err := l.ReadNow(buf); err != nil {
+						missing++
+						break
+					}
+				}
+				if missing > 0 {
+					break
+				}
+			}
+			if missing > 0 {
+				t.Error("after a fence an answer was not back")
+			}
+		})
+	}
+}
+
+// The settings of ports decide by which of them a bridge sends frames on.
+func TestPortsOfABridge(t *testing.T) {
+	t.Parallel()
+	only := func(id uint16) []netnsenv.PortVLAN { return []netnsenv.PortVLAN{{ID: id}, {ID: 99, Tagged: true}} }
+	for name, tt := range map[string]struct {
+		bridge netnsenv.Bridge
+		ports  [2]netnsenv.Port
+		want   string
+	}{
+		"default":         {netnsenv.Bridge{}, [2]netnsenv.Port{}, "eth1"},
+		"isolated":        {netnsenv.Bridge{}, [2]netnsenv.Port{{Isolated: true}, {Isolated: true}}, ""},
+		"one is isolated": {netnsenv.Bridge{}, [2]netnsenv.Port{{Isolated: true}, {}}, "eth1"},
+		"hairpin":         {netnsenv.Bridge{}, [2]netnsenv.Port{{Hairpin: true}, {}}, "eth0 eth1"},
+		"one VLAN":        {netnsenv.Bridge{VLANFiltering: true}, [2]netnsenv.Port{{VLANs: only(5)}, {VLANs: only(5)}}, "eth1"},
+		"two VLANs":       {netnsenv.Bridge{VLANFiltering: true}, [2]netnsenv.Port{{VLANs: only(5)}, {VLANs: only(6)}}, ""},
+		"VLAN 1":          {netnsenv.Bridge{VLANFiltering: true}, [2]netnsenv.Port{{}, {VLANs: only(1)}}, "eth1"},
+		"no VLAN":         {netnsenv.Bridge{VLANFiltering: true}, [2]netnsenv.Port{{}, {VLANs: []netnsenv.PortVLAN{}}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := netnsenv.Config{Devices: []netnsenv.Device{{Name: "br0", Kind: tt.bridge, ARP: true}}}
+			for i, p := range tt.ports {
+				p.Of = "br0"
+				cfg.Links = append(cfg.Links, netnsenv.LinkConfig{Name: fmt.Sprintf("eth%d", i), Port: p})
+			}
+			env := open(t, cfg)
+			l := env.Link("eth0")
+			f := packet.Echo(peer, own.Addr(), 1, 1, nil).Frame(l.PeerHardwareAddr(), nf.MAC{2, 0, 0, 0, 0, 9})
+			sendFrames(t, l, f)
+			if got := leftBy(t, env); got != tt.want {
+				t.Errorf("it left by %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// A device has the address that frames to it need, and what there is not is an error with its name.
+func TestHardwareAddr(t *testing.T) {
+	t.Parallel()
+	env := open(t, over(ofD, netnsenv.Bridge{}))
+	d, err := env.HardwareAddr("d")
+	if err != nil || d != env.Links()[0].HardwareAddr() {
+		t.Errorf("%v, %v, want that of the only port, %v", d, err, env.Links()[0].HardwareAddr())
+	}
+	if _, err := env.HardwareAddr("x"); err == nil || err.Error() != `netnsenv: address of "x": SIOCGIFINDEX: no such device` {
+		t.Errorf("of none: %v", err)
+	}
+	if got := env.String(); got != "eth0 (veth); d (bridge) 10.1.0.1/24" {
+		t.Errorf("the Env is %q", got)
+	}
+	if err := env.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.HardwareAddr("d"); !errors.Is(err, netnsenv.ErrClosed) {
+		t.Errorf("of a closed Env: %v", err)
 	}
 }

@@ -30,14 +30,6 @@ type veth struct {
 	dropped  atomic.Uint64 // packets dropped because the packet socket's buffer was full
 }
 
-// outsider returns the source address of packets that are injected on a link, one for documentation (RFC 9542, 2.1.2). It is not
-// the far interface's, which would then process the packets that the host sends to it. Links have different ones, so that
-// a bridge whose ports they are can tell them apart.
-func outsider(number int) []byte {
-	const first, count = 2, 254
-	return []byte{0x00, 0x00, 0x5e, 0x00, 0x53, first + byte(number%count)}
-}
-
 // farName returns the name of the far end of a veth link, from which packets are injected. It has the number and not the name
 // of the link, which may itself be as long as a name can be.
 func (l *Link) farName() string { return fmt.Sprint(ours.FarPrefix, l.number) }
@@ -102,7 +94,8 @@ func (e *Env) address(l *Link) error {
 	if err != nil {
 		return fmt.Errorf("link %q: %w", l.cfg.Name, err)
 	}
-	v.header = append(mac[:], outsider(l.number)...)
+	outer := outsider(l.number)
+	v.header = append(mac[:], outer[:]...)
 	return nil
 }
 

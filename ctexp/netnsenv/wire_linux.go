@@ -174,14 +174,15 @@ func (w *wire) setUp(ctx context.Context) error {
 		}
 	}
 	for i := range w.ends {
-		if end := &w.ends[i]; end.at != end.index {
-			if err := end.env.awaitQueue(ctx, end.at); err != nil {
-				return fmt.Errorf("%c: device %q: %w", 'A'+i, end.master.Name, err)
+		end := &w.ends[i]
+		if i == 1 && end.at == end.index {
+			break // it can: its peer was up before
+		}
+		for _, index := range []uint32{end.index, end.at} { // a bridge leaves out ports that are not seen to be up
+			if err := end.env.awaitQueue(ctx, index); err != nil {
+				return fmt.Errorf("%s: %w", w.name(i), err)
 			}
 		}
-	}
-	if err := w.ends[0].env.awaitQueue(ctx, w.ends[0].index); err != nil { // the other one has one: its peer was up before
-		return fmt.Errorf("%s: %w", w.name(0), err)
 	}
 	for i := range w.ends {
 		end, other := &w.ends[i], &w.ends[1-i]
