@@ -97,6 +97,31 @@ func answersOf(t *testing.T, cfg netnsenv.Config, tag uint16, link string) answe
 	return a
 }
 
+// A VRF passes each packet through the hooks twice, as the port and as the VRF; the table has one entry, and there is one fate.
+func TestVRFCountsPacketsTwice(t *testing.T) {
+	t.Parallel()
+	x := ctexp.New(t, netnsenv.Config{
+		Links:   []netnsenv.LinkConfig{{Name: "eth0", Port: netnsenv.Port{Of: "red"}, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}},
+		Devices: []netnsenv.Device{{Name: "red", Kind: netnsenv.VRF{Table: 5}}},
+		Probes:  []nf.Probe{nf.RawPrerouting, nf.FilterInput},
+	})
+	x.Inject(packet.Packets(packet.Echo(netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.1"), 1, 1, nil)))
+	tally := x.Tally()
+	got := fmt.Sprint(tally.Packets, " ", tally.Entries, " ", len(x.Received()))
+	if want := "map[filter/input:1 raw/prerouting:2] 1 1"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	fates := 0
+	for _, f := range x.Fates() {
+		if f.Frame.Dir == packet.In {
+			fates++
+		}
+	}
+	if fates != 1 {
+		t.Errorf("%d fates of what came in, want 1: %v", fates, x.Fates())
+	}
+}
+
 // A bridge passes packets on between its ports without conntrack, unless br_netfilter is there and is asked to.
 func TestBridgedPacketsMeetConntrackOnlyIfAsked(t *testing.T) {
 	t.Parallel()

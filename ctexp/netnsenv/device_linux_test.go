@@ -342,7 +342,9 @@ func TestPortsOfABridge(t *testing.T) {
 // A device has the address that frames to it need, and what there is not is an error with its name.
 func TestHardwareAddr(t *testing.T) {
 	t.Parallel()
-	env := open(t, over(ofD, netnsenv.Bridge{}))
+	cfg := over(ofD, netnsenv.Bridge{})
+	cfg.Devices[0].ARP = true
+	env := open(t, cfg)
 	d, err := env.HardwareAddr("d")
 	if err != nil || d != env.Links()[0].HardwareAddr() {
 		t.Errorf("%v, %v, want that of the only port, %v", d, err, env.Links()[0].HardwareAddr())

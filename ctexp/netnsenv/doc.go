@@ -22,6 +22,12 @@
 // Config.Sysctls overrides them. With IPv6, the host sends nothing on its own: duplicate address detection and router
 // solicitations are off, and multicast reports are dropped.
 //
+// # Links, devices, wires
+//
+// A Link is an interface of the host whose other end the experiment has: packets that are written there arrive at the host. A
+// Device lies on or over links and has no other end: a bridge of links, a VLAN, a tunnel. A Wire joins two Envs. A Shape
+// is a drawing of several Envs and their wires.
+//
 // # Objects of this package
 //
 // Two nftables tables named ctexp (families inet and netdev) have the probes and the counters of packets that arrive on

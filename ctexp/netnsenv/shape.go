@@ -171,8 +171,13 @@ func (s Shape) Join(ctx context.Context, envs map[string]*Env) error {
 	return nil
 }
 
-// OpenShape opens an Env for each host and joins them. After an error nothing is left open; else the caller closes the Envs, in any
-// order.
+// OpenShape opens an Env for each host, by its name, and joins them. After an error nothing is left open; else the caller closes the
+// Envs, in any order.
+//
+//	envs, err := netnsenv.OpenShape(ctx, netnsenv.ClientRouterServer())
+//	…
+//	l, err := envs["server"].Listen(ctx, "tcp", "10.0.2.2:80")
+//	c, err := envs["client"].Dial(ctx, "tcp", "10.0.2.2:80")
 func OpenShape(ctx context.Context, s Shape) (envs map[string]*Env, err error) {
 	envs = map[string]*Env{}
 	defer func() {

@@ -1,7 +1,6 @@
 package netnsenv_test
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -16,22 +15,15 @@ import (
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
-func ExampleOpenShape() {
-	envs, err := netnsenv.OpenShape(context.Background(), netnsenv.ClientRouterServer())
-	if err != nil {
-		fmt.Println(err)
-		return
+func ExampleShape() {
+	s := netnsenv.ClientRouterServer()
+	s.Host("router").Rules = []netnsenv.Ruleset{netnsenv.NFT(`table ip t { chain c { type filter hook forward priority 0; tcp dport 80 drop; }; }`)}
+	for _, w := range s.Wires {
+		fmt.Println(w.From, w.Wire.A.Prefixes, "-", w.To, w.Wire.B.Prefixes)
 	}
-	for _, e := range envs {
-		defer e.Close()
-	}
-	server, err := envs["server"].Listen(context.Background(), "tcp", "10.0.2.2:80")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	client, err := envs["client"].Dial(context.Background(), "tcp", server.Addr().String())
-	fmt.Println(client.RemoteAddr(), err)
+	// Output:
+	// client [10.0.1.2/24] - router [10.0.1.1/24]
+	// server [10.0.2.2/24] - router [10.0.2.1/24]
 }
 
 func ExampleRouter() {
