@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
@@ -89,13 +90,64 @@ func (f Fate) String() string {
 }
 
 // Fates returns what became of each packet captured since the Lab was opened, in the order of Frames. It uses events,
-// reasons, rules, counters and the table, and leaves unknown what they do not prove.
+// reasons, rules, counters and the table, and leaves unknown what they do not prove. Of a packet that was captured at a link and
+// at a device over it (netnsenv.Device), such as a bridge, there is one fate, that at the device: conntrack sees it there.
 func (l *Lab) Fates(ctx context.Context) ([]Fate, error) {
 	snap := l.snapshot(ctx)
 	if err := snap.recordErr; err != nil {
 		return nil, fmt.Errorf("fates: %w", err)
 	}
-	return snap.fates(), nil
+	return snap.fatesOnce(), nil
+}
+
+// fatesOnce is fates without the frames that passing reports.
+func (snap snapshot) fatesOnce() []Fate {
+	all, passes := snap.fates(), passing(snap.record.Frames, snap.cfg)
+	return slices.DeleteFunc(all, func(Fate) bool {
+		here := passes[0]
+		passes = passes[1:]
+		return here
+	})
+}
+
+// passing reports which frames were captured at a device over their link as well, on the way there or from there.
+func passing(frames []packet.Record, cfg netnsenv.Config) []bool {
+	type at struct {
+		link   string
+		packet string
+	}
+	passes := make([]bool, len(frames))
+	over := map[string][]string{}
+	for _, dir := range []packet.Dir{packet.In, packet.Out} {
+		captured := map[at]int{} // at devices, and not found at what is below them
+		look := func(i int, f packet.Record) {
+			if _, known := over[f.Link]; !known {
+				over[f.Link] = cfg.Over(f.Link)
+			}
+			for _, device := range over[f.Link] {
+				if k := (at{device, string(f.Packet)}); captured[k] > 0 {
+					captured[k]--
+					passes[i] = true
+					break
+				}
+			}
+			captured[at{f.Link, string(f.Packet)}]++
+		}
+		if len(cfg.Devices) == 0 {
+			break
+		}
+		// A packet that leaves is at the device first, one that comes is there last.
+		order := slices.All(frames)
+		if dir == packet.In {
+			order = slices.Backward(frames)
+		}
+		for i, f := range order {
+			if f.Dir == dir {
+				look(i, f)
+			}
+		}
+	}
+	return passes
 }
 
 // Fates returns what became of each captured packet since New; see Lab.Fates.
@@ -116,11 +168,12 @@ type explainer struct {
 	snapshot
 	fates   []Fate
 	entryOf map[nf.Tuple]*nf.Entry
+	passes  []bool // by frame; see passing
 }
 
 // fates returns the fate of each frame of the record.
 func (snap snapshot) fates() []Fate {
-	e := explainer{snapshot: snap, fates: make([]Fate, len(snap.record.Frames)), entryOf: entriesByTuple(snap)}
+	e := explainer{snapshot: snap, fates: make([]Fate, len(snap.record.Frames)), entryOf: entriesByTuple(snap), passes: passing(snap.record.Frames, snap.cfg)}
 	r := snap.record
 	ofEvents, _ := observe.EventsOf(r.Frames, r.Events)
 	ofReasons, _ := observe.ReasonsOf(r.Frames, r.Reasons)
@@ -225,7 +278,7 @@ func (e *explainer) lose(frame int, causes []observe.Cause, places ...observe.Lo
 func (e *explainer) fullTable() {
 	var without []int
 	for i, f := range e.fates {
-		if f.NoEntry && f.Why() == "" {
+		if f.NoEntry && f.Why() == "" && !e.passes[i] {
 			without = append(without, i)
 		}
 	}
@@ -251,7 +304,7 @@ func (e *explainer) losses(f nf.Family) {
 // came returns the incoming packets of a family.
 func (e *explainer) came(f nf.Family) (came []int) {
 	for i, fate := range e.fates {
-		if fate.Frame.Dir == packet.In && fate.Frame.Family() == f {
+		if fate.Frame.Dir == packet.In && fate.Frame.Family() == f && !e.passes[i] {
 			came = append(came, i)
 		}
 	}

@@ -180,3 +180,20 @@ func (x *Experiment) Join(other *Experiment, w netnsenv.Wire) {
 		return x.Lab.Join(ctx, other.Lab, w)
 	})
 }
+
+// NewShape is New for each host of a shape, which it joins by the shape's wires. The Experiments are by the names of the hosts.
+func NewShape(t TB, s netnsenv.Shape) map[string]*Experiment {
+	t.Helper()
+	hosts, envs := map[string]*Experiment{}, map[string]*netnsenv.Env{}
+	for _, h := range s.Hosts {
+		if hosts[h.Name] != nil {
+			t.Fatalf("ctexp.NewShape: host %q twice", h.Name)
+		}
+		hosts[h.Name] = New(t, h.Config)
+		envs[h.Name] = hosts[h.Name].Env
+	}
+	if len(s.Hosts) > 0 {
+		hosts[s.Hosts[0].Name].do("NewShape", func(ctx context.Context) error { return s.Join(ctx, envs) })
+	}
+	return hosts
+}

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -256,14 +257,10 @@ func (l *Lab) linkOfRecorded(r packet.Record) string {
 // isOwn reports whether the source of a packet is an address of the Env's host.
 func (l *Lab) isOwn(p packet.Packet) bool {
 	src := p.Tuple().Src.Addr()
-	for _, link := range l.Env.Links() {
-		for _, prefix := range link.Prefixes() {
-			if prefix.Addr() == src {
-				return true
-			}
-		}
-	}
-	return false
+	is := func(prefix netip.Prefix) bool { return prefix.Addr() == src }
+	cfg := l.Env.Config()
+	return slices.ContainsFunc(cfg.Links, func(link netnsenv.LinkConfig) bool { return slices.ContainsFunc(link.Prefixes, is) }) ||
+		slices.ContainsFunc(cfg.Devices, func(d netnsenv.Device) bool { return slices.ContainsFunc(d.Prefixes, is) })
 }
 
 // draining drains the Observer while the sequence is consumed, as send does.
@@ -387,13 +384,14 @@ func (l *Lab) classSince(ctx context.Context, link string, classes, reasons int)
 	if err != nil {
 		return "", err
 	}
+	over := append(l.Env.Config().Over(link), link) // where conntrack sees it
 	for _, r := range all[classes:] {
-		if r.Link != link || r.Dir != packet.In {
+		if !slices.Contains(over, r.Link) || r.Dir != packet.In {
 			continue
 		}
 		text := r.Class.String()
 		for _, why := range logged[reasons:] {
-			here := why.Link == link || why.Link == "" // see kernel.ReasonLink
+			here := why.Link == r.Link || why.Link == "" // see kernel.ReasonLink
 			if here && r.Class == nf.ClassInvalid && string(why.Packet) == string(r.Packet) {
 				return text + ": " + why.Text, nil
 			}
@@ -421,30 +419,7 @@ func numbered(err error, n int) error {
 
 // linkOf returns the name of the link that the source of a packet is behind.
 func (l *Lab) linkOf(p packet.Packet) string {
-	links := l.Env.Config().Links
-	if len(links) == 0 {
-		return ""
-	}
-	best, name := -1, links[0].Name
-	for _, link := range links {
-		if bits := behind(link, p.Tuple().Src.Addr()); bits > best {
-			best, name = bits, link.Name
-		}
-	}
-	return name
-}
-
-// behind returns the length of the longest prefix by which an address is behind a link, or -1.
-func behind(link netnsenv.LinkConfig, a netip.Addr) int {
-	best := -1
-	for _, prefixes := range [][]netip.Prefix{link.Prefixes, link.Routes} {
-		for _, p := range prefixes {
-			if p.Masked().Contains(a) {
-				best = max(best, p.Bits())
-			}
-		}
-	}
-	return best
+	return l.Env.Config().Behind(p.Tuple().Src.Addr())
 }
 
 // States injects packets one by one and returns the state of a flow's entry after each of them; see Lab.States.

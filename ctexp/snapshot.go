@@ -6,6 +6,7 @@ import (
 	"iter"
 	"os"
 
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/internal/report"
@@ -14,6 +15,7 @@ import (
 
 // snapshot has what the Observer of a Lab reports at one time, each part with the error of reading it.
 type snapshot struct {
+	cfg       netnsenv.Config
 	path      observe.Path
 	pathErr   error
 	tally     observe.Tally
@@ -34,6 +36,7 @@ type snapshot struct {
 // snapshot reads the parts from which fates are determined. The record is read last, so that it includes what reading the
 // others causes.
 func (l *Lab) snapshot(ctx context.Context) (s snapshot) {
+	s.cfg = l.Env.Config()
 	s.path, s.pathErr = l.Observer.Path(ctx)
 	s.tally, s.tallyErr = l.Observer.Tally(ctx)
 	s.flows, s.flowsErr = l.Observer.SortedFlows(ctx, nf.Filter{})

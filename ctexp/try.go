@@ -214,7 +214,7 @@ func (l *Lab) outcome(ctx context.Context, p packet.Packet, fromHost bool, snap 
 	if fromHost {
 		want = packet.Out
 	}
-	for _, f := range snap.fates() {
+	for _, f := range snap.fatesOnce() {
 		if f.Frame.Dir == want {
 			o.Fate = f
 			break

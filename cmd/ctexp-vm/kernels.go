@@ -172,7 +172,7 @@ func parts(root string) (image, modules string) {
 }
 
 // layout is what the file "complete" of an unpacked kernel says: one that says something else is unpacked anew.
-const layout = "without signatures"
+const layout = "without signatures, with ipvlan"
 
 // isInstalled reports whether the kernel is in the cache, whole and as this program unpacks it.
 func (k kernel) isInstalled() bool {

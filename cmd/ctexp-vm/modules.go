@@ -23,7 +23,7 @@ type module struct{ needs, aliases []string }
 // wantedFolders are those of the modules that are carried, below kernel/: what has to do with networks, and what boots.
 var wantedFolders = []string{
 	"net/", "drivers/net/tun.ko", "drivers/net/veth.ko", "drivers/net/dummy.ko", "drivers/net/ifb.ko", "drivers/net/vrf.ko", "drivers/net/macvlan.ko",
-	"drivers/net/bonding/", "drivers/net/wireguard/", "drivers/net/vxlan", "drivers/net/geneve.ko", "lib/", "crypto/", "arch/x86/crypto/",
+	"drivers/net/bonding/", "drivers/net/ipvlan/", "drivers/net/wireguard/", "drivers/net/vxlan", "drivers/net/geneve.ko", "lib/", "crypto/", "arch/x86/crypto/",
 }
 
 // unpackModules writes the modules below a folder that are carried, decompressed, as NAME.ko into another, and returns their

@@ -20,6 +20,15 @@ import (
 type Config struct {
 	// Links are the host's links. Nil means one link tun0 with 192.0.2.1/24 and the default route.
 	Links []LinkConfig
+	// Devices are interfaces on or over the links: bridges, VLANs, tunnels. They are created in order.
+	Devices []Device
+	// Routes are routes with what Routes of a link does not say: a gateway, a metric, a table. They are added in order, after
+	// those of links and devices.
+	Routes []Route
+	// RoutingRules are added in order.
+	RoutingRules []RoutingRule
+	// Neighbours are the Ethernet addresses of hosts behind links of Ethernet and devices.
+	Neighbours []Neighbour
 	// Probes count packets. Tally shows them by name. Their names must be unique.
 	Probes []nf.Probe
 	// Room is the number of free entries in the table. The zero Room means an empty table.
@@ -88,15 +97,20 @@ const (
 // LinkConfig describes a link: an interface of the host under test. The experiment reads and writes packets at its
 // other end.
 type LinkConfig struct {
-	// Name of the interface, at most 11 bytes. Empty means tun0, tun1, … by its index in the list.
+	// Name of the interface, at most 15 bytes. Empty means tun0, tun1, … by its index in the list.
 	Name string
 	// Kind is Tun, Veth, or Auto (the default).
 	Kind LinkKind
-	// Prefixes are the host's addresses on the link, with their prefix lengths. Nil means 192.0.2.1/24 if it is the
-	// only link, else none. IPv6 is disabled, and packets of IPv6 have no probes, unless a link has an IPv6
-	// prefix.
+	// Port makes the link a port of a bridge, a bond or a VRF in Config.Devices.
+	Port Port
+	// Prefixes are the host's addresses on the link, with their prefix lengths. IPv6 is disabled, and packets of IPv6 have
+	// no probes, unless a link or device has an IPv6 prefix.
+	//
+	// Nil and empty differ. Nil means 192.0.2.1/24 if it is the only link and no port of a bridge or a bond, else none. An
+	// empty list, []netip.Prefix{}, always means none.
 	Prefixes []netip.Prefix
-	// Routes go through this link. Nil means the default route if it is the only link, else none.
+	// Routes go through this link, to neighbours on it. As with Prefixes, nil means the default route of each family that has
+	// a prefix if it is the only link, unless Config.Routes has a default route of that family; an empty list always means none.
 	Routes []netip.Prefix
 	// MTU is the size in bytes of the largest packet in either direction, 68 to 65535; zero means 1500.
 	MTU int
@@ -130,10 +144,9 @@ func (c Config) normalize() (Config, error) {
 		c.Links = []LinkConfig{{}}
 	}
 	links := make([]LinkConfig, len(c.Links))
-	addrs, routes := map[netip.Addr]string{}, map[netip.Prefix]string{}
 	names, marks := map[string]bool{"lo": true}, map[uint32]string{}
 	for i, l := range c.Links {
-		l, err := l.normalize(i, len(c.Links) == 1)
+		l, err := l.normalize(i, len(c.Links) == 1 && !c.isBridged(l), c.hasDefault)
 		if err != nil {
 			return c, err
 		}
@@ -145,25 +158,18 @@ func (c Config) normalize() (Config, error) {
 			return c, fmt.Errorf("link %q: mark %#x leads to link %q already", l.Name, l.Mark, other)
 		}
 		marks[l.Mark] = l.Name
-		for _, p := range l.Prefixes {
-			if other := addrs[p.Addr()]; l.Mark == 0 && other != "" {
-				return c, fmt.Errorf("link %q: address %v belongs to link %q already; LinkConfig.Mark is for links with the same address", l.Name, p.Addr(), other)
-			}
-			if l.Mark == 0 {
-				addrs[p.Addr()] = l.Name
-			}
-		}
-		for _, p := range l.Routes {
-			if other := routes[p.Masked()]; l.Mark == 0 && other != "" && other != l.Name {
-				return c, fmt.Errorf("link %q: the route to %v goes through link %q already; LinkConfig.Mark is for routes by mark", l.Name, p.Masked(), other)
-			}
-			if l.Mark == 0 {
-				routes[p.Masked()] = l.Name
-			}
-		}
 		links[i] = l
 	}
 	c.Links = links
+	if err := c.normalizeDevices(); err != nil {
+		return c, err
+	}
+	if err := c.checkShared(); err != nil {
+		return c, err
+	}
+	if err := c.normalizeRouting(); err != nil {
+		return c, err
+	}
 	if c.Room.set && c.Room.free < 0 {
 		return c, fmt.Errorf("room for %d entries: want 0 or more", c.Room.free)
 	}
@@ -188,16 +194,122 @@ func (c Config) normalize() (Config, error) {
 
 var errNoClasses = errors.New("classes of packets: conntrack is off, or NoReasons is set")
 
-func (l LinkConfig) normalize(index int, only bool) (LinkConfig, error) {
+// isBridged reports whether a link is a port of a bridge or a bond, which have the addresses then.
+func (c *Config) isBridged(l LinkConfig) bool {
+	d, _ := c.device(l.Port.Of)
+	switch d.Kind.(type) {
+	case Bridge, Bond:
+		return true
+	}
+	return false
+}
+
+// hasDefault reports whether Routes has a default route of a family in the main table.
+func (c *Config) hasDefault(f nf.Family) bool {
+	return slices.ContainsFunc(c.Routes, func(r Route) bool {
+		to := nf.IPv4
+		if r.To.IsValid() {
+			to = nf.FamilyOf(r.To.Addr())
+		} else if r.Via.IsValid() {
+			to = nf.FamilyOf(r.Via)
+		}
+		return r.To.Bits() <= 0 && to == f && r.Table == 0
+	})
+}
+
+// checkShared returns an error if two interfaces have the same address or the same route in one routing table.
+func (c *Config) checkShared() error {
+	type in struct {
+		table  uint32
+		prefix netip.Prefix
+	}
+	addrs, routes := map[in]string{}, map[in]string{}
+	check := func(name string, port Port, prefixes, through []netip.Prefix) error {
+		table := c.table(port)
+		for _, p := range prefixes {
+			k := in{table, netip.PrefixFrom(p.Addr(), p.Addr().BitLen())}
+			if other := addrs[k]; other != "" {
+				return fmt.Errorf("%s: address %v belongs to %s already; LinkConfig.Mark is for links with the same address", name, p.Addr(), other)
+			}
+			addrs[k] = name
+		}
+		for _, p := range through {
+			k := in{table, p.Masked()}
+			if other := routes[k]; other != "" && other != name {
+				what := "the route to " + p.Masked().String()
+				if p.Bits() == 0 {
+					what = "the default route " + p.Masked().String()
+				}
+				return fmt.Errorf("%s: %s goes through %s already; Config.Routes has routes with a metric, LinkConfig.Mark is for routes by mark",
+					name, what, other)
+			}
+			routes[k] = name
+		}
+		return nil
+	}
+	for _, l := range c.Links {
+		if l.Mark != 0 {
+			continue
+		}
+		if err := check(fmt.Sprintf("link %q", l.Name), l.Port, l.Prefixes, l.Routes); err != nil {
+			return err
+		}
+	}
+	for _, d := range c.Devices {
+		if err := check(fmt.Sprintf("device %q", d.Name), d.Port, d.Prefixes, d.Routes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkName returns an error if an interface cannot have the name.
+func checkName(name string) error {
+	if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == '%' }) || !plain.IsVisible(name) ||
+		slices.Contains([]string{".", "..", "all", "default"}, name) {
+		return errors.New("not a valid name for an interface")
+	}
+	if strings.HasPrefix(name, ours.FarPrefix) {
+		return fmt.Errorf("names that begin with %q are those of the far ends of links", ours.FarPrefix)
+	}
+	if len(name) > maxName {
+		return fmt.Errorf("the name is longer than %d bytes", maxName)
+	}
+	return nil
+}
+
+// maxName is the length of the longest name of an interface (include/uapi/linux/if.h, IFNAMSIZ).
+const maxName = 15
+
+// checkPrefixes checks the addresses of an interface and its routes.
+func checkPrefixes(prefixes, routes []netip.Prefix) error {
+	for _, p := range slices.Concat(prefixes, routes) {
+		if !p.IsValid() {
+			return fmt.Errorf("prefix %v: want an address and a length, such as 192.0.2.1/24", p)
+		}
+		if p.Addr().Is4In6() {
+			return fmt.Errorf("prefix %v: want an IPv4 prefix, not an IPv4-mapped one", p)
+		}
+	}
+	for i, p := range prefixes {
+		if why := noHost(p); why != "" {
+			return fmt.Errorf("prefix %v: %s: want the host's own address with the length, such as 192.0.2.1/24", p, why)
+		}
+		if slices.Contains(prefixes[:i], p) {
+			return fmt.Errorf("prefix %v twice", p)
+		}
+	}
+	return nil
+}
+
+// normalize checks l and replaces zero values by their defaults. only says that the link gets the default address and routes,
+// the latter for families that have none elsewhere.
+func (l LinkConfig) normalize(index int, only bool, elsewhere func(nf.Family) bool) (LinkConfig, error) {
 	if l.Name == "" {
 		l.Name = fmt.Sprintf("tun%d", index)
 	}
-	if strings.ContainsFunc(l.Name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == '%' }) || !plain.IsVisible(l.Name) ||
-		slices.Contains([]string{".", "..", "all", "default"}, l.Name) {
-		return l, fmt.Errorf("link %q: not a valid name for an interface", l.Name)
-	}
-	if max := 15 - len(ours.FarPrefix); len(l.Name) > max {
-		return l, fmt.Errorf("link %q: the name is longer than %d bytes", l.Name, max)
+	if err := checkName(l.Name); err != nil {
+		return l, fmt.Errorf("link %q: %w", l.Name, err)
 	}
 	if l.ARP && l.Kind == Auto {
 		l.Kind = Veth
@@ -217,21 +329,8 @@ func (l LinkConfig) normalize(index int, only bool) (LinkConfig, error) {
 	if l.Prefixes == nil && only {
 		l.Prefixes = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}
 	}
-	for _, p := range append(append([]netip.Prefix(nil), l.Prefixes...), l.Routes...) {
-		if !p.IsValid() {
-			return l, fmt.Errorf("link %q: prefix %v: want an address and a length, such as 192.0.2.1/24", l.Name, p)
-		}
-		if p.Addr().Is4In6() {
-			return l, fmt.Errorf("link %q: prefix %v: want an IPv4 prefix, not an IPv4-mapped one", l.Name, p)
-		}
-	}
-	for i, p := range l.Prefixes {
-		if why := noHost(p); why != "" {
-			return l, fmt.Errorf("link %q: prefix %v: %s: want the host's own address with the length, such as 192.0.2.1/24", l.Name, p, why)
-		}
-		if slices.Contains(l.Prefixes[:i], p) {
-			return l, fmt.Errorf("link %q: prefix %v twice", l.Name, p)
-		}
+	if err := checkPrefixes(l.Prefixes, l.Routes); err != nil {
+		return l, fmt.Errorf("link %q: %w", l.Name, err)
 	}
 	if l.hasIPv6() && l.MTU < 1280 {
 		return l, fmt.Errorf("link %q: MTU %d: IPv6 needs 1280", l.Name, l.MTU)
@@ -239,7 +338,7 @@ func (l LinkConfig) normalize(index int, only bool) (LinkConfig, error) {
 	if l.Routes == nil && only {
 		seen := map[nf.Family]bool{}
 		for _, p := range l.Prefixes {
-			if f := nf.FamilyOf(p.Addr()); !seen[f] {
+			if f := nf.FamilyOf(p.Addr()); !seen[f] && !elsewhere(f) {
 				seen[f] = true
 				l.Routes = append(l.Routes, netip.PrefixFrom(unspecified(f), 0))
 			}
@@ -276,6 +375,14 @@ func (l LinkConfig) hasIPv6() bool {
 		}
 	}
 	return false
+}
+
+// outsider returns the source address of packets that are injected on a link, one for documentation (RFC 9542, 2.1.2). It is not
+// the far interface's, which would then process the packets that the host sends to it. Links have different ones, so that
+// a bridge whose ports they are can tell them apart.
+func outsider(number int) nf.MAC {
+	const first, count = 2, 254
+	return nf.MAC{0x00, 0x00, 0x5e, 0x00, 0x53, first + byte(number%count)}
 }
 
 func unspecified(f nf.Family) netip.Addr {

@@ -34,7 +34,7 @@ func TestInvalidConfigs(t *testing.T) {
 		"a prefix that is none":        {Config{Links: []LinkConfig{{Prefixes: []netip.Prefix{{}}}}}, "prefix"},
 		"two links of one name":        {Config{Links: []LinkConfig{{Name: "a"}, {Name: "a"}}}, `link "a": the name is taken`},
 		"a link named like loopback":   {Config{Links: []LinkConfig{{Name: "lo"}}}, `link "lo": the name is taken`},
-		"a name that is too long":      {Config{Links: []LinkConfig{{Name: "abcdefghijkl"}}}, "longer than 11 bytes"},
+		"a name that is too long":      {Config{Links: []LinkConfig{{Name: "br-0a1b2c3d4e5f6"}}}, "longer than 15 bytes"},
 		"an MTU that is too small":     {Config{Links: []LinkConfig{{MTU: 10}}}, "MTU 10"},
 		"a tun that asks":              {Config{Links: []LinkConfig{{Kind: Tun, ARP: true}}}, "a tun has no ARP"},
 		"a kind that is none":          {Config{Links: []LinkConfig{{Kind: 9}}}, "kind 9"},
@@ -57,12 +57,16 @@ func TestInvalidConfigs(t *testing.T) {
 		"a family that is none":        {probe(nf.Probe{Family: 7}), "family(7)"},
 		"a question to nobody":         {Config{Conntrack: Off, Probes: []nf.Probe{nf.ConfirmedInput}}, "which is off"},
 		"a direction that is none":     {probe(nf.Probe{Dir: 3}), "direction 3"},
-		"two links of one address":     {two(LinkConfig{}), "belongs to link \"tun0\" already"},
-		"two links of one route":       {two(LinkConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")}}), "goes through link \"tun0\" already"},
+		"two links of one address":     {two(LinkConfig{}), `link "tun1": address 192.0.2.1 belongs to link "tun0" already`},
+		"two links of one route":       {two(LinkConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")}}), `link "tun1": the route to 10.0.0.0/8 goes through link "tun0" already`},
 		"two links of one mark":        {Config{Links: []LinkConfig{{Mark: 7}, {Mark: 7}}}, "mark 0x7 leads to link \"tun0\" already"},
 		"ports without a protocol":     {probe(nf.Probe{Match: nf.Match{DstPort: 80}}), "needs a protocol"},
 		"flags without TCP":            {probe(nf.Probe{Match: nf.Match{Proto: nf.UDP, Flags: 2}}), "its Proto must be nf.TCP"},
 		"flags beside the mask":        {probe(nf.Probe{Match: nf.Match{Proto: nf.TCP, Flags: 2, FlagsMask: 1}}), "it matches flags S, of which FlagsMask lacks some"},
+		"two default routes": {Config{Links: []LinkConfig{
+			{Prefixes: prefixesOf("192.0.2.1/24"), Routes: prefixesOf("0.0.0.0/0")}, {Prefixes: prefixesOf("198.51.100.1/24"), Routes: prefixesOf("0.0.0.0/0")},
+		}}, `link "tun1": the default route 0.0.0.0/0 goes through link "tun0" already; Config.Routes has routes with a metric`},
+		"the name of a far end": {Config{Links: []LinkConfig{{Name: "far.1"}}}, "far ends"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -72,6 +76,13 @@ func TestInvalidConfigs(t *testing.T) {
 			}
 		})
 	}
+}
+
+func prefixesOf(texts ...string) (out []netip.Prefix) {
+	for _, t := range texts {
+		out = append(out, netip.MustParsePrefix(t))
+	}
+	return out
 }
 
 // two is a Config of two links, the second of which has the address and the route of the first if it says no other.

@@ -17,9 +17,16 @@
 //
 // A new namespace inherits some sysctls from the host. An Env sets those that affect packets, so that an experiment
 // gives the same result everywhere: forwarding is off, rp_filter is off, redirects have the kernel's defaults, IPv6 is
-// off unless a link has an IPv6 prefix, and conntrack events are on (net.netfilter.nf_conntrack_events=1).
+// off unless a link or device has an IPv6 prefix, bridges pass packets on without iptables and conntrack
+// (net.bridge.bridge-nf-call-iptables=0, if br_netfilter is loaded), and conntrack events are on (net.netfilter.nf_conntrack_events=1).
 // Config.Sysctls overrides them. With IPv6, the host sends nothing on its own: duplicate address detection and router
 // solicitations are off, and multicast reports are dropped.
+//
+// # Links, devices, wires
+//
+// A Link is an interface of the host whose other end the experiment has: packets that are written there arrive at the host. A
+// Device lies on or over links and has no other end: a bridge of links, a VLAN, a tunnel. A Wire joins two Envs. A Shape
+// is a drawing of several Envs and their wires.
 //
 // # Objects of this package
 //

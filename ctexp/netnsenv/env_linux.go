@@ -15,7 +15,6 @@ import (
 	"syscall"
 
 	"github.com/jsimonetti/rtnetlink/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/nsthread"
@@ -139,6 +138,14 @@ func (e *Env) addLinks() error {
 			return err
 		}
 	}
+	if err := e.addDevices(); err != nil {
+		return err
+	}
+	for _, l := range e.links {
+		if err := e.address(l); err != nil {
+			return err
+		}
+	}
 	return e.setConfigured(true)
 }
 
@@ -170,6 +177,12 @@ func (e *Env) addRules(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := e.upDevices(ctx); err != nil {
+		return err
+	}
+	if err := e.addRouting(); err != nil {
+		return err
+	}
 	for i, r := range e.cfg.Rules {
 		if r == nil {
 			return fmt.Errorf("rules[%d] is nil", i)
@@ -190,14 +203,7 @@ func (e *Env) checkConntrackOff() error {
 	return nil
 }
 
-func (e *Env) hasIPv6() bool {
-	for _, l := range e.cfg.Links {
-		if l.hasIPv6() {
-			return true
-		}
-	}
-	return false
-}
+func (e *Env) hasIPv6() bool { return e.cfg.hasIPv6() }
 
 // Links returns the Env's links in the order of the Config.
 func (e *Env) Links() []*Link { return append([]*Link(nil), e.links...) }
@@ -263,11 +269,14 @@ func (e *Env) Path() string {
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd)
 }
 
-// String describes the links of the Env.
+// String describes the links and devices of the Env.
 func (e *Env) String() string {
 	var s []string
 	for _, l := range e.links {
 		s = append(s, l.String())
+	}
+	for _, d := range e.cfg.Devices {
+		s = append(s, describe(d.Name, d.Kind.String(), d.Prefixes))
 	}
 	return strings.Join(s, "; ")
 }
@@ -365,58 +374,6 @@ func (c *closers) forgetClosed() {
 func isClosed(s syscall.Conn) bool {
 	raw, err := s.SyscallConn()
 	return err != nil || raw.Control(func(uintptr) {}) != nil
-}
-
-// addRoutes adds the link's routes to the main table or, if the link has a mark, to a table for packets with the mark.
-func (e *Env) addRoutes(l *Link) error {
-	routes, table := l.cfg.Routes, uint32(unix.RT_TABLE_MAIN)
-	if l.cfg.Mark != 0 {
-		table = 1000 + l.index
-		for _, p := range l.cfg.Prefixes {
-			routes = append(routes[:len(routes):len(routes)], p) // the kernel adds these only to the main table
-		}
-		if err := e.addMarkRules(l, table); err != nil {
-			return err
-		}
-	}
-	seen := map[netip.Prefix]bool{}
-	for _, p := range routes {
-		p = p.Masked()
-		if l.cfg.Mark != 0 && seen[p] {
-			continue
-		}
-		seen[p] = true
-		msg := &rtnetlink.RouteMessage{
-			Family: uint8(nf.FamilyOf(p.Addr())), DstLength: uint8(p.Bits()),
-			Protocol: unix.RTPROT_STATIC, Scope: unix.RT_SCOPE_LINK, Type: unix.RTN_UNICAST,
-			Attributes: rtnetlink.RouteAttributes{OutIface: l.index, Table: table},
-		}
-		if p.Bits() > 0 {
-			msg.Attributes.Dst = p.Addr().AsSlice()
-		}
-		if err := e.route.Route.Add(msg); err != nil {
-			return fmt.Errorf("link %q: add route %v: %w", l.cfg.Name, p, err)
-		}
-	}
-	return nil
-}
-
-// addMarkRules adds the rules that select a routing table for packets with the link's mark.
-func (e *Env) addMarkRules(l *Link, table uint32) error {
-	families := map[nf.Family]bool{}
-	for _, p := range append(append([]netip.Prefix(nil), l.cfg.Prefixes...), l.cfg.Routes...) {
-		families[nf.FamilyOf(p.Addr())] = true
-	}
-	for f := range families {
-		err := e.route.Rule.Add(&rtnetlink.RuleMessage{
-			Family: uint8(f), Action: unix.FR_ACT_TO_TBL,
-			Attributes: &rtnetlink.RuleAttributes{FwMark: &l.cfg.Mark, Table: &table},
-		})
-		if err != nil {
-			return fmt.Errorf("link %q: route by mark %#x: %w", l.cfg.Name, l.cfg.Mark, err)
-		}
-	}
-	return nil
 }
 
 // Listen is net.Listen in the namespace. The host in the address is empty or a literal IP address (":80",

@@ -82,6 +82,9 @@ func (e *Env) Path() string { return "" }
 // String returns "".
 func (e *Env) String() string { return "" }
 
+// HardwareAddr returns an nf.UnsupportedError.
+func (e *Env) HardwareAddr(string) (nf.MAC, error) { return nf.MAC{}, errLinux }
+
 // Close does nothing.
 func (e *Env) Close() error { return nil }
 

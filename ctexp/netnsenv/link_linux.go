@@ -34,6 +34,7 @@ type Link struct {
 	kind    LinkKind
 	why     error // why Auto did not choose Tun
 	index   uint32
+	number  int // of the Env's links, from 0 on
 	dev     device
 	fence   *fence
 	answers *pipe // what the host sends on a veth
@@ -64,12 +65,17 @@ func (l *Link) Prefixes() []netip.Prefix { return append([]netip.Prefix(nil), l.
 
 // String describes the link: "tun0 (tun) 192.0.2.1/24". If Auto did not choose Tun, it includes the reason.
 func (l *Link) String() string {
-	s := fmt.Sprintf("%s (%v)", l.cfg.Name, l.kind)
-	for _, p := range l.cfg.Prefixes {
-		s += " " + p.String()
-	}
+	s := describe(l.cfg.Name, l.kind.String(), l.cfg.Prefixes)
 	if l.why != nil {
 		s += fmt.Sprintf(", not tun: %v", l.why)
+	}
+	return s
+}
+
+func describe(name, kind string, prefixes []netip.Prefix) string {
+	s := fmt.Sprintf("%s (%s)", name, kind)
+	for _, p := range prefixes {
+		s += " " + p.String()
 	}
 	return s
 }
@@ -123,7 +129,8 @@ func (e *Env) openLink(cfg LinkConfig) (_ *Link, err error) {
 	}
 	if l.dev == nil {
 		l.kind = Veth
-		if l.dev, err = openVeth(e, cfg.Name, cfg.MTU); err != nil {
+		l.number = len(e.links)
+		if l.dev, err = openVeth(e, cfg.Name, l.farName(), cfg.MTU); err != nil {
 			return nil, fmt.Errorf("link %q: %w", cfg.Name, err)
 		}
 	}
@@ -141,30 +148,34 @@ func (e *Env) openLink(cfg LinkConfig) (_ *Link, err error) {
 func (e *Env) up(ctx context.Context, l *Link) error {
 	msg := &rtnetlink.LinkMessage{
 		Index: l.index, Flags: unix.IFF_UP, Change: unix.IFF_UP,
-		Attributes: &rtnetlink.LinkAttributes{MTU: uint32(l.cfg.MTU), Name: l.cfg.Name},
+		Attributes: &rtnetlink.LinkAttributes{MTU: uint32(l.cfg.MTU)},
 	}
 	if err := e.route.Link.Set(msg); err != nil {
 		return fmt.Errorf("link %q: set up: %w", l.cfg.Name, err)
 	}
-	if err := e.addPrefixes(ctx, l.cfg, l.index); err != nil {
-		return err
+	if err := e.addAddresses(ctx, l.cfg.Prefixes, l.index, l.cfg.Port); err != nil {
+		return fmt.Errorf("link %q: %w", l.cfg.Name, err)
 	}
 	return e.addRoutes(l)
 }
 
-// addPrefixes adds the addresses of an interface that is up.
-func (e *Env) addPrefixes(ctx context.Context, cfg LinkConfig, index uint32) error {
-	for _, p := range cfg.Prefixes {
+// addAddresses adds the addresses of an interface that is up and has the Port.
+func (e *Env) addAddresses(ctx context.Context, prefixes []netip.Prefix, index uint32, port Port) error {
+	domain := uint32(0) // the kernel looks addresses of a VRF up only for its ports
+	if e.cfg.table(port) != 0 {
+		domain = index
+	}
+	for _, p := range prefixes {
 		err := e.route.Address.New(&rtnetlink.AddressMessage{
 			Family: uint8(nf.FamilyOf(p.Addr())), PrefixLength: uint8(p.Bits()), Index: index,
 			Attributes: &rtnetlink.AddressAttributes{Address: p.Addr().AsSlice(), Local: p.Addr().AsSlice()},
 		})
 		if err != nil {
-			return fmt.Errorf("link %q: add address %v: %w", cfg.Name, p, err)
+			return fmt.Errorf("add address %v: %w", p, err)
 		}
 		if nf.FamilyOf(p.Addr()) == nf.IPv6 {
-			if err := e.awaitLocal(ctx, p.Addr()); err != nil {
-				return fmt.Errorf("link %q: address %v: %w", cfg.Name, p, err)
+			if err := e.awaitLocal(ctx, p.Addr(), domain); err != nil {
+				return fmt.Errorf("address %v: %w", p, err)
 			}
 		}
 	}
@@ -173,12 +184,12 @@ func (e *Env) addPrefixes(ctx context.Context, cfg LinkConfig, index uint32) err
 
 // awaitLocal waits until a is a local address. A kernel worker adds its route even without duplicate address detection
 // (net/ipv6/addrconf.c, addrconf_dad_work).
-func (e *Env) awaitLocal(ctx context.Context, a netip.Addr) error {
+func (e *Env) awaitLocal(ctx context.Context, a netip.Addr, domain uint32) error {
 	tick := time.NewTicker(100 * time.Microsecond)
 	defer tick.Stop()
 	for {
 		routes, err := e.route.Route.Get(&rtnetlink.RouteMessage{
-			Family: unix.AF_INET6, DstLength: 128, Attributes: rtnetlink.RouteAttributes{Dst: a.AsSlice()},
+			Family: unix.AF_INET6, DstLength: 128, Attributes: rtnetlink.RouteAttributes{Dst: a.AsSlice(), OutIface: domain},
 		})
 		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
 			return nil

@@ -52,6 +52,14 @@ var (
 	noIPv6 = []setting{{"net/ipv6/conf/*/disable_ipv6", "1"}}
 )
 
+// bridgeBaseline has the defaults for an Env with a bridge. With br_netfilter, a new namespace has 1, without it is as with 0
+// (net/bridge/br_netfilter_hooks.c, br_netfilter_sysctl_default).
+var bridgeBaseline = []setting{
+	{"net/bridge/bridge-nf-call-iptables", "0"},
+	{"net/bridge/bridge-nf-call-ip6tables", "0"},
+	{"net/bridge/bridge-nf-call-arptables", "0"},
+}
+
 // setting is the value of a file below /proc/sys. The star stands for "all" and "default": all present and future links.
 type setting struct{ key, value string }
 
@@ -71,8 +79,12 @@ func (e *Env) setBaseline() error {
 				}
 			}
 		}
-		for _, s := range conntrackBaseline {
-			if err := e.setSysctl(s.key, s.value); err != nil && !errors.Is(err, os.ErrNotExist) { // not in this kernel's configuration
+		others := conntrackBaseline
+		if slices.ContainsFunc(e.cfg.Devices, func(d Device) bool { _, is := d.Kind.(Bridge); return is }) {
+			others = slices.Concat(others, bridgeBaseline)
+		}
+		for _, s := range others {
+			if err := e.setSysctl(s.key, s.value); err != nil && !errors.Is(err, os.ErrNotExist) { // not in this kernel
 				return err
 			}
 		}
@@ -80,7 +92,7 @@ func (e *Env) setBaseline() error {
 	})
 }
 
-// setConfigured writes the sysctls of the Config that belong to a link, or all others.
+// setConfigured writes the sysctls of the Config that belong to a link or device, or all others.
 func (e *Env) setConfigured(ofLinks bool) error {
 	var keys []string
 	for name := range e.cfg.Sysctls {
@@ -102,12 +114,9 @@ func (e *Env) setConfigured(ofLinks bool) error {
 }
 
 func (e *Env) belongsToLink(key string) bool {
-	for _, l := range e.cfg.Links {
-		if strings.Contains(key, "/"+l.Name+"/") {
-			return true
-		}
-	}
-	return false
+	of := func(name string) bool { return strings.Contains(key, "/"+name+"/") }
+	return slices.ContainsFunc(e.cfg.Links, func(l LinkConfig) bool { return of(l.Name) }) ||
+		slices.ContainsFunc(e.cfg.Devices, func(d Device) bool { return of(d.Name) })
 }
 
 // Sysctl returns the value of a sysctl in the namespace, without the final newline: e.Sysctl("net.ipv4.ip_forward").
@@ -157,6 +166,8 @@ func sysctlError(name string, err error) error {
 		return err
 	case limit && (errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission)):
 		return fmt.Errorf("sysctl %s: it is the limit of the whole host, which no namespace can change; Config.Room leaves room for n entries: netnsenv.Free(n): %w", name, err)
+	case errors.Is(err, os.ErrNotExist) && strings.HasPrefix(name, "net.bridge."):
+		return fmt.Errorf("sysctl %s: %w", name, &nf.UnsupportedError{Need: "br_netfilter", Hint: "sudo modprobe br_netfilter", Err: err})
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("sysctl %s: it does not exist in this namespace: %w", name, err)
 	case errors.Is(err, os.ErrPermission):

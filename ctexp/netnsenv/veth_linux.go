@@ -31,14 +31,13 @@ type veth struct {
 	dropped  atomic.Uint64 // packets dropped because the packet socket's buffer was full
 }
 
-// outsider is the source address of injected packets, one for documentation (RFC 9542, 2.1.2). It is not the far
-// interface's, which would then process the packets that the host sends to it.
-var outsider = []byte{0x00, 0x00, 0x5e, 0x00, 0x53, 0x02}
+// farName returns the name of the far end of a veth link, from which packets are injected. It has the number and not the name
+// of the link, which may itself be as long as a name can be.
+func (l *Link) farName() string { return fmt.Sprint(ours.FarPrefix, l.number) }
 
 // openVeth creates a pair whose ends have the same MTU: each drops frames that are too large for it
 // (net/core/dev.c, is_skb_forwardable).
-func openVeth(e *Env, name string, mtu int) (device, error) {
-	far := ours.FarPrefix + name
+func openVeth(e *Env, name, far string, mtu int) (device, error) {
 	err := e.route.Link.New(&rtnetlink.LinkMessage{
 		Flags: unix.IFF_NOARP, Change: unix.IFF_NOARP,
 		Attributes: &rtnetlink.LinkAttributes{Name: name, MTU: uint32(mtu), Info: &rtnetlink.LinkInfo{Kind: "veth", Data: &driver.Veth{
@@ -52,21 +51,18 @@ func openVeth(e *Env, name string, mtu int) (device, error) {
 		// EOPNOTSUPP: there is no such kind of interfaces, and no module (net/core/rtnetlink.c, __rtnl_newlink).
 		return nil, fmt.Errorf("create a veth pair: %w", lackIf(err, nf.UnsupportedError{Need: "veth", Hint: "sudo modprobe veth"}, unix.EOPNOTSUPP))
 	}
-	var near, peer rtnetlink.LinkMessage
+	var peer rtnetlink.LinkMessage
 	links, err := e.route.Link.List()
 	if err != nil {
 		return nil, fmt.Errorf("list the links: %w", err)
 	}
 	for _, l := range links {
-		switch l.Attributes.Name {
-		case name:
-			near = l
-		case far:
+		if l.Attributes.Name == far {
 			peer = l
 		}
 	}
-	if near.Index == 0 || peer.Index == 0 {
-		return nil, fmt.Errorf("create a veth pair: %q or %q is missing", name, far)
+	if peer.Index == 0 {
+		return nil, fmt.Errorf("create a veth pair: %q is missing", far)
 	}
 	if err := e.setSysctl("net/ipv6/conf/"+far+"/disable_ipv6", "1"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
@@ -74,7 +70,7 @@ func openVeth(e *Env, name string, mtu int) (device, error) {
 	if err := e.route.Link.Set(&rtnetlink.LinkMessage{Index: peer.Index, Flags: unix.IFF_UP, Change: unix.IFF_UP}); err != nil {
 		return nil, fmt.Errorf("set up %q: %w", far, err)
 	}
-	v := &veth{header: append(append([]byte(nil), near.Attributes.Address...), outsider...)}
+	v := &veth{}
 	err = e.do(func() error {
 		if err := noChecksumOffload(name); err != nil {
 			return err
@@ -86,6 +82,22 @@ func openVeth(e *Env, name string, mtu int) (device, error) {
 		return nil, err
 	}
 	return v, nil
+}
+
+// address notes the Ethernet addresses of injected packets. The host's is not final before the link is a port: a bond gives all
+// its ports the same.
+func (e *Env) address(l *Link) error {
+	v, ok := l.dev.(*veth)
+	if !ok {
+		return nil
+	}
+	mac, err := e.hardwareAddr(l.index)
+	if err != nil {
+		return fmt.Errorf("link %q: %w", l.cfg.Name, err)
+	}
+	outer := outsider(l.number)
+	v.header = append(mac[:], outer[:]...)
+	return nil
 }
 
 // packetSocket opens a packet socket on an interface. It receives packets that arrive there, but not those that it sends.
@@ -190,7 +202,7 @@ func (l *Link) WriteFrame(b []byte) (int, error) {
 func (l *Link) HardwareAddr() nf.MAC { return l.mac(0) }
 
 // PeerHardwareAddr returns the source address of packets that are written without an Ethernet header,
-// 00:00:5e:00:53:02; zero on a tun. No interface has it, so that frames that the host sends there are only read by
+// 00:00:5e:00:53:02 on the first link, :03 on the second, …; zero on a tun. No interface has it, so that frames that the host sends there are only read by
 // Read.
 func (l *Link) PeerHardwareAddr() nf.MAC { return l.mac(6) }
 
@@ -308,7 +320,7 @@ func (e *Env) openFence(l *Link) error {
 	if !ok {
 		return nil
 	}
-	far := ours.FarPrefix + l.cfg.Name
+	far := l.farName()
 	if count, err = e.countIngress(far, far); err != nil {
 		return fmt.Errorf("link %q: %w", l.cfg.Name, err)
 	}

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/jsimonetti/rtnetlink/v2"
 	"github.com/jsimonetti/rtnetlink/v2/driver"
@@ -36,8 +36,11 @@ func (w *wire) name(end int) string { return fmt.Sprintf("%c: link %q", 'A'+end,
 type wireEnd struct {
 	env     *Env
 	cfg     LinkConfig
+	master  Device // whose port it is; the zero Device if none
 	index   uint32
-	mac     net.HardwareAddr
+	at      uint32                 // the interface with the addresses: a bridge or a bond, or the end itself
+	mac     net.HardwareAddr       // of that
+	arp     bool                   // that has ARP
 	ingress func() (uint64, error) // returns the number of packets that have arrived
 }
 
@@ -62,19 +65,28 @@ func Join(ctx context.Context, a, b *Env, w Wire) error {
 }
 
 func join(ctx context.Context, a, b *Env, cfg Wire) error {
-	switch {
-	case a == nil || b == nil:
-		return errors.New("an Env is nil")
-	case a == b:
-		return errors.New("both ends are in the same Env")
-	case a.FD() < 0 || b.FD() < 0:
-		return ErrClosed
+	envs, ends := [2]*Env{a, b}, [2]LinkConfig{cfg.A, cfg.B}
+	var masters [2]Device
+	for i, e := range envs {
+		switch {
+		case e == nil:
+			return fmt.Errorf("%c: the Env is nil", 'A'+i)
+		case e.FD() < 0:
+			return fmt.Errorf("%c: %w", 'A'+i, ErrClosed)
+		}
+		var err error
+		if masters[i], err = e.masterOf(ends[i]); err != nil {
+			return fmt.Errorf("%c: link %q: %w", 'A'+i, ends[i].Name, err)
+		}
 	}
-	cfg, err := cfg.normalize(max(a.freeWire(), b.freeWire()))
+	if a == b {
+		return errors.New("both ends are in the same Env")
+	}
+	cfg, err := cfg.normalize(max(a.freeWire(), b.freeWire()), masters)
 	if err != nil {
 		return err
 	}
-	w := &wire{ends: [2]wireEnd{{env: a, cfg: cfg.A}, {env: b, cfg: cfg.B}}}
+	w := &wire{ends: [2]wireEnd{{env: a, cfg: cfg.A, master: masters[0]}, {env: b, cfg: cfg.B, master: masters[1]}}}
 	if err := w.create(); err != nil {
 		return err
 	}
@@ -96,6 +108,18 @@ func join(ctx context.Context, a, b *Env, cfg Wire) error {
 		w.onForget(e.onClose(w))
 	}
 	return nil
+}
+
+// masterOf returns the device whose port the end of a wire is to be.
+func (e *Env) masterOf(end LinkConfig) (Device, error) {
+	c := e.cfg
+	end.Kind = Veth
+	c.Links = append(slices.Clone(c.Links), end)
+	if err := c.checkPort(end.Name, end.Port); err != nil {
+		return Device{}, err
+	}
+	d, _ := c.device(end.Port.Of)
+	return d, nil
 }
 
 // freeWire returns a number that is in no wire name of the Env.
@@ -149,13 +173,21 @@ func (w *wire) setUp(ctx context.Context) error {
 			return fmt.Errorf("%s: set up: %w", w.name(i), err)
 		}
 	}
-	if err := w.ends[0].awaitQueue(ctx); err != nil { // the other one has one: its peer was up before
-		return fmt.Errorf("%s: %w", w.name(0), err)
+	for i := range w.ends {
+		end := &w.ends[i]
+		if i == 1 && end.at == end.index {
+			break // it can: its peer was up before
+		}
+		for _, index := range []uint32{end.index, end.at} { // a bridge leaves out ports that are not seen to be up
+			if err := end.env.awaitQueue(ctx, index); err != nil {
+				return fmt.Errorf("%s: %w", w.name(i), err)
+			}
+		}
 	}
 	for i := range w.ends {
 		end, other := &w.ends[i], &w.ends[1-i]
-		if err := end.env.addPrefixes(ctx, end.cfg, end.index); err != nil {
-			return fmt.Errorf("%c: %w", 'A'+i, err)
+		if err := end.env.addAddresses(ctx, end.cfg.Prefixes, end.index, end.cfg.Port); err != nil {
+			return fmt.Errorf("%s: %w", w.name(i), err)
 		}
 		if err := end.addPeer(other); err != nil {
 			return fmt.Errorf("%s: %w", w.name(i), err)
@@ -170,11 +202,22 @@ func (end *wireEnd) prepare() (err error) {
 	if end.index, err = e.linkIndex(end.cfg.Name); err != nil {
 		return err
 	}
-	is, err := e.route.Link.Get(end.index)
+	if err := e.enslave(end.index, end.cfg.Port); err != nil {
+		return err
+	}
+	end.at, end.arp = end.index, end.cfg.ARP
+	switch end.master.Kind.(type) {
+	case Bridge, Bond:
+		if end.at, err = e.linkIndex(end.master.Name); err != nil {
+			return err
+		}
+		end.arp = end.master.ARP
+	}
+	mac, err := e.hardwareAddr(end.at)
 	if err != nil {
 		return err
 	}
-	end.mac = is.Attributes.Address
+	end.mac = mac[:]
 	if end.cfg.hasIPv6() {
 		if err := e.owned.beQuiet(); err != nil {
 			return err
@@ -206,56 +249,25 @@ func (end *wireEnd) prepare() (err error) {
 func (end *wireEnd) up() error {
 	return end.env.route.Link.Set(&rtnetlink.LinkMessage{
 		Index: end.index, Flags: unix.IFF_UP, Change: unix.IFF_UP,
-		Attributes: &rtnetlink.LinkAttributes{MTU: uint32(end.cfg.MTU), Name: end.cfg.Name},
+		Attributes: &rtnetlink.LinkAttributes{MTU: uint32(end.cfg.MTU)},
 	})
-}
-
-// awaitQueue waits until the end can send. If an interface was up before its peer, it drops all packets until the
-// kernel's link watch has seen the peer (net/core/link_watch.c, linkwatch_do_dev), which sets the operational state and then
-// activates the queue (net/sched/sch_generic.c, dev_activate), without anybody else between the two. The name of the queueing
-// discipline does not show that.
-func (end *wireEnd) awaitQueue(ctx context.Context) error {
-	tick := time.NewTicker(100 * time.Microsecond)
-	defer tick.Stop()
-	for {
-		is, err := end.env.route.Link.Get(end.index)
-		if err != nil || is.Attributes.OperationalState == rtnetlink.OperStateUp {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("it cannot send yet: %w", context.Cause(ctx))
-		case <-tick.C:
-		}
-	}
 }
 
 // addPeer adds neighbour entries for the other end, unless this end has ARP, and the routes through it.
 func (end *wireEnd) addPeer(other *wireEnd) error {
-	for _, p := range other.cfg.Prefixes {
-		if end.cfg.ARP {
+	own, others := slices.Concat(end.cfg.Prefixes, end.master.Prefixes), slices.Concat(other.cfg.Prefixes, other.master.Prefixes)
+	for _, p := range others {
+		if end.arp {
 			break
 		}
-		err := end.env.route.Neigh.New(&rtnetlink.NeighMessage{
-			Family: uint16(nf.FamilyOf(p.Addr())), Index: end.index, State: unix.NUD_PERMANENT,
-			Attributes: &rtnetlink.NeighAttributes{Address: p.Addr().AsSlice(), LLAddress: other.mac},
-		})
-		if err != nil {
+		if err := end.env.addNeighbour(end.at, p.Addr(), other.mac); err != nil {
 			return fmt.Errorf("add neighbour %v: %w", p.Addr(), err)
 		}
 	}
 	for _, r := range end.cfg.Routes {
 		r = r.Masked()
-		family := nf.FamilyOf(r.Addr())
-		msg := &rtnetlink.RouteMessage{
-			Family: uint8(family), DstLength: uint8(r.Bits()),
-			Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_STATIC, Scope: unix.RT_SCOPE_UNIVERSE, Type: unix.RTN_UNICAST,
-			Attributes: rtnetlink.RouteAttributes{OutIface: end.index, Gateway: end.cfg.gateway(other.cfg, family).AsSlice()},
-		}
-		if r.Bits() > 0 {
-			msg.Attributes.Dst = r.Addr().AsSlice()
-		}
-		if err := end.env.route.Route.Add(msg); err != nil {
+		err := end.env.addRoute(Route{To: r, Via: gateway(own, others, nf.FamilyOf(r.Addr())), Table: end.env.cfg.table(end.cfg.Port)}, end.at)
+		if err != nil {
 			return fmt.Errorf("add route %v: %w", r, err)
 		}
 	}

@@ -256,14 +256,17 @@ func TestInvalidWires(t *testing.T) {
 		{good(func(w *netnsenv.Wire) { w.B.Prefixes = nil }), b, `join: B: link "wire0": it has no prefix: want an address for the end of a wire`},
 		{good(func(w *netnsenv.Wire) { w.A.Routes = prefixes("::/0") }), b, `join: A: link "wire0": route ::/0: the other end has no address in the networks [10.0.0.1/24]`},
 		{good(func(w *netnsenv.Wire) { w.A.Routes = prefixes("192.0.2.0/24") }), b, `add route 192.0.2.0/24: netlink receive: file exists`},
+		{good(func(w *netnsenv.Wire) { w.B.Prefixes = w.A.Prefixes }), b, `join: B: link "wire0": address 10.0.0.1 is that of A: give each end its own`},
+		{good(func(w *netnsenv.Wire) { w.B.Port.Of = "br0" }), b, `join: B: link "": port of "br0": there is no such device in Config.Devices`},
 		{good(func(*netnsenv.Wire) {}), a, "join: both ends are in the same Env"},
-		{good(func(*netnsenv.Wire) {}), nil, "join: an Env is nil"},
+		{good(func(*netnsenv.Wire) {}), nil, "join: B: the Env is nil"},
 	} {
 		if err := netnsenv.Join(t.Context(), a, tt.to, tt.wire); err == nil || !strings.HasSuffix(err.Error(), tt.want) {
 			t.Errorf("got  %v\nwant %s", err, tt.want)
 		}
 	}
-	if err := netnsenv.Join(t.Context(), a, closed, good(func(*netnsenv.Wire) {})); !errors.Is(err, netnsenv.ErrClosed) {
+	err := netnsenv.Join(t.Context(), a, closed, good(func(*netnsenv.Wire) {}))
+	if !errors.Is(err, netnsenv.ErrClosed) || !strings.HasPrefix(err.Error(), "join: B: ") {
 		t.Errorf("to a closed Env: %v", err)
 	}
 	if hasLink(t, a, "wire0") || hasLink(t, b, "wire0") {
