@@ -341,6 +341,9 @@ func (b *blocks) eachOption(options []byte, f func(code uint16, value []byte)) e
 		}
 		code, n := b.order().Uint16(options), int(b.order().Uint16(options[2:]))
 		if code == optionEnd {
+			if n > 0 {
+				return fmt.Errorf("an end of options of %d bytes", n)
+			}
 			return nil
 		}
 		padded := (n + 3) &^ 3

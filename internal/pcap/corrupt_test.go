@@ -77,6 +77,7 @@ func TestGarbageIsNamed(t *testing.T) {
 		"more than it has":  {concat(head, change(change(good, 20, 60), 24, 60)), "a packet of 60 bytes in"},
 		"huge packet":       {concat(head, change(change(good, 20, 1<<31), 24, 1<<31)), "a packet of 2147483648 bytes"},
 		"option too long":   {concat(head, change(good, 8+20+24, 2|400<<16)), "an option of 400 bytes"},
+		"end with a value":  {concat(head, change(good, 8+20+24, 8<<16)), "an end of options of 8 bytes"},
 		"version":           {change(head, 12, 9), "pcapng of version 9.0"},
 		"skipped block":     {concat(section(o), change(block(o, 4, make([]byte, 8)), 16, 4)), "at its end"},
 		"no interface":      {concat(section(o), good), "a packet of interface 0; the section has 0"},
