@@ -161,8 +161,8 @@ func (x *Experiment) InjectFrames(link string, frames iter.Seq[packet.Frame]) {
 // processed all of it.
 //
 // The Observer keeps recording and reads from the kernel often enough that nothing is lost at any rate. It keeps at most
-// 100,000 frames and 250,000 events, though: later ones are only counted, and Frames and Events end in ErrFramesLost and
-// ErrEventsLost. Tally, Flows and Path are not affected. For a larger or faster flood, open the Env with NoFrames and
+// 1,000,000 frames, of large ones fewer (observe.Config.MaxFrames), and 250,000 events, though: later ones are only counted,
+// and Frames and Events end in ErrFramesLost and ErrEventsLost. Tally, Flows and Path are not affected. For a larger or faster flood, open the Env with NoFrames and
 // NoEvents, or set other limits: see Watch.
 func (l *Lab) Flood(ctx context.Context, f inject.Flood) (inject.Flooded, error) {
 	link, err := l.firstLink()

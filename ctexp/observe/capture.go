@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/packet"
@@ -23,8 +23,13 @@ import (
 // header with its protocol, the sender's address and VLAN tags if there are any (LINUX_SLL, as tcpdump -i any writes
 // it). All links have the same type because libpcap, and with it tcpdump, rejects files in which they differ.
 func WritePcapng(w io.Writer, frames []packet.Record, comment func(packet.Record) string) error {
+	return writePcapng(w, slices.Values(frames), comment)
+}
+
+// writePcapng is WritePcapng for a sequence, which it iterates three times.
+func writePcapng(w io.Writer, frames iter.Seq[packet.Record], comment func(packet.Record) string) error {
 	var file pcap.File
-	for _, f := range frames {
+	for f := range frames {
 		if !slices.Contains(file.Links, f.Link) {
 			file.Links = append(file.Links, f.Link)
 		}
@@ -34,7 +39,7 @@ func WritePcapng(w io.Writer, frames []packet.Record, comment func(packet.Record
 	if err != nil {
 		return fmt.Errorf("frames: %w", err)
 	}
-	for _, f := range frames {
+	for f := range frames {
 		p := pcap.Packet{
 			Time: f.Time, Link: f.Link, Dir: pcap.Dir(f.Dir), EtherType: f.EtherType, Ethernet: f.Ethernet, Data: f.Packet, Length: f.Length,
 		}
@@ -52,18 +57,19 @@ func WritePcapng(w io.Writer, frames []packet.Record, comment func(packet.Record
 }
 
 // layerOf returns the link layer of a file with these frames.
-func layerOf(frames []packet.Record) pcap.Layer {
-	without, ip := 0, true
-	for _, f := range frames {
+func layerOf(frames iter.Seq[packet.Record]) pcap.Layer {
+	all, without, ip := 0, 0, true
+	for f := range frames {
+		all++
 		if len(f.Ethernet) < header.EthernetSize {
 			without++
 		}
 		ip = ip && f.IsIP()
 	}
 	switch {
-	case without == 0 && len(frames) > 0:
+	case without == 0 && all > 0:
 		return pcap.Ethernet
-	case without == len(frames) && ip:
+	case without == all && ip:
 		return pcap.Raw
 	}
 	return pcap.Cooked
@@ -224,60 +230,6 @@ func parseFrame(block []byte, at int) (rawFrame, error) {
 			binary.NativeEndian.Uint16(b[frameTPID:]), uint16(binary.NativeEndian.Uint32(b[frameTCI:]))),
 		missing: int(max(n, binary.NativeEndian.Uint32(b[frameLen:])) - n),
 	}, nil
-}
-
-// framelog stores the captured frames.
-type framelog struct {
-	mu     sync.Mutex
-	limit  int
-	frames []packet.Record
-	lost   lostFrames
-	memory []byte // the unused rest of a buffer that several packets share
-}
-
-const framelogPiece = 64 << 10
-
-// add stores a copy of f.
-func (l *framelog) add(f packet.Record) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.frames) >= l.limit {
-		l.lost.beyond++
-		return
-	}
-	if f.IsCut() {
-		l.lost.cut++
-	}
-	f.Number, f.Ethernet, f.Packet = len(l.frames)+1, l.keep(f.Ethernet), l.keep(f.Packet)
-	l.frames = append(l.frames, f)
-}
-
-// keep returns a copy of b, and nil for nil.
-func (l *framelog) keep(b []byte) []byte {
-	if b == nil {
-		return nil
-	}
-	n := len(b)
-	if n > len(l.memory) {
-		l.memory = make([]byte, max(n, framelogPiece))
-	}
-	copy(l.memory, b)
-	b, l.memory = l.memory[:n:n], l.memory[n:]
-	return b
-}
-
-// dropped counts n frames that the kernel dropped.
-func (l *framelog) dropped(n uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lost.kernel += n
-}
-
-// snapshot returns the frames so far, which are not modified later, and what is missing among them.
-func (l *framelog) snapshot() ([]packet.Record, lostFrames) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.frames[:len(l.frames):len(l.frames)], l.lost
 }
 
 // lostFrames counts missing frames.

@@ -32,7 +32,7 @@ func TestWhichFramesAreRecorded(t *testing.T) {
 		length int
 	}
 	var got []frame
-	for _, f := range frames {
+	for f := range frames.all() {
 		got = append(got, frame{f.Link, f.Dir, f.Length})
 	}
 	want := []frame{{"lo", packet.In, 0}, {"tun0", packet.Out, 0}, {"tun0", packet.In, len(syn) + 5}}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -24,13 +25,13 @@ import (
 // the far end of a veth link once, In.
 //
 // If frames are missing, the iteration ends in ErrFramesLost with their number: the kernel's buffer was full (call
-// Drain while sending, or set Config.Ring), MaxFrames was reached, or a frame was larger than 64 KiB and is
-// truncated. With Config.NoFrames the error is ErrOff.
+// Drain while sending, or set Config.Ring), the limit of Config.MaxFrames was reached, or a frame was larger than 64 KiB
+// and is truncated. With Config.NoFrames the error is ErrOff.
 func (o *Observer) Frames(ctx context.Context) iter.Seq2[packet.Record, error] {
-	return recording(ctx, o, "frames", ErrFramesLost, o.readFrames)
+	return recordingEach(ctx, o, "frames", ErrFramesLost, o.readFrames)
 }
 
-func (o *Observer) readFrames(ctx context.Context) ([]packet.Record, lostFrames, error) {
+func (o *Observer) readFrames(ctx context.Context) (iter.Seq[packet.Record], lostFrames, error) {
 	release, err := o.use(ctx)
 	if err != nil {
 		return nil, lostFrames{}, err
@@ -53,10 +54,11 @@ func (o *Observer) readFrames(ctx context.Context) ([]packet.Record, lostFrames,
 		if err := o.reasons.Drain(); err != nil {
 			return nil, lostFrames{}, err
 		}
-		classes, _ := o.reasons.log.classifiedPackets()
-		frames = withClasses(frames, classes)
+		if classes, _ := o.reasons.log.classifiedPackets(); len(classes) > 0 {
+			return slices.Values(withClasses(frames.list(), classes)), lost, nil
+		}
 	}
-	return frames, lost, nil
+	return frames.all(), lost, nil
 }
 
 // capture records the frames of all links of the namespace.
@@ -82,7 +84,7 @@ func startCapture(cfg Config) (*capture, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
-	c := &capture{links: links.Names{}, log: framelog{limit: cfg.maxFrames()}}
+	c := &capture{links: links.Names{}, log: cfg.framelog()}
 	if err := c.setUp(fd, cfg); err != nil {
 		c.ring.unmap()
 		_ = unix.Close(fd)

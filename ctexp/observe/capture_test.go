@@ -1,10 +1,9 @@
 package observe
 
 import (
-	"bytes"
 	"encoding/binary"
-	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,54 +13,6 @@ import (
 	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/pcap"
 )
-
-func TestFramelogKeepsCopiesUpToItsLimit(t *testing.T) {
-	t.Parallel()
-	l := framelog{limit: 2}
-	pkt := []byte("one")
-	l.add(packet.Record{Link: "a", Packet: pkt})
-	copy(pkt, "two")
-	l.add(packet.Record{Link: "b", Packet: pkt, Length: 4})
-	early, _ := l.snapshot()
-	l.add(packet.Record{Link: "c", Packet: pkt})
-	l.dropped(4)
-
-	got, lost := l.snapshot()
-	want := []packet.Record{{Number: 1, Link: "a", Packet: []byte("one")}, {Number: 2, Link: "b", Packet: []byte("two"), Length: 4}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff(want, early); diff != "" {
-		t.Errorf("an earlier snapshot changed (-want +got):\n%s", diff)
-	}
-	const why = "4 found the kernel's buffer full, 1 exceeded the limit of the Config, 1 are truncated"
-	if lost.String() != why {
-		t.Errorf("lost\n got %v\nwant %s", lost, why)
-	}
-}
-
-func TestFramelogStoresPacketsOfAnySize(t *testing.T) {
-	t.Parallel()
-	l := framelog{limit: 100}
-	var want []packet.Record
-	for i, n := range []int{0, 1, framelogPiece - 1, 2, framelogPiece + 1, 3} {
-		f := packet.Record{Link: fmt.Sprint(i), Packet: make([]byte, n)}
-		for j := range f.Packet {
-			f.Packet[j] = byte(i)
-		}
-		l.add(f)
-		want = append(want, f)
-	}
-	got, _ := l.snapshot()
-	if len(got) != len(want) {
-		t.Fatalf("got %d frames, want %d", len(got), len(want))
-	}
-	for i := range got { // no diff: they are large
-		if !bytes.Equal(got[i].Packet, want[i].Packet) {
-			t.Errorf("packet %d of %d bytes is another one", i, len(want[i].Packet))
-		}
-	}
-}
 
 // Until the kernel stamps packets their stamps are read times. From then on all stamps are valid, even of packets
 // that arrive while they are being read.
@@ -221,9 +172,9 @@ func TestLayerOfFrames(t *testing.T) {
 	framed := raw
 	framed.Ethernet = make([]byte, header.EthernetSize)
 	arp := packet.Record{EtherType: header.EtherTypeARP, Packet: make([]byte, 28)}
-	got := []pcap.Layer{
-		layerOf(nil), layerOf([]packet.Record{raw}), layerOf([]packet.Record{framed}), layerOf([]packet.Record{raw, framed}),
-		layerOf([]packet.Record{arp, raw}),
+	var got []pcap.Layer
+	for _, frames := range [][]packet.Record{nil, {raw}, {framed}, {raw, framed}, {arp, raw}} {
+		got = append(got, layerOf(slices.Values(frames)))
 	}
 	if diff := cmp.Diff([]pcap.Layer{pcap.Raw, pcap.Raw, pcap.Ethernet, pcap.Cooked, pcap.Cooked}, got); diff != "" {
 		t.Errorf("none, raw, Ethernet, both, and not IP (-want +got):\n%s", diff)

@@ -486,11 +486,11 @@ func (o *Observer) list(ctx context.Context, d nfnl.Dump, each func(body []byte,
 
 // listOf yields the list that read returns, and then the first unknown attribute or value in it as an error.
 func listOf[T any](ctx context.Context, o *Observer, what string, read func() ([]T, *nfnl.UnknownError, error)) iter.Seq2[T, error] {
-	return iterate(ctx, o, what, func() (list []T, incomplete, err error) {
+	return iterate(ctx, o, what, func() (all iter.Seq[T], incomplete, err error) {
 		list, unknown, err := read()
 		if unknown != nil {
 			incomplete = unknown
 		}
-		return list, incomplete, err
+		return slices.Values(list), incomplete, err
 	})
 }

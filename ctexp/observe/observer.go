@@ -81,8 +81,9 @@ type Config struct {
 
 	// NoFrames disables the capture, which costs about half of the speed of a flood.
 	NoFrames bool
-	// MaxFrames is the largest number of frames that are kept. Further frames are only counted, and Frames ends in
-	// ErrFramesLost. Zero: 100,000.
+	// MaxFrames is the largest number of frames that are kept, 40 bytes each and those of the frame. Further frames are
+	// only counted, and Frames ends in ErrFramesLost. Zero: 1,000,000, about 80 MB of SYNs; of large frames fewer, those
+	// that fit into 128 MiB, but at least 100,000.
 	MaxFrames int
 	// Ring is the size in bytes of a ring buffer shared with the kernel, which captures a flood without loss. 8 MiB
 	// suffice; a smaller size than 1 MiB is rounded up, and a larger one than 1 GiB is an error. Opening the ring
@@ -116,15 +117,18 @@ func (c Config) check() error {
 }
 
 const (
-	defaultMaxFrames = 100_000
+	defaultMaxFrames = 1_000_000
+	defaultFrameRoom = 128 << 20 // bytes
+	alwaysKept       = 100_000   // frames that are kept even if they need more room
 	defaultMaxEvents = 250_000
 )
 
-func (c Config) maxFrames() int {
+// framelog returns an empty framelog with the limits of the Config.
+func (c Config) framelog() framelog {
 	if c.MaxFrames > 0 {
-		return c.MaxFrames
+		return framelog{limit: c.MaxFrames}
 	}
-	return defaultMaxFrames
+	return framelog{limit: defaultMaxFrames, room: defaultFrameRoom}
 }
 
 func (c Config) maxEvents() int {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -331,27 +332,35 @@ func (o *Observer) readDropSource(ctx context.Context) ([]nf.Dropped, error) {
 
 // recording yields the recording that read returns. If lost is not zero, the iteration ends in errLost.
 func recording[T any, L comparable](ctx context.Context, o *Observer, what string, errLost error, read func(context.Context) ([]T, L, error)) iter.Seq2[T, error] {
-	return iterate(ctx, o, what, func() (list []T, incomplete, err error) {
-		var nothing L
+	return recordingEach(ctx, o, what, errLost, func(ctx context.Context) (iter.Seq[T], L, error) {
 		list, lost, err := read(ctx)
-		if lost != nothing {
-			incomplete = fmt.Errorf("%w: %v", errLost, lost)
-		}
-		return list, incomplete, err
+		return slices.Values(list), lost, err
 	})
 }
 
-// iterate calls read when the iteration begins and yields its list, and then the error incomplete if it is not nil.
+// recordingEach is recording for what is made one by one.
+func recordingEach[T any, L comparable](ctx context.Context, o *Observer, what string, errLost error, read func(context.Context) (iter.Seq[T], L, error)) iter.Seq2[T, error] {
+	return iterate(ctx, o, what, func() (all iter.Seq[T], incomplete, err error) {
+		var nothing L
+		all, lost, err := read(ctx)
+		if lost != nothing {
+			incomplete = fmt.Errorf("%w: %v", errLost, lost)
+		}
+		return all, incomplete, err
+	})
+}
+
+// iterate calls read when the iteration begins and yields what it returns, and then the error incomplete if it is not nil.
 // Every error begins with what.
-func iterate[T any](ctx context.Context, o *Observer, what string, read func() (list []T, incomplete, err error)) iter.Seq2[T, error] {
+func iterate[T any](ctx context.Context, o *Observer, what string, read func() (all iter.Seq[T], incomplete, err error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
-		list, incomplete, err := read()
+		all, incomplete, err := read()
 		if err != nil {
 			yield(zero, fmt.Errorf("%s: %w", what, err))
 			return
 		}
-		for _, v := range list {
+		for v := range all {
 			if err := o.interrupted(ctx); err != nil {
 				yield(zero, fmt.Errorf("%s: %w", what, err))
 				return

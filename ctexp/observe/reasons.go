@@ -348,11 +348,8 @@ func (l *reasonlog) classifiedPackets() ([]packet.Record, uint64) {
 	return l.classes[:len(l.classes):len(l.classes)], l.invalidLost
 }
 
-// withClasses returns a copy of frames that have the classes of their packets, as far as these can be joined: see ReasonsOf.
+// withClasses sets in frames the classes of their packets, as far as these can be joined: see ReasonsOf. It returns frames.
 func withClasses(frames, classes []packet.Record) []packet.Record {
-	if len(classes) == 0 {
-		return frames
-	}
 	texts := make([]Reason, len(classes)) // all of one text, so that a frame gets one
 	class := map[*byte]nf.Class{}
 	for i, c := range classes {
@@ -362,7 +359,6 @@ func withClasses(frames, classes []packet.Record) []packet.Record {
 		}
 	}
 	of, _ := ReasonsOf(frames, texts)
-	frames = slices.Clone(frames)
 	for i := range frames {
 		if len(of[i]) > 0 && len(of[i][0].Packet) > 0 {
 			frames[i].Class = class[&of[i][0].Packet[0]]

@@ -118,7 +118,7 @@ type Record struct {
 	// Missing says which parts are missing or incomplete, and why.
 	Missing []Missing
 
-	all   []packet.Record // all frames, which the Observer keeps: more than Frames after RecordFirst
+	all   keptFrames // all frames: more than Frames after RecordFirst
 	marks []mark
 }
 
@@ -142,8 +142,8 @@ func (r Record) isCut(part RecordPart) bool { return r.Cut(part) != nil }
 
 // Incoming returns how many packets of a family came in, those included that RecordFirst has left out.
 func (r Record) Incoming(f nf.Family) (n int) {
-	for i := range r.all {
-		if r.all[i].Dir == packet.In && r.all[i].Family() == f {
+	for frame := range r.all.all() {
+		if frame.Dir == packet.In && frame.Family() == f {
 			n++
 		}
 	}
@@ -152,7 +152,7 @@ func (r Record) Incoming(f nf.Family) (n int) {
 
 // WritePcapng is WritePcapng for all frames, those included that RecordFirst has left out.
 func (r Record) WritePcapng(w io.Writer, comment func(packet.Record) string) error {
-	return WritePcapng(w, r.all, comment)
+	return writePcapng(w, r.all.all(), comment)
 }
 
 // Output is a line that a program wrote, or how it ended.

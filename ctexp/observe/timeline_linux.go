@@ -52,9 +52,13 @@ func (o *Observer) record(ctx context.Context, first int) (Record, error) {
 	}
 	var errFrames, errReasons, errSteps, errEvents error
 	r.Frames, errFrames = collect(&r, PartFrames, o.Frames(ctx), first)
-	r.all = r.Frames
-	if r.isCut(PartFrames) {
-		r.all, _ = o.capture.log.snapshot()
+	if o.capture != nil {
+		n := len(r.Frames)
+		if cut := r.Cut(PartFrames); cut != nil {
+			n = cut.Of
+		}
+		kept, _ := o.capture.log.snapshot()
+		r.all = kept.first(n) // not those that came since
 	}
 	r.Reasons, errReasons = collect(&r, PartReasons, o.Reasons(ctx), first)
 	if o.reasons != nil && !r.isCut(PartReasons) {

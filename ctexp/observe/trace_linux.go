@@ -56,7 +56,8 @@ func (o *Observer) readSteps(ctx context.Context) ([]Step, lostSteps, error) {
 		if err := o.capture.Drain(); err != nil {
 			return nil, lost, err
 		}
-		frames, _ = o.capture.log.snapshot()
+		captured, _ := o.capture.log.snapshot()
+		frames = captured.list()
 	}
 	return makeSteps(kept, frames, o.trace.link, func(m traced) string { return rules.Text(m.Family, m.Table, m.Handle) }), lost, nil
 }

@@ -3,10 +3,8 @@ package packet
 import (
 	"encoding/binary"
 	"fmt"
-	"iter"
 	"math"
 	"net/netip"
-	"slices"
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
@@ -92,82 +90,4 @@ func mustBuild(ls ...gopacket.SerializableLayer) Packet {
 		panic("packet: " + err.Error())
 	}
 	return p
-}
-
-// Every sequence of this package can be iterated again, and yields the same bytes each time in new memory: the receiver of a
-// packet may keep and modify it.
-
-// Each returns build(f.Nth(i)) for each i from 0 to n-1, which are n flows with consecutive source ports. It panics at once
-// if n is negative, the addresses of f do not fit together, or there are not enough ports.
-func (f Flow) Each(n int, build func(Flow) Packet) iter.Seq[Packet] {
-	checkCount(n)
-	if n > 0 {
-		f.Nth(n - 1)
-		network(f.Src.Addr(), f.Dst.Addr(), 0)
-	}
-	return func(yield func(Packet) bool) {
-		for i := range n {
-			if !yield(build(f.Nth(i))) {
-				return
-			}
-		}
-	}
-}
-
-// SYNs returns a SYN for each of n flows, from f's source port upwards.
-func SYNs(n int, f Flow) iter.Seq[Packet] { return f.Each(n, SYN) }
-
-// ACKs returns an ACK for each of n flows, from f's source port upwards.
-func ACKs(n int, f Flow) iter.Seq[Packet] { return f.Each(n, ACK) }
-
-// UDPs returns an empty datagram for each of n flows, from f's source port upwards.
-func UDPs(n int, f Flow) iter.Seq[Packet] {
-	return f.Each(n, func(f Flow) Packet { return f.UDP(nil) })
-}
-
-// Packets returns copies of the packets in their order.
-func Packets(ps ...Packet) iter.Seq[Packet] {
-	return func(yield func(Packet) bool) {
-		for _, p := range ps {
-			if !yield(slices.Clone(p)) {
-				return
-			}
-		}
-	}
-}
-
-// Repeat returns n copies of p.
-func Repeat(n int, p Packet) iter.Seq[Packet] {
-	checkCount(n)
-	return func(yield func(Packet) bool) {
-		for range n {
-			if !yield(slices.Clone(p)) {
-				return
-			}
-		}
-	}
-}
-
-// Concat returns the packets of all the sequences, one sequence after the other.
-func Concat(seqs ...iter.Seq[Packet]) iter.Seq[Packet] {
-	for _, seq := range seqs {
-		if seq == nil {
-			panic("packet: Concat of a nil sequence")
-		}
-	}
-	return func(yield func(Packet) bool) {
-		for _, seq := range seqs {
-			for p := range seq {
-				if !yield(p) {
-					return
-				}
-			}
-		}
-	}
-}
-
-func checkCount(n int) {
-	if n < 0 {
-		panic(fmt.Sprintf("packet: negative count %d", n))
-	}
 }

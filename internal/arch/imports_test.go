@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"go/build"
 	"io"
+	"os"
+	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -134,6 +137,32 @@ func builtFor(goos string, f *file) bool {
 	ctx.OpenFile = func(string) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.src)), nil }
 	ok, err := ctx.MatchFile(f.dir(), path.Base(f.path))
 	return ok && err == nil
+}
+
+// plain are the packages that a first test imports, and what these import.
+var plain = []string{"./ctexp", "./ctexp/netnsenv", "./ctexp/nf", "./ctexp/packet", "./ctexp/observe", "./ctexp/inject", "./ctexp/peer"}
+
+// A test pays in compile time and size for all that is linked. What programs of eBPF need is in packages of its own, and one gopacket
+// is enough: each has the decoders of all protocols.
+func TestPlainTestsDoNotLinkWhatFewNeed(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("go", append([]string{"list", "-deps"}, plain...)...)
+	cmd.Dir, cmd.Env = filepath.Join("..", ".."), append(os.Environ(), "GOOS=linux")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v", cmd, err)
+	}
+	linked := strings.Fields(string(out))
+	for _, p := range linked {
+		for _, not := range []string{"github.com/cilium/ebpf", "github.com/gopacket/gopacket", "net/http", "crypto/tls"} {
+			if p == not || strings.HasPrefix(p, not+"/") {
+				t.Errorf("a plain test links %s", p)
+			}
+		}
+	}
+	if !slices.Contains(linked, "github.com/google/gopacket/layers") {
+		t.Error("a plain test links no gopacket: the list is another than was meant")
+	}
 }
 
 func TestImportsFitThePicture(t *testing.T) { hold(t, importsFitThePicture) }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"time"
-
-	"github.com/gopacket/gopacket/layers"
 )
 
 // The magic numbers of pcap in big-endian order (libpcap, sf-pcap.c).
@@ -20,7 +18,7 @@ const (
 	patchedHead = 8 // more bytes of a packet's header in a patched file
 )
 
-// classic reads a pcap file of any version. pcapgo reads version 2.4 alone, and refuses packets whose length on the wire is less
+// classic reads a pcap file of any version. pcapgo of gopacket reads version 2.4 alone, and refuses packets whose length on the wire is less
 // than what was captured, as some programs write them.
 type classic struct {
 	r        *bufio.Reader
@@ -29,7 +27,7 @@ type classic struct {
 	patched  bool
 	swapped  bool // the two lengths of each packet are in the other order
 	maySwap  bool // they are where the captured one would be larger
-	linkType layers.LinkType
+	linkType linkType
 	data     []byte
 }
 
@@ -55,7 +53,7 @@ func nextOfPcap(b *bufio.Reader) (func() (record, error), error) {
 	}
 	// The lengths changed places in 2.3, which some programs did before, and some after (libpcap, pcap_check_header).
 	c.swapped, c.maySwap = minor < 3, minor == 3
-	c.linkType = layers.LinkType(c.order.Uint16(head[c.lower():])) // the other half tells about checksums of frames
+	c.linkType = linkType(c.order.Uint16(head[c.lower():])) // the other half tells about checksums of frames
 	return c.next, nil
 }
 

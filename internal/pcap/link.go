@@ -5,51 +5,62 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/gopacket/gopacket/layers"
-
 	"github.com/ctexp/go-ctexp/internal/header"
 )
 
-// Link types that layers has no name for (https://www.tcpdump.org/linktypes.html).
+// linkType is the kind of header in front of each packet (https://www.tcpdump.org/linktypes.html). That of gopacket has only 8 bits.
+type linkType uint16
+
 const (
-	linkTypeRaw       layers.LinkType = 12 // DLT_RAW of most systems; files should have LINKTYPE_RAW, 101
-	linkTypeRawBSD    layers.LinkType = 14 // DLT_RAW of OpenBSD
-	linkTypeCiscoHDLC layers.LinkType = 104
-	linkTypePPPDir    layers.LinkType = 204 // LINKTYPE_PPP_WITH_DIR
-	linkTypeNFLOG     layers.LinkType = 239
+	linkTypeNull      linkType = 0
+	linkTypeEthernet  linkType = 1
+	linkTypePPP       linkType = 9
+	linkTypeRawDLT    linkType = 12 // DLT_RAW of most systems; files should have linkTypeRaw
+	linkTypeRawBSD    linkType = 14 // DLT_RAW of OpenBSD
+	linkTypePPPHDLC   linkType = 50
+	linkTypePPPoE     linkType = 51
+	linkTypeRaw       linkType = 101
+	linkTypeCiscoHDLC linkType = 104
+	linkTypeLoop      linkType = 108
+	linkTypeCooked    linkType = 113
+	linkTypePPPDir    linkType = 204 // LINKTYPE_PPP_WITH_DIR
+	linkTypeIPv4      linkType = 228
+	linkTypeIPv6      linkType = 229
+	linkTypeNFLOG     linkType = 239
+	linkTypeCooked2   linkType = 276
 )
 
 // packet removes the link-layer header.
 func (r record) packet() (Packet, error) {
 	p := Packet{Time: r.time, Link: r.link, Dir: r.dir, Data: r.data, Length: r.length}
 	switch r.linkType {
-	case layers.LinkTypeEthernet:
+	case linkTypeEthernet:
 		p.ethernet()
 		p.unpad() // frames are padded to a minimum length
-	case layers.LinkTypeLinuxSLL:
+	case linkTypeCooked:
 		p.cooked()
 		p.unpad()
-	case layers.LinkTypeLinuxSLL2:
+	case linkTypeCooked2:
 		p.cooked2()
 		p.unpad()
-	case layers.LinkTypeNull, layers.LinkTypeLoop:
+	case linkTypeNull, linkTypeLoop:
 		if p.take(4) != nil {
 			p.byVersion()
 		}
-	case layers.LinkTypeRaw, linkTypeRaw, linkTypeRawBSD:
+	case linkTypeRaw, linkTypeRawDLT, linkTypeRawBSD:
 		p.byVersion()
-	case layers.LinkTypeIPv4:
+	case linkTypeIPv4:
 		p.EtherType = header.EtherTypeIPv4
-	case layers.LinkTypeIPv6:
+	case linkTypeIPv6:
 		p.EtherType = header.EtherTypeIPv6
-	case layers.LinkTypePPP, layers.LinkTypePPP_HDLC:
+	case linkTypePPP, linkTypePPPHDLC:
 		p.ppp()
 	case linkTypePPPDir:
 		if h := p.take(1); h != nil {
 			p.Dir = map[byte]Dir{0: In, 1: Out}[h[0]]
 			p.ppp()
 		}
-	case layers.LinkTypePPPEthernet:
+	case linkTypePPPoE:
 		if p.take(pppoeSize) != nil {
 			p.ppp()
 		}
@@ -60,7 +71,7 @@ func (r record) packet() (Packet, error) {
 	case linkTypeNFLOG:
 		p.nflog()
 	default:
-		return Packet{}, fmt.Errorf("link type %d (%v) is not known: want one with IP, as Ethernet, Linux cooked, raw IP, loopback, PPP or NFLOG", uint16(r.linkType), r.linkType)
+		return Packet{}, fmt.Errorf("link type %d is not known: want one with IP, as Ethernet, Linux cooked, raw IP, loopback, PPP or NFLOG", r.linkType)
 	}
 	return p, nil
 }

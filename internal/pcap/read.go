@@ -1,22 +1,19 @@
 // Package pcap reads and writes recordings of packets: a Reader reads the formats pcap and pcapng, a Writer writes
 // pcapng.
 //
-// For pcapng it uses pcapgo of gopacket/gopacket, because that of google/gopacket cannot write the comments and flags of packets.
-// pcapgo does not check lengths, so a Reader checks each pcapng block first; see blocks.
+// It does both itself: pcapgo of google/gopacket neither reads nor writes the comments and flags of packets, and does not check
+// lengths. That of gopacket/gopacket does, but a program would then link the decoders of all protocols twice; the tests read by it
+// what a Writer has written.
 package pcap
 
 import (
 	"bufio"
-	"bytes"
 	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"time"
-
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
@@ -62,7 +59,7 @@ const maxPacket = 262144
 type record struct {
 	time     time.Time
 	link     string
-	linkType layers.LinkType
+	linkType linkType
 	dir      Dir
 	data     []byte
 	length   int
@@ -153,8 +150,7 @@ func (r *Reader) Next() (Packet, error) {
 // Wireshark.
 func (r *Reader) Number() int { return r.n }
 
-// errTruncated wraps io.ErrUnexpectedEOF, because pcapgo takes that error itself at the start of a block for the end of
-// the file.
+// errTruncated is the error of a file that ends within a packet or a header.
 var errTruncated = fmt.Errorf("the file is truncated: %w", io.ErrUnexpectedEOF)
 
 // truncated returns errTruncated for io.ErrUnexpectedEOF, and other errors unchanged.
@@ -165,250 +161,12 @@ func truncated(err error) error {
 	return err
 }
 
-// nextOfPcapng reads the first section header of a pcapng file and returns a function that reads the next packet.
-func nextOfPcapng(b *bufio.Reader) (func() (record, error), error) {
-	from := &blocks{r: b}
-	r, err := pcapgo.NewNgReader(from, pcapgo.NgReaderOptions{WantMixedLinkType: true})
-	if err != nil {
-		return nil, truncated(err)
-	}
-	return func() (record, error) {
-		from.packet = false
-		data, ci, options, err := r.ZeroCopyReadPacketDataWithOptions()
-		if err != nil {
-			return record{}, truncated(err)
-		}
-		link, err := r.Interface(ci.InterfaceIndex)
-		if err != nil {
-			return record{}, err
-		}
-		if link.Name == "" {
-			link.Name = fmt.Sprintf("#%d", ci.InterfaceIndex)
-		}
-		linkType, _ := ci.AncillaryData[0].(layers.LinkType)
-		return record{
-			time: ci.Timestamp, link: link.Name, linkType: linkType, dir: direction(options.Flags, from.big),
-			data: data, length: ci.Length,
-		}, nil
-	}, nil
-}
-
-// direction returns the direction in the flags of a packet. pcapgo always reads them as little-endian, and returns the
-// upper half as link-layer errors: in a big-endian file, that is where the direction is.
-func direction(flags *pcapgo.NgEpbFlags, big bool) Dir {
-	if flags == nil {
-		return Unknown
-	}
-	bits := flags.Direction
-	if big {
-		bits = flags.LinkLayerErr >> 24 & pcapgo.NgEpbFlagDirectionMask
-	}
-	switch bits {
-	case pcapgo.NgEpbFlagDirectionInbound:
-		return In
-	case pcapgo.NgEpbFlagDirectionOutbound:
-		return Out
-	}
-	return Unknown
-}
-
-// blocks is an io.Reader that passes the blocks of a pcapng file to pcapgo, which does not check lengths. It passes on
-// only complete blocks whose contents fit into them, only of the types that are needed, and none behind a packet before
-// the next one is requested.
-type blocks struct {
-	r          *bufio.Reader
-	big        bool   // the current section is big-endian
-	interfaces int    // number of interfaces of the current section
-	snap       uint32 // snap length of its first interface
-	packet     bool   // a block with a packet was passed on
-	memory     bytes.Buffer
-	rest       []byte // the rest of the current block
-}
-
-// Block types (draft-ietf-opsawg-pcapng, 11.1).
-const (
-	interfaceBlock = 1
-	oldPacketBlock = 2
-	simplePacket   = 3
-	enhancedPacket = 6
-)
-
-// Limits of blocks. Anything beyond them is garbage.
-const (
-	minBlock      = 12
-	maxBlock      = 1 << 20
-	maxInterfaces = 1 << 16
-)
-
-// Read implements io.Reader. It returns bytes of only one block.
-func (b *blocks) Read(p []byte) (int, error) {
-	for len(b.rest) == 0 {
-		if b.packet {
-			return 0, errors.New("block: it ends before its contents do") // pcapgo reads on although the block was checked
-		}
-		if err := b.next(); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, b.rest)
-	b.rest = b.rest[n:]
-	return n, nil
-}
-
-// next reads a block into b.rest, which stays empty if the block is not needed.
-func (b *blocks) next() error {
-	var head [minBlock]byte
-	if _, err := io.ReadFull(b.r, head[:]); err != nil {
-		return truncated(err) // io.EOF is returned unchanged
-	}
-	typ := b.order().Uint32(head[:])
-	if typ == magicSection {
-		if err := b.section(head[8:]); err != nil {
-			return err
-		}
-	}
-	length := b.order().Uint32(head[4:])
-	if length < minBlock || length%4 != 0 {
-		return fmt.Errorf("block of type %#x: length %d", typ, length)
-	}
-	switch typ {
-	case magicSection, interfaceBlock, oldPacketBlock, simplePacket, enhancedPacket:
-	default:
-		return b.skip(head, typ, length)
-	}
-	if length > maxBlock {
-		return fmt.Errorf("block of type %#x: length %d", typ, length)
-	}
-	b.memory.Reset()
-	b.memory.Write(head[:])
-	if _, err := io.CopyN(&b.memory, b.r, int64(length-minBlock)); err != nil {
-		return atEnd(err)
-	}
-	block := b.memory.Bytes()
-	if again := b.order().Uint32(block[length-4:]); again != length {
-		return errLengths(typ, length, again)
-	}
-	if err := b.check(typ, block[8:length-4]); err != nil {
-		return fmt.Errorf("block of type %#x: %w", typ, err)
-	}
-	b.rest = block
-	return nil
-}
-
-// skip reads a block that is not needed.
-func (b *blocks) skip(head [minBlock]byte, typ, length uint32) error {
-	end := [4]byte(head[8:])
-	if length > minBlock {
-		if _, err := b.r.Discard(int(length - minBlock - 4)); err != nil {
-			return atEnd(err)
-		}
-		if _, err := io.ReadFull(b.r, end[:]); err != nil {
-			return atEnd(truncated(err))
-		}
-	}
-	if again := b.order().Uint32(end[:]); again != length {
-		return errLengths(typ, length, again)
-	}
-	return nil
-}
-
-// errLengths returns the error about a block whose two lengths differ.
-func errLengths(typ, front, end uint32) error {
-	return fmt.Errorf("block of type %#x: length %d at its front, %d at its end", typ, front, end)
-}
-
 // atEnd returns errTruncated for io.EOF within a block, and other errors unchanged.
 func atEnd(err error) error {
 	if errors.Is(err, io.EOF) {
 		return errTruncated
 	}
 	return err
-}
-
-func (b *blocks) order() binary.ByteOrder {
-	if b.big {
-		return binary.BigEndian
-	}
-	return binary.LittleEndian
-}
-
-// section begins a section. Its magic number determines the byte order.
-func (b *blocks) section(magic []byte) error {
-	switch uint32(0x1a2b3c4d) {
-	case binary.BigEndian.Uint32(magic):
-		b.big = true
-	case binary.LittleEndian.Uint32(magic):
-		b.big = false
-	default:
-		return fmt.Errorf("section header: byte-order magic %x", magic)
-	}
-	b.interfaces, b.snap = 0, 0
-	return nil
-}
-
-// check returns an error if the contents of a block do not fit into it. body is what is between its two lengths.
-func (b *blocks) check(typ uint32, body []byte) error {
-	fixed := map[uint32]int{magicSection: 16, interfaceBlock: 8, oldPacketBlock: 20, simplePacket: 4, enhancedPacket: 20}[typ]
-	if len(body) < fixed {
-		return fmt.Errorf("%d bytes, want at least %d", len(body), fixed)
-	}
-	options := body[fixed:]
-	switch typ {
-	case interfaceBlock:
-		if b.interfaces++; b.interfaces > maxInterfaces {
-			return fmt.Errorf("more than %d interfaces", maxInterfaces)
-		}
-		if b.interfaces == 1 {
-			b.snap = b.order().Uint32(body[4:])
-		}
-	case simplePacket:
-		b.packet = true
-		captured := b.order().Uint32(body)
-		if b.snap != 0 {
-			captured = min(captured, b.snap)
-		}
-		return fits(captured, options)
-	case oldPacketBlock, enhancedPacket:
-		b.packet = true
-		captured, length := b.order().Uint32(body[12:]), b.order().Uint32(body[16:])
-		if captured > length { // as some programs write it; pcapgo refuses it
-			b.order().PutUint32(body[16:], captured)
-		}
-		if err := fits(captured, options); err != nil {
-			return err
-		}
-		options = options[(captured+3)&^3:]
-		if typ == oldPacketBlock {
-			return nil // pcapgo ignores its options
-		}
-	}
-	return b.checkOptions(options)
-}
-
-// fits returns an error if a packet of n bytes, padded to 32 bits, does not fit into b.
-func fits(n uint32, b []byte) error {
-	if n > maxPacket || int(n+3)&^3 > len(b) {
-		return fmt.Errorf("a packet of %d bytes in %d bytes", n, len(b))
-	}
-	return nil
-}
-
-// checkOptions returns an error if a list of options does not fit into its block.
-func (b *blocks) checkOptions(options []byte) error {
-	for len(options) > 0 {
-		if len(options) < 4 {
-			return errors.New("a truncated option at its end")
-		}
-		code, n := b.order().Uint16(options), int(b.order().Uint16(options[2:]))
-		if code == 0 {
-			return nil
-		}
-		if n = (n + 3) &^ 3; n > len(options)-4 {
-			return fmt.Errorf("an option of %d bytes in %d bytes", n, len(options)-4)
-		}
-		options = options[4+n:]
-	}
-	return nil
 }
 
 // take removes n bytes from the front of Data and returns them. If there are fewer, it removes all and returns nil.

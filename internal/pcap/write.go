@@ -1,15 +1,12 @@
 package pcap
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"time"
 	"unicode/utf8"
-
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/ctexp/go-ctexp/internal/plain"
 )
@@ -37,40 +34,59 @@ const (
 
 // Writer writes one file. It is not safe for concurrent use.
 type Writer struct {
-	ng     *pcapgo.NgWriter
-	layer  Layer
-	links  map[string]int // interface numbers by name
-	n      int            // packets written
-	memory []byte         // buffer for one packet
+	to    *bufio.Writer
+	layer Layer
+	links map[string]uint32 // interface numbers by name
+	n     int               // packets written
+	block []byte            // memory for one
 }
+
+// writeBuffer is how much is written at once.
+const writeBuffer = 32 << 10
 
 // NewWriter begins a file.
 func NewWriter(to io.Writer, f File) (*Writer, error) {
-	link := pcapgo.NgInterface{LinkType: layers.LinkTypeRaw}
-	switch f.Layer {
-	case Ethernet:
-		link.LinkType = layers.LinkTypeEthernet
-	case Cooked:
-		link.LinkType = layers.LinkTypeLinuxSLL
-	}
-	if len(f.Links) > 0 { // pcapgo always writes one interface; without links it has no name
-		link.Name = text(f.Links[0])
-	}
-	ng, err := pcapgo.NewNgWriterInterface(to, link, pcapgo.NgWriterOptions{
-		SectionInfo: pcapgo.NgSectionInfo{Application: "ctexp"},
-	})
-	for i := 1; i < len(f.Links) && err == nil; i++ {
-		link.Name = text(f.Links[i])
-		_, err = ng.AddInterface(link)
-	}
-	if err != nil {
+	w := &Writer{to: bufio.NewWriterSize(to, writeBuffer), layer: f.Layer, links: map[string]uint32{}}
+	b := w.begin(magicSection)
+	b = order.AppendUint32(b, 0x1a2b3c4d)
+	b = order.AppendUint16(b, 1) // the version, 1.0
+	b = order.AppendUint16(b, 0)
+	b = order.AppendUint64(b, 1<<64-1) // the length of the section is not said
+	b = appendOption(b, sectionWriter, "ctexp")
+	if err := w.end(order.AppendUint32(b, optionEnd)); err != nil {
 		return nil, fmt.Errorf("write pcapng: %w", err)
 	}
-	w := &Writer{ng: ng, layer: f.Layer, links: map[string]int{}}
-	for i, name := range f.Links {
-		w.links[name] = i
+	names := f.Links
+	if len(names) == 0 { // some programs read no file without an interface
+		names = []string{""}
+	}
+	for i, name := range names {
+		if err := w.addInterface(text(name)); err != nil {
+			return nil, fmt.Errorf("write pcapng: %w", err)
+		}
+		if len(f.Links) > 0 {
+			w.links[name] = uint32(i)
+		}
 	}
 	return w, nil
+}
+
+func (w *Writer) addInterface(name string) error {
+	typ := linkTypeRaw
+	switch w.layer {
+	case Ethernet:
+		typ = linkTypeEthernet
+	case Cooked:
+		typ = linkTypeCooked
+	}
+	b := order.AppendUint16(w.begin(interfaceBlock), uint16(typ))
+	b = append(b, 0, 0)
+	b = order.AppendUint32(b, 0) // packets of any length
+	if name != "" {
+		b = appendOption(b, interfaceName, name)
+	}
+	b = appendOption(b, interfaceUnit, string([]byte{nanoseconds}))
+	return w.end(order.AppendUint32(b, optionEnd))
 }
 
 // Write appends a packet. It panics if there is no such link.
@@ -80,33 +96,41 @@ func (w *Writer) Write(p Packet) error {
 		panic(fmt.Sprintf("pcap: a packet of link %q, which the file does not have", p.Link))
 	}
 	w.n++
-	data := p.Data
+	ns := uint64(0)
+	if p.Time.After(time.Unix(0, 0)) {
+		ns = uint64(p.Time.UnixNano())
+	}
+	b := order.AppendUint32(w.begin(enhancedPacket), link)
+	b = order.AppendUint32(b, uint32(ns>>32))
+	b = order.AppendUint32(b, uint32(ns))
+	lengths := len(b)
+	b = order.AppendUint64(b, 0)
+	data := len(b)
 	switch w.layer {
 	case Ethernet:
-		w.memory = append(append(w.memory[:0], p.Ethernet...), p.Data...)
-		data = w.memory
+		b = append(b, p.Ethernet...)
 	case Cooked:
-		w.memory = append(cookedHeader(w.memory[:0], p), p.Data...)
-		data = w.memory
+		b = cookedHeader(b, p)
 	}
-	at := p.Time
-	if epoch := time.Unix(0, 0); at.Before(epoch) {
-		at = epoch
+	b = append(b, p.Data...)
+	captured := len(b) - data
+	order.PutUint32(b[lengths:], uint32(captured))
+	order.PutUint32(b[lengths+4:], uint32(captured+max(0, p.Length-len(p.Data))))
+	b = pad(b)
+	options := len(b)
+	if p.Comment != "" {
+		b = appendOption(b, optionComment, text(p.Comment))
 	}
-	var options pcapgo.NgPacketOptions
 	switch p.Dir {
 	case In:
-		options.Flags = &pcapgo.NgEpbFlags{Direction: pcapgo.NgEpbFlagDirectionInbound}
+		b = appendOption(b, packetFlags, string([]byte{directionIn, 0, 0, 0}))
 	case Out:
-		options.Flags = &pcapgo.NgEpbFlags{Direction: pcapgo.NgEpbFlagDirectionOutbound}
+		b = appendOption(b, packetFlags, string([]byte{directionOut, 0, 0, 0}))
 	}
-	if p.Comment != "" {
-		options.Comments = []string{text(p.Comment)}
+	if len(b) > options {
+		b = order.AppendUint32(b, optionEnd)
 	}
-	err := w.ng.WritePacketWithOptions(gopacket.CaptureInfo{
-		Timestamp: at, CaptureLength: len(data), Length: len(data) + max(0, p.Length-len(p.Data)), InterfaceIndex: link,
-	}, data, options)
-	if err != nil {
+	if err := w.end(b); err != nil {
 		return fmt.Errorf("write pcapng: packet %d: %w", w.n, err)
 	}
 	return nil
@@ -114,10 +138,42 @@ func (w *Writer) Write(p Packet) error {
 
 // Flush writes all buffered data to the underlying writer. The file is complete after it.
 func (w *Writer) Flush() error {
-	if err := w.ng.Flush(); err != nil {
+	if err := w.to.Flush(); err != nil {
 		return fmt.Errorf("write pcapng: %w", err)
 	}
 	return nil
+}
+
+// order is the byte order of what is written.
+var order = binary.LittleEndian
+
+// begin returns the beginning of a block.
+func (w *Writer) begin(typ uint32) []byte {
+	return order.AppendUint32(order.AppendUint32(w.block[:0], typ), 0)
+}
+
+// end writes a block that is whole but for its lengths.
+func (w *Writer) end(b []byte) error {
+	length := uint32(len(b) + 4)
+	order.PutUint32(b[4:], length)
+	w.block = order.AppendUint32(b, length)
+	_, err := w.to.Write(w.block)
+	return err
+}
+
+// appendOption appends an option to a block.
+func appendOption(b []byte, code uint16, value string) []byte {
+	b = order.AppendUint16(b, code)
+	b = order.AppendUint16(b, uint16(len(value)))
+	return pad(append(b, value...))
+}
+
+// pad appends zeros to a block, up to a multiple of 32 bits.
+func pad(b []byte) []byte {
+	for len(b)%4 != 0 {
+		b = append(b, 0)
+	}
+	return b
 }
 
 // Values in cooked headers (https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL.html; include/uapi/linux/if_arp.h).
