@@ -598,7 +598,7 @@ func TestRingCapturesWhereFragmentsAreNotCopied(t *testing.T) {
 		ring int
 		want bool
 	}{
-		"copied": {env, 0, false}, "not copied": {uncopied{env}, 0, true}, "a ring": {env, 1 << 20, true}, "not copied, a ring": {uncopied{env}, 1 << 20, true},
+		"copied": {env, 0, !env.CopiesFragments()}, "not copied": {uncopied{env}, 0, true}, "a ring": {env, 1 << 20, true}, "not copied, a ring": {uncopied{env}, 1 << 20, true},
 	} {
 		o, err := observe.Open(t.Context(), c.ns, observe.Config{Ring: c.ring})
 		needs.Check(t, err)

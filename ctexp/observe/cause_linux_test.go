@@ -15,6 +15,8 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/kernel"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // causes returns the place, kind, certainty and number of packets of each cause, in the order of the losses.
@@ -176,6 +178,7 @@ func TestKernelsOwnRefusalsAreNotBlamedOnRules(t *testing.T) {
 // already expects that flow.
 func TestHelpersRefusalIsTheHelpers(t *testing.T) {
 	t.Parallel()
+	needs.Check(t, kernel.HelperDropsLogged.Lack())
 	cfg := router()
 	cfg.Rules = []netnsenv.Ruleset{netnsenv.Helper{Name: "ftp", Proto: nf.TCP, Match: nf.Match{DstPort: 21}}}
 	x := open(t, cfg)

@@ -77,6 +77,16 @@ var (
 		need: "timeouts of expectation objects in milliseconds", since: release{7, 0},
 		why: "net/netfilter/nft_ct.c, nft_ct_expect_obj_eval",
 	}
+	// HelperDropsLogged: what a conntrack helper drops is logged. Measured: up to 6.18, and not in 7.3.
+	HelperDropsLogged = Behavior{
+		need: "packets that conntrack helpers drop in the log", until: release{7, 0},
+		why: "net/netfilter/nf_conntrack_helper.c, nf_ct_helper_log",
+	}
+	// UDPLiteTracked: UDP-Lite has ports for conntrack. Measured: up to 6.18, and not in 7.3.
+	UDPLiteTracked = Behavior{
+		need: "the tracker of UDP-Lite", until: release{7, 0},
+		why: "net/netfilter/nf_conntrack_proto.c, nf_ct_l4proto_find",
+	}
 	// QueuedClashes: a packet that leaves a queue after another one of its new flow clashes with it when it is confirmed.
 	// Before, it took the entry of the first one when it left the queue, with the first one's translation.
 	QueuedClashes = Behavior{
