@@ -109,7 +109,7 @@ func (x *Experiment) close() {
 		defer cancel()
 		snap := x.reportSnapshot(ctx)
 		d := x.reportData(snap, x.name())
-		x.t.Logf("%s%s\n--- %s", x.reportText(snap, d, x.which()), howToTrace(x.t, x.Env, snap.path), plain.Line(x.keepArtifacts(snap, d)))
+		x.t.Logf("%s%s\n--- again: %s\n--- %s", x.reportText(snap, d, x.which()), howToTrace(x.t, x.Env, snap.path), rerun(x.t.Name()), plain.Line(x.keepArtifacts(snap, d)))
 		hold(x.name(), x.Env)
 	}
 	if err := x.Lab.Close(); err != nil {
