@@ -2,6 +2,7 @@ package ctexp
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"iter"
 	"os"
@@ -65,6 +66,7 @@ func New(t TB, cfg netnsenv.Config) *Experiment {
 	}
 	ctx, cancel := operation(t)
 	defer cancel()
+	defer doing(ctx, "ctexp.New")()
 	lab, err := Open(ctx, traced(cfg))
 	if err != nil {
 		cannot(t, "ctexp.New", err)
@@ -109,7 +111,7 @@ func (x *Experiment) close() {
 		defer cancel()
 		snap := x.reportSnapshot(ctx)
 		d := x.reportData(snap, x.name())
-		x.t.Logf("%s%s\n--- %s", x.reportText(snap, d, x.which()), howToTrace(x.t, x.Env, snap.path), plain.Line(x.keepArtifacts(snap, d)))
+		x.t.Logf("%s%s\n--- again: %s\n--- %s", x.reportText(snap, d, x.which()), howToTrace(x.t, x.Env, snap.path), rerun(x.t.Name()), plain.Line(x.keepArtifacts(snap, d)))
 		hold(x.name(), x.Env)
 	}
 	if err := x.Lab.Close(); err != nil {
@@ -122,6 +124,7 @@ func (x *Experiment) do(what string, f func(context.Context) error) {
 	x.t.Helper()
 	ctx, cancel := operation(x.t)
 	defer cancel()
+	defer doing(ctx, what)()
 	if err := f(ctx); err != nil {
 		x.failures.add(fmt.Sprintf("%s: %v", what, err))
 		cannot(x.t, what, err)
@@ -279,6 +282,14 @@ func operation(t TB) (context.Context, context.CancelFunc) {
 		return context.WithDeadlineCause(ctx, at, timeoutError(0))
 	}
 	return patience.WithTimeout(ctx, time.Duration(defaultTimeout), defaultTimeout)
+}
+
+// doing tells under go test -v what takes longer than two seconds. Otherwise it would be seen only when it is over.
+func doing(ctx context.Context, what string) (done func()) {
+	if v := flag.Lookup("test.v"); v == nil || v.Value.String() == "false" {
+		return func() {}
+	}
+	return patience.Doing(ctx, what+" is still running")
 }
 
 // timeoutError is the error of an operation that has timed out: how long it has waited, 0 if until the test's deadline.

@@ -45,10 +45,10 @@ func TestExperimentsOfOneTestAreToldApart(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	first, second := log[strings.Index(log, "experiment 1"):], log[:strings.Index(log, "experiment 1")]
-	if got := diffOf(t, second); !strings.HasPrefix(got, "experiment 2 of 2 (") || !strings.HasSuffix(got, "\n\nthe second is wrong") {
+	if got := strings.Join(failuresOf(t, second), "\n"); !strings.HasPrefix(got, "experiment_linux_test.go:N: experiment 2 of 2 (") || !strings.HasSuffix(got, "): the second is wrong") {
 		t.Errorf("the second says %q", got)
 	}
-	if got := diffOf(t, first); !strings.HasPrefix(got, "experiment 1 of 2 (") || strings.Contains(got, "wrong") {
+	if got := strings.Join(failuresOf(t, first), "\n"); !strings.HasPrefix(got, "experiment 1 of 2 (") || strings.Contains(got, "wrong") {
 		t.Errorf("the first says %q", got)
 	}
 }
@@ -83,7 +83,7 @@ func TestPanicLeavesAReport(t *testing.T) {
 	if fake.Failed() || !strings.Contains(log, "entries 1\n") || !strings.HasSuffix(log, "\npanic: so\n") {
 		t.Errorf("failed %v, and the log is\n%s", fake.Failed(), log)
 	}
-	if got, want := diffOf(t, log), "the test panicked: go test prints the panic at the end of the log"; got != want {
+	if got, want := strings.Join(failuresOf(t, log), "\n"), "experiment_linux_test.go:N: the test panicked: go test prints the panic at the end of the log"; got != want {
 		t.Errorf("result.json has %q, want %q", got, want)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"runtime/debug"
@@ -20,28 +21,61 @@ import (
 	"github.com/ctexp/go-ctexp/internal/needs"
 	"github.com/ctexp/go-ctexp/internal/patience"
 	"github.com/ctexp/go-ctexp/internal/plain"
+	"github.com/ctexp/go-ctexp/internal/report"
 	"github.com/ctexp/go-ctexp/internal/userns"
 )
 
 // failures has the failures of a test that went through its Experiment.
 type failures struct {
-	mu    sync.Mutex
-	texts []string
+	mu   sync.Mutex
+	list []report.Failure
 }
 
+// add adds a failure at the place in the test that the caller was called from.
 func (f *failures) add(text string) {
+	place := testPlace()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.texts = append(f.texts, strings.TrimRight(text, "\n"))
+	f.list = append(f.list, report.Failure{Place: place, Text: strings.TrimRight(text, "\n")})
 }
 
-func (f *failures) String() string {
+// all returns the failures in their order.
+func (f *failures) all() []report.Failure {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return strings.Join(f.texts, "\n\n")
+	return slices.Clone(f.list)
 }
 
-// Errorf is the test's Errorf, and keeps the message for report.html, where it follows the losses, and for result.json. Lines
+// testPlace returns the line of a test file that is being executed, the innermost one: "first_test.go:38"; "" if there is
+// none, as in a program or a goroutine of another package.
+func testPlace() string {
+	for _, f := range stack() {
+		if strings.HasSuffix(f.File, "_test.go") {
+			return fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
+		}
+	}
+	return ""
+}
+
+// stack returns the frames of this goroutine, the innermost first.
+func stack() []runtime.Frame {
+	pcs := make([]uintptr, 64)
+	n := runtime.Callers(2, pcs)
+	for n == len(pcs) {
+		pcs = make([]uintptr, 2*len(pcs))
+		n = runtime.Callers(2, pcs)
+	}
+	var all []runtime.Frame
+	frames := runtime.CallersFrames(pcs[:n])
+	for more := n > 0; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		all = append(all, f)
+	}
+	return all
+}
+
+// Errorf is the test's Errorf, and keeps the message for report.html, which begins with it and its line, and for result.json. Lines
 // that begin with - and + are shown as a difference of want and got. What is not visible is escaped, \x1b, so that a payload
 // or a comment cannot change the terminal.
 //
@@ -82,19 +116,12 @@ func explaining(t TB) (context.Context, context.CancelFunc) {
 // the cleanups before it marks a test that panics as failed (testing.go, tRunner). If the stack has both a panic and a
 // runtime.Goexit, by which t.Fatal ends a test, the later one decides.
 func panicking() bool {
-	pcs := make([]uintptr, 64)
-	n := runtime.Callers(0, pcs)
-	for n == len(pcs) {
-		pcs = make([]uintptr, 2*len(pcs))
-		n = runtime.Callers(0, pcs)
-	}
-	frames := runtime.CallersFrames(pcs[:n])
-	for {
-		f, more := frames.Next()
-		if f.Function == "runtime.gopanic" || f.Function == "runtime.Goexit" || !more {
+	for _, f := range stack() {
+		if f.Function == "runtime.gopanic" || f.Function == "runtime.Goexit" {
 			return f.Function == "runtime.gopanic"
 		}
 	}
+	return false
 }
 
 // envHold is the environment variable that keeps a failed test's namespace open.
@@ -140,12 +167,12 @@ func howToTrace(t TB, env *netnsenv.Env, path observe.Path) string {
 	if env.Config().Trace || !slices.ContainsFunc(path.Losses(), func(l observe.Loss) bool { return slices.ContainsFunc(l.Causes, mayBeRule) }) {
 		return ""
 	}
-	return "\n--- which rule dropped packets is not certain; a trace tells:\n" + traceCommand(t.Name())
+	return "\n--- which rule dropped packets is not certain; a trace tells:\n" + command(envTrace+"=1 go test", t.Name())
 }
 
-// traceCommand returns the command that runs a test again with tracing. Only the package's import path works in every folder
-// of the module.
-func traceCommand(test string) string {
+// command returns a line for the shell that runs a test by a command as "go test". Only the package's import path works in
+// every folder of the module.
+func command(run, test string) string {
 	pkg := "."
 	if info, ok := debug.ReadBuildInfo(); ok && strings.HasSuffix(info.Path, ".test") {
 		pkg = strings.TrimSuffix(info.Path, ".test")
@@ -154,7 +181,19 @@ func traceCommand(test string) string {
 	for i, part := range parts {
 		parts[i] = "^" + regexp.QuoteMeta(part) + "$"
 	}
-	return fmt.Sprintf("%s=1 go test -run '%s' %s", envTrace, strings.ReplaceAll(strings.Join(parts, "/"), "'", `'\''`), pkg)
+	return plain.Line(fmt.Sprintf("%s -run '%s' %s", run, strings.ReplaceAll(strings.Join(parts, "/"), "'", `'\''`), pkg))
+}
+
+// rerun returns the command that runs a test again.
+func rerun(test string) string { return command("go test", test) }
+
+// commands returns the commands for the page of a failed test.
+func commands(test string) []report.Command {
+	return []report.Command{
+		{For: "run this test again", Line: rerun(test)},
+		{For: "run it again, and keep its namespace open if it fails", Line: command(envHold+"=1 go test -timeout 0", test)},
+		{For: "run it again with a trace of the rules", Line: command(envTrace+"=1 go test", test)},
+	}
 }
 
 // Require ends the test if err is not nil: like New, it skips if err is an errors.ErrUnsupported, and fails otherwise. It is

@@ -173,3 +173,24 @@ func TestSubtestsAreNotPanicking(t *testing.T) {
 		t.Errorf("panicking: %v", got)
 	}
 }
+
+// Under go test -v an operation that takes longer than two seconds is told while it runs, and not otherwise.
+func TestLongOperationsAreTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		ctx := patience.Telling(t.Context(), func(s string) { told = append(told, s) })
+
+		done := doing(ctx, "Inject")
+		<-time.After(3 * time.Second)
+		done()
+
+		var want []string
+		if testing.Verbose() {
+			want = []string{"Inject is still running"}
+		}
+		if diff := Diff(want, told); diff != "" {
+			t.Errorf("told (-want +got):\n%s", diff)
+		}
+	})
+}

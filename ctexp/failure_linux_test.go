@@ -1,7 +1,6 @@
 package ctexp_test
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
 	"github.com/ctexp/go-ctexp/internal/redtest"
+	"github.com/ctexp/go-ctexp/internal/report"
 )
 
 // artifact returns a file that a failed test has kept, and its folder's other files.
@@ -40,18 +40,19 @@ func artifact(t *testing.T, log, name string) (text string, beside []string) {
 	return text, beside
 }
 
-// diffOf returns the failure messages in result.json.
-func diffOf(t *testing.T, log string) string {
+// failuresOf returns the failures in result.json, with their lines as N.
+func failuresOf(t *testing.T, log string) []string {
 	t.Helper()
 	text, _ := artifact(t, log, "result.json")
-	var result struct {
-		Failed bool
-		Diff   string
-	}
-	if err := json.Unmarshal([]byte(text), &result); err != nil || !result.Failed {
+	result, err := report.ReadJSON(strings.NewReader(text))
+	if err != nil || !result.Failed {
 		t.Fatalf("%v in %s", err, text)
 	}
-	return result.Diff
+	var all []string
+	for _, f := range result.Failures {
+		all = append(all, regexp.MustCompile(`^(\w+_test\.go:)\d+`).ReplaceAllString(f.String(), "${1}N"))
+	}
+	return all
 }
 
 // The page of a failed test shows what differed, if the Experiment was told.
@@ -66,13 +67,21 @@ func TestReportKeepsTheDifference(t *testing.T) {
 		x.Fatalf("and there were %d frames", len(x.Frames()))
 	})
 	needs.Check(t, fake.Lack())
-	const want = "entries (-want +got):\n- 2\n+ 1\n\nand there were 1 frames"
-	if got := diffOf(t, log); got != want {
-		t.Errorf("result.json has the difference\n%s\nwant\n%s", got, want)
+	want := []string{"failure_linux_test.go:N: entries (-want +got):\n- 2\n+ 1", "failure_linux_test.go:N: and there were 1 frames"}
+	if diff := ctexp.Diff(want, failuresOf(t, log)); diff != "" {
+		t.Errorf("failures in result.json (-want +got):\n%s", diff)
 	}
 	page, _ := artifact(t, log, "report.html")
-	if diff, path := strings.Index(page, `class="del">- 2<`), strings.Index(page, "<svg"); diff < 0 || path < diff {
-		t.Errorf("the difference is at %d of the page, the first picture at %d", diff, path)
+	at := -1
+	for _, part := range []string{
+		"<code>failure_linux_test.go:", `class="del">- 2<`, "go test -run &#39;^TestX$&#39; github.com/ctexp/go-ctexp/ctexp<",
+		"CTEXP_HOLD=1 go test -timeout 0 -run &#39;^TestX$&#39; github.com/ctexp/go-ctexp/ctexp<", "<svg",
+	} {
+		next := strings.Index(page, part)
+		if next <= at {
+			t.Errorf("%q is at %d of the page, behind %d", part, next, at)
+		}
+		at = next
 	}
 	if i := strings.Index(log, "what happened in"); !strings.HasPrefix(log, "entries (-want +got)") || i < 0 || strings.Contains(log[i:], "- 2") {
 		t.Errorf("the log is\n%s", log)
@@ -87,7 +96,8 @@ func TestReportKeepsTheErrorOfAnOperation(t *testing.T) {
 		ctexp.New(f, netnsenv.Config{Links: veth}).InjectOn("tun7", packet.SYNs(1, web))
 	})
 	needs.Check(t, fake.Lack())
-	if got := diffOf(t, log); !strings.Contains(got, `no link "tun7"`) || !strings.HasPrefix(log, got+"\n") {
+	got := failuresOf(t, log)
+	if len(got) != 1 || !strings.HasPrefix(got[0], "failure_linux_test.go:N: ") || !strings.Contains(got[0], `no link "tun7"`) {
 		t.Errorf("result.json has %q, and the log is\n%s", got, log)
 	}
 }
@@ -162,6 +172,21 @@ func TestLogSaysHowToTrace(t *testing.T) {
 		needs.Check(t, fake.Lack())
 		if rule, rerun := strings.Contains(log, named), strings.Contains(log, command); rule != c.hasRule || rerun != c.hasRerun {
 			t.Errorf("CTEXP_TRACE=%s, Config.Trace=%t: the log names the rule: %t, and has the command: %t\n%s", c.env, c.traced, rule, rerun, log)
+		}
+	}
+}
+
+// The log says how to run the test again, and which room and limit its table had.
+func TestLogHasTheRoomAndTheCommand(t *testing.T) {
+	t.Parallel()
+	fake := &redtest.TB{TestName: "TestX/a b"}
+	log := fake.Run(func(f *redtest.TB) {
+		ctexp.New(f, netnsenv.Config{Links: veth, Room: netnsenv.Free(7)}).Errorf("red")
+	})
+	needs.Check(t, fake.Lack())
+	for _, want := range []string{`(?m)^--- counts \(table: room for 7 entries, limit [0-9,]+(, of which [0-9,]+ are filler)?\)$`, `(?m)^--- again: go test -run '\^TestX\$/\^a b\$' github\.com/ctexp/go-ctexp/ctexp$`} {
+		if !regexp.MustCompile(want).MatchString(log) {
+			t.Errorf("the log lacks %s:\n%s", want, log)
 		}
 	}
 }

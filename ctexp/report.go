@@ -42,7 +42,7 @@ func (l *Lab) reportText(snap snapshot, d report.Data, which string) string {
 	}
 	t.failed(snap.pathErr)
 
-	t.title("counts", -1, snap.tallyErr)
+	t.title(fmt.Sprintf("counts (table: %v)", d.Room), -1, snap.tallyErr)
 	if snap.tallyErr == nil {
 		fmt.Fprintln(t, snap.tally)
 	}
@@ -324,12 +324,12 @@ func (x *Experiment) keepArtifacts(snap snapshot, d report.Data) string {
 	if err != nil {
 		return fmt.Sprintf("no artifacts: %v", err)
 	}
-	d.Failed, d.Diff = true, x.failures.String()
+	d.Failed, d.Failures, d.Commands = true, x.failures.all(), commands(x.t.Name())
 	if which := x.which(); which != "" {
-		if d.Diff == "" {
-			d.Diff = "No failure was reported through this Experiment: see the others of the test, and its log."
+		if len(d.Failures) == 0 {
+			d.Failures = []report.Failure{{Text: "no failure was reported through this Experiment: see the others of the test, and its log"}}
 		}
-		d.Diff = which + "\n\n" + d.Diff
+		d.Failures[0].Text = which + ": " + d.Failures[0].Text
 	}
 	files, err := writeReport(dir, d, snap)
 	if len(files) == 0 {

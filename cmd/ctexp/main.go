@@ -19,7 +19,9 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/cases"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/patience"
 	"github.com/ctexp/go-ctexp/internal/plain"
+	"github.com/ctexp/go-ctexp/internal/terminal"
 )
 
 // The exit statuses.
@@ -48,12 +50,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	info, err := os.Stdin.Stat()
-	c := command{args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, tty: err != nil || info.Mode()&os.ModeCharDevice != 0}
+	c := command{args: os.Args[1:], stdin: os.Stdin, stdout: terminal.Output(os.Stdout), stderr: terminal.Output(os.Stderr), tty: err != nil || info.Mode()&os.ModeCharDevice != 0}
 	os.Exit(c.run(ctx))
 }
 
 // run executes the command and returns the exit status.
 func (c command) run(ctx context.Context) int {
+	ctx = patience.Telling(ctx, func(text string) { fmt.Fprintf(c.stderr, "ctexp: %s\n", text) })
 	if len(c.args) == 0 {
 		fmt.Fprint(c.stderr, usage)
 		return exitNoReply

@@ -15,7 +15,9 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/cases"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/patience"
 	"github.com/ctexp/go-ctexp/internal/plain"
+	"github.com/ctexp/go-ctexp/internal/terminal"
 )
 
 // hostLinks is the value of -links for the links of this machine.
@@ -294,6 +296,9 @@ func (c command) likeness(of string) ([]netnsenv.LinkConfig, error) {
 			return nil, fmt.Errorf("-like %s: want a process, as 1234 or /proc/1234/ns/net", of)
 		}
 		dir = "/proc/" + pid + "/net"
+		if _, err := os.Stat(dir); err != nil {
+			return nil, fmt.Errorf("-like %s: there is no such process, or it is hidden from this user", of)
+		}
 	}
 	links, leftOut, err := cases.LinksLike(dir)
 	for _, name := range leftOut {
@@ -306,11 +311,13 @@ func (c command) likeness(of string) ([]netnsenv.LinkConfig, error) {
 func (c command) answer(ctx context.Context, f tryFlags, s cases.Suite, cfg netnsenv.Config) error {
 	var r cases.Result
 	var err error
+	done := patience.Doing(ctx, trying(s))
 	if f.report == "" && !f.verbose {
 		r, err = s.Run(ctx, cfg)
 	} else {
 		r, err = s.Explain(ctx, cfg, pages(ctx, f.report))
 	}
+	done()
 	if err != nil {
 		return err
 	}
@@ -320,7 +327,7 @@ func (c command) answer(ctx context.Context, f tryFlags, s cases.Suite, cfg netn
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(c.stdout, "%s\n", text)
+		fmt.Fprintf(terminal.Data(c.stdout), "%s\n", text)
 	} else {
 		c.print(f, r)
 	}
@@ -328,6 +335,11 @@ func (c command) answer(ctx context.Context, f tryFlags, s cases.Suite, cfg netn
 		return errNot
 	}
 	return nil
+}
+
+// trying says what a command does that takes long.
+func trying(s cases.Suite) string {
+	return fmt.Sprintf("still trying packets (%d)", len(s.Packets()))
 }
 
 // tellLinks tells the links that nobody has given.
@@ -405,6 +417,8 @@ func (c command) differences(ctx context.Context, f tryFlags, s cases.Suite, cfg
 	}
 	after := cfg
 	cfg.Rules, after.Rules = cfg.Rules[:n], cfg.Rules[n:]
+	done := patience.Doing(ctx, trying(s))
+	defer done()
 	r, err := s.Explain(ctx, cfg, nil)
 	if err != nil {
 		return err

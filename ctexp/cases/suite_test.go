@@ -21,7 +21,7 @@ func TestWrongLinesAreToldWithTheirPlace(t *testing.T) {
 		"tcp 1.2.3.4:1 > 5.6.7.8:80 S => drop it":           `f:1:38: "it" was not expected behind drop`,
 		"tcp 1.2.3.4:1 > 5.6.7.8:80 S => out":               "f:1:36: missing the link on which the packet leaves: want out LINK or out LINK PACKET",
 		"tcp 1.2.3.4:1 > 5.6.7.8:80 S => out b tcp 1.2.3.4": `f:1:50: want >`,
-		"in eth0 tcp 1.2.3.4:x > 5.6.7.8:80 S":              `f:1:13: "1.2.3.4:x" want an address, with a port as in 192.0.2.1:80 or [2001:db8::1]:80`,
+		"in eth0 tcp 1.2.3.4:x > 5.6.7.8:80 S":              `f:1:13: "1.2.3.4:x" is no address: want 192.0.2.1, or with a port 192.0.2.1:80 or [2001:db8::1]:80`,
 		"rules":                                             "f:1: rules: want the name of one file",
 		"link":                                              "f:1: link: want a name and addresses, such as wan 192.0.2.1/24 default",
 		"link a 10.0.0.1":                                   `f:1: link a: "10.0.0.1": want an address with its prefix length, such as 192.0.2.1/24, or default, route, mtu`,

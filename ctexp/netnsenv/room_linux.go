@@ -98,6 +98,7 @@ func (e *Env) addFiller(ctx context.Context, n int) error {
 		return err
 	}
 	defer done()
+	defer patience.Doing(ctx, fmt.Sprintf("filling the table with %d entries", n))()
 	events, err := e.readFile("/proc/sys/" + keyEvents)
 	if err != nil {
 		return err

@@ -275,7 +275,7 @@ func (s *scanner) endpoint() netip.AddrPort {
 			return e
 		}
 	}
-	s.fail("want an address, with a port as in 192.0.2.1:80 or [2001:db8::1]:80")
+	s.fail("is no address: want 192.0.2.1, or with a port 192.0.2.1:80 or [2001:db8::1]:80")
 	return netip.AddrPort{}
 }
 

@@ -130,7 +130,7 @@ func TestWrongLinesAreNamed(t *testing.T) {
 		"tcp 1.2.3.4:5 1.2.3.5:6 S":                           `column 15: "1.2.3.5:6" want >`,
 		"tcp 1.2.3.4 > 1.2.3.5 S":                             `column 5: "1.2.3.4" want a port`,
 		"tcp 1.2.3.4:5 > [2001:db8::1]:6 S":                   `column 17: "[2001:db8::1]:6" is of another family than 1.2.3.4`,
-		"tcp 1.2.3:5 > 1.2.3.5:6 S":                           `column 5: "1.2.3:5" want an address`,
+		"tcp 1.2.3:5 > 1.2.3.5:6 S":                           `column 5: "1.2.3:5" is no address`,
 		"tcp 1.2.3.4:5 > 1.2.3.5:6 S seq x":                   `column 33: "x" want a number of 32 bits`,
 		"tcp 1.2.3.4:5 > 1.2.3.5:6 S win 65536":               `column 33: "65536" want a number of 16 bits`,
 		"tcp 1.2.3.4:5 > 1.2.3.5:6 S seq":                     `column 32: want a number of 32 bits`,
@@ -142,12 +142,12 @@ func TestWrongLinesAreNamed(t *testing.T) {
 		`udp 1.2.3.4:5 > 1.2.3.5:6 payload "hello" length 4`:                    `length 4 and a payload of 5 bytes are not alike`,
 		"udp 1.2.3.4:5 > 1.2.3.5:6 length 65530":                                `build packet`,
 		"icmp 1.2.3.4 > 1.2.3.5 echo request length 4":                          `length 4 is less than the 8 bytes of the header`,
-		"icmp 1.2.3.4 > 1.2.3.5 port unreachable for (udp 1.2.3.5:1 > x)":       `column 62: "x" want an address`,
+		"icmp 1.2.3.4 > 1.2.3.5 port unreachable for (udp 1.2.3.5:1 > x)":       `column 62: "x" is no address`,
 		"sctp 1.2.3.4:5 > 1.2.3.5:6 tag 1 [DATA tsn 1]":                         `want stream`,
 		"dccp 1.2.3.4:5 > 1.2.3.5:6 hello":                                      `column 28: "hello" want the type of the packet`,
 		"gre 1.2.3.4 > 1.2.3.5 key":                                             `want a number of 32 bits`,
 		"IP 1.2.3.4.5 > 1.2.3.5.6: truncated-tcp 9":                             `"truncated-tcp" is no packet whose fields are known`,
-		"IP6 fe80::1%eth0 > fe80::2: ICMP6, echo request":                       `column 5: "fe80::1%eth0" want an address`,
+		"IP6 fe80::1%eth0 > fe80::2: ICMP6, echo request":                       `column 5: "fe80::1%eth0" is no address`,
 	} {
 		p, err := packet.Parse(line)
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -213,7 +213,7 @@ func ExampleParse() {
 	// IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0 <nil>
 	// IP6 2001:db8::2.1 > 2001:db8::1.53: UDP, length 5 <nil>
 	// IP 198.18.0.2 > 192.0.2.1: ICMP echo request, id 7, seq 1, length 8 <nil>
-	// empty packet line 1, column 24: "192.0.2.1:99999" want an address, with a port as in 192.0.2.1:80 or [2001:db8::1]:80
+	// empty packet line 1, column 24: "192.0.2.1:99999" is no address: want 192.0.2.1, or with a port 192.0.2.1:80 or [2001:db8::1]:80
 }
 
 // Packets of a text, one in a line, with comments.

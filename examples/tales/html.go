@@ -64,8 +64,9 @@ func (b *bench) runs() []pages.Data {
 		if len(b.labs) == 1 {
 			d.Test = "the run"
 		}
-		if l.Env.Room().Free >= 0 {
+		if room := l.Env.Room(); room.Free >= 0 {
 			d.Test += ", into a full table"
+			d.Room = pages.Room{Limited: true, Free: room.Free, Filler: room.Filler, Limit: room.Limit}
 		}
 		if err != nil {
 			d.Missing = append(d.Missing, pages.Missing{Part: pages.PartPath, Why: err.Error()})

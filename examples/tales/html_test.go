@@ -35,3 +35,17 @@ func TestPageHasEveryClaim(t *testing.T) {
 		t.Error("a file that cannot be made is no error")
 	}
 }
+
+// The page shows what the article has of each claim: a value or its words.
+func TestPageHasTheArticleForEveryRow(t *testing.T) {
+	t.Parallel()
+	var results []result
+	for _, r := range rows() {
+		results = append(results, result{ID: r.id, Article: r.article})
+	}
+	for _, row := range page(options{}, results).Rows {
+		if len(row.Said) == 0 && row.Quote == "" {
+			t.Errorf("%s: the page has nothing of the article", row.ID)
+		}
+	}
+}

@@ -121,3 +121,22 @@ func TestTheContextEndsWithItsCauseOrItsParent(t *testing.T) {
 		t.Errorf("cause %v, %v", context.Cause(ctx), ctx.Err())
 	}
 }
+
+// What takes longer than two seconds is told, once; what does not, and what nobody wants to hear, is not.
+func TestWhatTakesLongIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		ctx := Telling(t.Context(), func(s string) { told = append(told, s) })
+		takes := func(ctx context.Context, d time.Duration, what string) {
+			defer Doing(ctx, what)()
+			<-time.After(d)
+		}
+		takes(ctx, time.Second, "quick")
+		takes(ctx, 10*time.Second, "slow")
+		takes(t.Context(), 10*time.Second, "silent")
+		if want := []string{"slow"}; !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
+	})
+}

@@ -18,7 +18,8 @@ const silence = 2 * time.Second
 
 type teller struct{}
 
-// Telling returns a context for which Take tells how many are before it, if it has to wait for more than two seconds.
+// Telling returns a context for which Take tells how many are before it, if it has to wait for more than two seconds, and Doing
+// what it is that takes as long.
 func Telling(ctx context.Context, tell func(text string)) context.Context {
 	return context.WithValue(ctx, teller{}, tell)
 }
@@ -88,4 +89,23 @@ func (q *Turns) before(turn chan struct{}) int {
 		}
 	}
 	return 0
+}
+
+// Doing tells what is being done if done is not called within two seconds, once, to the function of Telling. When done has
+// returned, nothing is told anymore.
+func Doing(ctx context.Context, what string) (done func()) {
+	tell, ok := ctx.Value(teller{}).(func(string))
+	if !ok {
+		return func() {}
+	}
+	told := make(chan struct{})
+	timer := time.AfterFunc(silence, func() {
+		defer close(told)
+		tell(what)
+	})
+	return func() {
+		if !timer.Stop() {
+			<-told
+		}
+	}
 }

@@ -11,21 +11,25 @@ import (
 	"time"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
 )
 
 // Version is the version of result.json that this package writes, and the only one it reads. It grows when a field
 // changes its meaning or is removed; new fields do not change it.
-const Version = 2
+const Version = 3
 
 // Data is what happened in one experiment. Every list may be empty and is then absent in JSON. Names of fields in
 // nanoseconds end in "_ns". The zero Data is a test without a name that passed and of which nothing is known.
 type Data struct {
-	Version int           `json:"version"`           // see Version; set by WriteJSON
-	Test    string        `json:"test"`              // as go test names it: "TestFullTable/strict"
-	Failed  bool          `json:"failed"`            // whether the test failed
-	Diff    string        `json:"diff,omitempty"`    // why it failed; lines that begin with - or + are coloured
-	Time    time.Time     `json:"time,omitzero"`     // when the experiment was opened; the reference of all At
-	Took    time.Duration `json:"took_ns,omitempty"` // how long the experiment took
+	Version int    `json:"version"` // see Version; set by WriteJSON
+	Test    string `json:"test"`    // as go test names it: "TestFullTable/strict"
+	Failed  bool   `json:"failed"`  // whether the test failed
+	// Failures are what the test said when it failed, in its order.
+	Failures []Failure `json:"failures,omitempty"`
+	// Commands run the test again; none if this was no test.
+	Commands []Command     `json:"commands,omitempty"`
+	Time     time.Time     `json:"time,omitzero"`     // when the experiment was opened; the reference of all At
+	Took     time.Duration `json:"took_ns,omitempty"` // how long the experiment took
 
 	Kernel   string     `json:"kernel,omitempty"`   // "6.18.44"
 	Versions []Software `json:"versions,omitempty"` // of the software that took part
@@ -51,6 +55,26 @@ type Data struct {
 	Artifacts []string `json:"artifacts,omitempty"`
 }
 
+// Failure is a message of a failed test.
+type Failure struct {
+	Place string `json:"place,omitempty"` // file and line: "first_test.go:38"; empty: not known
+	Text  string `json:"text"`            // lines that begin with - and + are wanted and got
+}
+
+// String returns the failure as go test prints it: "first_test.go:38: entries: 7".
+func (f Failure) String() string {
+	if f.Place == "" {
+		return f.Text
+	}
+	return f.Place + ": " + f.Text
+}
+
+// Command is a line for a shell, and what it is for.
+type Command struct {
+	For  string `json:"for"`  // "run it again"
+	Line string `json:"line"` // "go test -run '^TestFullTable$' example.org/firewall"
+}
+
 // Software is a program or library that took part.
 type Software struct {
 	Name    string `json:"name"`    // "ctexp", "go", "iptables"
@@ -71,6 +95,22 @@ type Room struct {
 	Free    int  `json:"free"`    // entries that were left free
 	Filler  int  `json:"filler"`  // entries that fill the rest of the table
 	Limit   int  `json:"limit"`   // net.netfilter.nf_conntrack_max; zero: unlimited
+}
+
+// String returns the room and the limit: "room for 7 entries, limit 262,144, of which 262,137 are filler"; without room "limit 262,144".
+func (r Room) String() string {
+	limit := "no limit"
+	if r.Limit > 0 {
+		limit = "limit " + thousands(uint64(r.Limit))
+	}
+	if !r.Limited {
+		return limit
+	}
+	s := fmt.Sprintf("room for %s, %s", entries(r.Free), limit)
+	if r.Filler > 0 {
+		s += fmt.Sprintf(", of which %s are filler", thousands(uint64(r.Filler)))
+	}
+	return s
 }
 
 // Count is a named count or difference of counts.
@@ -147,6 +187,7 @@ type Frame struct {
 	Invalid bool     `json:"invalid,omitempty"` // conntrack called it INVALID
 	Verdict string   `json:"verdict,omitempty"` // Dropped, Accepted, or empty: not known
 	Causes  []Cause  `json:"causes,omitempty"`  // why it was dropped: one cause, or several possible ones
+	SetUp   bool     `json:"set_up,omitempty"`  // it was dropped as the experiment was set up to do; see Loss.SetUp
 	Reason  string   `json:"reason,omitempty"`  // why it is invalid or was dropped, in words
 	Steps   []string `json:"steps,omitempty"`   // the rules that it met with their verdicts, one per line
 }
@@ -267,7 +308,7 @@ func (d Data) missing(part string) string {
 	return ""
 }
 
-// normalize returns d in the form in which it is shown: reasons do not repeat the name of the part or the verdict
+// normalize returns d in the form in which it is shown: losses and frames say what of the set-up asks for them, reasons do not repeat the name of the part or the verdict
 // that precedes them, laws that are not applicable are removed unless the table was limited, and sysctls set by the
 // experiment come before those set by ctexp.
 func (d Data) normalize() Data {
@@ -287,9 +328,37 @@ func (d Data) normalize() Data {
 		laws = append(laws, l)
 	}
 	d.Missing, d.Laws = missing, laws
+	d.Path.Losses, d.Frames = slices.Clone(d.Path.Losses), slices.Clone(d.Frames)
+	for i, l := range d.Path.Losses {
+		d.Path.Losses[i].SetUp = d.setUp(l.Causes)
+	}
+	for i, f := range d.Frames {
+		d.Frames[i].SetUp = f.Verdict == Dropped && d.setUp(f.Causes) != ""
+	}
 	d.Sysctls = slices.Clone(d.Sysctls)
 	slices.SortStableFunc(d.Sysctls, func(a, b Sysctl) int { return cmp.Compare(setterRank(a.By), setterRank(b.By)) })
 	return d
+}
+
+// setUp returns what of the experiment's set-up asks for a loss with these causes: "room for 7 entries", "a rule of the
+// experiment"; "" if one of the causes is another, or not certain.
+func (d Data) setUp(causes []Cause) string {
+	var asks []string
+	for _, c := range causes {
+		ask := ""
+		switch {
+		case c.Kind == string(observe.CauseTableFull) && d.Room.Limited:
+			ask = "room for " + entries(d.Room.Free)
+		case c.Kind == string(observe.CauseRule) && c.Certain:
+			ask = "a rule of the experiment"
+		default:
+			return ""
+		}
+		if !slices.Contains(asks, ask) {
+			asks = append(asks, ask)
+		}
+	}
+	return strings.Join(asks, ", ")
 }
 
 // setterRank orders sysctls set by ctexp after the others.

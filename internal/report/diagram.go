@@ -60,12 +60,13 @@ func (g *drawing) write(x, y int, class, s string) {
 	}
 }
 
-// The CSS classes of boxes and lines: plain, conntrack's own, packets were lost, and packets continued without an
-// entry.
+// The CSS classes of boxes and lines: plain, conntrack's own, packets were lost, packets were lost as the experiment was
+// set up to do, and packets continued without an entry.
 const (
 	classPlain = "plain"
 	classCT    = "ct"
 	classLost  = "lost"
+	classSetUp = "setup"
 	classWarn  = "warn"
 )
 
@@ -316,6 +317,12 @@ func (d Data) boxClass(p Point, losses []Loss) string {
 			class = classWarn
 			continue
 		}
+		if l.SetUp != "" {
+			if class != classLost {
+				class = classSetUp
+			}
+			continue
+		}
 		if l.Lost == d.Path.worst() {
 			return classLost + " worst"
 		}
@@ -327,6 +334,9 @@ func (d Data) boxClass(p Point, losses []Loss) string {
 func lossClass(l Loss) string {
 	if l.Unconfirmed {
 		return classWarn
+	}
+	if l.SetUp != "" {
+		return classSetUp
 	}
 	return classLost
 }
@@ -356,6 +366,9 @@ func lossText(l Loss, width int) []text {
 	}
 	add(fmt.Sprintf("%s of %s %s", thousands(l.Lost), thousands(l.Of), l.verb()), "t-"+lossClass(l))
 	add(l.Why, "t-why")
+	if l.SetUp != "" {
+		add("as set up: "+l.SetUp, "t-dim")
+	}
 	for _, e := range l.Evidence {
 		add(e, "t-dim")
 	}

@@ -19,11 +19,12 @@ import (
 var (
 	tags = regexp.MustCompile(`<(/?[a-zA-Z!][a-zA-Z0-9]*)([^>]*)>`)
 	attr = regexp.MustCompile(`^\s+([a-zA-Z0-9:-]+)(?:="([^"]*)")?`)
+	here = regexp.MustCompile(`^#[a-z0-9-]+$`)
 )
 
 // ours are the elements that the templates use; none of them loads or executes anything.
 var ours = strings.Fields(`!doctype html head meta title style body main h1 h2 h3 div span section p small pre svg g line
-	polygon path rect text ol ul li b i details summary table thead tbody tr th td dl dt dd br a code wbr header blockquote`)
+	polygon path rect text ol ul li b i details summary table thead tbody tr th td caption nav dl dt dd br a code wbr header blockquote`)
 
 // strangeMarkup returns markup in a page that is not from the templates; "" if there is none.
 func strangeMarkup(page []byte) string {
@@ -50,7 +51,7 @@ func strangeMarkup(page []byte) string {
 func harmless(name, value string) bool {
 	switch {
 	case name == "href":
-		return strings.HasPrefix(value, "./") || strings.HasPrefix(value, "#claim-")
+		return strings.HasPrefix(value, "./") || here.MatchString(value)
 	case name == "style":
 		return strings.HasPrefix(value, "flex-grow:")
 	}

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// headline is the first text of a report: the losses, or if there are none, what else matters.
+// headline is the first text about the packets: the losses, those first that the experiment was not set up for, or if there
+// are none, what else matters.
 type headline struct {
 	Losses []lossLine // the largest first
 	More   int        // number of further losses
@@ -36,6 +37,12 @@ func (d Data) headline() headline {
 			}
 			return -1
 		}
+		if (a.SetUp == "") != (b.SetUp == "") {
+			if a.SetUp == "" {
+				return -1
+			}
+			return 1
+		}
 		return int(min(b.Lost, 1<<31)) - int(min(a.Lost, 1<<31))
 	})
 	var h headline
@@ -59,9 +66,6 @@ func (d Data) headline() headline {
 		h.Title, h.Text = "No packet met a probe", fmt.Sprintf("%s sent.", was(d.Sent))
 	default:
 		h.Title, h.Text = "No packet was lost on the path", fmt.Sprintf("%s sent.", was(d.Sent))
-	}
-	if d.Failed && d.Diff != "" {
-		h.Text = sentence(h.Text) + " The test wants something else: see the difference."
 	}
 	return h
 }
@@ -100,7 +104,7 @@ func (d Data) lossLine(l Loss) lossLine {
 // FirstLine returns the headline in one line, for the log: "3 of 10 packets lost in conntrack, prerouting: conntrack table
 // full (drop +3)", or "no packet was lost on the path".
 func (d Data) FirstLine() string {
-	h := d.headline()
+	h := d.normalize().headline()
 	if len(h.Losses) == 0 {
 		return strings.ToLower(h.Title[:1]) + h.Title[1:]
 	}

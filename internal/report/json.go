@@ -25,7 +25,11 @@ func (d Data) WriteJSON(w io.Writer) error {
 		name, options, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		field := v.Field(i)
 		isList := field.Kind() == reflect.Slice
-		if options != "" && (field.IsZero() || isList && field.Len() == 0) { // omitempty or omitzero
+		isZero := field.IsZero()
+		if z, ok := field.Interface().(interface{ IsZero() bool }); ok {
+			isZero = z.IsZero()
+		}
+		if options != "" && (isZero || isList && field.Len() == 0) { // omitempty or omitzero
 			continue
 		}
 		j.text(fmt.Sprintf("%s\n  %q: ", separator, name))

@@ -210,7 +210,8 @@ type view struct {
 	Data
 	ID          string // prefix of the anchors in the page
 	Head        headline
-	DiffText    []diffLine
+	Fails       []failure
+	Contents    []content
 	Drawings    []drawing // the wide and the narrow one; none without a path
 	Quiet       string    // hooks that no packet met
 	Seq         sequence
@@ -234,12 +235,17 @@ const (
 
 func newView(d Data, id string) view {
 	v := view{
-		Data: d, ID: id, Head: d.headline(), DiffText: diffLines(d.Diff), Seq: d.sequence(),
+		Data: d, ID: id, Head: d.headline(), Seq: d.sequence(),
 		Flows:    shorten(d.Flows, maxFlows, d.Omitted.Flows, func(Flow) bool { return false }),
 		Rules:    shorten(d.Rules, maxRules, d.Omitted.Rules, func(r Rule) bool { return r.Packets > 0 }),
 		Timeline: shorten(d.Timeline, maxTimeline, d.Omitted.Timeline, func(m Moment) bool { return m.Loss }),
 		Why:      map[string]string{},
 	}
+	for _, f := range d.Failures {
+		title, rest, _ := strings.Cut(strings.Trim(f.Text, "\n"), "\n")
+		v.Fails = append(v.Fails, failure{f.Place, title, diffLines(rest)})
+	}
+	v.Contents = v.contents()
 	busy, idle := d.Path.lanes()
 	if len(busy) > 0 || d.Path.Silenced > 0 {
 		v.Drawings = []drawing{d.wide(), d.narrow()}
@@ -270,6 +276,37 @@ func newView(d Data, id string) view {
 	return v
 }
 
+// failure is a Failure for the template.
+type failure struct {
+	Place, Title string // Title is the first line
+	Rest         []diffLine
+}
+
+// content is a line of the table of contents.
+type content struct {
+	ID, Title string
+	N         int // items; zero is not shown
+}
+
+// contents returns the sections of the page, below the failures.
+func (v view) contents() []content {
+	return []content{
+		{"path", "Where the packets went", 0}, {"conversation", "Conversation", len(v.Data.Frames) + v.Omitted.Frames}, {"tally", "Tally", 0},
+		{"stats", "Kernel statistics", 0}, {"sysctls", "Sysctls", 0}, {"flows", "Flows", len(v.Data.Flows) + v.Omitted.Flows},
+		{"rules", "Rules", len(v.Data.Rules) + v.Omitted.Rules}, {"timeline", "Timeline", 0}, {"setting", "Setting and files", 0},
+	}
+}
+
+// Beside returns the names of the files beside the page.
+func (v view) Beside() []string {
+	return slices.DeleteFunc(slices.Clone(v.Artifacts), func(name string) bool { return strings.HasSuffix(name, "."+NameReport) })
+}
+
+// AllSetUp reports whether the experiment was set up for all losses.
+func (v view) AllSetUp() bool {
+	return len(v.Data.Path.Losses) > 0 && !slices.ContainsFunc(v.Data.Path.Losses, func(l Loss) bool { return l.SetUp == "" })
+}
+
 // Status returns the result of the test in one word.
 func (v view) Status() string {
 	if v.Failed {
@@ -292,7 +329,13 @@ func (v view) Setting() []string {
 		s = append(s, fmt.Sprintf("room for %s", entries(v.Room.Free)))
 	}
 	if v.Kernel != "" {
-		s = append(s, "Linux "+v.Kernel)
+		s = append(s, "Linux "+short(v.Kernel, 40))
+	}
+	for _, p := range v.Versions {
+		s = append(s, short(p.Name+" "+strings.TrimPrefix(p.Version, p.Name), 40))
+	}
+	if !v.Time.IsZero() {
+		s = append(s, v.Time.Format("2 January 2006, 15:04 MST"))
 	}
 	if v.Took > 0 {
 		s = append(s, took(v.Took))

@@ -64,6 +64,9 @@ type Loss struct {
 	Unconfirmed bool    `json:"unconfirmed,omitempty"`
 	Causes      []Cause `json:"causes,omitempty"` // the certain ones first
 	Why         string  `json:"why"`              // the causes in words: "conntrack table full (drop +3)"
+	// SetUp is what of the experiment's set-up asks for this loss: "room for 7 entries", "a rule of the experiment". Empty:
+	// nothing does. WriteHTML, WriteFiles and Page set it from the causes.
+	SetUp string `json:"set_up,omitempty"`
 	// Evidence is further evidence, one item per line: the ports, the rule, the kernel's reasons.
 	Evidence []string `json:"evidence,omitempty"`
 }
@@ -263,11 +266,11 @@ func (p Path) maxPackets(family string) uint64 {
 	return peak
 }
 
-// worst returns the number of packets of the largest loss.
+// worst returns the number of packets of the largest loss that the experiment was not set up for.
 func (p Path) worst() uint64 {
 	var n uint64
 	for _, l := range p.Losses {
-		if !l.Unconfirmed {
+		if !l.Unconfirmed && l.SetUp == "" {
 			n = max(n, l.Lost)
 		}
 	}

@@ -20,10 +20,14 @@ const (
 func fullTable() report.Data {
 	d := report.Data{
 		Test: "TestFullTableDropsNewFlows", Failed: true,
-		Diff: "10 SYNs into a table with room for 7 (-want +got):\n" +
+		Failures: []report.Failure{{Place: "first_test.go:38", Text: "10 SYNs into a table with room for 7 (-want +got):\n" +
 			"\u00a0\u00a0observe.Tally{\n\u00a0\u00a0\tPackets: map[string]uint64{\n" +
 			"- \t\t\"mangle/prerouting\": 10,\n+ \t\t\"mangle/prerouting\": 7,\n\u00a0\u00a0\t\t\"raw/prerouting\":    10,\n\u00a0\u00a0\t},\n" +
-			"\u00a0\u00a0\tEntries: 7,\n- \tDropped: 0,\n+ \tDropped: 3,\n\u00a0\u00a0\t... // 4 identical fields\n\u00a0\u00a0}\n",
+			"\u00a0\u00a0\tEntries: 7,\n- \tDropped: 0,\n+ \tDropped: 3,\n\u00a0\u00a0\t... // 4 identical fields\n\u00a0\u00a0}\n"}},
+		Commands: []report.Command{
+			{For: "run it again", Line: "go test -run '^TestFullTableDropsNewFlows$' github.com/ctexp/go-ctexp/examples/firsttest"},
+			{For: "keep its namespace open", Line: "CTEXP_HOLD=1 go test -timeout 0 -run '^TestFullTableDropsNewFlows$' github.com/ctexp/go-ctexp/examples/firsttest"},
+		},
 		Time: time.Date(2026, 3, 4, 5, 6, 7, 8000, time.UTC), Took: 2600 * us,
 		Kernel:   "6.18.44",
 		Versions: []report.Software{{Name: "ctexp", Version: "v0.1.0"}, {Name: "go", Version: "go1.26.8"}},
@@ -36,6 +40,7 @@ func fullTable() report.Data {
 			}), standard("ipv6", nil)...),
 			Losses: []report.Loss{{
 				Family: "ipv4", Hook: "prerouting", From: []string{"conntrack/prerouting"}, To: []string{"mangle/prerouting"}, Lost: 3, Of: 10,
+				Causes: []report.Cause{{Kind: "table full", Certain: true, Packets: 3}}, SetUp: "room for 7 entries",
 				Why: "conntrack table full (drop +3)", Evidence: []string{"ports 10007, 10008, 10009", "early_drop 0"},
 			}},
 			Silenced: 7,
@@ -75,6 +80,7 @@ func fullTable() report.Data {
 			d.Timeline = append(d.Timeline, m, report.Moment{At: at + 3*us, Kind: "event", Frame: i + 1, Line: "NEW " + flow})
 		} else {
 			f.State, f.Verdict, f.Reason = "no entry", report.Dropped, "conntrack table full"
+			f.Causes, f.SetUp = []report.Cause{{Kind: "table full", Certain: true}}, true
 			m.Loss = true
 			d.Timeline = append(d.Timeline, m, report.Moment{At: at + 2*us, Kind: "count", Line: fmt.Sprintf("drop +1 (%d)", i-6), Loss: true})
 		}
@@ -151,7 +157,10 @@ func router() report.Data {
 		Test: "TestRouter/loses_something_at_every_stage/with_a_rather_long_name_of_the_case", Failed: true, Time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
 		Took: 1204 * ms, Kernel: "6.18.44", Sent: 119993,
 		Links: []report.Link{{Name: "tun0", Kind: "tun", MTU: 1500, Addrs: []string{"192.0.2.1/24"}}, {Name: "tun1", Kind: "tun", MTU: 1400, Addrs: []string{"203.0.113.1/24"}}},
-		Diff:  "life of the flow (-want +got):\n  []string{\n  \t\"NEW SYN_SENT\",\n  \t\"UPDATE SYN_RECV\",\n- \t\"UPDATE ESTABLISHED [ASSURED]\",\n  \t\"DESTROY\",\n  }\n",
+		Failures: []report.Failure{
+			{Place: "router_test.go:61", Text: "life of the flow (-want +got):\n  []string{\n  \t\"NEW SYN_SENT\",\n  \t\"UPDATE SYN_RECV\",\n- \t\"UPDATE ESTABLISHED [ASSURED]\",\n  \t\"DESTROY\",\n  }\n"},
+			{Text: "and the flow is gone"},
+		},
 		Path: report.Path{Points: append(standard("ipv4", map[string][]uint64{
 			"prerouting": {119993, 119986, 119979, 119972, 119965, 119958, 119951},
 			"input":      {19944, 19937, 19930, 19923, 19916, 19909}, "forward": {99402, 18895, 18888, 18881},
@@ -243,7 +252,7 @@ func hostile() report.Data {
 	}
 	const most = 1<<64 - 1
 	d := report.Data{
-		Test: "Test" + markup + "\x1b[31m\x00\u202egnorw\xff", Failed: true, Diff: "- " + markup + "\n+ " + long, Kernel: markup, Sent: most,
+		Test: "Test" + markup + "\x1b[31m\x00\u202egnorw\xff", Failed: true, Failures: []report.Failure{{Place: markup, Text: markup + "\n- " + markup + "\n+ " + long}}, Commands: []report.Command{{For: markup, Line: long}}, Kernel: markup, Sent: most,
 		Links: []report.Link{{Name: markup, Kind: long, Addrs: []string{markup}}}, Versions: []report.Software{{Name: markup, Version: long}},
 		Tally: []report.Count{{Name: markup, N: -1 << 63}, {Name: long, N: 1<<63 - 1}}, Stats: []report.Count{{Name: markup, N: -5}, {Name: long}},
 		Laws: []report.Law{{Law: markup, Verdict: markup, Why: long}}, Sysctls: []report.Sysctl{{Name: markup, Before: long, After: markup}},

@@ -5,7 +5,7 @@ import "github.com/ctexp/go-ctexp/internal/report"
 // beforeHooks has two families: some packets of both met no hook, and of one nothing else is known.
 func beforeHooks() report.Data {
 	d := fullTable()
-	d.Test, d.Failed, d.Diff, d.Room = "TestPacketsThatMeetNoHook", false, "", report.Room{}
+	d.Test, d.Failed, d.Failures, d.Commands, d.Room = "TestPacketsThatMeetNoHook", false, nil, nil, report.Room{}
 	d.Path = report.Path{
 		Points: append(standard("ipv4", map[string][]uint64{
 			"prerouting": {7, 7, 7, 7, 7, 7, 7}, "input": {7, 7, 7, 7, 7, 7},

@@ -87,14 +87,6 @@ func pieces(s string) []piece {
 	return out
 }
 
-// sentence ends a text with a period.
-func sentence(s string) string {
-	if strings.HasSuffix(s, ".") || s == "" {
-		return s
-	}
-	return s + "."
-}
-
 // joinWords joins words with sep.
 func joinWords(words []string, sep string) string { return strings.Join(words, sep) }
 
