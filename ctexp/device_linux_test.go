@@ -12,12 +12,15 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/kernel"
+	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
 // What an experiment tells of packets is the same whether the host has its address on a link or on a device over one, except that
 // captures have the packets at both.
 func TestAnswersAreTheSameOverDevices(t *testing.T) {
 	t.Parallel()
+	needs.Check(t, kernel.ReasonLink.Lack()) // without it a reason is not joined with a packet that two interfaces show
 	host, all := netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("0.0.0.0/0")
 	over := func(kind netnsenv.DeviceKind, port string, below ...netnsenv.Device) netnsenv.Config {
 		return netnsenv.Config{

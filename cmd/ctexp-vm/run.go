@@ -139,6 +139,7 @@ func (o options) config(args []string) (c config, trees []string, err error) {
 			"net/netfilter/nf_conntrack_max": strconv.Itoa(o.conntrackMax), // hashsize= raises it
 			"kernel/printk":                  "4 4 1 4", "kernel/hung_task_timeout_secs": "0",
 			"kernel/unprivileged_userns_clone": "1", "kernel/dmesg_restrict": "0",
+			"net/core/netdev_max_backlog": "10000", // one processor has the packets of all tests
 		},
 		Fetch: list(o.fetch),
 	}

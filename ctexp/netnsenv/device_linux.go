@@ -486,7 +486,8 @@ func (e *Env) awaitQueue(ctx context.Context, index uint32) error {
 			return err
 		}
 		a := is.Attributes
-		if a.OperationalState == rtnetlink.OperStateUp || a.OperationalState == rtnetlink.OperStateUnknown && a.Carrier != nil && *a.Carrier == 1 {
+		isVeth := a.Info != nil && a.Info.Kind == "veth" // its state is unknown, too, until the link watch has seen it
+		if a.OperationalState == rtnetlink.OperStateUp || a.OperationalState == rtnetlink.OperStateUnknown && !isVeth && a.Carrier != nil && *a.Carrier == 1 {
 			return nil
 		}
 		select {

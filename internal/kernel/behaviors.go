@@ -87,6 +87,11 @@ var (
 		need: "the tracker of UDP-Lite", until: release{7, 0},
 		why: "net/netfilter/nf_conntrack_proto.c, nf_ct_l4proto_find",
 	}
+	// SourceReasons: the kernel's drop reasons tell wrong source addresses apart.
+	SourceReasons = Behavior{
+		need: "drop reasons of source addresses", since: release{6, 13},
+		why: "include/net/dropreason-core.h, SKB_DROP_REASON_IP_LOCAL_SOURCE",
+	}
 	// QueuedClashes: a packet that leaves a queue after another one of its new flow clashes with it when it is confirmed.
 	// Before, it took the entry of the first one when it left the queue, with the first one's translation.
 	QueuedClashes = Behavior{

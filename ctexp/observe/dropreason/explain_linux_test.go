@@ -13,6 +13,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/observe/dropreason"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -45,6 +46,7 @@ func TestSilencedPacketsAreLeftOut(t *testing.T) {
 // With a Watcher, the Observer gives the reason for a lost packet that no rule, conntrack or counter explains: in the
 // path, the timeline and the report.
 func TestObserverIsExplainedByTheKernel(t *testing.T) {
+	needs.Check(t, kernel.SourceReasons.Lack())
 	t.Parallel()
 	lab, err := ctexp.Open(t.Context(), netnsenv.Config{})
 	needs.Check(t, err)
