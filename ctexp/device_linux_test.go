@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -78,6 +79,9 @@ func answersOf(t *testing.T, cfg netnsenv.Config, tag uint16, link string) answe
 
 	a := answers{Tally: x.Tally().String(), Path: x.Path().String()}
 	for _, f := range x.Fates() {
+		if strings.Contains(f.Frame.Packet.String(), "Flags [S],") {
+			continue // the host's RST may have ended its entry before anybody asked for the state
+		}
 		a.Fates = append(a.Fates, fmt.Sprint(f.Frame.Dir, " ", f.Frame.Packet, ": ", f))
 	}
 	for _, r := range x.Received() {
