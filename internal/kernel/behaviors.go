@@ -87,6 +87,11 @@ var (
 		need: "the tracker of UDP-Lite", until: release{7, 0},
 		why: "net/netfilter/nf_conntrack_proto.c, nf_ct_l4proto_find",
 	}
+	// ZeroLimit: a limit of zero is no limit. Measured: up to 6.18; 7.3 refuses it.
+	ZeroLimit = Behavior{
+		need: "a limit of zero", until: release{7, 0},
+		why: "net/netfilter/nf_conntrack_standalone.c, nf_ct_sysctl_table",
+	}
 	// SourceReasons: the kernel's drop reasons tell wrong source addresses apart.
 	SourceReasons = Behavior{
 		need: "drop reasons of source addresses", since: release{6, 13},

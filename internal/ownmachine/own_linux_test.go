@@ -21,6 +21,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/needs"
 )
 
@@ -51,9 +52,6 @@ func setLimit(t *testing.T, limit int) {
 		}
 	})
 	if err := os.WriteFile(limitFile, []byte(strconv.Itoa(limit)), 0); err != nil {
-		if limit == 0 && errors.Is(err, unix.EINVAL) {
-			needs.Check(t, &nf.UnsupportedError{Need: "a limit of zero", Hint: "Linux 6.18 takes it, 7.3 does not"})
-		}
 		t.Fatal(err)
 	}
 }
@@ -121,6 +119,7 @@ func TestLimitOfTheMachine(t *testing.T) {
 // A limit of zero is none, in each namespace.
 func TestNoLimitOfTheMachine(t *testing.T) {
 	ownMachine(t)
+	needs.Check(t, kernel.ZeroLimit.Lack())
 	x := ctexp.New(t, netnsenv.Config{Silent: true})
 	setLimit(t, 0)
 	x.Inject(packet.SYNs(100, web))
