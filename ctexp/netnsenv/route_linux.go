@@ -38,20 +38,9 @@ func (e *Env) addRoutes(l *Link) error {
 
 // addDirectRoutes adds routes to neighbours on an interface. Table 0 is the main one.
 func (e *Env) addDirectRoutes(index uint32, routes []netip.Prefix, table uint32) error {
-	if table == 0 {
-		table = unix.RT_TABLE_MAIN
-	}
 	for _, p := range routes {
 		p = p.Masked()
-		msg := &rtnetlink.RouteMessage{
-			Family: uint8(nf.FamilyOf(p.Addr())), DstLength: uint8(p.Bits()),
-			Protocol: unix.RTPROT_STATIC, Scope: unix.RT_SCOPE_LINK, Type: unix.RTN_UNICAST,
-			Attributes: rtnetlink.RouteAttributes{OutIface: index, Table: table},
-		}
-		if p.Bits() > 0 {
-			msg.Attributes.Dst = p.Addr().AsSlice()
-		}
-		if err := e.route.Route.Add(msg); err != nil {
+		if err := e.addRoute(Route{To: p, Table: table}, index); err != nil {
 			return fmt.Errorf("add route %v: %w", p, err)
 		}
 	}
