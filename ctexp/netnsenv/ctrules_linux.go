@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/google/nftables"
@@ -109,7 +108,7 @@ func (x Expect) Load(_ context.Context, e *Env) error {
 	}
 	timeout := uint32(x.Timeout / time.Second)
 	switch millis, err := e.expectsMillis(); {
-	case err != nil:
+	case err != nil && err != errNoExpectation: // else the rule that needs such an object says what is missing
 		return fmt.Errorf("expect: %w", err)
 	case millis:
 		timeout *= 1000
@@ -138,21 +137,18 @@ func (x Expect) Load(_ context.Context, e *Env) error {
 	return nil
 }
 
-// expectMillis is whether the timeout of an expectation object is in milliseconds, once it is known.
-var expectMillis struct {
-	sync.Mutex
-	known, is bool
-}
+// errNoExpectation says that an expectation object cannot be made.
+var errNoExpectation = errors.New("the kernel makes no expectation object")
+
+// expectMillis is whether the timeout of an expectation object is in milliseconds.
+var expectMillis trait
 
 // expectsMillis reports whether the kernel takes the timeout of an expectation object for milliseconds, as nft sends them. Up to
 // 6.18 it took them for seconds (net/netfilter/nft_ct.c, nft_ct_expect_obj_eval); 7.3 does not any more, and shows it by what
 // it makes of one millisecond: a tick. Where a tick is a millisecond, the release decides.
-func (e *Env) expectsMillis() (bool, error) {
-	expectMillis.Lock()
-	defer expectMillis.Unlock()
-	if expectMillis.known {
-		return expectMillis.is, nil
-	}
+func (e *Env) expectsMillis() (bool, error) { return expectMillis.ask(e.tryExpectation) }
+
+func (e *Env) tryExpectation() (bool, error) {
 	c, err := e.openNFTables()
 	if err != nil {
 		return false, err
@@ -164,7 +160,7 @@ func (e *Env) expectsMillis() (bool, error) {
 		L3Proto: unix.NFPROTO_IPV4, L4Proto: unix.IPPROTO_UDP, DPort: 1, Timeout: one, Size: 1,
 	}})
 	if c.Flush() != nil {
-		return false, nil // the rule that needs such an object says what is missing
+		return false, errNoExpectation
 	}
 	got, err := c.GetObject(o)
 	c.DelTable(t)
@@ -183,11 +179,10 @@ func (e *Env) expectsMillis() (bool, error) {
 	if !ok {
 		return false, fmt.Errorf("ask for the unit of timeouts: the object has a %T", object.Obj)
 	}
-	expectMillis.known, expectMillis.is = true, was.Timeout != one
 	if was.Timeout == one && tick.Nano() <= int64(time.Millisecond) {
-		expectMillis.is = kernel.ExpectMillis.Here()
+		return kernel.ExpectMillis.Here(), nil
 	}
-	return expectMillis.is, nil
+	return was.Timeout != one, nil
 }
 
 func l3proto(f nf.Family) uint16 {

@@ -440,11 +440,7 @@ func (e *Env) rewriteToNobody(d Device, index uint32) error {
 // tryRewrite adds the rule of rewriteToNobody to a table of its own and removes it: the connection that owns ours cannot be used
 // after a request that the kernel refuses (see rulesMayWrite).
 func (e *Env) tryRewrite(name string, mac nf.MAC) error {
-	var c *nftables.Conn
-	err := e.do(func() (err error) {
-		c, err = nftables.New(nftables.AsLasting())
-		return err
-	})
+	c, err := e.openNFTables()
 	if err != nil {
 		return err
 	}

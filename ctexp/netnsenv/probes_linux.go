@@ -213,53 +213,6 @@ func (e *Env) copyFragments(c *nftables.Chain) error {
 	return nil
 }
 
-// written is whether rules may write packets, once it is known: it is the same in all namespaces of the process.
-var written struct {
-	sync.Mutex
-	known, may bool
-}
-
-// rulesMayWrite reports whether rules may write packets. It tries, by a table of its own, because the connection that owns ours
-// cannot be used after a request that the kernel refuses for want of a capability (google/nftables v0.3.0, Conn.Flush).
-func (e *Env) rulesMayWrite() (bool, error) {
-	written.Lock()
-	defer written.Unlock()
-	if written.known {
-		return written.may, nil
-	}
-	var c *nftables.Conn
-	err := e.do(func() (err error) {
-		c, err = nftables.New(nftables.AsLasting())
-		return err
-	})
-	if err != nil {
-		return false, err
-	}
-	defer c.CloseLasting()
-	t := c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: ours.Table + "-writes"})
-	chain := c.AddChain(&nftables.Chain{Table: t, Name: "writes"})
-	c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 1},
-		&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 1},
-	}})
-	c.DelTable(t)
-	err = c.Flush()
-	if err != nil && !errors.Is(err, unix.EPERM) {
-		return false, err
-	}
-	written.known, written.may = true, err == nil
-	return written.may, nil
-}
-
-// CopiesFragments reports whether captures by an ordinary socket have fragments as they came in. Newer kernels than 6.18 (seen: 7.3)
-// let no rule of a user namespace write packets, by which an Env has them copied
-// (net/netfilter/nft_payload.c, nft_payload_set_init). An Observer then captures by a ring, which copies what it captures.
-func (e *Env) CopiesFragments() bool {
-	written.Lock()
-	defer written.Unlock()
-	return !written.known || written.may
-}
-
 // beQuiet is addQuiet for an open Env.
 func (o *owned) beQuiet() error {
 	o.mu.Lock()

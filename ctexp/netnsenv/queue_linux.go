@@ -63,8 +63,6 @@ type waitingPacket struct {
 // maxHeld is the largest number of packets that wait in a queue.
 const maxHeld = 1 << 16
 
-var errChanged = errors.New("the packet is changed")
-
 // queueBuffer holds the packets that were not read yet, if the host's rmem_max allows it. The Queue reads at once.
 const queueBuffer = 8 << 20
 
@@ -396,8 +394,12 @@ func (q *Queue) send(ctx context.Context, v nfnl.Verdict, packets []Held) error 
 			}
 			payload = p.Packet
 			// Where rules may not write packets, the kernel drops one that a verdict has changed, without a word.
-			if may, err := q.env.rulesMayWrite(); err != nil || !may {
-				return fmt.Errorf("packet %d: %w", p.ID, errors.Join(err, q.env.lackOfWriting(errChanged)))
+			may, err := q.env.rulesMayWrite()
+			if err == nil && !may {
+				err = lackOfWriting(errors.New("the packet is changed"))
+			}
+			if err != nil {
+				return fmt.Errorf("packet %d: %w", p.ID, err)
 			}
 		}
 		if p.Mark != held[at].Mark {

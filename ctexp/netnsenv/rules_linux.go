@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/coreos/go-iptables/iptables"
@@ -72,23 +71,12 @@ func (t rulesText) Load(ctx context.Context, e *Env) error {
 		return err
 	}
 	if err := t.Text.Load(ctx, quiet{e}, links); err != nil {
-		if said := err.Error(); strings.Contains(said, "Operation not permitted") && strings.Contains(said, " set ") { // nft shows the rule
-			err = e.lackOfWriting(err)
+		if mayWrite(err) && e.refusesWriting() {
+			return lackOfWriting(err)
 		}
 		return err
 	}
 	return e.owned.kept()
-}
-
-// lackOfWriting returns what a refusal of what writes packets is: an UnsupportedError where the kernel lets no user namespace do
-// so, and err elsewhere.
-func (e *Env) lackOfWriting(err error) error {
-	if may, asked := e.rulesMayWrite(); may || asked != nil {
-		return err
-	}
-	return &nf.UnsupportedError{
-		Need: "rules that write packets", Hint: "a kernel that does not ask for CAP_NET_ADMIN of the machine, as Linux 6.18", Err: err,
-	}
 }
 
 // Load implements Ruleset.
@@ -161,10 +149,8 @@ func (f nftFunc) Load(_ context.Context, e *Env) error {
 		return fmt.Errorf("nftables rules: %w", err)
 	}
 	if err := c.Flush(); err != nil {
-		if errors.Is(err, unix.EPERM) { // also of what changes our tables
-			if lack := e.lackOfWriting(err); lack != err {
-				return fmt.Errorf("nftables rules: %w; this kernel lets no rule of a user namespace write packets", err)
-			}
+		if errors.Is(err, unix.EPERM) && e.refusesWriting() { // what changes our tables is refused, too
+			return fmt.Errorf("nftables rules: %w; this kernel lets no rule of a user namespace write packets", err)
 		}
 		return fmt.Errorf("nftables rules: %w", err)
 	}
