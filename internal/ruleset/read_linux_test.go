@@ -37,15 +37,16 @@ func open(t testing.TB) (*netnsenv.Env, *nfnl.Conn) {
 	return env, c
 }
 
-// loadAll loads a text without the lines that need a missing module.
+// loadAll loads a text without the lines that need a missing module, or that this kernel refuses in an Env.
 func loadAll(t testing.TB, env *netnsenv.Env, text string) {
 	t.Helper()
 	err := netnsenv.MissingLinks(netnsenv.NFT(text)).Load(t.Context(), env)
 	var wrong *netnsenv.RulesError
+	var lack *nf.UnsupportedError
 	if errors.As(err, &wrong) && len(wrong.Problems) > 0 {
 		lines := strings.Split(text, "\n")
 		for _, p := range wrong.Problems {
-			if p.Module == "" {
+			if p.Module == "" && !errors.As(err, &lack) {
 				t.Fatal(err)
 			}
 			t.Logf("not compared: %s (%s)", strings.TrimSpace(p.Text), p.Why)
@@ -66,6 +67,14 @@ func TestRulesArePrintedLikeNft(t *testing.T) {
 	}
 	if !kernel.FibBehindRouting.Here() {
 		text = regexp.MustCompile(`(?m)^.*fib .*\boif.*$`).ReplaceAll(text, nil)
+	}
+	// nft 1.0.6 swaps the one byte of l4proto as if it were two (--debug=netlink: hton(reg 1, 2, 1)). Measured: 6.12.118 and
+	// 7.3.4 refuse that, 6.1.192 and 6.18.15 do not, so that only a trial tells.
+	swapped := `table inet swapped { chain c { meta l4proto . th dport { tcp . 80, udp . 53-54 } accept; }; }`
+	if err := netnsenv.NFT(swapped).Load(t.Context(), env); err != nil && strings.Contains(err.Error(), "Operation not supported") {
+		t.Logf("not compared: %v", err)
+	} else {
+		needs.Check(t, err)
 	}
 	loadAll(t, env, string(text))
 	want, got, err := ruleset.ReadBoth(t.Context(), env, conn)
