@@ -93,8 +93,10 @@ func (a *archive) copyFile(from, to string) error {
 	return a.add(to, st.Mode(), b)
 }
 
-// copyTree adds a folder at the same path, without what version control and editors keep there.
-func (a *archive) copyTree(root string) error {
+// copyTree adds a folder at the same path, without what version control and editors keep there. It fails if the files have more
+// than room bytes.
+func (a *archive) copyTree(root string, room int64) error {
+	left := room
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist):
@@ -105,6 +107,11 @@ func (a *archive) copyTree(root string) error {
 			return fs.SkipDir
 		case !d.IsDir() && !d.Type().IsRegular() && d.Type() != fs.ModeSymlink:
 			return nil
+		}
+		if info, err := d.Info(); err == nil && d.Type().IsRegular() {
+			if left -= info.Size(); left < 0 {
+				return fmt.Errorf("the folder %s, which the machine carries, has more than %d MiB: run from a smaller one, or give the machine more memory with -mem", root, room>>20)
+			}
 		}
 		return a.copyFile(path, path)
 	})
@@ -197,8 +204,9 @@ func writeArchive(f io.Writer, write func(*archive) error) error {
 	return buffered.Flush()
 }
 
-// runArchive writes the initramfs of one run: the base, and behind it the binary, its configuration and its folders.
-func runArchive(path, base string, c config, binary string, trees []string) error {
+// runArchive writes the initramfs of one run: the base, and behind it the binary, its configuration and its folders, of room bytes
+// each at most.
+func runArchive(path, base string, c config, binary string, trees []string, room int64) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -227,7 +235,7 @@ func runArchive(path, base string, c config, binary string, trees []string) erro
 			return err
 		}
 		for _, tree := range trees {
-			if err := a.copyTree(tree); err != nil {
+			if err := a.copyTree(tree, room); err != nil {
 				return err
 			}
 		}

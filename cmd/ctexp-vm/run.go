@@ -99,7 +99,8 @@ func run(args []string) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := runArchive(m.initrd, base, c, binary, trees); err != nil {
+	room := int64(o.memory) << 20 / 3 // while the kernel unpacks, it has all twice
+	if err := runArchive(m.initrd, base, c, binary, trees, room); err != nil {
 		return 0, err
 	}
 	m.note("initramfs written, kernel %s", k.version)

@@ -91,6 +91,21 @@ func TestPackagesOfAKernel(t *testing.T) {
 	}
 }
 
+// A folder that the machine's memory cannot hold is an error that names it, before anything is booted.
+func TestTreeThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "x"), make([]byte, 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for room, want := range map[int64]string{1 << 20: "", 1<<20 - 1: root} {
+		err := writeArchive(io.Discard, func(a *archive) error { return a.copyTree(root, room) })
+		if got := fmt.Sprint(err); (err == nil) != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("with room for %d bytes: %v", room, err)
+		}
+	}
+}
+
 func TestSumOfAListIsRead(t *testing.T) {
 	t.Parallel()
 	const release = "Suite: x\nMD5Sum:\n 0 1 main/Packages.xz\nSHA256:\n abc 12 main/Packages.xz\n def 13 main/other\nSize: 1\n"
@@ -211,7 +226,7 @@ func TestTreeIsCarried(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := writeArchive(&b, func(a *archive) error { return a.copyTree(root) }); err != nil {
+	if err := writeArchive(&b, func(a *archive) error { return a.copyTree(root, 1<<20) }); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
