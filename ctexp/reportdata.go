@@ -2,6 +2,7 @@ package ctexp
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"runtime"
@@ -15,6 +16,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/pktline"
 	"github.com/ctexp/go-ctexp/internal/report"
+	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
 // reportData returns the data of an experiment's report. Its Missing lists the parts that could not be read.
@@ -62,9 +64,27 @@ func (c *collector) place() {
 	}
 }
 
+// unwritten returns a line for each helper that has translated flows and cannot rewrite what it reads in them.
+func unwritten(flows []nf.Entry, modules string) (notes []string) {
+	for _, e := range flows {
+		if e.Helper == "" || e.Status&(nf.SrcNAT|nf.DstNAT) == 0 {
+			continue
+		}
+		if module := ruleset.RewriterMissing(e.Helper, modules); module != "" {
+			note := fmt.Sprintf("the helper %s does not rewrite what NAT translates: %s is not loaded (sudo modprobe %[2]s)", e.Helper, module)
+			if !slices.Contains(notes, note) {
+				notes = append(notes, note)
+			}
+		}
+	}
+	return notes
+}
+
 func (c *collector) counts() {
 	c.missing(report.PartPath, c.pathErr)
 	c.d.Path = report.PathOf(c.path)
+	modules, _ := os.ReadFile("/proc/modules") // without it nothing is known of them
+	c.d.Path.Notes = append(c.d.Path.Notes, unwritten(c.snapshot.flows, string(modules))...)
 	c.missing(report.PartTally, c.tallyErr)
 	if c.tallyErr != nil {
 		return

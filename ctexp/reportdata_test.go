@@ -34,3 +34,31 @@ func TestLifeInAReportIsOfOneZone(t *testing.T) {
 		t.Errorf("the lives in zones 0 to 4 (-want +got):\n%s", diff)
 	}
 }
+
+// A helper whose second module is not loaded leaves what it reads as it is where NAT translates. The report says so.
+func TestHelperThatDoesNotRewrite(t *testing.T) {
+	t.Parallel()
+	const part = "nf_nat_ftp 20480 0 - Live 0x0\n"
+	const helper = "nf_conntrack_ftp 24576 1 nf_nat_ftp, Live 0x0\n"
+	translated := nf.Entry{Helper: "ftp", Status: nf.SrcNAT | nf.Confirmed}
+	plain := nf.Entry{Helper: "ftp", Status: nf.Confirmed}
+	want := []string{"the helper ftp does not rewrite what NAT translates: nf_nat_ftp is not loaded (sudo modprobe nf_nat_ftp)"}
+	for name, c := range map[string]struct {
+		flows   []nf.Entry
+		modules string
+		want    []string
+	}{
+		"missing":       {[]nf.Entry{translated, translated}, helper, want},
+		"loaded":        {[]nf.Entry{translated}, helper + part, nil},
+		"built in":      {[]nf.Entry{translated}, "", nil},
+		"without NAT":   {[]nf.Entry{plain}, helper, nil},
+		"no helper":     {[]nf.Entry{{Status: nf.SrcNAT}}, helper, nil},
+		"one module":    {[]nf.Entry{{Helper: "sane", Status: nf.SrcNAT}}, "nf_conntrack_sane 1 0 - Live 0x0\n", nil},
+		"of a program":  {[]nf.Entry{{Helper: "mine", Status: nf.SrcNAT}}, helper, nil},
+		"another's end": {[]nf.Entry{translated}, "x" + helper, nil},
+	} {
+		if diff := cmp.Diff(c.want, unwritten(c.flows, c.modules)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}

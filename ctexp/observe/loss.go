@@ -490,6 +490,9 @@ func (p Path) unconfirmed(f nf.Family, lost uint64) []Cause {
 	}
 	if packetsOf(causes) < lost {
 		causes = append(causes, Cause{Kind: CauseUntracked})
+		if p.HelpersUntold {
+			causes = append(causes, Cause{Kind: CauseHelper})
+		}
 	}
 	return causes
 }

@@ -43,6 +43,8 @@ type Path struct {
 	NAT map[nf.Family]bool
 	// HelperDrops are what conntrack helpers logged about packets that they dropped, the most frequent first.
 	HelperDrops []ReasonCount
+	// HelpersUntold says that nothing tells what helpers dropped: logs were not available, or the kernel (seen: 7.3) does not log it.
+	HelpersUntold bool
 	// LinkDrops are the packets that links dropped behind the last hook. The kernel counts those of all families
 	// together, with what programs sent past the hooks.
 	LinkDrops []LinkDrop

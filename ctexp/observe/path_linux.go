@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/ours"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
@@ -64,6 +65,7 @@ func (o *Observer) readPath(ctx context.Context, rules bool) (Path, error) {
 		Dropped:  st.Drop, Invalid: st.Invalid, InsertFailed: st.InsertFailed, ICMPErrors: st.Error,
 		Arrived: subCounts(arrived, o.arrived), Attached: o.attached(now), InvalidPassed: o.invalidPassed(now),
 	}
+	p.HelpersUntold = o.reasons == nil || !kernel.HelperDropsLogged.Here()
 	var errWaiting error
 	if o.holder != nil {
 		p.Waiting, errWaiting = o.holder.Waiting(ctx)

@@ -74,6 +74,8 @@ func TestLossesAreExplained(t *testing.T) {
 			[]string{"1 of 2 without an entry between confirm/input and confirmed/input: invalid +1"}},
 		{"untracked", map[string]uint64{"confirm/postrouting": 2}, Path{},
 			[]string{"2 of 2 without an entry between confirm/postrouting and confirmed/postrouting: untracked, or conntrack is off"}},
+		{"untracked, or a helper", map[string]uint64{"confirm/postrouting": 2}, Path{HelpersUntold: true},
+			[]string{"2 of 2 without an entry between confirm/postrouting and confirmed/postrouting: untracked, or conntrack is off, or dropped by a conntrack helper"}},
 		{"forwarded and own", map[string]uint64{"end/forward": 2, "end/output": 3, "mangle/postrouting": 4}, Path{},
 			[]string{
 				"1 of 5 lost between end/forward and end/output and mangle/postrouting: no route, too big for the next link, or an unknown reason",
@@ -83,7 +85,7 @@ func TestLossesAreExplained(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := pathOf(func(p nf.Probe) uint64 { return c.counts[p.Name] })
-			p.Dropped, p.Invalid, p.InsertFailed = c.path.Dropped, c.path.Invalid, c.path.InsertFailed
+			p.Dropped, p.Invalid, p.InsertFailed, p.HelpersUntold = c.path.Dropped, c.path.Invalid, c.path.InsertFailed, c.path.HelpersUntold
 			var got []string
 			for _, l := range p.Losses() {
 				got = append(got, l.String())

@@ -23,16 +23,26 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/needs"
+	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
-func TestMain(m *testing.M) { ctexp.MainWith(m, netnsenv.Entry{HostNetwork: true}) }
+func TestMain(m *testing.M) {
+	if isOwn() {
+		// For TestHelperWithoutItsRewriter. It works before MainWith has left the user namespace of the machine; then it fails.
+		_ = unix.DeleteModule("nf_nat_ftp", 0)
+	}
+	ctexp.MainWith(m, netnsenv.Entry{HostNetwork: true})
+}
+
+// isOwn reports whether the machine is ours alone.
+func isOwn() bool { return os.Getenv("CTEXP_VM") != "" && os.Getuid() == 0 }
 
 var web = packet.Flow{Src: netip.MustParseAddrPort("198.18.0.2:10000"), Dst: netip.MustParseAddrPort("192.0.2.1:80")}
 
 // ownMachine skips the test where what it changes would be others', too.
 func ownMachine(t *testing.T) {
 	t.Helper()
-	if os.Getenv("CTEXP_VM") == "" || os.Getuid() != 0 {
+	if !isOwn() {
 		needs.Check(t, &nf.UnsupportedError{Need: "a machine of one's own", Hint: "go test -exec 'ctexp-vm -kernel 6.1' ./internal/ownmachine"})
 	}
 }
@@ -182,5 +192,40 @@ func TestDelayedPacketsAreNotLost(t *testing.T) {
 		if src := got.Tuple().Src; src != through.Nth(i).Src {
 			t.Errorf("packet %d is from %v", i, src)
 		}
+	}
+}
+
+// Where NAT translates, the FTP helper rewrites the address of PORT only with a module of its own, which no rule loads.
+func TestHelperWithoutItsRewriter(t *testing.T) {
+	ownMachine(t)
+	x := ctexp.New(t, netnsenv.Config{
+		Sysctls: map[string]string{"net.ipv4.ip_forward": "1"}, Links: []netnsenv.LinkConfig{
+			{Prefixes: []netip.Prefix{netip.MustParsePrefix("198.18.0.1/24")}}, {Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.1/24")}},
+		}, Rules: []netnsenv.Ruleset{
+			netnsenv.Helper{Name: "ftp", Proto: nf.TCP, Match: nf.Match{DstPort: 21}},
+			netnsenv.NFT("table ip nat { chain post { type nat hook postrouting priority srcnat; oifname tun1 masquerade; }; }"),
+		},
+	})
+	f := packet.Flow{Src: web.Src, Dst: netip.MustParseAddrPort("203.0.113.2:21")}
+	outside := packet.Flow{Src: netip.MustParseAddrPort("203.0.113.1:10000"), Dst: f.Dst}
+	x.InjectOn("tun0", packet.Packets(packet.SYN(f)))
+	x.InjectOn("tun1", packet.Packets(packet.SYNACK(outside.Reverse())))
+	x.InjectOn("tun0", packet.Packets(packet.ACK(f)))
+	seq := uint32(2)
+	const port = "PORT 198,18,0,2,8,1\r\n"
+	for _, line := range []string{"USER u\r\n", port} { // the helper reads lines that follow another
+		x.InjectOn("tun0", packet.Packets(f.TCP(packet.TCP{Flags: packet.FlagPSH | packet.FlagACK, Seq: seq, Ack: 2, Window: 65535, Payload: []byte(line)})))
+		seq += uint32(len(line))
+	}
+	out := x.Frames(packet.Match{Out: "tun1", Proto: nf.TCP})
+	if got := string(out[len(out)-1].Data()); got != port {
+		t.Errorf("%q left, want it as it came", got)
+	}
+	modules, err := os.ReadFile("/proc/modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ruleset.RewriterMissing("ftp", string(modules)); got != "nf_nat_ftp" {
+		t.Errorf("missing: %q", got)
 	}
 }

@@ -274,6 +274,21 @@ func HelperModules(name string, proto nf.Proto, family nf.Family) (string, error
 	return k.modules, nil
 }
 
+// RewriterMissing returns the module without which a helper does not rewrite what it reads where NAT translates, such as the address
+// of FTP's PORT, if modules, the text of /proc/modules, shows that it is not loaded. Rules load a helper, but not that module. A
+// kernel that has the helper built in tells nothing.
+func RewriterMissing(helper, modules string) string {
+	parts := strings.Fields(kernelHelpers[helper].modules)
+	if len(parts) < 2 {
+		return ""
+	}
+	loaded := func(name string) bool { return strings.Contains("\n"+modules, "\n"+name+" ") }
+	if !loaded(parts[0]) || loaded(parts[1]) {
+		return ""
+	}
+	return parts[1]
+}
+
 // addProblem appends p, unless problems has one for the same line.
 func addProblem(problems []nf.RuleProblem, p nf.RuleProblem) []nf.RuleProblem {
 	if slices.ContainsFunc(problems, func(q nf.RuleProblem) bool { return q.Line == p.Line }) {
