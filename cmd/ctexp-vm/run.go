@@ -123,7 +123,7 @@ var usualModules = []string{
 	"nf_conntrack_ftp", "nf_nat_ftp", "nf_conntrack_tftp", "nf_nat_tftp", "nf_conntrack_sip", "nf_nat_sip", "nf_conntrack_pptp", "nf_nat_pptp",
 	"nf_conntrack_irc", "nf_nat_irc", "nf_conntrack_amanda", "nf_nat_amanda", "nf_conntrack_h323", "nf_nat_h323", "nf_conntrack_sane",
 	"nf_conntrack_bridge", "bridge", "br_netfilter", "8021q", "sctp_diag", "nf_flow_table_inet", "nfnetlink_cttimeout", "nfnetlink_cthelper",
-	"sch_tbf", "sch_netem", "sch_plug", "sch_prio", "sch_ingress", "cls_u32", "act_mirred", "ifb", "vrf", "wireguard",
+	"sch_tbf", "sch_netem", "sch_plug", "sch_prio", "sch_ingress", "cls_u32", "act_mirred", "ifb", "vrf", "wireguard", "ip_vs",
 }
 
 // config returns what the machine is told, and the folders that it gets.

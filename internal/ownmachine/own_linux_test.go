@@ -6,6 +6,7 @@ package ownmachine
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -227,5 +228,120 @@ func TestHelperWithoutItsRewriter(t *testing.T) {
 	}
 	if got := ruleset.RewriterMissing("ftp", string(modules)); got != "nf_nat_ftp" {
 		t.Errorf("missing: %q", got)
+	}
+}
+
+// addVirtualService makes IPVS send what comes for a TCP service to a server. It sets socket options (include/uapi/linux/ip_vs.h,
+// struct ip_vs_service_user, ip_vs_dest_user) because ipvsadm's netlink asks for the capability of the machine, which nobody has
+// in a user namespace.
+func addVirtualService(t *testing.T, x *ctexp.Experiment, service, server netip.AddrPort) {
+	t.Helper()
+	const base = 64 + 1024 + 64 // IP_VS_BASE_CTL
+	const addService, addServer = base + 2, base + 7
+	port := func(a netip.AddrPort) (p [2]byte) { binary.BigEndian.PutUint16(p[:], a.Port()); return p }
+	type virtual struct {
+		Proto          uint16
+		_              uint16
+		Addr           [4]byte
+		Port           [2]byte
+		_              uint16
+		Mark           uint32
+		Scheduler      [16]byte
+		Flags, Timeout uint32
+		Netmask        [4]byte
+	}
+	v := virtual{Proto: uint16(nf.TCP), Addr: service.Addr().As4(), Port: port(service), Scheduler: [16]byte{'r', 'r'}, Netmask: [4]byte{255, 255, 255, 255}}
+	both := struct {
+		virtual
+		Addr          [4]byte
+		Port          [2]byte
+		_             uint16
+		Flags, Weight uint32 // no flags: masquerading
+		Upper, Lower  uint32
+	}{virtual: v, Addr: server.Addr().As4(), Port: port(server), Weight: 1}
+	set := func(fd, option int, value any) error {
+		b, err := binary.Append(nil, binary.NativeEndian, value)
+		if err != nil {
+			return err
+		}
+		return os.NewSyscallError("setsockopt", unix.SetsockoptString(fd, unix.SOL_IP, option, string(b)))
+	}
+	err := x.Env.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		if err := set(fd, addService, v); err != nil {
+			return err
+		}
+		return set(fd, addServer, both)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// IPVS sends what comes for a service on to a server, without an entry: it takes the packets from conntrack before the confirmation
+// (net/netfilter/ipvs/ip_vs_xmit.c, ip_vs_nat_send_or_cont). vs/conntrack would keep them, but user namespaces do not have that
+// sysctl (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_control_net_init_sysctl).
+func TestIPVSIsNotTracked(t *testing.T) {
+	ownMachine(t)
+	x := ctexp.New(t, netnsenv.Config{
+		Sysctls: map[string]string{"net.ipv4.ip_forward": "1"}, Links: []netnsenv.LinkConfig{
+			{Prefixes: []netip.Prefix{netip.MustParsePrefix("198.18.0.1/24")}}, {Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.1/24")}},
+		},
+		Rules: []netnsenv.Ruleset{netnsenv.NFT("table ip t { chain c { type filter hook postrouting priority 0; ct state new counter; }; }")},
+	})
+	to := packet.Flow{Src: web.Src, Dst: netip.MustParseAddrPort("198.18.0.1:80")}
+	server := netip.MustParseAddrPort("203.0.113.2:8080")
+	addVirtualService(t, x, to.Dst, server)
+	x.InjectOn("tun0", packet.Packets(packet.SYN(to)))
+	got := x.Expect(packet.Match{Out: "tun1", Proto: nf.TCP})
+	if tuple := got.Tuple(); tuple.Src != to.Src || tuple.Dst != server {
+		t.Errorf("%v left, want it for %v", tuple, server)
+	}
+	x.InjectOn("tun1", packet.Packets(packet.SYNACK(packet.Flow{Src: server, Dst: to.Src})))
+	if back := x.Expect(packet.Match{Out: "tun0", Proto: nf.TCP}); back.Tuple().Src != to.Dst {
+		t.Errorf("%v came back, want it from %v", back.Tuple(), to.Dst)
+	}
+	if flows := x.Flows(); len(flows) != 0 {
+		t.Errorf("%v, want no entry", flows)
+	}
+}
+
+// hping3 writes packets into a raw socket: they pass the hooks of what the machine itself sends, and a refusal is the socket's.
+func TestRawSocketMeetsTheLimit(t *testing.T) {
+	ownMachine(t)
+	x := ctexp.New(t, netnsenv.Config{Silent: true, Probes: []nf.Probe{nf.RawOutput, nf.MangleOutput}})
+	setLimit(t, 7)
+	self := packet.Flow{Src: netip.AddrPortFrom(x.Env.Links()[0].Prefixes()[0].Addr(), 10000), Dst: web.Src}
+	refused := 0
+	err := x.Env.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		for i := range 10 {
+			err := unix.Sendto(fd, packet.SYN(self.Nth(i)), 0, &unix.SockaddrInet4{Addr: self.Dst.Addr().As4()})
+			switch {
+			case errors.Is(err, unix.EPERM):
+				refused++
+			case err != nil:
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	evicted := int(x.Stats().EarlyDrop)
+	if n := len(x.Flows()); n != 7 || refused+evicted != 3 {
+		t.Errorf("%d entries, %d packets refused, %d entries evicted; want 7, and 3 together", n, refused, evicted)
+	}
+	if got := x.Tally().Packets; got["raw/output"] != 10 || got["mangle/output"] != uint64(10-refused) {
+		t.Errorf("%v with %d refused", got, refused)
 	}
 }
