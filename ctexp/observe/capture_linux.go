@@ -62,16 +62,26 @@ func (o *Observer) readFrames(ctx context.Context) (iter.Seq[packet.Record], los
 }
 
 // capture records the frames of all links of the namespace.
+//
+// It begins with a socket, which receives each frame as a datagram, unless the Config wants a ring. A ring takes the place of
+// the socket when there are many frames.
 type capture struct {
-	*mmsg.Pump
-	ring  *ring // nil: each frame is received as a datagram
-	links links.Names
-	lo    int32 // index of the loopback link
-	times stamps
-	log   framelog
+	*mmsg.Pump // of the socket, or of the ring of the Config; its mutex is held while either is read
+	ring       atomic.Pointer[ring]
+	links      links.Names
+	lo         int32 // index of the loopback link
+	times      stamps
+	log        framelog
+
+	onlyRing bool
+	group    int                      // what a ring joins to take the place of the socket
+	do       func(func() error) error // runs a function in the namespace; nil: no ring takes the socket's place, or no more
+	came     int                      // frames that the socket has received
+	later    *mmsg.Pump               // of the ring that took the socket's place
+	stopped  bool
 }
 
-// usualRing captures a flood without loss.
+// usualRing captures a flood without loss, where all frames must be copied when they arrive.
 const usualRing = 8 << 20
 
 // captureBuffer holds about 10,000 small frames if the host's rmem_max allows it.
@@ -86,16 +96,12 @@ func startCapture(cfg Config) (*capture, error) {
 	}
 	c := &capture{links: links.Names{}, log: cfg.framelog()}
 	if err := c.setUp(fd, cfg); err != nil {
-		c.ring.unmap()
+		c.ring.Load().unmap()
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("set up packet socket: %w", err)
 	}
-	read := c.receive
-	if c.ring != nil {
-		read = c.readRing
-	}
-	if c.Pump, err = mmsg.StartPump(os.NewFile(uintptr(fd), "packet socket"), "packet socket", read); err != nil {
-		c.ring.unmap()
+	if c.Pump, err = mmsg.StartPump(os.NewFile(uintptr(fd), "packet socket"), "packet socket", c.read); err != nil {
+		c.ring.Load().unmap()
 		return nil, err
 	}
 	return c, nil
@@ -106,7 +112,10 @@ func (c *capture) setUp(fd int, cfg Config) (err error) {
 		return err
 	}
 	if cfg.Ring > 0 {
-		c.ring, err = newRing(fd, cfg.Ring)
+		var r *ring
+		r, err = newRing(fd, cfg.Ring)
+		c.ring.Store(r)
+		c.onlyRing = true
 	} else if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err == nil {
 		if err = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err == nil {
 			err = enlarge(fd, captureBuffer)
@@ -116,6 +125,15 @@ func (c *capture) setUp(fd int, cfg Config) (err error) {
 		return err
 	}
 	c.times.empty = time.Now()
+	if err := bindToAll(fd); err != nil || c.onlyRing {
+		return err
+	}
+	c.group, err = fanout(fd)
+	return err
+}
+
+// bindToAll makes a packet socket receive all frames of all links.
+func bindToAll(fd int) error {
 	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL)})
 }
 
@@ -128,13 +146,75 @@ func enlarge(fd, n int) error {
 }
 
 // stop ends the capture. The recorded frames remain readable.
+//
+// A ring that is being made is closed when the kernel has made it: waiting for that could take 15 ms.
 func (c *capture) stop() {
+	c.Lock()
+	c.stopped, c.do = true, nil
+	later := c.later
+	c.Unlock()
+	if later != nil {
+		later.Stop()
+	}
 	c.Pump.Stop()
-	c.ring.unmap()
+	c.ring.Load().unmap()
 }
 
-// receive reads all queued frames.
-func (c *capture) receive(fd int, _ bool) error {
+// mayGrow lets a ring take the place of the socket when there are many frames, or now. The function do runs another one in the
+// namespace.
+func (c *capture) mayGrow(do func(func() error) error, now bool) {
+	if c.onlyRing {
+		return
+	}
+	c.Lock()
+	defer c.Unlock()
+	c.do = do
+	if now {
+		c.came = ringAfter
+	}
+	c.grow()
+}
+
+// grow starts to make a ring if it is time. Frames that the kernel does not time-stamp yet are the socket's: see stamps.
+func (c *capture) grow() {
+	if c.do != nil && c.came >= ringAfter && c.times.on {
+		go c.takeRing(c.do)
+		c.do = nil
+	}
+}
+
+// relieve is Drain for a goroutine that sends: as long as a ring has room, it leaves that to the goroutine which reads it.
+func (c *capture) relieve() error {
+	if r := c.ring.Load(); r != nil && !r.isHalfFull() {
+		return nil
+	}
+	return c.Drain()
+}
+
+// read reads what the kernel has captured. Only if asked to (by Drain), it also reads the block of the ring that the
+// kernel still fills.
+func (c *capture) read(fd int, asked bool) error {
+	r := c.ring.Load()
+	var end ringEnd
+	if r != nil {
+		// A frame that the socket still gets when a ring takes its place is older than those in the ring, or arrives on another
+		// CPU at the same time. So the socket is read after the end is known.
+		end = r.end(asked)
+	}
+	if !c.onlyRing {
+		if err := c.receive(fd); err != nil {
+			return err
+		}
+		c.grow()
+	}
+	if r == nil {
+		return nil
+	}
+	return r.read(end, func(f rawFrame) { c.add(fd, f) })
+}
+
+// receive reads all frames that are queued at the socket.
+func (c *capture) receive(fd int) error {
 	b := mmsg.GetBuffer()
 	defer b.Free()
 	for {
@@ -149,6 +229,7 @@ func (c *capture) receive(fd int, _ bool) error {
 		case err != nil:
 			return fmt.Errorf("receive frames: %w", err)
 		}
+		c.came += n
 		for i := range n {
 			from, control := b.From(i), b.Control(i)
 			network, tag := auxdata(control)
@@ -162,12 +243,6 @@ func (c *capture) receive(fd int, _ bool) error {
 			c.add(fd, f)
 		}
 	}
-}
-
-// readRing reads the frames in the ring. Only if asked to (by Observer.Drain), it also reads the block that the
-// kernel still fills.
-func (c *capture) readRing(fd int, asked bool) error {
-	return c.ring.read(asked, func(f rawFrame) { c.add(fd, f) })
 }
 
 // add records a frame. Loopback shows each frame twice, outgoing and incoming; like tcpdump, only the latter is
@@ -195,7 +270,7 @@ func (c *capture) add(fd int, f rawFrame) {
 
 // countDropped reads how many frames the kernel dropped since the last reading, which resets its counter.
 func (c *capture) countDropped() error {
-	return c.Control(func(fd int) error {
+	count := func(fd int) error {
 		// The older of the two structures is a prefix of the newer, and the kernel truncates (packet_getsockopt).
 		st, err := unix.GetsockoptTpacketStatsV3(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 		if err != nil {
@@ -203,7 +278,16 @@ func (c *capture) countDropped() error {
 		}
 		c.log.dropped(uint64(st.Drops))
 		return nil
-	})
+	}
+	c.Lock()
+	later := c.later
+	c.Unlock()
+	if later != nil {
+		if err := later.Control(count); err != nil {
+			return err
+		}
+	}
+	return c.Control(count)
 }
 
 // auxdata returns the offset of the packet in a frame, and the VLAN tag that the kernel removed
@@ -260,107 +344,4 @@ func linkIndex(fd int, name string) (int32, error) {
 		return 0, fmt.Errorf("index of link %q: %w", name, err)
 	}
 	return int32(ifr.Uint32()), nil
-}
-
-// ring is a TPACKET_V3 receive ring shared with the kernel: blocks of frames, each of which belongs either to the
-// kernel, which fills it, or to user space.
-//
-// The kernel hands over a block when it is full or its timeout has expired. The frames in the block that it still
-// fills can be read as well, so that a frame is available as soon as the write that injected it has returned.
-type ring struct {
-	memory []byte
-	size   int // of a block
-	block  int // index of the block to read
-	frame  int // frames of that block read so far
-	offset int // offset of the last of these
-}
-
-const (
-	minRingBlock  = 128 << 10 // holds the largest packet
-	maxRingBlock  = 1 << 20
-	minRingBlocks = 8
-	// ringRetireMS is the timeout after which the kernel hands over a block that is not full. With little traffic a
-	// slow reader thus has eight times a fifth of a second.
-	ringRetireMS = 200
-	ringFrame    = 2048 // has no effect with TPACKET_V3, but is validated
-)
-
-// blockSize returns the block size of a ring of size bytes: a power of two that gives several blocks.
-func blockSize(size int) int {
-	block := minRingBlock
-	for block < maxRingBlock && block*minRingBlocks < size {
-		block *= 2
-	}
-	return block
-}
-
-// newRing makes fd, which must not be bound yet, deliver into a ring of at least size bytes.
-func newRing(fd, size int) (*ring, error) {
-	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3); err != nil {
-		return nil, fmt.Errorf("set TPACKET_V3: %w", err)
-	}
-	block := blockSize(size)
-	blocks := max(minRingBlocks, (size+block-1)/block)
-	req := unix.TpacketReq3{
-		Block_size: uint32(block), Block_nr: uint32(blocks),
-		Frame_size: ringFrame, Frame_nr: uint32(blocks * (block / ringFrame)),
-		Retire_blk_tov: ringRetireMS,
-	}
-	if err := unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req); err != nil {
-		return nil, fmt.Errorf("create ring of %d bytes: %w", blocks*block, err)
-	}
-	memory, err := unix.Mmap(fd, 0, blocks*block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("map ring of %d bytes: %w", blocks*block, err)
-	}
-	return &ring{memory: memory, size: block}, nil
-}
-
-// unmap unmaps the ring. The recorded packets are copies.
-func (r *ring) unmap() {
-	if r != nil && r.memory != nil {
-		_ = unix.Munmap(r.memory)
-		r.memory = nil
-	}
-}
-
-// read calls add for each frame in the blocks that were handed over and, if open is set, in the one that is being
-// filled.
-//
-// In that block the kernel counts a frame before it writes it (net/packet/af_packet.c, prb_fill_curr_block), and
-// writes the index of the link last (tpacket_rcv). As all memory is zero when the kernel gets it, a frame with an
-// index is complete. This order of writes is guaranteed on machines that keep the order of stores, such as x86, and
-// elsewhere while nothing is injected.
-func (r *ring) read(open bool, add func(f rawFrame)) error {
-	for {
-		b := r.memory[r.block*r.size:][:r.size]
-		status := (*uint32)(unsafe.Pointer(&b[blockStatus]))
-		// Load the status before the count: once the block is ours, the count does not change.
-		ours := atomic.LoadUint32(status)&unix.TP_STATUS_USER != 0
-		if !ours && !open {
-			return nil
-		}
-		packets := int(atomic.LoadUint32((*uint32)(unsafe.Pointer(&b[blockPackets]))))
-		for r.frame < packets {
-			at, err := nextFrame(b, r.frame, r.offset)
-			if err != nil {
-				return err
-			}
-			if !ours && atomic.LoadUint32((*uint32)(unsafe.Pointer(&b[at+llIfindex]))) == 0 {
-				return nil // the rest is still being written
-			}
-			f, err := parseFrame(b, at)
-			if err != nil {
-				return err
-			}
-			add(f)
-			r.frame, r.offset = r.frame+1, at
-		}
-		if !ours {
-			return nil
-		}
-		clear(b[blockHeader:])
-		atomic.StoreUint32(status, unix.TP_STATUS_KERNEL)
-		r.block, r.frame, r.offset = (r.block+1)%(len(r.memory)/r.size), 0, 0
-	}
 }

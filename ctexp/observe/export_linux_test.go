@@ -87,4 +87,4 @@ func FillMarks(o *Observer, beyond int) {
 }
 
 // HasRing reports whether frames are captured by a ring.
-func HasRing(o *Observer) bool { return o.capture.ring != nil }
+func HasRing(o *Observer) bool { return o.capture.ring.Load() != nil }

@@ -105,6 +105,9 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 		before := w.Acted()
 		o.acted = func() uint64 { return w.Acted() - before }
 	}
+	if o.capture != nil {
+		o.capture.mayGrow(o.ns.Do, cfg.Filler > 0) // a table is filled to be flooded
+	}
 	_ = o.checkLinks() // a probe may be about a link that is created later
 	return o, nil
 }
@@ -296,7 +299,7 @@ func (o *Observer) Drain() {
 	// The frames come last: until the kernel time-stamps them, a frame counts as old as the read that found none
 	// before it (see stamps), which must be later than everything that was read about earlier packets.
 	if o.capture != nil {
-		_ = o.capture.Drain()
+		_ = o.capture.relieve()
 	}
 }
 
