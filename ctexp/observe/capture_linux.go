@@ -74,7 +74,7 @@ type capture struct {
 	log        framelog
 
 	onlyRing bool
-	group    int                      // what a ring joins to take the place of the socket
+	group    int                      // what a ring joins to take the place of the socket; 0: none can
 	do       func(func() error) error // runs a function in the namespace; nil: no ring takes the socket's place, or no more
 	came     int                      // frames that the socket has received
 	later    *mmsg.Pump               // of the ring that took the socket's place
@@ -125,11 +125,13 @@ func (c *capture) setUp(fd int, cfg Config) (err error) {
 		return err
 	}
 	c.times.empty = time.Now()
-	if err := bindToAll(fd); err != nil || c.onlyRing {
+	if err := bindToAll(fd); err != nil {
 		return err
 	}
-	c.group, err = fanout(fd)
-	return err
+	if !c.onlyRing {
+		c.group, _ = fanout(fd) // without a group the socket goes on
+	}
+	return nil
 }
 
 // bindToAll makes a packet socket receive all frames of all links.
@@ -163,7 +165,7 @@ func (c *capture) stop() {
 // mayGrow lets a ring take the place of the socket when there are many frames, or now. The function do runs another one in the
 // namespace.
 func (c *capture) mayGrow(do func(func() error) error, now bool) {
-	if c.onlyRing {
+	if c.group == 0 {
 		return
 	}
 	c.Lock()

@@ -31,11 +31,11 @@ var neighbour = nf.MAC{2, 0, 0, 0, 0, 9}
 
 // ethernet opens a host on an Ethernet link and sends it frames: an ARP request, a segment, one in a VLAN and one in
 // two.
-func ethernet(t testing.TB, changes ...func(*observe.Config)) lab {
+func ethernet(t testing.TB, c capturing) lab {
 	t.Helper()
-	x := open(t, netnsenv.Config{Silent: true, Links: []netnsenv.LinkConfig{
+	x := c.open(t, netnsenv.Config{Silent: true, Links: []netnsenv.LinkConfig{
 		{Name: "eth0", Kind: netnsenv.Veth, ARP: true, Prefixes: prefixes("192.0.2.1/24")},
-	}}, changes...)
+	}})
 	link := x.env.Links()[0]
 	syn := packet.SYN(web).Frame(neighbour, link.HardwareAddr())
 	ask := packet.ARPRequest(neighbour, web.Dst.Addr().Next(), web.Dst.Addr())
@@ -82,7 +82,7 @@ func TestFramesHaveTheirEthernetHeader(t *testing.T) {
 // Wireshark shows addresses and tags if all frames have them, and tags and senders if those of a tun have none.
 func TestPcapngHasTheEthernetHeaders(t *testing.T) {
 	t.Parallel()
-	x := ethernet(t)
+	x := ethernet(t, capturing{})
 	frames := collect(t, x.o.Frames(t.Context()))
 	tun := packet.Record{Time: frames[0].Time, Link: "tun7", EtherType: 0x0800, Packet: packet.SYN(web)}
 	host := x.env.Links()[0].HardwareAddr().String()
@@ -267,9 +267,22 @@ func (l lab) frames() []string {
 	return s
 }
 
-var captures = map[string]func(*observe.Config){
-	"socket": func(*observe.Config) {},
-	"ring":   func(c *observe.Config) { c.Ring = 1 },
+// capturing is a way to capture frames.
+type capturing struct {
+	ring  int  // size
+	later bool // the ring takes the place of the socket
+}
+
+var captures = map[string]capturing{"socket": {}, "ring": {ring: 1}, "later ring": {later: true}}
+
+// open is open with this way to capture.
+func (c capturing) open(t testing.TB, cfg netnsenv.Config, changes ...func(*observe.Config)) lab {
+	t.Helper()
+	x := open(t, cfg, append(changes, func(cfg *observe.Config) { cfg.Ring = c.ring })...)
+	if c.later && !observe.TakeRing(x.o) {
+		t.Fatal("no ring took the place of the socket")
+	}
+	return x
 }
 
 // A frame is recorded as soon as the write that injected it has returned, and so is the answer of the host.
@@ -278,7 +291,7 @@ func TestFramesAreRecordedAtOnce(t *testing.T) {
 	for name, capture := range captures {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			x := open(t, netnsenv.Config{}, capture)
+			x := capture.open(t, netnsenv.Config{})
 			var want []string
 			for i := range 100 {
 				x.send(packet.SYN(web.Nth(i)))
@@ -365,7 +378,7 @@ func TestFramesDroppedByTheKernelAreAnError(t *testing.T) {
 	for name, capture := range captures {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			x := open(t, netnsenv.Config{Silent: true, NoPath: true}, capture)
+			x := capture.open(t, netnsenv.Config{Silent: true, NoPath: true})
 			release := observe.HoldCapture(x.o)
 			const sent = 60000
 			x.sendSYNs(sent/3, web)
@@ -405,7 +418,7 @@ func BenchmarkCapture(b *testing.B) {
 		change func(*observe.Config)
 	}{
 		{"none", func(c *observe.Config) { c.NoFrames = true }},
-		{"socket", func(*observe.Config) {}},
+		{"socket and ring", func(*observe.Config) {}},
 		{"ring of 8 MiB", func(c *observe.Config) { c.Ring = 8 << 20 }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
@@ -465,7 +478,7 @@ func TestCaptureKeepsUpWithAFlood(t *testing.T) {
 	for name, capture := range captures {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			x := open(t, fastest, capture, func(c *observe.Config) { c.MaxFrames = 2 * n })
+			x := capture.open(t, fastest, func(c *observe.Config) { c.MaxFrames = 2 * n })
 			x.flood(n, func(i int) packet.Packet { return packet.SYN(astray.Nth(i % 50_000)) })
 
 			seen := 0
@@ -506,6 +519,7 @@ func BenchmarkCaptureOfAFlood(b *testing.B) {
 	for i := range ways {
 		ways[i].lab = open(b, fastest, ways[i].change, func(c *observe.Config) { c.MaxFrames = 1 << 30 })
 	}
+	observe.StayWithSocket(ways[1].lab.o)
 	p := packet.SYN(astray)
 	sent := 0
 	for b.Loop() {
@@ -542,7 +556,7 @@ func TestFragmentsAreCapturedAsTheyCame(t *testing.T) {
 				for name, capture := range captures {
 					t.Run(fmt.Sprintf("%v/%v/%s/NoPath=%t", kind, family, name, noPath), func(t *testing.T) {
 						t.Parallel()
-						x := open(t, netnsenv.Config{
+						x := capture.open(t, netnsenv.Config{
 							Links: []netnsenv.LinkConfig{
 								{Name: "in0", Kind: kind, Prefixes: prefixes("198.18.0.1/24", "2001:db8:1::1/64")},
 								{Name: "out0", Kind: kind, Prefixes: prefixes("192.0.2.254/24", "2001:db8:2::1/64")},
@@ -550,7 +564,7 @@ func TestFragmentsAreCapturedAsTheyCame(t *testing.T) {
 							Sysctls: map[string]string{"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"},
 							Rules:   []netnsenv.Ruleset{netnsenv.NFT("table inet t { chain c { type nat hook postrouting priority srcnat; masquerade; }; }")},
 							NoPath:  noPath,
-						}, capture)
+						})
 						var sent []packet.Packet
 						for id := range uint32(2) {
 							cut := flow.UDP(make([]byte, 2400)).Fragments(1000)

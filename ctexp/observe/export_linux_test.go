@@ -88,3 +88,26 @@ func FillMarks(o *Observer, beyond int) {
 
 // HasRing reports whether frames are captured by a ring.
 func HasRing(o *Observer) bool { return o.capture.ring.Load() != nil }
+
+// TakeRing makes a ring take the place of the socket now, and reports whether there is one.
+func TakeRing(o *Observer) bool {
+	c := o.capture
+	if c.group == 0 {
+		return false
+	}
+	c.Lock()
+	do := c.do
+	c.do = nil
+	c.Unlock()
+	if do != nil {
+		c.takeRing(do)
+	}
+	return HasRing(o)
+}
+
+// StayWithSocket says that no ring takes the place of the socket.
+func StayWithSocket(o *Observer) {
+	o.capture.Lock()
+	defer o.capture.Unlock()
+	o.capture.do = nil
+}

@@ -79,7 +79,7 @@ type Config struct {
 	// Zero: 128 MiB, of which only what waits to be read uses memory.
 	EventBuffer int
 
-	// NoFrames disables the capture, which costs about half of the speed of a flood.
+	// NoFrames disables the capture, which costs about a fifth of the speed of a long flood, and half of that of a short one.
 	NoFrames bool
 	// MaxFrames is the largest number of frames that are kept, 40 bytes each and those of the frame. Further frames are
 	// only counted, and Frames ends in ErrFramesLost. Zero: 1,000,000, about 80 MB of SYNs; of large frames fewer, those
@@ -87,8 +87,11 @@ type Config struct {
 	MaxFrames int
 	// Ring is the size in bytes of a ring buffer shared with the kernel, which captures a flood without loss. 8 MiB
 	// suffice; a smaller size than 1 MiB is rounded up, and a larger one than 1 GiB is an error. Opening the ring
-	// waits for an RCU grace period, about 15 ms (net/packet/af_packet.c, packet_set_ring). Zero: an ordinary socket
-	// buffer, which needs no such wait; or a ring of 8 MiB in a netnsenv.Env that cannot have fragments copied (see
+	// waits for an RCU grace period, about 15 ms (net/packet/af_packet.c, packet_set_ring).
+	//
+	// Zero: an ordinary socket buffer, which needs no such wait, and after the first 512 frames, or the first one if there
+	// is a Filler, a ring of 4 MiB, which is made in the background and takes the place of the socket between two frames; or a
+	// ring of 8 MiB from the beginning in a netnsenv.Env that cannot have fragments copied (see
 	// netnsenv.Env.CopiesFragments). With a socket buffer, in a namespace that is not a netnsenv.Env, fragments may have
 	// the headers of those that the host sent when it fragmented the packet again.
 	Ring int

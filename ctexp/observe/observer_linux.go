@@ -284,7 +284,8 @@ func (o *Observer) interrupted(ctx context.Context) error {
 
 // Drain moves the frames and messages that the kernel queued for the Observer into memory. Call it every few hundred
 // packets while sending many, because the kernel's buffers are small for an ordinary user. It takes a microsecond if
-// nothing is queued. Errors are reported by the methods that need the missing data.
+// nothing is queued. Frames in a ring are left to the goroutine that reads it, unless half of it is full. Errors are
+// reported by the methods that need the missing data.
 func (o *Observer) Drain() {
 	release, err := o.use(context.Background())
 	if err != nil {
