@@ -89,12 +89,9 @@ func FillMarks(o *Observer, beyond int) {
 // HasRing reports whether frames are captured by a ring.
 func HasRing(o *Observer) bool { return o.capture.ring.Load() != nil }
 
-// TakeRing makes a ring take the place of the socket now, and reports whether there is one.
+// TakeRing makes a ring take the place of the socket now, and reports whether a ring captures.
 func TakeRing(o *Observer) bool {
 	c := o.capture
-	if c.group == 0 {
-		return false
-	}
 	c.Lock()
 	do := c.do
 	c.do = nil
