@@ -47,7 +47,8 @@ func Open(ctx context.Context, cfg netnsenv.Config) (*Lab, error) {
 func (l *Lab) Close() error { return errors.Join(l.Observer.Close(), l.Env.Close()) }
 
 // Watch makes a Lab of an Env that is already open. The counts of its Observer begin at zero, so that one Env, whose table
-// takes time to fill, serves many experiments one after the other. Of cfg it uses how frames are captured and events
+// takes time to fill, serves many experiments one after the other: close the Observer, call Env.Refill, which also says what
+// it leaves, and Watch again. Of cfg it uses how frames are captured and events
 // recorded (NoFrames, MaxFrames, Ring, NoEvents, MaxEvents, EventBuffer); everything else follows from the Env.
 //
 // Closing the Lab closes the Env; closing only its Observer leaves the Env open for the next Watch.

@@ -481,7 +481,7 @@ func (r Room) Unreplied() Room {
 	return r
 }
 
-// ErrNotFull is returned by Open if some of the filler was evicted before Open returned. For up to a minute after a
+// ErrNotFull is returned by Open and Env.Refill if some of the filler was evicted before they returned. For up to a minute after a
 // full table in any namespace has dropped a new flow, the garbage collector evicts unreplied entries. Opening the Env
 // again usually succeeds.
 var ErrNotFull = errors.New("entries were evicted")

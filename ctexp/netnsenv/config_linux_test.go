@@ -113,6 +113,73 @@ func TestFlushSparesTheFiller(t *testing.T) {
 	}
 }
 
+// After Refill the room is that of Open, whatever was in the table and whatever part of the filler is missing.
+func TestRefillMakesTheRoomAgain(t *testing.T) {
+	t.Parallel()
+	const free = 7
+	for _, room := range []netnsenv.Room{netnsenv.Free(free), netnsenv.Free(free).Unreplied()} {
+		e := open(t, netnsenv.Config{Room: room})
+		for round, fixed := range []nf.Status{0, nf.FixedTimeout} {
+			for i := range free {
+				entry := assured(i)
+				entry.Status |= fixed
+				entry.Zone = uint16(i % 2)
+				needs.Check(t, e.Table().Create(entry))
+			}
+			const lost = 3
+			netnsenv.LoseFiller(t, e, round*lost, lost)
+
+			err := e.Refill(t.Context())
+
+			if errors.Is(err, netnsenv.ErrNotFull) && e.Room().Unreplied { // another test's full table has woken the collector
+				return
+			}
+			needs.Check(t, err)
+			if n := count(t, e); n != 0 {
+				t.Errorf("%d entries are left", n)
+			}
+			if n := netnsenv.TableCount(t, e); n != e.Room().Filler {
+				t.Errorf("%d entries of filler, want %d", n, e.Room().Filler)
+			}
+			if !e.Room().Unreplied {
+				createAssured(t, e, free)
+				if err := e.Table().Create(assured(free)); !errors.Is(err, unix.ENOMEM) {
+					t.Errorf("one more: %v, want ENOMEM", err)
+				}
+				needs.Check(t, e.Refill(t.Context()))
+			}
+		}
+	}
+}
+
+// A table without a filler is emptied.
+func TestRefillWithoutARoom(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	createAssured(t, e, 3)
+	needs.Check(t, e.Refill(t.Context()))
+	if n := count(t, e); n != 0 {
+		t.Errorf("%d entries are left", n)
+	}
+	needs.Check(t, e.Close())
+	if err := e.Refill(t.Context()); !errors.Is(err, netnsenv.ErrClosed) {
+		t.Errorf("of a closed Env: %v", err)
+	}
+}
+
+// BenchmarkRefill is beside BenchmarkOpenWithRoom: ten entries are deleted, and the filler is found to be whole.
+func BenchmarkRefill(b *testing.B) {
+	e, err := netnsenv.Open(b.Context(), netnsenv.Config{Room: netnsenv.Free(10)})
+	needs.Check(b, err)
+	b.Cleanup(func() { e.Close() })
+	for b.Loop() {
+		for i := range 10 {
+			needs.Check(b, e.Table().Create(assured(i)))
+		}
+		needs.Check(b, e.Refill(b.Context()))
+	}
+}
+
 func BenchmarkOpenWithRoom(b *testing.B) {
 	for b.Loop() {
 		e, err := netnsenv.Open(b.Context(), netnsenv.Config{Room: netnsenv.Free(7)})

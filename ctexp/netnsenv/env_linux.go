@@ -33,6 +33,7 @@ type Env struct {
 	links    []*Link
 	table    *Table
 	room     RoomInfo
+	filler   *filler // of the room; nil without one
 	handles  handles
 	stats    *queues.Links          // asked by Backlog; opened and used only on the thread
 	reasons  bool                   // conntrack logs why packets are INVALID

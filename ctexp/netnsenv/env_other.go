@@ -38,6 +38,9 @@ func (e *Env) PathProbes() []nf.Probe { return nil }
 // Room returns the zero RoomInfo.
 func (e *Env) Room() RoomInfo { return RoomInfo{} }
 
+// Refill returns an nf.UnsupportedError.
+func (e *Env) Refill(context.Context) error { return errLinux }
+
 // Table returns a table whose methods return an nf.UnsupportedError.
 func (e *Env) Table() *Table { return &Table{} }
 
