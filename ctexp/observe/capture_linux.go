@@ -165,7 +165,7 @@ func (c *capture) stop() {
 // mayGrow lets a ring take the place of the socket when there are many frames, or now. The function do runs another one in the
 // namespace.
 func (c *capture) mayGrow(do func(func() error) error, now bool) {
-	if c.group == 0 {
+	if c.group == 0 || !ordersStores {
 		return
 	}
 	c.Lock()

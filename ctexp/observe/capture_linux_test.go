@@ -279,8 +279,11 @@ var captures = map[string]capturing{"socket": {}, "ring": {ring: 1}, "later ring
 func (c capturing) open(t testing.TB, cfg netnsenv.Config, changes ...func(*observe.Config)) lab {
 	t.Helper()
 	x := open(t, cfg, append(changes, func(cfg *observe.Config) { cfg.Ring = c.ring })...)
-	if c.later && !observe.TakeRing(x.o) {
-		t.Fatal("no ring took the place of the socket")
+	if c.later {
+		needsLaterRing(t)
+		if !observe.TakeRing(x.o) {
+			t.Fatal("no ring took the place of the socket")
+		}
 	}
 	return x
 }

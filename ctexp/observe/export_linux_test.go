@@ -89,6 +89,9 @@ func FillMarks(o *Observer, beyond int) {
 // HasRing reports whether frames are captured by a ring.
 func HasRing(o *Observer) bool { return o.capture.ring.Load() != nil }
 
+// OrdersStores says that a ring takes the place of a socket on machines of this kind.
+const OrdersStores = ordersStores
+
 // TakeRing makes a ring take the place of the socket now, and reports whether a ring captures.
 func TakeRing(o *Observer) bool {
 	c := o.capture

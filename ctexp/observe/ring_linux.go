@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -149,6 +150,9 @@ func (r *ring) readBlock(b []byte, packets int, whole bool, add func(f rawFrame)
 	}
 	return nil
 }
+
+// ordersStores says that a machine keeps the order of stores. On others a ring takes the place of no socket: see ring.read.
+const ordersStores = runtime.GOARCH == "amd64" || runtime.GOARCH == "386" || runtime.GOARCH == "s390x"
 
 const (
 	// ringAfter is the number of frames after which a ring takes the place of a socket: to make it takes the CPU time that
