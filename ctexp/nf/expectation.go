@@ -15,7 +15,7 @@ type Expectation struct {
 	Master      Tuple         // the original tuple of the entry that the expectation belongs to
 	Timeout     time.Duration // time until the expectation expires, in whole seconds, at the time of reading
 	Zone        uint16        // the conntrack zone of the master
-	Helper      string        // the helper, such as "ftp"; empty if a rule created the expectation
+	Helper      string        // the helper, such as "ftp"; of an expectation that a rule created it is empty, or "nft_ct_expect" (seen: 7.3)
 	Function    string        // the helper's NAT function, such as "nat-follow-master"; empty without NAT
 	Class       uint32        // number of the expectation policy within the helper
 	Flags       ExpectFlags   // zero for most helpers

@@ -28,6 +28,9 @@ func TestExpectationsAreMadeFulfilledAndExpire(t *testing.T) {
 	look := func() {
 		var lines []string
 		for _, e := range x.Expectations() {
+			if e.Helper == "nft_ct_expect" {
+				e.Helper = "" // Linux 7.3 has a helper for what rules expect
+			}
 			lines = append(lines, e.String())
 		}
 		got = append(got, lines)
