@@ -46,9 +46,6 @@ func Like(ctx context.Context, path string) (Likeness, error) {
 	if !ok && err == nil {
 		s, err = see(ctx, path)
 	}
-	if err == nil && s.Err != "" {
-		err = errors.New(s.Err)
-	}
 	var l Likeness
 	if err == nil {
 		l, err = s.likeness()
@@ -152,11 +149,9 @@ func (e Entry) seeAll() (*os.File, error) {
 	}
 	all := map[string]*sighting{}
 	for _, path := range e.Like {
-		s, err := see(context.Background(), path)
-		if err != nil {
-			s = &sighting{Err: err.Error()}
+		if s, err := see(context.Background(), path); err == nil { // else Like meets the error again
+			all[path] = s
 		}
-		all[path] = s
 	}
 	fd, err := unix.MemfdCreate(likeFile, unix.MFD_CLOEXEC)
 	if err != nil {
@@ -173,6 +168,9 @@ func (e Entry) seeAll() (*os.File, error) {
 // see looks at a namespace.
 func see(ctx context.Context, path string) (*sighting, error) {
 	file, err := os.Open(path)
+	if errors.Is(err, os.ErrPermission) { // a process of another user
+		return lookByProc(path, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +211,7 @@ func lookByProc(path string, cause error) (*sighting, error) {
 		return nil, &nf.UnsupportedError{Need: needOver, Hint: hintOver, Err: cause}
 	}
 	s := &sighting{Closed: true, Files: map[string]string{}}
-	for _, name := range procnet.Files {
+	for _, name := range append(slices.Clone(procnet.Files), procSNMP) {
 		text, err := os.ReadFile(dir + "/net/" + name)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err

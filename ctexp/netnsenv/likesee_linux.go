@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/mdlayher/netlink"
@@ -20,7 +21,6 @@ import (
 // sighting is what was read of a network namespace, as the kernel and the programs tell it. It crosses from the process outside as
 // JSON, so that nothing outside depends on what an Env can have.
 type sighting struct {
-	Err    string            // why nothing could be read
 	Closed bool              // the namespace may not be entered: there are Files and Unread alone
 	Files  map[string]string // procnet.Files
 
@@ -161,6 +161,11 @@ func (s *sighting) unread(p Part, name string, err error) {
 	s.Unread = append(s.Unread, n)
 }
 
+const procSNMP = "snmp" // in /proc/PID/net
+
+// forwardingByProc finds ipForwarding of the MIB with the value 1, which is yes (RFC 1213).
+var forwardingByProc = regexp.MustCompile(`(?m)^Ip: Forwarding .*\nIp: 1 `)
+
 // ofProc makes links of what /proc tells of a namespace that may not be entered.
 func (l *liking) ofProc() {
 	for _, p := range procnet.Links(l.seen.Files) {
@@ -176,5 +181,8 @@ func (l *liking) ofProc() {
 			link.Prefixes = append(link.Prefixes, prefix)
 		}
 		l.cfg.Links = append(l.cfg.Links, link)
+	}
+	if forwardingByProc.MatchString(l.seen.Files[procSNMP]) {
+		l.cfg.Sysctls = map[string]string{"net.ipv4.ip_forward": "1"}
 	}
 }

@@ -65,7 +65,7 @@ func (l *liking) compareSysctls(env map[string]string) {
 	l.cfg.Sysctls = map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(env)) {
 		value, there := l.seen.Sysctls[key]
-		if there && value != env[key] && l.isLikened(key) && l.try(key, value) {
+		if there && value != env[key] && l.isLikened(key) && isSetting(key) && l.try(key, value) {
 			env[key] = value
 			l.cfg.Sysctls[swapDots(key)] = value
 		}
@@ -103,6 +103,13 @@ func (l *liking) forward(env map[string]string) {
 			}
 		}
 	}
+}
+
+// isSetting reports whether somebody may write a sysctl in the calling thread's namespace: others tell what the kernel has.
+func isSetting(key string) bool {
+	const byOwner = 0o200
+	info, err := os.Stat("/proc/sys/" + key)
+	return err == nil && info.Mode()&byOwner != 0
 }
 
 // try sets a sysctl of the calling thread's namespace, which is a new one.

@@ -52,7 +52,7 @@ func (w *whole) output(path string, args ...string) (string, error) {
 		err = cmd.Wait()
 	}
 	if err != nil {
-		if text := strings.TrimSpace(errs.String()); text != "" {
+		if text, _, _ := strings.Cut(strings.TrimSpace(errs.String()), "\n"); text != "" {
 			err = fmt.Errorf("%w: %s", err, text)
 		}
 		return "", err
@@ -125,6 +125,7 @@ func (w *whole) legacy() {
 		case errors.Is(err, fs.ErrNotExist): // the module is not loaded
 		case err != nil:
 			w.lack("iptables-legacy", err)
+			return
 		case len(bytes.TrimSpace(names)) == 0:
 		case f.family == 0:
 			w.lack("arptables-legacy", errors.New("an Env takes no rules of arptables-legacy"))
