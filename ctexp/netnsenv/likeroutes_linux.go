@@ -269,12 +269,15 @@ func (l *liking) routingRule(family nf.Family, b []byte, a attrs) (r RoutingRule
 	if _, suppresses := a[unix.FRA_SUPPRESS_IFGROUP]; suppresses && a.u32(unix.FRA_SUPPRESS_IFGROUP) != math.MaxUint32 {
 		why = "it leaves out routes by the group of the interface"
 	}
-	for typ, what := range map[uint16]string{
-		unix.FRA_GOTO: "it goes to another rule", unix.FRA_UID_RANGE: "it is of packets of users", unix.FRA_IP_PROTO: "it is of a protocol",
-		unix.FRA_SPORT_RANGE: "it is of source ports", unix.FRA_DPORT_RANGE: "it is of destination ports", unix.FRA_FLOW: "it sets a realm",
+	for _, only := range []struct {
+		typ uint16
+		why string
+	}{
+		{unix.FRA_FLOW, "it sets a realm"}, {unix.FRA_UID_RANGE, "it is of packets of users"}, {unix.FRA_SPORT_RANGE, "it is of source ports"},
+		{unix.FRA_DPORT_RANGE, "it is of destination ports"}, {unix.FRA_IP_PROTO, "it is of a protocol"}, {unix.FRA_GOTO, "it goes to another rule"},
 	} {
-		if a[typ] != nil {
-			why = what
+		if a[only.typ] != nil {
+			why = only.why
 		}
 	}
 	actions := map[uint8]RouteType{}
