@@ -139,6 +139,16 @@ table inet t { chain c { iif "wan" accept; iifname $inner accept; iifname "/neve
 	}
 }
 
+// A text of ipset save is recognized.
+func TestSetsOfIPSetAreRules(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"create s hash:ip family inet\nadd s 10.0.0.1\n", "# of ipset save\n-N s list:set\n"} {
+		if _, err := cases.Rules("f", text); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Texts that are no rules say what they look like and what to do.
 func TestTextsThatAreNoRules(t *testing.T) {
 	t.Parallel()
