@@ -17,7 +17,7 @@ type Likeness struct {
 
 // NotCopied is something of a namespace that its Likeness does not have, or has otherwise.
 type NotCopied struct {
-	Part Part
+	Part Part   // what it belongs to
 	Name string // which one: that of an interface, a route as ip route takes it, a sysctl; empty: all of the part
 	Why  string // what is not copied, and why
 	Need string // what would make it possible, as in nf.UnsupportedError; empty: nothing

@@ -87,7 +87,6 @@ type liking struct {
 	faces  []*face
 	names  map[uint32]string     // of the interfaces that are copied and up, and of lo, by index
 	owners map[netip.Addr]string // the interface of each address that is copied
-	fresh  map[string]string     // sysctls of a new namespace
 }
 
 // miss notes what is not copied.
