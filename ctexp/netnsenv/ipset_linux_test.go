@@ -47,7 +47,7 @@ func TestWrongSetsOfIPSetAreTold(t *testing.T) {
 	t.Parallel()
 	e := open(t, netnsenv.Config{Silent: true})
 	for text, want := range map[string]string{
-		"create a hash:ip\nadd a 1.2.3.4\nadd a 1.2.3.x": "line 3: Syntax error: cannot parse 1.2.3.x: resolving to IPv4 address failed: add a 1.2.3.x",
+		"create a hash:ip\nadd a 1.2.3.4\nadd a 1.2.3.4/64": "line 3: Syntax error: '64' is out of range 0-32: add a 1.2.3.4/64",
 		"add nope 1.2.3.4":       "line 1: The set with the given name does not exist: add nope 1.2.3.4",
 		"create a hash:ip\nfrob": "line 2: No command specified: unknown argument frob: frob",
 	} {

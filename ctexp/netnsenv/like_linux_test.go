@@ -112,6 +112,73 @@ not copied: neighbour 192.0.2.99 on eth0: that the host answers for it (proxy)
 	}
 }
 
+// A device of each kind that an Env can have is copied as it is, with its ports. WireGuard is not, because its keys are secret.
+func TestLikeCopiesEveryKindOfDevice(t *testing.T) {
+	t.Parallel()
+	prefix := netip.MustParsePrefix
+	host := netip.MustParseAddr("192.0.2.1")
+	for name, c := range map[string]struct {
+		device netnsenv.Device
+		port   netnsenv.Port
+	}{
+		"bridge": {netnsenv.Device{Kind: netnsenv.Bridge{}}, netnsenv.Port{Of: "d", Hairpin: true, Isolated: true}},
+		"bridge with VLANs": {
+			netnsenv.Device{Kind: netnsenv.Bridge{VLANFiltering: true, VLANs: []netnsenv.PortVLAN{{ID: 7}}}},
+			netnsenv.Port{Of: "d", VLANs: []netnsenv.PortVLAN{{ID: 7}, {ID: 8, Tagged: true}}},
+		},
+		"vlan":          {device: netnsenv.Device{Kind: netnsenv.VLAN{Parent: "eth0", ID: 7}}},
+		"vlan, 802.1ad": {device: netnsenv.Device{Kind: netnsenv.VLAN{Parent: "eth0", ID: 7, AD: true}}},
+		"dummy":         {device: netnsenv.Device{Kind: netnsenv.Dummy{}}},
+		"macvlan":       {device: netnsenv.Device{Kind: netnsenv.Macvlan{Parent: "eth0", Mode: netnsenv.MacvlanVEPA}}},
+		"ipvlan":        {device: netnsenv.Device{Kind: netnsenv.IPvlan{Parent: "eth0", Mode: netnsenv.IPvlanL3S}}},
+		"vxlan":         {device: netnsenv.Device{Kind: netnsenv.VXLAN{ID: 9, Parent: "eth0", Local: host, Remote: netip.MustParseAddr("192.0.2.9"), Port: 8472}}},
+		"bond":          {netnsenv.Device{Kind: netnsenv.Bond{Mode: netnsenv.BondXOR}}, netnsenv.Port{Of: "d"}},
+		"vrf":           {netnsenv.Device{Kind: netnsenv.VRF{Table: 9}}, netnsenv.Port{Of: "d"}},
+		"down":          {device: netnsenv.Device{Kind: netnsenv.Bridge{}, Down: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := c.device
+			d.Name = "d"
+			if !d.Down {
+				d.Prefixes = []netip.Prefix{prefix("198.18.9.1/24")}
+			}
+			d.ARP = true // needs no rules that write frames
+			e, err := netnsenv.Open(t.Context(), netnsenv.Config{
+				Links: []netnsenv.LinkConfig{
+					{Name: "eth0", Kind: netnsenv.Veth, Prefixes: []netip.Prefix{prefix("192.0.2.1/24")}, Routes: []netip.Prefix{}},
+					{Name: "eth1", Kind: netnsenv.Veth, Port: c.port, Prefixes: []netip.Prefix{}, Routes: []netip.Prefix{}},
+				},
+				Devices: []netnsenv.Device{d},
+			})
+			needs.Check(t, err)
+			t.Cleanup(func() { _ = e.Close() })
+
+			l := like(t, e.Path())
+
+			got := l.Config.Devices
+			for i := range got {
+				got[i].HardwareAddr, got[i].MTU, got[i].ARP = nf.MAC{}, 0, true
+			}
+			if diff := ctexp.Diff([]netnsenv.Device{d}, got); diff != "" {
+				t.Errorf("devices (-want +got):\n%s", diff)
+			}
+			for _, link := range l.Config.Links {
+				if diff := ctexp.Diff(c.port, link.Port); link.Name == "eth1" && diff != "" {
+					t.Errorf("port (-want +got):\n%s", diff)
+				}
+			}
+			if len(l.Config.Routes) > 0 || slices.ContainsFunc(l.NotCopied, func(n netnsenv.NotCopied) bool { return n.Part != netnsenv.PartEntries }) {
+				t.Errorf("routes %v, not copied %v; want none", l.Config.Routes, l.NotCopied)
+			}
+			for i := range l.Config.Devices {
+				l.Config.Devices[i].ARP = true
+			}
+			open(t, l.Config)
+		})
+	}
+}
+
 func needsPrograms(t *testing.T) {
 	t.Helper()
 	for program, need := range map[string]string{

@@ -189,6 +189,9 @@ func (l *liking) interfaceOf(f *face, vlans map[uint32][]PortVLAN) {
 	l.notes(f)
 	kind := l.kindOf(f, vlans)
 	mtu := int(f.all.u32(unix.IFLA_MTU))
+	if _, vrf := kind.(VRF); vrf {
+		mtu = 0 // its own, which is larger than any packet (drivers/net/vrf.c, vrf_setup)
+	}
 	if most := 65535; mtu > most {
 		l.miss(PartInterface, f.name, "its MTU of %d: it is %d in the Env", mtu, most)
 		mtu = most
