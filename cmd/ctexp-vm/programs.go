@@ -15,7 +15,7 @@ var usualPrograms = []string{
 	"sh", "bash", "cat", "echo", "env", "false", "grep", "head", "id", "kill", "ls", "mkdir", "ps", "readlink", "rm", "sed", "sleep", "sysctl", "tail", "test", "true",
 	"uname", "unshare", "nsenter", "mount", "umount", "setpriv", "seq", "touch", "cp", "mv", "ln", "chmod", "chown", "sort", "uniq", "cut", "tr", "wc",
 	"tee", "awk", "find", "xargs", "timeout", "date", "dd", "mktemp", "basename", "dirname", "printf", "stat", "expr", "od", "cmp", "tty", "nohup", "nc",
-	"nft", "ip", "tc", "ss", "conntrack", "ethtool", "ping",
+	"nft", "ip", "tc", "ss", "conntrack", "ethtool", "ping", "ipset",
 	"iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore",
 	"iptables-nft", "iptables-nft-save", "iptables-nft-restore", "ip6tables-nft", "ip6tables-nft-save", "ip6tables-nft-restore",
 	"iptables-legacy", "iptables-legacy-save", "iptables-legacy-restore", "ip6tables-legacy", "ip6tables-legacy-save", "ip6tables-legacy-restore",

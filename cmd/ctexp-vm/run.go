@@ -120,6 +120,7 @@ var usualModules = []string{
 	"nft_compat", "nft_chain_nat", "nft_fib_inet", "nft_socket", "nft_flow_offload", "nft_numgen", "nft_hash", "nft_tproxy", "nft_connlimit", "nft_synproxy",
 	"ip_tables", "ip6_tables", "iptable_filter", "iptable_mangle", "iptable_nat", "iptable_raw", "iptable_security",
 	"ip6table_filter", "ip6table_mangle", "ip6table_nat", "ip6table_raw", "ip6table_security", "x_tables", "xt_conntrack", "xt_tcpudp",
+	"ip_set", "xt_set", "ip_set_hash_ip", "ip_set_hash_net", "ip_set_hash_ipport", "ip_set_hash_netiface", "ip_set_bitmap_port", "ip_set_list_set",
 	"nf_conntrack_ftp", "nf_nat_ftp", "nf_conntrack_tftp", "nf_nat_tftp", "nf_conntrack_sip", "nf_nat_sip", "nf_conntrack_pptp", "nf_nat_pptp",
 	"nf_conntrack_irc", "nf_nat_irc", "nf_conntrack_amanda", "nf_nat_amanda", "nf_conntrack_h323", "nf_nat_h323", "nf_conntrack_sane",
 	"nf_conntrack_bridge", "bridge", "br_netfilter", "8021q", "sctp_diag", "nf_flow_table_inet", "nfnetlink_cttimeout", "nfnetlink_cthelper",

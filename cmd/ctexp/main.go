@@ -46,7 +46,7 @@ type command struct {
 }
 
 func main() {
-	netnsenv.EnterWith(netnsenv.Entry{HostNetwork: slices.Contains(os.Args, hostLinks)})
+	netnsenv.EnterWith(netnsenv.Entry{HostNetwork: slices.Contains(os.Args, hostLinks), Like: likePaths(os.Args)})
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	info, err := os.Stdin.Stat()

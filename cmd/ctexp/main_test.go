@@ -160,6 +160,55 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// With -like the host is a copy of another network, with its rules unless others are given.
+func TestLike(t *testing.T) {
+	t.Parallel()
+	able(t)
+	env, err := netnsenv.Open(t.Context(), netnsenv.Config{
+		Links: []netnsenv.LinkConfig{{Name: "wan", Kind: netnsenv.Veth, Mark: 7}},
+		Rules: []netnsenv.Ruleset{netnsenv.NFT(host)},
+	})
+	ctexp.Require(t, "open", err)
+	t.Cleanup(func() { _ = env.Close() })
+	web, ssh := "tcp 198.18.0.2:1 > 192.0.2.1:80 S", "in wan "+syn
+	for name, tt := range map[string]struct {
+		args   []string
+		status int
+		want   []string
+	}{
+		"its rules":    {[]string{ssh + " => drop", "in wan " + web + " => accept"}, 0, []string{"ok: "}},
+		"other rules":  {[]string{"-rules", "DIR/other.nft", ssh + " => accept"}, 0, []string{"ok: "}},
+		"both":         {[]string{"-compare", "DIR/other.nft", ssh, "in wan " + web}, 1, []string{"the rules of -like " + env.Path() + ":", "DIR/other.nft:", "{ 22, 80, 443 }"}},
+		"given before": {[]string{"-rules", "DIR/other.nft", "-compare", "DIR/other.nft", ssh}, 0, []string{"no differences"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			status, out, errs := call(t, "", append([]string{"try", "-like", env.Path()}, tt.args...)...)
+			for _, w := range tt.want {
+				if status != tt.status || !strings.Contains(out+errs, w) {
+					t.Errorf("status %d, want %d, and %q in it:\n%s%s", status, tt.status, w, out, errs)
+				}
+			}
+		})
+	}
+}
+
+// The value of -like is found before flags are parsed, so that the process outside can read the network.
+func TestLikePaths(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"ctexp try -like 12 x":               "/proc/12/ns/net",
+		"ctexp try x --like=/proc/12/ns/net": "/proc/12/ns/net",
+		"ctexp try -like /run/netns/a x":     "/run/netns/a",
+		"ctexp try -like host":               "/proc/self/ns/net",
+		"ctexp try -like eth0":               "", "ctexp try -like": "", "ctexp try -links host": "",
+	} {
+		if got := strings.Join(likePaths(strings.Fields(args)), " "); got != want {
+			t.Errorf("%s: got %q, want %q", args, got, want)
+		}
+	}
+}
+
 // The page and the JSON are about the packets.
 func TestReportAndJSON(t *testing.T) {
 	t.Parallel()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/cases"
@@ -63,7 +64,7 @@ func (c command) try(ctx context.Context, args []string) error {
 	fs.StringVar(&f.file, "f", "", "`file` with packets, with expectations or without, - for standard input")
 	fs.StringVar(&f.pcap, "pcap", "", "recording whose packets are tried: a `file` of pcap or pcapng")
 	fs.StringVar(&f.links, "links", "", "links of the host under test: a `text` such as 'wan 192.0.2.1/24 default; lan 10.0.0.1/24', a file with it or with the output of ip -br addr and ip route, or \"host\" for those of this machine; default: one for each that the rules name")
-	fs.StringVar(&f.like, "like", "", "links like those of the network of a `process`, as 1234 or /proc/1234/ns/net")
+	fs.StringVar(&f.like, "like", "", "a host like the network of a `process`, as 1234 or /proc/1234/ns/net, or like this machine: \"host\"; with its links, addresses, routes, sysctls and, without -rules, its rules")
 	fs.StringVar(&f.expect, "expect", "", "what is expected of packets that say nothing: accept, drop, reject, …")
 	fs.StringVar(&f.report, "report", "", "write a page about the first block of packets that is not as expected, or the first one, to this `file`")
 	fs.StringVar(&f.compare, "compare", "", "`file` with other rules: print only what becomes different under them")
@@ -95,7 +96,7 @@ func (c command) try(ctx context.Context, args []string) error {
 		return err
 	}
 	if f.compare == "" {
-		cfg, err := c.config(f, s, rules)
+		cfg, err := c.config(ctx, f, s, rules)
 		if err != nil {
 			return err
 		}
@@ -108,11 +109,11 @@ func (c command) try(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := c.config(f, s, append(rules, other...)) // with the links of both
+	cfg, err := c.config(ctx, f, s, append(rules, other...)) // with the links of both
 	if err != nil {
 		return err
 	}
-	return c.differences(ctx, f, s, cfg, len(rules))
+	return c.differences(ctx, f, s, cfg, len(cfg.Rules)-len(other))
 }
 
 // parseInterspersed parses flags that may stand before, between and behind other arguments, which it returns.
@@ -253,15 +254,16 @@ func (c command) rules(names, define []string) (all []netnsenv.Ruleset, err erro
 }
 
 // config returns the host under test. Links that nobody has given are told.
-func (c command) config(f tryFlags, s cases.Suite, rules []netnsenv.Ruleset) (netnsenv.Config, error) {
+func (c command) config(ctx context.Context, f tryFlags, s cases.Suite, rules []netnsenv.Ruleset) (netnsenv.Config, error) {
 	links, err := s.Links, error(nil)
+	var like netnsenv.Likeness
 	switch {
 	case f.links != "" && f.like != "":
 		err = errors.New("-links and -like: give one of them")
 	case f.like != "":
-		links, err = c.likeness(f.like)
+		like, err = c.likeness(ctx, f.like, len(f.rules)+len(s.Rules) > 0)
 	case f.links == hostLinks:
-		links, err = c.likeness(hostLinks)
+		links, err = c.linksOfHost()
 	case isFile(f.links):
 		var text []byte
 		if text, err = os.ReadFile(f.links); err == nil {
@@ -283,24 +285,74 @@ func (c command) config(f tryFlags, s cases.Suite, rules []netnsenv.Ruleset) (ne
 		}
 	}
 	cfg := cases.Config(links, rules...)
+	if f.like != "" {
+		like.Config.Rules = append(like.Config.Rules, cfg.Rules...)
+		cfg = like.Config
+	}
 	cfg.Silent = !f.answers
 	return cfg, nil
 }
 
-// likeness returns the links of a namespace that a path or the number of a process names. Links that cannot be had are told.
-func (c command) likeness(of string) ([]netnsenv.LinkConfig, error) {
-	dir := "/proc/thread-self/net" // of the machine, see main
-	if of != hostLinks {
-		pid := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(of, "/proc/"), "/ns/net"), "/")
-		if _, err := strconv.Atoi(pid); err != nil {
-			return nil, fmt.Errorf("-like %s: want a process, as 1234 or /proc/1234/ns/net", of)
+// likePaths returns the path of the network namespace that the value of -like in args names: nil if there is none.
+func likePaths(args []string) []string {
+	for i, a := range args {
+		flag, of, joined := strings.Cut(a, "=")
+		if flag != "-like" && flag != "--like" {
+			continue
 		}
-		dir = "/proc/" + pid + "/net"
-		if _, err := os.Stat(dir); err != nil {
-			return nil, fmt.Errorf("-like %s: there is no such process, or it is hidden from this user", of)
+		if !joined && i+1 < len(args) {
+			of = args[i+1]
+		}
+		if path, err := likePath(of); err == nil {
+			return []string{path}
 		}
 	}
-	links, leftOut, err := cases.LinksLike(dir)
+	return nil
+}
+
+// likePath returns the path of the network namespace that a value of -like names.
+func likePath(of string) (string, error) {
+	if of == hostLinks {
+		return "/proc/self/ns/net", nil // of the process outside, see main
+	}
+	pid := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(of, "/proc/"), "/ns/net"), "/")
+	if _, err := strconv.Atoi(pid); err == nil {
+		return "/proc/" + pid + "/ns/net", nil
+	}
+	if strings.HasPrefix(of, "/") {
+		return of, nil
+	}
+	return "", fmt.Errorf("-like %s: want a process, as 1234 or /proc/1234/ns/net", of)
+}
+
+// likeness returns a copy of a network namespace, without its rules if others are given. What is not copied is told.
+func (c command) likeness(ctx context.Context, of string, rulesGiven bool) (l netnsenv.Likeness, err error) {
+	path, err := likePath(of)
+	if err != nil {
+		return l, err
+	}
+	l, err = netnsenv.Like(ctx, path)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+		return l, fmt.Errorf("-like %s: there is no such process, or it is hidden from this user", of)
+	}
+	if err != nil {
+		return l, fmt.Errorf("-like %s: %w", of, err)
+	}
+	for _, n := range l.NotCopied {
+		if rulesGiven && n.Part == netnsenv.PartRules {
+			continue
+		}
+		fmt.Fprintf(c.stderr, "not copied: %v\n", n)
+	}
+	if rulesGiven {
+		l.Config.Rules = nil
+	}
+	return l, nil
+}
+
+// linksOfHost returns the links of this machine. Links that cannot be had are told.
+func (c command) linksOfHost() ([]netnsenv.LinkConfig, error) {
+	links, leftOut, err := cases.LinksLike("/proc/thread-self/net") // of the machine, see main
 	for _, name := range leftOut {
 		fmt.Fprintf(c.stderr, "left out: the link %s, whose name is longer than 11 bytes\n", plain.Line(name))
 	}
@@ -408,6 +460,9 @@ func pages(ctx context.Context, file string) func(*ctexp.Lab, []cases.Got) error
 // differences prints what becomes of packets under the first n rules of cfg and becomes different under the others, those of -compare.
 func (c command) differences(ctx context.Context, f tryFlags, s cases.Suite, cfg netnsenv.Config, n int) error {
 	before := "no rules"
+	if f.like != "" {
+		before = "the rules of -like " + f.like
+	}
 	if names := append(f.rules, s.Rules...); len(names) > 0 {
 		before = strings.Join(names, " and ")
 	}

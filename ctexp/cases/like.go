@@ -1,170 +1,40 @@
 package cases
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/internal/procnet"
 )
 
 // LinksLike returns the links of another network namespace, with their addresses and the networks that are reached by them, as the
 // files of a folder such as /proc/1234/net tell: route, fib_trie, if_inet6 and ipv6_route. Nothing is entered, and no privilege
 // needed. leftOut are the names of links that an Env cannot have, because they are longer than 11 bytes. Routes of other tables, and
-// rules by mark, are not followed.
+// rules by mark, are not followed: netnsenv.Like has all.
 func LinksLike(dir string) (links []netnsenv.LinkConfig, leftOut []string, err error) {
-	read := func(name string) (lines [][]string, err error) {
+	texts := map[string]string{}
+	for _, name := range procnet.Files {
 		text, err := os.ReadFile(filepath.Join(dir, name))
-		if errors.Is(err, fs.ErrNotExist) && strings.Contains(name, "6") { // a kernel without IPv6
-			return nil, nil
-		}
-		for _, l := range strings.Split(string(text), "\n") {
-			if f := strings.Fields(l); len(f) > 0 {
-				lines = append(lines, f)
-			}
-		}
-		return lines, err
-	}
-	var files [4][][]string
-	for i, name := range []string{"route", "fib_trie", "if_inet6", "ipv6_route"} {
-		if files[i], err = read(name); err != nil {
+		if err != nil && !(errors.Is(err, fs.ErrNotExist) && strings.Contains(name, "6")) { // a kernel without IPv6
 			return nil, nil, fmt.Errorf("links: %w", err)
 		}
+		texts[name] = string(text)
 	}
-	l := likeness{byName: map[string]int{}}
-	l.ipv4(files[0], localAddresses(files[1]))
-	l.ipv6(files[2], files[3])
-	if len(l.links) == 0 {
+	all := procnet.Links(texts)
+	if len(all) == 0 {
 		return nil, nil, fmt.Errorf("links: %s: there is no link with an address and a route", dir)
 	}
-	for _, link := range l.links {
-		if isLinkName(link.Name) {
-			links = append(links, link)
+	for _, l := range all {
+		if isLinkName(l.Name) {
+			links = append(links, netnsenv.LinkConfig{Name: l.Name, Prefixes: l.Prefixes, Routes: l.Routes})
 		} else {
-			leftOut = append(leftOut, link.Name)
+			leftOut = append(leftOut, l.Name)
 		}
 	}
 	return links, leftOut, nil
-}
-
-// likeness collects links by their names.
-type likeness struct {
-	links  []netnsenv.LinkConfig
-	byName map[string]int
-}
-
-func (l *likeness) link(name string) *netnsenv.LinkConfig {
-	i, known := l.byName[name]
-	if !known {
-		i = len(l.links)
-		l.byName[name] = i
-		l.links = append(l.links, netnsenv.LinkConfig{Name: name, Prefixes: []netip.Prefix{}, Routes: []netip.Prefix{}})
-	}
-	return &l.links[i]
-}
-
-// ipv4 reads the lines of /proc/net/route: a local address within a network that has no gateway is one of its link.
-func (l *likeness) ipv4(routes [][]string, local []netip.Addr) {
-	type route struct {
-		link string
-		to   netip.Prefix
-		via  bool
-	}
-	var all []route
-	for _, f := range routes {
-		if len(f) < 8 || f[0] == "Iface" {
-			continue
-		}
-		dst, ok := reversed(f[1])
-		mask, ok2 := reversed(f[7])
-		if !ok || !ok2 {
-			continue
-		}
-		bits := 0
-		for _, b := range mask.As4() {
-			for ; b != 0; b <<= 1 {
-				bits++
-			}
-		}
-		all = append(all, route{f[0], netip.PrefixFrom(dst, bits), f[2] != "00000000"})
-	}
-	own := map[netip.Addr]bool{}
-	slices.SortStableFunc(all, func(a, b route) int { return b.to.Bits() - a.to.Bits() }) // the longest prefix first
-	for _, r := range all {
-		link, isOwn := l.link(r.link), false
-		for _, a := range local {
-			if !r.via && r.to.Contains(a) && !own[a] && r.to.Bits() > 0 {
-				own[a], isOwn = true, true
-				link.Prefixes = append(link.Prefixes, netip.PrefixFrom(a, r.to.Bits()))
-			}
-		}
-		if !isOwn && !slices.Contains(link.Routes, r.to) {
-			link.Routes = append(link.Routes, r.to)
-		}
-	}
-}
-
-// reversed reads an address of /proc/net/route, which is in the order of the host's bytes.
-func reversed(text string) (netip.Addr, bool) {
-	n, err := strconv.ParseUint(text, 16, 32)
-	return netip.AddrFrom4([4]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)}), err == nil
-}
-
-// localAddresses returns the host's own addresses in /proc/net/fib_trie, each once: those whose leaf is "/32 host LOCAL".
-func localAddresses(trie [][]string) (local []netip.Addr) {
-	var leaf netip.Addr
-	for _, f := range trie {
-		switch {
-		case len(f) == 2 && f[0] == "|--":
-			leaf, _ = netip.ParseAddr(f[1])
-		case len(f) == 3 && f[0] == "/32" && f[2] == "LOCAL" && leaf.IsValid() && !leaf.IsLoopback() && !slices.Contains(local, leaf):
-			local = append(local, leaf)
-		}
-	}
-	return local
-}
-
-// ipv6 reads the lines of /proc/net/if_inet6 and ipv6_route. Addresses of a link alone are left out: each link has its own.
-func (l *likeness) ipv6(addresses, routes [][]string) {
-	for _, f := range addresses {
-		if len(f) != 6 || f[5] == "lo" {
-			continue
-		}
-		if p, ok := hexPrefix(f[0], f[2]); ok && !p.Addr().IsLinkLocalUnicast() {
-			link := l.link(f[5])
-			link.Prefixes = append(link.Prefixes, p)
-		}
-	}
-	for _, f := range routes {
-		if len(f) != 10 || f[9] == "lo" {
-			continue
-		}
-		p, ok := hexPrefix(f[0], f[1])
-		i, known := l.byName[f[9]]
-		if !ok || !known || p.Addr().IsLinkLocalUnicast() || p.Addr().IsMulticast() {
-			continue
-		}
-		link := &l.links[i]
-		own := slices.ContainsFunc(link.Prefixes, func(o netip.Prefix) bool { return o.Masked() == p || o.Addr() == p.Addr() })
-		if !own && !slices.Contains(link.Routes, p) {
-			link.Routes = append(link.Routes, p)
-		}
-	}
-}
-
-// hexPrefix reads an address of 32 hexadecimal digits and a length in hexadecimal.
-func hexPrefix(address, length string) (netip.Prefix, bool) {
-	b, err := hex.DecodeString(address)
-	bits, err2 := strconv.ParseUint(length, 16, 8)
-	if err != nil || err2 != nil || len(b) != 16 {
-		return netip.Prefix{}, false
-	}
-	return netip.PrefixFrom(netip.AddrFrom16([16]byte(b)), int(bits)), true
 }

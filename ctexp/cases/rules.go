@@ -16,7 +16,7 @@ import (
 )
 
 // Rules returns a text of rules as a Ruleset that is of the kind that it looks like: nft, iptables-save or ip6tables-save,
-// commands of iptables one in a line, or a listing of conntrack in any form, whose entries are put into the table. The name is that of the
+// commands of iptables one in a line, ipset save, or a listing of conntrack in any form, whose entries are put into the table. The name is that of the
 // file; errors begin with it, and nft finds included files in its folder. What nft -D takes, such as "wan=eth0", may follow.
 //
 // Rules of iptables are loaded by iptables-nft, whose rules can be traced, if that is installed, else by iptables-legacy.
@@ -89,7 +89,6 @@ var refused = []struct {
 	is     func(first string) bool
 	reason string
 }{
-	{ipsetLine.MatchString, "looks like ipset save, which cannot be loaded: ipset-translate restore makes sets of nft of it"},
 	{func(l string) bool { return strings.HasPrefix(l, "{") || strings.HasPrefix(l, "[") }, "looks like JSON: want the text of nft list ruleset without -j"},
 	{func(l string) bool { return strings.HasPrefix(l, "<") }, "looks like XML: want the rules that it stands for, as nft list ruleset or iptables-save prints them"},
 	{func(l string) bool { return strings.HasPrefix(l, "Chain ") }, "looks like iptables -L: want the output of iptables-save"},
@@ -116,6 +115,9 @@ func rulesOf(text string, o netnsenv.NFTOptions) (netnsenv.Ruleset, error) {
 			return nil, fmt.Errorf("line %d: %s", number, r.reason)
 		}
 	}
+	if ipsetLine.MatchString(first) {
+		return netnsenv.IPSetSave(text), nil
+	}
 	word := strings.FieldsFunc(first+" ", func(r rune) bool { return r == ' ' || r == '\t' || r == '{' })
 	switch {
 	case first == "":
@@ -132,7 +134,7 @@ func rulesOf(text string, o netnsenv.NFTOptions) (netnsenv.Ruleset, error) {
 	case slices.Contains(nftWords, word[0]), nftTable.MatchString(text):
 		return netnsenv.NFTWith(o, text), nil
 	}
-	return nil, fmt.Errorf("line %d: %q begins no rules that are known: nft, iptables-save, commands of iptables, or conntrack -L", number, shortened(first))
+	return nil, fmt.Errorf("line %d: %q begins no rules that are known: nft, iptables-save, commands of iptables, ipset save, or conntrack -L", number, shortened(first))
 }
 
 // commands makes a Ruleset of lines with one command of iptables each, with or without the name of the program.

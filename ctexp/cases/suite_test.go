@@ -139,18 +139,27 @@ table inet t { chain c { iif "wan" accept; iifname $inner accept; iifname "/neve
 	}
 }
 
+// A text of ipset save is recognized.
+func TestSetsOfIPSetAreRules(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"create s hash:ip family inet\nadd s 10.0.0.1\n", "# of ipset save\n-N s list:set\n"} {
+		if _, err := cases.Rules("f", text); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Texts that are no rules say what they look like and what to do.
 func TestTextsThatAreNoRules(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"# nothing\n":                      "f: there are no rules: the file is empty or has only comments",
-		"table\x00":                        "f: is no text",
-		"create a hash:ip\nadd a 10.0.0.1": "f: line 1: looks like ipset save, which cannot be loaded: ipset-translate restore makes sets of nft of it",
-		"{\"nftables\": []}":               "f: line 1: looks like JSON: want the text of nft list ruleset without -j",
+		"# nothing\n":        "f: there are no rules: the file is empty or has only comments",
+		"table\x00":          "f: is no text",
+		"{\"nftables\": []}": "f: line 1: looks like JSON: want the text of nft list ruleset without -j",
 		"300 proto=6 src=198.18.0.2 dst=192.0.2.1 sport=0 dport=20001 mask-src=255.255.255.255 mask-dst=255.255.255.255 sport=0 dport=65535 master-src=198.18.0.2 master-dst=192.0.2.1 sport=1 dport=21 class=0 helper=ftp": "f: has expectations alone (conntrack -L expect): only entries can be put into the table",
 		"<zone>":                        "f: line 1: looks like XML: want the rules that it stands for, as nft list ruleset or iptables-save prints them",
 		"Chain INPUT (policy ACCEPT)":   "f: line 1: looks like iptables -L: want the output of iptables-save",
-		"\nhello":                       `f: line 2: "hello" begins no rules that are known: nft, iptables-save, commands of iptables, or conntrack -L`,
+		"\nhello":                       `f: line 2: "hello" begins no rules that are known: nft, iptables-save, commands of iptables, ipset save, or conntrack -L`,
 		"iptables -A INPUT -j DROP\nls": `f: line 2: "ls" is no command of iptables`,
 		"iptables -A INPUT -j DROP\nip6tables -A INPUT -j DROP": "f: line 2: commands of iptables and ip6tables in one file: make two of it",
 	} {

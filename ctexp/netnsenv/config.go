@@ -114,6 +114,11 @@ type LinkConfig struct {
 	Routes []netip.Prefix
 	// MTU is the size in bytes of the largest packet in either direction, 68 to 65535; zero means 1500.
 	MTU int
+	// HardwareAddr is the Ethernet address of the host's interface; zero: the kernel's choice. With one, Auto means Veth.
+	HardwareAddr nf.MAC
+	// Down leaves the interface down: it is there for rules and ports, but neither receives nor sends. It has no Prefixes and
+	// Routes, nil as well.
+	Down bool
 	// Mark restricts the link's routes to packets with this firewall mark. Its networks and Routes are then in a
 	// separate routing table, which a rule for the mark selects before the main table. Nil Routes mean the same as
 	// without a mark. Zero: the routes are for all packets.
@@ -302,6 +307,20 @@ func checkPrefixes(prefixes, routes []netip.Prefix) error {
 	return nil
 }
 
+// checkMAC returns an error if an interface cannot have the Ethernet address. The zero one is none.
+func checkMAC(mac nf.MAC, ethernet bool) error {
+	const group = 1 // the bit of addresses of several hosts
+	switch {
+	case mac == nf.MAC{}:
+		return nil
+	case !ethernet:
+		return errors.New("it has a HardwareAddr, but no Ethernet, or not an address of its own")
+	case mac[0]&group != 0:
+		return fmt.Errorf("HardwareAddr %v: it is a multicast address", mac)
+	}
+	return nil
+}
+
 // normalize checks l and replaces zero values by their defaults. only says that the link gets the default address and routes,
 // the latter for families that have none elsewhere.
 func (l LinkConfig) normalize(index int, only bool, elsewhere func(nf.Family) bool) (LinkConfig, error) {
@@ -311,8 +330,11 @@ func (l LinkConfig) normalize(index int, only bool, elsewhere func(nf.Family) bo
 	if err := checkName(l.Name); err != nil {
 		return l, fmt.Errorf("link %q: %w", l.Name, err)
 	}
-	if l.ARP && l.Kind == Auto {
+	if (l.ARP || l.HardwareAddr != nf.MAC{}) && l.Kind == Auto {
 		l.Kind = Veth
+	}
+	if err := checkMAC(l.HardwareAddr, l.Kind != Tun); err != nil {
+		return l, fmt.Errorf("link %q: %w", l.Name, err)
 	}
 	if l.ARP && l.Kind == Tun {
 		return l, fmt.Errorf("link %q: a tun has no ARP", l.Name)
@@ -326,7 +348,10 @@ func (l LinkConfig) normalize(index int, only bool, elsewhere func(nf.Family) bo
 	if l.MTU < 68 || l.MTU > 65535 {
 		return l, fmt.Errorf("link %q: MTU %d: want 68 to 65535", l.Name, l.MTU)
 	}
-	if l.Prefixes == nil && only {
+	if l.Down && len(l.Prefixes)+len(l.Routes) > 0 {
+		return l, fmt.Errorf("link %q: it is down, and so has neither Prefixes nor Routes", l.Name)
+	}
+	if l.Prefixes == nil && only && !l.Down {
 		l.Prefixes = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}
 	}
 	if err := checkPrefixes(l.Prefixes, l.Routes); err != nil {
@@ -509,6 +534,10 @@ type Entry struct {
 	// Files are passed to the process in the namespaces, where the i-th has the file descriptor 3+i and the same name.
 	// They allow access to files that cannot be opened in the namespaces, such as /dev/kmsg.
 	Files []*os.File
+	// Like are paths of network namespaces, such as /proc/1234/ns/net, which the process reads before it enters its own, with the
+	// privileges that it has outside. Like returns what was read then for the same path. In the second process /proc/self is another
+	// process, but here /proc/self/ns/net is the network that the program was started in.
+	Like []string
 	// Programs are functions that Env.Program runs, by name, each in a process of its own that is inside of the namespace as a
 	// whole: for code under test whose goroutines open sockets or start programs. EnterWith calls the function instead of
 	// returning, and ends the process with status 0 after it; so call it before flags are parsed.

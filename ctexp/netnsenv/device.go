@@ -39,6 +39,10 @@ type Device struct {
 	// MTU is the size in bytes of the largest packet. Zero means the kernel's default: that of the lower interface, less what a
 	// VXLAN with a Parent (50) adds; 1500 without one; 1420 for WireGuard.
 	MTU int
+	// HardwareAddr is the Ethernet address; zero: the kernel's choice. An IPvlan has that of its parent, and takes none.
+	HardwareAddr nf.MAC
+	// Down leaves the interface down, as with a link.
+	Down bool
 	// ARP enables ARP and neighbour discovery, as on a host. By default the host asks for no neighbours. It sends its packets
 	// to Config.Neighbours and, for all others, on a Bridge, Macvlan or IPvlan to 00:00:5e:00:53:01, which is nobody's
 	// address, so that a bridge sends them to all ports; on other kinds to the device's own address, as on a link. The
@@ -349,6 +353,13 @@ func (c *Config) normalizeDevices() error {
 		}
 		if err := checkPrefixes(d.Prefixes, d.Routes); err != nil {
 			return fmt.Errorf("device %q: %w", d.Name, err)
+		}
+		if d.Down && len(d.Prefixes)+len(d.Routes) > 0 {
+			return fmt.Errorf("device %q: it is down, and so has neither Prefixes nor Routes", d.Name)
+		}
+		_, shares := d.Kind.(IPvlan)
+		if err := checkMAC(d.HardwareAddr, d.Kind.ethernet() && !shares); err != nil {
+			return fmt.Errorf("device %q (%v): %w", d.Name, d.Kind, err)
 		}
 		c.Devices = append(c.Devices, d)
 	}

@@ -127,6 +127,9 @@ func (e *Env) addDevice(d Device) error {
 		if mtu != 0 {
 			a.Uint32(unix.IFLA_MTU, uint32(mtu))
 		}
+		if (d.HardwareAddr != nf.MAC{}) {
+			a.Bytes(unix.IFLA_ADDRESS, d.HardwareAddr[:])
+		}
 		a.Nested(unix.IFLA_LINKINFO, func(a *netlink.AttributeEncoder) error {
 			a.String(unix.IFLA_INFO_KIND, kind)
 			a.Nested(unix.IFLA_INFO_DATA, func(a *netlink.AttributeEncoder) error {
@@ -308,7 +311,7 @@ var nobody = nf.MAC{0x00, 0x00, 0x5e, 0x00, 0x53, 0x01}
 // upDevices sets the devices up, each after those below it, and adds their addresses and routes.
 func (e *Env) upDevices(ctx context.Context) error {
 	for _, l := range e.links {
-		if l.cfg.Port.Of == "" {
+		if l.cfg.Port.Of == "" || l.cfg.Down {
 			continue
 		}
 		// A bridge that is set up leaves out ports whose operational state the link watch has not set yet (net/bridge/br_stp_if.c,
@@ -337,6 +340,9 @@ func (e *Env) upDevice(ctx context.Context, d Device, done map[string]bool) erro
 				return err
 			}
 		}
+	}
+	if d.Down {
+		return nil
 	}
 	if err := e.setUp(ctx, d); err != nil {
 		return fmt.Errorf("device %q (%v): %w", d.Name, d.Kind, err)
@@ -378,7 +384,7 @@ func (e *Env) carries(d Device) bool {
 	switch d.Kind.(type) {
 	case Bridge, Bond:
 		of := func(p Port) bool { return p.Of == d.Name }
-		return slices.ContainsFunc(e.cfg.Links, func(l LinkConfig) bool { return of(l.Port) }) ||
+		return slices.ContainsFunc(e.cfg.Links, func(l LinkConfig) bool { return of(l.Port) && !l.Down }) ||
 			slices.ContainsFunc(e.cfg.Devices, func(below Device) bool { return of(below.Port) && e.carries(below) })
 	}
 	lower, ok := e.cfg.device(d.Kind.lower())

@@ -52,6 +52,9 @@ func EnterWith(e Entry) {
 		if mark == markerMapped {
 			haveIDs(e)
 		}
+		if len(e.Like) > 0 {
+			unix.CloseOnExec(e.likeFD())
+		}
 		settle(network)
 		setMarker("in " + mountNamespace() + network)
 		return
@@ -64,14 +67,17 @@ func EnterWith(e Entry) {
 	if e.RealRoot {
 		refused = markerNotRoot
 	}
-	var err error
+	seen, err := e.seeAll()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "ctexp: namespaces of Entry.Like:", err)
+	}
 	for _, flags := range e.attempts() {
 		maps := []ids{{}}
 		if flags&unix.CLONE_NEWUSER != 0 {
 			maps = idMaps()
 		}
 		for _, m := range maps {
-			err = runAgain(e, flags, m)
+			err = runAgain(e, seen, flags, m)
 		}
 	}
 	setMarker(refusedBy(refused, err))
@@ -134,12 +140,17 @@ func setMarker(v string) {
 
 // runAgain executes the same binary in new namespaces. If that succeeds, it does not return, but exits like the second
 // process.
-func runAgain(e Entry, flags uintptr, m ids) error {
+func runAgain(e Entry, seen *os.File, flags uintptr, m ids) error {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.ExtraFiles = e.Files
-	cmd.Env = append(os.Environ(), marker+"="+markerPending+e.network(flags))
+	cmd.ExtraFiles = slices.Clone(e.Files)
+	cmd.Env = os.Environ()
+	if seen != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, seen)
+		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", likeVariable, e.likeFD()))
+	}
+	cmd.Env = append(cmd.Env, marker+"="+markerPending+e.network(flags))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: unix.SIGKILL}
 	var mapped *os.File // is written to when the helpers have written the maps, and is open as long as this process lives
 	if m.helpers {
@@ -150,7 +161,7 @@ func runAgain(e Entry, flags uintptr, m ids) error {
 		defer r.Close()
 		defer w.Close()
 		mapped = w
-		cmd.ExtraFiles = append(slices.Clip(cmd.ExtraFiles), r)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, r)
 		cmd.Env[len(cmd.Env)-1] = marker + "=" + markerUnmapped + e.network(flags)
 	} else {
 		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = m.users, m.groups

@@ -149,8 +149,16 @@ func haveIDs(e Entry) {
 	unix.Close(e.idsPipe())
 }
 
-// idsPipe is the file descriptor behind those of Files.
-func (e Entry) idsPipe() int { return 3 + len(e.Files) }
+// likeFD is the file descriptor behind those of Files, of what was seen of the namespaces of Like.
+func (e Entry) likeFD() int { return 3 + len(e.Files) }
+
+// idsPipe is the file descriptor behind those.
+func (e Entry) idsPipe() int {
+	if len(e.Like) > 0 {
+		return e.likeFD() + 1
+	}
+	return e.likeFD()
+}
 
 // lackOfUser returns an UnsupportedError for a user that the user namespace does not have, else nil.
 func lackOfUser(id uint32) error { return lackOf("user", id, userns.Users()) }

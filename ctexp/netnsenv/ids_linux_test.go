@@ -1,12 +1,16 @@
 package netnsenv_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
@@ -34,6 +38,9 @@ func TestUsersThatAreNotMappedAreNamed(t *testing.T) {
 	}
 	for name, do := range map[string]func() error{
 		"nft":           load(netnsenv.NFT(fmt.Sprintf("add table ip t\nadd chain ip t c\nadd rule ip t c meta skuid %d drop", uint32(nobody)))),
+		"nft, set":      load(netnsenv.NFT(fmt.Sprintf("table ip s { set s { type uid; elements = { %d }; }; chain c { skuid @s drop; }; }", uint32(nobody)))),
+		"Go":            load(netnsenv.NFTables(ownedBy("g", nobody, false))),
+		"Go, set":       load(netnsenv.NFTables(ownedBy("h", nobody, true))),
 		"iptables":      load(netnsenv.IPTables(netnsenv.IPTablesNFT, fmt.Sprintf("-A OUTPUT -m owner --gid-owner %d -j DROP", uint32(nobody)))),
 		"iptables-save": load(netnsenv.IPTablesSave(netnsenv.IPTablesNFT, fmt.Sprintf("*filter\n-A OUTPUT -m owner --uid-owner %d -j DROP\nCOMMIT\n", uint32(nobody)))),
 		"user":          run(syscall.Credential{Uid: nobody}),
@@ -45,6 +52,38 @@ func TestUsersThatAreNotMappedAreNamed(t *testing.T) {
 		if !errors.As(err, &lack) || lack.Need != "more users" || !strings.Contains(err.Error(), "id 4000000000 is not mapped") {
 			t.Errorf("%s: got %v, want the user as a lack", name, err)
 		}
+	}
+}
+
+// Rules in Go that name users that the namespace has are loaded.
+func TestUsersThatAreMappedAreMatchedByRulesInGo(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{})
+	for _, inSet := range []bool{false, true} {
+		if err := netnsenv.NFTables(ownedBy(fmt.Sprint("t", inSet), 0, inSet)).Load(t.Context(), e); err != nil {
+			t.Errorf("in a set %v: %v", inSet, err)
+		}
+	}
+}
+
+// ownedBy makes a table with a rule that drops what a user sends, compared with the user or with a named set.
+func ownedBy(table string, uid uint32, inSet bool) func(*nftables.Conn) error {
+	return func(c *nftables.Conn) error {
+		t := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: table})
+		chain := c.AddChain(&nftables.Chain{Table: t, Name: "c"})
+		user := binary.NativeEndian.AppendUint32(nil, uid)
+		var compare expr.Any = &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: user}
+		if inSet {
+			set := &nftables.Set{Table: t, Name: "users", KeyType: nftables.TypeUID}
+			if err := c.AddSet(set, []nftables.SetElement{{Key: user}}); err != nil {
+				return err
+			}
+			compare = &expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID}
+		}
+		c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: []expr.Any{
+			&expr.Meta{Key: expr.MetaKeySKUID, Register: 1}, compare, &expr.Verdict{Kind: expr.VerdictDrop},
+		}})
+		return nil
 	}
 }
 

@@ -138,6 +138,12 @@ func (e *Env) openLink(cfg LinkConfig) (_ *Link, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("link %q: %w", cfg.Name, err)
 	}
+	if (cfg.HardwareAddr != nf.MAC{}) {
+		msg := &rtnetlink.LinkMessage{Index: l.index, Attributes: &rtnetlink.LinkAttributes{Address: cfg.HardwareAddr[:]}}
+		if err := e.route.Link.Set(msg); err != nil {
+			return nil, fmt.Errorf("link %q: set its address %v: %w", cfg.Name, cfg.HardwareAddr, err)
+		}
+	}
 	if cfg.ARP {
 		return l, e.switchOnARP(l)
 	}
@@ -146,6 +152,9 @@ func (e *Env) openLink(cfg LinkConfig) (_ *Link, err error) {
 
 // up sets the link up and adds its addresses and routes.
 func (e *Env) up(ctx context.Context, l *Link) error {
+	if l.cfg.Down {
+		return nil
+	}
 	msg := &rtnetlink.LinkMessage{
 		Index: l.index, Flags: unix.IFF_UP, Change: unix.IFF_UP,
 		Attributes: &rtnetlink.LinkAttributes{MTU: uint32(l.cfg.MTU)},

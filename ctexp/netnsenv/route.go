@@ -22,6 +22,8 @@ type Route struct {
 	Table uint32
 	// Src is the source address of packets that the host sends; zero: the kernel selects one.
 	Src netip.Addr
+	// OnLink takes Via to be a neighbour on Dev also if no prefix of Dev has it.
+	OnLink bool
 	// Type is Unicast (the default), or what becomes of the packets instead. Only a Unicast has Via, Dev and Src.
 	Type RouteType
 }
@@ -65,6 +67,9 @@ func (r Route) String() string {
 	if r.Dev != "" {
 		s += " dev " + r.Dev
 	}
+	if r.OnLink {
+		s += " onlink"
+	}
 	if r.Src.IsValid() {
 		s += " src " + r.Src.String()
 	}
@@ -91,6 +96,10 @@ type RoutingRule struct {
 	Mark, Mask uint32
 	// Table is the routing table.
 	Table uint32
+	// Not makes the rule match the packets that the fields above do not match.
+	Not bool
+	// SuppressDefault leaves default routes of Table out: where there is no other, the next rule is asked.
+	SuppressDefault bool
 	// Type Unicast looks the packet up in Table; Blackhole, Unreachable and Prohibit take no Table.
 	Type RouteType
 	// Family is the family of a rule without From and To; zero means IPv4 and, if the host has it, IPv6.
@@ -162,6 +171,8 @@ func (c *Config) checkRoute(r Route) error {
 		return fmt.Errorf("only a unicast route has Via, Dev and Src")
 	case r.Type == Unicast && !r.Via.IsValid() && r.Dev == "":
 		return fmt.Errorf("it has neither Via nor Dev")
+	case r.OnLink && (!r.Via.IsValid() || r.Dev == ""):
+		return fmt.Errorf("OnLink is of a Via on a Dev")
 	case r.Dev != "" && r.Dev != "lo" && !c.hasInterface(r.Dev):
 		return fmt.Errorf("there is no link or device %q", r.Dev)
 	case r.Via.IsValid() && nf.FamilyOf(r.Via) != nf.FamilyOf(r.To.Addr()):

@@ -147,6 +147,9 @@ func (e *Env) addRoute(r Route, index uint32) error {
 	if r.Src.IsValid() {
 		a.Src = r.Src.AsSlice()
 	}
+	if r.OnLink {
+		msg.Flags = unix.RTNH_F_ONLINK
+	}
 	return e.route.Route.Add(msg)
 }
 
@@ -154,6 +157,12 @@ func (e *Env) addRoutingRule(r RoutingRule) error {
 	for _, f := range e.familiesOf(r) {
 		msg := &rtnetlink.RuleMessage{Family: uint8(f), Action: ruleActions[r.Type], Attributes: &rtnetlink.RuleAttributes{}}
 		a := msg.Attributes
+		if r.Not {
+			msg.Flags = unix.FIB_RULE_INVERT
+		}
+		if r.SuppressDefault {
+			a.SuppressPrefixLen = new(uint32)
+		}
 		if r.Priority != 0 {
 			a.Priority = &r.Priority
 		}

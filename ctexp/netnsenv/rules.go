@@ -8,7 +8,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
-// Ruleset loads rules into an Env. NFT, IPTablesSave, IPTables and, on Linux, NFTables return Rulesets; other types may
+// Ruleset loads rules into an Env. NFT, IPTablesSave, IPTables, IPSetSave and, on Linux, NFTables return Rulesets; other types may
 // implement it.
 type Ruleset interface {
 	// Load loads the rules, or returns an error that names the wrong ones.
@@ -56,6 +56,17 @@ func IPTablesSave(v Variant, text string) Ruleset {
 func IP6TablesSave(v Variant, text string) Ruleset {
 	return rulesText{ruleset.Text{Program: string(v), Family: nf.IPv6, Text: text}}
 }
+
+// IPSetSave returns a Ruleset for a text in the format of ipset save, as ipset restore takes it. It stands before the rules that
+// use its sets by -m set. It needs the program ipset; where the kernel lacks sets or a type of them, the error has the module.
+//
+//	Rules: []netnsenv.Ruleset{
+//		netnsenv.IPSetSave("create blocked hash:net\nadd blocked 198.51.100.0/24"),
+//		netnsenv.IPTables(netnsenv.IPTablesNFT, "-A INPUT -m set --match-set blocked src -j DROP"),
+//	}
+//
+// Loading ends at the first wrong line, and the sets that the text has created until then are destroyed.
+func IPSetSave(text string) Ruleset { return rulesText{ruleset.Text{Program: "ipset", Text: text}} }
 
 // IPTables returns a Ruleset for single commands, each with the arguments of one call of iptables, for IPv4:
 //

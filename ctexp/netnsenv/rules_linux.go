@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/plain"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
@@ -101,7 +102,11 @@ func lackOfOwners(owners []ruleset.Owner) error {
 			lack = lackOfGroup
 		}
 		if err := lack(o.ID); err != nil {
-			return fmt.Errorf("line %d: %s: %w", o.Line, plain.Line(o.Word), err)
+			where := ""
+			if o.Line > 0 {
+				where = fmt.Sprintf("line %d: ", o.Line)
+			}
+			return fmt.Errorf("%s%s: %w", where, plain.Line(o.Word), err)
 		}
 	}
 	return nil
@@ -123,7 +128,9 @@ func (e *Env) linkNames() (names []string, err error) {
 }
 
 // NFTables returns a Ruleset that calls f with a connection to the nftables of the namespace. It flushes the connection
-// after f.
+// after f. If a rule then compares the owner of sockets with a user or group that the user namespace does not have, and which it so
+// never matches, loading fails with an nf.UnsupportedError that names it, and the rules stay. Rules and elements that are added by
+// Env.NFTables are not looked at.
 func NFTables(f func(*nftables.Conn) error) Ruleset { return nftFunc(f) }
 
 type nftFunc func(*nftables.Conn) error
@@ -154,7 +161,31 @@ func (f nftFunc) Load(_ context.Context, e *Env) error {
 		}
 		return fmt.Errorf("nftables rules: %w", err)
 	}
+	if err := e.lackOfLoadedOwners(); err != nil {
+		return fmt.Errorf("nftables rules: %w", err)
+	}
 	return nil
+}
+
+// lackOfLoadedOwners is lackOfOwners for the rules of nftables that are loaded: of a function, nothing is known before.
+func (e *Env) lackOfLoadedOwners() error {
+	if !e.inUserNS {
+		return nil // every user is there
+	}
+	var owners []ruleset.Owner
+	err := e.do(func() error {
+		conn, err := nfnl.Dial()
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		owners, err = ruleset.OwnersOf(conn)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return lackOfOwners(owners)
 }
 
 // NFTables returns a lasting connection to the nftables of the namespace. It can be used from any goroutine, one at a

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -104,13 +103,28 @@ func (e *Env) setConfigured(ofLinks bool) error {
 			keys = append(keys, name)
 		}
 	}
-	sort.Strings(keys)
+	// Forwarding comes first: where it changes, the kernel resets accept_redirects and, of "all", forwarding of each link
+	// (net/ipv4/devinet.c, inet_forward_change).
+	slices.SortFunc(keys, func(a, b string) int {
+		if forwards(a) != forwards(b) {
+			if forwards(a) {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a, b)
+	})
 	for _, name := range keys {
 		if err := e.SetSysctl(name, e.cfg.Sysctls[name]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// forwards reports whether a sysctl turns forwarding on.
+func forwards(name string) bool {
+	return strings.HasSuffix(name, ".forwarding") || name == "net.ipv4.ip_forward"
 }
 
 func (e *Env) belongsToLink(key string) bool {

@@ -38,6 +38,9 @@ func child(mode string) {
 		_, err = io.Copy(os.Stdout, os.NewFile(3, "handed down"))
 		fmt.Println(err)
 		os.Exit(0)
+	case "like":
+		netnsenv.EnterWith(netnsenv.Entry{Like: []string{ownNetwork}})
+		likeChild()
 	case "host's network":
 		netnsenv.EnterWith(netnsenv.Entry{HostNetwork: true})
 		hostNetworkChild()

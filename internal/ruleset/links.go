@@ -28,11 +28,9 @@ func (t Text) LinkNames() (names []string) {
 	case t.Commands != nil:
 		uses = iptablesLinks(t.Commands)
 	case t.Program == "nft":
-		n := linkScanner{words: t.included(t.Text, maxIncludes), defines: map[string][]nftWord{}, sets: map[string]int{}, indexes: true}
-		for _, d := range t.Define {
-			name, value, _ := strings.Cut(d, "=")
-			n.defines["$"+name] = valueOf(nftWords(value))
-		}
+		n := scanLinks(t.included(t.Text, maxIncludes))
+		n.devices, n.indexes = true, true
+		n.define(t.Define)
 		for i := range n.words {
 			n.visit(i)
 		}
@@ -145,24 +143,45 @@ func iptablesLinks(lines []string) []linkUse {
 // nftLinks returns the links that an nft text names: by iifname and oifname, also with sets and defines, and by the
 // devices of chains and flowtables. nft itself checks the links of iif and oif.
 func nftLinks(text string) []linkUse {
-	n := linkScanner{words: nftWords(text), defines: map[string][]nftWord{}, sets: map[string]int{}}
+	n := scanLinks(nftWords(text))
+	n.devices = true
 	for i := range n.words {
 		n.visit(i)
 	}
 	return n.uses
 }
 
-// linkScanner collects the links of an nft text.
-type linkScanner struct {
+// scanner collects what an nft text compares with some keys, such as the names of links.
+type scanner struct {
 	words   []nftWord
+	keys    []string // such as iifname
+	types   []string // the types of sets that have what is looked for, and what typeof has in their place
+	equal   bool     // leave out what the key must not be
 	defines map[string][]nftWord
-	sets    map[string]int // for sets with links: the index of the link in an element; the key "" is the current set
+	sets    map[string]int // for sets of the types: the index of the type in an element; the key "" is the current set
+	devices bool           // also the devices of chains and flowtables
 	indexes bool           // also the links of iif and oif
 	uses    []linkUse
 }
 
+func scan(words []nftWord, keys, types []string) scanner {
+	return scanner{words: words, keys: keys, types: append(types, keys...), defines: map[string][]nftWord{}, sets: map[string]int{}}
+}
+
+func scanLinks(words []nftWord) scanner {
+	return scan(words, []string{"iifname", "oifname"}, []string{"ifname"})
+}
+
+// define defines the variables of nft -D.
+func (n *scanner) define(all []string) {
+	for _, d := range all {
+		name, value, _ := strings.Cut(d, "=")
+		n.defines["$"+name] = valueOf(nftWords(value))
+	}
+}
+
 // word returns the text of the i-th word, or "" if it is quoted or does not exist.
-func (n *linkScanner) word(i int) string {
+func (n *scanner) word(i int) string {
 	if i < 0 || i >= len(n.words) || n.words[i].quoted {
 		return ""
 	}
@@ -170,8 +189,8 @@ func (n *linkScanner) word(i int) string {
 }
 
 // visit handles the i-th word.
-func (n *linkScanner) visit(i int) {
-	switch n.word(i) {
+func (n *scanner) visit(i int) {
+	switch word := n.word(i); word {
 	case "define":
 		if n.word(i+2) == "=" {
 			n.defines["$"+n.words[i+1].text] = valueOf(n.words[i+3:])
@@ -179,7 +198,7 @@ func (n *linkScanner) visit(i int) {
 	case "set", "map":
 		if n.word(i+2) == "{" {
 			delete(n.sets, "")
-			if part := n.linkPart(i + 3); part >= 0 {
+			if part := n.part(i + 3); part >= 0 {
 				n.sets[""], n.sets[n.word(i+1)] = part, part
 			}
 		}
@@ -194,13 +213,13 @@ func (n *linkScanner) visit(i int) {
 			}
 		}
 	case "device":
-		n.use(i, n.words[i+1:], 0)
+		if n.devices {
+			n.use(i, n.words[i+1:], 0)
+		}
 	case "devices":
-		if n.word(i+1) == "=" {
+		if n.devices && n.word(i+1) == "=" {
 			n.use(i, n.words[i+2:], 0)
 		}
-	case "iifname", "oifname":
-		n.compared(i)
 	case "iif", "oif":
 		if n.indexes {
 			n.compared(i)
@@ -209,11 +228,15 @@ func (n *linkScanner) visit(i int) {
 		if n.indexes && (n.word(i-1) == "fwd" || n.word(i-1) == "dup") {
 			n.use(i, n.words[i+1:], 0)
 		}
+	default:
+		if slices.Contains(n.keys, word) {
+			n.compared(i)
+		}
 	}
 }
 
-// linkPart returns the index of the link in the elements of a set, or -1. The set's block begins with the i-th word.
-func (n *linkScanner) linkPart(i int) int {
+// part returns the index of what has one of the types in the elements of a set, or -1. The set's block begins with the i-th word.
+func (n *scanner) part(i int) int {
 	for depth := 1; depth > 0 && i < len(n.words); i++ {
 		switch n.word(i) {
 		case "{":
@@ -223,13 +246,15 @@ func (n *linkScanner) linkPart(i int) int {
 		case "type", "typeof":
 			part, line := 0, n.words[i].line
 			for i++; i < len(n.words) && n.words[i].line == line; i++ {
-				switch n.word(i) {
-				case "ifname", "iifname", "oifname":
-					return part
+				switch word := n.word(i); word {
 				case ".":
 					part++
 				case ";", ":", "}":
 					return -1
+				default:
+					if slices.Contains(n.types, word) {
+						return part
+					}
 				}
 			}
 			return -1
@@ -238,8 +263,8 @@ func (n *linkScanner) linkPart(i int) int {
 	return -1
 }
 
-// compared collects the links that the iifname or oifname at i is compared with, alone or as part of a concatenation.
-func (n *linkScanner) compared(i int) {
+// compared collects what the key at i is compared with, alone or as part of a concatenation.
+func (n *scanner) compared(i int) {
 	if n.word(i-1) == "typeof" || n.word(i-1) == "meta" && n.word(i-2) == "typeof" {
 		return
 	}
@@ -249,18 +274,21 @@ func (n *linkScanner) compared(i int) {
 	}
 	j := i + 1
 	for n.word(j) == "." { // a part is one or two words, such as ip saddr
-		for j++; j < len(n.words) && j < i+20 && !slices.Contains([]string{".", "{", "vmap", "map", "==", "!=", ";"}, n.word(j)); {
+		for j++; j < len(n.words) && j < i+20 && !strings.HasPrefix(n.word(j), "@") && !slices.Contains([]string{".", "{", "vmap", "map", "==", "!=", ";"}, n.word(j)); {
 			j++
 		}
 	}
 	for j < len(n.words) && operators[n.word(j)] {
+		if n.equal && strings.HasPrefix(n.word(j), "!") {
+			return
+		}
 		j++
 	}
 	n.use(i, n.words[min(j, len(n.words)):], part)
 }
 
 // dotBefore reports whether a dot precedes the part of a concatenation that ends at j. If so, it moves j before the dot.
-func (n *linkScanner) dotBefore(j *int) bool {
+func (n *scanner) dotBefore(j *int) bool {
 	for k := *j; k >= max(0, *j-2); k-- {
 		switch w := n.word(k); {
 		case w == ".":
@@ -273,8 +301,8 @@ func (n *linkScanner) dotBefore(j *int) bool {
 	return false
 }
 
-// use adds the links in the value at the start of some words. They belong to the keyword at i.
-func (n *linkScanner) use(i int, value []nftWord, part int) {
+// use adds what is in the value at the start of some words. They belong to the keyword at i.
+func (n *scanner) use(i int, value []nftWord, part int) {
 	line := n.words[i].line
 	for _, name := range namesIn(valueOf(value), part, n.defines) {
 		n.uses = append(n.uses, linkUse{name.text, max(line, name.line)})

@@ -14,12 +14,15 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Load loads the text into a namespace with these links by executing nft or iptables-restore. If the text is wrong, the
+// Load loads the text into a namespace with these links by executing nft, iptables-restore or ipset restore. If the text is wrong, the
 // error is an nf.RulesError.
 func (t Text) Load(ctx context.Context, ns Namespace, links []string) error {
 	t.Text = strings.ReplaceAll(t.Text, "\r\n", "\n")
-	if t.Program == "nft" {
+	switch t.Program {
+	case "nft":
 		return t.loadNFT(ctx, ns, links)
+	case ipsetProgram:
+		return t.loadIPSet(ctx, ns)
 	}
 	return t.loadSave(ctx, ns, links)
 }

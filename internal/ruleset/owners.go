@@ -15,12 +15,12 @@ type Owner struct {
 	Word  string // the condition: "skuid 1337"
 }
 
-// Owners returns the users and groups that the text names as owners of sockets, alone or in an anonymous set: one of them must
-// exist for the condition to be met. Of a range it returns the beginning. What is not equal to, or greater than, a user
-// needs none.
+// Owners returns the users and groups that the text names as owners of sockets, by number or by the name that they have on the host,
+// alone, in a set or in a map, also in included files: one that does not exist never meets the condition. Of a range it returns the
+// beginning. What is not equal to, or greater than, a user needs none.
 func (t Text) Owners() []Owner {
 	if t.Program == "nft" {
-		return nftOwners(t.Text)
+		return t.nftOwners()
 	}
 	lines := t.Commands
 	if lines == nil {
@@ -29,28 +29,22 @@ func (t Text) Owners() []Owner {
 	return iptablesOwners(lines)
 }
 
-func nftOwners(text string) (owners []Owner) {
-	words := nftWords(text)
-	defines := map[string][]nftWord{}
-	for i, w := range words {
-		if w.quoted {
-			continue
-		}
-		switch w.text {
-		case "define":
-			if i+3 < len(words) && words[i+2].text == "=" {
-				defines["$"+words[i+1].text] = valueOf(words[i+3:])
+func (t Text) nftOwners() (owners []Owner) {
+	words := t.included(t.Text, maxIncludes)
+	users, groups := scan(words, []string{"skuid"}, []string{"uid"}), scan(words, []string{"skgid"}, []string{"gid"})
+	for i := range words {
+		for _, n := range []*scanner{&users, &groups} {
+			if i == 0 {
+				n.equal = true
+				n.define(t.Define)
 			}
-		case "skuid", "skgid":
-			at := i + 1
-			for at < len(words) && slices.Contains([]string{"==", "=", "vmap", "map"}, words[at].text) {
-				at++
-			}
-			for _, name := range namesIn(valueOf(words[min(at, len(words)):]), 0, defines) {
-				if id, ok := ownerID(name.text, w.text == "skgid"); ok {
-					owners = append(owners, Owner{id, w.text == "skgid", max(w.line, name.line), w.text + " " + name.text})
+			n.visit(i)
+			for _, u := range n.uses {
+				if id, ok := ownerID(u.name, n == &groups); ok {
+					owners = append(owners, Owner{id, n == &groups, u.line, n.keys[0] + " " + u.name})
 				}
 			}
+			n.uses = nil
 		}
 	}
 	return owners

@@ -18,9 +18,9 @@ import (
 
 // Text is a text of rules for nft or iptables.
 type Text struct {
-	Program  string    // "nft", or an nf.Variant of iptables
+	Program  string    // "nft", an nf.Variant of iptables, or "ipset"
 	Family   nf.Family // IPv4 or IPv6, for iptables
-	Text     string    // the input of nft -f or iptables-restore
+	Text     string    // the input of nft -f, iptables-restore or ipset restore
 	Commands []string  // instead of Text: single iptables commands, see LoadCommands
 	Optional []string  // patterns of path.Match for links that may be missing
 	Folder   string    // where nft finds the files that the text includes; empty: in the folder of the process
