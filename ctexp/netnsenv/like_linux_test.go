@@ -47,7 +47,8 @@ ipset add s 10.1.0.66
 iptables-nft -A FORWARD -m set --match-set s src -j DROP
 `
 
-// A namespace made by the commands of administrators is copied, what cannot be copied is told, and a copy of the copy is the same.
+// A namespace made by the commands of administrators is copied, without a change to it; what cannot be copied is told, and a copy of the
+// copy is the same.
 func TestLikeCopiesANamespaceMadeByHand(t *testing.T) {
 	t.Parallel()
 	needsPrograms(t)
@@ -60,8 +61,21 @@ func TestLikeCopiesANamespaceMadeByHand(t *testing.T) {
 		t.Fatalf("%v: %s", err, said)
 	}
 
+	state := func() string {
+		said, err := e.Command(t.Context(), "sh", "-ec",
+			"ip -4 addr; ip neigh show nud permanent; ip route show table all; ip rule; nft -s list ruleset; iptables-legacy-save | grep ^-A; ipset save; sysctl -a 2>/dev/null | grep ^net[.] | grep -v conntrack_count").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(said)
+	}
+	before := state()
+
 	l := like(t, e.Path())
 
+	if diff := ctexp.Diff(strings.Split(before, "\n"), strings.Split(state(), "\n")); diff != "" {
+		t.Errorf("Like has changed (-before +after):\n%s", diff)
+	}
 	want := `eth0 02:11:22:33:44:55 192.0.2.1/24
 eth1 10.8.0.1/32
 eth2 down
