@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -12,7 +13,7 @@ import (
 
 // Parse returns the packet of a line. It reads what String prints, and what tcpdump -n prints of the same protocols, with
 // whatever stands before "IP" or "IP6", such as the time and the link of a Record, and behind it in parentheses, such as the
-// fate in the log of a test:
+// fate in the log of a test. Of the line of several packets in such a log, "198.18.0.2.10000–10006 > … ×7", it is the first:
 //
 //	IP 198.18.0.2.10000 > 192.0.2.1.80: Flags [S], seq 1, win 65535, options [mss 1460], length 0
 //	12:00:00.000001 tun0 In  IP6 2001:db8::2 > 2001:db8::1: ICMP6, echo request, id 1, seq 2, length 13
@@ -272,12 +273,28 @@ func (s *scanner) endpoint() netip.AddrPort {
 	for _, try := range []string{text, strings.TrimSuffix(text, ":")} { // 2001:db8:: ends in colons itself
 		if e, ok := parseEndpoint(try); ok {
 			s.at += len(text)
+			if m := morePorts.FindString(s.line[s.at:]); s.printed && m != "" {
+				s.at += len(m)
+			}
+			return e
+		}
+	}
+	if first, rest, ok := strings.Cut(text, "–"); ok && s.printed {
+		if e, ok := parseEndpoint(first); ok && portRange.MatchString(rest) {
+			s.at += len(text)
 			return e
 		}
 	}
 	s.fail("is no address: want 192.0.2.1, or with a port 192.0.2.1:80 or [2001:db8::1]:80")
 	return netip.AddrPort{}
 }
+
+// portRange and morePorts are what a report prints behind the first port of several packets that share a line: "10000–10006" and
+// "10000, 10002, 10004 … 10010".
+var (
+	portRange = regexp.MustCompile(`^[0-9]+:?$`)
+	morePorts = regexp.MustCompile(`^(, [0-9]+)+( … [0-9]+)?:?`)
+)
 
 func parseEndpoint(text string) (netip.AddrPort, bool) {
 	if a, err := netip.ParseAddr(text); err == nil {

@@ -238,6 +238,20 @@ func TestLinesOfAReportAreRead(t *testing.T) {
 			t.Errorf("%s: got %v, %v", behind, p, err)
 		}
 	}
+	for _, ends := range []string{"198.18.0.2.10007–10009 > 192.0.2.1.80:", "198.18.0.2.10007, 10009, 10011 … 10020 > 192.0.2.1.80:"} {
+		if p, err := packet.Parse("IP " + ends + " Flags [S], seq 1, win 65535, length 0 ×3"); err != nil || p.String() != line {
+			t.Errorf("%s: got %v, %v", ends, p, err)
+		}
+	}
+	const to = "IP6 2001:db8::2.1 > 2001:db8::1.80: UDP, length 0"
+	for _, ends := range []string{"2001:db8::1.80–82:", "2001:db8::1.80, 90:"} {
+		if p, err := packet.Parse("IP6 2001:db8::2.1 > " + ends + " UDP, length 0 ×2"); err != nil || p.String() != to {
+			t.Errorf("%s: got %v, %v", ends, p, err)
+		}
+	}
+	if p, err := packet.Parse("udp 198.18.0.2:1–3 > 192.0.2.1:2"); err == nil {
+		t.Errorf("got %v", p)
+	}
 	if p, err := packet.Parse("udp 198.18.0.2:1 > 192.0.2.1:2 (frg 1:8@0)"); err == nil {
 		t.Errorf("got %v", p)
 	}
