@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -20,12 +21,12 @@ type Listing struct {
 // ParseListing reads a text as people have it: the output of conntrack, in any mix of its forms, and of /proc/net/nf_conntrack.
 //
 //	conntrack -L, -G, -D and -E, with any of -o extended, id, ktimestamp, timestamp, labels, userspace; -L dying
-//	conntrack -L -o save, conntrack -L -o xml, conntrack -L expect
+//	conntrack -L and -E with -o save or -o xml, conntrack -L expect
 //
 // It skips empty lines, comments that begin with "#", conntrack's line with the number of entries, and the prompts of a shell
 // with a command that prints such lines. What stands before an entry in its line, such as the time of a log, is skipped, too.
-// An event is read as its entry. What a line does not have, such as the ports of an unknown protocol, the entry does not
-// have; see ParseEntry for what is read of a line.
+// An event is read as its entry, and if it is that of its end, the entry's Status has Dying. What a line does not have, such as the
+// ports of an unknown protocol, the entry does not have; see ParseEntry for what is read of a line.
 //
 // A line that cannot be read is left out. The error, as errors.Join makes it, has a *ParseError for each such line.
 func ParseListing(text string) (l Listing, err error) {
@@ -77,25 +78,30 @@ func (l *Listing) read(n int, line string) error {
 			l.Expectations = append(l.Expectations, x)
 		}
 		return err
-	case strings.HasPrefix(strings.TrimSpace(line), "-A "):
+	case savedLine.MatchString(line):
 		e, err := parseSaved(n, line)
 		if err == nil {
 			l.Entries = append(l.Entries, e)
 		}
 		return err
 	}
-	e, err := parseBehindPrefix(n, line)
+	e, at, err := parseBehindPrefix(n, line)
 	if err == nil {
+		if strings.Contains(line[:at], destroyed) {
+			e.Status |= Dying
+		}
 		l.Entries = append(l.Entries, e)
 	}
 	return err
 }
 
-// parseBehindPrefix reads the entry that begins at any word of a line. If there is none, the error is of the attempt that came
-// furthest.
-func parseBehindPrefix(n int, line string) (Entry, error) {
-	e, err := parseEntry(n, line, 0)
-	for at := 0; err != nil && at < len(line); {
+// destroyed is what conntrack -E prints before an entry that has ended.
+const destroyed = "[DESTROY]"
+
+// parseBehindPrefix reads the entry that begins at any word of a line, and returns where. If there is none, the error is of the
+// attempt that came furthest.
+func parseBehindPrefix(n int, line string) (e Entry, at int, err error) {
+	for e, err = parseEntry(n, line, 0); err != nil && at < len(line); {
 		blank := strings.IndexAny(line[at:], " \t]")
 		if blank < 0 {
 			break
@@ -110,7 +116,7 @@ func parseBehindPrefix(n int, line string) (Entry, error) {
 			err = again
 		}
 	}
-	return e, err
+	return e, at, err
 }
 
 // beginsEntry reports whether a word is the first one of an entry: a family or a protocol.
@@ -128,13 +134,22 @@ func place(err error) ParseError {
 	return *wrong
 }
 
+// savedLine is a line of conntrack -o save: of an entry, or of an event of a new, changed or ended one.
+var savedLine = regexp.MustCompile(`^\s*-[AUD] `)
+
 // parseSaved reads a line of conntrack -L -o save: "-A -t 26 -u UNSET -s 198.18.0.2 …".
 func parseSaved(n int, line string) (Entry, error) {
 	p := entryParser{words: words{line: n, rest: line}}
-	p.next() // -A
+	p.next()
 	p.e.Status = Confirmed
+	if p.word == "-D" {
+		p.e.Status |= Dying
+	}
 	for p.next(); p.err == nil && p.word != ""; p.next() {
 		option := p.word
+		if option == "[USERSPACE]" || strings.HasPrefix(option, "portid=") { // who has changed it, in an event
+			continue
+		}
 		p.next()
 		if p.word == "" {
 			p.missing("the value of %s", option)
@@ -201,7 +216,11 @@ func (p *entryParser) saved(option, value string) {
 		p.e.Timeout = time.Duration(number(32)) * time.Second
 	case "-u":
 		for name := range strings.SplitSeq(value, ",") {
-			p.e.Status |= map[string]Status{"ASSURED": Assured, "SEEN_REPLY": SeenReply, "FIXED_TIMEOUT": FixedTimeout, "EXPECTED": Expected}[name]
+			bit, ok := savedStatus[name]
+			if !ok {
+				p.fail("has %q, which is no status: want %s", name, strings.Join(slices.Sorted(maps.Keys(savedStatus)), ", "))
+			}
+			p.e.Status |= bit
 		}
 	case "-m":
 		p.e.Mark = uint32(number(32))
@@ -217,6 +236,12 @@ func (p *entryParser) saved(option, value string) {
 	default:
 		p.fail("is the value of %s, which is not known", option)
 	}
+}
+
+// savedStatus are the names that conntrack takes behind -u (conntrack-tools, src/conntrack.c, parse_array).
+var savedStatus = map[string]Status{
+	"ASSURED": Assured, "SEEN_REPLY": SeenReply, "FIXED_TIMEOUT": FixedTimeout, "EXPECTED": Expected, "UNSET": 0,
+	"OFFLOAD": Offload, "HW_OFFLOAD": HWOffload,
 }
 
 // parseExpectation reads a line of conntrack -L expect: "300 proto=6 src=… mask-src=… master-src=… class=0 helper=ftp".
@@ -278,6 +303,7 @@ func parseExpectation(n int, line string) (Expectation, error) {
 type xmlFlow struct {
 	line  int
 	text  string
+	Type  string `xml:"type,attr"` // of an event
 	Metas []struct {
 		Direction string `xml:"direction,attr"`
 		Layer3    struct {
@@ -305,8 +331,8 @@ type xmlFlow struct {
 	} `xml:"meta"`
 }
 
-// xmlFrame are the elements around the flows.
-var xmlFrame = regexp.MustCompile(`<\?xml[^>]*\?>|</?conntrack>`)
+// xmlFrame are the elements around the flows, and what events have behind them: who has changed the entry.
+var xmlFrame = regexp.MustCompile(`<\?xml[^>]*\?>|</?conntrack>|(?m)^\s*\[USERSPACE\] portid=[0-9]+\s*$`)
 
 // cutXML returns the flows in a text that are written in XML, and the text with blanks in their place.
 func cutXML(text string) (rest string, flows []xmlFlow) {
@@ -347,11 +373,7 @@ func (f xmlFlow) entry() (e Entry, err error) {
 			if m.Assured != nil {
 				e.Status |= Assured
 			}
-			if state, ok := tcpStateOf(m.State); ok {
-				e.State = state
-			} else {
-				e.OtherState = m.State
-			}
+			e.OtherState = m.State
 			continue
 		}
 		src, serr := netip.ParseAddr(m.Layer3.Src)
@@ -372,6 +394,16 @@ func (f xmlFlow) entry() (e Entry, err error) {
 	}
 	if e.Orig == (Tuple{}) {
 		return wrong(errors.New("it has no original direction"))
+	}
+	if e.Orig.Proto == TCP && e.OtherState != "" {
+		var ok bool
+		if e.State, ok = tcpStateOf(e.OtherState); !ok {
+			return wrong(fmt.Errorf("%q is not a TCP state", e.OtherState))
+		}
+		e.OtherState = ""
+	}
+	if strings.EqualFold(f.Type, "destroy") {
+		e.Status |= Dying
 	}
 	if replied && e.Reply != (Tuple{}) {
 		e.Status |= SeenReply

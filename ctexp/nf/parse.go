@@ -183,6 +183,7 @@ func (p *entryParser) bracket() {
 	switch p.word {
 	case "[UNREPLIED]":
 		p.silent = true
+	case "[USERSPACE]": // in an event: a program has changed the entry; its portid follows
 	case "[ASSURED]":
 		p.e.Status |= Assured
 	case "[OFFLOAD]":
