@@ -16,7 +16,8 @@ import (
 )
 
 // Rules returns a text of rules as a Ruleset that is of the kind that it looks like: nft, iptables-save or ip6tables-save,
-// commands of iptables one in a line, ipset save, or a listing of conntrack in any form, whose entries are put into the table. The name is that of the
+// commands of iptables one in a line, ipset save, or a listing of conntrack in any form, whose entries and expectations are put into
+// the table. The name is that of the
 // file; errors begin with it, and nft finds included files in its folder. What nft -D takes, such as "wan=eth0", may follow.
 //
 // Rules of iptables are loaded by iptables-nft, whose rules can be traced, if that is installed, else by iptables-legacy.
@@ -105,10 +106,8 @@ func rulesOf(text string, o netnsenv.NFTOptions) (netnsenv.Ruleset, error) {
 		}
 	}
 	switch l, _ := nf.ParseListing(text); { // wrong lines are told when it is loaded
-	case len(l.Entries) > 0:
+	case len(l.Entries)+len(l.Expectations) > 0:
 		return netnsenv.Listing(text), nil
-	case len(l.Expectations) > 0:
-		return nil, errors.New("has expectations alone (conntrack -L expect): only entries can be put into the table")
 	}
 	for _, r := range refused {
 		if r.is(first) {

@@ -238,6 +238,8 @@ func Join(context.Context, *Env, *Env, Wire) error { return errLinux }
 // Table is the conntrack table of an Env. It needs Linux.
 type Table struct{}
 
+func (t *Table) begin(context.Context, []nf.Entry, []nf.Expectation) error { return errLinux }
+
 // Count returns an nf.UnsupportedError.
 func (t *Table) Count() (int, error) { return 0, errLinux }
 

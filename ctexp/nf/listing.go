@@ -15,7 +15,7 @@ import (
 // Listing is what a text tells of a conntrack table.
 type Listing struct {
 	Entries      []Entry       // in the order of the text, those in XML first
-	Expectations []Expectation // without their flags, NAT and IDs, which no listing has
+	Expectations []Expectation // without their NAT and IDs, which no listing has
 }
 
 // ParseListing reads a text as people have it: the output of conntrack, in any mix of its forms, and of /proc/net/nf_conntrack.
@@ -261,7 +261,8 @@ func parseExpectation(n int, line string) (Expectation, error) {
 	for ; p.err == nil && p.word != ""; p.next() {
 		key, value, ok := p.pair()
 		if !ok {
-			continue // PERMANENT and other flags
+			x.Flags |= p.expectFlags()
+			continue
 		}
 		switch key {
 		case "mask-src":
@@ -290,6 +291,9 @@ func parseExpectation(n int, line string) (Expectation, error) {
 			x.Zone = uint16(p.number(value, 16))
 		case "helper":
 			x.Helper = value
+		case "portid":
+		default:
+			p.fail("is not known")
 		}
 	}
 	x.Tuple.Proto, x.Mask.Proto, x.Master.Proto = proto, proto, proto
@@ -297,6 +301,22 @@ func parseExpectation(n int, line string) (Expectation, error) {
 		p.missing("src")
 	}
 	return x, p.err
+}
+
+// expectFlags reads the flags of an expectation: "PERMANENT,USERSPACE". An event has [USERSPACE] if a program has made it.
+func (p *entryParser) expectFlags() (flags ExpectFlags) {
+	if p.word == "[USERSPACE]" {
+		return 0
+	}
+	for name := range strings.SplitSeq(p.word, ",") {
+		i := slices.Index(expectFlagNames[:], name)
+		if i < 0 {
+			p.fail("is not known")
+			return 0
+		}
+		flags |= 1 << i
+	}
+	return flags
 }
 
 // xmlFlow is a flow of conntrack -o xml.

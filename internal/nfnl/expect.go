@@ -86,6 +86,26 @@ func (u *unknowns) expectNAT(n *nf.ExpectNAT, v value) error {
 	})
 }
 
+// AppendExpect appends a request to create the expectation x, whose master must exist and have a helper. NAT, function and ID are
+// left out. The kernel ignores the timeout if the helper has one (net/netfilter/nf_conntrack_expect.c, nf_ct_expect_insert).
+func AppendExpect(b []byte, x nf.Expectation) []byte {
+	b, start := begin(b, msgExpectNew, flagCreate|flagExcl, x.Tuple.Family())
+	b = appendExpected(b, &x)
+	b = appendTuple(b, expectMaster, &x.Master, 0)
+	b = appendTuple(b, expectMask, &x.Mask, 0)
+	b = appendU32(b, expectTimeout, wholeSeconds(x.Timeout))
+	if x.Helper != "" {
+		b = appendBytes(b, expectHelpName, append([]byte(x.Helper), 0))
+	}
+	if x.Flags != 0 {
+		b = appendU32(b, expectFlags, uint32(x.Flags))
+	}
+	if x.Class != 0 {
+		b = appendU32(b, expectClass, x.Class)
+	}
+	return end(b, start)
+}
+
 // AppendExpectTimeout appends a request to set the timeout of the expectation with x's tuple and zone to left, rounded
 // down to whole seconds.
 func AppendExpectTimeout(b []byte, x nf.Expectation, left time.Duration) []byte {

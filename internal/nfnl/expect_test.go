@@ -59,10 +59,13 @@ func TestRequestsIdentifyTheExpectation(t *testing.T) {
 	}
 	inTime, gone := x, nf.Expectation{Tuple: x.Tuple, Zone: 7, ID: 9}
 	inTime.Timeout, inTime.ID, inTime.Helper = time.Minute, 0, ""
+	whole := x
+	whole.ID, whole.Timeout, whole.Flags, whole.Class = 0, 300*time.Second, nf.ExpectPermanent|nf.ExpectUserspace, 1
 	for _, tt := range []struct {
 		msg  []byte
 		want nf.Expectation
 	}{
+		{nfnl.AppendExpect(nil, whole), whole},
 		{nfnl.AppendExpectTimeout(nil, x, time.Minute), inTime},
 		{nfnl.AppendExpectDelete(nil, x), gone},
 	} {

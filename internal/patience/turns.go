@@ -18,8 +18,8 @@ const silence = 2 * time.Second
 
 type teller struct{}
 
-// Telling returns a context for which Take tells how many are before it, if it has to wait for more than two seconds, and Doing
-// what it is that takes as long.
+// Telling returns a context for which Take tells how many are before it, if it has to wait for more than two seconds, Doing
+// what it is that takes as long, and Tell what it is given.
 func Telling(ctx context.Context, tell func(text string)) context.Context {
 	return context.WithValue(ctx, teller{}, tell)
 }
@@ -46,9 +46,7 @@ func (q *Turns) Take(ctx context.Context, what string) (done func(), err error) 
 			leave()
 			return nil, fmt.Errorf("waiting for the turn to %s, %d before: %w", what, n, context.Cause(ctx))
 		case <-timer.C:
-			if tell, ok := ctx.Value(teller{}).(func(string)); ok {
-				tell(fmt.Sprintf("waiting for the turn to %s: %d before", what, q.before(turn)))
-			}
+			Tell(ctx, fmt.Sprintf("waiting for the turn to %s: %d before", what, q.before(turn)))
 		}
 	}
 }
@@ -89,6 +87,13 @@ func (q *Turns) before(turn chan struct{}) int {
 		}
 	}
 	return 0
+}
+
+// Tell tells text to the function of Telling, if ctx has one.
+func Tell(ctx context.Context, text string) {
+	if tell, ok := ctx.Value(teller{}).(func(string)); ok {
+		tell(text)
+	}
 }
 
 // Doing tells what is being done if done is not called within two seconds, once, to the function of Telling. When done has
