@@ -66,7 +66,7 @@ var command = regexp.MustCompile(`(^|[$#%>]\s*)(sudo\s+)?(/\S*/)?(conntrack\s+-|
 
 // isNoEntry reports whether a line is none that tells of the table.
 func isNoEntry(line string) bool {
-	line = strings.TrimSpace(line)
+	line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "^C")) // which ends conntrack -E
 	return line == "" || strings.HasPrefix(line, "conntrack v") || !strings.Contains(line, "src=") && command.MatchString(line)
 }
 

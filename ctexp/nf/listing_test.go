@@ -42,7 +42,7 @@ func TestListingsOfEveryFormAreRead(t *testing.T) {
 		"event by ctnetlink": " [UPDATE] udp      17 99 " + tuples + " [USERSPACE] portid=2379940308",
 		"saved event":        "-U -t 99 -u UNSET -s 198.18.0.2 -d 192.0.2.1 -r 192.0.2.1 -q 198.18.0.2 -p udp --sport 1 --dport 2 --reply-port-src 2 --reply-port-dst 1 [USERSPACE] portid=4",
 		"log":                "Nov 29 12:00:00 gateway conntrack[12]: [UPDATE] udp 17 30 " + tuples,
-		"with prompts":       "root@gw:~# conntrack -L\nudp 17 26 " + tuples + "\nconntrack v1.4.7 (conntrack-tools): 1 flow entries have been shown.\n$ sudo cat /proc/net/nf_conntrack\r\n",
+		"with prompts":       "root@gw:~# conntrack -L\nudp 17 26 " + tuples + "\n^Cconntrack v1.4.7 (conntrack-tools): 1 flow entries have been shown.\n$ sudo cat /proc/net/nf_conntrack\r\n",
 		"save":               "-A -t 26 -u UNSET -s 198.18.0.2 -d 192.0.2.1 -r 192.0.2.1 -q 198.18.0.2 -p udp --sport 1 --dport 2 --reply-port-src 2 --reply-port-dst 1",
 		"xml": `<?xml version="1.0" encoding="utf-8"?>
 <conntrack>
