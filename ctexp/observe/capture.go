@@ -19,9 +19,10 @@ import (
 // becomes the comment of the packet unless it is "".
 //
 // If all packets have an Ethernet header, they have it in the file, with addresses and VLAN tags (link type EN10MB).
-// If none has one and all are IP, they begin at the network layer (RAW). Otherwise each packet is preceded by a
+// If none has one, all are IP and of one link, they begin at the network layer (RAW). Otherwise each packet is preceded by a
 // header with its protocol, the sender's address and VLAN tags if there are any (LINUX_SLL, as tcpdump -i any writes
-// it). All links have the same type because libpcap, and with it tcpdump, rejects files in which they differ.
+// it). All links have the same type because libpcap, and with it tcpdump, rejects files in which they differ; and libpcap 1.10
+// rejects several that are RAW, since it compares that type, 101 in files, with its own number, 12 (sf-pcapng.c, pcap_ng_next_packet).
 func WritePcapng(w io.Writer, frames []packet.Record, comment func(packet.Record) string) error {
 	return writePcapng(w, slices.Values(frames), comment)
 }
@@ -34,7 +35,9 @@ func writePcapng(w io.Writer, frames iter.Seq[packet.Record], comment func(packe
 			file.Links = append(file.Links, f.Link)
 		}
 	}
-	file.Layer = layerOf(frames)
+	if file.Layer = layerOf(frames); file.Layer == pcap.Raw && len(file.Links) > 1 {
+		file.Layer = pcap.Cooked
+	}
 	to, err := pcap.NewWriter(w, file)
 	if err != nil {
 		return fmt.Errorf("frames: %w", err)

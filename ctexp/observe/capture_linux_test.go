@@ -184,6 +184,20 @@ func TestPcapngOfAnyFrameIsReadByTshark(t *testing.T) {
 	}
 }
 
+// libpcap reads no file with several links that have no header, so that these have one, and a single link has none.
+func TestPcapngOfSeveralTunsHasHeaders(t *testing.T) {
+	t.Parallel()
+	one := []packet.Record{packet.SYN(web).On("tun0", packet.In)}
+	both := append(slices.Clone(one), packet.SYN(web).On("tun1", packet.Out))
+	var got []string
+	for _, frames := range [][]packet.Record{one, both} {
+		got = append(got, wireshark(t, "tshark", "-n", "-r", writePcapng(t, frames, nil), "-T", "fields", "-e", "frame.protocols")...)
+	}
+	if diff := cmp.Diff([]string{"raw:ip:tcp", "sll:ethertype:ip:tcp", "sll:ethertype:ip:tcp"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestPcapngWithoutFramesIsRead(t *testing.T) {
 	t.Parallel()
 	got := wireshark(t, "capinfos", "-T", "-r", "-c", writePcapng(t, nil, nil))

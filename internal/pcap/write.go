@@ -24,7 +24,7 @@ type Layer uint8
 
 // The kinds of link-layer headers.
 const (
-	// Raw is no header: all packets must be IPv4 or IPv6 (LINKTYPE_RAW).
+	// Raw is no header: all packets must be IPv4 or IPv6 (LINKTYPE_RAW). libpcap 1.10 reads it in files of one link alone.
 	Raw Layer = iota
 	// Ethernet is the Ethernet header, which all packets must have (LINKTYPE_ETHERNET).
 	Ethernet
