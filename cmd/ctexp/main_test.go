@@ -127,6 +127,8 @@ func TestWrongInputs(t *testing.T) {
 		"like what":      {[]string{"try", "-like", "eth0", syn}, "", "ctexp: -like eth0: want a process, as 1234 or /proc/1234/ns/net"},
 		"like nobody":    {[]string{"try", "-like", "/proc/0/ns/net", syn}, "", "ctexp: -like /proc/0/ns/net: there is no such process, or it is hidden from this user"},
 		"both":           {[]string{"try", "-like", "1", "-links", "a 10.0.0.1/24", syn}, "", "ctexp: -links and -like: give one of them"},
+		"report where":   {[]string{"try", "-report", "DIR/no/out.html", syn}, "", "ctexp: -report: DIR/no/out.html: there is no folder DIR/no"},
+		"report on what": {[]string{"try", "-report", "DIR", syn}, "", "ctexp: -report: open DIR: is a directory"},
 		"definition":     {[]string{"try", "-D", "wan", syn}, "", "ctexp: -D wan: want name=value, such as wan=eth0"},
 		"compared":       {[]string{"try", "-json", "-compare", "DIR/other.nft", syn}, "", "ctexp: -compare prints the differences alone: not with -json or -report"},
 		"missing link": {[]string{"try", "-links", "eth0 192.0.2.1/24 default", "-rules", "DIR/host.nft", syn}, "",

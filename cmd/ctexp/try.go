@@ -87,6 +87,11 @@ func (c command) try(ctx context.Context, args []string) error {
 			return fmt.Errorf("-D %s: want name=value, such as wan=eth0", d)
 		}
 	}
+	if f.report != "" {
+		if err := writable(f.report); err != nil {
+			return fmt.Errorf("-report: %w", err)
+		}
+	}
 	s, err := c.suite(f, packets)
 	if err != nil {
 		return err
@@ -114,6 +119,30 @@ func (c command) try(ctx context.Context, args []string) error {
 		return err
 	}
 	return c.differences(ctx, f, s, cfg, len(cfg.Rules)-len(other))
+}
+
+// writable returns an error if a file cannot be written, which is better known before the packets are tried.
+func writable(name string) error {
+	if _, err := os.Stat(name); err == nil {
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	}
+	dir := filepath.Dir(name)
+	f, err := os.CreateTemp(dir, ".ctexp")
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%s: there is no folder %s", name, dir)
+	case err != nil:
+		var of *os.PathError // of the temporary file
+		if errors.As(err, &of) {
+			of.Path = name
+		}
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // parseInterspersed parses flags that may stand before, between and behind other arguments, which it returns.
