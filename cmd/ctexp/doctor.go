@@ -15,6 +15,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/plain"
+	"github.com/ctexp/go-ctexp/internal/terminal"
 )
 
 // check is one line of the doctor.
@@ -41,26 +42,35 @@ func (c command) examine(ctx context.Context, checks []check) error {
 	ill, told := false, map[string]string{}
 	for _, k := range checks {
 		answer, err := k.ask(ctx)
-		sign := "ok"
+		sign, style, cure := "ok", terminal.Good, ""
 		var lack *nf.UnsupportedError
 		switch {
 		case err == nil:
 		case errors.As(err, &lack) && told[lack.Need] != "":
-			sign, answer = "--", fmt.Sprintf("needs %s, as %s", lack.Need, told[lack.Need])
+			sign, style, answer = "--", terminal.Dim, fmt.Sprintf("needs %s, as %s", lack.Need, told[lack.Need])
 		case errors.As(err, &lack):
-			sign, answer = "--", lack.Error()
+			sign, style, answer = "--", terminal.Dim, (&nf.UnsupportedError{Need: lack.Need, Err: lack.Err}).Error()
+			if lack.Hint != "" {
+				answer, cure = answer+" ", plain.Line("("+lack.Hint+")")
+			}
 			told[lack.Need] = k.what
 		default:
-			sign, answer = "??", err.Error()
+			sign, style, answer = "??", terminal.Bad, err.Error()
 		}
-		ill = ill || err != nil && k.needed
-		fmt.Fprintf(c.stdout, "%s  %-18s %s\n", sign, k.what, plain.Line(answer))
+		if err != nil && k.needed {
+			ill, style = true, terminal.Bad
+		}
+		terminal.Print(c.stdout, terminal.Piece{Text: sign, Style: style}, terminal.Piece{Text: fmt.Sprintf("  %-18s %s", k.what, plain.Line(answer))},
+			terminal.Piece{Text: cure, Whole: len(cure)+indent <= terminal.Columns(c.stdout, 0)})
 	}
 	if ill {
 		return errNot
 	}
 	return nil
 }
+
+// indent is how far the line behind a wrapped one begins.
+const indent = 4
 
 // checks are what the doctor looks at.
 var checks = []check{

@@ -15,6 +15,8 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
+	"sync"
 
 	"github.com/ctexp/go-ctexp/ctexp/cases"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
@@ -56,7 +58,12 @@ func main() {
 
 // run executes the command and returns the exit status.
 func (c command) run(ctx context.Context) int {
-	ctx = patience.Telling(ctx, func(text string) { fmt.Fprintf(c.stderr, "ctexp: %s\n", text) })
+	var told sync.Map // each block of a suite may have the same to tell
+	ctx = patience.Telling(ctx, func(text string) {
+		if _, again := told.LoadOrStore(text, true); !again {
+			terminal.Print(c.stderr, terminal.Piece{Text: "ctexp: " + text, Style: terminal.Dim})
+		}
+	})
 	if len(c.args) == 0 {
 		fmt.Fprint(c.stderr, usage)
 		return exitNoReply
@@ -93,7 +100,11 @@ func (c command) status(err error) int {
 	if errors.As(err, &file) { // where it was met adds nothing to the place in the file
 		err = file
 	}
-	fmt.Fprintf(c.stderr, "ctexp: %s\n", plain.Text(err.Error()))
+	prefix := "ctexp: "
+	for _, line := range strings.Split(plain.Text(err.Error()), "\n") {
+		terminal.Print(c.stderr, terminal.Piece{Text: prefix, Style: terminal.Bad}, terminal.Piece{Text: line})
+		prefix = ""
+	}
 	if isAboutLinks(err) {
 		fmt.Fprintln(c.stderr, "ctexp: -links gives the host more links, -missing-links allows rules that name others")
 	}

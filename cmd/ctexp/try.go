@@ -426,7 +426,8 @@ func trying(s cases.Suite) string {
 // tellLinks tells the links that nobody has given.
 func (c command) tellLinks(f tryFlags, s cases.Suite, cfg netnsenv.Config) {
 	if f.links == "" && f.like == "" && s.Links == nil {
-		fmt.Fprintf(c.stderr, "assumed, as nothing gives links: -links '%s'\n", strings.ReplaceAll(strings.TrimSpace(cases.LinksText(cfg.Links)), "\n", "; "))
+		links := strings.ReplaceAll(strings.TrimSpace(cases.LinksText(cfg.Links)), "\n", "; ")
+		terminal.Print(c.stderr, terminal.Piece{Text: "assumed, as nothing gives links: ", Style: terminal.Dim}, terminal.Piece{Text: "-links '" + links + "'", Whole: true, Style: terminal.Dim})
 	}
 }
 
@@ -438,14 +439,29 @@ func (c command) print(f tryFlags, r cases.Result) {
 			expected++
 		}
 		if g.Differs == "" && (f.verbose || g.Case.Want.Kind == cases.WantNothing) {
-			fmt.Fprintln(c.stdout, g)
+			c.printLines(g.Lines())
 		}
 	}
 	switch {
 	case len(r.Failures()) > 0:
-		fmt.Fprintln(c.stdout, r)
+		c.printLines(r.Lines())
 	case expected > 0:
-		fmt.Fprintf(c.stdout, "ok: %v\n", r)
+		terminal.Print(c.stdout, terminal.Piece{Text: "ok", Style: terminal.Good}, terminal.Piece{Text: fmt.Sprintf(": %v", r)})
+	}
+}
+
+// styles are how lines look in a terminal.
+var styles = map[cases.LineKind]terminal.Style{cases.LineOK: terminal.Good, cases.LineNot: terminal.Bad, cases.LineDetail: terminal.Dim}
+
+// printLines prints lines with their styles. What may be copied is whole, and has a style only if it is a detail.
+func (c command) printLines(lines []cases.Line) {
+	for _, l := range lines {
+		text := strings.TrimSuffix(plain.Line(l.Text), plain.Line(l.Copy))
+		toCopy := terminal.Piece{Text: plain.Line(l.Copy), Whole: true}
+		if l.Kind == cases.LineDetail {
+			toCopy.Style = terminal.Dim
+		}
+		terminal.Print(c.stdout, terminal.Piece{Text: text, Style: styles[l.Kind]}, toCopy)
 	}
 }
 
@@ -512,8 +528,8 @@ func (c command) differences(ctx context.Context, f tryFlags, s cases.Suite, cfg
 		return err
 	}
 	c.tellLinks(f, s, cfg)
-	if diff := cases.Compare(before, r, name, changed); diff != "" {
-		fmt.Fprint(c.stdout, plain.Text(diff))
+	if lines := cases.Differences(before, r, name, changed); len(lines) > 0 {
+		c.printLines(lines)
 		return errNot
 	}
 	fmt.Fprintf(c.stdout, "no differences (packets: %d)\n", len(s.Packets()))

@@ -18,10 +18,60 @@ import (
 //	  ip nat prerouting: iifname "wan" tcp dport 80 dnat to 10.0.1.80 -> accept
 //	  accept: leaves on dmz: IP 198.18.0.2.10000 > 10.0.1.80.80: Flags [S], seq 1, win 65535, length 0
 //	  entry tcp SYN_SENT src=198.18.0.2 …
-func (g Got) String() string { return g.Case.Text + "\n" + indented(journey(g.Outcome)) }
+func (g Got) String() string { return textOf(g.Lines()) }
 
-// journey returns the lines of a packet's way.
-func journey(o ctexp.Outcome) []string {
+// Line is a line of what is told of packets, and what of it matters.
+type Line struct {
+	Text string // with its indentation
+	Kind LineKind
+	// Copy is the end of Text that may be pasted as it is, and should not be wrapped: a packet or an entry; "" if there is none.
+	Copy string
+}
+
+// LineKind says what a line tells.
+type LineKind uint8
+
+// The kinds of lines.
+const (
+	LinePlain  LineKind = iota // a packet, a rule, or an end of which nothing was expected
+	LineOK                     // something is as expected
+	LineNot                    // something is not as expected
+	LineDetail                 // the hooks, the class and the entry
+)
+
+// String returns the text.
+func (l Line) String() string { return l.Text }
+
+// indented returns lines that are indented further.
+func indented(by string, lines []Line) []Line {
+	for i := range lines {
+		lines[i].Text = by + lines[i].Text
+	}
+	return lines
+}
+
+// textOf returns lines as a text, which ends without a line feed.
+func textOf(lines []Line) string {
+	var texts []string
+	for _, l := range lines {
+		texts = append(texts, l.Text)
+	}
+	return strings.Join(texts, "\n")
+}
+
+// Lines returns the lines of String.
+func (g Got) Lines() []Line {
+	kind := LinePlain
+	if g.Differs != "" {
+		kind = LineNot
+	} else if g.Case.Want.Kind != WantNothing {
+		kind = LineOK
+	}
+	return append([]Line{{Text: g.Case.Text, Copy: g.Case.Text}}, indented("  ", journey(g.Outcome, kind))...)
+}
+
+// journey returns the lines of a packet's way, whose end is of a kind.
+func journey(o ctexp.Outcome, end LineKind) []Line {
 	var hooks []string
 	for _, h := range o.Hooks {
 		hooks = append(hooks, h.String())
@@ -39,34 +89,36 @@ func journey(o ctexp.Outcome) []string {
 	if class := o.Fate.Frame.Class; class != nf.ClassUnknown {
 		way += "; " + class.String()
 	}
-	lines := []string{way}
+	var lines []Line
+	add := func(kind LineKind, text, toCopy string) {
+		lines = append(lines, Line{Text: plain.Line(text + toCopy), Kind: kind, Copy: plain.Line(toCopy)})
+	}
+	add(LineDetail, way, "")
 	for _, r := range o.Fate.Reasons {
-		lines = append(lines, "conntrack: "+r.Text)
+		add(LinePlain, "conntrack: "+r.Text, "")
 	}
 	for _, s := range o.Fate.Steps {
 		if s.Kind != observe.StepReturn && (s.Kind != observe.StepPolicy || s.Dropped()) {
-			lines = append(lines, step(s))
+			add(LinePlain, step(s), "")
 		}
 	}
-	lines = append(lines, o.Verdict().String()+": "+ending(o))
+	text, packet := ending(o)
+	add(end, o.Verdict().String()+": "+text, packet)
 	left := o.Left()
 	for _, s := range left[min(1, len(left)):] {
-		lines = append(lines, fmt.Sprintf("and on %s: %v", s.Link, s.Packet))
+		add(LinePlain, fmt.Sprintf("and on %s: ", s.Link), s.Packet.String())
 	}
 	if len(left) == 0 || left[0].Passed {
 		for _, s := range o.Out {
 			if !s.Passed {
-				lines = append(lines, fmt.Sprintf("the host sends on %s: %v", s.Link, s.Packet))
+				add(LinePlain, fmt.Sprintf("the host sends on %s: ", s.Link), s.Packet.String())
 			}
 		}
 	}
 	if o.Entry != "" {
-		lines = append(lines, "entry "+o.Entry)
+		add(LineDetail, "entry ", o.Entry)
 	} else {
-		lines = append(lines, "no entry")
-	}
-	for i, l := range lines {
-		lines[i] = plain.Line(l)
+		add(LineDetail, "no entry", "")
 	}
 	return lines
 }
@@ -83,8 +135,8 @@ func step(s observe.Step) string {
 	return at + s.Rule + " -> " + s.Verdict
 }
 
-// ending returns where a packet left or ended, and why.
-func ending(o ctexp.Outcome) string {
+// ending returns where a packet left or ended, and why; and as what it left.
+func ending(o ctexp.Outcome) (text, packet string) {
 	if o.Verdict() != ctexp.VerdictAccept {
 		why := ""
 		for _, s := range o.Fate.Steps {
@@ -101,37 +153,37 @@ func ending(o ctexp.Outcome) string {
 		if o.Verdict() == ctexp.VerdictReject && o.Silenced > 0 {
 			why += "; the host has answered"
 		}
-		return why
+		return why, ""
 	}
 	if left := o.Left(); len(left) > 0 {
-		return fmt.Sprintf("leaves on %s: %v", left[0].Link, left[0].Packet)
+		return fmt.Sprintf("leaves on %s: ", left[0].Link), left[0].Packet.String()
 	}
 	if slices.Contains(o.Hooks, nf.Forward) || slices.Contains(o.Hooks, nf.Postrouting) && !slices.Contains(o.Hooks, nf.Input) {
-		return "it went on behind the last hook, and left on no link"
+		return "it went on behind the last hook, and left on no link", ""
 	}
-	return "delivered to the host"
+	return "delivered to the host", ""
 }
 
-func indented(lines []string) string { return "  " + strings.Join(lines, "\n  ") }
-
-// Failure returns what failed in the form of a test's log: "file:line: want drop, got accept", and the way of the packet.
-func (r Result) failure(g Got) string {
-	return fmt.Sprintf("%s:%d: %s\n    %s", r.Suite, g.Case.Line, g.Differs, strings.ReplaceAll(g.String(), "\n", "\n    "))
+// failure returns what failed in the form of a test's log: "file:line: want drop, got accept", and the way of the packet.
+func (r Result) failure(g Got) []Line {
+	head := Line{Text: fmt.Sprintf("%s:%d: %s", r.Suite, g.Case.Line, g.Differs), Kind: LineNot}
+	return append([]Line{head}, indented("    ", g.Lines())...)
 }
 
 // String lists the failures with the ways of their packets, and ends in a summary. Without failures it is the summary.
-func (r Result) String() string {
-	var b strings.Builder
+func (r Result) String() string { return textOf(r.Lines()) }
+
+// Lines returns the lines of String.
+func (r Result) Lines() (lines []Line) {
 	failures := r.Failures()
 	for _, g := range failures {
-		b.WriteString(r.failure(g) + "\n")
+		lines = append(lines, r.failure(g)...)
 	}
-	n := len(r.All())
-	fmt.Fprintf(&b, "%s: %s in %s", r.Suite, counted(n, "case"), counted(len(r.Blocks), "block"))
+	sum := Line{Text: fmt.Sprintf("%s: %s in %s", r.Suite, counted(len(r.All()), "case"), counted(len(r.Blocks), "block")), Kind: LineOK}
 	if len(failures) > 0 {
-		fmt.Fprintf(&b, ", %d failed", len(failures))
+		sum.Text, sum.Kind = fmt.Sprintf("%s, %d failed", sum.Text, len(failures)), LineNot
 	}
-	return b.String()
+	return append(lines, sum)
 }
 
 func counted(n int, noun string) string {
@@ -144,19 +196,27 @@ func counted(n int, noun string) string {
 // Compare describes the cases of a suite of which something else has become under other rules: a and b are what Explain returned
 // under each, and the names those of the rules. It returns "" if there is no difference.
 func Compare(nameA string, a Result, nameB string, b Result) string {
-	var out strings.Builder
+	if lines := Differences(nameA, a, nameB, b); len(lines) > 0 {
+		return textOf(lines) + "\n"
+	}
+	return ""
+}
+
+// Differences returns the lines of Compare.
+func Differences(nameA string, a Result, nameB string, b Result) (lines []Line) {
 	others := b.All()
 	for i, g := range a.All() {
 		if g.Outcome.Same(others[i].Outcome) {
 			continue
 		}
-		fmt.Fprintf(&out, "%s:%d: %s\n", a.Suite, g.Case.Line, g.Case.Text)
+		lines = append(lines, Line{Text: fmt.Sprintf("%s:%d: %s", a.Suite, g.Case.Line, g.Case.Text), Copy: g.Case.Text})
 		for _, side := range []struct {
 			name string
 			o    ctexp.Outcome
 		}{{nameA, g.Outcome}, {nameB, others[i].Outcome}} {
-			fmt.Fprintf(&out, "  %s:\n    %s\n", side.name, strings.Join(journey(side.o), "\n    "))
+			lines = append(lines, Line{Text: "  " + side.name + ":"})
+			lines = append(lines, indented("    ", journey(side.o, LinePlain))...)
 		}
 	}
-	return out.String()
+	return lines
 }

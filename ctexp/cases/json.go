@@ -69,7 +69,8 @@ func (r Result) JSON() ([]byte, error) {
 			j.Reasons = append(j.Reasons, reason.Text)
 		}
 		if g.Outcome.Verdict() != 0 {
-			j.Cause = ending(g.Outcome)
+			text, packet := ending(g.Outcome)
+			j.Cause = text + packet
 		}
 		for _, s := range g.Outcome.Out {
 			j.Out = append(j.Out, sentJSON{s.Link, s.Packet.String(), s.Passed})

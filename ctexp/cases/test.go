@@ -30,7 +30,7 @@ func Test(t ctexp.TB, file string) {
 	r, err := s.Run(ctx, cfg)
 	ctexp.Require(t, "cases", err)
 	for _, g := range r.Failures() {
-		t.Errorf("%s", r.failure(g))
+		t.Errorf("%s", textOf(r.failure(g)))
 	}
 }
 

@@ -26,10 +26,11 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/kernel"
+	"github.com/ctexp/go-ctexp/internal/terminal"
 )
 
 func main() {
-	if err := run(os.Args[1:], os.Stdout); err != nil {
+	if err := run(os.Args[1:], terminal.Output(os.Stdout)); err != nil {
 		fmt.Fprintln(os.Stderr, "corners:", err)
 		os.Exit(2)
 	}
@@ -44,7 +45,7 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	if *table {
-		return writeTable(out, f.Args())
+		return writeTable(terminal.Data(out), f.Args())
 	}
 	only, err := regexp.Compile(*pattern)
 	if err != nil {
@@ -99,12 +100,14 @@ func (c corner) answer(ctx context.Context) answer {
 
 func (a answer) print(w io.Writer, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(w).Encode(a)
+		return json.NewEncoder(terminal.Data(w)).Encode(a)
 	}
-	value := a.Value
+	value := terminal.Piece{Text: a.Value}
 	if a.Error != "" {
-		value = "no answer: " + a.Error
+		value = terminal.Piece{Text: "no answer: " + a.Error, Style: terminal.Bad}
 	}
-	_, err := fmt.Fprintf(w, "%-16s %s\n%-16s %s\n", a.ID, a.Asks, "", value)
-	return err
+	if err := terminal.Print(w, terminal.Piece{Text: fmt.Sprintf("%-16s ", a.ID)}, terminal.Piece{Text: a.Asks, Style: terminal.Dim}); err != nil {
+		return err
+	}
+	return terminal.Print(w, terminal.Piece{Text: fmt.Sprintf("%-16s ", "")}, value)
 }

@@ -34,6 +34,7 @@ import (
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/internal/patience"
+	"github.com/ctexp/go-ctexp/internal/terminal"
 )
 
 // The exit statuses.
@@ -57,6 +58,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	defer cancel()
 	if status, ok := playRole(ctx, opts, stdout); ok {
 		return status
+	}
+	if f, ok := stdout.(*os.File); ok {
+		stdout = terminal.Output(f)
 	}
 	selected := opts.selected(rows())
 	if opts.list {

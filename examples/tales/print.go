@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/ctexp/go-ctexp/internal/terminal"
 )
 
 // printer prints results as they come: a table for people, or one object a line.
@@ -46,7 +48,7 @@ func (p *printer) progress(asking []string, done int) {
 func (p *printer) print(r result) {
 	p.status.show("")
 	if p.opts.json {
-		encoder := json.NewEncoder(p.out)
+		encoder := json.NewEncoder(terminal.Data(p.out))
 		encoder.SetEscapeHTML(false)
 		if err := encoder.Encode(r); err != nil {
 			panic("tales: " + err.Error()) // results are plain values
@@ -58,7 +60,7 @@ func (p *printer) print(r result) {
 			r.Kernel, r.Backend, p.opts.size.packets, p.opts.size.free)
 		p.first = false
 	}
-	fmt.Fprintf(p.out, "\n%s", human(r))
+	fmt.Fprintf(terminal.Data(p.out), "\n%s", human(p.out, r))
 }
 
 // summary ends the table.
@@ -97,7 +99,7 @@ func sum(results []result) string {
 
 // The columns of the table: the id, the verdict, and the claim; what was seen and why hangs below.
 const (
-	lineWidth    = 100
+	lineWidth    = 100 // in a file or a pipe
 	idWidth      = 21
 	verdictWidth = 12
 	labelIndent  = 4
@@ -110,19 +112,25 @@ const (
 //	    article  captured 10, raw 10, mangle 7, dropped 3: "they were hard dropped"
 //	    here     captured 10, raw 10, mangle 7, entries 7, dropped 3, evicted 0
 //	    why      conntrack drops a packet that needs an entry and gets none
-func human(r result) string {
+//
+// In a terminal the lines have its width, and the verdict has a colour.
+func human(w io.Writer, r result) string {
 	var b strings.Builder
+	width := terminal.Columns(w, lineWidth)
 	word := string(r.Verdict)
 	if r.Error != "" {
 		word = "no answer"
 	}
-	head := fmt.Sprintf("%-*s %-*s ", idWidth, r.ID, verdictWidth, word)
-	hang(&b, head, r.Claim)
+	head, padded := fmt.Sprintf("%-*s ", idWidth, r.ID), fmt.Sprintf("%-*s ", verdictWidth, word)
+	b.WriteString(head + terminal.Styled(w, styleOf(r), word) + padded[len(word):])
+	hang(&b, utf8.RuneCountInString(head+padded), width, r.Claim)
 	for _, line := range []struct{ label, text string }{
 		{"article", quoted(r.Article)}, {"here", r.Got.String()}, {"why", r.Why}, {"error", r.Error},
 	} {
 		if line.text != "" {
-			hang(&b, fmt.Sprintf("%*s%-*s", labelIndent, "", labelWidth, line.label), line.text)
+			label := fmt.Sprintf("%*s%-*s", labelIndent, "", labelWidth, line.label)
+			b.WriteString(terminal.Styled(w, terminal.Dim, label))
+			hang(&b, len(label), width, line.text)
 		}
 	}
 	return b.String()
@@ -146,17 +154,28 @@ func quoted(article fields) string {
 	return fmt.Sprintf("%v: “%s”", numbers, words)
 }
 
-// hang writes text behind head, wrapped at the width of a line but not at a noBreak; the lines that follow are indented
-// as far as head is wide.
-func hang(b *strings.Builder, head, text string) {
-	indent := utf8.RuneCountInString(head)
+// styleOf is how a verdict looks: green if it is what the article claims, red if it must not be.
+func styleOf(r result) terminal.Style {
+	switch {
+	case r.Error != "" || r.Verdict == refuted:
+		return terminal.Bad
+	case r.Verdict == confirmed:
+		return terminal.Good
+	case r.Verdict == unsupported:
+		return terminal.Dim
+	}
+	return terminal.Plain
+}
+
+// hang writes text behind what is indent columns wide, wrapped at the width of a line but not at a noBreak; the lines that follow
+// are indented as far.
+func hang(b *strings.Builder, indent, width int, text string) {
 	at := indent
-	b.WriteString(head)
 	for i, word := range strings.Split(text, " ") {
 		n := utf8.RuneCountInString(word)
 		switch {
 		case i == 0:
-		case at+1+n > lineWidth:
+		case at+1+n > width:
 			fmt.Fprintf(b, "\n%*s", indent, "")
 			at = indent
 		default:

@@ -27,7 +27,7 @@ var codes = [...]string{Plain: "\x1b[0m", Good: "\x1b[32m", Bad: "\x1b[31m", Dim
 type Piece struct {
 	Text  string
 	Style Style
-	Whole bool // it is not wrapped, so that it can be copied: a packet, an entry, a command
+	Whole bool // it is not wrapped, so that it can be copied: a packet, an entry, a command; the terminal breaks what is too long
 }
 
 // Output returns a writer to f that wraps lines if f is a terminal, and else f itself. Colours are for terminals alone, and not
@@ -121,7 +121,7 @@ func (w *writer) layout(out *strings.Builder, pieces []Piece) {
 	for _, p := range pieces {
 		for text := p.Text; text != ""; {
 			_, size := utf8.DecodeRuneInString(text)
-			cells = append(cells, cell{text[:size], p.Style, text[0] == ' ' && !p.Whole})
+			cells = append(cells, cell{text[:size], p.Style, text[0] == ' ' && !p.Whole, p.Whole})
 			text = text[size:]
 		}
 	}
@@ -149,7 +149,7 @@ func (w *writer) layout(out *strings.Builder, pieces []Piece) {
 		for end < len(cells) && !cells[end].blank {
 			end++
 		}
-		if !first && pen.after(cells[start:end]) > w.width {
+		if !first && pen.after(cells[start:end]) > w.width && (len(indent)+end-word <= w.width || !cells[word].whole) {
 			pen.feed(indent)
 			start = word
 		}
@@ -164,6 +164,7 @@ type cell struct {
 	is    string // its bytes
 	style Style
 	blank bool // the line may be broken here
+	whole bool // of a piece that is not wrapped, which begins no line if it is too long for one
 }
 
 // spaces is how much further than its beginning a line is indented behind a break.

@@ -44,7 +44,8 @@ func TestPiecesHaveStylesAndStayWhole(t *testing.T) {
 	}{
 		{60, false, "  drop: lost here leaves: IP 1.2.3.4 > 5.6.7.8: x\n"},
 		{60, true, "  drop: \x1b[31mlost here\x1b[0m leaves: \x1b[2mIP 1.2.3.4 > 5.6.7.8: x\x1b[0m\n"},
-		{12, true, "  drop: \x1b[31mlost\x1b[0m\n      \x1b[31mhere\x1b[0m\n      leaves:\n      \x1b[2mIP 1.2.3.4 > 5.6.7.8: x\x1b[0m\n"},
+		{12, true, "  drop: \x1b[31mlost\x1b[0m\n      \x1b[31mhere\x1b[0m\n      leaves: \x1b[2mIP 1.2.3.4 > 5.6.7.8: x\x1b[0m\n"},
+		{30, false, "  drop: lost here leaves:\n      IP 1.2.3.4 > 5.6.7.8: x\n"},
 	} {
 		var out strings.Builder
 		if err := Print(&writer{&out, tt.width, tt.colours}, line...); err != nil || out.String() != tt.want {
