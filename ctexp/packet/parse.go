@@ -38,6 +38,10 @@ import (
 // A line does not have all of a packet: Parse(p.String()).String() is p.String(), but the bytes of payloads, which are
 // zero, and those of options and chunks that the line only names, are not those of p.
 //
+// tcpdump -n tells less: of SCTP no verification tag, of DCCP no sequence number, of what an ICMP error is about at most destination,
+// protocol and port, of what it has decoded only the length. These parts are zero, or the builders'. Without -S its numbers of TCP are
+// relative behind the first segment of each direction.
+//
 // The error is a *nf.ParseError with the column of the wrong word.
 func Parse(line string) (Packet, error) { return parseLine(line, 1) }
 
@@ -87,9 +91,13 @@ func WithoutComment(line string) string {
 func parseLine(line string, number int) (p Packet, err error) {
 	s := &scanner{line: line, number: number}
 	defer func() { // the builders panic about what does not fit
-		if what, ok := recover().(string); ok {
+		switch what := recover().(type) {
+		case nil:
+		case string:
 			s.fail("%s", strings.TrimPrefix(what, "packet: "))
 			p, err = nil, s.err
+		default: // a mistake of ours
+			panic(what)
 		}
 	}()
 	p = s.packet()

@@ -2,7 +2,6 @@ package packet
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -77,12 +76,17 @@ var extensions = map[string]func() Change{
 func (s *scanner) body(f Flow) Packet {
 	c := &common{length: -1}
 	for {
-		change, ok := extensions[s.peek()]
+		change, ok := s.extension()
 		if !ok {
 			break
 		}
-		s.word()
-		c.changes = append(c.changes, change())
+		c.changes = append(c.changes, change)
+	}
+	if s.fragmentBehind(c) && s.peek() == "" {
+		return s.finish(f.Raw(nf.UDP, make([]byte, c.fragSize)), c)
+	}
+	if c.fragment || len(c.changes) > 0 {
+		f = s.portsBehind(f)
 	}
 	first := s.peek()
 	switch {
@@ -92,6 +96,8 @@ func (s *scanner) body(f Flow) Packet {
 		return s.finish(f.Raw(proto, inner), c)
 	case first == "Flags":
 		return s.tcp(f, c)
+	case first == "DCCP" && s.accept("DCCP"): // tcpdump says it twice
+		return s.dccp(f, c, s.word())
 	}
 	proto, ok := map[string]nf.Proto{
 		"tcp": nf.TCP, "UDP": nf.UDP, "UDP-Lite": nf.UDPLite, "ICMP": nf.ICMP, "ICMP6": nf.ICMPv6, "sctp": nf.SCTP, "igmp": header.ProtoIGMP,
@@ -124,9 +130,15 @@ func (f Flow) cutHeader() []byte {
 func (s *scanner) other(f Flow, c *common) Packet {
 	proto, ok := uint8(header.ProtoNoNext), s.accept("no", "next", "header")
 	if !ok {
+		proto, ok = s.numbered(c)
+	}
+	if !ok {
 		if proto, ok = pktline.ProtoNamed(s.peek()); ok {
 			s.word()
 		}
+	}
+	if p, decoded := s.decodedProtocol(f, c); !ok && decoded {
+		return p
 	}
 	if !ok && f.Src.Port() != 0 {
 		return s.decoded(f, c)
@@ -142,19 +154,6 @@ func (s *scanner) other(f Flow, c *common) Packet {
 		payload = make([]byte, c.fragSize)
 	}
 	return s.finish(f.Raw(nf.Proto(proto), payload), c)
-}
-
-// decoded reads what tcpdump has printed of a datagram's contents, at whose end its length stands in parentheses.
-func (s *scanner) decoded(f Flow, c *common) Packet {
-	text := strings.TrimSpace(s.line[s.at:])
-	i := strings.LastIndexByte(text, '(')
-	n, err := strconv.ParseUint(strings.TrimSuffix(text[i+1:], ")"), 10, 16)
-	if i < 0 || err != nil {
-		s.fail("is no packet whose fields are known")
-		return nil
-	}
-	s.at = len(s.line)
-	return s.finish(f.UDP(make([]byte, n)), c)
 }
 
 func (s *scanner) tcp(f Flow, c *common) Packet {
@@ -189,7 +188,7 @@ func (s *scanner) tcp(f Flow, c *common) Packet {
 			inside := s.group('[')
 			seg.Options = inside.options()
 			s.end(inside)
-		case s.field(c):
+		case s.field(c), s.isRest(c):
 		default:
 			return s.segment(f, c, seg, seq, ack, last)
 		}
@@ -286,6 +285,8 @@ func (s *scanner) options() (all []TCPOption) {
 			all = append(all, s.sack())
 		case strings.HasPrefix(s.peek(), "unknown-"):
 			all = append(all, s.unknownOption())
+		case strings.HasPrefix(s.peek(), "exp-"): // an experimental one, with its identifier (RFC 6994)
+			all = append(all, s.experimentalOption())
 		default:
 			s.fail("is no option whose bytes are known")
 		}
@@ -311,21 +312,6 @@ func (s *scanner) sack() TCPOption {
 	}
 	s.word()
 	return SACK(blocks...)
-}
-
-// unknownOption reads "unknown-254 0x0102".
-func (s *scanner) unknownOption() TCPOption {
-	kind, err := strconv.ParseUint(strings.TrimPrefix(s.peek(), "unknown-"), 10, 8)
-	if err != nil {
-		s.fail("want the number of an option's kind")
-	}
-	s.word()
-	data, derr := hex.DecodeString(strings.TrimPrefix(s.peek(), "0x"))
-	if derr != nil {
-		s.fail("want bytes in hexadecimal")
-	}
-	s.word()
-	return TCPOption{Kind: uint8(kind), Data: data}
 }
 
 func (s *scanner) udp(f Flow, c *common) Packet {
@@ -366,13 +352,18 @@ type message struct {
 
 func (s *scanner) icmp(f Flow, c *common) Packet {
 	v6 := nf.FamilyOf(f.Src.Addr()) == nf.IPv6
-	var m message
-	m.typ, m.code = s.icmpKind(v6)
+	m, quoted, ok := s.icmpForm(f, v6)
+	least, told := 0, false // of the length: header, header of the quoted packet, and its ports
+	if ok && quoted != nil {
+		least, told = 8+header.Parse(quoted).Header+8, !quoted.Tuple().Dst.Addr().IsUnspecified()
+	}
+	if !ok {
+		m.typ, m.code = s.icmpKind(v6)
+	}
 	isEcho := pktline.IsEcho(v6, m.typ)
 	if isEcho {
 		m.word = 1<<16 | 1
 	}
-	var quoted Packet
 	for s.err == nil {
 		switch {
 		case isEcho && s.accept("id"):
@@ -387,9 +378,15 @@ func (s *scanner) icmp(f Flow, c *common) Packet {
 			m.body = append(m.body, s.endpoint().Addr().AsSlice()...)
 		case s.accept("for"):
 			inside := s.group('(')
-			quoted = inside.packet()
+			if quoted = inside.cutQuote(); quoted == nil {
+				quoted = inside.packet()
+			}
 			s.end(inside)
 		case s.field(c):
+		case c.length >= 0 && c.length < least && !told:
+			least, quoted = 0, nil
+		case c.length >= 0 && c.length < least:
+			s.fail("length %d is less than the %d bytes of what is told of the quoted packet", c.length, least)
 		default:
 			return s.icmpMessage(f, c, m, quoted)
 		}
@@ -466,7 +463,7 @@ func (s *scanner) icmpMessage(f Flow, c *common, m message, quoted Packet) Packe
 	if s.err != nil {
 		return nil
 	}
-	if v6 && m.typ == layers.ICMPv6TypeRedirect && quoted != nil {
+	if v6 && m.typ == layers.ICMPv6TypeRedirect && quoted != nil && len(m.body) > 33 {
 		m.body[33] = byte((len(m.body) - 32) / 8) // the length of the option that quotes
 	}
 	if v6 {
@@ -484,7 +481,7 @@ func (s *scanner) icmpMessage(f Flow, c *common, m message, quoted Packet) Packe
 
 func (s *scanner) sctp(f Flow, c *common) Packet {
 	tag := uint32(0)
-	var chunks []SCTPChunk
+	chunks, _ := s.tcpdumpChunks()
 	for s.err == nil {
 		switch {
 		case s.accept("tag"):
@@ -592,7 +589,7 @@ func (s *scanner) dccp(f Flow, c *common, name string) Packet {
 			m.Service = uint32(s.numberOf(32))
 		case s.accept("code"):
 			m.ResetCode = uint8(s.numberOf(8))
-		case s.field(c):
+		case s.dccpValue(&m), s.field(c):
 		default:
 			m.Payload = s.data(c, 0)
 			return s.finish(f.DCCP(m), c)
@@ -617,8 +614,16 @@ func (s *scanner) gre(f Flow, c *common, name string) Packet {
 			ack = new(uint32(s.numberOf(32)))
 		case s.accept("proto"):
 			proto = uint16(s.numberOf(16))
+		case s.printed && s.accept("off", "0x0"), s.printed && s.accept("no-payload"):
+		case s.printed && strings.HasPrefix(s.peek(), "key=0x"):
+			s.at += len("key=")
+			m.Key = new(uint32(s.numberOf(32)))
 		case s.accept(":"):
-			inner = s.packet()
+			if other, ok := s.greRest(); ok {
+				proto = other
+			} else {
+				inner = s.packet()
+			}
 		case s.field(c):
 		case name == "GREv1":
 			return s.pptp(f, c, PPTP{CallID: call, Ack: ack}, m.Seq)
@@ -664,6 +669,7 @@ func (s *scanner) igmp(f Flow, c *common) Packet {
 	switch {
 	case s.accept("query"):
 		typ = IGMPQuery
+		s.igmpVersion(&group)
 		s.accept("for")
 	case s.accept("v2", "report"), s.accept("report"):
 		typ = IGMPReport

@@ -170,7 +170,7 @@ func TestMustParsePanics(t *testing.T) {
 
 // Whatever the line, Parse returns a packet or an error about that line; and the line of a packet is read as one of that line.
 func FuzzParse(f *testing.F) {
-	for _, line := range printed(f) {
+	for _, line := range append(printed(f), dumped(f)...) {
 		f.Add(line)
 	}
 	f.Add(`udp [2001:db8::2]:1 > [2001:db8::1]:2 payload "x" ttl 1 (frag 7:8@16+)`)
