@@ -83,6 +83,7 @@ func TestTry(t *testing.T) {
 		"two files":          {[]string{"try", "-rules", "DIR/host.nft", "-rules", "DIR/host.rules", "-expect", "accept", "tcp 198.18.0.2:1 > 192.0.2.1:80 S"}, "", 0, []string{"ok: "}},
 		"standard input":     {[]string{"try", "-rules", "DIR/host.nft", "-expect", "drop"}, syn + "\n" + syn, 0, []string{"ok: standard input: 2 cases in 1 block"}},
 		"rules from input":   {[]string{"try", "-rules", "-", "-expect", "drop", syn}, host, 0, []string{"ok: argument: 1 case in 1 block"}},
+		"a line of a report": {[]string{"try", "15:37:08.471190 tun0 In  IP 198.18.0.2.10000–10006 > 192.0.2.1.80: Flags [S], seq 1, win 65535, length 0 ×7"}, "", 0, []string{"comes in on tun0: prerouting, input; NEW", "-links 'tun0 192.0.2.1/32 default'"}},
 		"a suite":            {[]string{"try", "-cases", "DIR/good.cases"}, "", 0, []string{"ok: DIR/good.cases: 2 cases in 2 blocks"}},
 		"a suite as it is":   {[]string{"try", "DIR/good.cases"}, "", 0, []string{"ok: DIR/good.cases: 2 cases in 2 blocks"}},
 		"a suite, in full":   {[]string{"try", "-v", "-cases", "DIR/good.cases"}, "", 0, []string{"policy drop", "tcp dport { 80, 443 } accept -> accept", "ok: "}},

@@ -303,7 +303,7 @@ func (c command) config(ctx context.Context, f tryFlags, s cases.Suite, rules []
 	case f.links != "":
 		links, err = cases.ParseLinks(f.links)
 	case links == nil:
-		links = cases.GuessLinks(rules, s.Packets())
+		links = s.GuessLinks(rules)
 	}
 	if err != nil {
 		return netnsenv.Config{}, err

@@ -18,14 +18,34 @@ const maxLinkName = 11
 // order, or eth0. The first has the default route and the addresses that packets go to before any comes from them, or 192.0.2.1/24;
 // the others have 10.255.1.1/24, 10.255.2.1/24 and so on. Names that no link can have are left out; see Config.
 func GuessLinks(rules []netnsenv.Ruleset, packets []packet.Packet) []netnsenv.LinkConfig {
+	return guessLinks(rules, packets, nil)
+}
+
+// GuessLinks is the function of that name for the packets of the suite, with links also for those that its lines name.
+func (s Suite) GuessLinks(rules []netnsenv.Ruleset) []netnsenv.LinkConfig {
+	var named []string
+	for _, b := range s.Blocks {
+		for _, c := range b.Cases {
+			named = append(named, c.Trial.Link, c.Want.Link)
+		}
+	}
+	return guessLinks(rules, s.Packets(), named)
+}
+
+func guessLinks(rules []netnsenv.Ruleset, packets []packet.Packet, named []string) []netnsenv.LinkConfig {
 	var names []string
+	add := func(name string) {
+		if isLinkName(name) && name != "lo" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
 	for _, r := range rules {
 		for _, name := range linksOf(r) {
-			name = strings.TrimRight(strings.ReplaceAll(name, "*", "0"), "+")
-			if isLinkName(name) && name != "lo" && !slices.Contains(names, name) {
-				names = append(names, name)
-			}
+			add(strings.TrimRight(strings.ReplaceAll(name, "*", "0"), "+"))
 		}
+	}
+	for _, name := range named {
+		add(name)
 	}
 	if len(names) == 0 {
 		names = []string{"eth0"}

@@ -51,7 +51,7 @@ func (s Suite) Config() (netnsenv.Config, error) {
 	}
 	links := s.Links
 	if links == nil {
-		links = GuessLinks(rules, s.Packets())
+		links = s.GuessLinks(rules)
 	}
 	return Config(links, rules...), nil
 }
