@@ -17,6 +17,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/plain"
 	"github.com/ctexp/go-ctexp/internal/report"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
+	"github.com/ctexp/go-ctexp/internal/terminal"
 )
 
 // Report describes in a screenful of text what happened in the Lab: the path of the packets with the losses, the counts, the
@@ -38,13 +39,13 @@ func (l *Lab) reportText(snap snapshot, d report.Data, which string) string {
 
 	t.title("path", -1, snap.pathErr)
 	if snap.pathErr == nil || snap.path.Points != nil {
-		t.WriteString(snap.path.String())
+		t.prose(snap.path.String())
 	}
 	t.failed(snap.pathErr)
 
 	t.title(fmt.Sprintf("counts (table: %v)", d.Room), -1, snap.tallyErr)
 	if snap.tallyErr == nil {
-		fmt.Fprintln(t, snap.tally)
+		t.prose(fmt.Sprintln(snap.tally))
 	}
 	t.failed(snap.tallyErr)
 
@@ -135,9 +136,16 @@ func (t *text) more(what string) {
 
 func (t *text) failed(err error) {
 	if err != nil {
-		fmt.Fprintf(t, "(%v)\n", err)
+		t.prose(fmt.Sprintf("(%v)\n", err))
 	}
 }
+
+// logWidth is how wide sentences are in a log, which is indented by eight columns: together 120. A log knows no terminal. The first
+// line, to find a report by, and all that one may copy, packets, entries, rules, commands and output, are in one piece.
+const logWidth = 112
+
+// prose writes sentences.
+func (t *text) prose(s string) { t.WriteString(terminal.Wrap(s, logWidth)) }
 
 // why returns an error that also says why something was cut.
 func why(err error) error {
