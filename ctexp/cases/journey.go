@@ -22,8 +22,8 @@ func (g Got) String() string { return textOf(g.Lines()) }
 
 // Line is a line of what is told of packets, and what of it matters.
 type Line struct {
-	Text string // with its indentation
-	Kind LineKind
+	Text string   // with its indentation
+	Kind LineKind // zero: nothing of it matters
 	// Copy is the end of Text that may be pasted as it is, and should not be wrapped: a packet or an entry; "" if there is none.
 	Copy string
 }
