@@ -53,8 +53,16 @@ func TestAFloodIsSeenByEverything(t *testing.T) {
 				if diff := x.Tally().Diff(want); diff != "" {
 					t.Errorf("tally (-want +got):\n%s", diff)
 				}
-				if flows, frames, events := len(x.Flows()), len(x.Frames()), len(x.Events()); flows != n || frames != 2*n || events < n {
-					t.Errorf("%d flows, %d frames, %d events of %d pings that were answered", flows, frames, events, n)
+				// The host has not more answers under way than its socket for ICMP may hold (net/ipv4/icmp.c, icmp_sk_init): of a
+				// flood on one CPU it may leave out some.
+				answers := n
+				for _, point := range x.Path().Points {
+					if point.Probe.Name == "raw/output" {
+						answers = int(point.Packets)
+					}
+				}
+				if flows, frames, events := len(x.Flows()), len(x.Frames()), len(x.Events()); flows != n || frames != n+answers || events < n || answers == 0 {
+					t.Errorf("%d flows, %d frames, %d events of %d pings, %d of which were answered", flows, frames, events, n, answers)
 				}
 			})
 		}

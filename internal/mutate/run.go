@@ -277,9 +277,10 @@ func (b *binary) run(ctx context.Context, limit time.Duration, tests []string, e
 	return Survived, "", nil
 }
 
-// command is one of the test binary's, in a process group that ends with ctx. Its output goes to w alone.
+// command is one of the test binary's, in a process group that ends with ctx, at the limit. Its output goes to w alone.
 func (b *binary) command(ctx context.Context, w io.Writer, limit time.Duration, flags ...string) *exec.Cmd {
-	args := slices.Concat(b.Exec, []string{b.path, "-test.timeout=" + limit.String()}, flags)
+	// The binary's own limit is for when this process is gone: it must not race with ours, because it ends as a failure does.
+	args := slices.Concat(b.Exec, []string{b.path, "-test.timeout=" + (limit + time.Minute).String()}, flags)
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = b.pkg.Dir
 	cmd.Stdout, cmd.Stderr = w, w
