@@ -304,3 +304,6 @@ func (q *Queue) Repeat(context.Context, ...Held) error { return errLinux }
 
 // Close does nothing.
 func (q *Queue) Close() error { return nil }
+
+// Like returns an nf.UnsupportedError.
+func Like(context.Context, string) (Likeness, error) { return Likeness{}, errLinux }

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package netnsenv
-
-import "context"
-
-// Like returns an nf.UnsupportedError.
-func Like(context.Context, string) (Likeness, error) { return Likeness{}, errLinux }
