@@ -17,6 +17,7 @@ func TestSetsOfIPSetAreMatchedByRules(t *testing.T) {
 	for _, v := range []netnsenv.Variant{netnsenv.IPTablesLegacy, netnsenv.IPTablesNFT} {
 		for name, c := range map[string]struct{ sets, match string }{
 			"addresses":           {"create s hash:ip family inet hashsize 1024 maxelem 65536 bucketsize 12 initval 0x38d55ce2\nadd s 198.18.0.1", "src"},
+			"addresses as before": {"create s hash:ip\nadd s 198.18.0.1", "src"},
 			"networks":            {"create s hash:net\nadd s 198.18.0.0/31\n", "src"},
 			"address and port":    {"create s hash:ip,port\nadd s 192.0.2.1,tcp:80", "dst,dst"},
 			"network and link":    {"create s hash:net,iface\nadd s 198.18.0.0/31,tun0", "src,src"},

@@ -179,6 +179,8 @@ func see(ctx context.Context, path string) (*sighting, error) {
 	case err == nil:
 		defer t.Close()
 		return look(ctx, t)
+	case errors.Is(err, unix.EINVAL) && isFolder(file) && strings.HasSuffix(path, "/ns/net"):
+		return lookByProc(path, os.ErrPermission) // seen: 5.10 leads to the folder ns who may not follow the link
 	case errors.Is(err, unix.EINVAL):
 		return nil, errors.New("it is no network namespace")
 	case isOwnNetwork(file):
@@ -189,6 +191,11 @@ func see(ctx context.Context, path string) (*sighting, error) {
 		return lookByProc(path, err)
 	}
 	return nil, err
+}
+
+func isFolder(file *os.File) bool {
+	info, err := file.Stat()
+	return err == nil && info.IsDir()
 }
 
 // hereNow is the namespace of the calling thread, as a ruleset.Namespace.

@@ -3,6 +3,7 @@ package ruleset
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -17,7 +18,9 @@ const ipsetProgram = "ipset"
 
 var (
 	ipsetError = regexp.MustCompile(`(?m)^ipset v\S+: (?:Error in line (\d+): )?(.*)$`)
-	ipsetType  = regexp.MustCompile(`\b(hash|bitmap|list):[a-z,]+`)
+	// What older kernels lack is found before the first line is read.
+	ipsetBehind = regexp.MustCompile("Argument `\\S+' is supported in the kernel module .* only")
+	ipsetType   = regexp.MustCompile(`\b(hash|bitmap|list):[a-z,]+`)
 )
 
 // ipsetPath returns the path of the program ipset.
@@ -39,6 +42,9 @@ func (t Text) loadIPSet(ctx context.Context, ns Namespace) error {
 	output, err := run(ns, exec.CommandContext(ctx, path, "restore"), t.Text+"\n")
 	if err == nil {
 		return nil
+	}
+	if why := ipsetBehind.FindString(output); why != "" {
+		return &nf.UnsupportedError{Need: "a newer ip_set", Hint: "a newer kernel, or a text without that argument", Err: fmt.Errorf("ipset rules: %s", why)}
 	}
 	p, ok := ipsetProblem(t.Text, output)
 	if !ok {
