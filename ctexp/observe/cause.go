@@ -278,13 +278,11 @@ var (
 			{"TcpExtIPReversePathFilter", CauseReversePath, ""},
 			{"IpExtInNoRoutes", CauseNoRoute, ""},
 			{"IpInAddrErrors", CauseNotForwarding, ""},
-			{"IpInHdrErrors", CauseHopLimit, ""},
 			{fragFails4, CauseTooBig, ""},
 		},
 		nf.IPv6: {
 			{"Ip6InNoRoutes", CauseNoRoute, "no route, or no forwarding"},
-			{"Ip6InAddrErrors", CauseNotForwarding, "not for this host"},
-			{"Ip6InHdrErrors", CauseHopLimit, "hop limit exceeded"},
+			{"Ip6InAddrErrors", CauseNotForwarding, "not for this host, which does not forward, or from an address that is never forwarded"},
 			{tooBig6, CauseTooBig, ""},
 		},
 	}
@@ -314,6 +312,20 @@ var (
 		{reasmReqds, CauseReassembled, ""}, {reasmOKs, CauseReassembled, ""}, {reasmFails, CauseDefrag, ""},
 	}
 )
+
+// countersOfHeaders are those of a hop limit that was exceeded, and of malformed headers, before the first hook or as bad options
+// (net/ipv4/ip_input.c, ip_rcv_core and ip_rcv_options, and ip_forward.c; net/ipv6/ip6_input.c, ip6_rcv_core, exthdrs.c, and
+// ip6_output.c, ip6_forward). The ICMP errors that the kernel sends tell the first from the last.
+var countersOfHeaders = map[nf.Family]struct{ errors, exceeded, problems evidence }{
+	nf.IPv4: {
+		evidence{"IpInHdrErrors", CauseHopLimit, ""},
+		evidence{name: "IcmpOutTimeExcds"}, evidence{name: "IcmpOutParmProbs"},
+	},
+	nf.IPv6: {
+		evidence{"Ip6InHdrErrors", CauseHopLimit, "hop limit exceeded"},
+		evidence{name: "Icmp6OutTimeExcds"}, evidence{name: "Icmp6OutParmProblems"},
+	},
+}
 
 // Counters that are evidence only together with others.
 const (
@@ -347,7 +359,8 @@ var evidenceByName = func() map[string]evidence {
 	all := map[string]evidence{}
 	for _, list := range [][]evidence{
 		countersBeforeHooks[nf.IPv4], countersBeforeHooks[nf.IPv6], countersOfRouting[nf.IPv4], countersOfRouting[nf.IPv6],
-		countersOfSockets, countersOfDefrag, {{discards6, CauseIPv6Disabled, noIPv6}}, {countersBehindHooks[nf.IPv4], countersBehindHooks[nf.IPv6]},
+		countersOfSockets, countersOfDefrag, {{discards6, CauseIPv6Disabled, noIPv6}},
+		{countersOfHeaders[nf.IPv4].errors, countersOfHeaders[nf.IPv6].errors}, {countersBehindHooks[nf.IPv4], countersBehindHooks[nf.IPv6]},
 		reasonsBeforeHooks, reasonsOfRouting, otherReasons,
 	} {
 		for _, e := range list {

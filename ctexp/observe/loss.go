@@ -347,6 +347,13 @@ func (p Path) atIngress(f nf.Family, rest uint64) (uint64, []Cause) {
 // routing returns why packets of a family did not get from prerouting to another hook.
 func (p Path) routing(f nf.Family, lost uint64) []Cause {
 	causes, explained := p.counted(f, countersOfRouting[f], reasonsOfRouting)
+	exceeded, maybe := p.hopLimit(f)
+	if exceeded.Packets > 0 {
+		causes, explained = append(causes, exceeded), explained+exceeded.Packets
+	}
+	if explained < lost {
+		causes = append(causes, maybe...)
+	}
 	switch {
 	case explained >= lost:
 	case p.MIB == nil:
@@ -355,6 +362,37 @@ func (p Path) routing(f nf.Family, lost uint64) []Cause {
 		causes = append(causes, Cause{Kind: CauseMartian}, Cause{Kind: CauseUnknown})
 	}
 	return causes
+}
+
+// hopLimit returns how many packets of a family certainly exceeded their hop limit, and what else the counter of header errors
+// may stand for.
+func (p Path) hopLimit(f nf.Family) (certain Cause, maybe []Cause) {
+	counters := countersOfHeaders[f]
+	n := p.MIB[counters.errors.name]
+	if f == nf.IPv4 { // it also counts checksum errors
+		n = saturatingSub(n, p.MIB["IpExtInCsumErrors"])
+	}
+	proven := n
+	if p.MIB[counters.problems.name] > 0 || p.lostBeforeHooks(f) > 0 {
+		proven = min(n, p.MIB[counters.exceeded.name])
+	}
+	if proven < n {
+		maybe = []Cause{{Kind: CauseMalformedHeader}}
+		if proven == 0 {
+			maybe = []Cause{{Kind: CauseHopLimit}, {Kind: CauseMalformedHeader}}
+		}
+	}
+	return Cause{Kind: CauseHopLimit, Certain: true, Counter: counters.errors.name, Packets: proven}, maybe
+}
+
+// lostBeforeHooks returns the number of packets of a family that arrived and met no hook, without those that counters account for.
+func (p Path) lostBeforeHooks(f nf.Family) uint64 {
+	pre := p.at(f, nf.Prerouting)
+	if len(pre) == 0 {
+		return 0
+	}
+	_, explained := p.counted(f, countersBeforeHooks[f], nil)
+	return saturatingSub(p.Arrived[f], pre[0].Packets+explained)
 }
 
 // counted returns the causes for which the kernel counted packets of a family, and the number of these packets.
@@ -366,11 +404,7 @@ func (p Path) counted(f nf.Family, counters, reasons []evidence) (causes []Cause
 		}
 	}
 	for _, e := range counters {
-		n := p.MIB[e.name]
-		if e.name == "IpInHdrErrors" { // it also counts checksum errors, which are lost before the hooks
-			n = saturatingSub(n, p.MIB["IpExtInCsumErrors"])
-		}
-		add(Cause{Kind: e.kind, Counter: e.name, Packets: n})
+		add(Cause{Kind: e.kind, Counter: e.name, Packets: p.MIB[e.name]})
 	}
 	for _, e := range reasons {
 		add(Cause{Kind: e.kind, Reason: e.name, Packets: p.kernelDrops(f, e.name)})
@@ -390,6 +424,9 @@ func (p Path) byRule(from, to nf.Probe, lost uint64) []Cause {
 		}
 		c := Cause{Kind: CauseRule, Rule: d.Rule, Packets: d.dropped(), Traced: d.Traced > 0}
 		switch c.Certain = c.Packets > 0; {
+		case c.Certain && p.mayCountElsewhere(d, from.Family):
+			c.Certain, c.Packets = false, 0
+			maybe = append(maybe, c)
 		case c.Certain:
 			certain = append(certain, c)
 			elsewhere = elsewhere || p.isReachedTwice(d)
@@ -440,6 +477,40 @@ func (p Path) isReachedTwice(d Drop) bool {
 		}
 	}
 	return n > 1 && d.Traced == 0
+}
+
+// mayCountElsewhere reports whether what the rule of d has counted may have been lost at another place from which the rule is
+// reached, or of the other family: there was a loss, too, and the rule has not counted enough for all of them.
+func (p Path) mayCountElsewhere(d Drop, f nf.Family) bool {
+	if d.Traced > 0 {
+		return false
+	}
+	elsewhere, all := false, uint64(0)
+	for _, other := range p.Drops {
+		if other.Rule != d.Rule {
+			continue
+		}
+		for _, family := range nf.Families() {
+			if !meets(d.Rule, family) {
+				continue
+			}
+			n := p.lostAround(family, other.Hook, other.Priority)
+			all += n
+			elsewhere = elsewhere || n > 0 && (family != f || other.Hook != d.Hook || other.Priority != d.Priority)
+		}
+	}
+	return elsewhere && d.Rule.Packets < all
+}
+
+// lostAround returns the number of packets of a family that were lost between the probes around a priority of a hook.
+func (p Path) lostAround(f nf.Family, h nf.Hook, priority int32) (n uint64) {
+	points := p.at(f, h)
+	for i := 1; i < len(points); i++ {
+		if from, to := points[i-1], points[i]; from.Probe.Priority <= priority && priority <= to.Probe.Priority {
+			n += saturatingSub(from.Packets, to.Packets)
+		}
+	}
+	return n
 }
 
 // packetsOf returns the number of packets that causes account for.

@@ -14,7 +14,8 @@ func mibNames() []string {
 	var names []string
 	lists := [][]evidence{countersOfSockets, countersOfDefrag}
 	for _, f := range nf.Families() {
-		lists = append(lists, countersOfRouting[f], countersBeforeHooks[f], []evidence{countersBehindHooks[f]})
+		headers := countersOfHeaders[f]
+		lists = append(lists, countersOfRouting[f], countersBeforeHooks[f], []evidence{countersBehindHooks[f], headers.errors, headers.exceeded, headers.problems})
 	}
 	for _, e := range slices.Concat(lists...) {
 		names = append(names, e.name)

@@ -21,9 +21,12 @@ const (
 
 // Drop is a rule or policy that drops packets, at one of the places from which it is reached.
 type Drop struct {
-	Rule     Rule    // the rule or policy with its own counters
-	Verdict  string  // how it drops: "drop", "reject", or an iptables target such as "DROP"
-	ByMap    bool    // Verdict is one of a verdict map: what Rule has counted need not have been dropped
+	Rule    Rule   // the rule or policy with its own counters
+	Verdict string // how it drops: "drop", "reject", or an iptables target such as "DROP"
+	// CountsOthers says that what Rule has counted need not have been dropped: Verdict is one of a verdict map, or the counter
+	// stands before a match, as in "counter ip ttl 1 drop".
+	CountsOthers bool
+
 	Hook     nf.Hook // hook of the base chain that contains the rule or leads to it
 	Priority int32   // of the base chain that contains the rule or leads to it
 	Traced   uint64  // number of traced packets that it dropped
@@ -39,14 +42,14 @@ func (d Drop) String() string {
 
 // dropped returns how many packets it dropped, or at least counted.
 func (d Drop) dropped() uint64 {
-	if d.Traced > 0 || d.ByMap {
+	if d.Traced > 0 || d.CountsOthers {
 		return d.Traced
 	}
 	return d.Rule.Packets
 }
 
 // mayHaveDropped reports whether d may have dropped packets that its counter does not show.
-func (d Drop) mayHaveDropped() bool { return !d.Rule.Counted || d.ByMap && d.Rule.Packets > 0 }
+func (d Drop) mayHaveDropped() bool { return !d.Rule.Counted || d.CountsOthers && d.Rule.Packets > 0 }
 
 // key returns d without its counts.
 func (d Drop) key() Drop {

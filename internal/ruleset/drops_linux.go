@@ -12,10 +12,11 @@ import (
 type Drop struct {
 	Rule    nf.Rule
 	Verdict string // "drop", "reject", or the target of an iptables such as "DROP"
-	// ByMap says that Verdict is one of those of a verdict map: what the rule has counted need not have been dropped.
-	ByMap    bool
-	Hook     nf.Hook
-	Priority int32 // of the base chain which the rule is in or is reached from
+	// CountsOthers says that what the rule has counted need not have been dropped: Verdict is one of those of a verdict map, or
+	// the counter stands before a match, as in "counter ip ttl 1 drop".
+	CountsOthers bool
+	Hook         nf.Hook
+	Priority     int32 // of the base chain which the rule is in or is reached from
 }
 
 // Drops returns the rules and policies that drop packets, once for each base chain from which they are reached.
@@ -48,7 +49,7 @@ func (t *table) drops() []Drop {
 			verdict, byMap, to := r.ends()
 			jumps[c.name] = append(jumps[c.name], to...)
 			if verdict != "" {
-				found = append(found, Drop{Rule: r.line, Verdict: verdict, ByMap: byMap})
+				found = append(found, Drop{Rule: r.line, Verdict: verdict, CountsOthers: byMap || r.matchesBehindCounter()})
 			}
 		}
 		if !c.base {
@@ -100,6 +101,16 @@ func (r rule) ends() (drops string, byMap bool, to []string) {
 		}
 	}
 	return drops, byMap, to
+}
+
+// passing are the expressions that end a rule for no packet, or only for one of which it disposes. The others may be matches.
+var passing = []string{"counter", "immediate", "log", "reject", "target"}
+
+// matchesBehindCounter reports whether a packet that the rule has counted may not have got to its end. In a rule of iptables-nft the
+// counter is behind the matches.
+func (r rule) matchesBehindCounter() bool {
+	i := slices.IndexFunc(r.exprs, func(e expression) bool { return e.name == "counter" })
+	return i >= 0 && slices.ContainsFunc(r.exprs[i:], func(e expression) bool { return !slices.Contains(passing, e.name) })
 }
 
 // looksUpVerdict reports whether an expression looks up a verdict map.
