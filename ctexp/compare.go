@@ -57,6 +57,10 @@ type Outcome struct {
 	Silenced uint64
 	// FromHost reports that the host itself has sent the packet (see Trial).
 	FromHost bool
+	// Gone reports that the packet was neither delivered to the host nor left it on a link, and no Loss tells where it ended: in a
+	// rule of a bridge or on egress, in a filter of tc, or waiting for the Ethernet address of a neighbour. It is not known, and
+	// false, in an Env with an interface other than its links by which packets may leave: a Wire, a Dummy, a tunnel.
+	Gone bool
 }
 
 // Sent is a packet that the host has sent.
@@ -182,6 +186,14 @@ func (o Outcome) why() string {
 		why = append(why, "between "+l.Between()+": "+l.Why())
 	}
 	return strings.Join(why, "; ")
+}
+
+// whereGone says where a packet is that is Gone.
+func (o Outcome) whereGone() string {
+	if len(o.Hooks) == 0 {
+		return "it meets no hook of IP, and leaves on no link"
+	}
+	return "it goes on behind the last hook, and leaves on no link"
 }
 
 // isPassed reports whether out is the packet in, forwarded: whether the fields that forwarding and NAT keep are the same.
@@ -317,6 +329,9 @@ func (o Outcome) text(why string) string {
 			lost += ", " + why
 		}
 		lines = append(lines, lost)
+	}
+	if o.Gone {
+		lines = append(lines, "lost: "+o.whereGone())
 	}
 	for _, s := range o.Out {
 		what := "the host sends on"

@@ -304,7 +304,12 @@ func (x *Experiment) Received() []packet.Record {
 	x.t.Helper()
 	received := ask(x, "Received", x.Inbox.Received)
 	if len(received) == 0 {
-		x.earned("Received", nil)
+		x.do("Received", func(context.Context) error {
+			if err := x.couldCome(); err != nil {
+				return fmt.Errorf("it is empty, but %w; if that is meant, call x.AllowVacuous", err)
+			}
+			return nil
+		})
 	}
 	return received
 }

@@ -65,8 +65,16 @@ func Watch(ctx context.Context, env *netnsenv.Env, cfg observe.Config) (*Lab, er
 	if lab.Observer, err = observe.Open(ctx, env, cfg); err != nil {
 		return nil, err
 	}
-	inbox.Earned, inbox.Failed = lab.Observer.Earned, env.Failed
+	inbox.Earned, inbox.Failed = lab.couldCome, env.Failed
 	return lab, nil
+}
+
+// couldCome returns an error if the Inbox is empty because nothing could come.
+func (l *Lab) couldCome() error {
+	if len(l.Env.Links()) == 0 && !l.Observer.VacuousAllowed() {
+		return fmt.Errorf("%w: the Env has no link; what goes over wires and devices is in captures (Frames)", observe.ErrVacuous)
+	}
+	return l.Observer.Earned()
 }
 
 // emptyInbox returns an Inbox of the links of env, after discarding what was left unread on them.

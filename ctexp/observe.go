@@ -27,8 +27,8 @@ func (x *Experiment) Stats() observe.Stats { x.t.Helper(); return ask(x, "Stats"
 func (x *Experiment) Rules() []observe.Rule { x.t.Helper(); return ask(x, "Rules", x.Observer.Rules) }
 
 // AllowVacuous says that the test asserts the absence of packets, entries or events although it has sent, dialled and run
-// nothing. Without it ExpectNothing and an empty Flows, Flow, Events, Life, Frames or Tally.Diff fail the test then: they
-// would be the same whatever the rules under test do.
+// nothing. Without it ExpectNothing and an empty Flows, Flow, Expectations, Events, Life, Frames, Fates, Reasons, Trace, Received,
+// Queue.Held or Tally.Diff fail the test then: they would be the same whatever the rules under test do.
 func (x *Experiment) AllowVacuous() { x.Observer.AllowVacuous() }
 
 // earned ends the test if there is nothing where there could not be anything. seen says what a question about one flow must
@@ -37,7 +37,7 @@ func (x *Experiment) earned(what string, flow *nf.Tuple) {
 	x.t.Helper()
 	x.do(what, func(ctx context.Context) error {
 		if err := x.Observer.Earned(); err != nil {
-			return fmt.Errorf("it is empty, but %w; if that is meant, call x.AllowVacuous", err)
+			return fmt.Errorf("there is nothing, but %w; if that is meant, call x.AllowVacuous", err)
 		}
 		if flow != nil {
 			return x.wasSeen(ctx, *flow)
@@ -73,12 +73,13 @@ func (x *Experiment) Flows(filters ...nf.Filter) []nf.Entry {
 }
 
 // Flow returns the entry in zone 0 that has flow as one of its tuples: the zero Entry if there is none. The test fails if
-// there is none and no packet and no event was about the flow: it is most likely another one than was meant.
+// there is none and no packet and no event was about the flow, or there is one in another zone: it is most likely another one
+// than was meant.
 func (x *Experiment) Flow(flow nf.Tuple) nf.Entry {
 	x.t.Helper()
 	none := false
 	entry := ask(x, "Flow", func(ctx context.Context) (nf.Entry, error) {
-		e, err := x.Observer.Get(ctx, flow, 0)
+		e, err := x.entry(ctx, flow)
 		if none = errors.Is(err, fs.ErrNotExist); none {
 			err = nil
 		}
@@ -121,7 +122,11 @@ func (x *Experiment) wasSeen(ctx context.Context, flow nf.Tuple) error {
 // Expectations returns the expectations that helpers and rules ("ct expectation set") have in the table now.
 func (x *Experiment) Expectations() []nf.Expectation {
 	x.t.Helper()
-	return askAll(x, "Expectations", x.Observer.Expectations)
+	expectations := askAll(x, "Expectations", x.Observer.Expectations)
+	if len(expectations) == 0 {
+		x.earned("Expectations", nil)
+	}
+	return expectations
 }
 
 // Events returns the conntrack events since New, in the kernel's order. When Inject has returned, all events that its packets
@@ -148,13 +153,16 @@ func (x *Experiment) Life(flow nf.Tuple) []string {
 }
 
 // Frames returns the packets captured on all links since New, in the order of time, all or those that one of ms matches. The
-// test fails if one of ms names a link that is not there.
+// test fails if one of ms names a link that is not there, or can match no packet (packet.Match.Check).
 func (x *Experiment) Frames(ms ...packet.Match) []packet.Record {
 	x.t.Helper()
 	frames := ask(x, "Frames", func(ctx context.Context) ([]packet.Record, error) {
 		for _, m := range ms {
 			if err := x.Observer.CheckLinks(ctx, m.In, m.Out); err != nil {
 				return nil, err
+			}
+			if err := m.Check(); err != nil {
+				return nil, fmt.Errorf("nothing matches %v: %w", m, err)
 			}
 		}
 		return collect(x.Observer.Frames(ctx))
@@ -173,13 +181,21 @@ func (x *Experiment) Frames(ms ...packet.Match) []packet.Record {
 // Reasons returns the log messages of conntrack about packets since New: why they were INVALID.
 func (x *Experiment) Reasons() []observe.Reason {
 	x.t.Helper()
-	return askAll(x, "Reasons", x.Observer.Reasons)
+	reasons := askAll(x, "Reasons", x.Observer.Reasons)
+	if len(reasons) == 0 {
+		x.earned("Reasons", nil)
+	}
+	return reasons
 }
 
 // Trace returns the rules that packets met since New, with their verdicts. It needs Config.Trace.
 func (x *Experiment) Trace() []observe.Step {
 	x.t.Helper()
-	return askAll(x, "Trace", x.Observer.Trace)
+	steps := askAll(x, "Trace", x.Observer.Trace)
+	if len(steps) == 0 {
+		x.earned("Trace", nil)
+	}
+	return steps
 }
 
 // Timeline returns everything recorded since New in the order of time: the frames, each with what conntrack did with its

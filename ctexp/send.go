@@ -296,7 +296,7 @@ func (l *Lab) States(ctx context.Context, flow nf.Tuple, packets iter.Seq[packet
 		if _, err := l.InjectOn(ctx, l.linkOf(p), packet.Packets(p)); err != nil {
 			return states, numbered(err, len(states)+1)
 		}
-		e, err := l.Observer.Get(ctx, flow, 0)
+		e, err := l.entry(ctx, flow)
 		switch {
 		case err == nil:
 			states = append(states, e.Brief())
@@ -307,6 +307,21 @@ func (l *Lab) States(ctx context.Context, flow nf.Tuple, packets iter.Seq[packet
 		}
 	}
 	return states, nil
+}
+
+// entry returns the entry of a flow in zone 0. If it has none there, but in another zone, the error says so: else it wraps
+// fs.ErrNotExist.
+func (l *Lab) entry(ctx context.Context, flow nf.Tuple) (nf.Entry, error) {
+	e, err := l.Observer.Get(ctx, flow, 0)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return e, err
+	}
+	if zones, other := l.Observer.ZonesOf(ctx, flow); other != nil {
+		return e, other
+	} else if len(zones) > 0 {
+		return e, fmt.Errorf("%v %v has no entry in zone 0, but one in zone %d: select that with Flows and nf.Filter.Zone", flow.Proto, flow, zones[0])
+	}
+	return e, err
 }
 
 // Timeouts injects packets one by one and returns the timeout that the entry of a flow had when each of them had been processed,
@@ -320,7 +335,7 @@ func (l *Lab) Timeouts(ctx context.Context, flow nf.Tuple, packets iter.Seq[pack
 			_, err := l.InjectOn(ctx, l.linkOf(p), packet.Packets(p))
 			return err
 		}, func() (time.Duration, error) {
-			e, err := l.Observer.Get(ctx, flow, 0)
+			e, err := l.entry(ctx, flow)
 			return e.Timeout, err
 		})
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -335,7 +350,11 @@ func (l *Lab) Timeouts(ctx context.Context, flow nf.Tuple, packets iter.Seq[pack
 // Lab.Timeouts.
 func (x *Experiment) Timeouts(flow nf.Tuple, packets iter.Seq[packet.Packet]) []time.Duration {
 	x.t.Helper()
-	return ask(x, "Timeouts", func(ctx context.Context) ([]time.Duration, error) { return x.Lab.Timeouts(ctx, flow, packets) })
+	timeouts := ask(x, "Timeouts", func(ctx context.Context) ([]time.Duration, error) { return x.Lab.Timeouts(ctx, flow, packets) })
+	if !slices.ContainsFunc(timeouts, func(d time.Duration) bool { return d != 0 }) {
+		x.earned("Timeouts", &flow)
+	}
+	return timeouts
 }
 
 // Classes injects packets one by one and returns what conntrack calls each of them (nf.Class), for INVALID ones with the
@@ -404,7 +423,11 @@ func (l *Lab) classSince(ctx context.Context, link string, classes, reasons int)
 // Classes injects packets one by one and returns what conntrack calls each of them; see Lab.Classes.
 func (x *Experiment) Classes(packets iter.Seq[packet.Packet]) []string {
 	x.t.Helper()
-	return ask1(x, "Classes", x.Lab.Classes, packets)
+	classes := ask1(x, "Classes", x.Lab.Classes, packets)
+	if len(classes) == 0 {
+		x.earned("Classes", nil)
+	}
+	return classes
 }
 
 // numbered sets the packet number in the error of a packet that was sent by itself.
@@ -422,10 +445,15 @@ func (l *Lab) linkOf(p packet.Packet) string {
 	return l.Env.Config().Behind(p.Tuple().Src.Addr())
 }
 
-// States injects packets one by one and returns the state of a flow's entry after each of them; see Lab.States.
+// States injects packets one by one and returns the state of a flow's entry after each of them; see Lab.States. Like Flow it fails
+// if there was no entry and no packet was about the flow.
 func (x *Experiment) States(flow nf.Tuple, packets iter.Seq[packet.Packet]) []string {
 	x.t.Helper()
-	return ask(x, "States", func(ctx context.Context) ([]string, error) {
+	states := ask(x, "States", func(ctx context.Context) ([]string, error) {
 		return x.Lab.States(ctx, flow, packets)
 	})
+	if !slices.ContainsFunc(states, func(s string) bool { return s != "none" }) {
+		x.earned("States", &flow)
+	}
+	return states
 }

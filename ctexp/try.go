@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"slices"
+	"strings"
 	"syscall"
 
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
 // Trial is a packet to be tried.
@@ -44,6 +48,8 @@ func (o Outcome) Verdict() Verdict {
 	switch i := slices.IndexFunc(o.Losses, o.ofPacket); {
 	case i < 0 && o.traceDrops():
 		return o.dropped()
+	case i < 0 && o.Gone:
+		return VerdictLost
 	case i < 0:
 		return VerdictAccept
 	default:
@@ -53,10 +59,19 @@ func (o Outcome) Verdict() Verdict {
 	switch {
 	case l.Held(), slices.ContainsFunc(l.Causes, waits):
 		return VerdictHeld
-	case o.traceDrops(), byNetfilter(l):
+	case o.traceDrops():
+		return o.dropped()
+	case l.Hook == nf.Ingress && o.hasPassed(): // by a rule that forwards it on the spot
+		return VerdictAccept
+	case byNetfilter(l):
 		return o.dropped()
 	}
 	return VerdictLost
+}
+
+// hasPassed reports whether the packet itself has left.
+func (o Outcome) hasPassed() bool {
+	return slices.ContainsFunc(o.Out, func(s Sent) bool { return s.Passed })
 }
 
 // ofPacket reports whether a loss is that of the packet, and not of what the host has answered.
@@ -113,10 +128,14 @@ func (o Outcome) Left() (left []Sent) {
 	return left
 }
 
-// Try sends packets one after the other and returns what became of each. Outcomes tell the rules that packets met if the Env has
-// Config.Trace, and their class if it has Config.Classes. A Path is needed: the Config must not have NoPath.
+// Try sends packets one after the other and returns what became of each. It takes what is unread in the Inbox. Outcomes tell the
+// rules that packets met if the Env has Config.Trace, and their class if it has Config.Classes. A Path is needed: the Config must
+// not have NoPath.
 func (l *Lab) Try(ctx context.Context, trials ...Trial) ([]Outcome, error) {
 	outcomes := make([]Outcome, 0, len(trials))
+	if _, err := l.Inbox.Received(ctx); err != nil { // what was sent earlier belongs to none of the trials
+		return nil, err
+	}
 	before := l.snapshot(ctx)
 	for i, t := range trials {
 		fromHost, err := l.sendTrial(ctx, t)
@@ -138,6 +157,9 @@ func (l *Lab) Try(ctx context.Context, trials ...Trial) ([]Outcome, error) {
 // hooks, the losses without the rules, and what left; its Fate has only the Frame. A millisecond a packet instead of twenty.
 func (l *Lab) TryQuickly(ctx context.Context, trials ...Trial) ([]Outcome, error) {
 	outcomes := make([]Outcome, 0, len(trials))
+	if _, err := l.Inbox.Received(ctx); err != nil {
+		return nil, err
+	}
 	before, err := l.Observer.PathCounts(ctx)
 	if err != nil {
 		return nil, err
@@ -154,6 +176,9 @@ func (l *Lab) TryQuickly(ctx context.Context, trials ...Trial) ([]Outcome, error
 		o := outcomeOf(after.Sub(before))
 		o.FromHost = fromHost
 		if o.Out, err = l.left(ctx, t.Packet); err != nil {
+			return outcomes, numbered(err, i+1)
+		}
+		if o.Gone, err = l.isGone(o); err != nil {
 			return outcomes, numbered(err, i+1)
 		}
 		outcomes = append(outcomes, o)
@@ -190,7 +215,7 @@ func (l *Lab) sendFromHost(p packet.Packet) error {
 // outcomeOf returns what a path tells of a packet.
 func outcomeOf(p observe.Path) (o Outcome) {
 	for _, loss := range p.Losses() {
-		if !loss.Unconfirmed { // else the packet goes on, without an entry
+		if !loss.Unconfirmed || isDropped(loss) { // else the packet goes on, without an entry
 			o.Losses = append(o.Losses, loss)
 		}
 	}
@@ -201,6 +226,41 @@ func outcomeOf(p observe.Path) (o Outcome) {
 	}
 	o.Silenced = p.Silenced
 	return o
+}
+
+// isDropped reports whether a packet without an entry was dropped at the confirmation (net/netfilter/nf_conntrack_core.c,
+// __nf_conntrack_confirm).
+func isDropped(l observe.Loss) bool {
+	return slices.ContainsFunc(l.Causes, func(c observe.Cause) bool {
+		return c.Certain && (c.Kind == observe.CauseInsertFailed || c.Kind == observe.CauseHelper)
+	})
+}
+
+// isGone reports whether the packet of an outcome is nowhere, as far as that is known; see Outcome.Gone.
+func (l *Lab) isGone(o Outcome) (bool, error) {
+	if len(o.Out) > 0 || slices.Contains(o.Hooks, nf.Input) || slices.ContainsFunc(o.Losses, o.ofPacket) {
+		return false, nil
+	}
+	seen := []string{"lo"}
+	for _, link := range l.Env.Links() {
+		seen = append(seen, link.Name())
+	}
+	for _, d := range l.Env.Config().Devices {
+		switch d.Kind.(type) {
+		case netnsenv.Dummy, netnsenv.WireGuard:
+			return false, nil
+		}
+		seen = append(seen, d.Name)
+	}
+	gone := true
+	err := l.Env.Do(func() error {
+		all, err := net.Interfaces()
+		for _, i := range all {
+			gone = gone && (i.Flags&net.FlagUp == 0 || slices.Contains(seen, i.Name) || strings.HasPrefix(i.Name, ours.FarPrefix))
+		}
+		return err
+	})
+	return gone, err
 }
 
 // outcome returns what became of a packet, from what was recorded since it was sent and from the Inbox.
@@ -227,7 +287,17 @@ func (l *Lab) outcome(ctx context.Context, p packet.Packet, fromHost bool, snap 
 	if o.Out, err = l.left(ctx, p); err != nil {
 		return o, err
 	}
+	if o.Gone, err = l.isGone(o); err != nil {
+		return o, err
+	}
 	e, err := l.Observer.Get(ctx, p.Tuple(), 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if zones, other := l.Observer.ZonesOf(ctx, p.Tuple()); other != nil {
+			err = other
+		} else if len(zones) > 0 {
+			e, err = l.Observer.Get(ctx, p.Tuple(), zones[0])
+		}
+	}
 	switch {
 	case err == nil:
 		o.Entry = e.String()

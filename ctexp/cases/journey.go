@@ -144,6 +144,9 @@ func ending(o ctexp.Outcome) (text, packet string) {
 				why = s.Cause().String()
 			}
 		}
+		if why == "" && o.Gone {
+			why = gone(o)
+		}
 		for _, l := range o.Losses {
 			if why != "" {
 				break
@@ -159,9 +162,17 @@ func ending(o ctexp.Outcome) (text, packet string) {
 		return fmt.Sprintf("leaves on %s: ", left[0].Link), left[0].Packet.String()
 	}
 	if slices.Contains(o.Hooks, nf.Forward) || slices.Contains(o.Hooks, nf.Postrouting) && !slices.Contains(o.Hooks, nf.Input) {
-		return "it went on behind the last hook, and left on no link", ""
+		return gone(o), ""
 	}
 	return "delivered to the host", ""
+}
+
+// gone says where a packet was seen last that has left on no link.
+func gone(o ctexp.Outcome) string {
+	if len(o.Hooks) == 0 {
+		return "it met no hook, and left on no link"
+	}
+	return "it went on behind the last hook, and left on no link"
 }
 
 // failure returns what failed in the form of a test's log: "file:line: want drop, got accept", and the way of the packet.

@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 )
 
 // Test runs a file of cases in a test: each failure is an error of t with the line and with the way of the packet. Rules and links
-// are those that the file names. The test skips if this machine cannot do what is needed.
+// are those that the file names. A file in which no packet has an expectation fails. The test skips if this machine cannot do what is needed.
 func Test(t ctexp.TB, file string) {
 	t.Helper()
 	ctx := context.Background()
@@ -20,6 +21,12 @@ func Test(t ctexp.TB, file string) {
 	s, err := ReadFile(file)
 	if err != nil {
 		t.Fatalf("%v", err)
+		return
+	}
+	if !slices.ContainsFunc(s.Blocks, func(b Block) bool {
+		return slices.ContainsFunc(b.Cases, func(c Case) bool { return c.Want.Kind != WantNothing })
+	}) {
+		t.Fatalf("%s: no packet has an expectation: write what should become of it behind =>", file)
 		return
 	}
 	cfg, err := s.Config()

@@ -243,7 +243,8 @@ func (h History) String() string {
 
 // Find holds conversations in a Lab and looks for one whose History a property refuses, by an error. It makes that one as
 // small as possible and returns it; nil if all hold. An error is about the Lab, or says that the kernel's count and table
-// differ or that entries survive a flush.
+// differ or that entries survive a flush, or, if both ends are behind links, that not one packet of random conversations was delivered,
+// by which most properties hold; Observer.AllowVacuous allows that.
 //
 // The Lab is a router between the links of the Ends, with net.ipv4.ip_forward=1, and any rules. Find takes the packets that
 // leave on its links from its Inbox, and flushes the table now and then. Nothing else should be sent meanwhile.
@@ -256,6 +257,15 @@ func (cfg Config) Find(ctx context.Context, lab *ctexp.Lab, property func(Histor
 			return nil, fmt.Errorf("model: end %v: the Env has no link %q", End(i), end.Link)
 		}
 	}
+	for _, p := range cfg.Protos {
+		if p != nf.TCP && p != nf.UDP && p != nf.ICMP {
+			return nil, fmt.Errorf("model: protocol %v: want tcp, udp or icmp", p)
+		}
+	}
+	if cfg.N < 0 || cfg.Only != nil && len(cfg.Only) == 0 {
+		return nil, errors.New("model: there are no conversations")
+	}
+	happened := false // anything that a property could refuse
 	try := func(c Conversation) (*Counterexample, error) {
 		histories, err := hold(ctx, lab, cfg.Ends, []Conversation{c})
 		if err != nil {
@@ -290,12 +300,18 @@ func (cfg Config) Find(ctx context.Context, lab *ctexp.Lab, property func(Histor
 			return nil, fmt.Errorf("%w (seed %d)", err, cfg.Seed)
 		}
 		for i, h := range histories {
+			happened = happened || slices.ContainsFunc(h.Happened, func(got Happening) bool { return got.Delivered != nil })
 			if err := property(h); err != nil {
 				found, err := shrunk(&Counterexample{History: h, Err: err}, try)
 				found.Seed, found.Number = cfg.Seed, done+i+1
 				return found, err
 			}
 		}
+	}
+	router := cfg.Ends[A].Link != "" && cfg.Ends[B].Link != ""
+	if router && !happened && !lab.Observer.VacuousAllowed() {
+		return nil, fmt.Errorf("model: not one packet of %d conversations got to the other end, so that most properties hold: is net.ipv4.ip_forward=1, "+
+			"and are the Ends behind their links? If that is meant, call AllowVacuous", cfg.N)
 	}
 	return nil, nil
 }

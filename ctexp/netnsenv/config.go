@@ -191,6 +191,17 @@ func (c Config) normalize() (Config, error) {
 		if c.Conntrack == Off && p.AsksConntrack() {
 			return c, fmt.Errorf("probe %q: it would enable conntrack, which is off", p.Name)
 		}
+		for _, name := range []string{p.Match.In, p.Match.Out} {
+			if err := c.checkMet(name); err != nil {
+				return c, fmt.Errorf("probe %q: %w", p.Name, err)
+			}
+		}
+		if in := p.Match.In; slices.ContainsFunc(c.Links, func(l LinkConfig) bool { return l.Name == in }) {
+			p.Match.In = "" // packets of a link have no entry before conntrack, as those of lo have
+			if err := p.Check(); err != nil {
+				return c, fmt.Errorf("probe %q: %w", p.Name, err)
+			}
+		}
 	}
 	var err error
 	c.Probes, err = normalizeProbes(c.Probes)
@@ -198,6 +209,23 @@ func (c Config) normalize() (Config, error) {
 }
 
 var errNoClasses = errors.New("classes of packets: conntrack is off, or NoReasons is set")
+
+// checkMet returns an error if packets never meet the hooks of IP with an interface, because it is a port of a bridge or a bond: they
+// have that as their interface.
+func (c *Config) checkMet(name string) error {
+	port := Port{}
+	if i := slices.IndexFunc(c.Links, func(l LinkConfig) bool { return l.Name == name }); i >= 0 {
+		port = c.Links[i].Port
+	} else if d, ok := c.device(name); ok {
+		port = d.Port
+	}
+	of, _ := c.device(port.Of)
+	switch of.Kind.(type) {
+	case Bridge, Bond:
+		return fmt.Errorf("%q is a port of the %v %q: packets meet the hooks with that as their link", name, of.Kind, of.Name)
+	}
+	return nil
+}
 
 // isBridged reports whether a link is a port of a bridge or a bond, which have the addresses then.
 func (c *Config) isBridged(l LinkConfig) bool {
@@ -457,6 +485,9 @@ func normalizeProbes(probes []nf.Probe) ([]nf.Probe, error) {
 		}
 		if why := flagsWrong(p.Match); why != "" {
 			return nil, fmt.Errorf("probe %q: %s", p.Name, why)
+		}
+		if err := p.Check(); err != nil {
+			return nil, fmt.Errorf("probe %q: %w", p.Name, err)
 		}
 		seen[p.Name] = true
 		out[i] = p

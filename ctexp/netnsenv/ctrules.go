@@ -27,6 +27,8 @@ type Helper struct {
 	Family nf.Family // zero: both, if the helper supports both
 	Zone   *uint16   // the flow's conntrack zone; nil: any
 	Table  string    // name of the table, of family inet; empty: ct_helper_1 and so on
+
+	anyLink bool // see MissingLinks
 }
 
 // Expect is a Ruleset that creates an expectation for each flow that matches: a flow from its server back to its
@@ -43,6 +45,8 @@ type Expect struct {
 	Family  nf.Family     // zero: both
 	Zone    *uint16       // the flow's conntrack zone; nil: any
 	Table   string        // name of the table, of family inet; empty: ct_expect_1 and so on
+
+	anyLink bool // see MissingLinks
 }
 
 // matchOf returns the match with the protocol p.
@@ -57,7 +61,7 @@ func matchOf(m nf.Match, p nf.Proto) (nf.Match, error) {
 	if why := flagsWrong(m); why != "" {
 		return m, errors.New(why)
 	}
-	return m, nil
+	return m, m.Check()
 }
 
 func (x Expect) check() error {
@@ -92,6 +96,8 @@ type TimeoutPolicy struct {
 	// Table is the name of the table, of family inet. Deleting the table removes the policy. Empty: ct_timeout_1 and so
 	// on.
 	Table string
+
+	anyLink bool // see MissingLinks
 }
 
 // timeoutStates has the names of the states of each protocol, ordered by their numbers, which start at 1

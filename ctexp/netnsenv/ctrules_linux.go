@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"time"
 
@@ -34,7 +35,7 @@ func (p TimeoutPolicy) load(e *Env) error {
 	if err != nil {
 		return err
 	}
-	match, err := matchOf(p.Match, p.Proto)
+	match, err := e.matchOf(p.Match, p.Proto, p.anyLink)
 	if err != nil {
 		return err
 	}
@@ -51,6 +52,35 @@ func (p TimeoutPolicy) load(e *Env) error {
 			return nil
 		},
 	})
+}
+
+// matchOf is matchOf of a match whose links must exist, unless any may be missing.
+func (e *Env) matchOf(m nf.Match, p nf.Proto, anyLink bool) (nf.Match, error) {
+	m, err := matchOf(m, p)
+	if err == nil && !anyLink {
+		err = e.checkMatchLinks(m)
+	}
+	return m, err
+}
+
+// checkMatchLinks returns an error if a match is about a link that packets never meet the hooks with.
+func (e *Env) checkMatchLinks(m nf.Match) error {
+	for _, name := range []string{m.In, m.Out} {
+		if name == "" {
+			continue
+		}
+		if err := e.cfg.checkMet(name); err != nil {
+			return err
+		}
+		err := e.do(func() error {
+			_, err := net.InterfaceByName(name)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("there is no link %q: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // Load implements Ruleset.
@@ -82,7 +112,7 @@ func (h Helper) load(e *Env) error {
 	if h.Proto != nf.TCP && h.Proto != nf.UDP {
 		return fmt.Errorf("protocol %v: want tcp or udp", h.Proto)
 	}
-	match, err := matchOf(h.Match, h.Proto)
+	match, err := e.matchOf(h.Match, h.Proto, h.anyLink)
 	if err != nil {
 		return err
 	}
@@ -102,7 +132,7 @@ func (x Expect) Load(_ context.Context, e *Env) error {
 	if err := x.check(); err != nil {
 		return fmt.Errorf("expect: %w", err)
 	}
-	match, err := matchOf(x.Match, x.Match.Proto)
+	match, err := e.matchOf(x.Match, x.Match.Proto, x.anyLink)
 	if err != nil {
 		return fmt.Errorf("expect: %w", err)
 	}

@@ -217,6 +217,12 @@ func (l *Link) ReadNow([]byte) (int, error) { return 0, errLinux }
 // Lost returns an nf.UnsupportedError.
 func (l *Link) Lost() (uint64, error) { return 0, errLinux }
 
+// Taken returns 0.
+func (l *Link) Taken() uint64 { return 0 }
+
+// Quiet returns true.
+func (l *Link) Quiet() bool { return true }
+
 // Load implements Ruleset.
 func (t rulesText) Load(context.Context, *Env) error { return errLinux }
 

@@ -39,6 +39,7 @@ type Link struct {
 	fence   *fence
 	answers *pipe // what the host sends on a veth
 	written atomic.Uint64
+	taken   atomic.Uint64 // packets that were read
 }
 
 // device reads and writes packets without link-layer headers at the outer end of a link.
@@ -102,8 +103,22 @@ func closedError(err error) error {
 // Unread packets are queued; beyond a few hundred they are dropped, although captures have them. See Lost.
 func (l *Link) Read(p []byte) (int, error) {
 	n, err := l.dev.Read(p)
+	l.took(err)
 	return n, closedError(err)
 }
+
+// took counts a packet that was read.
+func (l *Link) took(err error) {
+	if err == nil {
+		l.taken.Add(1)
+	}
+}
+
+// Taken returns how many packets have been read from the link by anybody.
+func (l *Link) Taken() uint64 { return l.taken.Load() }
+
+// Quiet reports whether the host sends nothing on the link on its own: always.
+func (l *Link) Quiet() bool { return true }
 
 // SetReadDeadline sets the deadline of Read as in package net: the zero time means none, and after the deadline Read
 // returns os.ErrDeadlineExceeded.
@@ -374,6 +389,7 @@ func (l *Link) ReadNow(p []byte) (int, error) {
 		return 0, errors.ErrUnsupported
 	}
 	n, err := d.readNow(p)
+	l.took(err)
 	return n, closedError(err)
 }
 

@@ -89,6 +89,9 @@ func (e *Env) hold(ctx context.Context, p nf.Probe, maxLen uint32) (*Queue, erro
 	case e.cfg.Conntrack == Off && p.AsksConntrack():
 		return nil, errors.New("it asks conntrack, which is off")
 	}
+	if err := errors.Join(p.Check(), e.checkMatchLinks(p.Match)); err != nil {
+		return nil, err
+	}
 	if waiting, err := e.Waiting(ctx); err != nil || len(waiting) > 0 {
 		return nil, errors.Join(err, heldAlready(waiting))
 	}
@@ -314,6 +317,12 @@ func (q *Queue) packets(ctx context.Context) ([]waitingPacket, error) {
 	}
 }
 
+// queueClosed is the ErrClosed of a Queue, which may be closed while its Env is open.
+type queueClosed struct{}
+
+func (queueClosed) Error() string { return "the Queue is closed" }
+func (queueClosed) Unwrap() error { return ErrClosed }
+
 // queueCount is what the kernel counts in the queues of a Queue.
 type queueCount struct{ waiting, dropped, came uint64 }
 
@@ -323,7 +332,7 @@ func (q *Queue) count() (c queueCount, err error) {
 	closed := q.closed
 	q.mu.Unlock()
 	if closed {
-		return c, ErrClosed
+		return c, queueClosed{}
 	}
 	all, err := queues.ReadNFQueues(q.stats)
 	for _, n := range all {

@@ -96,7 +96,7 @@ type (
 //
 //	netnsenv.MissingLinks(netnsenv.IPTablesSave(v, production), "docker0", "br-*")
 //
-// Wildcards (eth+ of iptables, "eth*" of nft) are never an error, nor are links in an NFTables function. Links that nft
+// A Helper, a TimeoutPolicy and an Expect may then match any links. Wildcards (eth+ of iptables, "eth*" of nft) are never an error, nor are links in an NFTables function. Links that nft
 // or the kernel itself requires, such as those of iif or the devices of a flowtable, must exist in any case.
 func MissingLinks(r Ruleset, names ...string) Ruleset {
 	if len(names) == 0 {
@@ -108,6 +108,15 @@ func MissingLinks(r Ruleset, names ...string) Ruleset {
 		return r
 	case singleCommands:
 		r.Optional = append(slices.Clone(r.Optional), names...)
+		return r
+	case Helper:
+		r.anyLink = true
+		return r
+	case TimeoutPolicy:
+		r.anyLink = true
+		return r
+	case Expect:
+		r.anyLink = true
 		return r
 	}
 	return r

@@ -360,8 +360,11 @@ func spareZone(e nf.Entry) error {
 	return nil
 }
 
-// spareFiller returns an error for a filter that selects the filler.
+// spareFiller returns an error for a filter that selects the filler, or is wrong.
 func spareFiller(f nf.Filter) error {
+	if err := f.Check(); err != nil {
+		return err
+	}
 	if f.Zone != nil && *f.Zone == ours.FillerZone {
 		return fmt.Errorf("zone %d belongs to the filler", *f.Zone)
 	}

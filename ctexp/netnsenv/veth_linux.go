@@ -226,6 +226,9 @@ func (l *Link) ReadFrame(b []byte) (int, error) {
 		return 0, errNoEthernet
 	}
 	n, err := v.readFrame(b)
+	if err == nil && carriesIP(b[:n]) {
+		l.taken.Add(1)
+	}
 	return n, closedError(err)
 }
 

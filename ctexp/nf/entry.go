@@ -1,6 +1,7 @@
 package nf
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -382,6 +383,49 @@ type Filter struct {
 
 // InZone returns a value for Filter.Zone. InZone(0) selects the entries of zone 0 only.
 func InZone(zone uint16) *uint16 { return &zone }
+
+// Check returns what is wrong with f, nil if nothing is: fields that exclude each other, so that it selects nothing, and a mark or a
+// status that is not compared because its mask is without it.
+func (f Filter) Check() error {
+	if f.Mark&^f.MarkMask != 0 {
+		return fmt.Errorf("mark %#x is not compared with: MarkMask is %#x", f.Mark, f.MarkMask)
+	}
+	if f.Status&^f.StatusMask != 0 {
+		return fmt.Errorf("status %v is not compared with: StatusMask is without it", f.Status&^f.StatusMask)
+	}
+	proto := f.Proto
+	if t := f.Tuple.Proto; t != 0 {
+		if proto != 0 && proto != t {
+			return fmt.Errorf("no entry of %v has a tuple of %v", proto, t)
+		}
+		proto = t
+	}
+	switch ports := f.SrcPort != 0 || f.DstPort != 0 || f.Port != 0; {
+	case f.State != TCPNone && proto != 0 && proto != TCP:
+		return fmt.Errorf("no entry of %v is %v", proto, f.State)
+	case ports && proto.IsICMP():
+		return fmt.Errorf("no entry of %v has ports", proto)
+	case !f.Before.IsZero() && !f.After.IsZero() && !f.Before.After(f.After):
+		return errors.New("no entry was created before Before and after After")
+	}
+	family := f.Family
+	if is := map[Proto]Family{ICMP: IPv4, ICMPv6: IPv6}[proto]; is != 0 && family != 0 && is != family {
+		return fmt.Errorf("no entry of %v is of %v", proto, family)
+	} else if is != 0 {
+		family = is
+	}
+	for _, a := range []netip.Addr{f.Src.Addr(), f.Dst.Addr(), f.Addr.Addr(), f.Tuple.Src.Addr(), f.Tuple.Dst.Addr()} {
+		if !a.IsValid() {
+			continue
+		}
+		if is := FamilyOf(a); family == 0 {
+			family = is
+		} else if is != family {
+			return fmt.Errorf("no entry of %v has the address %v", family, a)
+		}
+	}
+	return nil
+}
 
 // Match reports whether f selects e.
 func (f Filter) Match(e Entry) bool {

@@ -29,6 +29,14 @@ func (m Match) TCPMask() TCPFlags {
 	return m.Flags
 }
 
+// Check returns why m matches no packet, nil if it may match some: its addresses are of different families.
+func (m Match) Check() error {
+	if m.Src.IsValid() && m.Dst.IsValid() && FamilyOf(m.Src.Addr()) != FamilyOf(m.Dst.Addr()) {
+		return fmt.Errorf("no packet goes from %v to %v, which are of different families", m.Src, m.Dst)
+	}
+	return nil
+}
+
 // String returns m in the syntax of nft: "iifname tun0 ip saddr 198.18.0.0/16 tcp dport 80".
 func (m Match) String() string {
 	var s []string

@@ -3,6 +3,7 @@ package nf
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"strings"
 )
 
@@ -27,6 +28,32 @@ type Probe struct {
 // AsksConntrack reports whether the probe reads the packet's entry, which like any "ct" rule enables conntrack.
 func (p Probe) AsksConntrack() bool {
 	return p.State != 0 || p.Status != 0 || p.MarkMask != 0 || p.Dir != 0
+}
+
+// Check returns why p can count no packet, whatever happens, nil if it may count some: it matches links that are not known
+// in its hook, addresses of another family, or an entry where packets have none yet. Packets of lo keep the entry that they got in
+// output, so that Match.In may be "lo" in prerouting before conntrack.
+func (p Probe) Check() error {
+	if err := p.Match.Check(); err != nil {
+		return err
+	}
+	if p.Mark&^p.MarkMask != 0 {
+		return fmt.Errorf("mark %#x is not compared with: MarkMask is %#x", p.Mark, p.MarkMask)
+	}
+	for _, a := range []netip.Prefix{p.Match.Src, p.Match.Dst} {
+		if a.IsValid() && p.Family != 0 && FamilyOf(a.Addr()) != p.Family {
+			return fmt.Errorf("no packet of %v has the address %v", p.Family, a)
+		}
+	}
+	switch {
+	case p.Match.In != "" && p.Hook == Output:
+		return fmt.Errorf("a packet of the host itself does not come in on %q", p.Match.In)
+	case p.Match.Out != "" && (p.Hook == Prerouting || p.Hook == Input):
+		return fmt.Errorf("no packet is known to leave on %q in %v", p.Match.Out, p.Hook)
+	case p.Hook == Prerouting && p.Priority < PriorityConntrack && p.AsksConntrack() && p.State&StateUntracked == 0 && p.Match.In == "":
+		return fmt.Errorf(`no packet has an entry in prerouting before conntrack (priority %d), except on lo: set Match.In to "lo" if that is meant`, PriorityConntrack)
+	}
+	return nil
 }
 
 // The priorities of the stages of a hook (include/uapi/linux/netfilter_ipv4.h, enum nf_ip_hook_priorities).

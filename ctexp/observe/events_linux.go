@@ -57,6 +57,9 @@ func (o *Observer) readEvents(ctx context.Context) ([]eventPiece, lostEvents, er
 	if err := o.whole(eventSwitches); err != nil {
 		return nil, lostEvents{}, err
 	}
+	if err := o.checkEventMask(); err != nil {
+		return nil, lostEvents{}, err
+	}
 	if err := o.events.Drain(); err != nil {
 		return nil, lostEvents{}, err
 	}

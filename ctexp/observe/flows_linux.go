@@ -43,6 +43,9 @@ func (o *Observer) Flows(ctx context.Context, f nf.Filter) iter.Seq2[nf.Entry, e
 // SortedFlows returns the entries that Flows returns, ordered by their original tuples. While the kernel's count disagrees with
 // them, it reads them again. With the error about an unknown attribute it returns all entries.
 func (o *Observer) SortedFlows(ctx context.Context, f nf.Filter) ([]nf.Entry, error) {
+	if err := f.Check(); err != nil {
+		return nil, fmt.Errorf("flows: %w", err)
+	}
 	l, ok, err := o.findFew(ctx, f)
 	if err == nil && !ok {
 		l, err = o.dumpWhole(ctx, f)
@@ -62,6 +65,9 @@ func (o *Observer) SortedFlows(ctx context.Context, f nf.Filter) ([]nf.Entry, er
 
 // eachFlow calls yield for the entries that f selects. It returns errStop after yield has returned false.
 func (o *Observer) eachFlow(ctx context.Context, f nf.Filter, yield func(nf.Entry) bool) (*nfnl.UnknownError, error) {
+	if err := f.Check(); err != nil {
+		return nil, err
+	}
 	few, ok, err := o.findFew(ctx, f)
 	if err != nil {
 		return nil, err

@@ -63,7 +63,8 @@ func OnlyHeld(causes []Cause) bool {
 // Losses returns where packets were lost, in the order of the path. Between two probes of which the later one counted
 // more packets, there is no loss: a rule created packets, or they came from elsewhere.
 func (p Path) Losses() []Loss {
-	left := unaccounted{full: p.Dropped, waiting: slices.Clone(p.Waiting)}
+	// What cannot be inserted at the confirmation is counted as a drop, too (net/netfilter/nf_conntrack_core.c, nf_ct_resolve_clash).
+	left := unaccounted{full: saturatingSub(p.Dropped, p.InsertFailed), waiting: slices.Clone(p.Waiting)}
 	var losses []Loss
 	for _, f := range nf.Families() {
 		pre, in, fwd := p.at(f, nf.Prerouting), p.at(f, nf.Input), p.at(f, nf.Forward)

@@ -33,6 +33,9 @@ func (*Observer) VacuousAllowed() bool { return false }
 // CheckLinks returns an nf.UnsupportedError.
 func (*Observer) CheckLinks(context.Context, ...string) error { return errNotLinux }
 
+// ZonesOf returns an nf.UnsupportedError.
+func (*Observer) ZonesOf(context.Context, nf.Tuple) ([]uint16, error) { return nil, errNotLinux }
+
 // CheckLimit returns an nf.UnsupportedError.
 func (*Observer) CheckLimit(context.Context) error { return errNotLinux }
 

@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/links"
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
@@ -27,6 +31,13 @@ type seal struct {
 	limit    error                    // nf_conntrack_max was changed
 	filler   error                    // an entry of the experiment was in the filler's zone
 	links    map[string]bool          // that exist or existed
+	inet6    *os.File                 // the addresses of IPv6; nil: the kernel has no IPv6
+	ipv6     bool                     // there is or was one
+	masked   struct {                 // whether rules keep entries from having events
+		looked     bool
+		generation uint32 // of the ruleset, when it was looked for last
+		by         error  // a rule does, or did
+	}
 }
 
 // kernelSwitch is a file of /proc/sys on which answers depend.
@@ -66,10 +77,17 @@ func (s *seal) open() error {
 			}
 		}
 	}
+	var err error
+	if s.inet6, err = os.Open("/proc/thread-self/net/if_inet6"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	return nil
 }
 
 func (s *seal) close() {
+	if s.inet6 != nil {
+		_ = s.inet6.Close()
+	}
 	for _, w := range s.switches {
 		_ = w.file.Close()
 	}
@@ -158,6 +176,7 @@ func (o *Observer) look() {
 		_ = o.seal.intact(names) // the question that depends on it reports the error, like the following ones
 	}
 	_ = o.checkLimit()
+	_ = o.checkEventMask()
 	_, _ = o.readPackets()
 	_, _ = o.readArrived()
 	_ = o.checkLinks()
@@ -178,6 +197,36 @@ func (o *Observer) checkLimit() error {
 		o.seal.limit = fmt.Errorf("%w: it was %d and then %d", ErrLimitChanged, o.cfg.Limit, limit)
 	}
 	return o.seal.limit
+}
+
+// checkEventMask returns ErrSwitched if a rule says, or said, which events entries have, unless that is meant: what did not happen is
+// not seen then, such as that an entry was never there.
+func (o *Observer) checkEventMask() error {
+	if o.VacuousAllowed() || o.cfg.NoEvents {
+		return nil
+	}
+	m := &o.seal.masked
+	o.seal.mu.Lock()
+	defer o.seal.mu.Unlock()
+	if m.by != nil {
+		return m.by
+	}
+	generation, err := ruleset.Generation(o.table)
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, unix.EINVAL) { // no nftables
+		return nil
+	}
+	if err != nil || m.looked && generation == m.generation {
+		return err
+	}
+	rule, ok, err := ruleset.EventsMasked(o.table)
+	if err != nil {
+		return err
+	}
+	m.looked, m.generation = true, generation
+	if ok {
+		m.by = fmt.Errorf("%w: a rule keeps entries from having events: %v; if that is meant, call AllowVacuous", ErrSwitched, rule)
+	}
+	return m.by
 }
 
 // whole checks the limit and the switches on which an answer depends.
@@ -203,8 +252,33 @@ func (o *Observer) checkLinks() error {
 				none = fmt.Errorf("%w: the probe %s is about %q", ErrNoLink, probeName(p), name)
 			}
 		}
+		if isOfIPv6(p) && !o.hasIPv6() && none == nil {
+			none = fmt.Errorf("%w: the probe %s is about IPv6, of which no link has an address", ErrNoLink, probeName(p))
+		}
 	}
 	return none
+}
+
+// isOfIPv6 reports whether a probe counts nothing but packets of IPv6.
+func isOfIPv6(p nf.Probe) bool {
+	for _, a := range []netip.Prefix{p.Match.Src, p.Match.Dst} {
+		if a.IsValid() {
+			return nf.FamilyOf(a.Addr()) == nf.IPv6
+		}
+	}
+	return p.Family == nf.IPv6
+}
+
+// hasIPv6 reports whether the namespace has, or had when it was looked at, an address of IPv6.
+func (o *Observer) hasIPv6() bool {
+	s := &o.seal
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ipv6 && s.inet6 != nil {
+		n, err := s.inet6.ReadAt(make([]byte, 1), 0)
+		s.ipv6 = n > 0 || err != io.EOF // what cannot be read is not known to be missing
+	}
+	return s.ipv6
 }
 
 // hasLink reports whether the namespace has, or had when it was looked at, a link of this name.

@@ -113,6 +113,9 @@ func (o *Observer) sealedCounts() error {
 	if err := o.seal.intact(eventSwitches); err != nil {
 		return err
 	}
+	if err := o.checkEventMask(); err != nil {
+		return err
+	}
 	return o.checkLinks()
 }
 

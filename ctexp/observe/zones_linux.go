@@ -1,6 +1,14 @@
 package observe
 
-import "github.com/ctexp/go-ctexp/internal/nfnl"
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/internal/nfnl"
+)
 
 // census counts, from the events, the entries that were created and removed, and knows the zones that they were in. So a
 // tuple can be looked for in each zone where it may be, which takes 10 µs, instead of in the whole table.
@@ -50,4 +58,24 @@ func (o *Observer) zones() (zones []uint16, ok bool) {
 		zones = append(zones, z)
 	}
 	return zones, true
+}
+
+// ZonesOf returns the zones in which a tuple has an entry now, in ascending order, as far as they are known: zone 0, and those in
+// which an event told of any entry.
+func (o *Observer) ZonesOf(ctx context.Context, t nf.Tuple) ([]uint16, error) {
+	zones, _ := o.zones()
+	if !slices.Contains(zones, 0) {
+		zones = append(zones, 0)
+	}
+	slices.Sort(zones)
+	var has []uint16
+	for _, z := range zones {
+		switch _, err := o.Get(ctx, t, z); {
+		case err == nil:
+			has = append(has, z)
+		case !errors.Is(err, fs.ErrNotExist):
+			return has, err
+		}
+	}
+	return has, nil
 }

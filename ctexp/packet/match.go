@@ -3,6 +3,7 @@ package packet
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -159,6 +160,78 @@ func (m *Match) check(quoted bool) {
 	if m.About != nil {
 		m.About.check(true)
 	}
+}
+
+// Check returns why m matches no packet, nil if it may match some: fields that exclude each other, such as flags of TCP and the
+// protocol UDP. An expectation of nothing would always succeed.
+func (m Match) Check() error {
+	proto := m.Proto
+	of := func(what string, is bool, ps ...nf.Proto) error {
+		if is && proto != 0 && !slices.Contains(ps, proto) {
+			return fmt.Errorf("no packet of %v has %s", proto, what)
+		}
+		if is && proto == 0 && len(ps) == 1 {
+			proto = ps[0]
+		}
+		return nil
+	}
+	if t := m.Tuple.Proto; t != 0 {
+		if proto != 0 && proto != t {
+			return fmt.Errorf("no packet of %v has a tuple of %v", proto, t)
+		}
+		proto = t
+	}
+	icmp := m.ICMPType != nil || m.ICMPCode != nil || m.ICMPID != nil || m.MTU != nil || m.Gateway.IsValid() || m.About != nil
+	if err := of("fields of ICMP", icmp, nf.ICMP, nf.ICMPv6); err != nil {
+		return err
+	}
+	tcp := m.Flags|m.FlagsMask != 0 || m.Seq != nil || m.Ack != nil || m.Window != nil || len(m.Options) > 0
+	if err := of("fields of TCP", tcp, nf.TCP); err != nil {
+		return err
+	}
+	if icmp && tcp {
+		return errors.New("no packet has both fields of ICMP and of TCP")
+	}
+	if (m.Src.Port() != 0 || m.Dst.Port() != 0) && proto.IsICMP() {
+		return fmt.Errorf("no packet of %v has ports", proto)
+	}
+	first := familyOfICMP[proto]
+	for _, a := range []netip.Addr{m.Src.Addr(), m.Dst.Addr(), m.SrcNet.Addr(), m.DstNet.Addr(), m.Tuple.Src.Addr(), m.Tuple.Dst.Addr()} {
+		switch a = a.Unmap(); {
+		case !a.IsValid():
+		case !first.IsValid():
+			first = a
+		case a.Is4() != first.Is4():
+			return otherFamily(proto, first, a)
+		}
+	}
+	for _, in := range []struct {
+		addr netip.Addr
+		net  netip.Prefix
+	}{{m.Src.Addr(), m.SrcNet}, {m.Dst.Addr(), m.DstNet}} {
+		if in.addr.IsValid() && in.net.IsValid() && !in.net.Contains(in.addr.Unmap()) {
+			return fmt.Errorf("%v is not in %v", in.addr, in.net)
+		}
+	}
+	ip := first.IsValid() || proto != 0
+	if ip && m.EtherType != 0 && m.EtherType != EtherTypeIPv4 && m.EtherType != EtherTypeIPv6 {
+		return fmt.Errorf("no frame of EtherType %#04x has fields of IP", m.EtherType)
+	}
+	if m.About != nil {
+		return m.About.Check()
+	}
+	return nil
+}
+
+// familyOfICMP has an address of the family of each ICMP, which is not that of a packet.
+var familyOfICMP = map[nf.Proto]netip.Addr{nf.ICMP: netip.IPv4Unspecified(), nf.ICMPv6: netip.IPv6Unspecified()}
+
+// otherFamily is the error of addresses, or an address and an ICMP, of different families.
+func otherFamily(p nf.Proto, first, a netip.Addr) error {
+	if first == familyOfICMP[p] {
+		return fmt.Errorf("no packet of %v has the address %v", p, a)
+	}
+	return fmt.Errorf("no packet has both %v and %v, which are of different families", first, a)
 }
 
 // comparison compares a record with a Match. It either collects a row for each field, or only finds out whether one

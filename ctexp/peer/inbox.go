@@ -20,8 +20,9 @@ import (
 // Link is what an Inbox reads from: one link of the host under test, seen from outside. *netnsenv.Link implements it.
 //
 // An Inbox also uses optional methods, which *netnsenv.Link has: ReadNow([]byte) (int, error) reads without waiting,
-// Lost() (uint64, error) counts packets that were not read in time, and Backlog() (packets int, by
-// string, err error) those that the host has not sent yet, because a shaper or an NFQUEUE holds them.
+// Lost() (uint64, error) counts packets that were not read in time, Taken() uint64 those that anybody has read, and Backlog() (packets int, by
+// string, err error) those that the host has not sent yet, because a shaper or an NFQUEUE holds them. Quiet() bool
+// reports that the host sends nothing on its own.
 type Link interface {
 	// Name returns the name of the interface in the host.
 	Name() string
@@ -40,7 +41,7 @@ type Sender interface {
 }
 
 // Inbox has the packets that the host under test has sent on some links and that were not taken yet. Nothing else must read
-// from these links. Packets of one link are in their order; there is no order between links.
+// from these links: what was read elsewhere is an error. Packets of one link are in their order; there is no order between links.
 //
 // The Records that it returns have Link, Dir (packet.Out), EtherType and Packet. It is safe for concurrent use.
 type Inbox struct {
@@ -66,6 +67,7 @@ type Inbox struct {
 	count  int             // of all packets so far
 	lost   int             // unread packets that were discarded
 	missed []uint64        // packets that each link has lost, as reported so far
+	read   []uint64        // packets that were read from each link, here or before NewInbox
 	buf    []byte
 }
 
@@ -79,17 +81,27 @@ func NewInbox(links ...Link) *Inbox {
 	if slices.ContainsFunc(links, func(l Link) bool { return flood.IsNil(l) }) {
 		panic("peer: NewInbox of a nil Link")
 	}
-	b := &Inbox{links: links, missed: make([]uint64, len(links))}
+	b := &Inbox{links: links, missed: make([]uint64, len(links)), read: make([]uint64, len(links))}
+	for i, l := range links {
+		if taken, ok := l.(interface{ Taken() uint64 }); ok {
+			b.read[i] = taken.Taken()
+		}
+	}
 	_ = b.missing() // earlier losses do not count
 	return b
 }
 
-// missing returns an error if a link has lost packets since the last call because they were not read in time. A Link without
-// the method Lost never does.
+// missing returns an error if a link has lost packets since the last call because they were not read in time, or if somebody else has
+// read some. A Link without the methods Lost and Taken never does.
 func (b *Inbox) missing() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i, l := range b.links {
+		if taken, ok := l.(interface{ Taken() uint64 }); ok {
+			if n := taken.Taken(); n > b.read[i] {
+				return fmt.Errorf("%d packets that the host sent on %s are missing here: somebody else has read them from the link", n-b.read[i], l.Name())
+			}
+		}
 		counts, ok := l.(interface{ Lost() (uint64, error) })
 		if !ok {
 			continue
@@ -115,7 +127,7 @@ func (b *Inbox) Drain() error {
 }
 
 func (b *Inbox) drain() error {
-	for _, l := range b.links {
+	for i, l := range b.links {
 		for {
 			p, err := b.readNow(l)
 			if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -125,6 +137,7 @@ func (b *Inbox) drain() error {
 				return fmt.Errorf("read from %s: %w", l.Name(), err)
 			}
 			r := p.On(l.Name(), packet.Out)
+			b.read[i]++
 			b.count++
 			r.Number = b.count
 			b.unread = append(b.unread, r)
@@ -332,10 +345,15 @@ func addChecksum(rows *packet.Rows, p packet.Packet) {
 	}
 }
 
-// matches reports whether m matches the packet and its checksums. Only a Match with a field of ICMP matches noise.
-func matches(m packet.Match, r packet.Record) bool {
-	icmp := m.ICMPType != nil || m.ICMPCode != nil || m.ICMPID != nil
-	return (icmp || !isNoise(r.Packet)) && accepts(m, r)
+// matches reports whether m matches the packet and its checksums. Only a Match that is about such packets matches noise.
+func (b *Inbox) matches(m packet.Match, r packet.Record) bool {
+	return (isAboutNoise(m) || !b.isNoise(r)) && accepts(m, r)
+}
+
+// isAboutNoise reports whether a Match tells noise from other packets: by ICMP, or by a multicast address.
+func isAboutNoise(m packet.Match) bool {
+	return m.ICMPType != nil || m.ICMPCode != nil || m.ICMPID != nil || m.Proto == nf.ICMPv6 || m.Tuple.Proto == nf.ICMPv6 ||
+		m.Dst.Addr().IsMulticast() || m.DstNet.Addr().IsMulticast() || m.Exactly != nil
 }
 
 // accepts reports whether no row of compare differs.
@@ -344,9 +362,15 @@ func accepts(m packet.Match, r packet.Record) bool {
 }
 
 // isNoise reports whether a packet is one that a host with IPv6 sends to multicast addresses at random times: the
-// messages of multicast listener discovery (RFC 2710, RFC 3810) and router solicitations (RFC 4861).
-func isNoise(p packet.Packet) bool {
-	t := p.Tuple()
+// messages of multicast listener discovery (RFC 2710, RFC 3810) and router solicitations (RFC 4861). On a link that is Quiet the
+// host sends none of them: a program does.
+func (b *Inbox) isNoise(r packet.Record) bool {
+	for _, l := range b.links {
+		if quiet, ok := l.(interface{ Quiet() bool }); ok && l.Name() == r.Link && quiet.Quiet() {
+			return false
+		}
+	}
+	t := r.Packet.Tuple()
 	if t.Proto != nf.ICMPv6 || !t.Dst.Addr().IsMulticast() {
 		return false
 	}
@@ -360,7 +384,7 @@ func isNoise(p packet.Packet) bool {
 // Expect takes the first unread packet that m matches and whose checksums are right (see packet.Match.AnyChecksum), and waits
 // for one until ctx is done. The packets before it stay unread: packets of different flows may be expected in any order, and
 // none is discarded. Packets that a host with IPv6 sends to multicast addresses at random times (listener reports, router
-// solicitations) are matched only if m has an ICMP field.
+// solicitations) are matched only if m is about such: it has ICMPv6, a field of ICMP, or a multicast destination. An Env sends none.
 //
 // Packets that the host forwards or answers in the kernel are there when an Injector's Send has returned; those of its sockets
 // and timers may come later. The error is an *ExpectationError.
@@ -369,7 +393,7 @@ func (b *Inbox) Expect(ctx context.Context, m packet.Match) (packet.Record, erro
 		return packet.Record{}, err
 	}
 	r, h, err := b.await(ctx, func(r packet.Record) verdict {
-		if matches(m, r) {
+		if b.matches(m, r) {
 			return take
 		}
 		return leave
@@ -393,13 +417,13 @@ func (b *Inbox) ExpectNothing(ctx context.Context, ms ...packet.Match) error {
 	return b.expectNone(ctx, "nothing was expected", func(r packet.Record) bool {
 		return slices.ContainsFunc(ms, func(m packet.Match) bool {
 			m.AnyChecksum = true
-			return matches(m, r)
+			return b.matches(m, r)
 		})
 	})
 }
 
-// check fails if one of ms can match no packet of this Inbox because of its link: Expect would wait in vain, and ExpectNothing
-// would always succeed.
+// check fails if one of ms can match no packet of this Inbox, because of its link, a field of Ethernet, or fields that exclude each
+// other: Expect would wait in vain, and ExpectNothing would always succeed.
 func (b *Inbox) check(ms ...packet.Match) error {
 	for _, m := range ms {
 		if m.In != "" {
@@ -409,6 +433,12 @@ func (b *Inbox) check(ms ...packet.Match) error {
 			if err := b.checkLink(m.Out); err != nil {
 				return err
 			}
+		}
+		if m.VLAN != 0 || m.SrcMAC != (nf.MAC{}) || m.DstMAC != (nf.MAC{}) || m.EtherType != 0 && m.EtherType != packet.EtherTypeIPv4 && m.EtherType != packet.EtherTypeIPv6 {
+			return fmt.Errorf("the match is for %v: an Inbox has packets of IP, without frames; these are in captures (Frames)", m)
+		}
+		if err := m.Check(); err != nil {
+			return fmt.Errorf("nothing matches %v: %w", m, err)
 		}
 		for about := m.About; about != nil; about = about.About {
 			if about.Out != "" {
@@ -486,7 +516,7 @@ func (b *Inbox) Received(ctx context.Context) ([]packet.Record, error) {
 	}
 	var all []packet.Record
 	_, _, err := b.scan(func(r packet.Record) verdict {
-		if !isNoise(r.Packet) {
+		if !b.isNoise(r) {
 			r.Number = 0
 			all = append(all, r)
 		}

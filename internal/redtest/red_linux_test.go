@@ -119,6 +119,12 @@ var breakages = []breakage{
 		breaks: ofEvents,
 	},
 	{
+		name: "events masked by a rule", by: func(_ *testing.T, x *ctexp.Experiment) {
+			x.Load(netnsenv.NFT("table ip n { chain c { type filter hook prerouting priority 0; ct event set destroy; }; }"))
+		},
+		says: "a rule keeps entries from having events: nft ip n c", breaks: ofEvents,
+	},
+	{
 		name: "INVALID not logged", by: sysctl(logInvalid, "0"), says: "nf_conntrack_log_invalid was 255 when the Observer was opened, and then 0",
 		breaks: []string{"Reasons", "Timeline"},
 	},

@@ -2,6 +2,7 @@ package ruleset
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -232,7 +233,14 @@ func (s Ruleset) Traces() bool {
 
 // TraceOff returns the first rule that may disable tracing for a packet, "meta nftrace set 0": its family, table, chain
 // and handle. ok is false if there is none.
-func TraceOff(conn Conn) (r nf.Rule, ok bool, err error) {
+func TraceOff(conn Conn) (r nf.Rule, ok bool, err error) { return find(conn, rule.endsTrace) }
+
+// EventsMasked returns the first rule that keeps entries from having some events, "ct event set" or --ctevents of iptables-nft, as
+// TraceOff does.
+func EventsMasked(conn Conn) (r nf.Rule, ok bool, err error) { return find(conn, rule.masksEvents) }
+
+// find returns the first rule of the user that is as it is looked for.
+func find(conn Conn, is func(rule) bool) (r nf.Rule, ok bool, err error) {
 	answers, err := dump(conn, unix.NFT_MSG_GETRULE, unix.NFPROTO_UNSPEC)
 	if err != nil {
 		return r, false, fmt.Errorf("list nftables rules: %w", err)
@@ -242,7 +250,7 @@ func TraceOff(conn Conn) (r nf.Rule, ok bool, err error) {
 		if err != nil {
 			return r, false, err
 		}
-		if !ours.IsTable(rule.family, rule.table) && rule.endsTrace() {
+		if !ours.IsTable(rule.family, rule.table) && is(rule) {
 			return nf.Rule{
 				Backend: "nft", Family: FamilyName(rule.family), Table: rule.table, Chain: rule.chain, Handle: rule.handle, Kind: nf.KindRule,
 				Text: printRule(rule, func(string) *set { return nil }, func(index uint32) string { return fmt.Sprint(index) }),
@@ -250,6 +258,22 @@ func TraceOff(conn Conn) (r nf.Rule, ok bool, err error) {
 		}
 	}
 	return r, false, nil
+}
+
+// masksEvents reports whether a rule says which events an entry has (net/netfilter/nft_ct.c, nft_ct_set_eval; net/netfilter/xt_CT.c).
+func (r rule) masksEvents() bool {
+	const events = 4 // offset of ct_events in struct xt_ct_target_info, include/uapi/linux/netfilter/xt_CT.h
+	return slices.ContainsFunc(r.exprs, func(e expression) bool {
+		switch e.name {
+		case "ct":
+			_, sets := e.attrs[unix.NFTA_CT_SREG]
+			return sets && e.u32(unix.NFTA_CT_KEY) == unix.NFT_CT_EVENTMASK
+		case "target":
+			info := e.attrs[unix.NFTA_TARGET_INFO]
+			return e.text(unix.NFTA_TARGET_NAME) == "CT" && len(info) >= events+4 && binary.NativeEndian.Uint32(info[events:]) != 0
+		}
+		return false
+	})
 }
 
 // endsTrace reports whether a rule sets nftrace to something else than 1.
