@@ -387,11 +387,11 @@ func InZone(zone uint16) *uint16 { return &zone }
 // Check returns what is wrong with f, nil if nothing is: fields that exclude each other, so that it selects nothing, and a mark or a
 // status that is not compared because its mask is without it.
 func (f Filter) Check() error {
-	if f.Mark&^f.MarkMask != 0 {
-		return fmt.Errorf("mark %#x is not compared with: MarkMask is %#x", f.Mark, f.MarkMask)
+	if f.Mark != 0 && f.MarkMask == 0 {
+		return fmt.Errorf("the mark %#x is not compared with: MarkMask is 0", f.Mark)
 	}
-	if f.Status&^f.StatusMask != 0 {
-		return fmt.Errorf("status %v is not compared with: StatusMask is without it", f.Status&^f.StatusMask)
+	if f.Status != 0 && f.StatusMask == 0 {
+		return fmt.Errorf("the status %v is not compared with: StatusMask is 0", f.Status)
 	}
 	proto := f.Proto
 	if t := f.Tuple.Proto; t != 0 {

@@ -30,15 +30,15 @@ func (p Probe) AsksConntrack() bool {
 	return p.State != 0 || p.Status != 0 || p.MarkMask != 0 || p.Dir != 0
 }
 
-// Check returns why p can count no packet, whatever happens, nil if it may count some: it matches links that are not known
-// in its hook, addresses of another family, or an entry where packets have none yet. Packets of lo keep the entry that they got in
-// output, so that Match.In may be "lo" in prerouting before conntrack.
+// Check returns what is wrong with p, nil if nothing is: that it can count no packet, whatever happens, because it matches links
+// that are not known in its hook, addresses of another family, or an entry where packets have none yet; or a mark without a mask.
+// Packets of lo keep the entry that they got in output, so that Match.In may be "lo" in prerouting before conntrack.
 func (p Probe) Check() error {
 	if err := p.Match.Check(); err != nil {
 		return err
 	}
-	if p.Mark&^p.MarkMask != 0 {
-		return fmt.Errorf("mark %#x is not compared with: MarkMask is %#x", p.Mark, p.MarkMask)
+	if p.Mark != 0 && p.MarkMask == 0 {
+		return fmt.Errorf("the mark %#x is not compared with: MarkMask is 0", p.Mark)
 	}
 	for _, a := range []netip.Prefix{p.Match.Src, p.Match.Dst} {
 		if a.IsValid() && p.Family != 0 && FamilyOf(a.Addr()) != p.Family {
