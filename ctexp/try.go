@@ -232,7 +232,7 @@ func outcomeOf(p observe.Path) (o Outcome) {
 // __nf_conntrack_confirm).
 func isDropped(l observe.Loss) bool {
 	return slices.ContainsFunc(l.Causes, func(c observe.Cause) bool {
-		return c.Certain && (c.Kind == observe.CauseInsertFailed || c.Kind == observe.CauseHelper)
+		return c.Certain && (c.Kind == observe.CauseInsertFailed || c.Kind == observe.CauseHelper || c.Kind == observe.CauseRule)
 	})
 }
 

@@ -281,7 +281,7 @@ var (
 			{fragFails4, CauseTooBig, ""},
 		},
 		nf.IPv6: {
-			{"Ip6InNoRoutes", CauseNoRoute, "no route, or no forwarding"},
+			{"Ip6InNoRoutes", CauseNoRoute, "no route, one that refuses, or no forwarding"},
 			{"Ip6InAddrErrors", CauseNotForwarding, "not for this host, which does not forward, or from an address that is never forwarded"},
 			{tooBig6, CauseTooBig, ""},
 		},

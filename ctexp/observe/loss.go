@@ -22,7 +22,7 @@ type Loss struct {
 	From, To []string
 	Lost, Of uint64 // packets that were lost, and those that met the probes in From
 	// Unconfirmed says that the packets continued, but without an entry in the table (except those whose entry could
-	// not be inserted or that a helper dropped).
+	// not be inserted, or that a helper or a rule of the last priority dropped).
 	Unconfirmed bool
 	// Causes explain the loss as far as counters and rules do, the certain ones first.
 	Causes []Cause
@@ -236,7 +236,8 @@ func (p Path) within(points []Point, left *unaccounted) []Loss {
 		switch rest := l.Lost - held; {
 		case rest == 0:
 		case l.Unconfirmed:
-			l.Causes = p.unconfirmed(from.Family, l.Lost)
+			l.Causes = p.unconfirmed(from, l.Lost)
+			l.Unconfirmed = !droppedBy(l.Causes, CauseRule, l.Lost)
 		case from.Priority < nf.PriorityDefrag && to.Priority > nf.PriorityDefrag:
 			l.Causes = append(l.Causes, p.defragmenting(from, to, rest)...)
 			slices.SortStableFunc(l.Causes, certainFirst)
@@ -329,6 +330,11 @@ func (p Path) atIngress(f nf.Family, rest uint64) (uint64, []Cause) {
 		return rest, causes
 	}
 	rules := p.byRule(nf.Probe{Hook: nf.Ingress, Family: f, Priority: nf.PriorityFirst}, nf.Probe{Priority: nf.PriorityConfirm}, rest-explained)
+	early := p.byRule(nf.Probe{Hook: nf.Prerouting, Family: f, Priority: nf.PriorityFirst}, nf.DefragPrerouting, rest-explained)
+	if early[0].Rule != (Rule{}) { // before the first probe
+		rules = append(early, slices.DeleteFunc(rules, func(c Cause) bool { return c.Rule == (Rule{}) })...)
+		slices.SortStableFunc(rules, certainFirst)
+	}
 	if p.MayBypassHooks {
 		rules = slices.DeleteFunc(rules, func(c Cause) bool { return !c.Certain })
 		rest = min(rest, explained+packetsOf(rules))
@@ -533,9 +539,21 @@ func meets(r Rule, f nf.Family) bool {
 	return r.Family == "inet" || r.Family == "netdev"
 }
 
-// unconfirmed returns why lost packets of a family had no entry after the confirmation. All except those whose entry could
-// not be inserted continue.
-func (p Path) unconfirmed(f nf.Family, lost uint64) []Cause {
+// droppedBy reports whether certain causes of a kind account for all lost packets.
+func droppedBy(causes []Cause, kind CauseKind, lost uint64) bool {
+	var n uint64
+	for _, c := range causes {
+		if c.Certain && c.Kind == kind {
+			n += c.Packets
+		}
+	}
+	return n >= lost
+}
+
+// unconfirmed returns why lost packets had no entry after the confirmation, which follows a probe. All except those whose entry could
+// not be inserted, and those that a rule of the same priority has dropped, continue.
+func (p Path) unconfirmed(confirm nf.Probe, lost uint64) []Cause {
+	f := confirm.Family
 	var causes []Cause
 	for _, c := range []Cause{
 		{Kind: CauseInsertFailed, Counter: "insert_failed", Packets: p.InsertFailed},
@@ -559,6 +577,13 @@ func (p Path) unconfirmed(f nf.Family, lost uint64) []Cause {
 	}
 	if helper.Packets > 0 {
 		causes = append(causes, helper)
+	}
+	if n := packetsOf(causes); n < lost && len(p.Drops) > 0 {
+		last := confirm
+		last.Priority = nf.PriorityConfirm
+		rules := p.byRule(last, last, lost-n)
+		causes = append(causes, slices.DeleteFunc(rules, func(c Cause) bool { return c.Rule == (Rule{}) })...)
+		slices.SortStableFunc(causes, certainFirst)
 	}
 	if packetsOf(causes) < lost {
 		causes = append(causes, Cause{Kind: CauseUntracked})

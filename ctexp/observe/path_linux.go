@@ -114,9 +114,10 @@ func (o *Observer) readPath(ctx context.Context, rules bool) (Path, error) {
 	return p, errors.Join(err, lost, errWaiting)
 }
 
-// mayBeByRule reports whether a rule may have dropped some of the packets.
+// mayBeByRule reports whether a rule may have dropped some of the packets. Untracked packets may be those of a rule of the last
+// priority.
 func (l Loss) mayBeByRule() bool {
-	return slices.ContainsFunc(l.Causes, func(c Cause) bool { return c.Kind == CauseRule })
+	return slices.ContainsFunc(l.Causes, func(c Cause) bool { return c.Kind == CauseRule || c.Kind == CauseUntracked })
 }
 
 // readArrived returns how many packets of each family arrived on all links; nil if nothing counts them.

@@ -235,7 +235,7 @@ func TestPathSaysWhyRoutingLostAPacket(t *testing.T) {
 		"own source":     {"net.ipv4.ip_forward", "1", packet.SYN(v4("198.18.0.1:1", "198.18.0.1:80")), otherwise},
 		"time to live":   {"net.ipv4.ip_forward", "1", damaged(packet.SYN(web), 0, 8, 1), "time to live exceeded (IpInHdrErrors +1)"},
 		"too big":        {"net.ipv4.ip_forward", "1", web.UDP(make([]byte, 1400)), "too big for the next link (IpFragFails +1)"},
-		"no route, IPv6": {"net.ipv6.conf.all.forwarding", "1", packet.SYN(v4("[2001:db8:1::2]:1", "[2001:db8:9::1]:80")), "no route, or no forwarding (Ip6InNoRoutes +1)"},
+		"no route, IPv6": {"net.ipv6.conf.all.forwarding", "1", packet.SYN(v4("[2001:db8:1::2]:1", "[2001:db8:9::1]:80")), "no route, one that refuses, or no forwarding (Ip6InNoRoutes +1)"},
 		"too big, IPv6":  {"net.ipv6.conf.all.forwarding", "1", v4("[2001:db8:1::2]:1", "[2001:db8:2::1]:80").UDP(make([]byte, 1400)), "too big for the next link (Ip6InTooBigErrors +1)"},
 	} {
 		t.Run(name, func(t *testing.T) {
