@@ -2,6 +2,7 @@ package cases
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -129,16 +130,31 @@ func LinksText(links []netnsenv.LinkConfig) string {
 // may name links that cannot exist, such as "/never/"; those match nothing.
 func Config(links []netnsenv.LinkConfig, rules ...netnsenv.Ruleset) netnsenv.Config {
 	cfg := netnsenv.Config{Links: links, Silent: true, Sysctls: map[string]string{"net.ipv4.ip_forward": "1"}}
-	for _, l := range links {
-		for _, p := range l.Prefixes {
-			if nf.FamilyOf(p.Addr()) == nf.IPv6 {
-				cfg.Sysctls["net.ipv6.conf.all.forwarding"] = "1"
-			}
-		}
+	if hasIPv6(links) {
+		cfg.Sysctls["net.ipv6.conf.all.forwarding"] = "1"
 	}
 	for _, r := range rules {
 		cfg.Rules = append(cfg.Rules, withoutImpossible(r))
 	}
+	return cfg
+}
+
+func hasIPv6(links []netnsenv.LinkConfig) bool {
+	return slices.ContainsFunc(links, func(l netnsenv.LinkConfig) bool {
+		return slices.ContainsFunc(l.Prefixes, func(p netip.Prefix) bool { return nf.FamilyOf(p.Addr()) == nf.IPv6 })
+	})
+}
+
+// unlimited returns a Config without the limits of ICMP errors, unless it sets them itself: by those, six rejects in a row are
+// answered, and then one in a second (net/ipv4/icmp.c, icmpv4_xrlim_allow; net/ipv6/icmp.c, icmpv6_xrlim_allow). What a packet
+// meets must not depend on how fast it follows another.
+func unlimited(cfg netnsenv.Config) netnsenv.Config {
+	sysctls := map[string]string{"net.ipv4.icmp_ratemask": "0"} // the types that are limited
+	if hasIPv6(cfg.Links) {
+		sysctls["net.ipv6.icmp.ratemask"] = "255" // a type that nobody sends
+	}
+	maps.Copy(sysctls, cfg.Sysctls)
+	cfg.Sysctls = sysctls
 	return cfg
 }
 

@@ -122,7 +122,7 @@ func (c Case) needsExplanation() bool {
 type tryFunc func(*ctexp.Lab, context.Context, ...ctexp.Trial) ([]ctexp.Outcome, error)
 
 func (b Block) try(ctx context.Context, name string, cfg netnsenv.Config, try tryFunc, inspect func(*ctexp.Lab, []Got) error) (got []Got, err error) {
-	lab, err := ctexp.Open(ctx, cfg)
+	lab, err := ctexp.Open(ctx, unlimited(cfg))
 	if err != nil {
 		return nil, err
 	}

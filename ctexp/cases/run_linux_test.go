@@ -371,3 +371,33 @@ func (f *fake) Errorf(format string, args ...any) {
 func (f *fake) Fatalf(format string, args ...any) {
 	f.errors = append(f.errors, fmt.Sprintf(format, args...))
 }
+
+// As many rejects are answered as there are packets, however fast they come, over both families.
+func TestManyRejectsAreRejects(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "many.cases")
+	text := "rules router.nft\nlink wan 192.0.2.1/24 default 2001:db8:1::1/64\nlink lan 10.0.0.1/24 2001:db8::1/64\n"
+	for i := range 70 { // more than the kernel sends in a row, to one destination and to all
+		text += fmt.Sprintf("in lan tcp 10.0.0.2:%d > 198.51.100.9:25 S => reject\n", 4000+i)
+		text += fmt.Sprintf("in lan tcp [2001:db8::2]:%d > [2001:db8:1::9]:25 S => reject\n", 4000+i)
+	}
+	for name, text := range map[string]string{"router.nft": router, "many.cases": text} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := cases.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := s.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Run(t.Context(), cfg)
+	ctexp.Require(t, "run", err)
+	if n := len(got.Failures()); n != 0 || len(got.All()) != 140 {
+		t.Errorf("%d of %d rejects are none", n, len(got.All()))
+	}
+}

@@ -66,8 +66,16 @@ func (d Data) headline() headline {
 		h.Title, h.Text = "No packet met a probe", fmt.Sprintf("%s sent.", was(d.Sent))
 	default:
 		h.Title, h.Text = "No packet was lost on the path", fmt.Sprintf("%s sent.", was(d.Sent))
+		if slices.ContainsFunc(d.Rules, isBesideThePath) {
+			h.Title += ", which does not have the rules of netdev and bridge"
+		}
 	}
 	return h
+}
+
+// isBesideThePath reports whether a rule may drop packets where no probe of the path counts them: as frames leave, or in a bridge.
+func isBesideThePath(r Rule) bool {
+	return (r.Family == "netdev" || r.Family == "bridge") && r.Kind != "counter"
 }
 
 func (d Data) lossLine(l Loss) lossLine {

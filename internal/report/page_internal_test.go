@@ -59,6 +59,7 @@ func TestTheWorstLossComesFirst(t *testing.T) {
 	for name, d := range map[string]Data{
 		"full table": results(t)["full-table"], "router": results(t)["router"],
 		"nothing lost": {Sent: 10, Path: Path{Points: point}}, "nothing lost, and failed": {Sent: 1, Failed: true, Path: Path{Points: point}},
+		"nothing lost, and netdev": {Sent: 10, Path: Path{Points: point}, Rules: []Rule{{Family: "netdev", Kind: "rule"}}},
 		"nothing arrived": {Path: Path{Points: none}}, "no probes": {},
 		"no path, and failed": {Failed: true, Missing: []Missing{{PartPath, "needs probes (without them)"}}}, "no path": {Missing: []Missing{{PartPath, "no nftables"}}},
 	} {
@@ -84,6 +85,7 @@ func TestTheWorstLossComesFirst(t *testing.T) {
 		},
 		"nothing lost":             {"No packet was lost on the path. 10 packets were sent."},
 		"nothing lost, and failed": {"No packet was lost on the path. 1 packet was sent."},
+		"nothing lost, and netdev": {"No packet was lost on the path, which does not have the rules of netdev and bridge. 10 packets were sent."},
 		"nothing arrived":          {"No packet met a probe. 0 packets were sent."},
 		"no probes":                {"Where the packets went was not counted. The experiment had no probes on the path."},
 		"no path, and failed":      {"Where the packets went is not known. needs probes (without them)"},
@@ -97,6 +99,7 @@ func TestTheWorstLossComesFirst(t *testing.T) {
 		"router":                   "80507 of 99402 IPv4 packets lost in mangle, forward: dropped by a rule (and 26 more losses)",
 		"nothing lost":             "no packet was lost on the path",
 		"nothing lost, and failed": "no packet was lost on the path",
+		"nothing lost, and netdev": "no packet was lost on the path, which does not have the rules of netdev and bridge",
 		"nothing arrived":          "no packet met a probe",
 		"no probes":                "where the packets went was not counted",
 		"no path, and failed":      "where the packets went is not known",
