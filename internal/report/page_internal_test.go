@@ -60,7 +60,7 @@ func TestTheWorstLossComesFirst(t *testing.T) {
 		"full table": results(t)["full-table"], "router": results(t)["router"],
 		"nothing lost": {Sent: 10, Path: Path{Points: point}}, "nothing lost, and failed": {Sent: 1, Failed: true, Path: Path{Points: point}},
 		"nothing lost, and netdev": {Sent: 10, Path: Path{Points: point}, Rules: []Rule{{Family: "netdev", Kind: "rule"}}},
-		"nothing arrived": {Path: Path{Points: none}}, "no probes": {},
+		"nothing arrived":          {Path: Path{Points: none}}, "no probes": {},
 		"no path, and failed": {Failed: true, Missing: []Missing{{PartPath, "needs probes (without them)"}}}, "no path": {Missing: []Missing{{PartPath, "no nftables"}}},
 	} {
 		h := d.headline()
