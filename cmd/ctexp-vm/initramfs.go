@@ -204,9 +204,16 @@ func writeArchive(f io.Writer, write func(*archive) error) error {
 	return buffered.Flush()
 }
 
-// runArchive writes the initramfs of one run: the base, and behind it the binary, its configuration and its folders, of room bytes
-// each at most.
-func runArchive(path, base string, c config, binary string, trees []string, room int64) error {
+// cargo is what the machine carries for one run.
+type cargo struct {
+	config config
+	binary string
+	trees  []string // folders
+	room   int64    // bytes that each of them may have
+}
+
+// runArchive writes the initramfs of one run: the base, and behind it the cargo.
+func runArchive(path, base string, l cargo) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -224,22 +231,22 @@ func runArchive(path, base string, c config, binary string, trees []string, room
 		for name := range folders { // they are in the base, with their modes
 			a.written[name] = true
 		}
-		encoded, err := json.Marshal(c)
+		encoded, err := json.Marshal(l.config)
 		if err != nil {
 			return err
 		}
 		if err := a.add(guestConfig, 0o644, encoded); err != nil {
 			return err
 		}
-		if err := a.copyFile(binary, c.Args[0]); err != nil {
+		if err := a.copyFile(l.binary, l.config.Args[0]); err != nil {
 			return err
 		}
-		for _, tree := range trees {
-			if err := a.copyTree(tree, room); err != nil {
+		for _, tree := range l.trees {
+			if err := a.copyTree(tree, l.room); err != nil {
 				return err
 			}
 		}
-		for _, dir := range c.Folders {
+		for _, dir := range l.config.Folders {
 			if err := a.add(dir, fs.ModeDir|0o777, nil); err != nil {
 				return err
 			}

@@ -100,7 +100,7 @@ func run(args []string) (status int, err error) {
 		return 0, err
 	}
 	room := int64(o.memory) << 20 / 3 // while the kernel unpacks, it has all twice
-	if err := runArchive(m.initrd, base, c, binary, trees, room); err != nil {
+	if err := runArchive(m.initrd, base, cargo{c, binary, trees, room}); err != nil {
 		return 0, err
 	}
 	m.note("initramfs written, kernel %s", k.version)

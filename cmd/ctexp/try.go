@@ -54,8 +54,8 @@ status is 0 if all is as expected, 1 if not, 2 if the question could not be aske
 
 `
 
-func (c command) try(ctx context.Context, args []string) error {
-	var f tryFlags
+// set returns the flags of try, which are parsed into f.
+func (f *tryFlags) set() *flag.FlagSet {
 	fs := flag.NewFlagSet("try", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Var(&f.rules, "rules", "`file` with rules, - for standard input, by its looks: nft, iptables-save, commands of iptables, conntrack -L; may be given several times")
@@ -72,6 +72,12 @@ func (c command) try(ctx context.Context, args []string) error {
 	fs.BoolVar(&f.verbose, "v", false, "print the way of each packet, also if it is as expected")
 	fs.BoolVar(&f.missing, "missing-links", false, "rules may name links that the host does not have, and then match nothing")
 	fs.BoolVar(&f.answers, "answers", false, "let the host answer by itself: resets, ICMP errors, echo replies")
+	return fs
+}
+
+func (c command) try(ctx context.Context, args []string) error {
+	var f tryFlags
+	fs := f.set()
 	packets, err := parseInterspersed(fs, args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(c.stdout, tryUsage+"flags:\n")

@@ -249,21 +249,8 @@ func (h History) String() string {
 // The Lab is a router between the links of the Ends, with net.ipv4.ip_forward=1, and any rules. Find takes the packets that
 // leave on its links from its Inbox, and flushes the table now and then. Nothing else should be sent meanwhile.
 func (cfg Config) Find(ctx context.Context, lab *ctexp.Lab, property func(History) error) (*Counterexample, error) {
-	for i, end := range cfg.Ends {
-		if !end.Addr.Addr().Unmap().Is4() {
-			return nil, fmt.Errorf("model: the address %v of end %v: want IPv4", end.Addr.Addr(), End(i))
-		}
-		if end.Link != "" && lab.Env.Link(end.Link) == nil {
-			return nil, fmt.Errorf("model: end %v: the Env has no link %q", End(i), end.Link)
-		}
-	}
-	for _, p := range cfg.Protos {
-		if p != nf.TCP && p != nf.UDP && p != nf.ICMP {
-			return nil, fmt.Errorf("model: protocol %v: want tcp, udp or icmp", p)
-		}
-	}
-	if cfg.N < 0 || cfg.Only != nil && len(cfg.Only) == 0 {
-		return nil, errors.New("model: there are no conversations")
+	if err := cfg.check(lab); err != nil {
+		return nil, err
 	}
 	happened := false // anything that a property could refuse
 	try := func(c Conversation) (*Counterexample, error) {
@@ -314,6 +301,27 @@ func (cfg Config) Find(ctx context.Context, lab *ctexp.Lab, property func(Histor
 			"and are the Ends behind their links? If that is meant, call AllowVacuous", cfg.N)
 	}
 	return nil, nil
+}
+
+// check reports what is wrong with a Config.
+func (cfg Config) check(lab *ctexp.Lab) error {
+	for i, end := range cfg.Ends {
+		if !end.Addr.Addr().Unmap().Is4() {
+			return fmt.Errorf("model: the address %v of end %v: want IPv4", end.Addr.Addr(), End(i))
+		}
+		if end.Link != "" && lab.Env.Link(end.Link) == nil {
+			return fmt.Errorf("model: end %v: the Env has no link %q", End(i), end.Link)
+		}
+	}
+	for _, p := range cfg.Protos {
+		if p != nf.TCP && p != nf.UDP && p != nf.ICMP {
+			return fmt.Errorf("model: protocol %v: want tcp, udp or icmp", p)
+		}
+	}
+	if cfg.N < 0 || cfg.Only != nil && len(cfg.Only) == 0 {
+		return errors.New("model: there are no conversations")
+	}
+	return nil
 }
 
 // shrunk returns a smaller counterexample, as far as it fails when it is held alone.

@@ -54,38 +54,7 @@ func (l listing) Load(ctx context.Context, e *Env) error {
 // stateOf returns the entries of a table of which a listing tells, each flow once and complete, and what was assumed for that. The
 // function returns the timeout that is the value of a sysctl.
 func stateOf(l nf.Listing, timeoutOf func(sysctl string) (time.Duration, error)) (state []nf.Entry, assumed []string, err error) {
-	type flow struct {
-		orig nf.Tuple
-		zone uint16
-	}
-	at := map[flow]int{}
-	for _, en := range l.Entries {
-		f := flow{en.Orig, en.ZoneOf(nf.Original)}
-		if i, known := at[f]; known {
-			state[i] = en
-			continue
-		}
-		at[f] = len(state)
-		state = append(state, en)
-	}
-	masters := 0
-	for _, x := range l.Expectations {
-		f := flow{x.Master, x.Zone}
-		i, known := at[f]
-		if !known || state[i].Status.Has(nf.Dying) {
-			if !known {
-				i = len(state)
-				at[f], state = i, append(state, nf.Entry{})
-			}
-			state[i] = master(x)
-			masters++
-		}
-		if state[i].Helper == "" {
-			state[i].Helper = x.Helper
-		}
-	}
-	state = slices.DeleteFunc(state, func(en nf.Entry) bool { return en.Status.Has(nf.Dying) })
-
+	state, masters := lastOfEach(l)
 	replies, timeouts := 0, 0
 	for i := range state {
 		en := &state[i]
@@ -118,6 +87,41 @@ func stateOf(l nf.Listing, timeoutOf func(sysctl string) (time.Duration, error))
 		}
 	}
 	return state, assumed, nil
+}
+
+// lastOfEach returns the last that a listing tells of each flow that has not ended, and the masters of its expectations, of which
+// so many are not in the listing.
+func lastOfEach(l nf.Listing) (state []nf.Entry, masters int) {
+	type flow struct {
+		orig nf.Tuple
+		zone uint16
+	}
+	at := map[flow]int{}
+	for _, en := range l.Entries {
+		f := flow{en.Orig, en.ZoneOf(nf.Original)}
+		if i, known := at[f]; known {
+			state[i] = en
+			continue
+		}
+		at[f] = len(state)
+		state = append(state, en)
+	}
+	for _, x := range l.Expectations {
+		f := flow{x.Master, x.Zone}
+		i, known := at[f]
+		if !known || state[i].Status.Has(nf.Dying) {
+			if !known {
+				i = len(state)
+				at[f], state = i, append(state, nf.Entry{})
+			}
+			state[i] = master(x)
+			masters++
+		}
+		if state[i].Helper == "" {
+			state[i].Helper = x.Helper
+		}
+	}
+	return slices.DeleteFunc(state, func(en nf.Entry) bool { return en.Status.Has(nf.Dying) }), masters
 }
 
 // master returns an entry that an expectation may belong to: that of a flow that has been answered.

@@ -58,41 +58,16 @@ func (o *Observer) readPath(ctx context.Context, rules bool) (Path, error) {
 	if err != nil {
 		return Path{}, err
 	}
-	st := now.stats.Sub(o.start.stats)
-	p := Path{
-		Reading:  o.nextReading(),
-		Silenced: o.since(now, nf.Silenced),
-		Dropped:  st.Drop, Invalid: st.Invalid, InsertFailed: st.InsertFailed, ICMPErrors: st.Error,
-		Arrived: subCounts(arrived, o.arrived), Attached: o.attached(now), InvalidPassed: o.invalidPassed(now),
-	}
-	p.HelpersUntold = o.reasons == nil || !kernel.HelperDropsLogged.Here()
+	var waiting []nf.Waiting
 	var errWaiting error
 	if o.holder != nil {
-		p.Waiting, errWaiting = o.holder.Waiting(ctx)
+		waiting, errWaiting = o.holder.Waiting(ctx)
 	}
-	if o.reasons != nil {
-		if err := o.reasons.Drain(); err != nil {
-			return Path{}, err
-		}
-		p.Reasons, p.HelperDrops = o.reasons.log.counts(), o.reasons.log.helperDrops()
-	}
-	for _, probe := range o.cfg.Path {
-		probe.Name = probeName(probe)
-		p.Points = append(p.Points, Point{Probe: probe, Packets: o.since(now, probe.Name)})
-	}
-	if p.MIB, err = o.mib.since(); err != nil {
-		return Path{}, err
-	}
-	egress, err := linkDrops(o.links)
+	p, err := o.countPath(now, arrived)
 	if err != nil {
 		return Path{}, err
 	}
-	p.LinkDrops = subList(egress, o.egress, LinkDrop.key, (*LinkDrop).sub)
-	if p.withoutProbes(nf.IPv6) > 0 {
-		if err := o.addIPv6Discards(p.MIB); err != nil {
-			return Path{}, err
-		}
-	}
+	p.Waiting = waiting
 	drops, lost := o.readDropSource(ctx)
 	if drops != nil {
 		p.KernelDrops = countDrops(drops)
@@ -112,6 +87,43 @@ func (o *Observer) readPath(ctx context.Context, rules bool) (Path, error) {
 		}
 	}
 	return p, errors.Join(err, lost, errWaiting)
+}
+
+// countPath returns the Path as the kernel's counters and the logs tell it. What the rules tell is missing.
+func (o *Observer) countPath(now snapshot, arrived map[nf.Family]uint64) (Path, error) {
+	st := now.stats.Sub(o.start.stats)
+	p := Path{
+		Reading:  o.nextReading(),
+		Silenced: o.since(now, nf.Silenced),
+		Dropped:  st.Drop, Invalid: st.Invalid, InsertFailed: st.InsertFailed, ICMPErrors: st.Error,
+		Arrived: subCounts(arrived, o.arrived), Attached: o.attached(now), InvalidPassed: o.invalidPassed(now),
+	}
+	p.HelpersUntold = o.reasons == nil || !kernel.HelperDropsLogged.Here()
+	if o.reasons != nil {
+		if err := o.reasons.Drain(); err != nil {
+			return Path{}, err
+		}
+		p.Reasons, p.HelperDrops = o.reasons.log.counts(), o.reasons.log.helperDrops()
+	}
+	for _, probe := range o.cfg.Path {
+		probe.Name = probeName(probe)
+		p.Points = append(p.Points, Point{Probe: probe, Packets: o.since(now, probe.Name)})
+	}
+	var err error
+	if p.MIB, err = o.mib.since(); err != nil {
+		return Path{}, err
+	}
+	egress, err := linkDrops(o.links)
+	if err != nil {
+		return Path{}, err
+	}
+	p.LinkDrops = subList(egress, o.egress, LinkDrop.key, (*LinkDrop).sub)
+	if p.withoutProbes(nf.IPv6) > 0 {
+		if err := o.addIPv6Discards(p.MIB); err != nil {
+			return Path{}, err
+		}
+	}
+	return p, nil
 }
 
 // mayBeByRule reports whether a rule may have dropped some of the packets. Untracked packets may be those of a rule of the last
