@@ -20,6 +20,11 @@ var (
 		need: "DESTROY events with time and state", since: release{5, 13},
 		why: `86d21fc74745 "netfilter: ctnetlink: add timeout and protoinfo to destroy events"`,
 	}
+	// EgressHook: rules of family netdev meet frames as they leave.
+	EgressHook = Behavior{
+		need: "the hook egress", since: release{5, 16},
+		why: `42df6e1d221d "netfilter: Introduce egress hook"`,
+	}
 	// EventTime: events have the time of the change.
 	EventTime = Behavior{
 		need: "times of events", since: release{6, 14},

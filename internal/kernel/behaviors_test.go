@@ -11,7 +11,7 @@ func TestBehaviorsAreWhole(t *testing.T) {
 	for name, b := range map[string]Behavior{
 		"OwnedTables": OwnedTables, "EventsOnDemand": EventsOnDemand, "EndsTold": EndsTold, "EventTime": EventTime, "ChainTooLong": ChainTooLong,
 		"ReasonLink": ReasonLink, "InvalidNewLogged": InvalidNewLogged, "BesideWindowPasses": BesideWindowPasses, "TraceState": TraceState, "RPSDefaultMask": RPSDefaultMask,
-		"UnconfirmedList": UnconfirmedList, "SYNACKRenewed": SYNACKRenewed, "ZoneFilters": ZoneFilters, "StatusFilters": StatusFilters, "DCCPTracked": DCCPTracked, "ExpectMillis": ExpectMillis, "SourceReasons": SourceReasons, "ZeroLimit": ZeroLimit, "HelperDropsLogged": HelperDropsLogged, "UDPLiteTracked": UDPLiteTracked, "FibBehindRouting": FibBehindRouting, "QueuedClashes": QueuedClashes,
+		"UnconfirmedList": UnconfirmedList, "EgressHook": EgressHook, "SYNACKRenewed": SYNACKRenewed, "ZoneFilters": ZoneFilters, "StatusFilters": StatusFilters, "DCCPTracked": DCCPTracked, "ExpectMillis": ExpectMillis, "SourceReasons": SourceReasons, "ZeroLimit": ZeroLimit, "HelperDropsLogged": HelperDropsLogged, "UDPLiteTracked": UDPLiteTracked, "FibBehindRouting": FibBehindRouting, "QueuedClashes": QueuedClashes,
 	} {
 		if b.need == "" || b.why == "" || seen[b.need] || b.shown == nil && b.since == (release{}) && b.until == (release{}) {
 			t.Errorf("%s: %+v", name, b)
