@@ -153,11 +153,7 @@ func passing(frames []packet.Record, cfg netnsenv.Config) []bool {
 // Fates returns what became of each captured packet since New; see Lab.Fates.
 func (x *Experiment) Fates() []Fate {
 	x.t.Helper()
-	fates := ask(x, "Fates", x.Lab.Fates)
-	if len(fates) == 0 {
-		x.earned("Fates", nil)
-	}
-	return fates
+	return proven(x, "Fates", ask(x, "Fates", x.Lab.Fates))
 }
 
 // Values of Fate.State that are not states of an entry.

@@ -52,11 +52,7 @@ func (x *Experiment) Queue(number uint16) *Queue {
 // none and nothing was sent, dialled or run: see AllowVacuous.
 func (q *Queue) Held() []netnsenv.Held {
 	q.x.t.Helper()
-	held := ask(q.x, "Held", q.Queue.Held)
-	if len(held) == 0 {
-		q.x.earned("Held", nil)
-	}
-	return held
+	return proven(q.x, "Held", ask(q.x, "Held", q.Queue.Held))
 }
 
 // Waiting returns how many packets are held now, by family and hook.

@@ -46,6 +46,15 @@ func (x *Experiment) earned(what string, flow *nf.Tuple) {
 	})
 }
 
+// proven returns what a question has found. If that is nothing, it ends the test if there could not be anything.
+func proven[T any](x *Experiment, what string, found []T) []T {
+	x.t.Helper()
+	if len(found) == 0 {
+		x.earned(what, nil)
+	}
+	return found
+}
+
 // Flows returns the entries of the table, all or those that one of the filters selects: those of each filter ordered by
 // their original tuples.
 func (x *Experiment) Flows(filters ...nf.Filter) []nf.Entry {
@@ -66,10 +75,7 @@ func (x *Experiment) Flows(filters ...nf.Filter) []nf.Entry {
 		}
 		return all, nil
 	})
-	if len(flows) == 0 {
-		x.earned("Flows", nil)
-	}
-	return flows
+	return proven(x, "Flows", flows)
 }
 
 // Flow returns the entry in zone 0 that has flow as one of its tuples: the zero Entry if there is none. The test fails if
@@ -122,22 +128,14 @@ func (x *Experiment) wasSeen(ctx context.Context, flow nf.Tuple) error {
 // Expectations returns the expectations that helpers and rules ("ct expectation set") have in the table now.
 func (x *Experiment) Expectations() []nf.Expectation {
 	x.t.Helper()
-	expectations := askAll(x, "Expectations", x.Observer.Expectations)
-	if len(expectations) == 0 {
-		x.earned("Expectations", nil)
-	}
-	return expectations
+	return proven(x, "Expectations", askAll(x, "Expectations", x.Observer.Expectations))
 }
 
 // Events returns the conntrack events since New, in the kernel's order. When Inject has returned, all events that its packets
 // have caused are there. The test fails if events were lost.
 func (x *Experiment) Events() []observe.Event {
 	x.t.Helper()
-	events := askAll(x, "Events", x.Observer.Events)
-	if len(events) == 0 {
-		x.earned("Events", nil)
-	}
-	return events
+	return proven(x, "Events", askAll(x, "Events", x.Observer.Events))
 }
 
 // Life returns the events of a flow since New, as observe.Life does:
@@ -172,30 +170,19 @@ func (x *Experiment) Frames(ms ...packet.Match) []packet.Record {
 			return !slices.ContainsFunc(ms, func(m packet.Match) bool { return m.Match(r) })
 		})
 	}
-	if len(frames) == 0 {
-		x.earned("Frames", nil)
-	}
-	return frames
+	return proven(x, "Frames", frames)
 }
 
 // Reasons returns the log messages of conntrack about packets since New: why they were INVALID.
 func (x *Experiment) Reasons() []observe.Reason {
 	x.t.Helper()
-	reasons := askAll(x, "Reasons", x.Observer.Reasons)
-	if len(reasons) == 0 {
-		x.earned("Reasons", nil)
-	}
-	return reasons
+	return proven(x, "Reasons", askAll(x, "Reasons", x.Observer.Reasons))
 }
 
 // Trace returns the rules that packets met since New, with their verdicts. It needs Config.Trace.
 func (x *Experiment) Trace() []observe.Step {
 	x.t.Helper()
-	steps := askAll(x, "Trace", x.Observer.Trace)
-	if len(steps) == 0 {
-		x.earned("Trace", nil)
-	}
-	return steps
+	return proven(x, "Trace", askAll(x, "Trace", x.Observer.Trace))
 }
 
 // Timeline returns everything recorded since New in the order of time: the frames, each with what conntrack did with its

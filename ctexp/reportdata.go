@@ -64,17 +64,23 @@ func (c *collector) place() {
 	}
 }
 
-// unwritten returns a line for each helper that has translated flows and cannot rewrite what it reads in them.
-func unwritten(flows []nf.Entry, modules string) (notes []string) {
+// loadedModules returns the text of /proc/modules, or nothing if that cannot be read: nothing is known of them then.
+func loadedModules() string {
+	text, _ := os.ReadFile("/proc/modules")
+	return string(text)
+}
+
+// unwritten returns a line for each helper that has translated flows and cannot rewrite what it reads in them. Most have none, and
+// the modules are not asked for.
+func unwritten(flows []nf.Entry, modules func() string) (notes []string) {
+	var seen []string
 	for _, e := range flows {
-		if e.Helper == "" || e.Status&(nf.SrcNAT|nf.DstNAT) == 0 {
+		if e.Helper == "" || e.Status&(nf.SrcNAT|nf.DstNAT) == 0 || slices.Contains(seen, e.Helper) {
 			continue
 		}
-		if module := ruleset.RewriterMissing(e.Helper, modules); module != "" {
-			note := fmt.Sprintf("the helper %s does not rewrite what NAT translates: %s is not loaded (sudo modprobe %[2]s)", e.Helper, module)
-			if !slices.Contains(notes, note) {
-				notes = append(notes, note)
-			}
+		seen = append(seen, e.Helper)
+		if module := ruleset.RewriterMissing(e.Helper, modules()); module != "" {
+			notes = append(notes, fmt.Sprintf("the helper %s does not rewrite what NAT translates: %s is not loaded (sudo modprobe %[2]s)", e.Helper, module))
 		}
 	}
 	return notes
@@ -83,8 +89,7 @@ func unwritten(flows []nf.Entry, modules string) (notes []string) {
 func (c *collector) counts() {
 	c.missing(report.PartPath, c.pathErr)
 	c.d.Path = report.PathOf(c.path)
-	modules, _ := os.ReadFile("/proc/modules") // without it nothing is known of them
-	c.d.Path.Notes = append(c.d.Path.Notes, unwritten(c.snapshot.flows, string(modules))...)
+	c.d.Path.Notes = append(c.d.Path.Notes, unwritten(c.snapshot.flows, loadedModules)...)
 	c.missing(report.PartTally, c.tallyErr)
 	if c.tallyErr != nil {
 		return

@@ -312,16 +312,27 @@ func (l *Lab) States(ctx context.Context, flow nf.Tuple, packets iter.Seq[packet
 // entry returns the entry of a flow in zone 0. If it has none there, but in another zone, the error says so: else it wraps
 // fs.ErrNotExist.
 func (l *Lab) entry(ctx context.Context, flow nf.Tuple) (nf.Entry, error) {
-	e, err := l.Observer.Get(ctx, flow, 0)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return e, err
-	}
-	if zones, other := l.Observer.ZonesOf(ctx, flow); other != nil {
-		return e, other
-	} else if len(zones) > 0 {
-		return e, fmt.Errorf("%v %v has no entry in zone 0, but one in zone %d: select that with Flows and nf.Filter.Zone", flow.Proto, flow, zones[0])
+	e, zone, err := l.anyEntry(ctx, flow)
+	if err == nil && zone != 0 {
+		return nf.Entry{}, fmt.Errorf("%v %v has no entry in zone 0, but one in zone %d: select that with Flows and nf.Filter.Zone", flow.Proto, flow, zone)
 	}
 	return e, err
+}
+
+// anyEntry returns the entry of a flow in zone 0 or, if it has none there, that in the first other zone, with the zone.
+func (l *Lab) anyEntry(ctx context.Context, flow nf.Tuple) (e nf.Entry, zone uint16, err error) {
+	if e, err = l.Observer.Get(ctx, flow, 0); !errors.Is(err, fs.ErrNotExist) {
+		return e, 0, err
+	}
+	zones, other := l.Observer.ZonesOf(ctx, flow)
+	switch {
+	case other != nil:
+		return e, 0, other
+	case len(zones) == 0:
+		return e, 0, err
+	}
+	e, err = l.Observer.Get(ctx, flow, zones[0])
+	return e, zones[0], err
 }
 
 // Timeouts injects packets one by one and returns the timeout that the entry of a flow had when each of them had been processed,
@@ -423,11 +434,7 @@ func (l *Lab) classSince(ctx context.Context, link string, classes, reasons int)
 // Classes injects packets one by one and returns what conntrack calls each of them; see Lab.Classes.
 func (x *Experiment) Classes(packets iter.Seq[packet.Packet]) []string {
 	x.t.Helper()
-	classes := ask1(x, "Classes", x.Lab.Classes, packets)
-	if len(classes) == 0 {
-		x.earned("Classes", nil)
-	}
-	return classes
+	return proven(x, "Classes", ask1(x, "Classes", x.Lab.Classes, packets))
 }
 
 // numbered sets the packet number in the error of a packet that was sent by itself.

@@ -290,14 +290,7 @@ func (l *Lab) outcome(ctx context.Context, p packet.Packet, fromHost bool, snap 
 	if o.Gone, err = l.isGone(o); err != nil {
 		return o, err
 	}
-	e, err := l.Observer.Get(ctx, p.Tuple(), 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		if zones, other := l.Observer.ZonesOf(ctx, p.Tuple()); other != nil {
-			err = other
-		} else if len(zones) > 0 {
-			e, err = l.Observer.Get(ctx, p.Tuple(), zones[0])
-		}
-	}
+	e, _, err := l.anyEntry(ctx, p.Tuple())
 	switch {
 	case err == nil:
 		o.Entry = e.String()

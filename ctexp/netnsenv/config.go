@@ -314,8 +314,11 @@ func checkName(name string) error {
 // maxName is the length of the longest name of an interface (include/uapi/linux/if.h, IFNAMSIZ).
 const maxName = 15
 
-// checkPrefixes checks the addresses of an interface and its routes.
-func checkPrefixes(prefixes, routes []netip.Prefix) error {
+// checkPrefixes checks the addresses of an interface and its routes. One that is down has none.
+func checkPrefixes(prefixes, routes []netip.Prefix, down bool) error {
+	if down && len(prefixes)+len(routes) > 0 {
+		return errors.New("it is down, and so has neither Prefixes nor Routes")
+	}
 	for _, p := range slices.Concat(prefixes, routes) {
 		if !p.IsValid() {
 			return fmt.Errorf("prefix %v: want an address and a length, such as 192.0.2.1/24", p)
@@ -376,13 +379,10 @@ func (l LinkConfig) normalize(index int, only bool, elsewhere func(nf.Family) bo
 	if l.MTU < 68 || l.MTU > 65535 {
 		return l, fmt.Errorf("link %q: MTU %d: want 68 to 65535", l.Name, l.MTU)
 	}
-	if l.Down && len(l.Prefixes)+len(l.Routes) > 0 {
-		return l, fmt.Errorf("link %q: it is down, and so has neither Prefixes nor Routes", l.Name)
-	}
 	if l.Prefixes == nil && only && !l.Down {
 		l.Prefixes = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}
 	}
-	if err := checkPrefixes(l.Prefixes, l.Routes); err != nil {
+	if err := checkPrefixes(l.Prefixes, l.Routes, l.Down); err != nil {
 		return l, fmt.Errorf("link %q: %w", l.Name, err)
 	}
 	if l.hasIPv6() && l.MTU < 1280 {

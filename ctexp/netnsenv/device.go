@@ -351,11 +351,8 @@ func (c *Config) normalizeDevices() error {
 		if d.MTU != 0 && (d.MTU < 68 || d.MTU > 65535) {
 			return fmt.Errorf("device %q: MTU %d: want 68 to 65535", d.Name, d.MTU)
 		}
-		if err := checkPrefixes(d.Prefixes, d.Routes); err != nil {
+		if err := checkPrefixes(d.Prefixes, d.Routes, d.Down); err != nil {
 			return fmt.Errorf("device %q: %w", d.Name, err)
-		}
-		if d.Down && len(d.Prefixes)+len(d.Routes) > 0 {
-			return fmt.Errorf("device %q: it is down, and so has neither Prefixes nor Routes", d.Name)
 		}
 		_, shares := d.Kind.(IPvlan)
 		if err := checkMAC(d.HardwareAddr, d.Kind.ethernet() && !shares); err != nil {

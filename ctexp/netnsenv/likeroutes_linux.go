@@ -82,6 +82,16 @@ func (l *liking) routes() error {
 	return nil
 }
 
+// typeOf returns the type that has a number of the kernel.
+func typeOf(numbers map[RouteType]uint8, number uint8) (t RouteType, ok bool) {
+	for t, n := range numbers {
+		if n == number {
+			return t, true
+		}
+	}
+	return t, false
+}
+
 // route returns a route that must be copied.
 func (l *liking) route(b []byte, a attrs) (r Route, ok bool) {
 	family, known := familyOfHeader(b)
@@ -100,11 +110,7 @@ func (l *liking) route(b []byte, a attrs) (r Route, ok bool) {
 	if table == 0 {
 		table = uint32(b[4])
 	}
-	types := map[uint8]RouteType{}
-	for t, n := range routeTypes {
-		types[n] = t
-	}
-	r.Type, known = types[typ]
+	r.Type, known = typeOf(routeTypes, typ)
 	if proto == kernelMade && !l.mustCopy(r, typ, a.u32(unix.RTA_OIF)) {
 		return r, false
 	}
@@ -280,11 +286,7 @@ func (l *liking) routingRule(family nf.Family, b []byte, a attrs) (r RoutingRule
 			why = only.why
 		}
 	}
-	actions := map[uint8]RouteType{}
-	for t, n := range ruleActions {
-		actions[n] = t
-	}
-	typ, known := actions[b[7]]
+	typ, known := typeOf(ruleActions, b[7])
 	r.Type = typ
 	switch {
 	case why != "":

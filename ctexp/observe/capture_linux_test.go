@@ -403,14 +403,7 @@ func TestFramesDroppedByTheKernelAreAnError(t *testing.T) {
 			x.sendSYNs(sent/3, web)
 			release()
 
-			n := 0
-			var last error
-			for _, err := range x.o.Frames(t.Context()) {
-				if err == nil {
-					n++
-				}
-				last = err
-			}
+			n, last := counted(x.o.Frames(t.Context()))
 			if !errors.Is(last, observe.ErrFramesLost) {
 				t.Fatalf("%d frames, then %v", n, last)
 			}

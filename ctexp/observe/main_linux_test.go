@@ -148,11 +148,19 @@ func (l lab) await(what string, cond func() bool) {
 }
 
 func lastError[T any](seq iter.Seq2[T, error]) error {
-	var last error
+	_, last := counted(seq)
+	return last
+}
+
+// counted returns how many values a sequence has without an error, and its last error.
+func counted[T any](seq iter.Seq2[T, error]) (n int, last error) {
 	for _, err := range seq {
+		if err == nil {
+			n++
+		}
 		last = err
 	}
-	return last
+	return n, last
 }
 
 func (l lab) tally() observe.Tally {

@@ -178,14 +178,7 @@ func TestFramesThatSocketAndRingLostAreCounted(t *testing.T) {
 	}
 	release()
 
-	n := 0
-	var last error
-	for _, err := range x.o.Frames(t.Context()) {
-		if err == nil {
-			n++
-		}
-		last = err
-	}
+	n, last := counted(x.o.Frames(t.Context()))
 	if want := fmt.Sprintf("frames: %v: %d found the kernel's buffer full", observe.ErrFramesLost, some+many-n); last == nil || last.Error() != want {
 		t.Errorf("%d frames, then %v; want %s", n, last, want)
 	}

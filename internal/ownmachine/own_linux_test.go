@@ -5,7 +5,6 @@
 package ownmachine
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -149,7 +148,7 @@ func isLoaded(t *testing.T, name string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bytes.HasPrefix(b, []byte(name+" ")) || bytes.Contains(b, []byte("\n"+name+" "))
+	return ruleset.IsLoaded(string(b), name)
 }
 
 // A rule makes the kernel load the module that it needs: a container does that to its host.

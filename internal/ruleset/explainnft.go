@@ -282,12 +282,14 @@ func RewriterMissing(helper, modules string) string {
 	if len(parts) < 2 {
 		return ""
 	}
-	loaded := func(name string) bool { return strings.Contains("\n"+modules, "\n"+name+" ") }
-	if !loaded(parts[0]) || loaded(parts[1]) {
+	if !IsLoaded(modules, parts[0]) || IsLoaded(modules, parts[1]) {
 		return ""
 	}
 	return parts[1]
 }
+
+// IsLoaded reports whether modules, the text of /proc/modules, has a module.
+func IsLoaded(modules, name string) bool { return strings.Contains("\n"+modules, "\n"+name+" ") }
 
 // addProblem appends p, unless problems has one for the same line.
 func addProblem(problems []nf.RuleProblem, p nf.RuleProblem) []nf.RuleProblem {

@@ -32,12 +32,13 @@ func (t Text) Owners() []Owner {
 func (t Text) nftOwners() (owners []Owner) {
 	words := t.included(t.Text, maxIncludes)
 	users, groups := scan(words, []string{"skuid"}, []string{"uid"}), scan(words, []string{"skgid"}, []string{"gid"})
+	both := []*scanner{&users, &groups}
+	for _, n := range both {
+		n.equal = true
+		n.define(t.Define)
+	}
 	for i := range words {
-		for _, n := range []*scanner{&users, &groups} {
-			if i == 0 {
-				n.equal = true
-				n.define(t.Define)
-			}
+		for _, n := range both {
 			n.visit(i)
 			for _, u := range n.uses {
 				if id, ok := ownerID(u.name, n == &groups); ok {
