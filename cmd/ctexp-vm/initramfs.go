@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cavaliergopher/cpio"
 )
@@ -123,12 +124,15 @@ var folders = map[string]fs.FileMode{
 	"/tmp": 0o777 | fs.ModeSticky, "/var/tmp": 0o777 | fs.ModeSticky,
 }
 
+// maxBases is the largest number of bases in the cache, of about 100 MB each.
+const maxBases = 10
+
 // baseArchive makes, once for each kernel, version of this program and set of programs, the part of the initramfs that is
-// the same in every run, and returns its path.
-func baseArchive(k kernel, programs []string) (path string, err error) {
+// the same in every run, and opens it.
+func baseArchive(k kernel, programs []string) (base *os.File, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	files := needed(slices.Concat([]string{self}, rootLinks, programs, nameFiles))
 	key := sha256.New()
@@ -136,46 +140,79 @@ func baseArchive(k kernel, programs []string) (path string, err error) {
 	for _, f := range append(slices.Clone(files), self, filepath.Join(k.dir, "complete")) {
 		st, err := os.Stat(f)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		fmt.Fprintln(key, f, st.Size(), st.ModTime().UnixNano())
 	}
 	err = locked(func(cache string) error {
-		path = filepath.Join(cache, "base-"+hex.EncodeToString(key.Sum(nil)[:8])+".cpio")
-		if _, err := os.Stat(path); err == nil {
-			return nil
+		path := filepath.Join(cache, "base-"+hex.EncodeToString(key.Sum(nil)[:8])+".cpio")
+		now := time.Now()
+		if err := os.Chtimes(path, now, now); errors.Is(err, fs.ErrNotExist) {
+			err = whole(path, func(a *archive) error { return writeBase(a, k, self, files) })
+			if err != nil {
+				return err
+			}
 		}
-		return whole(path, func(a *archive) error {
-			for name, mode := range folders {
-				if err := a.add(name, fs.ModeDir|mode, nil); err != nil {
-					return err
-				}
-			}
-			if err := a.copyFile(self, "/init"); err != nil {
-				return err
-			}
-			if err := a.add(guestModprobe, fs.ModeSymlink|0o777, []byte("/init")); err != nil {
-				return err
-			}
-			modules, err := os.ReadDir(k.modules())
-			for _, m := range modules {
-				err = errors.Join(err, a.copyFile(filepath.Join(k.modules(), m.Name()), filepath.Join(guestMods, m.Name())))
-			}
-			for _, f := range files {
-				if f != self && filepath.Base(f) != "modprobe" {
-					err = errors.Join(err, a.copyFile(f, f))
-				}
-			}
-			for name, text := range map[string]string{
-				"/etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
-				"/etc/group":  "root:x:0:\nnogroup:x:65534:\n", "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
-			} {
-				err = errors.Join(err, a.add(name, 0o644, []byte(text)))
-			}
+		if base, err = os.Open(path); err != nil {
 			return err
-		})
+		}
+		return removeOldest(filepath.Join(cache, "base-*.cpio"), maxBases)
 	})
-	return path, err
+	return base, err
+}
+
+func writeBase(a *archive, k kernel, self string, files []string) error {
+	for name, mode := range folders {
+		if err := a.add(name, fs.ModeDir|mode, nil); err != nil {
+			return err
+		}
+	}
+	if err := a.copyFile(self, "/init"); err != nil {
+		return err
+	}
+	if err := a.add(guestModprobe, fs.ModeSymlink|0o777, []byte("/init")); err != nil {
+		return err
+	}
+	modules, err := os.ReadDir(k.modules())
+	for _, m := range modules {
+		err = errors.Join(err, a.copyFile(filepath.Join(k.modules(), m.Name()), filepath.Join(guestMods, m.Name())))
+	}
+	for _, f := range files {
+		if f != self && filepath.Base(f) != "modprobe" {
+			err = errors.Join(err, a.copyFile(f, f))
+		}
+	}
+	for name, text := range map[string]string{
+		"/etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
+		"/etc/group":  "root:x:0:\nnogroup:x:65534:\n", "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+	} {
+		err = errors.Join(err, a.add(name, 0o644, []byte(text)))
+	}
+	return err
+}
+
+// removeOldest removes files whose path matches a pattern, until there are no more than a number: first those that were used the
+// longest time ago.
+func removeOldest(pattern string, most int) error {
+	paths, err := filepath.Glob(pattern)
+	if err != nil || len(paths) <= most {
+		return err
+	}
+	used := map[string]time.Time{}
+	for _, path := range paths {
+		st, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		used[path] = st.ModTime()
+	}
+	slices.SortFunc(paths, func(a, b string) int { return used[a].Compare(used[b]) })
+	for _, path := range paths[:len(paths)-most] {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // whole writes an archive to a file, which is there only if it is complete.
@@ -213,18 +250,13 @@ type cargo struct {
 }
 
 // runArchive writes the initramfs of one run: the base, and behind it the cargo.
-func runArchive(path, base string, l cargo) error {
+func runArchive(path string, base io.Reader, l cargo) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	b, err := os.Open(base)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	if _, err := io.Copy(f, b); err != nil {
+	if _, err := io.Copy(f, base); err != nil {
 		return err
 	}
 	return writeArchive(f, func(a *archive) error {

@@ -89,6 +89,7 @@ func run(args []string) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	defer base.Close()
 	tmp, err := os.MkdirTemp("", "ctexp-vm-")
 	if err != nil {
 		return 0, err

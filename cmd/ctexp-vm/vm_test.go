@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cavaliergopher/cpio"
 	"github.com/ulikunitz/xz"
@@ -302,5 +303,29 @@ func TestFilesAreCarriedOnce(t *testing.T) {
 	}
 	if want := []string{"/bin", "/usr/bin/p"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// The cache keeps the bases that were used last.
+func TestTheOldestFilesAreRemoved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for i, name := range []string{"base-c.cpio", "base-a.cpio", "base-d.cpio", "other", "base-b.cpio"} {
+		path, used := filepath.Join(dir, name), time.Unix(int64(1000*i), 0)
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, used, used)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, most := range []int{4, 2, 2} {
+		if err := removeOldest(filepath.Join(dir, "base-*.cpio"), most); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	for i := range left {
+		left[i] = filepath.Base(left[i])
+	}
+	if want := []string{"base-b.cpio", "base-d.cpio", "other"}; err != nil || !slices.Equal(left, want) {
+		t.Errorf("left are %q, %v, want %q", left, err, want)
 	}
 }

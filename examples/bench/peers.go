@@ -55,7 +55,9 @@ func againstScapy(b *bench, raw bool) contender {
 }
 
 func needScapy(b *bench) {
-	if err := exec.CommandContext(b.ctx, "python3", "-c", "import scapy").Run(); err != nil {
+	if said, err := exec.CommandContext(b.ctx, "python3", "-c", "import scapy").CombinedOutput(); err != nil {
+		lines := strings.Split(strings.TrimSpace(string(said)), "\n")
+		err = fmt.Errorf("python3: %w: %s", err, lines[len(lines)-1])
 		b.must(&nf.UnsupportedError{Need: "scapy", Hint: "apt-get install python3-scapy", Err: err})
 	}
 }
