@@ -118,11 +118,17 @@ func TestRowsThatAreNotMeasured(t *testing.T) {
 // Rows are measured, and print the same as a table and as objects.
 func TestRowsAreMeasured(t *testing.T) {
 	t.Parallel()
-	for _, id := range []string{"flood-write-raw", "dump-small-limit", "events-kept", "events-listen", "tally-limit", "env-limit"} {
+	for _, id := range []string{
+		"flood-write-raw", "dump-small-limit", "events-kept", "events-listen", "tally-limit", "env-limit",
+		"inject-scapy-raw", "inject-hping3", "inject-tcpreplay", "fill-restore", "capture-tcpdump", "experiment-script",
+	} {
 		i := slices.IndexFunc(rows(), func(r row) bool { return r.id == id })
 		r := measure(t.Context(), rows()[i], 0)
 		if r.err != nil || r.left == "" && r.rounds != fewestRounds {
 			t.Errorf("%s: %d rounds, %v", id, r.rounds, r.err)
+		}
+		if r.left != "" {
+			t.Logf("%s is left out: %s", id, r.left)
 		}
 		var table, object, progress bytes.Buffer
 		newPrinter(false, &table, &progress).print(r)

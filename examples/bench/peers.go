@@ -5,8 +5,10 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,7 +34,7 @@ func execute(b *bench, e *netnsenv.Env, stdout io.Writer, name string, args ...s
 
 // writeScapy builds packets and writes each to a tun of its own. It prints how long that took, without the start of Python.
 //
-//go:embed scapy.py
+//go:embed writetun.py
 var writeScapy string
 
 func againstScapy(b *bench, raw bool) contender {
@@ -43,7 +45,7 @@ func againstScapy(b *bench, raw bool) contender {
 		ours: flooding(b, e),
 		theirs: func() amount {
 			var out strings.Builder
-			execute(b, e, &out, "python3", "-c", writeScapy, "scapy", fmt.Sprint(n))
+			execute(b, e, &out, "python3", "-c", writeScapy, "scapy", fmt.Sprint(n), "0")
 			seconds := 0.0
 			if _, err := fmt.Sscan(out.String(), &seconds); err != nil {
 				b.must(fmt.Errorf("scapy said %q: %w", out.String(), err))
@@ -59,6 +61,13 @@ func needScapy(b *bench) {
 		lines := strings.Split(strings.TrimSpace(string(said)), "\n")
 		err = fmt.Errorf("python3: %w: %s", err, lines[len(lines)-1])
 		b.must(&nf.UnsupportedError{Need: "scapy", Hint: "apt-get install python3-scapy", Err: err})
+	}
+}
+
+// needGroups asks for what tcpdump does when it gives up the privileges of root.
+func needGroups(b *bench) {
+	if allowed, err := os.ReadFile("/proc/self/setgroups"); err == nil && strings.TrimSpace(string(allowed)) == "deny" {
+		b.must(&nf.UnsupportedError{Need: "setgroups, which tcpdump calls", Hint: "run it as root", Err: errors.New("the user namespace denies it")})
 	}
 }
 
@@ -105,7 +114,7 @@ func againstTcpreplay(b *bench) contender {
 	return contender{
 		ours: ours,
 		theirs: func() amount {
-			execute(b, far, nil, "tcpreplay", "-q", "--topspeed", "-i", farEnd(link), file)
+			execute(b, far, nil, "tcpreplay", "-q", "--topspeed", "-i", farEnd(b, far), file)
 			n, err := far.Table().Count()
 			b.must(err)
 			return done(n)
@@ -117,19 +126,33 @@ func againstTcpreplay(b *bench) contender {
 	}
 }
 
-func farEnd(l *netnsenv.Link) string { return ours.FarPrefix + l.Name() }
+// farEnd returns the interface from which the packets of an Env's only link are injected.
+func farEnd(b *bench, e *netnsenv.Env) (name string) {
+	b.must(e.Do(func() error {
+		all, err := net.Interfaces()
+		for _, i := range all {
+			if strings.HasPrefix(i.Name, ours.FarPrefix) {
+				name = i.Name
+			}
+		}
+		return err
+	}))
+	return name
+}
 
-// script is the article's experiment: a tun, rules that count, a capture, ten SYNs, the table and the counters.
+// script is the article's experiment as it was published (github.com/cloudflare/cloudflare-blog, 2020-04-conntrack-syn): a tun, rules
+// that count, a capture for which it waits, ten SYNs one after the other, the table and the counters.
 //
 //go:embed script.sh
 var script string
 
 func againstScript(b *bench) contender {
 	needScapy(b)
+	needGroups(b)
 	return contender{
 		ours: func() amount { return experiment(b) },
 		theirs: func() amount {
-			cmd := exec.CommandContext(b.ctx, "unshare", "-Urn", "bash", "-c", script, "bash", writeScapy)
+			cmd := exec.CommandContext(b.ctx, "unshare", "-n", "bash", "-c", script, "bash", writeScapy)
 			out, err := cmd.CombinedOutput()
 			if err != nil || strings.Count(string(out), "SYN_SENT") != 10 {
 				b.must(fmt.Errorf("the script: %v:\n%s", err, out))

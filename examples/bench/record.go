@@ -178,6 +178,7 @@ func two(b *bench, ours, theirs func() (func(), func() amount)) contender {
 }
 
 func againstTcpdump(b *bench) contender {
+	needGroups(b)
 	file := filepath.Join(tempDir(b), "flood.pcap")
 	return two(b,
 		func() (func(), func() amount) {

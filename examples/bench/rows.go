@@ -82,7 +82,7 @@ func rows() []row {
 
 		{id: "env-limit", what: "an Env with the standard path, opened and closed", goal: 1, unit: milliseconds, peer: "limit", limit: 3, open: openAndClose},
 		{
-			id: "experiment-script", what: "10 SYNs counted and listed; the same as a shell script", goal: 200, unit: milliseconds, peer: "script",
+			id: "experiment-script", what: "10 SYNs counted, captured and listed; the article's script, with its pauses", goal: 200, unit: milliseconds, peer: "script",
 			programs: []string{"bash", "unshare", "ip", "iptables", "conntrack", "tcpdump", "python3"}, open: againstScript,
 		},
 		{id: "report-limit", what: "the report of 100,000 packets, written", goal: 1, unit: milliseconds, peer: "limit", limit: 1000, open: reporting},

@@ -8,8 +8,10 @@ iptables -t mangle -A PREROUTING
 iptables -t raw -A OUTPUT -p tcp --sport 80 -j DROP
 tcpdump -Z root -ni any -B 16384 -ttt >/dev/null 2>&1 &
 tcpdump=$!
-python3 -c "$1" tun0 10
+sleep 0.3
+python3 -c "$1" tun0 10 0.01
 conntrack -L
 iptables -nvx -t raw -L PREROUTING
 iptables -nvx -t mangle -L PREROUTING
-kill $tcpdump 2>/dev/null || true
+kill $tcpdump
+wait $tcpdump || true
