@@ -307,16 +307,31 @@ func (m *machine) run() (status int, err error) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 
-	var why error
+	why := m.await(cmd, ended, signals, &said)
+	<-shown
+	got := <-result
+	m.note("the machine is off (KVM %t)", kvm)
+	if m.o.verbose || why != nil || !got.known {
+		m.showConsole()
+	}
+	if why != nil {
+		return 0, why
+	}
+	return m.status(got)
+}
+
+// await waits until QEMU has ended, and returns why it did not end by itself. It ends a machine that hangs, and switches one off
+// at a signal.
+func (m *machine) await(cmd *exec.Cmd, ended <-chan error, signals <-chan os.Signal, said *bytes.Buffer) (why error) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for running := true; running; {
+	for {
 		select {
 		case err := <-ended:
-			running = false
 			if err != nil && why == nil {
 				why = fmt.Errorf("QEMU: %w: %s", err, bytes.TrimSpace(said.Bytes()))
 			}
+			return why
 		case s := <-signals:
 			why = fmt.Errorf("%v: the machine was switched off", s)
 			_ = cmd.Process.Kill()
@@ -327,15 +342,11 @@ func (m *machine) run() (status int, err error) {
 			}
 		}
 	}
-	<-shown
-	got := <-result
-	m.note("the machine is off (KVM %t)", kvm)
-	if m.o.verbose || why != nil || !got.known {
-		m.showConsole()
-	}
+}
+
+// status returns the exit status of the program, or why there is none.
+func (m *machine) status(got outcome) (int, error) {
 	switch {
-	case why != nil:
-		return 0, why
 	case got.err != nil:
 		return 0, got.err
 	case !got.known && !m.booted.Load():

@@ -25,11 +25,37 @@ const (
 	device   = -32 // struct net_device *, or zero
 )
 
+// The registers that the program keeps.
+const (
+	skb     = asm.R6
+	ptr     = asm.R7 // what is followed to the namespace
+	dropped = asm.R7 // the record
+)
+
+// code is a program under construction.
+type code asm.Instructions
+
+func (c *code) add(parts ...asm.Instructions) {
+	for _, p := range parts {
+		*c = append(*c, p...)
+	}
+}
+
 // program returns the program for the tracepoint. For each IP or ARP packet of the network namespace with this inode
 // number, it writes a record to the ring. If the ring is full, it increments the only element of the array lost.
 func program(l layout, inode uint32, ring, lost *ebpf.Map) *ebpf.ProgramSpec {
-	const skb, ptr, event = asm.R6, asm.R7, asm.R7
-	code := asm.Instructions{
+	var c code
+	c.ofProtocols(l)
+	c.ofNamespace(l, inode)
+	c.reserve(l, ring)
+	c.copyPacket(l)
+	c.submit(lost)
+	return &ebpf.ProgramSpec{Name: "ctexp_drops", Type: ebpf.RawTracepoint, License: license, Instructions: asm.Instructions(c)}
+}
+
+// ofProtocols keeps the arguments, and goes on for IP and ARP.
+func (c *code) ofProtocols(l layout) {
+	c.add(asm.Instructions{
 		asm.LoadMem(skb, asm.R1, 0, asm.DWord), // struct bpf_raw_tracepoint_args: skb, location, reason
 		asm.LoadMem(asm.R2, asm.R1, 8, asm.DWord),
 		asm.StoreMem(asm.RFP, location, asm.R2, asm.DWord),
@@ -37,60 +63,59 @@ func program(l layout, inode uint32, ring, lost *ebpf.Map) *ebpf.ProgramSpec {
 		asm.StoreMem(asm.RFP, reason, asm.R2, asm.DWord),
 		asm.Mov.Imm(asm.R2, 0),
 		asm.StoreMem(asm.RFP, device, asm.R2, asm.DWord),
-	}
-	add := func(parts ...asm.Instructions) {
-		for _, p := range parts {
-			code = append(code, p...)
-		}
-	}
-
-	add(read(asm.R1, skb, l.protocol, asm.Half))
+	}, read(asm.R1, skb, l.protocol, asm.Half))
 	for _, p := range []uint16{0x0800, 0x86dd, 0x0806} { // ETH_P_IP, ETH_P_IPV6, ETH_P_ARP
-		add(asm.Instructions{asm.JEq.Imm(asm.R1, int32(bigEndian(p)), "packet")})
+		c.add(asm.Instructions{asm.JEq.Imm(asm.R1, int32(bigEndian(p)), "packet")})
 	}
-	add(asm.Instructions{asm.Ja.Label("exit")})
+	c.add(asm.Instructions{asm.Ja.Label("exit")})
+}
 
-	// The namespace of a packet is that of its device, or else of its socket, or else of its route. If the device field
-	// holds something else (dev_scratch, in packets queued at a socket), that has no namespace.
-	add(label("packet", read(ptr, skb, l.dev, asm.DWord)))
-	add(asm.Instructions{asm.JEq.Imm(ptr, 0, "socket")}, inodeOf(l, ptr, l.devNet))
-	add(asm.Instructions{
+// ofNamespace goes on for packets of the namespace, which is that of a packet's device, or else of its socket, or else of its
+// route. If the device field holds something else (dev_scratch, in packets queued at a socket), that has no namespace.
+func (c *code) ofNamespace(l layout, inode uint32) {
+	c.add(label("packet", read(ptr, skb, l.dev, asm.DWord)))
+	c.add(asm.Instructions{asm.JEq.Imm(ptr, 0, "socket")}, inodeOf(l, ptr, l.devNet))
+	c.add(asm.Instructions{
 		asm.JEq.Imm(asm.R1, 0, "socket"),
 		asm.StoreMem(asm.RFP, device, ptr, asm.DWord),
 		asm.Ja.Label("compare"),
 	})
-	add(label("socket", read(ptr, skb, l.sk, asm.DWord)))
-	add(asm.Instructions{asm.JEq.Imm(ptr, 0, "route")}, inodeOf(l, ptr, l.sockNet))
-	add(asm.Instructions{asm.JNE.Imm(asm.R1, 0, "compare")})
-	add(label("route", read(ptr, skb, l.dst, asm.DWord)))
-	add(asm.Instructions{
+	c.add(label("socket", read(ptr, skb, l.sk, asm.DWord)))
+	c.add(asm.Instructions{asm.JEq.Imm(ptr, 0, "route")}, inodeOf(l, ptr, l.sockNet))
+	c.add(asm.Instructions{asm.JNE.Imm(asm.R1, 0, "compare")})
+	c.add(label("route", read(ptr, skb, l.dst, asm.DWord)))
+	c.add(asm.Instructions{
 		asm.And.Imm(ptr, -2), // SKB_DST_NOREF
 		asm.JEq.Imm(ptr, 0, "exit"),
 	})
-	add(read(ptr, ptr, l.dstDev, asm.DWord), inodeOf(l, ptr, l.devNet))
-	add(label("compare", asm.Instructions{
+	c.add(read(ptr, ptr, l.dstDev, asm.DWord), inodeOf(l, ptr, l.devNet))
+	c.add(label("compare", asm.Instructions{
 		asm.LoadImm(asm.R2, int64(inode), asm.DWord),
 		asm.JNE.Reg(asm.R1, asm.R2, "exit"),
+	}))
+}
 
+// reserve begins the record: when, where and why. Its device has its name, or zeros: a failed bpf_probe_read_kernel zeroes its
+// destination.
+func (c *code) reserve(l layout, ring *ebpf.Map) {
+	c.add(asm.Instructions{
 		asm.LoadMapPtr(asm.R1, ring.FD()),
 		asm.Mov.Imm(asm.R2, eventSize),
 		asm.Mov.Imm(asm.R3, 0),
 		asm.FnRingbufReserve.Call(),
 		asm.JEq.Imm(asm.R0, 0, "full"),
-		asm.Mov.Reg(event, asm.R0),
+		asm.Mov.Reg(dropped, asm.R0),
 		asm.FnKtimeGetNs.Call(),
-		asm.StoreMem(event, atTime, asm.R0, asm.DWord),
+		asm.StoreMem(dropped, atTime, asm.R0, asm.DWord),
 		asm.LoadMem(asm.R1, asm.RFP, location, asm.DWord),
-		asm.StoreMem(event, atLocation, asm.R1, asm.DWord),
+		asm.StoreMem(dropped, atLocation, asm.R1, asm.DWord),
 		asm.LoadMem(asm.R1, asm.RFP, reason, asm.DWord),
-		asm.StoreMem(event, atReason, asm.R1, asm.Word),
-	}))
-	add(read(asm.R1, skb, l.length, asm.Word))
-	add(asm.Instructions{asm.StoreMem(event, atLength, asm.R1, asm.Word)})
-
-	// The name of the device, or zeros: a failed bpf_probe_read_kernel zeroes its destination.
-	add(asm.Instructions{
-		asm.Mov.Reg(asm.R1, event),
+		asm.StoreMem(dropped, atReason, asm.R1, asm.Word),
+	})
+	c.add(read(asm.R1, skb, l.length, asm.Word))
+	c.add(asm.Instructions{asm.StoreMem(dropped, atLength, asm.R1, asm.Word)})
+	c.add(asm.Instructions{
+		asm.Mov.Reg(asm.R1, dropped),
 		asm.Add.Imm(asm.R1, atLink),
 		asm.Mov.Imm(asm.R2, linkSize),
 		asm.LoadMem(asm.R3, asm.RFP, device, asm.DWord),
@@ -98,28 +123,36 @@ func program(l layout, inode uint32, ring, lost *ebpf.Map) *ebpf.ProgramSpec {
 		asm.Add.Imm(asm.R3, int32(l.devName)),
 		asm.FnProbeReadKernel.Call().WithSymbol("name"),
 	})
+}
 
-	// The packet's bytes from the network header on. Its offset and the tail's are relative to the head.
+// copyPacket adds the packet's bytes from the network header on. Its offset and the tail's are relative to the head.
+func (c *code) copyPacket(l layout) {
 	const offset, size = asm.R8, asm.R9
-	add(read(offset, skb, l.network, asm.Half), read(size, skb, l.tail, asm.Word))
-	add(asm.Instructions{
+	c.add(read(offset, skb, l.network, asm.Half), read(size, skb, l.tail, asm.Word))
+	c.add(asm.Instructions{
 		asm.JGE.Reg(size, offset, "some"),
 		asm.Mov.Reg(size, offset),
 		asm.Sub.Reg(size, offset).WithSymbol("some"),
 		asm.JLE.Imm(size, packetSize, "fits"),
 		asm.Mov.Imm(size, packetSize),
-		asm.StoreMem(event, atCaptured, size, asm.Word).WithSymbol("fits"),
+		asm.StoreMem(dropped, atCaptured, size, asm.Word).WithSymbol("fits"),
 	})
-	add(read(asm.R3, skb, l.head, asm.DWord))
-	add(asm.Instructions{
+	c.add(read(asm.R3, skb, l.head, asm.DWord))
+	c.add(asm.Instructions{
 		asm.Add.Reg(asm.R3, offset),
-		asm.Mov.Reg(asm.R1, event),
+		asm.Mov.Reg(asm.R1, dropped),
 		asm.Add.Imm(asm.R1, atPacket),
 		asm.Mov.Reg(asm.R2, size),
 		asm.FnProbeReadKernel.Call(),
 		asm.JEq.Imm(asm.R0, 0, "submit"),
-		asm.StoreImm(event, atCaptured, 0, asm.Word),
-		asm.Mov.Reg(asm.R1, event).WithSymbol("submit"),
+		asm.StoreImm(dropped, atCaptured, 0, asm.Word),
+	})
+}
+
+// submit hands the record over, or counts the one for which there is no room.
+func (c *code) submit(lost *ebpf.Map) {
+	c.add(asm.Instructions{
+		asm.Mov.Reg(asm.R1, dropped).WithSymbol("submit"),
 		asm.Mov.Imm(asm.R2, 0),
 		asm.FnRingbufSubmit.Call(),
 		asm.Ja.Label("exit"),
@@ -130,7 +163,6 @@ func program(l layout, inode uint32, ring, lost *ebpf.Map) *ebpf.ProgramSpec {
 		asm.Mov.Imm(asm.R0, 0).WithSymbol("exit"),
 		asm.Return(),
 	})
-	return &ebpf.ProgramSpec{Name: "ctexp_drops", Type: ebpf.RawTracepoint, License: license, Instructions: code}
 }
 
 // read reads a number from kernel memory into a register; zero if it cannot be read. It clobbers R1 to R5.
