@@ -108,6 +108,28 @@ func TestFramesHaveTheirClass(t *testing.T) {
 	}
 }
 
+// A packet that a rule drops behind conntrack has its class, however close to conntrack the rule is, and whichever came first. What
+// is dropped at conntrack's own priority is dropped before it, because of hooks with equal priority the younger runs first.
+func TestClassesOfWhatRulesDrop(t *testing.T) {
+	t.Parallel()
+	for priority, want := range map[int]string{-300: "none", -200: "none", -199: "NEW", -198: "NEW", 2147483647: "NEW"} {
+		for _, classes := range []bool{false, true} {
+			t.Run(fmt.Sprint(priority, classes), func(t *testing.T) {
+				t.Parallel()
+				rule := netnsenv.NFT(fmt.Sprintf("table inet t { chain c { type filter hook prerouting priority %d; drop; }; }", priority))
+				cfg := netnsenv.Config{Classes: classes, Silent: true, Rules: []netnsenv.Ruleset{rule}}
+				x := ctexp.New(t, cfg)
+
+				got := x.Classes(packet.SYNs(2, web))
+
+				if diff := ctexp.Diff([]string{want, want}, got); diff != "" {
+					t.Errorf("-want +got:\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
 // Without being asked, no frame has a class, and without conntrack there is none to ask for.
 func TestClassesAreAskedFor(t *testing.T) {
 	t.Parallel()

@@ -374,7 +374,7 @@ func (x *Experiment) Timeouts(flow nf.Tuple, packets iter.Seq[packet.Packet]) []
 //	[]string{"NEW", "ESTABLISHED_REPLY", "INVALID: invalid rst"}
 //
 // "none" means that conntrack gave it none: it was dropped before, or by conntrack itself as with a full table, or is a fragment
-// that waits for others. Each packet is sent on the link that its source is behind according to the prefixes and routes of the
+// that waits for others. No rule is between conntrack and where the class is logged. Each packet is sent on the link that its source is behind according to the prefixes and routes of the
 // links, else on the first one. From the first call on the Env logs the class of every packet; see netnsenv.Env.Classify.
 func (l *Lab) Classes(ctx context.Context, packets iter.Seq[packet.Packet]) ([]string, error) {
 	if err := l.Env.Classify(ctx); err != nil {

@@ -215,7 +215,7 @@ func (l *Lab) sendFromHost(p packet.Packet) error {
 // outcomeOf returns what a path tells of a packet.
 func outcomeOf(p observe.Path) (o Outcome) {
 	for _, loss := range p.Losses() {
-		if !loss.Unconfirmed || isDropped(loss) { // else the packet goes on, without an entry
+		if !loss.Unconfirmed { // else the packet goes on, without an entry
 			o.Losses = append(o.Losses, loss)
 		}
 	}
@@ -226,14 +226,6 @@ func outcomeOf(p observe.Path) (o Outcome) {
 	}
 	o.Silenced = p.Silenced
 	return o
-}
-
-// isDropped reports whether a packet without an entry was dropped at the confirmation (net/netfilter/nf_conntrack_core.c,
-// __nf_conntrack_confirm).
-func isDropped(l observe.Loss) bool {
-	return slices.ContainsFunc(l.Causes, func(c observe.Cause) bool {
-		return c.Certain && (c.Kind == observe.CauseInsertFailed || c.Kind == observe.CauseHelper || c.Kind == observe.CauseRule)
-	})
 }
 
 // isGone reports whether the packet of an outcome is nowhere, as far as that is known; see Outcome.Gone.

@@ -63,14 +63,29 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	chains := map[string]*nftables.Chain{}
-	for _, p := range probes {
-		name := chainName(p)
+	chainOf := func(p nf.Probe, name string) *nftables.Chain {
 		if chains[name] == nil {
 			chains[name] = o.rules.AddChain(&nftables.Chain{
 				Table: o.inet, Name: name, Type: nftables.ChainTypeFilter,
 				Hooknum:  nftables.ChainHookRef(nftables.ChainHook(*nftables.ChainHookPrerouting) + nftables.ChainHook(p.Hook)),
 				Priority: nftables.ChainPriorityRef(nftables.ChainPriority(p.Priority)),
 			})
+		}
+		return chains[name]
+	}
+	for _, p := range probes {
+		chainOf(p, chainName(p))
+	}
+	if !beforeConfirm {
+		for _, hook := range classHooks {
+			if e.logsClasses() {
+				chainOf(nf.Probe{Hook: hook, Priority: nf.PriorityConntrack}, classChain(hook))
+			}
+		}
+		for _, p := range e.PathProbes() {
+			if isBeforeConfirm(p) {
+				o.add(o.inet, chainOf(p, chainBehind(p)), fmt.Sprintf("%s%v/%v", ours.Passed, p.Family, p.Hook), matchExprs(nf.Probe{Family: p.Family})...)
+			}
 		}
 	}
 	for _, p := range probes {
@@ -106,15 +121,22 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 
 // chainName returns the name of a probe's chain. Probes at the same hook and priority share it.
 func chainName(p nf.Probe) string {
-	side := ""
 	if p.BehindConfirm() {
-		side = "_confirmed"
+		return chainBehind(p)
 	}
-	return strings.ReplaceAll(fmt.Sprintf("%v_%d%s", p.Hook, p.Priority, side), "-", "m")
+	return strings.ReplaceAll(fmt.Sprintf("%v_%d", p.Hook, p.Priority), "-", "m")
 }
 
-// isBeforeConfirm reports whether p needs a chain that is younger than the confirm hook.
-func isBeforeConfirm(p nf.Probe) bool { return p.Priority == nf.PriorityConfirm && !p.BehindConfirm() }
+// chainBehind returns the name of the chain that is behind the confirmation in the hook of p, and behind all rules of the user.
+func chainBehind(p nf.Probe) string {
+	return fmt.Sprintf("%v_%d_confirmed", p.Hook, nf.PriorityConfirm)
+}
+
+// isBeforeConfirm reports whether p needs a chain that is younger than the confirm hook. In the other hooks a probe of the last
+// priority is older than the user's rules, so that it is behind all of them.
+func isBeforeConfirm(p nf.Probe) bool {
+	return p.Priority == nf.PriorityConfirm && !p.BehindConfirm() && (p.Hook == nf.Input || p.Hook == nf.Postrouting)
+}
 
 // addReference enables conntrack for both families by a ct expression in a chain that is never used
 // (net/netfilter/nft_ct.c, nft_ct_get_init).
@@ -499,22 +521,18 @@ func (o *owned) close() {
 }
 
 // addInvalid logs each INVALID packet to an NFLOG group, directly behind conntrack, because the kernel does not log a
-// reason for all of them. A kernel without nft_log is not an error. With a threshold of 1, a packet is sent without
+// reason for all of them. The chains are those of addProbes. They have conntrack's own priority and are older than its hooks, so
+// that they are behind it (net/netfilter/core.c, nf_hook_entries_grow) and before all rules of the user that are. A kernel without nft_log is not an error. With a threshold of 1, a packet is sent without
 // waiting for the next (net/netfilter/nfnetlink_log.c, nfulnl_log_packet).
 func (e *Env) addInvalid() error {
-	if !e.reasons || e.cfg.Conntrack != On {
+	if !e.logsClasses() {
 		return nil
 	}
 	o := e.owned
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, hook := range classHooks {
-		c := o.rules.AddChain(&nftables.Chain{
-			Table: o.inet, Name: invalidPrefix + hook.String(), Type: nftables.ChainTypeFilter,
-			Hooknum:  nftables.ChainHookRef(nftables.ChainHook(hook)),
-			Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityConntrack + 1)),
-		})
-		o.rules.AddRule(&nftables.Rule{Table: o.inet, Chain: c, Exprs: append(matchExprs(nf.Probe{State: nf.StateInvalid}),
+		o.rules.AddRule(&nftables.Rule{Table: o.inet, Chain: &nftables.Chain{Table: o.inet, Name: classChain(hook)}, Exprs: append(matchExprs(nf.Probe{State: nf.StateInvalid}),
 			&expr.Log{Key: 1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_QTHRESHOLD, Group: ours.InvalidGroup, QThreshold: 1})})
 	}
 	if err := o.flush(); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) {
@@ -523,11 +541,14 @@ func (e *Env) addInvalid() error {
 	return nil
 }
 
-// classHooks are the hooks in which conntrack gives packets their class, and invalidPrefix is that of the names of our
-// chains behind it.
+// classHooks are the hooks in which conntrack gives packets their class.
 var classHooks = []nf.Hook{nf.Prerouting, nf.Output}
 
-const invalidPrefix = "invalid_"
+// classChain returns the name of our chain directly behind conntrack in one of them.
+func classChain(h nf.Hook) string { return "invalid_" + h.String() }
+
+// logsClasses reports whether the Env has these chains.
+func (e *Env) logsClasses() bool { return e.reasons && e.cfg.Conntrack == On }
 
 // Classify logs from now on what conntrack calls each packet that comes in or that the host sends, directly behind
 // conntrack: an Observer reads it from NFLOG. It takes a few microseconds for each packet. A second call does nothing.
@@ -555,7 +576,7 @@ func (e *Env) Classify(ctx context.Context) error {
 	for _, hook := range classHooks {
 		for _, class := range nf.Classes() {
 			o.rules.AddRule(&nftables.Rule{
-				Table: o.inet, Chain: &nftables.Chain{Table: o.inet, Name: invalidPrefix + hook.String()},
+				Table: o.inet, Chain: &nftables.Chain{Table: o.inet, Name: classChain(hook)},
 				Exprs: append(classExprs(class), &expr.Log{
 					Key:   1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_QTHRESHOLD | 1<<unix.NFTA_LOG_PREFIX,
 					Group: ours.InvalidGroup, QThreshold: 1, Data: []byte(class.String()),

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -191,7 +193,7 @@ func TestHelpersRefusalIsTheHelpers(t *testing.T) {
 	}
 	want := []string{"ipv4 postrouting, 1 of 10 lost: helper true 1"}
 	if !kernel.HelperDropsLogged.Here() {
-		want = []string{"ipv4 postrouting, 1 of 10 lost: untracked false 0", "ipv4 postrouting, 1 of 10 lost: helper false 0"}
+		want = []string{"ipv4 postrouting, 1 of 10 lost: unknown false 0", "ipv4 postrouting, 1 of 10 lost: helper false 0"}
 	}
 	if diff := cmp.Diff(want, x.causes()); diff != "" {
 		t.Errorf("(-want +got):\n%s\n%v", diff, x.path())
@@ -229,5 +231,62 @@ func TestRuleBesideNATIsOneOfTwo(t *testing.T) {
 	want := []string{"ipv4 prerouting, 1 of 1 lost: rule false 0", "ipv4 prerouting, 1 of 1 lost: nat false 0"}
 	if diff := cmp.Diff(want, x.causes()); diff != "" {
 		t.Errorf("(-want +got):\n%s\n%v", diff, x.path())
+	}
+}
+
+// What is dropped beside the confirmation is told from what continues without an entry, and the rule is certain if it has counted
+// that: where the rule is older than our probe before the confirmation, and where it is younger.
+func TestRulesBesideTheConfirmation(t *testing.T) {
+	t.Parallel()
+	const chain = "table inet t { chain c { type filter hook %s priority 2147483647; udp dport 9 %s; }; chain raw { type filter hook prerouting priority raw; udp dport 7 notrack; }; }"
+	here := packet.Flow{Src: web.Src, Dst: addrPort("198.18.0.1:9")}
+	untracked := packet.Flow{Src: web.Src, Dst: addrPort("198.18.0.1:7")}
+	invalid := packet.Flow{Src: web.Src, Dst: addrPort("198.18.0.1:80")}.TCP(packet.TCP{Flags: packet.FlagSYN | packet.FlagFIN})
+	for name, c := range map[string]struct {
+		hook, verdict string
+		want          []string // of a rule in the Config
+	}{
+		"counted": {"input", "counter drop", []string{
+			"ipv4 input, 2 of 4 lost: rule true 2", "ipv4 input, 2 of 4 lost: invalid true 1", "ipv4 input, 2 of 4 lost: untracked false 0",
+		}},
+		"not counted": {"input", "drop", []string{
+			"ipv4 input, 2 of 4 lost: rule false 0", "ipv4 input, 2 of 4 lost: invalid true 1", "ipv4 input, 2 of 4 lost: untracked false 0",
+		}},
+		"that accepts": {"input", "counter accept", []string{
+			"ipv4 input, 2 of 4 lost: invalid true 1", "ipv4 input, 2 of 4 lost: untracked false 0",
+		}},
+		"of another hook": {"postrouting", "counter drop", []string{
+			"ipv4 input, 2 of 4 lost: invalid true 1", "ipv4 input, 2 of 4 lost: untracked false 0",
+		}},
+	} {
+		for _, later := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, later %t", name, later), func(t *testing.T) {
+				t.Parallel()
+				cfg := router()
+				rules := netnsenv.NFT(fmt.Sprintf(chain, c.hook, c.verdict))
+				if !later {
+					cfg.Rules = append(cfg.Rules, rules)
+				}
+				x := open(t, cfg)
+				want := slices.Clone(c.want)
+				if later {
+					if err := rules.Load(t.Context(), x.env); err != nil {
+						t.Fatal(err)
+					}
+					if len(want) == 3 { // they do not get to the confirmation
+						for i := range want {
+							want[i] = strings.Replace(want[i], "2 of 4 lost: i", "2 of 2 lost: i", 1)
+							want[i] = strings.Replace(want[i], "2 of 4 lost: u", "2 of 2 lost: u", 1)
+						}
+					}
+				}
+
+				x.sendBy("tun0", here.UDP(nil), here.UDP([]byte("again")), untracked.UDP(nil), invalid)
+
+				if diff := cmp.Diff(want, x.causes()); diff != "" {
+					t.Errorf("(-want +got):\n%s\n%v", diff, x.path())
+				}
+			})
+		}
 	}
 }

@@ -21,8 +21,7 @@ type Loss struct {
 	// continue at either of two.
 	From, To []string
 	Lost, Of uint64 // packets that were lost, and those that met the probes in From
-	// Unconfirmed says that the packets continued, but without an entry in the table (except those whose entry could
-	// not be inserted, or that a helper or a rule of the last priority dropped).
+	// Unconfirmed says that the packets continued, but without an entry in the table.
 	Unconfirmed bool
 	// Causes explain the loss as far as counters and rules do, the certain ones first.
 	Causes []Cause
@@ -222,22 +221,13 @@ func (p Path) within(points []Point, left *unaccounted) []Loss {
 	for i := 1; i < len(points); i++ {
 		from, to := points[i-1].Probe, points[i].Probe
 		l, lost := between(points[i-1:i], points[i:i+1])
-		if to.BehindConfirm() {
-			l.Lost, l.Unconfirmed = saturatingSub(l.Lost, p.Attached[from.Family].at(from.Hook)), true
-			lost = l.Lost > 0
-		}
-		if !lost {
+		if !lost || to.BehindConfirm() {
 			continue
 		}
 		var held uint64
-		if !l.Unconfirmed {
-			l.Causes, held = left.held(l, []nf.Hook{from.Hook}, int64(from.Priority), to.Priority)
-		}
+		l.Causes, held = left.held(l, []nf.Hook{from.Hook}, int64(from.Priority), to.Priority)
 		switch rest := l.Lost - held; {
 		case rest == 0:
-		case l.Unconfirmed:
-			l.Causes = p.unconfirmed(from, l.Lost)
-			l.Unconfirmed = !droppedBy(l.Causes, CauseRule, l.Lost)
 		case from.Priority < nf.PriorityDefrag && to.Priority > nf.PriorityDefrag:
 			l.Causes = append(l.Causes, p.defragmenting(from, to, rest)...)
 			slices.SortStableFunc(l.Causes, certainFirst)
@@ -253,6 +243,54 @@ func (p Path) within(points []Point, left *unaccounted) []Loss {
 		default:
 			l.Causes = append(l.Causes, p.byRule(from, to, rest)...)
 		}
+		losses = append(losses, l)
+	}
+	return append(losses, p.atConfirmation(points, left)...)
+}
+
+// isConfirm reports whether p is the standard probe before the confirmation.
+func isConfirm(p nf.Probe) bool {
+	return p.Name == nf.ConfirmInput.Of(p.Family).Name || p.Name == nf.ConfirmPostrouting.Of(p.Family).Name
+}
+
+// droppedLast returns how many packets that met the probe before the confirmation were dropped there: by a rule of the last
+// priority, by a helper, or because their entry could not be inserted.
+func (p Path) droppedLast(confirm Point) uint64 {
+	if p.Passed == nil || !isConfirm(confirm.Probe) {
+		return 0
+	}
+	return saturatingSub(confirm.Packets, p.Passed[confirm.Probe.Name])
+}
+
+// atConfirmation returns what became of packets behind the probe before the confirmation of a hook: those that were dropped, and
+// those that continued without an entry.
+func (p Path) atConfirmation(points []Point, left *unaccounted) (losses []Loss) {
+	i := slices.IndexFunc(points, func(at Point) bool { return isConfirm(at.Probe) })
+	if i < 0 {
+		return nil
+	}
+	confirm := points[i]
+	f, h := confirm.Probe.Family, confirm.Probe.Hook
+	confirmed := nf.ConfirmedInput
+	if h == nf.Postrouting {
+		confirmed = nf.ConfirmedPostrouting
+	}
+	dropped := p.droppedLast(confirm)
+	l := Loss{Family: f, Hook: h, From: []string{confirm.Probe.Name}, To: []string{confirmed.Of(f).Name}, Of: confirm.Packets}
+	if l.Lost = dropped; dropped > 0 {
+		l := l
+		causes, held := left.held(l, []nf.Hook{h}, int64(nf.PriorityConfirm)-1, nf.PriorityConfirm)
+		if l.Causes = causes; held < dropped {
+			l.Causes = append(l.Causes, p.unpassed(confirm.Probe, dropped-held)...)
+		}
+		losses = append(losses, l)
+	}
+	if i+1 == len(points) { // conntrack is off
+		return losses
+	}
+	l.Lost, l.Unconfirmed = saturatingSub(confirm.Packets-dropped, points[i+1].Packets+p.Attached[f].at(h)), true
+	if l.Lost > 0 {
+		l.Causes = p.unconfirmed(f, l.Lost)
 		losses = append(losses, l)
 	}
 	return losses
@@ -513,8 +551,13 @@ func (p Path) mayCountElsewhere(d Drop, f nf.Family) bool {
 func (p Path) lostAround(f nf.Family, h nf.Hook, priority int32) (n uint64) {
 	points := p.at(f, h)
 	for i := 1; i < len(points); i++ {
-		if from, to := points[i-1], points[i]; from.Probe.Priority <= priority && priority <= to.Probe.Priority {
+		if from, to := points[i-1], points[i]; from.Probe.Priority <= priority && priority <= to.Probe.Priority && !to.Probe.BehindConfirm() {
 			n += saturatingSub(from.Packets, to.Packets)
+		}
+	}
+	if priority == nf.PriorityConfirm {
+		for _, at := range points {
+			n += p.droppedLast(at)
 		}
 	}
 	return n
@@ -539,28 +582,54 @@ func meets(r Rule, f nf.Family) bool {
 	return r.Family == "inet" || r.Family == "netdev"
 }
 
-// droppedBy reports whether certain causes of a kind account for all lost packets.
-func droppedBy(causes []Cause, kind CauseKind, lost uint64) bool {
-	var n uint64
-	for _, c := range causes {
-		if c.Certain && c.Kind == kind {
-			n += c.Packets
+// unpassed returns why packets that met the probe before the confirmation were dropped there.
+func (p Path) unpassed(confirm nf.Probe, lost uint64) []Cause {
+	ofFamily, ofAll := uint64(0), uint64(0) // what was dropped so in all hooks
+	for _, at := range p.Points {
+		n := p.droppedLast(at)
+		if ofAll += n; at.Probe.Family == confirm.Family {
+			ofFamily += n
 		}
 	}
-	return n >= lost
+	var causes, maybe []Cause
+	counted := func(c Cause, n, places uint64) { // n packets have the cause in several places, of which this is one
+		c.Packets = saturatingSub(n, places-lost)
+		switch c.Certain = c.Packets > 0; {
+		case c.Certain:
+			causes = append(causes, c)
+		case n > 0:
+			maybe = append(maybe, Cause{Kind: c.Kind, Logged: c.Logged})
+		}
+	}
+	counted(Cause{Kind: CauseInsertFailed, Counter: "insert_failed"}, p.InsertFailed, ofAll)
+	helper, refused := Cause{Kind: CauseHelper}, uint64(0)
+	for _, h := range p.HelperDrops {
+		if h.Family == confirm.Family {
+			helper.Logged, refused = append(helper.Logged, h), refused+h.Packets
+		}
+	}
+	counted(helper, refused, ofFamily)
+	rest := saturatingSub(lost, packetsOf(causes))
+	if rest == 0 {
+		return causes
+	}
+	rules := p.byRule(confirm, confirm, rest)
+	if p.HelpersUntold && packetsOf(rules) < rest {
+		maybe = append(maybe, Cause{Kind: CauseHelper})
+	}
+	causes = slices.Concat(causes, rules, maybe)
+	slices.SortStableFunc(causes, certainFirst)
+	return causes
 }
 
-// unconfirmed returns why lost packets had no entry after the confirmation, which follows a probe. All except those whose entry could
-// not be inserted, and those that a rule of the same priority has dropped, continue.
-func (p Path) unconfirmed(confirm nf.Probe, lost uint64) []Cause {
-	f := confirm.Family
+// unconfirmed returns why lost packets of a family had no entry after the confirmation, and continued.
+func (p Path) unconfirmed(f nf.Family, lost uint64) []Cause {
 	var causes []Cause
 	for _, c := range []Cause{
-		{Kind: CauseInsertFailed, Counter: "insert_failed", Packets: p.InsertFailed},
 		{Kind: CauseInvalid, Counter: "invalid", Packets: p.Invalid},
 		{Kind: CauseICMPError, Counter: "error", Packets: p.ICMPErrors},
 	} {
-		if c.Kind != CauseInsertFailed && p.Reasons != nil {
+		if p.Reasons != nil {
 			var others uint64 // the counter includes both families
 			c.Logged, others = p.logged(f, c.Kind)
 			c.Packets = saturatingSub(c.Packets, others)
@@ -569,27 +638,8 @@ func (p Path) unconfirmed(confirm nf.Probe, lost uint64) []Cause {
 			causes = append(causes, c)
 		}
 	}
-	helper := Cause{Kind: CauseHelper, Certain: true}
-	for _, h := range p.HelperDrops {
-		if h.Family == f {
-			helper.Logged, helper.Packets = append(helper.Logged, h), helper.Packets+h.Packets
-		}
-	}
-	if helper.Packets > 0 {
-		causes = append(causes, helper)
-	}
-	if n := packetsOf(causes); n < lost && len(p.Drops) > 0 {
-		last := confirm
-		last.Priority = nf.PriorityConfirm
-		rules := p.byRule(last, last, lost-n)
-		causes = append(causes, slices.DeleteFunc(rules, func(c Cause) bool { return c.Rule == (Rule{}) })...)
-		slices.SortStableFunc(causes, certainFirst)
-	}
 	if packetsOf(causes) < lost {
 		causes = append(causes, Cause{Kind: CauseUntracked})
-		if p.HelpersUntold {
-			causes = append(causes, Cause{Kind: CauseHelper})
-		}
 	}
 	return causes
 }

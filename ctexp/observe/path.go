@@ -23,6 +23,10 @@ type Path struct {
 	// InvalidPassed is, for each family, the number of INVALID packets that reached the confirmation in input or
 	// postrouting. They continue.
 	InvalidPassed map[nf.Family]uint64
+	// Passed has, by the name of the probe before the confirmation ("confirm/input", "ip6/confirm/postrouting"), the number of packets
+	// that were behind the confirmation and behind all rules of its priority, the last one. What is missing there was dropped.
+	// Nil if they were not counted.
+	Passed map[string]uint64
 	// Waiting are the packets that wait in the queues of the namespace's own end (netnsenv.Queue).
 	Waiting []nf.Waiting
 	// Silenced is the number of packets that the host would have sent on its own and that a silent host drops.
@@ -115,6 +119,7 @@ func (p Path) Sub(before Path) Path {
 	d.ICMPErrors = saturatingSub(p.ICMPErrors, before.ICMPErrors)
 	d.Arrived = subCounts(p.Arrived, before.Arrived)
 	d.InvalidPassed = subCounts(p.InvalidPassed, before.InvalidPassed)
+	d.Passed = subCounts(p.Passed, before.Passed)
 	d.MIB = subCounts(p.MIB, before.MIB)
 	d.Attached = subAttached(p.Attached, before.Attached)
 	d.Reasons = subList(p.Reasons, before.Reasons, ReasonCount.key, (*ReasonCount).sub)

@@ -96,7 +96,7 @@ func (o *Observer) countPath(now snapshot, arrived map[nf.Family]uint64) (Path, 
 		Reading:  o.nextReading(),
 		Silenced: o.since(now, nf.Silenced),
 		Dropped:  st.Drop, Invalid: st.Invalid, InsertFailed: st.InsertFailed, ICMPErrors: st.Error,
-		Arrived: subCounts(arrived, o.arrived), Attached: o.attached(now), InvalidPassed: o.invalidPassed(now),
+		Arrived: subCounts(arrived, o.arrived), Attached: o.attached(now), InvalidPassed: o.invalidPassed(now), Passed: o.passed(now),
 	}
 	p.HelpersUntold = o.reasons == nil || !kernel.HelperDropsLogged.Here()
 	if o.reasons != nil {
@@ -126,10 +126,9 @@ func (o *Observer) countPath(now snapshot, arrived map[nf.Family]uint64) (Path, 
 	return p, nil
 }
 
-// mayBeByRule reports whether a rule may have dropped some of the packets. Untracked packets may be those of a rule of the last
-// priority.
+// mayBeByRule reports whether a rule may have dropped some of the packets.
 func (l Loss) mayBeByRule() bool {
-	return slices.ContainsFunc(l.Causes, func(c Cause) bool { return c.Kind == CauseRule || c.Kind == CauseUntracked })
+	return slices.ContainsFunc(l.Causes, func(c Cause) bool { return c.Kind == CauseRule })
 }
 
 // readArrived returns how many packets of each family arrived on all links; nil if nothing counts them.
@@ -200,6 +199,17 @@ func (o *Observer) invalidPassed(now snapshot) map[nf.Family]uint64 {
 			if n := o.since(now, fmt.Sprintf("%s%v/%v", ours.InvalidConfirmed, f, h)); n > 0 {
 				all[f] += n
 			}
+		}
+	}
+	return all
+}
+
+// passed returns the counts of Path.Passed.
+func (o *Observer) passed(now snapshot) map[string]uint64 {
+	all := map[string]uint64{}
+	for _, p := range o.cfg.Path {
+		if isConfirm(p) {
+			all[probeName(p)] = o.since(now, fmt.Sprintf("%s%v/%v", ours.Passed, p.Family, p.Hook))
 		}
 	}
 	return all

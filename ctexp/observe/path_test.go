@@ -74,8 +74,23 @@ func TestLossesAreExplained(t *testing.T) {
 			[]string{"1 of 2 without an entry between confirm/input and confirmed/input: invalid +1"}},
 		{"untracked", map[string]uint64{"confirm/postrouting": 2}, Path{},
 			[]string{"2 of 2 without an entry between confirm/postrouting and confirmed/postrouting: untracked, or conntrack is off"}},
-		{"untracked, or a helper", map[string]uint64{"confirm/postrouting": 2}, Path{HelpersUntold: true},
-			[]string{"2 of 2 without an entry between confirm/postrouting and confirmed/postrouting: untracked, or conntrack is off, or dropped by a conntrack helper"}},
+		{"a rule, or a helper", map[string]uint64{"confirm/postrouting": 2}, Path{HelpersUntold: true, Passed: map[string]uint64{}},
+			[]string{"2 of 2 lost between confirm/postrouting and confirmed/postrouting: dropped by a rule, an unknown reason, or dropped by a conntrack helper"}},
+		{"not all were dropped", map[string]uint64{"confirm/postrouting": 5, "confirmed/postrouting": 1}, Path{Passed: map[string]uint64{"confirm/postrouting": 3}},
+			[]string{
+				"2 of 5 lost between confirm/postrouting and confirmed/postrouting: dropped by a rule, or an unknown reason",
+				"2 of 5 without an entry between confirm/postrouting and confirmed/postrouting: untracked, or conntrack is off",
+			}},
+		{"no entry in one of two hooks", map[string]uint64{"confirm/input": 2, "confirm/postrouting": 2}, Path{InsertFailed: 3, Passed: map[string]uint64{}},
+			[]string{
+				"2 of 2 lost between confirm/input and confirmed/input: insert_failed +1: another entry has its tuple, as when NAT has no port left; else dropped by a rule, or an unknown reason",
+				"2 of 2 lost between confirm/postrouting and confirmed/postrouting: insert_failed +1: another entry has its tuple, as when NAT has no port left; else dropped by a rule, or an unknown reason",
+			}},
+		{"in one of two hooks nothing is certain", map[string]uint64{"confirm/input": 2, "confirm/postrouting": 2}, Path{InsertFailed: 2, Passed: map[string]uint64{}},
+			[]string{
+				"2 of 2 lost between confirm/input and confirmed/input: dropped by a rule, an unknown reason, or insert_failed",
+				"2 of 2 lost between confirm/postrouting and confirmed/postrouting: dropped by a rule, an unknown reason, or insert_failed",
+			}},
 		{"forwarded and own", map[string]uint64{"end/forward": 2, "end/output": 3, "mangle/postrouting": 4}, Path{},
 			[]string{
 				"1 of 5 lost between end/forward and end/output and mangle/postrouting: no route, too big for the next link, or an unknown reason",
@@ -86,6 +101,7 @@ func TestLossesAreExplained(t *testing.T) {
 			t.Parallel()
 			p := pathOf(func(p nf.Probe) uint64 { return c.counts[p.Name] })
 			p.Dropped, p.Invalid, p.InsertFailed, p.HelpersUntold = c.path.Dropped, c.path.Invalid, c.path.InsertFailed, c.path.HelpersUntold
+			p.Passed = c.path.Passed
 			var got []string
 			for _, l := range p.Losses() {
 				got = append(got, l.String())

@@ -15,6 +15,9 @@ const (
 	// InvalidConfirmed is the prefix of the counters of INVALID packets that reached the hook where entries are confirmed:
 	// "invalid/ipv4/input".
 	InvalidConfirmed = "invalid/"
+	// Passed is the prefix of the counters of packets that were behind all rules of a hook's last priority, and behind the
+	// confirmation: "passed/ipv4/input".
+	Passed = "passed/"
 	// InvalidGroup is the NFLOG group that receives the packets that conntrack considers INVALID.
 	InvalidGroup uint16 = 0x6374
 	// HoldQueue is the first of the numbers of the queues (NFQUEUE) that hold packets.

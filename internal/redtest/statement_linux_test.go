@@ -2,6 +2,7 @@ package redtest_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -275,6 +276,51 @@ func TestVerdictOfWhatIsGone(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a rule of the last priority drops was not accepted, not even beside the confirmation, nor when the rule is older than our
+// probe there, or younger, or has no counter.
+func TestVerdictOfTheLastPriority(t *testing.T) {
+	t.Parallel()
+	toHost, fromHost := packet.SYN(web), packet.SYN(packet.Flow{Src: netip.MustParseAddrPort("192.0.2.1:5"), Dst: netip.MustParseAddrPort("192.0.2.2:80")})
+	for _, c := range []struct {
+		hook   string
+		packet packet.Packet
+	}{
+		{"prerouting", packet.SYN(through)}, {"input", toHost}, {"forward", packet.SYN(through)}, {"output", fromHost},
+		{"postrouting", packet.SYN(through)}, {"postrouting", fromHost},
+	} {
+		for _, conntrack := range []netnsenv.Switch{netnsenv.On, netnsenv.Off} {
+			for _, when := range []string{"in the Config", "later", "without a rule"} {
+				t.Run(fmt.Sprintf("%s %v %s", c.hook, conntrack, when), func(t *testing.T) {
+					t.Parallel()
+					want := ctexp.VerdictDrop
+					rule := netnsenv.NFT("table inet n { chain c { type filter hook " + c.hook + " priority 2147483647; meta l4proto tcp drop; }; }")
+					cfg := routing()
+					cfg.Conntrack = conntrack
+					switch when {
+					case "in the Config":
+						cfg.Rules = append(cfg.Rules, rule)
+					case "without a rule":
+						want = ctexp.VerdictAccept
+					}
+					x := ctexp.New(t, cfg)
+					if when == "later" {
+						x.Load(rule)
+					}
+					for name, try := range map[string]func(context.Context, ...ctexp.Trial) ([]ctexp.Outcome, error){"Try": x.Try, "TryQuickly": x.TryQuickly} {
+						got, err := try(t.Context(), ctexp.Trial{Packet: c.packet})
+						if err != nil {
+							t.Fatal(err)
+						}
+						if got[0].Verdict() != want {
+							t.Errorf("%s: %v, want %v: %v\n%v", name, got[0].Verdict(), want, got[0].Losses, x.Path())
+						}
+					}
+				})
+			}
+		}
 	}
 }
 
