@@ -14,6 +14,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
@@ -61,7 +62,7 @@ func (o Outcome) Verdict() Verdict {
 		return VerdictHeld
 	case o.traceDrops():
 		return o.dropped()
-	case l.Hook == nf.Ingress && o.hasPassed(): // by a rule that forwards it on the spot
+	case l.Hook == nf.Ingress && o.hasPassed(), isOnEgress(l) && o.hasPassedWhole(): // by a rule that forwards it on the spot
 		return VerdictAccept
 	case byNetfilter(l):
 		return o.dropped()
@@ -72,6 +73,11 @@ func (o Outcome) Verdict() Verdict {
 // hasPassed reports whether the packet itself has left.
 func (o Outcome) hasPassed() bool {
 	return slices.ContainsFunc(o.Out, func(s Sent) bool { return s.Passed })
+}
+
+// hasPassedWhole reports whether the packet itself has left in one piece: of several, others may have been lost.
+func (o Outcome) hasPassedWhole() bool {
+	return slices.ContainsFunc(o.Out, func(s Sent) bool { return s.Passed && !header.Parse(s.Packet).IsFragment() })
 }
 
 // ofPacket reports whether a loss is that of the packet, and not of what the host has answered.
@@ -97,11 +103,19 @@ func byNetfilter(l observe.Loss) bool {
 	if slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Certain && slices.Contains(kinds, c.Kind) }) {
 		return true
 	}
+	if isOnEgress(l) { // there is nothing but rules, unless it is known that none of them drops: one has forwarded it
+		return slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseRule })
+	}
 	if l.Hook == nf.Ingress { // before the hooks: the causes are rules, or what the packet itself has
 		return slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseRule && c.Rule != (observe.Rule{}) })
 	}
 	certainly := slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Certain })
 	return !certainly && isWithin(l)
+}
+
+// isOnEgress reports whether something took the packets of a loss on their way out that no counter tells: a rule at the hook egress.
+func isOnEgress(l observe.Loss) bool {
+	return l.IsBehindHooks() && !slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Certain })
 }
 
 // isWithin reports whether both probes of a loss are in one hook, between which there is nothing but rules, conntrack and NAT.

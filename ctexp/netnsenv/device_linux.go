@@ -74,7 +74,11 @@ func (e *Env) linkRequest(typ netlink.HeaderType, flags netlink.HeaderFlags, inf
 // addDevices creates the devices, down, and makes ports of those that are.
 func (e *Env) addDevices() error {
 	for _, d := range e.cfg.Devices {
-		if err := e.addDevice(d); err != nil {
+		err := e.addDevice(d)
+		if err == nil {
+			err = e.countEgress(d.Name, d.Name)
+		}
+		if err != nil {
 			return fmt.Errorf("device %q (%v): %w", d.Name, d.Kind, err)
 		}
 	}

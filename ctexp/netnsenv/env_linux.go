@@ -128,6 +128,9 @@ func (e *Env) addLinks() error {
 	if e.owned, err = openOwned(e); err != nil {
 		return err
 	}
+	if err = e.countEgress("lo", "lo"); err != nil {
+		return err
+	}
 	for _, cfg := range e.cfg.Links {
 		l, err := e.openLink(cfg)
 		if err != nil {

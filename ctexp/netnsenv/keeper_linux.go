@@ -61,5 +61,13 @@ func addEveryHook() error {
 		Table: netdev, Name: "ingress", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookIngress, Priority: nftables.ChainPriorityFilter,
 		Device: "lo",
 	})
-	return conn.Flush()
+	if err := conn.Flush(); err != nil {
+		return err
+	}
+	conn.AddChain(&nftables.Chain{
+		Table: netdev, Name: "egress", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookEgress, Priority: nftables.ChainPriorityFilter,
+		Device: "lo",
+	})
+	_ = conn.Flush() // before Linux 5.16 there is no such hook
+	return nil
 }

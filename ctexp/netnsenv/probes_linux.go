@@ -77,6 +77,11 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 		chainOf(p, chainName(p))
 	}
 	if !beforeConfirm {
+		for _, p := range e.probes() {
+			if isBeforeConfirm(p) { // a dump reads it before what is behind: what passes meanwhile does not look lost
+				o.rules.AddObj(&nftables.CounterObj{Table: o.inet, Name: p.Name})
+			}
+		}
 		for _, hook := range classHooks {
 			if e.logsClasses() {
 				chainOf(nf.Probe{Hook: hook, Priority: nf.PriorityConntrack}, classChain(hook))
@@ -89,7 +94,11 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 		}
 	}
 	for _, p := range probes {
-		o.add(o.inet, chains[chainName(p)], p.Name, matchExprs(p)...)
+		add := o.add
+		if beforeConfirm {
+			add = o.count
+		}
+		add(o.inet, chains[chainName(p)], p.Name, matchExprs(p)...)
 	}
 	if !beforeConfirm {
 		for _, p := range probes {
@@ -357,6 +366,7 @@ type owned struct {
 	closed       bool            // conn would open another socket, on the calling thread
 	classifies   bool            // the classes of packets are logged
 	copies       bool            // the rules of copyFragments exist
+	noEgress     bool            // the kernel has no hook egress
 }
 
 // tableOwner is NFT_TABLE_F_OWNER (include/uapi/linux/netfilter/nf_tables.h, since 5.12, 6001a930ce03 "netfilter:
@@ -509,6 +519,11 @@ func lostTable(err error) error {
 // add adds a named counter, and a rule that counts packets that match, to the current batch.
 func (o *owned) add(t *nftables.Table, c *nftables.Chain, counter string, match ...expr.Any) {
 	o.rules.AddObj(&nftables.CounterObj{Table: t, Name: counter})
+	o.count(t, c, counter, match...)
+}
+
+// count is add for a counter that exists.
+func (o *owned) count(t *nftables.Table, c *nftables.Chain, counter string, match ...expr.Any) {
 	o.rules.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: append(match, &expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: counter})})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -315,6 +316,9 @@ func (e *Env) switchOnARP(l *Link) error {
 // openFence adds the link's counters at ingress and its fence, and on veth those of the far interface.
 func (e *Env) openFence(l *Link) error {
 	count, err := e.countIngress(l.cfg.Name, l.cfg.Name, nf.Families()...)
+	if err == nil {
+		err = e.countEgress(l.cfg.Name, l.cfg.Name)
+	}
 	if err != nil {
 		return fmt.Errorf("link %q: %w", l.cfg.Name, err)
 	}
@@ -344,10 +348,8 @@ func (e *Env) countIngress(chain, device string, families ...nf.Family) (func() 
 		Device: device,
 	})
 	o.add(o.netdev, c, name)
-	etherTypes := map[nf.Family]uint16{nf.IPv4: unix.ETH_P_IP, nf.IPv6: unix.ETH_P_IPV6}
 	for _, f := range families {
-		o.add(o.netdev, c, fmt.Sprintf("%s%v/%s", ours.Arrived, f, chain),
-			&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1}, equal(binary.BigEndian.AppendUint16(nil, etherTypes[f])))
+		o.add(o.netdev, c, fmt.Sprintf("%s%v/%s", ours.Arrived, f, chain), frameOf(f)...)
 	}
 	if err := o.flush(); err != nil {
 		return nil, fmt.Errorf("count at ingress: %w", lackIf(err, nf.UnsupportedError{
@@ -356,6 +358,49 @@ func (e *Env) countIngress(chain, device string, families ...nf.Family) (func() 
 	}
 	r := rising{read: func() (uint64, error) { return o.counter(o.netdev, name) }}
 	return r.count, nil
+}
+
+// frameOf returns the expressions that match frames of a family.
+func frameOf(f nf.Family) []expr.Any {
+	etherTypes := map[nf.Family]uint16{nf.IPv4: unix.ETH_P_IP, nf.IPv6: unix.ETH_P_IPV6}
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1}, equal(binary.BigEndian.AppendUint16(nil, etherTypes[f]))}
+}
+
+// countEgress adds two chains that count the packets leaving by a device, for the Observer: the one of the first priority of the
+// hook egress, and the one of the last, which is behind the user's rules because it is older (net/netfilter/core.c,
+// nf_hook_entries_grow). Between them there are only rules. A kernel without the hook has no such rules.
+func (e *Env) countEgress(chain, device string) error {
+	o := e.owned
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.noEgress || e.cfg.NoPath {
+		return nil
+	}
+	prefixes := []string{ours.Leaving, ours.Left}
+	for _, prefix := range prefixes { // a dump reads them in this order: what leaves meanwhile does not look lost
+		for _, f := range nf.Families() {
+			o.rules.AddObj(&nftables.CounterObj{Table: o.netdev, Name: fmt.Sprintf("%s%v/%s", prefix, f, chain)})
+		}
+	}
+	for i, prefix := range prefixes {
+		c := o.rules.AddChain(&nftables.Chain{
+			Table: o.netdev, Name: prefix + chain, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookEgress, Device: device,
+			Priority: nftables.ChainPriorityRef(nftables.ChainPriority([]int32{nf.PriorityFirst, nf.PriorityConfirm}[i])),
+		})
+		for _, f := range nf.Families() {
+			o.count(o.netdev, c, fmt.Sprintf("%s%v/%s", prefix, f, chain), frameOf(f)...)
+		}
+	}
+	err := o.flush()
+	var errno unix.Errno
+	if errors.As(err, &errno) && slices.Contains(noExpression, errno) {
+		o.noEgress = true
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("count at egress: %w", err)
+	}
+	return nil
 }
 
 // rising is a counter that does not go back when the kernel's is reset, as by "nft reset counters": fences go on. Observers

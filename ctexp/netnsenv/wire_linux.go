@@ -242,8 +242,10 @@ func (end *wireEnd) prepare() (err error) {
 	e.assigned++
 	chain := fmt.Sprintf("%s.%d", end.cfg.Name, e.assigned) // an earlier link may have had the same name
 	e.mu.Unlock()
-	end.ingress, err = e.countIngress(chain, end.cfg.Name, nf.Families()...)
-	return err
+	if end.ingress, err = e.countIngress(chain, end.cfg.Name, nf.Families()...); err != nil {
+		return err
+	}
+	return e.countEgress(chain, end.cfg.Name)
 }
 
 func (end *wireEnd) up() error {

@@ -190,8 +190,8 @@ func (f Family) String() string {
 type Hook uint8
 
 // The hooks. A packet to the host passes prerouting and input, a forwarded packet passes prerouting, forward and
-// postrouting, and a packet from the host passes output and postrouting. Ingress is on the link, before all others. It
-// takes no probes.
+// postrouting, and a packet from the host passes output and postrouting. Ingress is on the link, before all others,
+// and Egress behind all others, also for what is no packet of IP. The two take no probes.
 const (
 	Prerouting Hook = iota
 	Input
@@ -199,11 +199,12 @@ const (
 	Output
 	Postrouting
 	Ingress
+	Egress
 )
 
 // String returns the hook's name as nft writes it.
 func (h Hook) String() string {
-	names := [...]string{"prerouting", "input", "forward", "output", "postrouting", "ingress"}
+	names := [...]string{"prerouting", "input", "forward", "output", "postrouting", "ingress", "egress"}
 	if int(h) < len(names) {
 		return names[h]
 	}

@@ -92,6 +92,7 @@ func (p Path) Losses() []Loss {
 		}
 		losses = append(losses, p.within(post, &left)...)
 		losses = append(losses, p.fragmenting(f, losses)...)
+		losses = append(losses, p.onEgress(f)...)
 	}
 	return append(losses, p.behindHooks()...)
 }
@@ -116,7 +117,17 @@ func (p Path) fragmenting(f nf.Family, before []Loss) []Loss {
 	if n == 0 {
 		return nil
 	}
-	return p.behind(nf.Postrouting, linkEgress, []Cause{{Kind: CauseTooBig, Certain: true, Counter: countersBehindHooks[f].name, Packets: n}}, f)
+	return p.behind(nf.Postrouting, linkEgress, n, []Cause{{Kind: CauseTooBig, Certain: true, Counter: countersBehindHooks[f].name, Packets: n}}, f)
+}
+
+// onEgress returns the packets of a family that rules at the hook egress took.
+func (p Path) onEgress(f nf.Family) []Loss {
+	n := p.EgressDropped[f]
+	if n == 0 {
+		return nil
+	}
+	causes := p.byRule(nf.Probe{Hook: nf.Egress, Family: f, Priority: nf.PriorityFirst}, nf.Probe{Priority: nf.PriorityConfirm}, n)
+	return p.behind(nf.Postrouting, linkEgress, n, causes, f)
 }
 
 // behindHooks returns the packets that were lost behind the last hook: at a socket, in a queueing discipline, or at the
@@ -131,13 +142,14 @@ func (p Path) behindHooks() []Loss {
 	for _, d := range p.LinkDrops {
 		onLinks = append(onLinks, Cause{Kind: d.Kind, Certain: true, Counter: d.Link + " " + d.Counter, Link: d.Link, Packets: d.Packets})
 	}
-	return append(p.behind(nf.Input, socketInput, atSockets, nf.Families()...), p.behind(nf.Postrouting, linkEgress, onLinks, nf.Families()...)...)
+	return append(p.behind(nf.Input, socketInput, packetsOf(atSockets), atSockets, nf.Families()...),
+		p.behind(nf.Postrouting, linkEgress, packetsOf(onLinks), onLinks, nf.Families()...)...)
 }
 
-// behind returns a loss behind the last probe of a hook, in which each packet has one of some certain causes; none
-// without causes or probes. The family is one of those given, if packets of no other met the hook.
-func (p Path) behind(h nf.Hook, to string, causes []Cause, families ...nf.Family) []Loss {
-	l := Loss{Hook: h, To: []string{to}, Lost: packetsOf(causes), Causes: causes}
+// behind returns a loss behind the last probe of a hook; none without lost packets or probes. The family is one of those given, if
+// packets of no other met the hook.
+func (p Path) behind(h nf.Hook, to string, lost uint64, causes []Cause, families ...nf.Family) []Loss {
+	l := Loss{Hook: h, To: []string{to}, Lost: lost, Causes: causes}
 	for _, f := range families {
 		points := p.at(f, h)
 		if n := len(points); n > 0 && points[n-1].Probe.BehindConfirm() { // it counts only those with an entry
@@ -547,8 +559,15 @@ func (p Path) mayCountElsewhere(d Drop, f nf.Family) bool {
 	return elsewhere && d.Rule.Packets < all
 }
 
-// lostAround returns the number of packets of a family that were lost between the probes around a priority of a hook.
+// lostAround returns the number of packets of a family that were lost between the probes around a priority of a hook, or on
+// links, where no probe is.
 func (p Path) lostAround(f nf.Family, h nf.Hook, priority int32) (n uint64) {
+	switch h {
+	case nf.Ingress:
+		return p.lostBeforeHooks(f)
+	case nf.Egress:
+		return p.EgressDropped[f]
+	}
 	points := p.at(f, h)
 	for i := 1; i < len(points); i++ {
 		if from, to := points[i-1], points[i]; from.Probe.Priority <= priority && priority <= to.Probe.Priority && !to.Probe.BehindConfirm() {

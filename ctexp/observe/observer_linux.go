@@ -56,8 +56,8 @@ type Observer struct {
 	buckets  int                                 // of the kernel's hash table
 
 	start   snapshot
-	arrived map[nf.Family]uint64 // counts of readArrived at Open
-	egress  []LinkDrop           // those of links at Open
+	onLinks linkCounts // at Open
+	egress  []LinkDrop // those of links at Open
 	live    livelist
 	marks   marklog
 
@@ -88,7 +88,7 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 		err = turnedOff(fmt.Sprintf("probe %q", lost.name), "the namespace was made without it; add it to netnsenv.Config.Probes")
 	}
 	if err == nil {
-		o.arrived, err = o.readArrived()
+		o.onLinks, err = o.readOnLinks()
 	}
 	if err == nil {
 		o.egress, err = linkDrops(o.links)

@@ -14,6 +14,10 @@ type Path struct {
 	// Arrived is the number of packets of each family that arrived on the links of the namespace; nil if they were
 	// not counted.
 	Arrived map[nf.Family]uint64
+	// EgressDropped is the number of packets of each family that rules at the hook egress took, of those links and devices of which
+	// the namespace was made: they met the hook, and were not behind its rules. What a rule of the first priority (-2147483648)
+	// takes is not among them.
+	EgressDropped map[nf.Family]uint64
 	// MayBypassHooks says that some of these may have continued without meeting a hook: there is a flowtable, or a
 	// link that is a port of another one, such as a bridge.
 	MayBypassHooks bool
@@ -118,6 +122,7 @@ func (p Path) Sub(before Path) Path {
 	d.InsertFailed = saturatingSub(p.InsertFailed, before.InsertFailed)
 	d.ICMPErrors = saturatingSub(p.ICMPErrors, before.ICMPErrors)
 	d.Arrived = subCounts(p.Arrived, before.Arrived)
+	d.EgressDropped = subCounts(p.EgressDropped, before.EgressDropped)
 	d.InvalidPassed = subCounts(p.InvalidPassed, before.InvalidPassed)
 	d.Passed = subCounts(p.Passed, before.Passed)
 	d.MIB = subCounts(p.MIB, before.MIB)

@@ -50,7 +50,7 @@ func (o *Observer) readPath(ctx context.Context, rules bool) (Path, error) {
 	if len(o.cfg.Path) == 0 {
 		return Path{}, turnedOff("probes of the path", "the namespace was made without them")
 	}
-	arrived, err := o.readArrived() // before the probes, so that packets arriving meanwhile do not look lost
+	onLinks, err := o.readOnLinks() // before the probes, so that packets arriving meanwhile do not look lost
 	if err != nil {
 		return Path{}, err
 	}
@@ -63,7 +63,7 @@ func (o *Observer) readPath(ctx context.Context, rules bool) (Path, error) {
 	if o.holder != nil {
 		waiting, errWaiting = o.holder.Waiting(ctx)
 	}
-	p, err := o.countPath(now, arrived)
+	p, err := o.countPath(now, onLinks)
 	if err != nil {
 		return Path{}, err
 	}
@@ -90,13 +90,14 @@ func (o *Observer) readPath(ctx context.Context, rules bool) (Path, error) {
 }
 
 // countPath returns the Path as the kernel's counters and the logs tell it. What the rules tell is missing.
-func (o *Observer) countPath(now snapshot, arrived map[nf.Family]uint64) (Path, error) {
+func (o *Observer) countPath(now snapshot, onLinks linkCounts) (Path, error) {
 	st := now.stats.Sub(o.start.stats)
 	p := Path{
 		Reading:  o.nextReading(),
 		Silenced: o.since(now, nf.Silenced),
 		Dropped:  st.Drop, Invalid: st.Invalid, InsertFailed: st.InsertFailed, ICMPErrors: st.Error,
-		Arrived: subCounts(arrived, o.arrived), Attached: o.attached(now), InvalidPassed: o.invalidPassed(now), Passed: o.passed(now),
+		Arrived: subCounts(onLinks.arrived, o.onLinks.arrived), EgressDropped: subCounts(onLinks.dropped, o.onLinks.dropped),
+		Attached: o.attached(now), InvalidPassed: o.invalidPassed(now), Passed: o.passed(now),
 	}
 	p.HelpersUntold = o.reasons == nil || !kernel.HelperDropsLogged.Here()
 	if o.reasons != nil {
@@ -131,30 +132,48 @@ func (l Loss) mayBeByRule() bool {
 	return slices.ContainsFunc(l.Causes, func(c Cause) bool { return c.Kind == CauseRule })
 }
 
-// readArrived returns how many packets of each family arrived on all links; nil if nothing counts them.
-func (o *Observer) readArrived() (map[nf.Family]uint64, error) {
+// linkCounts are the packets of each family that came in on all links, and those that rules took on their way out; nil if nothing
+// counts them.
+type linkCounts struct{ arrived, dropped map[nf.Family]uint64 }
+
+// readOnLinks reads the counters of the links.
+func (o *Observer) readOnLinks() (linkCounts, error) {
 	if len(o.cfg.Path) == 0 {
-		return nil, nil
+		return linkCounts{}, nil
 	}
 	counters, err := ruleset.Counters(o.table, unix.NFPROTO_NETDEV, ours.Table)
 	if err != nil {
-		return nil, err
+		return linkCounts{}, err
 	}
 	if err := o.seal.count("netdev ", counters); err != nil {
-		return nil, err
+		return linkCounts{}, err
 	}
-	var arrived map[nf.Family]uint64
+	left := map[string]uint64{}
+	for _, c := range counters {
+		if link, is := strings.CutPrefix(c.Name, ours.Left); is {
+			left[link] = c.Packets
+		}
+	}
+	var n linkCounts
 	for _, c := range counters {
 		for _, f := range nf.Families() {
 			if strings.HasPrefix(c.Name, fmt.Sprintf("%s%v/", ours.Arrived, f)) {
-				if arrived == nil {
-					arrived = map[nf.Family]uint64{}
-				}
-				arrived[f] += c.Packets
+				addTo(&n.arrived, f, c.Packets)
+			}
+			if strings.HasPrefix(c.Name, fmt.Sprintf("%s%v/", ours.Leaving, f)) {
+				addTo(&n.dropped, f, saturatingSub(c.Packets, left[strings.TrimPrefix(c.Name, ours.Leaving)]))
 			}
 		}
 	}
-	return arrived, nil
+	return n, nil
+}
+
+// addTo adds n to an element of a map, which it makes if it is nil.
+func addTo(m *map[nf.Family]uint64, f nf.Family, n uint64) {
+	if *m == nil {
+		*m = map[nf.Family]uint64{}
+	}
+	(*m)[f] += n
 }
 
 // addIPv6Discards adds the counter of packets that a namespace with IPv6 switched off has refused. Without probes for

@@ -178,7 +178,7 @@ func (o *Observer) look() {
 	_ = o.checkLimit()
 	_ = o.checkEventMask()
 	_, _ = o.readPackets()
-	_, _ = o.readArrived()
+	_, _ = o.readOnLinks()
 	_ = o.checkLinks()
 }
 

@@ -9,6 +9,9 @@ const (
 	// Arrived is the prefix of the counters of packets that arrived on a link, in the netdev table. The family and the
 	// link follow: "arrived/ipv4/tun0".
 	Arrived = "arrived/"
+	// Leaving and Left are the prefixes of the counters of packets that met the hook egress of a link, in the netdev table: before
+	// the user's rules and behind them. The family and the link follow: "leaving/ipv4/tun0".
+	Leaving, Left = "leaving/", "left/"
 	// Replies is the prefix of the counters of the replies that the host sends to packets without a confirmed entry. The
 	// family and the hook follow: "replies/ipv4/postrouting".
 	Replies = "replies/"

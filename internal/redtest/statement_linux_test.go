@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -251,7 +252,16 @@ func TestVerdictOfWhatIsGone(t *testing.T) {
 		want   ctexp.Verdict
 	}{
 		"dropped on egress": {
-			routing(netnsenv.NFT("table netdev n { chain c { type filter hook egress device tun1 priority 0; drop; }; }")), syn, ctexp.VerdictLost,
+			routing(netnsenv.NFT("table netdev n { chain c { type filter hook egress device tun1 priority 0; drop; }; }")), syn, ctexp.VerdictDrop,
+		},
+		"dropped on egress at the last priority": {
+			routing(netnsenv.NFT("table netdev n { chain c { type filter hook egress device tun1 priority 2147483647; drop; }; }")), syn, ctexp.VerdictDrop,
+		},
+		"dropped on egress at the first priority": {
+			routing(netnsenv.NFT("table netdev n { chain c { type filter hook egress device tun1 priority -2147483648; drop; }; }")), syn, ctexp.VerdictLost,
+		},
+		"forwarded on egress": {
+			routing(netnsenv.NFT("table netdev n { chain c { type filter hook egress device tun1 priority 0; fwd to tun0; }; }")), syn, ctexp.VerdictAccept,
 		},
 		"dropped by a bridge": {
 			bridged(netnsenv.NFT("table bridge n { chain c { type filter hook prerouting priority 0; drop; }; }")), packet.SYN(web), ctexp.VerdictLost,
@@ -262,7 +272,7 @@ func TestVerdictOfWhatIsGone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if name == "dropped on egress" {
+			if strings.Contains(name, "on egress") {
 				needs.Check(t, kernel.EgressHook.Lack())
 			}
 			x := ctexp.New(t, c.cfg)
@@ -271,7 +281,7 @@ func TestVerdictOfWhatIsGone(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got[0].Verdict() != c.want || got[0].Gone != (c.want == ctexp.VerdictLost) {
+				if got[0].Verdict() != c.want || got[0].Gone != (c.want == ctexp.VerdictLost) || c.want == ctexp.VerdictDrop != (len(got[0].Losses) == 1) && c.want != ctexp.VerdictAccept {
 					t.Errorf("%s: %v, want %v: %v", name, got[0].Verdict(), c.want, got[0])
 				}
 			}

@@ -57,10 +57,7 @@ func (t *table) drops() []Drop {
 		}
 		at := place{c.hook, c.priority}
 		if t.family == unix.NFPROTO_NETDEV {
-			if at.hook != 0 { // egress
-				continue
-			}
-			at.hook = nf.Ingress
+			at.hook = map[nf.Hook]nf.Hook{unix.NF_NETDEV_INGRESS: nf.Ingress, unix.NF_NETDEV_EGRESS: nf.Egress}[at.hook]
 		}
 		bases[c.name] = at
 		if c.drop {
