@@ -340,8 +340,12 @@ func (o Outcome) text(why string) string {
 		}
 		lines = append(lines, fmt.Sprintf("%s %s: %v", what, s.Link, s.Packet))
 	}
-	if len(lines) == 0 {
+	switch {
+	case len(lines) > 0:
+	case slices.Contains(o.Hooks, nf.Input):
 		lines = append(lines, "accepted by the host, which sends nothing")
+	default: // by an interface that is not seen, else it were Gone
+		lines = append(lines, "not delivered to the host, and seen on no link")
 	}
 	entry := "no entry"
 	if o.Entry != "" {

@@ -11,8 +11,8 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/needs"
 	"github.com/ctexp/go-ctexp/internal/kernel"
+	"github.com/ctexp/go-ctexp/internal/needs"
 	"github.com/ctexp/go-ctexp/internal/nsthread"
 )
 

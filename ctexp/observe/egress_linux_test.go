@@ -3,6 +3,7 @@ package observe_test
 import (
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -150,5 +151,57 @@ func TestNothingIsLostOnEgressByItself(t *testing.T) {
 
 	if p := x.path(); len(p.EgressDropped) > 0 || len(p.Losses()) > 0 {
 		t.Errorf("lost: %v: %v", p.EgressDropped, p)
+	}
+}
+
+// Where nothing counts, the path says what it does not know: only of rules that are there, and that may have dropped packets. The
+// others cost no reading of rules.
+func TestDropsThatNoProbeCounts(t *testing.T) {
+	t.Parallel()
+	const bridged = "not counted by any probe: what is dropped by nft bridge n c: "
+	frame := packet.Flow{Src: addrPort("203.0.113.7:1"), Dst: addrPort("203.0.113.8:1")}.UDP(nil)
+	for name, c := range map[string]struct {
+		rules string
+		want  []string
+	}{
+		"none":                     {"table bridge n { }", nil},
+		"a bridge":                 {"table bridge n { chain c { type filter hook forward priority 0; drop; }; }", []string{bridged + "drop"}},
+		"a bridge, counted":        {"table bridge n { chain c { type filter hook input priority 0; counter drop; }; }", []string{bridged + "counter drop [packets 2 bytes 56]"}},
+		"a bridge, counted none":   {"table bridge n { chain c { type filter hook forward priority 0; ether type arp counter drop; }; }", nil},
+		"a bridge that accepts":    {"table bridge n { chain c { type filter hook forward priority 0; counter accept; }; }", nil},
+		"a bridge, by a jump":      {"table bridge n { chain c { drop; }; chain b { type filter hook prerouting priority 0; ether type ip jump c; }; }", []string{bridged + "drop"}},
+		"egress of another device": {"table netdev n { chain c { type filter hook egress device far.tun1 priority 0; drop; }; }", []string{"not counted by any probe: what is dropped by nft netdev n c: drop"}},
+		"egress of several":        {"table netdev n { chain c { type filter hook egress devices = { tun0, far.tun1 } priority 0; drop; }; }", []string{"not counted by any probe: what is dropped by nft netdev n c: drop"}},
+		"egress of the links":      {"table netdev n { chain c { type filter hook egress devices = { tun0, tun1 } priority 0; drop; }; }", nil},
+		"egress, first of all":     {"table netdev n { chain c { type filter hook egress device tun1 priority -2147483648; drop; }; }", []string{"not counted by any probe: what is dropped by nft netdev n c: drop"}},
+		"ingress":                  {"table netdev n { chain c { type filter hook ingress device tun1 priority 0; drop; }; }", nil},
+		"IP":                       {"table inet n { chain c { type filter hook input priority 0; drop; }; }", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if strings.Contains(name, "egress") {
+				needs.Check(t, kernel.EgressHook.Lack())
+			}
+			cfg := router()
+			cfg.Links[1].Kind = netnsenv.Veth
+			cfg.Links = append(cfg.Links, netnsenv.LinkConfig{Name: "p0", Port: netnsenv.Port{Of: "br0"}}, netnsenv.LinkConfig{Name: "p1", Port: netnsenv.Port{Of: "br0"}})
+			cfg.Devices = []netnsenv.Device{{Name: "br0", Kind: netnsenv.Bridge{}, Prefixes: prefixes("203.0.113.1/24")}}
+			cfg.Rules = []netnsenv.Ruleset{netnsenv.MissingLinks(netnsenv.NFT(c.rules), "far.tun1")}
+			x := open(t, cfg)
+
+			x.sendBy("p0", frame, frame)
+
+			p := x.path()
+			if diff := cmp.Diff(c.want, p.Notes()); diff != "" {
+				t.Errorf("(-want +got):\n%s\n%v", diff, p)
+			}
+			if drawn := strings.Count(p.String(), "what is dropped by"); drawn != len(c.want) {
+				t.Errorf("%d lines:\n%v", drawn, p)
+			}
+			quick, err := x.o.PathCounts(t.Context())
+			if err != nil || quick.Uncounted != nil {
+				t.Errorf("without the rules: %v, %v", quick.Uncounted, err)
+			}
+		})
 	}
 }

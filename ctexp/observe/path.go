@@ -46,6 +46,10 @@ type Path struct {
 	// Drops are the user's rules and policies that drop packets, in the order of the ruleset. They are read only if a
 	// rule may have dropped packets that were lost; otherwise Drops is nil. They count since the rules were created.
 	Drops []Drop
+	// Uncounted are those of the user's rules and policies that may have dropped packets where no probe counts: on bridges (family
+	// bridge), and at the hook egress at its first priority or on a device that the namespace was not made with. Observer.PathCounts
+	// does not read them.
+	Uncounted []Drop
 	// NAT tells the families for which the ruleset has a chain of NAT, without which the kernel does none. It is read
 	// with Drops.
 	NAT map[nf.Family]bool
@@ -132,6 +136,7 @@ func (p Path) Sub(before Path) Path {
 	d.LinkDrops = subList(p.LinkDrops, before.LinkDrops, LinkDrop.key, (*LinkDrop).sub)
 	d.HelperDrops = subList(p.HelperDrops, before.HelperDrops, ReasonCount.key, (*ReasonCount).sub)
 	d.Drops = subList(p.Drops, before.Drops, Drop.key, (*Drop).sub)
+	d.Uncounted = subList(p.Uncounted, before.Uncounted, Drop.key, (*Drop).sub)
 	d.Waiting = subList(p.Waiting, before.Waiting, waitingKey, subWaiting)
 	d.Points = make([]Point, len(p.Points))
 	for i, at := range p.Points {
@@ -186,7 +191,7 @@ func (p Path) at(f nf.Family, h nf.Hook) []Point {
 }
 
 // Notes returns, a line each, what is not a loss but worth knowing: packets of the host without an entry, what
-// conntrack logged about packets that continued, and why the kernel dropped packets.
+// conntrack logged about packets that continued, why the kernel dropped packets, and rules that drop where no probe counts.
 func (p Path) Notes() []string {
 	var notes []string
 	for _, f := range nf.Families() {
@@ -205,7 +210,20 @@ func (p Path) Notes() []string {
 	for _, t := range p.KernelDrops {
 		notes = append(notes, fmt.Sprintf("the kernel drops %v", t))
 	}
+	for _, s := range p.uncounted() {
+		notes = append(notes, "not counted by any probe: what is dropped by "+s)
+	}
 	return notes
+}
+
+// uncounted returns the rules of Uncounted that may have dropped packets.
+func (p Path) uncounted() (rules []string) {
+	for _, d := range p.Uncounted {
+		if d.dropped() > 0 || d.mayHaveDropped() {
+			rules = append(rules, d.String())
+		}
+	}
+	return firstRules(rules)
 }
 
 // remarks returns the reasons of packets that continued, which no loss mentions.
@@ -285,7 +303,14 @@ func (p Path) String() string {
 		fmt.Fprintf(&b, "%-17s %v\n", title, t)
 	}
 	if b.Len() == 0 {
-		return "no packet met a probe\n"
+		b.WriteString("no packet met a probe\n")
+	}
+	for i, s := range p.uncounted() {
+		title := ""
+		if i == 0 {
+			title = "not counted"
+		}
+		fmt.Fprintf(&b, "%-17s what is dropped by %s\n", title, s)
 	}
 	return b.String()
 }

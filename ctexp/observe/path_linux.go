@@ -78,9 +78,23 @@ func (o *Observer) readPath(ctx context.Context, rules bool) (Path, error) {
 			return Path{}, err
 		}
 	}
-	if rules && slices.ContainsFunc(losses, Loss.mayBeByRule) {
-		if p.Drops, p.NAT, err = o.drops(ctx); p.Drops == nil && err == nil {
-			p.Drops = []Drop{}
+	uncounted := false
+	if rules {
+		if uncounted, err = ruleset.HasUncounted(o.table); err != nil {
+			return Path{}, err
+		}
+	}
+	mayBeByRule := slices.ContainsFunc(losses, Loss.mayBeByRule)
+	if rules && (mayBeByRule || uncounted) {
+		var drops []Drop
+		var nat map[nf.Family]bool
+		if drops, nat, err = o.drops(ctx); mayBeByRule && err == nil {
+			p.Drops, p.NAT = append([]Drop{}, drops...), nat
+		}
+		for _, d := range drops {
+			if d.Uncounted {
+				p.Uncounted = append(p.Uncounted, d)
+			}
 		}
 		if errors.Is(err, errors.ErrUnsupported) { // without the program that created the rules the Path goes without them
 			err = nil

@@ -30,6 +30,8 @@ type Drop struct {
 	Hook     nf.Hook // hook of the base chain that contains the rule or leads to it
 	Priority int32   // of the base chain that contains the rule or leads to it
 	Traced   uint64  // number of traced packets that it dropped
+	// Uncounted says that no probe counts what is dropped there; see Path.Uncounted.
+	Uncounted bool
 }
 
 // String prints the rule and how many traced packets it dropped.

@@ -38,7 +38,7 @@ func (o *Observer) drops(ctx context.Context) (drops []Drop, nat map[nf.Family]b
 	traced := o.tracedDrops()
 	for _, d := range s.Drops() {
 		drops = append(drops, Drop{
-			Rule: d.Rule, Verdict: d.Verdict, CountsOthers: d.CountsOthers, Hook: d.Hook, Priority: d.Priority,
+			Rule: d.Rule, Verdict: d.Verdict, CountsOthers: d.CountsOthers, Hook: d.Hook, Priority: d.Priority, Uncounted: d.Uncounted,
 			Traced: traced[dropOf{d.Rule.Family, d.Rule.Table, d.Rule.Chain, d.Rule.Handle}],
 		})
 	}

@@ -154,9 +154,12 @@ type chain struct {
 	base        bool // a base chain, at hook and priority
 	hook        nf.Hook
 	priority    int32
-	nat         bool // of type nat
-	drop        bool // the policy is drop
-	rules       []rule
+	nat         bool     // of type nat
+	drop        bool     // the policy is drop
+	devices     []string // of a base chain of family netdev
+	// uncounted says that no probe of ours counts what is dropped there; see Uncounted. readChains sets it.
+	uncounted bool
+	rules     []rule
 }
 
 // decodeChain decodes the payload of an NFT_MSG_NEWCHAIN message.
@@ -172,9 +175,31 @@ func decodeChain(payload []byte) (chain, error) {
 		c.nat = a.text(unix.NFTA_CHAIN_TYPE) == "nat"
 		_, hasPolicy := a[unix.NFTA_CHAIN_POLICY]
 		c.drop = hasPolicy && a.u32(unix.NFTA_CHAIN_POLICY) == nfDrop
+		c.devices = hookDevices(at)
 	}
 	return c, nil
 }
+
+// hookDevices returns the devices of a hook. The kernel tells a single one also by itself (net/netfilter/nf_tables_api.c,
+// nft_dump_basechain_hook); the name of an element that is a prefix ends in "*", as nft writes it (since 6.16).
+func hookDevices(hook attrs) (names []string) {
+	const devicePrefix = 2 // NFTA_DEVICE_PREFIX
+	_ = nfnl.Attributes(hook[nftaHookDevs], 0, func(typ uint16, _ int, v []byte) error {
+		name := nfnl.CString(v)
+		if typ == devicePrefix {
+			name += "*"
+		}
+		names = append(names, name)
+		return nil
+	})
+	if name := hook.text(unix.NFTA_HOOK_DEV); len(names) == 0 && name != "" {
+		names = []string{name}
+	}
+	return names
+}
+
+// nftaHookDevs is NFTA_HOOK_DEVS (include/uapi/linux/netfilter/nf_tables.h).
+const nftaHookDevs = 4
 
 // Counter is a named counter of a table.
 type Counter struct {

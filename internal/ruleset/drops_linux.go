@@ -17,6 +17,7 @@ type Drop struct {
 	CountsOthers bool
 	Hook         nf.Hook
 	Priority     int32 // of the base chain which the rule is in or is reached from
+	Uncounted    bool  // no probe of ours counts what is dropped there; see HasUncounted
 }
 
 // Drops returns the rules and policies that drop packets, once for each base chain from which they are reached.
@@ -55,7 +56,7 @@ func (t *table) drops() []Drop {
 		if !c.base {
 			continue
 		}
-		at := place{c.hook, c.priority}
+		at := place{c.hook, c.priority, c.uncounted}
 		if t.family == unix.NFPROTO_NETDEV {
 			at.hook = map[nf.Hook]nf.Hook{unix.NF_NETDEV_INGRESS: nf.Ingress, unix.NF_NETDEV_EGRESS: nf.Egress}[at.hook]
 		}
@@ -136,7 +137,7 @@ func iptablesBase(table, chain string) (at place, ok bool) {
 	if table == "nat" && (hook == nf.Input || hook == nf.Postrouting) {
 		priority = nf.PrioritySNAT
 	}
-	return place{hook, priority}, isBase && isTable
+	return place{hook: hook, priority: priority}, isBase && isTable
 }
 
 // iptablesDrops returns the drops of iptables-legacy, whose rules are sorted by table.
@@ -178,8 +179,9 @@ func iptablesTarget(r nf.Rule) string {
 
 // place is the hook and priority of a base chain.
 type place struct {
-	hook     nf.Hook
-	priority int32
+	hook      nf.Hook
+	priority  int32
+	uncounted bool
 }
 
 // anywhere is the target of a verdict map, which may jump to any chain of the table.
@@ -231,7 +233,7 @@ func placed(found []Drop, bases map[string]place, jumps map[string][]string) []D
 	var drops []Drop
 	for _, d := range found {
 		for _, at := range from[d.Rule.Chain] {
-			d.Hook, d.Priority = at.hook, at.priority
+			d.Hook, d.Priority, d.Uncounted = at.hook, at.priority, at.uncounted
 			drops = append(drops, d)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 func TestChainsAreReached(t *testing.T) {
 	t.Parallel()
-	in, out := place{nf.Input, 0}, place{nf.Output, 0}
+	in, out := place{hook: nf.Input}, place{hook: nf.Output}
 	bases := map[string]place{"in": in, "out": out}
 	got := reached(bases, map[string][]string{
 		"in": {"a"}, "out": {"b"}, "a": {"b", "a", "out"}, "b": {"a"}, "alone": {"b"}, "c": nil,

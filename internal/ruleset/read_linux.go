@@ -375,7 +375,37 @@ func readChains(conn Conn) ([]chain, error) {
 		}
 		chains = append(chains, c)
 	}
+	counted := map[string]bool{}
+	for _, c := range chains {
+		if ours.IsTable(c.family, c.table) && strings.HasPrefix(c.name, ours.Left) {
+			for _, d := range c.devices {
+				counted[d] = true
+			}
+		}
+	}
+	for i, c := range chains {
+		chains[i].uncounted = c.base && !ours.IsTable(c.family, c.table) && c.isUncounted(counted)
+	}
 	return chains, nil
+}
+
+// isUncounted reports whether a base chain is at the hook of a bridge, or at the hook egress at the first priority or of a device that
+// is not counted there.
+func (c chain) isUncounted(counted map[string]bool) bool {
+	switch {
+	case c.family == unix.NFPROTO_BRIDGE:
+		return true
+	case c.family == unix.NFPROTO_NETDEV && c.hook == unix.NF_NETDEV_EGRESS:
+		return c.priority == nf.PriorityFirst || slices.ContainsFunc(c.devices, func(d string) bool { return !counted[d] })
+	}
+	return false
+}
+
+// HasUncounted reports whether the user has base chains in which packets are dropped that no probe of ours counts: those of
+// bridges, and those of the hook egress that are of its first priority, or of a device without our chains.
+func HasUncounted(conn Conn) (bool, error) {
+	chains, err := readChains(conn)
+	return slices.ContainsFunc(chains, func(c chain) bool { return c.uncounted }), err
 }
 
 // dump requests all nftables objects of one kind; the zero family means all families.
