@@ -58,7 +58,7 @@ type Outcome struct {
 	// FromHost reports that the host itself has sent the packet (see Trial).
 	FromHost bool
 	// Gone reports that the packet was neither delivered to the host nor left it on a link, and no Loss tells where it ended: in a
-	// rule of a bridge or on egress, in a filter of tc, or waiting for the Ethernet address of a neighbour. It is not known, and
+	// rule of a bridge, in a filter of tc, or waiting for the Ethernet address of a neighbour. It is not known, and
 	// false, in an Env with an interface other than its links by which packets may leave: a Wire, a Dummy, a tunnel.
 	Gone bool
 }
