@@ -436,8 +436,8 @@ func (e *Env) rewriteToNobody(d Device, index uint32) error {
 	o := e.owned
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	addRewrite(o.conn, o.netdev, d.Name, mac)
-	if err := o.conn.Flush(); err != nil {
+	addRewrite(o.rules, o.netdev, d.Name, mac)
+	if err := o.flush(); err != nil {
 		return fmt.Errorf("send to unknown neighbours: %w", err)
 	}
 	return nil

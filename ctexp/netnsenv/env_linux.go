@@ -101,9 +101,10 @@ func (e *Env) build(ctx context.Context) error {
 			return err
 		}
 	}
-	_, late := e.sides()
-	if err := e.addProbes(late, true); err != nil {
-		return err
+	if len(e.cfg.Rules) > 0 {
+		if err := e.addLateProbes(); err != nil {
+			return err
+		}
 	}
 	return e.fill(ctx)
 }
@@ -137,7 +138,7 @@ func (e *Env) addLinks() error {
 		return err
 	}
 	var err error
-	if e.owned, err = openOwned(e); err != nil {
+	if e.owned, err = openOwned(); err != nil {
 		return err
 	}
 	for _, cfg := range e.cfg.Links {
@@ -147,9 +148,7 @@ func (e *Env) addLinks() error {
 		}
 		e.links = append(e.links, l)
 		e.onClose(l.dev)
-		if err := e.openFence(l); err != nil {
-			return err
-		}
+		e.openFence(l)
 	}
 	if err := e.addDevices(); err != nil {
 		return err
@@ -175,11 +174,7 @@ func (e *Env) sides() (early, late []nf.Probe) {
 }
 
 func (e *Env) addRules(ctx context.Context) error {
-	early, _ := e.sides()
-	if err := e.addProbes(early, false); err != nil {
-		return err
-	}
-	if err := e.addInvalid(); err != nil {
+	if err := e.addOwnRules(); err != nil {
 		return err
 	}
 	if e.cfg.Classes {

@@ -312,50 +312,58 @@ func (e *Env) switchOnARP(l *Link) error {
 	return nil
 }
 
-// openFence adds the link's counters at ingress and its fence, and on veth those of the far interface.
-func (e *Env) openFence(l *Link) error {
-	count, err := e.countIngress(l.cfg.Name, l.cfg.Name, nf.Families()...)
-	if err != nil {
-		return fmt.Errorf("link %q: %w", l.cfg.Name, err)
-	}
-	l.fence = &fence{count: count, async: l.kind == Veth || e.steered()}
+// openFence opens the link's fence, and on veth also that of the far interface. Their counters are added by addOwnRules.
+func (e *Env) openFence(l *Link) {
+	l.fence = &fence{count: e.arrivals(l.cfg.Name), async: l.kind == Veth || e.steered()}
 	v, ok := l.dev.(*veth)
 	if !ok {
-		return nil
+		return
 	}
-	far := l.farName()
-	if count, err = e.countIngress(far, far); err != nil {
-		return fmt.Errorf("link %q: %w", l.cfg.Name, err)
+	l.answers = &pipe{
+		name: fmt.Sprintf("link %q: fence of what the host sends", l.cfg.Name), sender: e, index: l.index,
+		arrived: e.arrivals(l.farName()), cut: &v.closed,
 	}
-	l.answers = &pipe{name: fmt.Sprintf("link %q: fence of what the host sends", l.cfg.Name), sender: e, index: l.index, arrived: count, cut: &v.closed}
-	return nil
 }
 
-// countIngress adds a chain that counts the packets arriving on a device, at the ingress hook, before anything can drop
-// them. Further counters, for families, are for the Observer. The returned function reads the first one.
+// countIngress is collectIngress for an open Env. The returned function reads the first counter.
 func (e *Env) countIngress(chain, device string, families ...nf.Family) (func() (uint64, error), error) {
-	name := "ingress/" + chain
 	o := e.owned
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.collectIngress(chain, device, families...)
+	if err := o.flush(); err != nil {
+		return nil, ingressError(err)
+	}
+	return e.arrivals(chain), nil
+}
+
+// arrivals returns a function that reads the first counter of a chain of collectIngress.
+func (e *Env) arrivals(chain string) func() (uint64, error) {
+	r := rising{read: func() (uint64, error) { return e.owned.counter(e.owned.netdev, "ingress/"+chain) }}
+	return r.count
+}
+
+// collectIngress collects a chain that counts the packets that arrive on a device, at the ingress hook, before anything can drop
+// them. Further counters, for families, are for the Observer.
+func (o *owned) collectIngress(chain, device string, families ...nf.Family) {
 	c := o.rules.AddChain(&nftables.Chain{
 		Table: o.netdev, Name: chain, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookIngress, Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityFirst)),
 		Device: device,
 	})
-	o.add(o.netdev, c, name)
+	o.add(o.netdev, c, "ingress/"+chain)
 	etherTypes := map[nf.Family]uint16{nf.IPv4: unix.ETH_P_IP, nf.IPv6: unix.ETH_P_IPV6}
 	for _, f := range families {
 		o.add(o.netdev, c, fmt.Sprintf("%s%v/%s", ours.Arrived, f, chain),
 			&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1}, equal(binary.BigEndian.AppendUint16(nil, etherTypes[f])))
 	}
-	if err := o.flush(); err != nil {
-		return nil, fmt.Errorf("count at ingress: %w", lackIf(err, nf.UnsupportedError{
-			Need: "CONFIG_NETFILTER_INGRESS", Hint: "a kernel with nftables chains of family netdev",
-		}, noExpression...))
-	}
-	r := rising{read: func() (uint64, error) { return o.counter(o.netdev, name) }}
-	return r.count, nil
+}
+
+// ingressError returns the error of counters at ingress that were refused.
+func ingressError(err error) error {
+	return fmt.Errorf("count at ingress: %w", lackIf(err, nf.UnsupportedError{
+		Need: "CONFIG_NETFILTER_INGRESS", Hint: "a kernel with nftables chains of family netdev",
+	}, noExpression...))
 }
 
 // rising is a counter that does not go back when the kernel's is reset, as by "nft reset counters": fences go on. Observers
