@@ -185,21 +185,27 @@ type builtRules struct {
 
 const mostBuilt = 32
 
-// findBuilt returns the transaction for r, nil if there is none.
+func (b *builtRules) are(r ownRules, probes []nf.Probe) bool {
+	return b.ownRules == r && slices.Equal(b.probes, probes)
+}
+
+// findBuilt returns the transaction for r and the probes of the Config, nil if there is none.
 func findBuilt(r ownRules, probes []nf.Probe) *nfnl.Batch {
 	built.Lock()
 	defer built.Unlock()
-	for _, b := range built.all {
-		if b.ownRules == r && slices.Equal(b.probes, probes) {
+	for i := range built.all {
+		if b := &built.all[i]; b.are(r, probes) {
 			return b.batch.Clone()
 		}
 	}
 	return nil
 }
 
+// keepBuilt keeps a transaction instead of one that was kept for the same.
 func keepBuilt(r ownRules, probes []nf.Probe, batch *nfnl.Batch) {
 	built.Lock()
 	defer built.Unlock()
+	built.all = slices.DeleteFunc(built.all, func(b builtRules) bool { return b.are(r, probes) })
 	if len(built.all) == mostBuilt {
 		built.all = slices.Delete(built.all, 0, 1)
 	}
@@ -244,7 +250,7 @@ func (e *Env) addOwnRules() error {
 	for i, p := range parts {
 		var err error
 		if messages[i], err = o.collect(p.collect); err != nil {
-			return p.refused(err)
+			return fmt.Errorf("encode our own rules: %w", err)
 		}
 	}
 	if kernel.OwnedTables.Here() {
@@ -264,6 +270,11 @@ func (e *Env) addOwnRules() error {
 	if err := o.createTables(); err != nil {
 		return err
 	}
+	return o.addEach(parts, messages)
+}
+
+// addEach adds the parts, which have these messages, one after the other.
+func (o *owned) addEach(parts []part, messages [][]netlink.Message) error {
 	for i, p := range parts {
 		if len(messages[i]) == 0 {
 			continue
