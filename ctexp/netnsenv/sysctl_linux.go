@@ -251,22 +251,16 @@ func locksRTNL(key string) bool {
 
 // waitForRTNL waits until the lock of all links is free. The kernel does not wait for it when a sysctl is written, but has the
 // system call repeated until it gets it (net/ipv6/addrconf.c, addrconf_disable_ipv6; net/ipv4/devinet.c,
-// devinet_sysctl_forward; restart_syscall): while another namespace is being deleted, hundreds of times. An ioctl waits (net/core/dev_ioctl.c,
-// dev_ioctl), here one that leaves lo as it is, and directly behind it the lock is mostly free. Without it the sysctl is
-// written all the same, so that errors are of no interest.
+// devinet_sysctl_forward; restart_syscall): while another namespace is being deleted, hundreds of times. A question of ethtool
+// waits for it (net/ethtool/ioctl.c, dev_ethtool), and directly behind it the lock is mostly free. The sysctl is written in any
+// case, so that errors are of no interest.
 func waitForRTNL() {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
 	defer unix.Close(fd)
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
-		return
-	}
-	if unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, lo) == nil {
-		_ = unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
-	}
+	_, _ = unix.IoctlGetEthtoolDrvinfo(fd, "lo")
 }
 
 // readFile reads a file of /proc as the namespace shows it.
