@@ -74,11 +74,7 @@ func (e *Env) linkRequest(typ netlink.HeaderType, flags netlink.HeaderFlags, inf
 // addDevices creates the devices, down, and makes ports of those that are.
 func (e *Env) addDevices() error {
 	for _, d := range e.cfg.Devices {
-		err := e.addDevice(d)
-		if err == nil {
-			err = e.countEgress(d.Name, d.Name)
-		}
-		if err != nil {
+		if err := e.addDevice(d); err != nil {
 			return fmt.Errorf("device %q (%v): %w", d.Name, d.Kind, err)
 		}
 	}
@@ -440,8 +436,8 @@ func (e *Env) rewriteToNobody(d Device, index uint32) error {
 	o := e.owned
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	addRewrite(o.conn, o.netdev, d.Name, mac)
-	if err := o.conn.Flush(); err != nil {
+	addRewrite(o.rules, o.netdev, d.Name, mac)
+	if err := o.flush(); err != nil {
 		return fmt.Errorf("send to unknown neighbours: %w", err)
 	}
 	return nil

@@ -90,18 +90,34 @@ func Open(ctx context.Context, cfg Config) (*Env, error) {
 // build sets up the namespace. The order matters: chains behind the confirmation must be older than the conntrack
 // hooks, and chains before it younger. Any rule may register the conntrack hooks.
 func (e *Env) build(ctx context.Context) error {
-	if err := e.do(func() (err error) {
-		e.route, err = rtnetlink.Dial(nil)
+	if err := e.do(func() error { return e.prepare(ctx) }); err != nil { // each change of threads takes the scheduler some microseconds
 		return err
-	}); err != nil {
+	}
+	for i, r := range e.cfg.Rules {
+		if r == nil {
+			return fmt.Errorf("rules[%d] is nil", i)
+		}
+		if err := r.Load(ctx, e); err != nil {
+			return err
+		}
+	}
+	if len(e.cfg.Rules) > 0 {
+		if err := e.addLateProbes(); err != nil {
+			return err
+		}
+	}
+	return e.fill(ctx)
+}
+
+// prepare sets up what is older than the rules of the Config. It runs on the thread.
+func (e *Env) prepare(ctx context.Context) (err error) {
+	if e.route, err = rtnetlink.Dial(nil); err != nil {
 		return fmt.Errorf("open rtnetlink: %w", err)
 	}
 	e.onClose(e.route)
-	table, err := openTable(e)
-	if err != nil {
+	if e.table, err = openTable(e); err != nil {
 		return err
 	}
-	e.table = table
 	if err := e.setBaseline(); err != nil {
 		return err
 	}
@@ -114,10 +130,7 @@ func (e *Env) build(ctx context.Context) error {
 	if err := e.addLinks(); err != nil {
 		return err
 	}
-	if err := e.addRules(ctx); err != nil {
-		return err
-	}
-	return e.fill(ctx)
+	return e.addRules(ctx)
 }
 
 func (e *Env) addLinks() error {
@@ -125,10 +138,7 @@ func (e *Env) addLinks() error {
 		return err
 	}
 	var err error
-	if e.owned, err = openOwned(e); err != nil {
-		return err
-	}
-	if err = e.countEgress("lo", "lo"); err != nil {
+	if e.owned, err = openOwned(); err != nil {
 		return err
 	}
 	for _, cfg := range e.cfg.Links {
@@ -138,9 +148,7 @@ func (e *Env) addLinks() error {
 		}
 		e.links = append(e.links, l)
 		e.onClose(l.dev)
-		if err := e.openFence(l); err != nil {
-			return err
-		}
+		e.openFence(l)
 	}
 	if err := e.addDevices(); err != nil {
 		return err
@@ -153,8 +161,8 @@ func (e *Env) addLinks() error {
 	return e.setConfigured(true)
 }
 
-func (e *Env) addRules(ctx context.Context) error {
-	var late, early []nf.Probe
+// sides returns the probes that are set before the rules of the Config, and those that are set after them.
+func (e *Env) sides() (early, late []nf.Probe) {
 	for _, p := range e.probes() {
 		if isBeforeConfirm(p) {
 			late = append(late, p)
@@ -162,10 +170,11 @@ func (e *Env) addRules(ctx context.Context) error {
 			early = append(early, p)
 		}
 	}
-	if err := e.addProbes(early, false); err != nil {
-		return err
-	}
-	if err := e.addInvalid(); err != nil {
+	return early, late
+}
+
+func (e *Env) addRules(ctx context.Context) error {
+	if err := e.addOwnRules(); err != nil {
 		return err
 	}
 	if e.cfg.Classes {
@@ -173,7 +182,7 @@ func (e *Env) addRules(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := e.do(loopbackUp); err != nil {
+	if err := loopbackUp(); err != nil {
 		return err
 	}
 	for _, l := range e.links {
@@ -184,18 +193,7 @@ func (e *Env) addRules(ctx context.Context) error {
 	if err := e.upDevices(ctx); err != nil {
 		return err
 	}
-	if err := e.addRouting(); err != nil {
-		return err
-	}
-	for i, r := range e.cfg.Rules {
-		if r == nil {
-			return fmt.Errorf("rules[%d] is nil", i)
-		}
-		if err := r.Load(ctx, e); err != nil {
-			return err
-		}
-	}
-	return e.addProbes(late, true)
+	return e.addRouting()
 }
 
 // checkConntrackOff returns an error if the machine always enables conntrack.

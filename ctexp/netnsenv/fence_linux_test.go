@@ -1,10 +1,13 @@
 package netnsenv_test
 
 import (
+	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -110,6 +113,74 @@ func TestFenceCountsWhatIsLost(t *testing.T) {
 			t.Errorf("reported twice: %v", err)
 		}
 	}
+}
+
+// Only the ingress hook tells that a packet on a tun has not come in: each write has succeeded, and the interface has counted the
+// packet as received and none as dropped, although the traffic control of the user, which is in front of all hooks, has taken
+// it. It is not there any more when the fence asks.
+func TestOnlyTheIngressHookTellsWhatTrafficControlTook(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Silent: true, Links: []netnsenv.LinkConfig{
+		{Name: "tun0", Kind: netnsenv.Tun}, {Name: "tun1", Kind: netnsenv.Tun, Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.1/24")}},
+	}})
+	l := e.Link("tun0")
+	control := func(args ...string) error {
+		out, err := e.Command(t.Context(), "tc", args...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("tc %v: %w: %s", args, err, out)
+		}
+		return nil
+	}
+	err := control("qdisc", "add", "dev", "tun0", "ingress")
+	if err == nil {
+		err = control("filter", "add", "dev", "tun0", "parent", "ffff:", "protocol", "ip", "u32", "match", "u32", "0", "0",
+			"action", "mirred", "egress", "redirect", "dev", "tun1")
+	}
+	if err != nil {
+		needs.Check(t, &nf.UnsupportedError{Need: "tc ingress", Hint: "tc, and a kernel with NET_SCH_INGRESS, NET_CLS_U32 and NET_ACT_MIRRED", Err: err})
+	}
+
+	for p := range packet.SYNs(3, web) {
+		if _, err := l.Write(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := control("qdisc", "del", "dev", "tun0", "ingress"); err != nil {
+		t.Fatal(err)
+	}
+	received, dropped := received(t, e, "tun0")
+	arrived, err := l.Arrived()
+	fence := l.Fence(t.Context())
+
+	if received != 3 || dropped != 0 {
+		t.Errorf("the interface has received %d and dropped %d, want 3 and 0", received, dropped)
+	}
+	if arrived != 0 || err != nil {
+		t.Errorf("%d have arrived, %v; want 0", arrived, err)
+	}
+	if want := `link "tun0": 3 of 3 packets were lost before ingress`; fence == nil || fence.Error() != want {
+		t.Errorf("the fence: %v, want %s", fence, want)
+	}
+}
+
+// received returns how many packets an interface has received and dropped as it received them (net/core/net-procfs.c,
+// dev_seq_printf_stats).
+func received(t *testing.T, e *netnsenv.Env, name string) (packets, dropped int) {
+	t.Helper()
+	var text []byte
+	err := e.Do(func() (err error) {
+		text, err = os.ReadFile("/proc/thread-self/net/dev")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, counts, found := strings.Cut(string(text), name+":")
+	var bytes, errs int
+	if n, err := fmt.Sscan(counts, &bytes, &packets, &errs, &dropped); !found || n != 4 {
+		t.Fatalf("no counts of %s: %v\n%s", name, err, text)
+	}
+	return packets, dropped
 }
 
 func BenchmarkFence(b *testing.B) {

@@ -18,6 +18,11 @@ func TestTransactionsOfOwnTables(t *testing.T) {
 	e, err := Open(t.Context(), Config{})
 	needs.Check(t, err)
 	defer e.Close()
+	reader, err := e.openNFTables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.CloseLasting()
 	o := e.owned
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -30,7 +35,7 @@ func TestTransactionsOfOwnTables(t *testing.T) {
 		if err := o.flush(); !errors.Is(err, unix.ENOENT) {
 			t.Errorf("a chain that is not there: %v", err)
 		}
-		if got, err := o.conn.ListChain(o.inet, name); err == nil {
+		if got, err := reader.ListChain(o.inet, name); err == nil {
 			t.Errorf("the refused transaction has left the chain %v", got)
 		}
 		o.rules.AddChain(c)
@@ -40,7 +45,7 @@ func TestTransactionsOfOwnTables(t *testing.T) {
 		if err := o.flush(); err != nil {
 			t.Errorf("a chain and its rules: %v", err)
 		}
-		if rules, err := o.conn.GetRules(o.inet, c); err != nil || len(rules) != 100 {
+		if rules, err := reader.GetRules(o.inet, c); err != nil || len(rules) != 100 {
 			t.Errorf("%d rules, %v; want 100", len(rules), err)
 		}
 		if err := o.flush(); err != nil {

@@ -9,16 +9,12 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/ctexp/go-ctexp/ctexp/nf"
-	"github.com/ctexp/go-ctexp/internal/background"
-	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/nfnl"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
@@ -55,13 +51,12 @@ func (e *Env) PathProbes() []nf.Probe {
 	return all
 }
 
-// addProbes adds a chain for each hook and priority and a counter for each probe. Probes of the last priority depend on
-// the order: the first reference to conntrack registers its hooks, and of hooks with equal priority the older runs
-// last.
-func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
+// collectProbes collects a chain for each hook and priority and a counter for each probe. Probes of the last priority depend
+// on the order: the first reference to conntrack registers its hooks, and of hooks with equal priority the older runs last. The
+// kernel registers hooks as it reads a transaction, not at its end (net/netfilter/nf_tables_api.c, nf_tables_addchain;
+// net/netfilter/nft_ct.c, nft_ct_get_init).
+func (e *Env) collectProbes(probes []nf.Probe, beforeConfirm bool) {
 	o := e.owned
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	chains := map[string]*nftables.Chain{}
 	chainOf := func(p nf.Probe, name string) *nftables.Chain {
 		if chains[name] == nil {
@@ -100,32 +95,26 @@ func (e *Env) addProbes(probes []nf.Probe, beforeConfirm bool) error {
 		}
 		add(o.inet, chains[chainName(p)], p.Name, matchExprs(p)...)
 	}
-	if !beforeConfirm {
-		for _, p := range probes {
-			if p.BehindConfirm() && !e.cfg.NoPath {
-				e.addReplies(chains[chainName(p)], p)
-			}
-		}
-		if e.cfg.Silent {
-			e.addSilence()
-		}
-		if e.hasIPv6() {
-			o.addQuiet()
-		}
-		if e.cfg.Trace {
-			e.addTrace()
-		}
-		if e.cfg.Conntrack == On {
-			e.addReference()
+	if beforeConfirm {
+		return
+	}
+	for _, p := range probes {
+		if p.BehindConfirm() && !e.cfg.NoPath {
+			e.addReplies(chains[chainName(p)], p)
 		}
 	}
-	if err := o.flush(); err != nil {
-		return fmt.Errorf("set probes: %w", err)
+	if e.cfg.Silent {
+		e.addSilence()
 	}
-	if c := chains[chainName(nf.DefragPrerouting)]; !beforeConfirm && (c != nil || !e.cfg.NoFrames) {
-		return e.copyFragments(c)
+	if e.hasIPv6() {
+		o.addQuiet()
 	}
-	return nil
+	if e.cfg.Trace {
+		e.addTrace()
+	}
+	if e.cfg.Conntrack == On {
+		e.addReference()
+	}
 }
 
 // chainName returns the name of a probe's chain. Probes at the same hook and priority share it.
@@ -175,10 +164,6 @@ func (e *Env) addSilence() {
 // addQuiet drops the multicast reports that the host sends at an unpredictable time after its links are up. No sysctl
 // turns them off (net/ipv6/mcast.c, igmp6_group_added).
 func (o *owned) addQuiet() {
-	if o.quiet {
-		return
-	}
-	o.quiet = true
 	c := o.rules.AddChain(&nftables.Chain{
 		Table: o.inet, Name: "quiet", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput,
 		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityFirst)),
@@ -194,27 +179,19 @@ func (o *owned) addQuiet() {
 	}
 }
 
-// copyFragments makes the kernel copy each fragment before it defragments, by a rule that writes a byte of the header to
+// collectCopies makes the kernel copy each fragment before it defragments, by a rule that writes a byte of the header to
 // where it was read. Captures hold clones, which share their data with the packets themselves. When the kernel fragments
 // a packet again that it has reassembled, it writes new headers over those of the fragments that arrived, without
 // regard to clones (net/ipv4/ip_output.c, ip_do_fragment and ip_fraglist_prepare; net/ipv6/ip6_output.c,
 // ip6_fragment). Before nftables writes, it copies a packet that has a clone (net/netfilter/nft_payload.c,
 // nft_payload_set_eval; net/core/skbuff.c, skb_ensure_writable).
 //
-// c is a chain before defragmentation. If it is nil, one is created. Without captures and path, it is needed only for the
-// other end of a wire, whose captures have the same packets. Where the kernel lets no rule write, see CopiesFragments.
-func (e *Env) copyFragments(c *nftables.Chain) error {
-	o := e.owned
-	if o.copies {
-		return nil
-	}
-	if may, err := e.rulesMayWrite(); err != nil {
-		return fmt.Errorf("copy fragments: %w", err)
-	} else if !may {
-		return nil
-	}
-	o.copies = true
-	if c == nil {
+// The rule is in the chain of a probe before defragmentation; if there is none, a chain is created. Without captures and path,
+// it is needed only for the other end of a wire, whose captures have the same packets. Where the kernel lets no rule write, see
+// CopiesFragments.
+func (o *owned) collectCopies(ofProbe bool) {
+	c := &nftables.Chain{Table: o.inet, Name: chainName(nf.DefragPrerouting)}
+	if !ofProbe {
 		c = o.rules.AddChain(&nftables.Chain{
 			Table: o.inet, Name: "copies", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting,
 			Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityDefrag - 1)),
@@ -238,9 +215,25 @@ func (e *Env) copyFragments(c *nftables.Chain) error {
 			&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: hops[f], Len: 1},
 		})})
 	}
-	if err := o.flush(); err != nil {
+}
+
+// beCareful has fragments copied in an open Env.
+func (e *Env) beCareful() error {
+	o := e.owned
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.copies {
+		return nil
+	}
+	may, err := e.rulesMayWrite()
+	if err == nil && may {
+		o.collectCopies(false)
+		err = o.flush()
+	}
+	if err != nil {
 		return fmt.Errorf("copy fragments: %w", err)
 	}
+	o.copies = may
 	return nil
 }
 
@@ -248,10 +241,14 @@ func (e *Env) copyFragments(c *nftables.Chain) error {
 func (o *owned) beQuiet() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.quiet {
+		return nil
+	}
 	o.addQuiet()
 	if err := o.flush(); err != nil {
 		return fmt.Errorf("drop multicast reports: %w", err)
 	}
+	o.quiet = true
 	return nil
 }
 
@@ -354,206 +351,15 @@ func masked(mask uint32, op expr.CmpOp, want uint32) []expr.Any {
 	}
 }
 
-// owned is the connection that owns our tables: only it can change them, and "flush ruleset" does not delete them.
-type owned struct {
-	mu           sync.Mutex // held while conn is in use: it handles one request at a time
-	conn         *nftables.Conn
-	sock         *netlink.Conn  // of conn
-	rules        *nftables.Conn // collects changes for flush
-	collected    []netlink.Message
-	inet, netdev *nftables.Table // the tables for the probes and for the counters at ingress
-	quiet        bool            // the chain "quiet" exists
-	closed       bool            // conn would open another socket, on the calling thread
-	classifies   bool            // the classes of packets are logged
-	copies       bool            // the rules of copyFragments exist
-	noEgress     bool            // the kernel has no hook egress
-}
-
-// tableOwner is NFT_TABLE_F_OWNER (include/uapi/linux/netfilter/nf_tables.h, since 5.12, 6001a930ce03 "netfilter:
-// nftables: introduce table ownership").
-const tableOwner = 2
-
-func openOwned(e *Env) (*owned, error) {
-	o := &owned{
-		inet:   &nftables.Table{Family: nftables.TableFamilyINet, Name: ours.Table},
-		netdev: &nftables.Table{Family: nftables.TableFamilyNetdev, Name: ours.Table},
-	}
-	err := e.do(func() (err error) {
-		o.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
-			o.sock = c
-			return c.SetOption(netlink.CapAcknowledge, true) // answers to what is refused need not repeat it
-		}))
-		return err
-	})
-	if err == nil {
-		o.rules, err = nftables.New(nftables.WithTestDial(func(batch []netlink.Message) ([]netlink.Message, error) {
-			o.collected = batch
-			return nil, errCollected
-		}))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open nftables: %w", err)
-	}
-	for _, t := range []*nftables.Table{o.inet, o.netdev} {
-		err := newOwnedTable(o.sock, t, tableOwner)
-		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) { // before 5.12
-			err = newOwnedTable(o.sock, t, 0)
-		}
-		if err != nil {
-			o.conn.CloseLasting()
-			return nil, fmt.Errorf("create the nftables table %q: %w", ours.Table, err)
-		}
-	}
-	return o, nil
-}
-
-// errCollected ends Flush of google/nftables when it has passed on the messages.
-var errCollected = fmt.Errorf("collected: %w", os.ErrPermission)
-
-// flush sends what rules has collected as one transaction. Only the last message asks for an acknowledgement: google/nftables
-// v0.3.0 lets each of them ask, and reads an answer to each, two for a rule (Conn.Flush).
-func (o *owned) flush() error {
-	o.collected = nil
-	err := o.rules.Flush()
-	messages := o.collected
-	if len(messages) < 3 { // nothing, or something that cannot be encoded, between the beginning and the end
-		return err
-	}
-	end := len(messages) - 1
-	var batch nfnl.Batch
-	for i, m := range messages[:end] {
-		batch.Add(func(b []byte) []byte {
-			b = appendMessage(b, m)
-			if i == end-1 {
-				b = appendMessage(b, messages[end])
-			}
-			return b
-		})
-	}
-	raw, err := o.sock.SyscallConn()
-	if err != nil {
-		return err
-	}
-	if cerr := raw.Control(func(fd uintptr) {
-		err = nfnl.Borrow(int(fd)).Send(&batch, func(_ int, errno unix.Errno) error { return errno })
-	}); cerr != nil {
-		return cerr
-	}
-	return err
-}
-
-// appendMessage appends a request that asks for no acknowledgement.
-func appendMessage(b []byte, m netlink.Message) []byte {
-	b = binary.NativeEndian.AppendUint32(b, uint32(nfnl.HeaderSize+len(m.Data)))
-	b = binary.NativeEndian.AppendUint16(b, uint16(m.Header.Type))
-	b = binary.NativeEndian.AppendUint16(b, uint16(m.Header.Flags&^netlink.Acknowledge))
-	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0) // sequence number and port
-	b = append(b, m.Data...)
-	return append(b, make([]byte, -len(m.Data)&3)...)
-}
-
-// newOwnedTable creates a table with flags, which google/nftables cannot send.
-func newOwnedTable(sock *netlink.Conn, t *nftables.Table, flags uint32) error {
-	attrs := netlink.NewAttributeEncoder()
-	attrs.ByteOrder = networkOrder
-	attrs.String(unix.NFTA_TABLE_NAME, t.Name)
-	attrs.Uint32(unix.NFTA_TABLE_FLAGS, flags)
-	body, err := attrs.Encode()
-	if err != nil {
-		return err
-	}
-	_, err = sock.SendMessages([]netlink.Message{
-		nftMessage(unix.NFNL_MSG_BATCH_BEGIN, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES),
-		nftMessage(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWTABLE, netlink.Create|netlink.Acknowledge, byte(t.Family), 0, body...),
-		nftMessage(unix.NFNL_MSG_BATCH_END, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES),
-	})
-	if err != nil {
-		return err
-	}
-	_, err = sock.Receive()
-	return err
-}
-
-// counter returns the packet count of a named counter.
-func (o *owned) counter(t *nftables.Table, name string) (uint64, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		return 0, ErrClosed
-	}
-	obj, err := o.conn.GetObject(&nftables.CounterObj{Table: t, Name: name})
-	if err != nil {
-		return 0, fmt.Errorf("read counter %q: %w", name, lostTable(err))
-	}
-	c, ok := obj.(*nftables.CounterObj)
-	if !ok {
-		return 0, fmt.Errorf("read counter %q: it is a %T", name, obj)
-	}
-	return c.Packets, nil
-}
-
-// kept returns an error if rules that were loaded have deleted our tables.
-func (o *owned) kept() error {
-	if kernel.OwnedTables.Here() {
-		return nil
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		return ErrClosed
-	}
-	if _, err := o.conn.ListTableOfFamily(ours.Table, o.inet.Family); err != nil {
-		return lostTable(err)
-	}
-	return nil
-}
-
-// lostTable returns err, and on a kernel that does not protect our tables also that they were deleted, if it says so.
-func lostTable(err error) error {
-	if !errors.Is(err, unix.ENOENT) || kernel.OwnedTables.Here() {
-		return err
-	}
-	return fmt.Errorf("the rules or a program deleted the probes, as by \"flush ruleset\": %w: %w", err, kernel.OwnedTables.Lack())
-}
-
-// add adds a named counter, and a rule that counts packets that match, to the current batch.
-func (o *owned) add(t *nftables.Table, c *nftables.Chain, counter string, match ...expr.Any) {
-	o.rules.AddObj(&nftables.CounterObj{Table: t, Name: counter})
-	o.count(t, c, counter, match...)
-}
-
-// count is add for a counter that exists.
-func (o *owned) count(t *nftables.Table, c *nftables.Chain, counter string, match ...expr.Any) {
-	o.rules.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: append(match, &expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: counter})})
-}
-
-// close deletes the tables, in the background: the kernel waits about 10 ms for RCU when an owning socket is closed.
-func (o *owned) close() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.closed = true
-	background.Close(closerFunc(o.conn.CloseLasting))
-}
-
-// addInvalid logs each INVALID packet to an NFLOG group, directly behind conntrack, because the kernel does not log a
-// reason for all of them. The chains are those of addProbes. They have conntrack's own priority and are older than its hooks, so
-// that they are behind it (net/netfilter/core.c, nf_hook_entries_grow) and before all rules of the user that are. A kernel without nft_log is not an error. With a threshold of 1, a packet is sent without
-// waiting for the next (net/netfilter/nfnetlink_log.c, nfulnl_log_packet).
-func (e *Env) addInvalid() error {
-	if !e.logsClasses() {
-		return nil
-	}
-	o := e.owned
-	o.mu.Lock()
-	defer o.mu.Unlock()
+// collectInvalid logs each INVALID packet to an NFLOG group, directly behind conntrack, because the kernel does not log a
+// reason for all of them. The chains are those of collectProbes. They have conntrack's own priority and are older than its hooks, so
+// that they are behind it (net/netfilter/core.c, nf_hook_entries_grow) and before all rules of the user that are. With a threshold
+// of 1, a packet is sent without waiting for the next (net/netfilter/nfnetlink_log.c, nfulnl_log_packet).
+func (o *owned) collectInvalid() {
 	for _, hook := range classHooks {
 		o.rules.AddRule(&nftables.Rule{Table: o.inet, Chain: &nftables.Chain{Table: o.inet, Name: classChain(hook)}, Exprs: append(matchExprs(nf.Probe{State: nf.StateInvalid}),
 			&expr.Log{Key: 1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_QTHRESHOLD, Group: ours.InvalidGroup, QThreshold: 1})})
 	}
-	if err := o.flush(); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("log INVALID packets: %w", err)
-	}
-	return nil
 }
 
 // classHooks are the hooks in which conntrack gives packets their class.

@@ -82,9 +82,7 @@ func (e *Env) unfill() error {
 	if err := e.writeSysctl(keyEvents, "0"); err != nil {
 		return err
 	}
-	e.table.mu.Lock()
-	defer e.table.mu.Unlock()
-	return e.table.conn.Flush()
+	return e.table.nfnl.Do(nfnl.AppendFlush(nil, nil))
 }
 
 // filling serializes the fillers of all Envs. The kernel takes a global lock for each entry (net/netfilter/nfnetlink.c,

@@ -3,6 +3,7 @@ package netnsenv
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -71,7 +72,7 @@ func (e *Env) setBaseline() error {
 	return e.do(func() error {
 		for _, s := range append(slices.Clip(baseline), ipv6...) {
 			for _, scope := range []string{"all", "default"} {
-				err := e.setSysctl(strings.Replace(s.key, "*", scope, 1), s.value)
+				err := e.setSysctlHere(strings.Replace(s.key, "*", scope, 1), s.value)
 				// A kernel without IPv6 has no files for it.
 				if err != nil && !(strings.HasPrefix(s.key, "net/ipv6/") && errors.Is(err, os.ErrNotExist)) {
 					return err
@@ -83,7 +84,7 @@ func (e *Env) setBaseline() error {
 			others = slices.Concat(others, bridgeBaseline)
 		}
 		for _, s := range others {
-			if err := e.setSysctl(s.key, s.value); err != nil && !errors.Is(err, os.ErrNotExist) { // not in this kernel
+			if err := e.setSysctlHere(s.key, s.value); err != nil && !errors.Is(err, os.ErrNotExist) { // not in this kernel
 				return err
 			}
 		}
@@ -152,7 +153,7 @@ func (e *Env) SetSysctl(name, value string) error {
 	}
 	defer e.changes()()
 	return sysctlError(name, e.do(func() error {
-		err := e.writeSysctl(key, value)
+		err := writeSysctl(key, value)
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ERANGE) {
 			err = fmt.Errorf("the kernel refuses the value %q: %w", value, err)
 		}
@@ -192,40 +193,105 @@ func sysctlError(name string, err error) error {
 
 // setSysctl sets a sysctl as a default of the Env.
 func (e *Env) setSysctl(key, value string) error {
-	return e.do(func() error {
-		if err := e.writeSysctl(key, value); err != nil {
-			return err
-		}
-		e.noteSysctl(key, value, ByCtexp)
-		return nil
-	})
+	return e.do(func() error { return e.setSysctlHere(key, value) })
+}
+
+// setSysctlHere is setSysctl on the thread.
+func (e *Env) setSysctlHere(key, value string) error {
+	if err := writeSysctl(key, value); err != nil {
+		return err
+	}
+	e.noteSysctl(key, value, ByCtexp)
+	return nil
 }
 
 // writeSysctl writes a sysctl without recording it.
 func (e *Env) writeSysctl(key, value string) error {
-	return e.do(func() error {
-		// Without O_CREATE, with which the error in /proc would be another one.
-		f, err := os.OpenFile("/proc/sys/"+key, os.O_WRONLY, 0)
+	return e.do(func() error { return writeSysctl(key, value) })
+}
+
+// writeSysctl writes a sysctl of the namespace of the calling thread, by three system calls: os.File would add the file to the
+// poller, which files of /proc refuse or do not need, and Open writes two dozen of them.
+func writeSysctl(key, value string) error {
+	path := "/proc/sys/" + key
+	if locksRTNL(key) {
+		if now, err := readProc(path); err == nil && strings.TrimSuffix(now, "\n") == value {
+			return nil
+		}
+		waitForRTNL()
+	}
+	// Without O_CREATE, with which the error in /proc would be another one.
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		err = &fs.PathError{Op: "open", Path: path, Err: err}
 		if errors.Is(err, unix.EROFS) {
 			return &nf.UnsupportedError{Need: "a writable /proc/sys", Hint: "docker run --security-opt systempaths=unconfined, or --privileged", Err: err}
 		}
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		_, err = f.WriteString(value)
 		return err
-	})
+	}
+	defer unix.Close(fd)
+	n, err := unix.Write(fd, []byte(value))
+	switch {
+	case err != nil:
+		return &fs.PathError{Op: "write", Path: path, Err: err}
+	case n < len(value):
+		return &fs.PathError{Op: "write", Path: path, Err: io.ErrShortWrite}
+	}
+	return nil
+}
+
+// locksRTNL reports whether the kernel needs the lock of all links to write a sysctl.
+func locksRTNL(key string) bool {
+	switch key[strings.LastIndexByte(key, '/')+1:] {
+	case "forwarding", "ip_forward", "disable_ipv6", "addr_gen_mode":
+		return true
+	}
+	return false
+}
+
+// waitForRTNL waits until the lock of all links is free. The kernel does not wait for it when a sysctl is written, but has the
+// system call repeated until it gets it (net/ipv6/addrconf.c, addrconf_disable_ipv6; net/ipv4/devinet.c,
+// devinet_sysctl_forward; restart_syscall): while another namespace is being deleted, hundreds of times. A question of ethtool
+// waits for it (net/ethtool/ioctl.c, dev_ethtool), and directly behind it the lock is mostly free. The sysctl is written in any
+// case, so that errors are of no interest.
+func waitForRTNL() {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	_, _ = unix.IoctlGetEthtoolDrvinfo(fd, "lo")
 }
 
 // readFile reads a file of /proc as the namespace shows it.
 func (e *Env) readFile(path string) (s string, err error) {
 	err = e.do(func() error {
-		b, err := os.ReadFile(path)
-		s = string(b)
+		s, err = readProc(path)
 		return err
 	})
 	return s, err
+}
+
+// readProc reads a file of /proc without adding it to the poller.
+func readProc(path string) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	b := make([]byte, 0, 64)
+	for {
+		n, err := unix.Read(fd, b[len(b):cap(b)])
+		if err != nil {
+			return "", &fs.PathError{Op: "read", Path: path, Err: err}
+		}
+		if n == 0 {
+			return string(b), nil
+		}
+		if b = b[:len(b)+n]; len(b) == cap(b) {
+			b = slices.Grow(b, len(b))
+		}
+	}
 }
 
 // sysctlWrite is the last value written to a sysctl.

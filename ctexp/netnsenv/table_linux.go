@@ -34,10 +34,10 @@ type Table struct {
 // tableConns are the connections that a Table and its copies share.
 type tableConns struct {
 	env  *Env
-	mu   sync.Mutex // held while conn is in use: it handles one request at a time
-	conn *conntrack.Conn
-	nfnl *nfnl.Conn // for batches, dumps, and requests that conn cannot express
-	age  *nfnl.Conn // has the port ours.AgePort
+	mu   sync.Mutex      // held while conn is in use: it handles one request at a time
+	conn *conntrack.Conn // nil before dial
+	nfnl *nfnl.Conn      // for batches, dumps, and requests that conn cannot express
+	age  *nfnl.Conn      // has the port ours.AgePort
 
 	lists *nfnl.Lists
 }
@@ -46,10 +46,6 @@ func openTable(e *Env) (*Table, error) {
 	t := &Table{tableConns: &tableConns{env: e, lists: nfnl.NewLists(e.do)}}
 	e.onClose(t.lists)
 	err := e.do(func() (err error) {
-		if t.conn, err = conntrack.Dial(nil); err != nil {
-			return err
-		}
-		e.onClose(t.conn)
 		if t.nfnl, err = nfnl.Dial(); err != nil {
 			return err
 		}
@@ -60,7 +56,7 @@ func openTable(e *Env) (*Table, error) {
 		return err
 	})
 	if err == nil { // the first request loads the module if necessary, and with it the sysctls
-		_, err = t.conn.Stats()
+		err = t.nfnl.Do(nfnl.AppendCount(nil))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open ctnetlink: %w", lackIf(err, ctnetlinkLack, noSubsystem...))
@@ -72,6 +68,19 @@ var ctnetlinkLack = nf.UnsupportedError{Need: "CONFIG_NF_CT_NETLINK", Hint: "sud
 
 // WatchedBy returns the same table for a caller whose events w reads: its CreateAll, Flush and Age use w.
 func (t *Table) WatchedBy(w Watcher) *Table { return &Table{t.tableConns, w} }
+
+// dial opens conn, on a thread of its own: it must not wait for a function in Do.
+func (t *Table) dial() error {
+	if t.conn != nil {
+		return nil
+	}
+	return t.env.thread.Aside(func() (err error) {
+		if t.conn, err = conntrack.Dial(nil); err == nil {
+			t.env.onClose(t.conn)
+		}
+		return err
+	})
+}
 
 // Count returns the number of entries. Expired entries are included until the garbage collector, a dump or a packet
 // removes them.
@@ -96,32 +105,32 @@ func (t *Table) Create(e nf.Entry) error {
 	if !e.Orig.Src.IsValid() || !e.Reply.Src.IsValid() || e.Timeout <= 0 {
 		return fmt.Errorf("create entry %v: want both tuples and a timeout", e)
 	}
-	return t.one("create", e, t.conn.Create)
+	return t.one("create", e, (*conntrack.Conn).Create)
 }
 
 // Update changes the entry with e's tuples and zone. Zero fields of e are left unchanged.
 func (t *Table) Update(e nf.Entry) error {
-	update := t.conn.Update
+	update := (*conntrack.Conn).Update
 	if e.State != nf.TCPNone {
 		// With the state, ti-mo/conntrack v0.6.0 also sends the window scales, even if they are not set
 		// (attribute_types.go, ProtoInfoTCP.marshal), and the kernel sets them to zero
 		// (net/netfilter/nf_conntrack_proto_tcp.c, nlattr_to_tcp).
-		update = func(conntrack.Flow) error { return t.nfnl.Do(nfnl.AppendUpdate(nil, e)) }
+		update = func(*conntrack.Conn, conntrack.Flow) error { return t.nfnl.Do(nfnl.AppendUpdate(nil, e)) }
 	}
 	return t.one("update", e, update)
 }
 
 // Delete deletes the entry with e's original tuple, zone and, unless zero, ID. If there is none, the error is ENOENT.
 func (t *Table) Delete(e nf.Entry) error {
-	remove := t.conn.Delete
+	remove := (*conntrack.Conn).Delete
 	if e.ID != 0 { // ti-mo/conntrack v0.6.0 does not send the ID (flow.go, Flow.marshal)
-		remove = func(conntrack.Flow) error { return t.nfnl.Do(nfnl.AppendDelete(nil, e)) }
+		remove = func(*conntrack.Conn, conntrack.Flow) error { return t.nfnl.Do(nfnl.AppendDelete(nil, e)) }
 	}
 	return t.one("delete", e, remove)
 }
 
 // one sends a single request about e by do.
-func (t *Table) one(what string, e nf.Entry, do func(conntrack.Flow) error) error {
+func (t *Table) one(what string, e nf.Entry, do func(*conntrack.Conn, conntrack.Flow) error) error {
 	if err := spareZone(e); err != nil {
 		return fmt.Errorf("%s %w", what, err)
 	}
@@ -131,7 +140,10 @@ func (t *Table) one(what string, e nf.Entry, do func(conntrack.Flow) error) erro
 	t.env.watch.acted.Add(1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := do(nfnl.Flow(e)); err != nil {
+	if err := t.dial(); err != nil {
+		return fmt.Errorf("%s entry %v: open ctnetlink: %w", what, e, err)
+	}
+	if err := do(t.conn, nfnl.Flow(e)); err != nil {
 		return fmt.Errorf("%s entry %v: %w", what, e, err)
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/background"
 	"github.com/ctexp/go-ctexp/internal/header"
+	"github.com/ctexp/go-ctexp/internal/kernel"
 	"github.com/ctexp/go-ctexp/internal/ours"
 )
 
@@ -313,51 +314,56 @@ func (e *Env) switchOnARP(l *Link) error {
 	return nil
 }
 
-// openFence adds the link's counters at ingress and its fence, and on veth those of the far interface.
-func (e *Env) openFence(l *Link) error {
-	count, err := e.countIngress(l.cfg.Name, l.cfg.Name, nf.Families()...)
-	if err == nil {
-		err = e.countEgress(l.cfg.Name, l.cfg.Name)
-	}
-	if err != nil {
-		return fmt.Errorf("link %q: %w", l.cfg.Name, err)
-	}
-	l.fence = &fence{count: count, async: l.kind == Veth || e.steered()}
+// openFence opens the link's fence, and on veth also that of the far interface. Their counters are added by addOwnRules.
+func (e *Env) openFence(l *Link) {
+	l.fence = &fence{count: e.arrivals(l.cfg.Name), async: l.kind == Veth || e.steered()}
 	v, ok := l.dev.(*veth)
 	if !ok {
-		return nil
+		return
 	}
-	far := l.farName()
-	if count, err = e.countIngress(far, far); err != nil {
-		return fmt.Errorf("link %q: %w", l.cfg.Name, err)
+	l.answers = &pipe{
+		name: fmt.Sprintf("link %q: fence of what the host sends", l.cfg.Name), sender: e, index: l.index,
+		arrived: e.arrivals(l.farName()), cut: &v.closed,
 	}
-	l.answers = &pipe{name: fmt.Sprintf("link %q: fence of what the host sends", l.cfg.Name), sender: e, index: l.index, arrived: count, cut: &v.closed}
-	return nil
 }
 
-// countIngress adds a chain that counts the packets arriving on a device, at the ingress hook, before anything can drop
-// them. Further counters, for families, are for the Observer. The returned function reads the first one.
+// countIngress is collectIngress for an open Env. The returned function reads the first counter.
 func (e *Env) countIngress(chain, device string, families ...nf.Family) (func() (uint64, error), error) {
-	name := "ingress/" + chain
 	o := e.owned
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.collectIngress(chain, device, families...)
+	if err := o.flush(); err != nil {
+		return nil, ingressError(err)
+	}
+	return e.arrivals(chain), nil
+}
+
+// arrivals returns a function that reads the first counter of a chain of collectIngress.
+func (e *Env) arrivals(chain string) func() (uint64, error) {
+	r := rising{read: func() (uint64, error) { return e.owned.counter(e.owned.netdev, "ingress/"+chain) }}
+	return r.count
+}
+
+// collectIngress collects a chain that counts the packets that arrive on a device, at the ingress hook, before anything can drop
+// them. Further counters, for families, are for the Observer.
+func (o *owned) collectIngress(chain, device string, families ...nf.Family) {
 	c := o.rules.AddChain(&nftables.Chain{
 		Table: o.netdev, Name: chain, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookIngress, Priority: nftables.ChainPriorityRef(nftables.ChainPriority(nf.PriorityFirst)),
 		Device: device,
 	})
-	o.add(o.netdev, c, name)
+	o.add(o.netdev, c, "ingress/"+chain)
 	for _, f := range families {
 		o.add(o.netdev, c, fmt.Sprintf("%s%v/%s", ours.Arrived, f, chain), frameOf(f)...)
 	}
-	if err := o.flush(); err != nil {
-		return nil, fmt.Errorf("count at ingress: %w", lackIf(err, nf.UnsupportedError{
-			Need: "CONFIG_NETFILTER_INGRESS", Hint: "a kernel with nftables chains of family netdev",
-		}, noExpression...))
-	}
-	r := rising{read: func() (uint64, error) { return o.counter(o.netdev, name) }}
-	return r.count, nil
+}
+
+// ingressError returns the error of counters at ingress that were refused.
+func ingressError(err error) error {
+	return fmt.Errorf("count at ingress: %w", lackIf(err, nf.UnsupportedError{
+		Need: "CONFIG_NETFILTER_INGRESS", Hint: "a kernel with nftables chains of family netdev",
+	}, noExpression...))
 }
 
 // frameOf returns the expressions that match frames of a family.
@@ -366,16 +372,18 @@ func frameOf(f nf.Family) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1}, equal(binary.BigEndian.AppendUint16(nil, etherTypes[f]))}
 }
 
-// countEgress adds two chains that count the packets leaving by a device, for the Observer: the one of the first priority of the
-// hook egress, and the one of the last, which is behind the user's rules because it is older (net/netfilter/core.c,
-// nf_hook_entries_grow). Between them there are only rules. A kernel without the hook has no such rules.
-func (e *Env) countEgress(chain, device string) error {
-	o := e.owned
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.noEgress || e.cfg.NoPath {
-		return nil
-	}
+// egressRefused is whether the kernel has refused chains of the hook egress, because it has none.
+var egressRefused atomic.Bool
+
+// countsEgress reports whether the Env counts what leaves.
+func (e *Env) countsEgress() bool {
+	return !e.cfg.NoPath && kernel.EgressHook.Here() && !egressRefused.Load()
+}
+
+// collectEgress collects two chains that count the packets leaving by a device, for the Observer: the one of the first priority of
+// the hook egress, and the one of the last, which is behind the user's rules because it is older (net/netfilter/core.c,
+// nf_hook_entries_grow). Between them there are only rules.
+func (o *owned) collectEgress(chain, device string) {
 	prefixes := []string{ours.Leaving, ours.Left}
 	for _, prefix := range prefixes { // a dump reads them in this order: what leaves meanwhile does not look lost
 		for _, f := range nf.Families() {
@@ -391,16 +399,31 @@ func (e *Env) countEgress(chain, device string) error {
 			o.count(o.netdev, c, fmt.Sprintf("%s%v/%s", prefix, f, chain), frameOf(f)...)
 		}
 	}
-	err := o.flush()
+}
+
+// egressError returns the error of counters at egress that were refused: none if the kernel has no such hook, and so no such rules.
+func egressError(err error) error {
 	var errno unix.Errno
 	if errors.As(err, &errno) && slices.Contains(noExpression, errno) {
-		o.noEgress = true
+		egressRefused.Store(true)
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("count at egress: %w", err)
 	}
 	return nil
+}
+
+// countEgress is collectEgress for an open Env.
+func (e *Env) countEgress(chain, device string) error {
+	if !e.countsEgress() {
+		return nil
+	}
+	o := e.owned
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.collectEgress(chain, device)
+	return egressError(o.flush())
 }
 
 // rising is a counter that does not go back when the kernel's is reset, as by "nft reset counters": fences go on. Observers

@@ -229,10 +229,7 @@ func (end *wireEnd) prepare() (err error) {
 			}
 		}
 	}
-	e.owned.mu.Lock()
-	err = e.copyFragments(nil)
-	e.owned.mu.Unlock()
-	if err != nil {
+	if err := e.beCareful(); err != nil {
 		return err
 	}
 	if err := e.do(func() error { return noChecksumOffload(end.cfg.Name) }); err != nil {

@@ -23,9 +23,24 @@ type Conn struct {
 	buf []byte
 }
 
-// bufferSize is enough for any message: the kernel sends dumps in datagrams of at most 32 KiB (net/netlink/af_netlink.c,
-// netlink_dump), and truncates a datagram that is larger than the reader's buffer (netlink_recvmsg).
-const bufferSize = 64 << 10
+// The kernel sends dumps in datagrams of at most 32 KiB (net/netlink/af_netlink.c, netlink_dump), and truncates a datagram that is
+// larger than the reader's buffer (netlink_recvmsg). Other answers have 8 KiB at most (include/linux/netlink.h,
+// NLMSG_GOODSIZE): a socket that reads no dump gets no more.
+const (
+	bufferSize = 64 << 10
+	answerSize = 8 << 10
+)
+
+// grow prepares for the answers to a request.
+func (c *Conn) grow(request []byte) {
+	size := answerSize
+	if binary.NativeEndian.Uint16(request[flagsOffset:])&flagDump == flagDump {
+		size = bufferSize
+	}
+	if len(c.buf) < size {
+		c.buf = make([]byte, size)
+	}
+}
 
 // Dial opens a socket in the network namespace of the calling thread.
 func Dial() (*Conn, error) { return DialPort(0) }
@@ -49,7 +64,7 @@ func DialPort(port uint32) (*Conn, error) {
 }
 
 // Borrow returns a Conn of a socket that belongs to somebody else, who reads nothing meanwhile. It is not closed.
-func Borrow(fd int) *Conn { return &Conn{fd: fd, buf: make([]byte, 4<<10)} } // for errors and acknowledgements
+func Borrow(fd int) *Conn { return &Conn{fd: fd} }
 
 // Close closes the socket. A second Close does nothing.
 func (c *Conn) Close() error {
@@ -116,6 +131,7 @@ func (c *Conn) List(d Dump) (*Listing, error) {
 	}
 	c.seq++
 	request := d.append(nil)
+	c.grow(request)
 	binary.NativeEndian.PutUint32(request[seqOffset:], c.seq)
 	if err := send(c.fd, request); err != nil {
 		return nil, fmt.Errorf("send a request: %w", err)
@@ -205,6 +221,11 @@ func (b *Batch) Add(write func([]byte) []byte) {
 // Len returns the number of requests in the batch.
 func (b *Batch) Len() int { return len(b.starts) }
 
+// Clone returns a copy. Send numbers the requests of a batch, so that two must not send one at the same time.
+func (b *Batch) Clone() *Batch {
+	return &Batch{b: append([]byte(nil), b.b...), starts: append([]int(nil), b.starts...)}
+}
+
 // Reset empties the batch.
 func (b *Batch) Reset() { b.b, b.starts = b.b[:0], b.starts[:0] }
 
@@ -226,6 +247,7 @@ func (c *Conn) exchange(b []byte, starts []int, answer func(h MessageHeader, bod
 	if c.fd < 0 {
 		return os.ErrClosed
 	}
+	c.grow(b[starts[0]:])
 	first := c.seq + 1
 	for _, at := range starts {
 		c.seq++
@@ -285,9 +307,6 @@ func (c *Conn) receive(first uint32, answer func(h MessageHeader, body []byte, a
 // queues the next part of a dump when one is received (net/netlink/af_netlink.c, netlink_recvmsg). If the queue had no room for an
 // acknowledgement, there is none, and the error is EAGAIN.
 func (c *Conn) read() (int, error) {
-	if c.buf == nil {
-		c.buf = make([]byte, bufferSize)
-	}
 	n, _, flags, _, err := unix.Recvmsg(c.fd, c.buf, nil, unix.MSG_DONTWAIT)
 	switch {
 	case err != nil:

@@ -116,6 +116,41 @@ func TestBatchTellsWhatIsRefused(t *testing.T) {
 	}
 }
 
+// A list has room behind a short answer, and the copy of a batch does what the batch does.
+func TestAnswersGrow(t *testing.T) {
+	t.Parallel()
+	env, c := open(t)
+	var create nfnl.Batch
+	const entries = 200 // more than 8 KiB
+	for i := range entries {
+		e := ping
+		e.Orig.ICMP.ID, e.Reply.ICMP.ID = uint16(i+1), uint16(i+1)
+		create.Add(func(b []byte) []byte { return nfnl.AppendCreate(b, e) })
+	}
+	again := create.Clone()
+	refused := 0
+	for _, b := range []*nfnl.Batch{&create, again} {
+		if err := c.Send(b, func(_ int, err unix.Errno) error {
+			if err == unix.EEXIST {
+				refused++
+				return nil
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Do(nfnl.AppendCount(nil)); err != nil {
+		t.Error(err)
+	}
+	listed := 0
+	err := c.Dump(nfnl.DumpEntries(nf.Filter{}, false), func([]byte, int) error { listed++; return nil })
+
+	if n, cerr := env.Table().Count(); refused != entries || listed != entries || n != entries || err != nil || cerr != nil {
+		t.Errorf("%d refused, %d listed, %d counted, %v, %v; want %d each", refused, listed, n, err, cerr, entries)
+	}
+}
+
 func TestClosedConnReturnsErrClosed(t *testing.T) {
 	t.Parallel()
 	_, c := open(t)

@@ -57,6 +57,12 @@ func AppendGet(b []byte, e nf.Entry) []byte {
 	return end(appendOriginal(b, &e), start)
 }
 
+// AppendCount appends a request for the number of entries. Like any request of ctnetlink it makes the kernel load its module.
+func AppendCount(b []byte) []byte {
+	b, start := begin(b, msgCount, 0, 0)
+	return end(b, start)
+}
+
 // Dump is a request for a list.
 type Dump struct {
 	typ    uint16

@@ -20,6 +20,7 @@ const (
 	msgEntryGet         = 1<<8 | 1
 	msgEntryDelete      = 1<<8 | 2
 	msgStats            = 1<<8 | 4 // IPCTNL_MSG_CT_GET_STATS_CPU
+	msgCount            = 1<<8 | 5 // IPCTNL_MSG_CT_GET_STATS
 	msgEntryDying       = 1<<8 | 6 // IPCTNL_MSG_CT_GET_DYING
 	msgEntryUnconfirmed = 1<<8 | 7 // IPCTNL_MSG_CT_GET_UNCONFIRMED
 	msgExpectNew        = 2 << 8   // CTNETLINK_EXP, IPCTNL_MSG_EXP_NEW

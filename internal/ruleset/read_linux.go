@@ -419,6 +419,31 @@ func dump(conn Conn, typ netfilter.MessageType, family uint8, filter ...netfilte
 	return conn.Query(req)
 }
 
+// Packets returns the packet count of a named counter. If there is none, the error matches unix.ENOENT.
+func Packets(conn Conn, family uint8, table, counter string) (uint64, error) {
+	req, err := netfilter.MarshalNetlink(netfilter.Header{
+		SubsystemID: netfilter.NFSubsysNFTables, MessageType: unix.NFT_MSG_GETOBJ, Family: netfilter.ProtoFamily(family),
+	}, []netfilter.Attribute{
+		nameAttr(unix.NFTA_OBJ_TABLE, table), nameAttr(unix.NFTA_OBJ_NAME, counter),
+		{Type: unix.NFTA_OBJ_TYPE, Data: netfilter.Uint32Bytes(unix.NFT_OBJECT_COUNTER)},
+	})
+	if err != nil {
+		return 0, err
+	}
+	answers, err := conn.Query(req)
+	if err != nil {
+		return 0, err
+	}
+	if len(answers) != 1 {
+		return 0, fmt.Errorf("%d answers, want 1", len(answers))
+	}
+	c, ok, err := decodeCounter(answers[0].Data)
+	if err == nil && !ok {
+		err = errors.New("it is no counter")
+	}
+	return c.Packets, err
+}
+
 func nameAttr(typ uint16, name string) netfilter.Attribute {
 	return netfilter.Attribute{Type: typ, Data: append([]byte(name), 0)}
 }
