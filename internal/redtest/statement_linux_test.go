@@ -323,6 +323,71 @@ func TestConversationsThatGoNowhere(t *testing.T) {
 	red(t, "there are no conversations", func(f *redtest.TB) { holds(f, routing(), model.Config{N: -1}) })
 	red(t, "there are no conversations", func(f *redtest.TB) { holds(f, routing(), model.Config{Only: []model.Conversation{}}) })
 	red(t, "protocol sctp", func(f *redtest.TB) { holds(f, routing(), model.Config{Protos: []nf.Proto{nf.SCTP}}) })
+	only := func(cs ...model.Conversation) model.Config { return model.Config{Only: cs} }
+	syn := model.Conversation{Proto: nf.TCP, Steps: []model.Step{{Flags: packet.FlagSYN}}}
+	later := model.Conversation{Proto: nf.TCP, Steps: []model.Step{{Pass: time.Second}}}
+	red(t, "Config.Only[0]: it has no packet", func(f *redtest.TB) { holds(f, routing(), only(model.Conversation{})) })
+	red(t, "Config.Only[1]: it has no packet", func(f *redtest.TB) { holds(f, routing(), only(syn, later)) })
+	red(t, "Config.Only[0]: protocol", func(f *redtest.TB) { holds(f, routing(), only(model.Conversation{Steps: syn.Steps})) })
+}
+
+// An end that is not where the Config says is heard of by nobody.
+func TestEndsThatAreElsewhere(t *testing.T) {
+	t.Parallel()
+	at := func(link, addr string) model.Place {
+		return model.Place{Link: link, Addr: netip.MustParseAddrPort(addr)}
+	}
+	client, host := at("tun0", "198.18.0.2:22"), at("", "192.0.2.1:53")
+	fromHost := model.Config{Only: []model.Conversation{{Proto: nf.TCP, Steps: []model.Step{{From: model.B, Flags: packet.FlagSYN}}}}}
+	nat := routing(netnsenv.NFT("table ip n { chain c { type nat hook prerouting priority -100; ip daddr 203.0.113.7 dnat to 192.0.2.2; }; }"))
+	oneWay := routing(netnsenv.NFT(`table ip n { chain c { type filter hook forward priority 0; iifname "tun1" drop; }; }`))
+	hold := func(f *redtest.TB, cfg netnsenv.Config, m model.Config, allow bool) {
+		x := ctexp.New(f, cfg)
+		if allow {
+			x.AllowVacuous()
+		}
+		if m.N == 0 {
+			m.N = 20
+		}
+		model.ForAll(f, x.Lab, m, func(model.History) error { return nil })
+	}
+	for name, c := range map[string]struct {
+		cfg    netnsenv.Config
+		model  model.Config
+		reason string // empty: green
+	}{
+		"behind no link":           {routing(), model.Config{Ends: [2]model.Place{client, at("tun1", "203.0.113.7:53")}}, "Config.Ends[B].Addr: 203.0.113.7 is not behind"},
+		"behind another link":      {routing(), model.Config{Ends: [2]model.Place{client, at("tun1", "198.18.0.3:53")}}, "Config.Ends[B].Addr: 198.18.0.3 is not behind"},
+		"the host's own":           {routing(), model.Config{Ends: [2]model.Place{client, at("tun1", "192.0.2.1:53")}}, "Config.Ends[B].Addr: 192.0.2.1 is not behind"},
+		"that of the other end":    {routing(), model.Config{Ends: [2]model.Place{client, at("tun1", "198.18.0.2:53")}}, "Config.Ends[B].Addr: 198.18.0.2 is that of end A"},
+		"no host":                  {routing(), model.Config{Ends: [2]model.Place{at("tun0", "0.0.0.0:0"), host}}, "Config.Ends[A].Addr"},
+		"not the host's":           {routing(), model.Config{Ends: [2]model.Place{client, at("", "192.0.2.7:53")}}, "Config.Ends[B]: its Link is empty"},
+		"no link at all":           {routing(), model.Config{Ends: [2]model.Place{at("", "198.18.0.1:1"), host}}, "neither has a Link"},
+		"packets of the host only": {routing(), model.Config{Ends: [2]model.Place{client, host}, Only: fromHost.Only}, "Config.Only[0]: all of its packets are of the host"},
+
+		"the host":                {routing(), model.Config{Ends: [2]model.Place{client, host}}, ""},
+		"an address of NAT":       {nat, model.Config{Ends: [2]model.Place{client, at("tun1", "203.0.113.7:53")}}, ""},
+		"nothing gets to one end": {oneWay, model.Config{Ends: [2]model.Place{client, at("tun1", "192.0.2.2:53")}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if c.reason != "" {
+				red(t, c.reason, func(f *redtest.TB) { hold(f, c.cfg, c.model, false) })
+				return
+			}
+			fake := &redtest.TB{TestName: t.Name()}
+			if log := fake.Run(func(f *redtest.TB) { hold(f, c.cfg, c.model, false) }); fake.Failed() {
+				t.Error(log)
+			}
+			needs.Check(t, fake.Lack())
+		})
+	}
+	away := model.Config{Ends: [2]model.Place{client, at("tun1", "203.0.113.7:53")}}
+	fake := &redtest.TB{TestName: t.Name()}
+	if log := fake.Run(func(f *redtest.TB) { hold(f, routing(), away, true) }); fake.Failed() {
+		t.Errorf("with AllowVacuous: %s", log)
+	}
+	needs.Check(t, fake.Lack())
 }
 
 func TestCasesThatExpectNothing(t *testing.T) {
