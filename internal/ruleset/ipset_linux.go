@@ -13,7 +13,6 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-
 var (
 	ipsetError = regexp.MustCompile(`(?m)^ipset v\S+: (?:Error in line (\d+): )?(.*)$`)
 	// What older kernels lack is found before the first line is read.
