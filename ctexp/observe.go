@@ -28,7 +28,8 @@ func (x *Experiment) Rules() []observe.Rule { x.t.Helper(); return ask(x, "Rules
 
 // AllowVacuous says that the test asserts the absence of packets, entries or events although it has sent, dialled and run
 // nothing. Without it ExpectNothing and an empty Flows, Flow, Expectations, Events, Life, Frames, Fates, Reasons, Trace, Received,
-// Queue.Held or Tally.Diff fail the test then: they would be the same whatever the rules under test do.
+// Queue.Held or Tally.Diff fail the test then: they would be the same whatever the rules under test do. So do Age and Flush with a
+// filter that has never selected an entry.
 func (x *Experiment) AllowVacuous() { x.Observer.AllowVacuous() }
 
 // earned ends the test if there is nothing where there could not be anything. seen says what a question about one flow must

@@ -513,6 +513,10 @@ type Listener struct {
 	env *Env
 }
 
+// ErrNoEntry is the error of Age with a filter that selects no entry which Age could make older: most likely the filter is not what
+// was meant.
+var ErrNoEntry = errors.New("no entry is selected")
+
 // ErrClosed is returned by the methods of a closed Env and of its links. It wraps os.ErrClosed.
 var ErrClosed = fmt.Errorf("netnsenv: the Env is closed: %w", os.ErrClosed)
 

@@ -390,6 +390,77 @@ func TestEndsThatAreElsewhere(t *testing.T) {
 	needs.Check(t, fake.Lack())
 }
 
+// A filter that has never selected an entry is not the one that was meant. Without a filter, the table may be empty.
+func TestFiltersOfNoEntry(t *testing.T) {
+	t.Parallel()
+	udp := nf.Filter{Proto: nf.UDP}
+	quiet := routing()
+	quiet.NoEvents = true
+	for name, c := range map[string]struct {
+		cfg    netnsenv.Config
+		test   func(x *ctexp.Experiment)
+		reason string // empty: green
+	}{
+		"Age of none":            {routing(), func(x *ctexp.Experiment) { x.Age(time.Hour, udp) }, "age by 1h0m0s: filter 1: no entry is selected"},
+		"Age of some and none":   {routing(), func(x *ctexp.Experiment) { x.Age(time.Hour, nf.Filter{Proto: nf.TCP}, udp) }, "filter 2: no entry is selected"},
+		"Flush of none":          {routing(), func(x *ctexp.Experiment) { x.Flush(udp) }, "filter 1: no entry is selected"},
+		"Flush of some and none": {routing(), func(x *ctexp.Experiment) { x.Flush(nf.Filter{Proto: nf.TCP}, udp) }, "filter 2: no entry is selected"},
+		"Flush of an empty zone": {routing(), func(x *ctexp.Experiment) { x.Flush(nf.Filter{Zone: nf.InZone(7)}) }, "filter 1: no entry is selected"},
+		"Flush without events":   {quiet, func(x *ctexp.Experiment) { x.Flush(udp) }, "whether one was there earlier is not known"},
+		"Age by Lab":             {routing(), func(x *ctexp.Experiment) { must(x, second(x.Lab.Age(t.Context(), time.Hour, udp))) }, "no entry is selected"},
+		"Age by Env":             {routing(), func(x *ctexp.Experiment) { must(x, second(x.Env.Age(t.Context(), time.Hour, udp))) }, "no entry is selected"},
+		"Age of a fixed timeout": {routing(), func(x *ctexp.Experiment) {
+			flow := through.Nth(9).Tuple(nf.UDP)
+			must(x, x.Env.Table().Create(nf.Entry{Orig: flow, Reply: flow.Reverse(), Timeout: time.Minute, Status: nf.Confirmed | nf.FixedTimeout}))
+			x.Age(time.Hour, udp)
+		}, "which do not age"},
+		"of none, which is meant": {quiet, func(x *ctexp.Experiment) { x.AllowVacuous(); x.Age(time.Hour, udp); x.Flush(udp) }, ""},
+		"Flush by Lab tells 0":    {routing(), func(x *ctexp.Experiment) { must(x, second(x.Lab.Flush(t.Context(), udp))) }, ""},
+		"Age after Flush of them": {routing(), func(x *ctexp.Experiment) {
+			tcp := nf.Filter{Proto: nf.TCP}
+			x.Flush(tcp)
+			x.Age(time.Hour, tcp)
+			x.Flush(tcp)
+		}, ""},
+		"Flush of what Age ended": {routing(), func(x *ctexp.Experiment) { tcp := nf.Filter{Proto: nf.TCP}; x.Age(time.Hour, tcp); x.Flush(tcp) }, ""},
+		"all, twice": {quiet, func(x *ctexp.Experiment) {
+			x.Flush()
+			x.Flush()
+			x.Flush(nf.Filter{})
+			x.Age(time.Hour)
+			x.Age(time.Hour, nf.Filter{})
+		}, ""},
+		"filters of the same entry": {routing(), func(x *ctexp.Experiment) { x.Flush(nf.Filter{Proto: nf.TCP}, nf.Filter{DstPort: 80}) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test := func(f *redtest.TB) {
+				x := ctexp.New(f, c.cfg)
+				x.Inject(packet.SYNs(3, through))
+				c.test(x)
+			}
+			if c.reason != "" {
+				red(t, c.reason, test)
+				return
+			}
+			fake := &redtest.TB{TestName: t.Name()}
+			if log := fake.Run(test); fake.Failed() {
+				t.Error(log)
+			}
+			needs.Check(t, fake.Lack())
+		})
+	}
+}
+
+// must fails the experiment by an error.
+func must(x *ctexp.Experiment, err error) {
+	if err != nil {
+		x.Fatalf("%v", err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
 // A text without rules was meant to have some.
 func TestRulesOfNothing(t *testing.T) {
 	t.Parallel()
