@@ -92,6 +92,16 @@ type Namespace interface {
 	Do(f func() error) error
 }
 
+// Place is a rule, or a policy that drops, where it is reached.
+type Place struct {
+	Rule nf.Rule // without counts
+	// Hook and Priority are those of the base chain that the rule is in or is reached from.
+	Hook     nf.Hook
+	Priority int32
+	NoIP     bool // it is in a table of another family than ip, ip6 and inet, where there are no probes; Hook is zero
+	Contents bool // what the rule does depends on more than its text, such as the elements of a set
+}
+
 // FamilyName returns the name of a family of nftables as nft writes it (include/uapi/linux/netfilter.h, NFPROTO_*).
 func FamilyName(family uint8) string {
 	name, ok := map[uint8]string{1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}[family]
