@@ -324,28 +324,13 @@ func (r *reached) add(h History) {
 // nowhere returns an error if nothing was delivered to an end whose address is not behind its link: with NAT it need not be.
 func (cfg Config) nowhere(lab *ctexp.Lab, got reached) error {
 	for i, end := range cfg.Ends {
-		if end.Link == "" || got[i] || lab.Observer.VacuousAllowed() || isBehind(lab.Env.Config(), end) {
+		if end.Link == "" || got[i] || lab.Observer.VacuousAllowed() || lab.Env.Config().IsBehind(end.Addr.Addr(), end.Link) {
 			continue
 		}
 		return fmt.Errorf("model: Config.Ends[%v].Addr: %v is not behind %q, and no packet got there: see Prefixes and Routes of the link; "+
 			"if that is meant, call AllowVacuous", End(i), end.Addr.Addr(), end.Link)
 	}
 	return nil
-}
-
-// isBehind reports whether the address of an end is one that the host knows behind the end's link, and not the host's own.
-func isBehind(cfg netnsenv.Config, end Place) bool {
-	addr := end.Addr.Addr().Unmap()
-	none := netnsenv.LinkConfig{Prefixes: []netip.Prefix{}, Routes: []netip.Prefix{}}
-	cfg.Links = append([]netnsenv.LinkConfig{none}, cfg.Links...) // which Behind returns if no prefix contains the address
-	return cfg.Behind(addr) == end.Link && !isOwn(cfg, addr)
-}
-
-// isOwn reports whether an address is one of the host.
-func isOwn(cfg netnsenv.Config, a netip.Addr) bool {
-	is := func(p netip.Prefix) bool { return p.Addr() == a }
-	return slices.ContainsFunc(cfg.Links, func(l netnsenv.LinkConfig) bool { return slices.ContainsFunc(l.Prefixes, is) }) ||
-		slices.ContainsFunc(cfg.Devices, func(d netnsenv.Device) bool { return slices.ContainsFunc(d.Prefixes, is) })
 }
 
 // check reports what is wrong with a Config.

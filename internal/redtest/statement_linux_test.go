@@ -81,6 +81,7 @@ func TestProbesThatCountNothing(t *testing.T) {
 // An expectation that no packet can match does not come true by that.
 func TestMatchesOfNothing(t *testing.T) {
 	t.Parallel()
+	number, echo := uint32(1400), uint8(8)
 	for name, c := range map[string]struct {
 		match  packet.Match
 		reason string
@@ -90,6 +91,12 @@ func TestMatchesOfNothing(t *testing.T) {
 		"a VLAN":                {packet.Match{VLAN: 5}, "an Inbox has packets of IP"},
 		"flags of UDP":          {packet.Match{Proto: nf.UDP, Flags: packet.FlagSYN}, "no packet of udp has fields of TCP"},
 		"two families":          {packet.Match{Src: web.Src, DstNet: netip.MustParsePrefix("2001:db8::/32")}, "of different families"},
+		"flags without a mask":  {packet.Match{Flags: packet.FlagSYN, FlagsMask: packet.FlagACK}, "are not compared with"},
+		"Ack without ACK":       {packet.Match{Flags: packet.FlagSYN, Ack: &number}, "no segment without the flag ACK"},
+		"two payloads":          {packet.Match{Payload: []byte("x"), Contains: "y"}, "does not contain"},
+		"two sources":           {packet.Match{Tuple: through.Tuple(nf.TCP), Src: netip.MustParseAddrPort("198.18.0.2:9")}, "another source"},
+		"an MTU of an echo":     {packet.Match{Proto: nf.ICMP, ICMPType: &echo, MTU: &number}, "no ICMP message of type 8"},
+		"exactly another":       {packet.Match{Exactly: packet.SYN(through), TTL: &echo}, "does not match"},
 		"outside of the prefix": {packet.Match{Src: web.Src, SrcNet: netip.MustParsePrefix("10.0.0.0/8")}, "is not in 10.0.0.0/8"},
 	} {
 		t.Run(name, func(t *testing.T) {
