@@ -2,6 +2,7 @@ package ctexp
 
 import (
 	"bytes"
+	stdcmp "cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,15 @@ type Policy struct {
 type Comparison struct {
 	Policies []string   // their names, in the order of Compare
 	Packets  []Compared // in the order of Compare
+	// Vacuous says why no packet could have shown a difference between two of the policies, whose outcomes are the same: none got to
+	// a chain in which they differ, as if all packets are dropped before it. Empty: some packet could, or the policies have the same
+	// rules. What is not rules, such as the elements of a named set or a Helper, is not compared, and taken for a difference
+	// that was met. Diff returns it if there is no difference; see AllowVacuous.
+	Vacuous string
 }
+
+// AllowVacuous says that the policies are meant to be the same for these packets although none of them got to where they differ.
+func (c *Comparison) AllowVacuous() { c.Vacuous = "" }
 
 // Compared is what became of one packet.
 type Compared struct {
@@ -75,6 +84,8 @@ type Sent struct {
 // returns what became of each packet under each policy. A policy's Rules are loaded after those of the Config. Each packet
 // is sent on the link that its source is behind, as in Lab.States.
 //
+// If no packet got to where the policies differ, the Comparison is Vacuous, and its Diff says so.
+//
 // If a policy cannot be loaded, the error names it; if this machine lacks something that it needs, the error is an
 // errors.ErrUnsupported (see Require).
 //
@@ -108,11 +119,12 @@ func compare(ctx context.Context, cfg netnsenv.Config, policies []Policy, packet
 	cfg.NoPath, cfg.Trace = false, true // to know where a packet is lost, and by which rule
 	all := slices.Collect(packets)
 	tried := make([][]Compared, len(policies))
+	loaded := make([]loaded, len(policies))
 	errs := make([]error, len(policies))
 	var wg sync.WaitGroup
 	for i, p := range policies {
 		wg.Go(func() {
-			if tried[i], errs[i] = try(ctx, cfg, p.Rules, all); errs[i] != nil {
+			if tried[i], loaded[i], errs[i] = try(ctx, cfg, p.Rules, all); errs[i] != nil {
 				errs[i] = fmt.Errorf("policy %q: %w", c.Policies[i], errs[i])
 			}
 		})
@@ -131,29 +143,44 @@ func compare(ctx context.Context, cfg netnsenv.Config, policies []Policy, packet
 			c.Packets[i].Outcomes = append(c.Packets[i].Outcomes, other[i].Outcomes...)
 		}
 	}
+	for i := range policies[1:] {
+		if c.Vacuous == "" && c.areSame(0, i+1) {
+			c.Vacuous = vacuous(loaded[0], loaded[i+1], [2]string{c.Policies[0], c.Policies[i+1]})
+		}
+	}
 	return c, nil
 }
 
+// areSame reports whether all outcomes of two policies are the same.
+func (c Comparison) areSame(a, b int) bool {
+	return !slices.ContainsFunc(c.Packets, func(p Compared) bool { return !p.Outcomes[a].Same(p.Outcomes[b]) })
+}
+
 // try sends the packets through one policy.
-func try(ctx context.Context, cfg netnsenv.Config, rules []netnsenv.Ruleset, packets []packet.Packet) (tried []Compared, err error) {
+func try(ctx context.Context, cfg netnsenv.Config, rules []netnsenv.Ruleset, packets []packet.Packet) (tried []Compared, l loaded, err error) {
 	cfg.Rules = slices.Concat(cfg.Rules, rules)
 	lab, err := Open(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return nil, l, err
 	}
 	defer func() { err = errors.Join(err, lab.Close()) }()
+	entries, err := lab.Observer.Count(ctx)
+	if err != nil {
+		return nil, l, err
+	}
 	var trials []Trial
 	for _, p := range packets {
 		trials = append(trials, Trial{Link: lab.linkOf(p), Packet: p})
 	}
 	outcomes, err := lab.Try(ctx, trials...)
 	if err != nil {
-		return nil, err
+		return nil, l, err
 	}
 	for i, t := range trials {
 		tried = append(tried, Compared{Packet: t.Packet, Link: t.Link, Outcomes: []Outcome{outcomes[i]}})
 	}
-	return tried, nil
+	l, err = lab.loadedOf(ctx, entries > 0 || slices.ContainsFunc(rules, isOpaque))
+	return tried, l, err
 }
 
 // Same reports whether two outcomes are the same: the same verdict, lost at the same hooks, the same packets on the same links, the
@@ -242,9 +269,10 @@ func compared(p packet.Packet, passed bool) string {
 // timestamp is the sender's time in the timestamps option, as Fields prints it.
 var timestamp = regexp.MustCompile(`TS val \d+`)
 
-// Diff describes the packets whose outcomes differ between the policies; "" if there are none.
+// Diff describes the packets whose outcomes differ between the policies; "" if there are none. If no packet could have shown a
+// difference, it says so: see Vacuous.
 func (c Comparison) Diff() string {
-	return c.text(func(p Compared) bool { return len(p.groups()) > 1 })
+	return stdcmp.Or(c.text(func(p Compared) bool { return len(p.groups()) > 1 }), c.Vacuous)
 }
 
 // String describes the outcome of every packet under every policy. Policies with the same outcome share a line.

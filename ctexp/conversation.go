@@ -27,7 +27,7 @@ type TCP struct {
 func (x *Experiment) TCP(link string, f packet.Flow) *TCP {
 	x.t.Helper()
 	peer := ask(x, "TCP", func(context.Context) (*peer.TCP, error) { return x.Lab.TCP(link, f) })
-	return &TCP{peer, end{x, fmt.Sprintf("TCP at %v", f.Src)}}
+	return &TCP{peer, end{x, link, f.Src.Addr(), fmt.Sprintf("TCP at %v", f.Src)}}
 }
 
 // Handshake opens a connection between two ends, with the host as the router between them; see peer.Handshake.
@@ -81,8 +81,9 @@ func (c *TCP) Expect(s peer.Segment) packet.Packet {
 // ExpectAck waits until everything sent is acknowledged; see peer.TCP.ExpectAck.
 func (c *TCP) ExpectAck() { c.x.t.Helper(); c.do("ExpectAck", c.TCP.ExpectAck) }
 
-// ExpectNothing fails the test if there is an unread segment; see peer.TCP.ExpectNothing.
-func (c *TCP) ExpectNothing() { c.x.t.Helper(); c.do("ExpectNothing", c.TCP.ExpectNothing) }
+// ExpectNothing fails the test if there is an unread segment; see peer.TCP.ExpectNothing. It also fails if the address of this end is
+// not behind its link and no packet was about it: see AllowVacuous.
+func (c *TCP) ExpectNothing() { c.x.t.Helper(); c.expectNothing(c.TCP.ExpectNothing) }
 
 // Write sends data without waiting for an acknowledgement; see peer.TCP.Write.
 func (c *TCP) Write(data []byte) { c.x.t.Helper(); do1(c.x, c.who+": Write", c.TCP.Write, data) }
@@ -118,7 +119,7 @@ type UDP struct {
 func (x *Experiment) UDP(link string, f packet.Flow) *UDP {
 	x.t.Helper()
 	peer := ask(x, "UDP", func(context.Context) (*peer.UDP, error) { return x.Lab.UDP(link, f) })
-	return &UDP{peer, end{x, fmt.Sprintf("UDP at %v", f.Src)}}
+	return &UDP{peer, end{x, link, f.Src.Addr(), fmt.Sprintf("UDP at %v", f.Src)}}
 }
 
 // Send sends a datagram and returns it.
@@ -133,8 +134,8 @@ func (u *UDP) Expect(payload []byte) packet.Packet {
 	return ask1(u.x, u.who+": Expect", u.UDP.Expect, payload)
 }
 
-// ExpectNothing fails the test if there is an unread datagram.
-func (u *UDP) ExpectNothing() { u.x.t.Helper(); u.do("ExpectNothing", u.UDP.ExpectNothing) }
+// ExpectNothing fails the test if there is an unread datagram, or nothing could have come, as that of a TCP does.
+func (u *UDP) ExpectNothing() { u.x.t.Helper(); u.expectNothing(u.UDP.ExpectNothing) }
 
 // Echo is a peer.Echo for a test, as TCP is a peer.TCP.
 type Echo struct {
@@ -146,7 +147,7 @@ type Echo struct {
 func (x *Experiment) Echo(link string, src, dst netip.Addr) *Echo {
 	x.t.Helper()
 	peer := ask(x, "Echo", func(context.Context) (*peer.Echo, error) { return x.Lab.Echo(link, src, dst) })
-	return &Echo{peer, end{x, fmt.Sprintf("echo at %v", src)}}
+	return &Echo{peer, end{x, link, src, fmt.Sprintf("echo at %v", src)}}
 }
 
 // Ping sends an echo request and returns it.
@@ -173,13 +174,26 @@ func (e *Echo) Reply() packet.Packet {
 	return ask(e.x, e.who+": Reply", e.Echo.Reply)
 }
 
-// ExpectNothing fails the test if there is an unread echo message.
-func (e *Echo) ExpectNothing() { e.x.t.Helper(); e.do("ExpectNothing", e.Echo.ExpectNothing) }
+// ExpectNothing fails the test if there is an unread echo message, or nothing could have come, as that of a TCP does.
+func (e *Echo) ExpectNothing() { e.x.t.Helper(); e.expectNothing(e.Echo.ExpectNothing) }
 
 // end is an end of a conversation in an Experiment.
 type end struct {
-	x   *Experiment
-	who string // its name in failures
+	x    *Experiment
+	link string
+	addr netip.Addr
+	who  string // its name in failures
+}
+
+// expectNothing is the ExpectNothing of a peer, which must be where something could come.
+func (e end) expectNothing(peer func(context.Context) error) {
+	e.x.t.Helper()
+	e.do("ExpectNothing", func(ctx context.Context) error {
+		if err := peer(ctx); err != nil {
+			return err
+		}
+		return e.x.isSomewhere(ctx, e.link, e.addr)
+	})
 }
 
 func (e end) do(what string, f func(context.Context) error) {

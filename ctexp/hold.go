@@ -21,7 +21,9 @@ func (l *Lab) Queue(ctx context.Context, number uint16) (*netnsenv.Queue, error)
 // Queue is a netnsenv.Queue for a test: an error ends the test.
 type Queue struct {
 	*netnsenv.Queue
-	x *Experiment
+	x        *Experiment
+	number   uint16 // of Experiment.Queue
+	isProven bool   // a packet has got there, or a rule sends packets there, as that of a Hold does
 }
 
 // Hold holds the packets that a probe p would count, in its hook and at its priority, until the Queue decides about them. It is
@@ -37,22 +39,27 @@ type Queue struct {
 // netnsenv.Queue, also for what must not be done while packets are held.
 func (x *Experiment) Hold(p nf.Probe) *Queue {
 	x.t.Helper()
-	return &Queue{ask1(x, "Hold", x.Lab.Hold, p), x}
+	return &Queue{Queue: ask1(x, "Hold", x.Lab.Hold, p), x: x, isProven: true}
 }
 
 // Queue reads the queue of that number, to which rules of the experiment send packets ("queue num 5"), in place of the
 // program that they were written for.
 func (x *Experiment) Queue(number uint16) *Queue {
 	x.t.Helper()
-	return &Queue{ask1(x, "Queue", x.Lab.Queue, number), x}
+	return &Queue{Queue: ask1(x, "Queue", x.Lab.Queue, number), x: x, number: number}
 }
 
 // Held returns the packets that are held now, in the order in which they came. When Inject has returned, every packet
 // that its packets have sent to the queue is there. Packets of the host's sockets come later: use Await. The test fails if there is
-// none and nothing was sent, dialled or run: see AllowVacuous.
+// none and nothing was sent, dialled or run, or there never was one and no rule sends packets to a Queue of this number: see AllowVacuous.
 func (q *Queue) Held() []netnsenv.Held {
 	q.x.t.Helper()
-	return proven(q.x, "Held", ask(q.x, "Held", q.Queue.Held))
+	held := proven(q.x, "Held", ask(q.x, "Held", q.Queue.Held))
+	if len(held) == 0 && !q.isProven {
+		q.x.do("Held", func(ctx context.Context) error { return q.x.isQueued(ctx, q.number) })
+	}
+	q.isProven = true
+	return held
 }
 
 // Waiting returns how many packets are held now, by family and hook.

@@ -109,12 +109,31 @@ func (l *Lab) table(ctx context.Context) *netnsenv.Table {
 				}
 			}
 		},
+		Had: func(f nf.Filter) error { return l.hadEntry(ctx, f) },
 	})
+}
+
+// hadEntry returns an error if no event was about an entry that a filter selects: a filter of none is most likely not the one that was
+// meant, but in a loop it may find that all are gone.
+func (l *Lab) hadEntry(ctx context.Context, f nf.Filter) error {
+	if l.Observer.VacuousAllowed() {
+		return nil
+	}
+	for e, err := range l.Observer.Events(ctx) {
+		if err != nil {
+			return fmt.Errorf("and whether one was there earlier is not known: %w; if none is meant, call AllowVacuous", err)
+		}
+		if f.Match(e.Entry) {
+			return nil
+		}
+	}
+	return errors.New("no event was ever about one; if none is meant, call AllowVacuous")
 }
 
 // Age makes the entries of the conntrack table older by d at once and returns how many expired; see netnsenv.Env.Age, also
 // for what does not age. The Observer sees the DESTROY event of each, as if it had expired by itself, and no events for
-// the new timeouts of the others.
+// the new timeouts of the others. A filter that selects no entry is a netnsenv.ErrNoEntry, unless events tell that there was one
+// earlier, or Observer.AllowVacuous was called.
 func (l *Lab) Age(ctx context.Context, d time.Duration, filters ...nf.Filter) (int, error) {
 	n, err := l.table(ctx).Age(ctx, d, filters...)
 	l.Observer.NoteAged(n)
@@ -125,31 +144,48 @@ func (l *Lab) Age(ctx context.Context, d time.Duration, filters ...nf.Filter) (i
 // Age makes entries older by d at once, all or those that one of the filters selects, and returns how many expired:
 //
 //	x.Age(121 * time.Second) // no TIME_WAIT is left
+//
+// The test fails if a filter selects no entry and has never selected one, as events tell: see AllowVacuous. Without a filter, the
+// table may be empty.
 func (x *Experiment) Age(d time.Duration, filters ...nf.Filter) int {
 	x.t.Helper()
 	return ask(x, "Age", func(ctx context.Context) (int, error) { return x.Lab.Age(ctx, d, filters...) })
 }
 
 // Flush deletes the entries of the table, all or those that one of the filters selects, and returns how many. The
-// Observer's events are read meanwhile, so that none of the DESTROY events is lost.
+// Observer's events are read meanwhile, so that none of the DESTROY events is lost. A filter that selects none is no error.
 func (l *Lab) Flush(ctx context.Context, filters ...nf.Filter) (int, error) {
+	return l.flush(ctx, filters, func(nf.Filter) error { return nil })
+}
+
+// flush is Flush that calls none about each filter that selects no entry.
+func (l *Lab) flush(ctx context.Context, filters []nf.Filter, none func(nf.Filter) error) (int, error) {
 	if len(filters) == 0 {
 		filters = []nf.Filter{{}}
 	}
 	deleted := 0
-	for _, f := range filters {
+	for i, f := range filters {
 		n, err := l.table(ctx).Flush(ctx, f)
 		if deleted += n; err != nil {
 			return deleted, err
+		}
+		if n > 0 || f == (nf.Filter{}) {
+			continue
+		}
+		if err := none(f); err != nil {
+			return deleted, fmt.Errorf("filter %d: %w: %w", i+1, netnsenv.ErrNoEntry, err)
 		}
 	}
 	return deleted, nil
 }
 
-// Flush deletes the entries of the table, all or those that one of the filters selects, and returns how many.
+// Flush deletes the entries of the table, all or those that one of the filters selects, and returns how many. The test fails if a
+// filter selects no entry and has never selected one, as events tell: see AllowVacuous. Without a filter, the table may be empty.
 func (x *Experiment) Flush(filters ...nf.Filter) int {
 	x.t.Helper()
-	return ask(x, "Flush", func(ctx context.Context) (int, error) { return x.Lab.Flush(ctx, filters...) })
+	return ask(x, "Flush", func(ctx context.Context) (int, error) {
+		return x.flush(ctx, filters, func(f nf.Filter) error { return x.hadEntry(ctx, f) })
+	})
 }
 
 // Load loads rules in their order, as Config.Rules are, to add or change rules in the middle of an experiment:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -244,7 +245,8 @@ func (h History) String() string {
 // Find holds conversations in a Lab and looks for one whose History a property refuses, by an error. It makes that one as
 // small as possible and returns it; nil if all hold. An error is about the Lab, or says that the kernel's count and table
 // differ or that entries survive a flush, or, if both ends are behind links, that not one packet of random conversations was delivered,
-// by which most properties hold; Observer.AllowVacuous allows that.
+// by which most properties hold, or that the address of an end is not behind its link and nothing got there, not by NAT either;
+// Observer.AllowVacuous allows these two.
 //
 // The Lab is a router between the links of the Ends, with net.ipv4.ip_forward=1, and any rules. Find takes the packets that
 // leave on its links from its Inbox, and flushes the table now and then. Nothing else should be sent meanwhile.
@@ -252,12 +254,13 @@ func (cfg Config) Find(ctx context.Context, lab *ctexp.Lab, property func(Histor
 	if err := cfg.check(lab); err != nil {
 		return nil, err
 	}
-	happened := false // anything that a property could refuse
+	var got reached
 	try := func(c Conversation) (*Counterexample, error) {
 		histories, err := hold(ctx, lab, cfg.Ends, []Conversation{c})
 		if err != nil {
 			return nil, err
 		}
+		got.add(histories[0])
 		if err := property(histories[0]); err != nil {
 			return &Counterexample{History: histories[0], Err: err}, nil
 		}
@@ -272,7 +275,7 @@ func (cfg Config) Find(ctx context.Context, lab *ctexp.Lab, property func(Histor
 		}
 	}
 	if cfg.Only != nil {
-		return nil, nil
+		return nil, cfg.nowhere(lab, got)
 	}
 	if cfg.N == 0 {
 		cfg.N = 300
@@ -287,7 +290,7 @@ func (cfg Config) Find(ctx context.Context, lab *ctexp.Lab, property func(Histor
 			return nil, fmt.Errorf("%w (seed %d)", err, cfg.Seed)
 		}
 		for i, h := range histories {
-			happened = happened || slices.ContainsFunc(h.Happened, func(got Happening) bool { return got.Delivered != nil })
+			got.add(h)
 			if err := property(h); err != nil {
 				found, err := shrunk(&Counterexample{History: h, Err: err}, try)
 				found.Seed, found.Number = cfg.Seed, done+i+1
@@ -295,23 +298,62 @@ func (cfg Config) Find(ctx context.Context, lab *ctexp.Lab, property func(Histor
 			}
 		}
 	}
+	if err := cfg.nowhere(lab, got); err != nil {
+		return nil, err
+	}
 	router := cfg.Ends[A].Link != "" && cfg.Ends[B].Link != ""
-	if router && !happened && !lab.Observer.VacuousAllowed() {
+	if router && !got[A] && !got[B] && !lab.Observer.VacuousAllowed() {
 		return nil, fmt.Errorf("model: not one packet of %d conversations got to the other end, so that most properties hold: is net.ipv4.ip_forward=1, "+
 			"and are the Ends behind their links? If that is meant, call AllowVacuous", cfg.N)
 	}
 	return nil, nil
 }
 
+// reached says to which ends packets were delivered.
+type reached [2]bool
+
+// add adds what was delivered in a History.
+func (r *reached) add(h History) {
+	for i, got := range h.Happened {
+		if got.Delivered != nil {
+			r[h.Steps[i].From.Other()] = true
+		}
+	}
+}
+
+// nowhere returns an error if nothing was delivered to an end whose address is not behind its link: with NAT it need not be.
+func (cfg Config) nowhere(lab *ctexp.Lab, got reached) error {
+	for i, end := range cfg.Ends {
+		if end.Link == "" || got[i] || lab.Observer.VacuousAllowed() || lab.Env.Config().IsBehind(end.Addr.Addr(), end.Link) {
+			continue
+		}
+		return fmt.Errorf("model: Config.Ends[%v].Addr: %v is not behind %q, and no packet got there: see Prefixes and Routes of the link; "+
+			"if that is meant, call AllowVacuous", End(i), end.Addr.Addr(), end.Link)
+	}
+	return nil
+}
+
 // check reports what is wrong with a Config.
 func (cfg Config) check(lab *ctexp.Lab) error {
 	for i, end := range cfg.Ends {
-		if !end.Addr.Addr().Unmap().Is4() {
+		addr := end.Addr.Addr().Unmap()
+		switch {
+		case !addr.Is4():
 			return fmt.Errorf("model: the address %v of end %v: want IPv4", end.Addr.Addr(), End(i))
-		}
-		if end.Link != "" && lab.Env.Link(end.Link) == nil {
+		case addr.IsUnspecified(), addr.IsMulticast(), addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}), addr.IsLoopback():
+			return fmt.Errorf("model: Config.Ends[%v].Addr: %v is not the address of one host", End(i), addr)
+		case i > 0 && addr == cfg.Ends[A].Addr.Addr().Unmap():
+			return fmt.Errorf("model: Config.Ends[%v].Addr: %v is that of end %v", End(i), addr, A)
+		case end.Link != "" && lab.Env.Link(end.Link) == nil:
 			return fmt.Errorf("model: end %v: the Env has no link %q", End(i), end.Link)
+		case end.Link == "":
+			if err := isHost(lab.Env, addr); err != nil && !lab.Observer.VacuousAllowed() {
+				return fmt.Errorf("model: Config.Ends[%v]: its Link is empty, but Addr is not the host's: %w; if that is meant, call AllowVacuous", End(i), err)
+			}
 		}
+	}
+	if cfg.Ends[A].Link == "" && cfg.Ends[B].Link == "" {
+		return errors.New("model: Config.Ends: neither has a Link, so that nothing is sent")
 	}
 	for _, p := range cfg.Protos {
 		if p != nf.TCP && p != nf.UDP && p != nf.ICMP {
@@ -321,7 +363,38 @@ func (cfg Config) check(lab *ctexp.Lab) error {
 	if cfg.N < 0 || cfg.Only != nil && len(cfg.Only) == 0 {
 		return errors.New("model: there are no conversations")
 	}
+	for i, c := range cfg.Only {
+		if why := cfg.sendsNothing(c); why != "" {
+			return fmt.Errorf("model: Config.Only[%d]: %s", i, why)
+		}
+	}
 	return nil
+}
+
+// sendsNothing returns why holding a conversation would send nothing; "" if it would.
+func (cfg Config) sendsNothing(c Conversation) string {
+	packets := func(s Step) bool { return s.Pass == 0 }
+	sent := func(s Step) bool { return packets(s) && cfg.Ends[s.From&1].Link != "" }
+	switch {
+	case !slices.ContainsFunc(c.Steps, packets):
+		return "it has no packet"
+	case !slices.ContainsFunc(c.Steps, sent):
+		return "all of its packets are of the host itself, which are left out"
+	case c.Proto != nf.TCP && c.Proto != nf.UDP && c.Proto != nf.ICMP:
+		return fmt.Sprintf("protocol %v: want tcp, udp or icmp", c.Proto)
+	}
+	return ""
+}
+
+// isHost returns an error if the kernel does not take an address for the host's own: no socket can have it.
+func isHost(env *netnsenv.Env, a netip.Addr) error {
+	return env.Do(func() error {
+		c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	})
 }
 
 // shrunk returns a smaller counterexample, as far as it fails when it is held alone.

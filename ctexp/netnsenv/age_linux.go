@@ -21,6 +21,9 @@ import (
 //
 //	env.Age(ctx, 121*time.Second) // no TIME_WAIT is left
 //
+// A filter that selects none of the entries that Age could make older is an error, ErrNoEntry, and nothing is aged: the number of
+// expired entries, which is 0 in many uses that are right, would not tell. No filter, and the zero Filter, may meet an empty table.
+//
 // d must be in whole seconds, the unit of timeouts in ctnetlink. The kernel reports timeouts rounded down. Age assumes
 // the full second, so that an entry with 120 s left still exists after Age by 119 s and is gone after Age by 120 s.
 //
@@ -96,10 +99,18 @@ func (a *aging) find(filters []nf.Filter) error {
 		zone uint16
 	}
 	seen := map[key]bool{}
-	for _, f := range filters {
+	for i, f := range filters {
+		fixed, aging := 0, 0
 		for e, err := range a.table.find(f) {
 			if err != nil {
 				return err
+			}
+			switch {
+			case e.Zone == ours.FillerZone:
+			case e.Status&(nf.FixedTimeout|nf.Offload) != 0:
+				fixed++
+			default:
+				aging++
 			}
 			k := key{e.Orig, e.ZoneOf(nf.Original)}
 			// The kernel does not report the timeout of an entry in a flowtable (nf_conntrack_netlink.c,
@@ -110,6 +121,26 @@ func (a *aging) find(filters []nf.Filter) error {
 			seen[k] = true
 			a.old = append(a.old, aged{e.Orig, e.Zone, e.ZoneDir, e.Timeout})
 		}
+		if aging == 0 && f != (nf.Filter{}) {
+			if err := a.table.noEntry(f, fixed); err != nil {
+				return fmt.Errorf("filter %d: %w", i+1, err)
+			}
+		}
+	}
+	return nil
+}
+
+// noEntry returns an ErrNoEntry about a filter that selects only so many entries, whose timeouts cannot be changed, unless it has
+// selected another earlier.
+func (t *Table) noEntry(f nf.Filter, fixed int) error {
+	switch {
+	case fixed > 0:
+		return fmt.Errorf("%w but %d with a fixed timeout or in a flowtable, which do not age", ErrNoEntry, fixed)
+	case t.watcher.Had == nil:
+		return ErrNoEntry
+	}
+	if why := t.watcher.Had(f); why != nil {
+		return fmt.Errorf("%w: %w", ErrNoEntry, why)
 	}
 	return nil
 }

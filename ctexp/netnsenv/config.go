@@ -45,7 +45,8 @@ type Config struct {
 	// Sysctls are set before any packet and override the Env's defaults: "net.ipv4.ip_forward": "1". Names are dotted
 	// and begin with "net."; a dot in the name of a link is written as a slash.
 	Sysctls map[string]string
-	// Rules are loaded in order, after links and addresses have been set up.
+	// Rules are loaded in order, after links and addresses have been set up. Nil: no rules; a text without any is an error (see
+	// AllowEmpty).
 	Rules []Ruleset
 	// NoPath omits the standard probes (nf.PathProbes), which cost a few hundred nanoseconds per packet.
 	NoPath bool
@@ -511,6 +512,10 @@ type Listener struct {
 	*net.TCPListener
 	env *Env
 }
+
+// ErrNoEntry is the error of Age with a filter that selects no entry which Age could make older: most likely the filter is not what
+// was meant.
+var ErrNoEntry = errors.New("no entry is selected")
 
 // ErrClosed is returned by the methods of a closed Env and of its links. It wraps os.ErrClosed.
 var ErrClosed = fmt.Errorf("netnsenv: the Env is closed: %w", os.ErrClosed)

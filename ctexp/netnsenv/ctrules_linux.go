@@ -35,7 +35,7 @@ func (p TimeoutPolicy) load(e *Env) error {
 	if err != nil {
 		return err
 	}
-	match, err := e.matchOf(p.Match, p.Proto, p.anyLink)
+	match, err := e.matchOf(p.Match, p.Proto, p.Family, p.anyLink)
 	if err != nil {
 		return err
 	}
@@ -55,8 +55,13 @@ func (p TimeoutPolicy) load(e *Env) error {
 }
 
 // matchOf is matchOf of a match whose links must exist, unless any may be missing.
-func (e *Env) matchOf(m nf.Match, p nf.Proto, anyLink bool) (nf.Match, error) {
+func (e *Env) matchOf(m nf.Match, p nf.Proto, f nf.Family, anyLink bool) (nf.Match, error) {
 	m, err := matchOf(m, p)
+	if err == nil {
+		at := nf.Probe{Family: f, Match: m}
+		at.Match.In, at.Match.Out = "", "" // the rule is in output as well
+		err = at.Check()
+	}
 	if err == nil && !anyLink {
 		err = e.checkMatchLinks(m)
 	}
@@ -112,7 +117,7 @@ func (h Helper) load(e *Env) error {
 	if h.Proto != nf.TCP && h.Proto != nf.UDP {
 		return fmt.Errorf("protocol %v: want tcp or udp", h.Proto)
 	}
-	match, err := e.matchOf(h.Match, h.Proto, h.anyLink)
+	match, err := e.matchOf(h.Match, h.Proto, h.Family, h.anyLink)
 	if err != nil {
 		return err
 	}
@@ -132,7 +137,7 @@ func (x Expect) Load(_ context.Context, e *Env) error {
 	if err := x.check(); err != nil {
 		return fmt.Errorf("expect: %w", err)
 	}
-	match, err := e.matchOf(x.Match, x.Match.Proto, x.anyLink)
+	match, err := e.matchOf(x.Match, x.Match.Proto, x.Family, x.anyLink)
 	if err != nil {
 		return fmt.Errorf("expect: %w", err)
 	}

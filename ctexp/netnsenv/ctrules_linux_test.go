@@ -211,6 +211,7 @@ func TestAgeOfExpectations(t *testing.T) {
 		netnsenv.Helper{Name: "ftp", Proto: nf.TCP, Match: nf.Match{DstPort: 21}},
 	}})
 	speakFTP(t, e)
+	send(t, e, web.UDP(nil)) // another flow, which ends
 	age := func(d time.Duration, f ...nf.Filter) (lefts []int) {
 		if _, err := e.Age(t.Context(), d, f...); err != nil {
 			t.Fatal(err)

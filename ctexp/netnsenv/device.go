@@ -476,6 +476,22 @@ func (c Config) Behind(a netip.Addr) string {
 	return name
 }
 
+// IsBehind reports whether a prefix of the Config says that an address is behind the link of that name, and not behind another one by
+// a longer prefix, and it is not the host's own. Of routes that are added later it knows nothing.
+func (c Config) IsBehind(a netip.Addr, link string) bool {
+	a = a.Unmap()
+	own := func(p netip.Prefix) bool { return p.Addr() == a }
+	known := false
+	for _, l := range c.Links {
+		if slices.ContainsFunc(l.Prefixes, own) {
+			return false
+		}
+		known = known || l.Name == link && c.behind(l, a) >= 0
+	}
+	isOwn := slices.ContainsFunc(c.Devices, func(d Device) bool { return slices.ContainsFunc(d.Prefixes, own) })
+	return known && !isOwn && c.Behind(a) == link
+}
+
 func (c *Config) behind(l LinkConfig, a netip.Addr) int {
 	best := longest(a, l.Prefixes, l.Routes)
 	names := []string{l.Name}

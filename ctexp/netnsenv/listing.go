@@ -2,6 +2,7 @@ package netnsenv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,20 +15,23 @@ import (
 
 // Listing returns a Ruleset that puts the entries and expectations of a text into the conntrack table, as people have them from
 // conntrack -L in any form or from /proc/net/nf_conntrack (see nf.ParseListing): an experiment starts from the state of another
-// machine. It loads nothing if a line cannot be read, and ends at the first entry that the kernel rejects. What only the kernel
+// machine. It loads nothing if a line cannot be read, or there is nothing to load (see AllowEmpty), and ends at the first entry that the kernel rejects. What only the kernel
 // sets, such as counters and IDs, is left out.
 //
 // Of several lines about one flow, such as the events of conntrack -E, the last one counts; if that is of its end, the flow is left
 // out. What the text lacks is completed: a reply tuple by the inverse of the original one, a timeout by that which the namespace's
 // sysctls give to the entry's state, and the entry that an expectation belongs to by a TCP connection or other flow of its master
 // tuple. ctexp try, and the log of a test, say so.
-func Listing(text string) Ruleset { return listing(text) }
+func Listing(text string) Ruleset { return listing{text: text} }
 
-type listing string
+type listing struct {
+	text       string
+	mayBeEmpty bool // see AllowEmpty
+}
 
 // Load implements Ruleset.
 func (l listing) Load(ctx context.Context, e *Env) error {
-	read, err := nf.ParseListing(string(l))
+	read, err := nf.ParseListing(l.text)
 	if err != nil {
 		return fmt.Errorf("listing: %w", err)
 	}
@@ -41,6 +45,9 @@ func (l listing) Load(ctx context.Context, e *Env) error {
 	})
 	if err != nil {
 		return fmt.Errorf("listing: %w", err)
+	}
+	if len(state)+len(read.Expectations) == 0 && !l.mayBeEmpty {
+		return errors.New("listing: there is no entry and no expectation that has not ended; if none is meant, leave it out, or say so by AllowEmpty")
 	}
 	if err := e.Table().begin(ctx, state, read.Expectations); err != nil {
 		return fmt.Errorf("listing: %w", err)

@@ -11,7 +11,7 @@ import (
 // Ruleset loads rules into an Env. NFT, IPTablesSave, IPTables, IPSetSave and, on Linux, NFTables return Rulesets; other types may
 // implement it.
 type Ruleset interface {
-	// Load loads the rules, or returns an error that names the wrong ones.
+	// Load loads the rules, or returns an error that names the wrong ones, or says that there are none (see AllowEmpty).
 	Load(ctx context.Context, e *Env) error
 }
 
@@ -117,6 +117,26 @@ func MissingLinks(r Ruleset, names ...string) Ruleset {
 		return r
 	case Expect:
 		r.anyLink = true
+		return r
+	}
+	return r
+}
+
+// AllowEmpty returns a copy of r whose text may have no rules. A text with nothing but blanks and comments, or no command at all, is
+// otherwise an error when it is loaded: a template that has rendered to nothing, or the wrong file. A Config without rules needs
+// none; AllowEmpty is for rules that somebody else makes, some of which are empty:
+//
+//	netnsenv.AllowEmpty(netnsenv.NFT(generate(service)))
+func AllowEmpty(r Ruleset) Ruleset {
+	switch r := r.(type) {
+	case rulesText:
+		r.MayBlank = true
+		return r
+	case singleCommands:
+		r.MayBlank = true
+		return r
+	case listing:
+		r.mayBeEmpty = true
 		return r
 	}
 	return r

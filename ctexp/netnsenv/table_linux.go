@@ -108,8 +108,11 @@ func (t *Table) Create(e nf.Entry) error {
 	return t.one("create", e, (*conntrack.Conn).Create)
 }
 
-// Update changes the entry with e's tuples and zone. Zero fields of e are left unchanged.
+// Update changes the entry with e's tuples and zone. Zero fields of e are left unchanged; without any other, it is an error.
 func (t *Table) Update(e nf.Entry) error {
+	if same := (nf.Entry{Orig: e.Orig, Reply: e.Reply, Zone: e.Zone, ZoneDir: e.ZoneDir, ID: e.ID}); e == same {
+		return fmt.Errorf("update entry %v: there is nothing to change: all fields but those that name it are zero", e)
+	}
 	update := (*conntrack.Conn).Update
 	if e.State != nf.TCPNone {
 		// With the state, ti-mo/conntrack v0.6.0 also sends the window scales, even if they are not set

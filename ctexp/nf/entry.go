@@ -385,13 +385,13 @@ type Filter struct {
 func InZone(zone uint16) *uint16 { return &zone }
 
 // Check returns what is wrong with f, nil if nothing is: fields that exclude each other, so that it selects nothing, and a mark or a
-// status that is not compared because its mask is without it.
+// status of which no bit is compared, because its mask is without them.
 func (f Filter) Check() error {
-	if f.Mark != 0 && f.MarkMask == 0 {
-		return fmt.Errorf("the mark %#x is not compared with: MarkMask is 0", f.Mark)
+	if err := checkMark(f.Mark, f.MarkMask); err != nil {
+		return err
 	}
-	if f.Status != 0 && f.StatusMask == 0 {
-		return fmt.Errorf("the status %v is not compared with: StatusMask is 0", f.Status)
+	if f.Status != 0 && f.Status&f.StatusMask == 0 {
+		return fmt.Errorf("the status %v is not compared with: StatusMask is %v", f.Status, f.StatusMask)
 	}
 	proto := f.Proto
 	if t := f.Tuple.Proto; t != 0 {
@@ -409,7 +409,7 @@ func (f Filter) Check() error {
 		return errors.New("no entry was created before Before and after After")
 	}
 	family := f.Family
-	if is := map[Proto]Family{ICMP: IPv4, ICMPv6: IPv6}[proto]; is != 0 && family != 0 && is != family {
+	if is := familyOf[proto]; is != 0 && family != 0 && is != family {
 		return fmt.Errorf("no entry of %v is of %v", proto, family)
 	} else if is != 0 {
 		family = is

@@ -37,8 +37,18 @@ func (p Probe) Check() error {
 	if err := p.Match.Check(); err != nil {
 		return err
 	}
-	if p.Mark != 0 && p.MarkMask == 0 {
-		return fmt.Errorf("the mark %#x is not compared with: MarkMask is 0", p.Mark)
+	if err := checkMark(p.Mark, p.MarkMask); err != nil {
+		return err
+	}
+	if is := familyOf[p.Match.Proto]; is != 0 {
+		for _, a := range []netip.Prefix{p.Match.Src, p.Match.Dst} {
+			if a.IsValid() && FamilyOf(a.Addr()) != is {
+				return fmt.Errorf("no packet of %v has the address %v", p.Match.Proto, a)
+			}
+		}
+		if p.Family != 0 && p.Family != is {
+			return fmt.Errorf("no packet of %v is of %v", p.Match.Proto, p.Family)
+		}
 	}
 	for _, a := range []netip.Prefix{p.Match.Src, p.Match.Dst} {
 		if a.IsValid() && p.Family != 0 && FamilyOf(a.Addr()) != p.Family {
@@ -46,6 +56,8 @@ func (p Probe) Check() error {
 		}
 	}
 	switch {
+	case p.State != 0 && p.State&^(StateInvalid|StateUntracked) == 0 && (p.Status != 0 || p.MarkMask != 0 || p.Dir != 0):
+		return fmt.Errorf("no packet that is %v has an entry, of which Status, Mark and Dir are", p.State)
 	case p.Match.In != "" && p.Hook == Output:
 		return fmt.Errorf("a packet of the host itself does not come in on %q", p.Match.In)
 	case p.Match.Out != "" && (p.Hook == Prerouting || p.Hook == Input):
@@ -55,6 +67,17 @@ func (p Probe) Check() error {
 	}
 	return nil
 }
+
+// checkMark returns an error for a mark of which no bit is compared.
+func checkMark(mark, mask uint32) error {
+	if mark != 0 && mark&mask == 0 {
+		return fmt.Errorf("the mark %#x is not compared with: MarkMask is %#x", mark, mask)
+	}
+	return nil
+}
+
+// familyOf has the family of protocols that belong to one.
+var familyOf = map[Proto]Family{ICMP: IPv4, ICMPv6: IPv6}
 
 // The priorities of the stages of a hook (include/uapi/linux/netfilter_ipv4.h, enum nf_ip_hook_priorities).
 const (

@@ -217,11 +217,61 @@ func (m Match) Check() error {
 	if ip && m.EtherType != 0 && m.EtherType != EtherTypeIPv4 && m.EtherType != EtherTypeIPv6 {
 		return fmt.Errorf("no frame of EtherType %#04x has fields of IP", m.EtherType)
 	}
+	if err := m.checkValues(); err != nil {
+		return err
+	}
 	if m.About != nil {
 		return m.About.Check()
 	}
 	return nil
 }
+
+// checkValues returns an error for fields of which each is possible, but not all together.
+func (m Match) checkValues() error {
+	for _, end := range []struct {
+		name      string
+		of, tuple netip.AddrPort
+		in        netip.Prefix
+	}{{"source", m.Src, m.Tuple.Src, m.SrcNet}, {"destination", m.Dst, m.Tuple.Dst, m.DstNet}} {
+		port := end.of.Port() != 0 && end.tuple.Port() != 0 && end.of.Port() != end.tuple.Port()
+		addr := end.of.Addr().IsValid() && end.tuple.Addr().IsValid() && end.of.Addr().Unmap() != end.tuple.Addr().Unmap()
+		if port || addr || end.in.IsValid() && end.tuple.Addr().IsValid() && !end.in.Contains(end.tuple.Addr().Unmap()) {
+			return fmt.Errorf("no packet has another %s than that of its tuple, %v", end.name, end.tuple)
+		}
+	}
+	mask := m.FlagsMask
+	if mask != 0 && m.Flags != 0 && m.Flags&mask == 0 {
+		return fmt.Errorf("the flags %v are not compared with: FlagsMask is %v", m.Flags, mask)
+	}
+	if mask == 0 && m.Flags != 0 {
+		mask = ^TCPFlags(0)
+	}
+	isOf := func(types ...uint8) bool { return m.ICMPType == nil || slices.Contains(types, *m.ICMPType) }
+	switch {
+	case m.Ack != nil && mask&FlagACK != 0 && m.Flags&FlagACK == 0:
+		return errors.New("no segment without the flag ACK has an Ack")
+	case m.Payload != nil && !strings.Contains(string(m.Payload), m.Contains):
+		return fmt.Errorf("the payload %q does not contain %q", m.Payload, m.Contains)
+	case m.MTU != nil && !isOf(icmpUnreachable, icmpv6TooBig):
+		return fmt.Errorf("no ICMP message of type %d has an MTU", *m.ICMPType)
+	case m.Gateway.IsValid() && !isOf(icmpRedirect, icmpv6Redirect):
+		return fmt.Errorf("no ICMP message of type %d has a Gateway", *m.ICMPType)
+	case m.Exactly != nil:
+		only := m
+		only.In, only.Out, only.EtherType, only.SrcMAC, only.DstMAC, only.VLAN = "", "", 0, nf.MAC{}, nf.MAC{}, 0
+		only.Exactly, only.Is = nil, nil
+		if !only.Match(m.Exactly.On("", Out)) {
+			return fmt.Errorf("the packet that it must be exactly, %v, does not match %v", m.Exactly, only)
+		}
+	}
+	return nil
+}
+
+// The types of ICMP messages that have an MTU or a gateway (RFC 792, 1191, 4443, 4861).
+const (
+	icmpUnreachable, icmpv6TooBig = 3, 2
+	icmpRedirect, icmpv6Redirect  = 5, 137
+)
 
 // familyOfICMP has an address of the family of each ICMP, which is not that of a packet.
 var familyOfICMP = map[nf.Proto]netip.Addr{nf.ICMP: netip.IPv4Unspecified(), nf.ICMPv6: netip.IPv6Unspecified()}

@@ -83,6 +83,7 @@ func TestProbesThatCountNothing(t *testing.T) {
 // An expectation that no packet can match does not come true by that.
 func TestMatchesOfNothing(t *testing.T) {
 	t.Parallel()
+	number, echo := uint32(1400), uint8(8)
 	for name, c := range map[string]struct {
 		match  packet.Match
 		reason string
@@ -92,6 +93,12 @@ func TestMatchesOfNothing(t *testing.T) {
 		"a VLAN":                {packet.Match{VLAN: 5}, "an Inbox has packets of IP"},
 		"flags of UDP":          {packet.Match{Proto: nf.UDP, Flags: packet.FlagSYN}, "no packet of udp has fields of TCP"},
 		"two families":          {packet.Match{Src: web.Src, DstNet: netip.MustParsePrefix("2001:db8::/32")}, "of different families"},
+		"flags without a mask":  {packet.Match{Flags: packet.FlagSYN, FlagsMask: packet.FlagACK}, "are not compared with"},
+		"Ack without ACK":       {packet.Match{Flags: packet.FlagSYN, Ack: &number}, "no segment without the flag ACK"},
+		"two payloads":          {packet.Match{Payload: []byte("x"), Contains: "y"}, "does not contain"},
+		"two sources":           {packet.Match{Tuple: through.Tuple(nf.TCP), Src: netip.MustParseAddrPort("198.18.0.2:9")}, "another source"},
+		"an MTU of an echo":     {packet.Match{Proto: nf.ICMP, ICMPType: &echo, MTU: &number}, "no ICMP message of type 8"},
+		"exactly another":       {packet.Match{Exactly: packet.SYN(through), TTL: &echo}, "does not match"},
 		"outside of the prefix": {packet.Match{Src: web.Src, SrcNet: netip.MustParsePrefix("10.0.0.0/8")}, "is not in 10.0.0.0/8"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -379,6 +386,198 @@ func TestConversationsThatGoNowhere(t *testing.T) {
 	red(t, "there are no conversations", func(f *redtest.TB) { holds(f, routing(), model.Config{N: -1}) })
 	red(t, "there are no conversations", func(f *redtest.TB) { holds(f, routing(), model.Config{Only: []model.Conversation{}}) })
 	red(t, "protocol sctp", func(f *redtest.TB) { holds(f, routing(), model.Config{Protos: []nf.Proto{nf.SCTP}}) })
+	only := func(cs ...model.Conversation) model.Config { return model.Config{Only: cs} }
+	syn := model.Conversation{Proto: nf.TCP, Steps: []model.Step{{Flags: packet.FlagSYN}}}
+	later := model.Conversation{Proto: nf.TCP, Steps: []model.Step{{Pass: time.Second}}}
+	red(t, "Config.Only[0]: it has no packet", func(f *redtest.TB) { holds(f, routing(), only(model.Conversation{})) })
+	red(t, "Config.Only[1]: it has no packet", func(f *redtest.TB) { holds(f, routing(), only(syn, later)) })
+	red(t, "Config.Only[0]: protocol", func(f *redtest.TB) { holds(f, routing(), only(model.Conversation{Steps: syn.Steps})) })
+}
+
+// An end that is not where the Config says is heard of by nobody.
+func TestEndsThatAreElsewhere(t *testing.T) {
+	t.Parallel()
+	at := func(link, addr string) model.Place {
+		return model.Place{Link: link, Addr: netip.MustParseAddrPort(addr)}
+	}
+	client, host := at("tun0", "198.18.0.2:22"), at("", "192.0.2.1:53")
+	fromHost := model.Config{Only: []model.Conversation{{Proto: nf.TCP, Steps: []model.Step{{From: model.B, Flags: packet.FlagSYN}}}}}
+	nat := routing(netnsenv.NFT("table ip n { chain c { type nat hook prerouting priority -100; ip daddr 203.0.113.7 dnat to 192.0.2.2; }; }"))
+	oneWay := routing(netnsenv.NFT(`table ip n { chain c { type filter hook forward priority 0; iifname "tun1" drop; }; }`))
+	hold := func(f *redtest.TB, cfg netnsenv.Config, m model.Config, allow bool) {
+		x := ctexp.New(f, cfg)
+		if allow {
+			x.AllowVacuous()
+		}
+		if m.N == 0 {
+			m.N = 20
+		}
+		model.ForAll(f, x.Lab, m, func(model.History) error { return nil })
+	}
+	for name, c := range map[string]struct {
+		cfg    netnsenv.Config
+		model  model.Config
+		reason string // empty: green
+	}{
+		"behind no link":           {routing(), model.Config{Ends: [2]model.Place{client, at("tun1", "203.0.113.7:53")}}, "Config.Ends[B].Addr: 203.0.113.7 is not behind"},
+		"behind another link":      {routing(), model.Config{Ends: [2]model.Place{client, at("tun1", "198.18.0.3:53")}}, "Config.Ends[B].Addr: 198.18.0.3 is not behind"},
+		"the host's own":           {routing(), model.Config{Ends: [2]model.Place{client, at("tun1", "192.0.2.1:53")}}, "Config.Ends[B].Addr: 192.0.2.1 is not behind"},
+		"that of the other end":    {routing(), model.Config{Ends: [2]model.Place{client, at("tun1", "198.18.0.2:53")}}, "Config.Ends[B].Addr: 198.18.0.2 is that of end A"},
+		"no host":                  {routing(), model.Config{Ends: [2]model.Place{at("tun0", "0.0.0.0:0"), host}}, "Config.Ends[A].Addr"},
+		"not the host's":           {routing(), model.Config{Ends: [2]model.Place{client, at("", "192.0.2.7:53")}}, "Config.Ends[B]: its Link is empty"},
+		"no link at all":           {routing(), model.Config{Ends: [2]model.Place{at("", "198.18.0.1:1"), host}}, "neither has a Link"},
+		"packets of the host only": {routing(), model.Config{Ends: [2]model.Place{client, host}, Only: fromHost.Only}, "Config.Only[0]: all of its packets are of the host"},
+
+		"the host":                {routing(), model.Config{Ends: [2]model.Place{client, host}}, ""},
+		"an address of NAT":       {nat, model.Config{Ends: [2]model.Place{client, at("tun1", "203.0.113.7:53")}}, ""},
+		"nothing gets to one end": {oneWay, model.Config{Ends: [2]model.Place{client, at("tun1", "192.0.2.2:53")}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if c.reason != "" {
+				red(t, c.reason, func(f *redtest.TB) { hold(f, c.cfg, c.model, false) })
+				return
+			}
+			fake := &redtest.TB{TestName: t.Name()}
+			if log := fake.Run(func(f *redtest.TB) { hold(f, c.cfg, c.model, false) }); fake.Failed() {
+				t.Error(log)
+			}
+			needs.Check(t, fake.Lack())
+		})
+	}
+	away := model.Config{Ends: [2]model.Place{client, at("tun1", "203.0.113.7:53")}}
+	fake := &redtest.TB{TestName: t.Name()}
+	if log := fake.Run(func(f *redtest.TB) { hold(f, routing(), away, true) }); fake.Failed() {
+		t.Errorf("with AllowVacuous: %s", log)
+	}
+	needs.Check(t, fake.Lack())
+}
+
+// A filter that has never selected an entry is not the one that was meant. Without a filter, the table may be empty.
+func TestFiltersOfNoEntry(t *testing.T) {
+	t.Parallel()
+	udp := nf.Filter{Proto: nf.UDP}
+	quiet := routing()
+	quiet.NoEvents = true
+	for name, c := range map[string]struct {
+		cfg    netnsenv.Config
+		test   func(x *ctexp.Experiment)
+		reason string // empty: green
+	}{
+		"Age of none":            {routing(), func(x *ctexp.Experiment) { x.Age(time.Hour, udp) }, "age by 1h0m0s: filter 1: no entry is selected"},
+		"Age of some and none":   {routing(), func(x *ctexp.Experiment) { x.Age(time.Hour, nf.Filter{Proto: nf.TCP}, udp) }, "filter 2: no entry is selected"},
+		"Flush of none":          {routing(), func(x *ctexp.Experiment) { x.Flush(udp) }, "filter 1: no entry is selected"},
+		"Flush of some and none": {routing(), func(x *ctexp.Experiment) { x.Flush(nf.Filter{Proto: nf.TCP}, udp) }, "filter 2: no entry is selected"},
+		"Flush of an empty zone": {routing(), func(x *ctexp.Experiment) { x.Flush(nf.Filter{Zone: nf.InZone(7)}) }, "filter 1: no entry is selected"},
+		"Flush without events":   {quiet, func(x *ctexp.Experiment) { x.Flush(udp) }, "whether one was there earlier is not known"},
+		"Age by Lab":             {routing(), func(x *ctexp.Experiment) { must(x, second(x.Lab.Age(t.Context(), time.Hour, udp))) }, "no entry is selected"},
+		"Age by Env":             {routing(), func(x *ctexp.Experiment) { must(x, second(x.Env.Age(t.Context(), time.Hour, udp))) }, "no entry is selected"},
+		"Age of a fixed timeout": {routing(), func(x *ctexp.Experiment) {
+			flow := through.Nth(9).Tuple(nf.UDP)
+			must(x, x.Env.Table().Create(nf.Entry{Orig: flow, Reply: flow.Reverse(), Timeout: time.Minute, Status: nf.Confirmed | nf.FixedTimeout}))
+			x.Age(time.Hour, udp)
+		}, "which do not age"},
+		"of none, which is meant": {quiet, func(x *ctexp.Experiment) { x.AllowVacuous(); x.Age(time.Hour, udp); x.Flush(udp) }, ""},
+		"Flush by Lab tells 0":    {routing(), func(x *ctexp.Experiment) { must(x, second(x.Lab.Flush(t.Context(), udp))) }, ""},
+		"Age after Flush of them": {routing(), func(x *ctexp.Experiment) {
+			tcp := nf.Filter{Proto: nf.TCP}
+			x.Flush(tcp)
+			x.Age(time.Hour, tcp)
+			x.Flush(tcp)
+		}, ""},
+		"Flush of what Age ended": {routing(), func(x *ctexp.Experiment) { tcp := nf.Filter{Proto: nf.TCP}; x.Age(time.Hour, tcp); x.Flush(tcp) }, ""},
+		"all, twice": {quiet, func(x *ctexp.Experiment) {
+			x.Flush()
+			x.Flush()
+			x.Flush(nf.Filter{})
+			x.Age(time.Hour)
+			x.Age(time.Hour, nf.Filter{})
+		}, ""},
+		"filters of the same entry": {routing(), func(x *ctexp.Experiment) { x.Flush(nf.Filter{Proto: nf.TCP}, nf.Filter{DstPort: 80}) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test := func(f *redtest.TB) {
+				x := ctexp.New(f, c.cfg)
+				x.Inject(packet.SYNs(3, through))
+				c.test(x)
+			}
+			if c.reason != "" {
+				red(t, c.reason, test)
+				return
+			}
+			fake := &redtest.TB{TestName: t.Name()}
+			if log := fake.Run(test); fake.Failed() {
+				t.Error(log)
+			}
+			needs.Check(t, fake.Lack())
+		})
+	}
+}
+
+// must fails the experiment by an error.
+func must(x *ctexp.Experiment, err error) {
+	if err != nil {
+		x.Fatalf("%v", err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// A text without rules was meant to have some.
+func TestRulesOfNothing(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	for name, text := range map[string]string{"empty.nft": "# nothing\n", "table.nft": "table ip n { }\n"} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nft := func(text string) netnsenv.Ruleset { return netnsenv.NFTWith(netnsenv.NFTOptions{Folder: folder}, text) }
+	const only = "the text is empty or has only comments"
+	for name, c := range map[string]struct {
+		rules  netnsenv.Ruleset
+		reason string // empty: green
+	}{
+		"nft":                  {netnsenv.NFT(""), only},
+		"nft, comments":        {netnsenv.NFT("#!/usr/sbin/nft -f\n\n  # table ip n\r\n"), only},
+		"a pattern":            {nft("include \"./*.none\"\n"), "only includes files"},
+		"a file of comments":   {nft("include \"./empty.nft\"\n"), "only includes files"},
+		"iptables-save":        {netnsenv.IPTablesSave(netnsenv.IPTablesNFT, "# Generated by iptables-save\n\n"), only},
+		"ip6tables-save":       {netnsenv.IP6TablesSave(netnsenv.IPTablesLegacy, "\n"), only},
+		"commands":             {netnsenv.IPTables(netnsenv.IPTablesNFT), "there is neither a text nor a command"},
+		"ipset":                {netnsenv.IPSetSave(" "), only},
+		"a listing":            {netnsenv.Listing("\n"), "listing: "},
+		"with a missing link":  {netnsenv.MissingLinks(netnsenv.NFT("")), only},
+		"that empties a table": {netnsenv.NFT("flush ruleset"), ""},
+		"a table":              {nft("include \"table.nft\"\n"), ""},
+		"some of the files":    {nft("include \"./*.nft\"\n"), ""},
+		"that may be empty":    {netnsenv.AllowEmpty(netnsenv.NFT("# nothing")), ""},
+		"commands, of none":    {netnsenv.AllowEmpty(netnsenv.IP6Tables(netnsenv.IPTablesNFT)), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for how, load := range map[string]func(f *redtest.TB){
+				"Config": func(f *redtest.TB) { ctexp.New(f, routing(c.rules)) },
+				"Load":   func(f *redtest.TB) { ctexp.New(f, routing()).Load(c.rules) },
+				"Compare": func(f *redtest.TB) {
+					both := []ctexp.Policy{{Rules: []netnsenv.Ruleset{c.rules}}, {}}
+					_, err := ctexp.Compare(context.Background(), routing(), both, packet.SYNs(1, through))
+					ctexp.Require(f, "compare", err)
+				},
+			} {
+				if c.reason != "" {
+					red(t, c.reason, load)
+					continue
+				}
+				fake := &redtest.TB{TestName: t.Name()}
+				if log := fake.Run(load); fake.Failed() {
+					t.Errorf("%s: %s", how, log)
+				}
+				needs.Check(t, fake.Lack())
+			}
+		})
+	}
 }
 
 func TestCasesThatExpectNothing(t *testing.T) {

@@ -1,6 +1,7 @@
 package ruleset
 
 import (
+	"cmp"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -42,16 +43,29 @@ func (s Ruleset) HasNAT(f nf.Family) bool {
 }
 
 func (t *table) drops() []Drop {
-	bases, jumps := map[string]place{}, map[string][]string{}
 	var found []Drop // without hook and priority
+	for _, c := range t.chains {
+		for _, r := range c.rules {
+			if verdict, byMap, _ := r.ends(); verdict != "" {
+				found = append(found, Drop{Rule: r.line, Verdict: verdict, CountsOthers: byMap || r.matchesBehindCounter()})
+			}
+		}
+		if c.base && c.drop {
+			found = append(found, Drop{Rule: t.policy(c), Verdict: "drop"})
+		}
+	}
+	bases, jumps := t.ways()
+	return placed(found, bases, jumps)
+}
+
+// ways returns the places of the base chains, and to which chains the rules of each chain lead.
+func (t *table) ways() (bases map[string]place, jumps map[string][]string) {
+	bases, jumps = map[string]place{}, map[string][]string{}
 	for _, c := range t.chains {
 		jumps[c.name] = nil
 		for _, r := range c.rules {
-			verdict, byMap, to := r.ends()
+			_, _, to := r.ends()
 			jumps[c.name] = append(jumps[c.name], to...)
-			if verdict != "" {
-				found = append(found, Drop{Rule: r.line, Verdict: verdict, CountsOthers: byMap || r.matchesBehindCounter()})
-			}
 		}
 		if !c.base {
 			continue
@@ -61,11 +75,8 @@ func (t *table) drops() []Drop {
 			at.hook = map[nf.Hook]nf.Hook{unix.NF_NETDEV_INGRESS: nf.Ingress, unix.NF_NETDEV_EGRESS: nf.Egress}[at.hook]
 		}
 		bases[c.name] = at
-		if c.drop {
-			found = append(found, Drop{Rule: t.policy(c), Verdict: "drop"})
-		}
 	}
-	return placed(found, bases, jumps)
+	return bases, jumps
 }
 
 // ends returns the verdict by which a rule may drop a packet, or "", whether that is one of a verdict map, and to which chains
@@ -142,6 +153,11 @@ func iptablesBase(table, chain string) (at place, ok bool) {
 
 // iptablesDrops returns the drops of iptables-legacy, whose rules are sorted by table.
 func iptablesDrops(rules []nf.Rule) (drops []Drop) {
+	return iptablesPlaced(rules, func(_ nf.Rule, target string) bool { return slices.Contains(iptablesDropTargets, target) })
+}
+
+// iptablesPlaced returns the rules of iptables-legacy that are kept by their target, as drops at each place.
+func iptablesPlaced(rules []nf.Rule, keep func(r nf.Rule, target string) bool) (all []Drop) {
 	for len(rules) > 0 {
 		bases, jumps := map[string]place{}, map[string][]string{}
 		var found []Drop
@@ -153,14 +169,14 @@ func iptablesDrops(rules []nf.Rule) (drops []Drop) {
 			}
 			target := iptablesTarget(r) // a chain or a built-in target, which no chain can have the name of
 			jumps[r.Chain] = append(jumps[r.Chain], target)
-			if slices.Contains(iptablesDropTargets, target) {
+			if keep(r, target) {
 				found = append(found, Drop{Rule: r, Verdict: target})
 			}
 		}
-		drops = append(drops, placed(found, bases, jumps)...)
+		all = append(all, placed(found, bases, jumps)...)
 		rules = rules[n:]
 	}
-	return drops
+	return all
 }
 
 // iptablesTarget returns the target of a rule, or the policy; "" for a rule without a target.
@@ -222,7 +238,9 @@ func reached(bases map[string]place, jumps map[string][]string) map[string][]pla
 		}
 	}
 	for _, places := range from {
-		slices.SortFunc(places, func(a, b place) int { return int(a.hook) - int(b.hook) })
+		slices.SortFunc(places, func(a, b place) int {
+			return cmp.Or(cmp.Compare(a.hook, b.hook), cmp.Compare(a.priority, b.priority))
+		})
 	}
 	return from
 }

@@ -13,9 +13,6 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// ipsetProgram is the Program of a Text in the format of ipset save.
-const ipsetProgram = "ipset"
-
 var (
 	ipsetError = regexp.MustCompile(`(?m)^ipset v\S+: (?:Error in line (\d+): )?(.*)$`)
 	// What older kernels lack is found before the first line is read.

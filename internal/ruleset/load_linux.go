@@ -18,6 +18,9 @@ import (
 // error is an nf.RulesError.
 func (t Text) Load(ctx context.Context, ns Namespace, links []string) error {
 	t.Text = strings.ReplaceAll(t.Text, "\r\n", "\n")
+	if t.isBlank() {
+		return t.checkBlank()
+	}
 	switch t.Program {
 	case "nft":
 		return t.loadNFT(ctx, ns, links)
@@ -167,6 +170,9 @@ func OpenIPTables(v nf.Variant, f nf.Family) (*iptables.IPTables, error) {
 // thread in the namespace, which has these links. If commands fail, an nf.RulesError lists them all, and the effects of
 // the others are undone.
 func (t Text) LoadCommands(ctx context.Context, ipt *iptables.IPTables, links []string) error {
+	if t.isBlank() {
+		return t.checkBlank()
+	}
 	bad := t.missing(iptablesLinks(t.Commands), links)
 	var undo []func()
 	back := func() {

@@ -25,12 +25,81 @@ type Text struct {
 	Optional []string  // patterns of path.Match for links that may be missing
 	Folder   string    // where nft finds the files that the text includes; empty: in the folder of the process
 	Define   []string  // of nft -D: "name=value"
+	MayBlank bool      // a text without any rule, which the programs take without a word, is no error
+}
+
+// ipsetProgram is the Program of a Text in the format of ipset save.
+const ipsetProgram = "ipset"
+
+// checkBlank returns an error for a blank text that may not be blank: most likely a template or a file that was meant to have rules.
+func (t Text) checkBlank() error {
+	if t.MayBlank {
+		return nil
+	}
+	what := "the text is empty or has only comments"
+	switch {
+	case t.Text == "" && t.Program != "nft" && t.Program != ipsetProgram:
+		what = "there is neither a text nor a command"
+	case t.Program == "nft" && len(nftWords(t.Text)) > 0:
+		what = "the text only includes files that are not there or have no rules"
+	}
+	return fmt.Errorf("%s rules: there are no rules: %s; if none are meant, leave it out, or say so by AllowEmpty", t.Program, what)
+}
+
+// isBlank reports whether the text has nothing but blanks and comments.
+func (t Text) isBlank() bool {
+	if len(t.Commands) > 0 {
+		return false
+	}
+	if t.Program == "nft" {
+		return len(t.included(t.Text, maxIncludes)) == 0 && !t.includesElsewhere()
+	}
+	for line := range strings.Lines(t.Text) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			return false
+		}
+	}
+	return true
+}
+
+// includesElsewhere reports whether the text includes a file that nft may find in its own folder (nftables, src/libnftables.c,
+// DEFAULT_INCLUDE_PATH), or must find: a name that is no pattern.
+func (t Text) includesElsewhere() bool {
+	words := nftWords(t.Text)
+	for i, w := range words {
+		if w.quoted || w.text != "include" || i+1 == len(words) {
+			continue
+		}
+		name := words[i+1].text
+		if filepath.IsAbs(name) {
+			continue
+		}
+		here, _ := filepath.Glob(filepath.Join(t.Folder, name))
+		var elsewhere []string
+		if !strings.HasPrefix(name, "./") {
+			elsewhere, _ = filepath.Glob(filepath.Join("/etc", name))
+		}
+		if len(elsewhere) > 0 || len(here) == 0 && !strings.ContainsAny(name, "*?[") {
+			return true
+		}
+	}
+	return false
 }
 
 // Namespace is a network namespace.
 type Namespace interface {
 	// Do runs f on a thread that is in the namespace and returns what f returns.
 	Do(f func() error) error
+}
+
+// Place is a rule, or a policy that drops, where it is reached.
+type Place struct {
+	Rule nf.Rule // without counts
+	// Hook and Priority are those of the base chain that the rule is in or is reached from.
+	Hook     nf.Hook
+	Priority int32
+	NoIP     bool // it is in a table of another family than ip, ip6 and inet, where there are no probes; Hook is zero
+	Contents bool // what the rule does depends on more than its text, such as the elements of a set
 }
 
 // FamilyName returns the name of a family of nftables as nft writes it (include/uapi/linux/netfilter.h, NFPROTO_*).

@@ -1,0 +1,149 @@
+package ctexp
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/internal/ruleset"
+)
+
+// loaded is what a policy has loaded, and which of it the packets got to.
+type loaded struct {
+	chains map[chainID]*loadedChain
+	// isOpaque says that it has loaded what is not rules: helpers, timeout policies, expectations, entries.
+	isOpaque bool
+}
+
+// chainID names a chain of a ruleset: "ip", "filter", "input".
+type chainID struct{ family, table, chain string }
+
+// String prints the chain as nft does.
+func (c chainID) String() string { return c.family + " " + c.table + " " + c.chain }
+
+// loadedChain is a chain with rules, to which something leads.
+type loadedChain struct {
+	rules    []string // with the hook and priority of where they are reached from
+	where    string   // the first of these
+	contents bool     // a rule depends on more than its text
+	reached  bool     // a packet got there; also true where that is not known
+}
+
+// loadedOf reads what is loaded in a Lab, after the packets were sent. opaque says that the rules of the Lab have more than rules.
+func (l *Lab) loadedOf(ctx context.Context, opaque bool) (loaded, error) {
+	all := loaded{map[chainID]*loadedChain{}, opaque}
+	places, err := l.places(ctx)
+	if err != nil || len(places) == 0 {
+		return all, err
+	}
+	path, err := l.Observer.PathCounts(ctx)
+	if err != nil {
+		return all, err
+	}
+	steps, err := collect(l.Observer.Trace(ctx))
+	traced := map[chainID]bool{}
+	for _, s := range steps {
+		traced[chainID{s.Family, s.Table, s.Chain}] = true
+	}
+	isTraced := err == nil // else the probes have to do
+	for _, p := range places {
+		id := chainID{p.Rule.Family, p.Rule.Table, p.Rule.Chain}
+		c := all.chains[id]
+		where := fmt.Sprintf("%v at priority %d", p.Hook, p.Priority)
+		if p.NoIP {
+			where = "without probes"
+		}
+		if c == nil {
+			c = &loadedChain{where: where}
+			all.chains[id] = c
+		}
+		c.rules = append(c.rules, fmt.Sprintf("%s: %s %s", where, p.Rule.Kind, p.Rule.Text))
+		c.contents = c.contents || p.Contents
+		if isTraced && isTraceable(p) {
+			c.reached = c.reached || traced[id]
+		} else {
+			c.reached = c.reached || passed(path, p)
+		}
+	}
+	return all, nil
+}
+
+// isTraceable reports whether a trace has the rules of a place: see Step.
+func isTraceable(p ruleset.Place) bool {
+	const begins = -400 // the priority of the chain that turns the trace on in prerouting and output
+	early := (p.Hook == nf.Prerouting || p.Hook == nf.Output) && p.Priority <= begins
+	return !p.NoIP && !early && p.Rule.Backend != string(netnsenv.IPTablesLegacy)
+}
+
+// passed reports whether packets may have got to a place, by the last probe before it.
+func passed(path observe.Path, p ruleset.Place) bool {
+	families := map[string][]nf.Family{"ip": {nf.IPv4}, "ip6": {nf.IPv6}, "inet": nf.Families()}[p.Rule.Family]
+	if p.NoIP || families == nil {
+		return true
+	}
+	for _, f := range families {
+		var points []observe.Point // of the hook, in the order in which packets meet them
+		for _, at := range path.Points {
+			if at.Probe.Hook == p.Hook && at.Probe.Family == f {
+				points = append(points, at)
+			}
+		}
+		behind := slices.IndexFunc(points, func(at observe.Point) bool { return at.Probe.Priority >= p.Priority })
+		if behind == 0 {
+			return true // there is no probe before it
+		}
+		if behind < 0 {
+			behind = len(points)
+		}
+		// The last one before it, and those behind it: who is there has passed it.
+		if slices.ContainsFunc(points[max(0, behind-1):], func(at observe.Point) bool { return at.Packets > 0 }) {
+			return true
+		}
+	}
+	return false
+}
+
+// vacuous returns why no packet could have shown a difference between two policies; "" if one could, or if they do not differ.
+func vacuous(a, b loaded, names [2]string) string {
+	if a.isOpaque || b.isOpaque {
+		return ""
+	}
+	var differ []string
+	for _, from := range []struct {
+		of, other loaded
+		name      string
+	}{{a, b, names[0]}, {b, a, names[1]}} {
+		for _, id := range slices.SortedFunc(maps.Keys(from.of.chains), func(a, b chainID) int { return cmp.Compare(a.String(), b.String()) }) {
+			c := from.of.chains[id]
+			other := from.other.chains[id]
+			same := other != nil && slices.Equal(c.rules, other.rules)
+			switch {
+			case same && !c.contents:
+			case c.reached:
+				return ""
+			case !same:
+				differ = append(differ, fmt.Sprintf("chain %v of %s (%s)", id, from.name, c.where))
+			}
+		}
+	}
+	if len(differ) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("vacuous: no packet got to what differs between %s and %s: %s; send one that gets there, or, if that is meant, call AllowVacuous",
+		names[0], names[1], strings.Join(differ, ", "))
+}
+
+// isOpaque reports whether a Ruleset may load what is not rules.
+func isOpaque(r netnsenv.Ruleset) bool {
+	switch r.(type) {
+	case netnsenv.Helper, netnsenv.TimeoutPolicy, netnsenv.Expect:
+		return true
+	}
+	return false
+}

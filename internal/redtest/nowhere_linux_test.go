@@ -1,0 +1,78 @@
+package redtest_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/internal/needs"
+	"github.com/ctexp/go-ctexp/internal/redtest"
+)
+
+// What could never come is not proven to be absent by that.
+func TestNothingComesToNowhere(t *testing.T) {
+	t.Parallel()
+	away, other := netip.MustParseAddrPort("203.0.113.9:80"), netip.MustParseAddr("203.0.113.8")
+	entry := nf.Entry{Orig: through.Tuple(nf.TCP), Reply: through.Tuple(nf.TCP).Reverse()}
+	traced := routing(netnsenv.IPTables(netnsenv.IPTablesLegacy, "-A FORWARD -p tcp --dport 81 -j DROP"))
+	traced.Trace = true
+	queue := func(text string) netnsenv.Config { return routing(netnsenv.NFT(text)) }
+	forward := func(rule string) string {
+		return "table ip n { chain c { type filter hook forward priority 0; " + rule + "; }; }"
+	}
+	save := func(v netnsenv.Variant, rule string) netnsenv.Config {
+		return routing(netnsenv.IPTables(v, "-A FORWARD -p tcp --dport 81 "+rule))
+	}
+	held := func(x *ctexp.Experiment) { x.Queue(5).Held() }
+	for name, c := range map[string]struct {
+		cfg    netnsenv.Config
+		test   func(x *ctexp.Experiment)
+		reason string // empty: green
+	}{
+		"TCP":              {routing(), func(x *ctexp.Experiment) { x.TCP("tun1", packet.Flow{Src: away}).ExpectNothing() }, "203.0.113.9 is not behind tun1"},
+		"UDP":              {routing(), func(x *ctexp.Experiment) { x.UDP("tun1", packet.Flow{Src: away}).ExpectNothing() }, "203.0.113.9 is not behind tun1"},
+		"echo":             {routing(), func(x *ctexp.Experiment) { x.Echo("tun1", away.Addr(), other).ExpectNothing() }, "203.0.113.9 is not behind tun1"},
+		"a queue":          {queue(forward("queue num 6")), held, "no rule sends packets to queue 5"},
+		"a queue, legacy":  {save(netnsenv.IPTablesLegacy, "-j NFQUEUE --queue-num 6"), held, "no rule sends packets to queue 5"},
+		"a queue, nft":     {save(netnsenv.IPTablesNFT, "-j NFQUEUE --queue-num 6"), held, "no rule sends packets to queue 5"},
+		"a trace":          {traced, func(x *ctexp.Experiment) { x.Trace() }, "rules of iptables-legacy are not traced"},
+		"a change":         {routing(), func(x *ctexp.Experiment) { must(x, x.Env.Table().Update(entry)) }, "there is nothing to change"},
+		"a helper":         {routing(netnsenv.Helper{Name: "ftp", Proto: nf.TCP, Family: nf.IPv4, Match: nf.Match{Src: netip.MustParsePrefix("2001:db8::/32")}}), func(*ctexp.Experiment) {}, "no packet of ipv4 has the address"},
+		"a timeout policy": {routing(netnsenv.TimeoutPolicy{Proto: nf.ICMPv6, Family: nf.IPv4, Timeouts: map[string]time.Duration{"timeout": time.Second}}), func(*ctexp.Experiment) {}, "no packet of icmpv6 is of ipv4"},
+
+		"TCP behind its link": {routing(), func(x *ctexp.Experiment) {
+			x.TCP("tun1", packet.Flow{Src: netip.MustParseAddrPort("192.0.2.9:80")}).ExpectNothing()
+		}, ""},
+		"UDP, which was sent to": {routing(), func(x *ctexp.Experiment) {
+			x.Inject(packet.SYNs(1, packet.Flow{Src: through.Src, Dst: away}))
+			x.UDP("tun1", packet.Flow{Src: away}).ExpectNothing()
+		}, ""},
+		"TCP, which is meant": {routing(), func(x *ctexp.Experiment) { x.AllowVacuous(); x.TCP("tun1", packet.Flow{Src: away}).ExpectNothing() }, ""},
+		"a queue of a rule":   {queue(forward("tcp dport 81 queue num 4-6")), held, ""},
+		"a queue of legacy":   {save(netnsenv.IPTablesLegacy, "-j NFQUEUE --queue-balance 4:6"), held, ""},
+		"a queue of nft":      {save(netnsenv.IPTablesNFT, "-j NFQUEUE --queue-num 5"), held, ""},
+		"a hold":              {routing(), func(x *ctexp.Experiment) { x.Hold(nf.Probe{Match: nf.Match{Proto: nf.UDP}}).Held() }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test := func(f *redtest.TB) {
+				x := ctexp.New(f, c.cfg)
+				x.Inject(packet.SYNs(3, through))
+				c.test(x)
+			}
+			if c.reason != "" {
+				red(t, c.reason, test)
+				return
+			}
+			fake := &redtest.TB{TestName: t.Name()}
+			if log := fake.Run(test); fake.Failed() {
+				t.Error(log)
+			}
+			needs.Check(t, fake.Lack())
+		})
+	}
+}
