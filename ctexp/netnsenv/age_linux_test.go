@@ -87,7 +87,7 @@ func TestAgeRoundsUp(t *testing.T) {
 		}
 	}
 	left, elapsed := lefts(t, e)[1], time.Since(began)
-	if want := 3600 - 9*390; left > want || left < want-1-int(elapsed/time.Second) {
+	if want := 3600 - 9*390; left > want+1 || left < want-int(elapsed/time.Second) {
 		t.Errorf("%d seconds are left after %v, want %d", left, elapsed, want)
 	}
 	if n, err := e.Age(t.Context(), 90*time.Second); n != 1 || err != nil {

@@ -632,7 +632,10 @@ func TestHiddenEntryIsAnError(t *testing.T) {
 	if got := x.flows(nf.Filter{}); len(got) != 2 {
 		t.Fatalf("%q", got)
 	}
-	hidden := nf.Entry{Orig: web.Nth(5).Tuple(nf.UDP), Reply: web.Nth(5).Reverse().Tuple(nf.UDP), Zone: ours.FillerZone, Timeout: time.Minute}
+	hidden := nf.Entry{ // assured, so that the garbage collector leaves it in the full table
+		Orig: web.Nth(5).Tuple(nf.UDP), Reply: web.Nth(5).Reverse().Tuple(nf.UDP), Zone: ours.FillerZone, Timeout: time.Hour,
+		Status: nf.SeenReply | nf.Assured,
+	}
 	if err := x.env.Do(func() error {
 		conn, err := nfnl.Dial()
 		if err != nil {
