@@ -634,7 +634,7 @@ func TestHiddenEntryIsAnError(t *testing.T) {
 	}
 	hidden := nf.Entry{ // assured, so that the garbage collector leaves it in the full table
 		Orig: web.Nth(5).Tuple(nf.UDP), Reply: web.Nth(5).Reverse().Tuple(nf.UDP), Zone: ours.FillerZone, Timeout: time.Hour,
-		Status: nf.SeenReply | nf.Assured,
+		Status: nf.Confirmed | nf.SeenReply | nf.Assured,
 	}
 	if err := x.env.Do(func() error {
 		conn, err := nfnl.Dial()
