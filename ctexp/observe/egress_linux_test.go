@@ -170,8 +170,8 @@ func TestDropsThatNoProbeCounts(t *testing.T) {
 		"a bridge, counted none":   {"table bridge n { chain c { type filter hook forward priority 0; ether type arp counter drop; }; }", nil},
 		"a bridge that accepts":    {"table bridge n { chain c { type filter hook forward priority 0; counter accept; }; }", nil},
 		"a bridge, by a jump":      {"table bridge n { chain c { drop; }; chain b { type filter hook prerouting priority 0; ether type ip jump c; }; }", []string{bridged + "drop"}},
-		"egress of another device": {"table netdev n { chain c { type filter hook egress device far.tun1 priority 0; drop; }; }", []string{"not counted by any probe: what is dropped by nft netdev n c: drop"}},
-		"egress of several":        {"table netdev n { chain c { type filter hook egress devices = { tun0, far.tun1 } priority 0; drop; }; }", []string{"not counted by any probe: what is dropped by nft netdev n c: drop"}},
+		"egress of another device": {"table netdev n { chain c { type filter hook egress device far.1 priority 0; drop; }; }", []string{"not counted by any probe: what is dropped by nft netdev n c: drop"}},
+		"egress of several":        {"table netdev n { chain c { type filter hook egress devices = { tun0, far.1 } priority 0; drop; }; }", []string{"not counted by any probe: what is dropped by nft netdev n c: drop"}},
 		"egress of the links":      {"table netdev n { chain c { type filter hook egress devices = { tun0, tun1 } priority 0; drop; }; }", nil},
 		"egress, first of all":     {"table netdev n { chain c { type filter hook egress device tun1 priority -2147483648; drop; }; }", []string{"not counted by any probe: what is dropped by nft netdev n c: drop"}},
 		"ingress":                  {"table netdev n { chain c { type filter hook ingress device tun1 priority 0; drop; }; }", nil},
@@ -186,7 +186,7 @@ func TestDropsThatNoProbeCounts(t *testing.T) {
 			cfg.Links[1].Kind = netnsenv.Veth
 			cfg.Links = append(cfg.Links, netnsenv.LinkConfig{Name: "p0", Port: netnsenv.Port{Of: "br0"}}, netnsenv.LinkConfig{Name: "p1", Port: netnsenv.Port{Of: "br0"}})
 			cfg.Devices = []netnsenv.Device{{Name: "br0", Kind: netnsenv.Bridge{}, Prefixes: prefixes("203.0.113.1/24")}}
-			cfg.Rules = []netnsenv.Ruleset{netnsenv.MissingLinks(netnsenv.NFT(c.rules), "far.tun1")}
+			cfg.Rules = []netnsenv.Ruleset{netnsenv.MissingLinks(netnsenv.NFT(c.rules), "far.1")}
 			x := open(t, cfg)
 
 			x.sendBy("p0", frame, frame)
