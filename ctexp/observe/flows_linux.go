@@ -192,7 +192,7 @@ func (o *Observer) agrees(ctx context.Context, f nf.Filter, before, listed int) 
 		if err != nil {
 			return err
 		}
-		if counted-o.cfg.Filler == again {
+		if counted == before && counted-o.cfg.Filler == again { // if it has changed meanwhile, that they agree is chance
 			if again > listed && counted == first {
 				return fmt.Errorf("%w: %d were listed first, and then %d", ErrHidden, listed, again)
 			}
@@ -254,7 +254,7 @@ func (o *Observer) dumpWhole(ctx context.Context, f nf.Filter) (l found, err err
 			return l, err
 		}
 		counted, err := o.entries.read()
-		if err != nil || counted-o.cfg.Filler == len(l.entries) {
+		if err != nil || counted == before && counted-o.cfg.Filler == len(l.entries) {
 			return l, err
 		}
 	}
