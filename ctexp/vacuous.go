@@ -76,8 +76,8 @@ func (l *Lab) loadedOf(ctx context.Context, opaque bool) (loaded, error) {
 
 // isTraceable reports whether a trace has the rules of a place: see Step.
 func isTraceable(p ruleset.Place) bool {
-	const begins = -400 // the priority of the chain that turns the trace on in prerouting and output
-	early := (p.Hook == nf.Prerouting || p.Hook == nf.Output) && p.Priority <= begins
+	// In prerouting and output the trace begins shortly before defragmentation.
+	early := (p.Hook == nf.Prerouting || p.Hook == nf.Output) && p.Priority <= nf.PriorityDefrag
 	return !p.NoIP && !early && p.Rule.Backend != string(netnsenv.IPTablesLegacy)
 }
 

@@ -217,8 +217,8 @@ func (o *owned) collectCopies(ofProbe bool) {
 	}
 }
 
-// beCareful has fragments copied in an open Env.
-func (e *Env) beCareful() error {
+// copyFragments is collectCopies for an open Env.
+func (e *Env) copyFragments() error {
 	o := e.owned
 	o.mu.Lock()
 	defer o.mu.Unlock()

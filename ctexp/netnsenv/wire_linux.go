@@ -229,7 +229,7 @@ func (end *wireEnd) prepare() (err error) {
 			}
 		}
 	}
-	if err := e.beCareful(); err != nil {
+	if err := e.copyFragments(); err != nil {
 		return err
 	}
 	if err := e.do(func() error { return noChecksumOffload(end.cfg.Name) }); err != nil {

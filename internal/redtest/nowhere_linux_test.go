@@ -9,7 +9,6 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
-	"github.com/ctexp/go-ctexp/internal/needs"
 	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
@@ -59,20 +58,11 @@ func TestNothingComesToNowhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test := func(f *redtest.TB) {
+			judge(t, c.reason, func(f *redtest.TB) {
 				x := ctexp.New(f, c.cfg)
 				x.Inject(packet.SYNs(3, through))
 				c.test(x)
-			}
-			if c.reason != "" {
-				red(t, c.reason, test)
-				return
-			}
-			fake := &redtest.TB{TestName: t.Name()}
-			if log := fake.Run(test); fake.Failed() {
-				t.Error(log)
-			}
-			needs.Check(t, fake.Lack())
+			})
 		})
 	}
 }

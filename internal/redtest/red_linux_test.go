@@ -226,6 +226,20 @@ func red(t *testing.T, reason string, test func(f *redtest.TB)) {
 	}
 }
 
+// judge runs a test that must fail for a reason, or that must not fail, if there is none.
+func judge(t *testing.T, reason string, test func(f *redtest.TB)) {
+	t.Helper()
+	if reason != "" {
+		red(t, reason, test)
+		return
+	}
+	fake := &redtest.TB{TestName: t.Name()}
+	if log := fake.Run(test); fake.Failed() {
+		t.Error(log)
+	}
+	needs.Check(t, fake.Lack())
+}
+
 // Where nothing was sent, dialled or run, absence is no answer. It is one if the test says that it is meant, or after
 // anything that could have shown the contrary.
 func TestAbsenceIsEarned(t *testing.T) {
