@@ -389,21 +389,60 @@ func (p Path) atIngress(f nf.Family, rest uint64) (uint64, []Cause) {
 		rules = slices.DeleteFunc(rules, func(c Cause) bool { return !c.Certain })
 		rest = min(rest, explained+packetsOf(rules))
 	}
-	switch {
-	case rest <= explained:
-	case rules[0].Rule != (Rule{}):
-		causes = append(causes, rules...)
-	case p.Drops == nil:
-		causes = append(causes, Cause{Kind: CauseRule}, Cause{Kind: CauseOtherHost}, Cause{Kind: CauseMalformedHeader})
-	default:
-		causes = append(causes, Cause{Kind: CauseOtherHost}, Cause{Kind: CauseMalformedHeader}, Cause{Kind: CauseUnknown})
+	if rest <= explained {
+		return rest, causes
 	}
-	return rest, causes
+	causes = append(causes, rules...)
+	if allCertain := !slices.ContainsFunc(rules, func(c Cause) bool { return !c.Certain }); allCertain {
+		return rest, causes
+	}
+	i := slices.IndexFunc(causes, func(c Cause) bool { return c.Kind == CauseUnknown })
+	if i < 0 {
+		i = len(causes)
+	}
+	return rest, slices.Insert(causes, i, p.beforeRules(f)...)
+}
+
+// beforeRules returns why the kernel may have dropped packets between the links and the hooks, by itself and without a counter that
+// says so for certain (net/ipv4/ip_input.c, ip_rcv_core; net/ipv6/ip6_input.c, ip6_rcv_core).
+func (p Path) beforeRules(f nf.Family) (causes []Cause) {
+	if p.OtherHosts {
+		causes = append(causes, Cause{Kind: CauseOtherHost})
+	}
+	if p.MIB == nil || p.headerErrors(f) > 0 {
+		causes = append(causes, Cause{Kind: CauseMalformedHeader})
+	}
+	return causes
+}
+
+// asNoRoute returns the refusals of a family that are counted as packets without a route: of IPv4 only unreachable routing rules, whose
+// error is ENETUNREACH (net/ipv4/fib_rules.c, fib4_rule_action; route.c, ip_error).
+func (p Path) asNoRoute(f nf.Family) (all []string) {
+	for _, r := range p.Refusals[f] {
+		if f == nf.IPv6 || strings.HasPrefix(r, "unreachable by rule") {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// headerErrors is the number of packets of a family with an error of the header that is not its checksum, or whose hop limit was exceeded.
+func (p Path) headerErrors(f nf.Family) uint64 {
+	n := p.MIB[countersOfHeaders[f].errors.name]
+	if f == nf.IPv4 { // it also counts checksum errors
+		n = saturatingSub(n, p.MIB["IpExtInCsumErrors"])
+	}
+	return n
 }
 
 // routing returns why packets of a family did not get from prerouting to another hook.
 func (p Path) routing(f nf.Family, lost uint64) []Cause {
 	causes, explained := p.counted(f, countersOfRouting[f], reasonsOfRouting)
+	for i, c := range causes {
+		if c.Kind == CauseNoRoute && c.Counter != "" {
+			causes[i].Refusals = p.asNoRoute(f)
+		}
+	}
 	exceeded, maybe := p.hopLimit(f)
 	if exceeded.Packets > 0 {
 		causes, explained = append(causes, exceeded), explained+exceeded.Packets
@@ -415,6 +454,8 @@ func (p Path) routing(f nf.Family, lost uint64) []Cause {
 	case explained >= lost:
 	case p.MIB == nil:
 		causes = append(causes, Cause{Kind: CauseNoRoute}, Cause{Kind: CauseReversePath}, Cause{Kind: CauseMartian}, Cause{Kind: CauseNotForwarding})
+	case len(p.Refusals[f]) > 0: // which count nothing, but those of asNoRoute
+		causes = append(causes, Cause{Kind: CauseRefusingRoute, Refusals: p.Refusals[f]}, Cause{Kind: CauseMartian}, Cause{Kind: CauseUnknown})
 	default: // all other causes have a counter
 		causes = append(causes, Cause{Kind: CauseMartian}, Cause{Kind: CauseUnknown})
 	}
@@ -425,10 +466,7 @@ func (p Path) routing(f nf.Family, lost uint64) []Cause {
 // may stand for.
 func (p Path) hopLimit(f nf.Family) (certain Cause, maybe []Cause) {
 	counters := countersOfHeaders[f]
-	n := p.MIB[counters.errors.name]
-	if f == nf.IPv4 { // it also counts checksum errors
-		n = saturatingSub(n, p.MIB["IpExtInCsumErrors"])
-	}
+	n := p.headerErrors(f)
 	proven := n
 	if p.MIB[counters.problems.name] > 0 || p.lostBeforeHooks(f) > 0 {
 		proven = min(n, p.MIB[counters.exceeded.name])

@@ -21,6 +21,8 @@ type Path struct {
 	// MayBypassHooks says that some of these may have continued without meeting a hook: there is a flowtable, or a
 	// link that is a port of another one, such as a bridge.
 	MayBypassHooks bool
+	// OtherHosts says that frames for another host on a link may be among those that met no hook.
+	OtherHosts bool
 	// Attached is, for each family, the number of the host's own ICMP errors and RSTs that reached the confirmation
 	// about packets without a confirmed entry. They have no entry either and are not lost.
 	Attached map[nf.Family]AttachedCount
@@ -53,6 +55,10 @@ type Path struct {
 	// NAT tells the families for which the ruleset has a chain of NAT, without which the kernel does none. It is read
 	// with Drops.
 	NAT map[nf.Family]bool
+	// Refusals are, for each family, the routes and routing rules of the namespace that refuse packets: "blackhole 192.0.2.66/32",
+	// "prohibit default table 100", "unreachable by rule 1000". They are read only if packets were lost behind prerouting for which
+	// nothing was counted, or for want of a route; otherwise Refusals is nil. Observer.PathCounts does not read them.
+	Refusals map[nf.Family][]string
 	// HelperDrops are what conntrack helpers logged about packets that they dropped, the most frequent first.
 	HelperDrops []ReasonCount
 	// HelpersUntold says that nothing tells what helpers dropped: logs were not available, or the kernel (seen: 7.3) does not log it.
