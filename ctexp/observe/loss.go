@@ -320,6 +320,9 @@ func (p Path) defragmenting(from, to nf.Probe, lost uint64) []Cause {
 		}
 		return slices.DeleteFunc(causes, func(c Cause) bool { return c.Packets == 0 })
 	}
+	if from.Family == nf.IPv4 && p.MIB != nil && p.MIB[reasmReqds] == 0 { // no fragment came
+		return p.byRule(from, to, lost)
+	}
 	causes := append([]Cause{{Kind: CauseReassembled}}, p.byRule(from, to, lost)...)
 	slices.SortStableFunc(causes, certainFirst)
 	return causes

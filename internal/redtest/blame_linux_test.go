@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,6 +29,8 @@ type hazard struct {
 	lost  func(n int) packet.Packet // a packet that is lost by it and by no other; n differs
 	kind  observe.CauseKind         // what the loss must name
 	rule  string                    // part of the text of a rule that it must name
+	// beside is a packet that it lets through; nil for none.
+	beside func(n int) packet.Packet
 }
 
 // inChain is a table with a base chain of one rule.
@@ -63,51 +66,55 @@ func with(make func(int) packet.Packet, c packet.Change) func(int) packet.Packet
 
 // hazards are those of a router between 198.18.0.0/24 and 192.0.2.0/24. None takes packets of another.
 var hazards = []hazard{
-	{"counted", inChain("forward", 0, "udp dport 1001 counter drop"), "", dport(1001), observe.CauseRule, "1001"},
-	{"uncounted", inChain("forward", 10, "udp dport 1002 drop"), "", dport(1002), observe.CauseRule, "1002"},
-	{"prerouting", inChain("prerouting", -150, "udp dport 1003 counter drop"), "", dport(1003), observe.CauseRule, "1003"},
-	{"raw", inChain("prerouting", -300, "udp dport 1004 counter drop"), "", dport(1004), observe.CauseRule, "1004"},
-	{"raw uncounted", inChain("prerouting", -301, "udp dport 1005 drop"), "", dport(1005), observe.CauseRule, "1005"},
-	{"postrouting", inChain("postrouting", 5, "udp dport 1006 counter drop"), "", dport(1006), observe.CauseRule, "1006"},
-	{"postrouting uncounted", inChain("postrouting", 6, "udp dport 1007 drop"), "", dport(1007), observe.CauseRule, "1007"},
-	{"invalid", inChain("forward", -5, "ct state invalid counter drop"), "", line("tcp 198.18.0.2:%d > 192.0.2.2:80 SR"), observe.CauseRule, "invalid"},
-	{"reject", inChain("forward", 20, "udp dport 1008 counter reject"), "", dport(1008), observe.CauseRule, "1008"},
-	{"policy six", "table ip6 p { chain c { type filter hook forward priority 45; policy drop; }; }\n", "", line("udp [2001:db8:1::2]:%d > [2001:db8:2::2]:80"), observe.CauseRule, ""},
-	{"ttl", "", "", line("udp 198.18.0.2:%d > 192.0.2.2:80 ttl 1"), observe.CauseHopLimit, ""},
-	{"no route", "", "", line("udp 198.18.0.2:%d > 203.0.113.9:80"), observe.CauseNoRoute, ""},
-	{"blackhole", "", "ip route add blackhole 192.0.2.66/32", line("udp 198.18.0.2:%d > 192.0.2.66:80"), observe.CauseRefusingRoute, ""},
-	{"unreachable", "", "ip route add unreachable 192.0.2.67/32", line("udp 198.18.0.2:%d > 192.0.2.67:80"), observe.CauseRefusingRoute, ""},
-	{"prohibit", "", "ip route add prohibit 192.0.2.68/32", line("udp 198.18.0.2:%d > 192.0.2.68:80"), observe.CauseRefusingRoute, ""},
-	{"martian", "", "", line("udp 127.0.0.1:%d > 192.0.2.2:80"), observe.CauseMartian, ""},
-	{"rp_filter", "", "echo 1 > /proc/sys/net/ipv4/conf/tun0/rp_filter", line("udp 192.0.2.77:%d > 192.0.2.2:80"), observe.CauseReversePath, ""},
-	{"checksum", "", "", with(dport(80), packet.HeaderChecksum(1)), observe.CauseHeaderChecksum, ""},
-	{"ihl", "", "", with(dport(80), packet.IHL(4)), observe.CauseMalformedHeader, ""},
-	{"ingress", "table netdev i { chain c { type filter hook ingress device tun0 priority 0; udp dport 1009 counter drop; }; }\n", "", dport(1009), observe.CauseRule, "1009"},
-	{"egress", "table netdev e { chain c { type filter hook egress device tun1 priority 0; udp dport 1010 counter drop; }; }\n", "", dport(1010), observe.CauseRule, "1010"},
-	{"hop limit six", "", "", line("udp [2001:db8:1::2]:%d > [2001:db8:2::2]:81 ttl 1"), observe.CauseHopLimit, ""},
-	{"no route six", "", "", line("udp [2001:db8:1::2]:%d > [2001:db8:9::2]:81"), observe.CauseNoRoute, ""},
-	{"blackhole six", "", "ip -6 route add blackhole 2001:db8:2::66/128", line("udp [2001:db8:1::2]:%d > [2001:db8:2::66]:81"), observe.CauseRefusingRoute, ""},
-	{"prohibit six", "", "ip -6 route add prohibit 2001:db8:2::67/128", line("udp [2001:db8:1::2]:%d > [2001:db8:2::67]:81"), observe.CauseNoRoute, ""},
-	{"rule of routing", "", "ip rule add to 192.0.2.69 prohibit", line("udp 198.18.0.2:%d > 192.0.2.69:81"), observe.CauseRefusingRoute, ""},
-	{"too big", "", "ip link set tun1 mtu 1280", with(line("udp 198.18.0.2:%d > 192.0.2.2:82 length 1300"), packet.DontFragment(true)), observe.CauseTooBig, ""},
-	{"too big six", "", "ip link set tun1 mtu 1280", line("udp [2001:db8:1::2]:%d > [2001:db8:2::2]:82 length 1300"), observe.CauseTooBig, ""},
-	{"both families", inChain("forward", 40, "udp dport 1013 drop"), "", either(1013), observe.CauseRule, "1013"},
-	{"both families, counted", inChain("forward", 41, "udp dport 1014 counter drop"), "", either(1014), observe.CauseRule, "1014"},
-	{"set", inChain("forward", 42, "udp dport { 1015, 1115 } counter drop"), "", dport(1015), observe.CauseRule, "1015"},
-	{"jump", "table ip j { chain b { udp dport 1016 counter drop; }; chain i { type filter hook input priority 7; jump b; }; chain f { type filter hook forward priority 7; jump b; }; }\n", "", dport(1016), observe.CauseRule, "1016"},
-	{"jump, input", "table ip k { chain b { udp dport 1017 counter drop; }; chain i { type filter hook input priority 8; jump b; }; chain f { type filter hook forward priority 8; jump b; }; }\n", "", line("udp 198.18.0.2:%d > 198.18.0.1:1017"), observe.CauseRule, "1017"},
-	{"iptables", "", "iptables-legacy -A FORWARD -p udp --dport 1018 -j DROP", dport(1018), observe.CauseRule, "1018"},
-	{"iptables-nft", "", "iptables-nft -t mangle -A PREROUTING -p udp --dport 1019 -j DROP", dport(1019), observe.CauseRule, "1019"},
-	{"verdict map", inChain("forward", 43, "udp dport vmap { 1020 : drop, 1021 : accept }"), "", dport(1020), observe.CauseRule, "1020"},
-	{"checksum of UDP", "", "", with(line("udp 198.18.0.2:%d > 198.18.0.1:83"), packet.Checksum(1)), observe.CauseChecksum, ""},
-	{"input", inChain("input", 1, "udp dport 1011 counter drop"), "", line("udp 198.18.0.2:%d > 198.18.0.1:1011"), observe.CauseRule, "1011"},
-	{"input uncounted", inChain("input", 2, "udp dport 1012 drop"), "", line("udp 198.18.0.2:%d > 198.18.0.1:1012"), observe.CauseRule, "1012"},
+	{"counted", inChain("forward", 0, "udp dport 1001 counter drop"), "", dport(1001), observe.CauseRule, "1001", nil},
+	{"uncounted", inChain("forward", 10, "udp dport 1002 drop"), "", dport(1002), observe.CauseRule, "1002", nil},
+	{"prerouting", inChain("prerouting", -150, "udp dport 1003 counter drop"), "", dport(1003), observe.CauseRule, "1003", nil},
+	{"raw", inChain("prerouting", -300, "udp dport 1004 counter drop"), "", dport(1004), observe.CauseRule, "1004", nil},
+	{"raw uncounted", inChain("prerouting", -301, "udp dport 1005 drop"), "", dport(1005), observe.CauseRule, "1005", nil},
+	{"postrouting", inChain("postrouting", 5, "udp dport 1006 counter drop"), "", dport(1006), observe.CauseRule, "1006", nil},
+	{"postrouting uncounted", inChain("postrouting", 6, "udp dport 1007 drop"), "", dport(1007), observe.CauseRule, "1007", nil},
+	{"invalid", inChain("forward", -5, "ct state invalid tcp dport 80 counter drop"), "", line("tcp 198.18.0.2:%d > 192.0.2.2:80 SR"), observe.CauseRule, "dport 80", nil},
+	{"reject", inChain("forward", 20, "udp dport 1008 counter reject"), "", dport(1008), observe.CauseRule, "1008", nil},
+	{"policy six", "table ip6 p { chain c { type filter hook forward priority 45; policy drop; }; }\n", "", line("udp [2001:db8:1::2]:%d > [2001:db8:2::2]:80"), observe.CauseRule, "", nil},
+	{"ttl", "", "", line("udp 198.18.0.2:%d > 192.0.2.2:80 ttl 1"), observe.CauseHopLimit, "", nil},
+	{"no route", "", "", line("udp 198.18.0.2:%d > 203.0.113.9:80"), observe.CauseNoRoute, "", nil},
+	{"blackhole", "", "ip route add blackhole 192.0.2.66/32", line("udp 198.18.0.2:%d > 192.0.2.66:80"), observe.CauseRefusingRoute, "", nil},
+	{"unreachable", "", "ip route add unreachable 192.0.2.67/32", line("udp 198.18.0.2:%d > 192.0.2.67:80"), observe.CauseRefusingRoute, "", nil},
+	{"prohibit", "", "ip route add prohibit 192.0.2.68/32", line("udp 198.18.0.2:%d > 192.0.2.68:80"), observe.CauseRefusingRoute, "", nil},
+	{"martian", "", "", line("udp 127.0.0.1:%d > 192.0.2.2:80"), observe.CauseMartian, "", nil},
+	{"rp_filter", "", "echo 1 > /proc/sys/net/ipv4/conf/tun0/rp_filter", line("udp 192.0.2.77:%d > 192.0.2.2:80"), observe.CauseReversePath, "", nil},
+	{"checksum", "", "", with(dport(80), packet.HeaderChecksum(1)), observe.CauseHeaderChecksum, "", nil},
+	{"ihl", "", "", with(dport(80), packet.IHL(4)), observe.CauseMalformedHeader, "", nil},
+	{"ingress", "table netdev i { chain c { type filter hook ingress device tun0 priority 0; udp dport 1009 counter drop; }; }\n", "", dport(1009), observe.CauseRule, "1009", nil},
+	{"egress", "table netdev e { chain c { type filter hook egress device tun1 priority 0; udp dport 1010 counter drop; }; }\n", "", dport(1010), observe.CauseRule, "1010", nil},
+	{"hop limit six", "", "", line("udp [2001:db8:1::2]:%d > [2001:db8:2::2]:81 ttl 1"), observe.CauseHopLimit, "", nil},
+	{"no route six", "", "", line("udp [2001:db8:1::2]:%d > [2001:db8:9::2]:81"), observe.CauseNoRoute, "", nil},
+	{"blackhole six", "", "ip -6 route add blackhole 2001:db8:2::66/128", line("udp [2001:db8:1::2]:%d > [2001:db8:2::66]:81"), observe.CauseRefusingRoute, "", nil},
+	{"prohibit six", "", "ip -6 route add prohibit 2001:db8:2::67/128", line("udp [2001:db8:1::2]:%d > [2001:db8:2::67]:81"), observe.CauseNoRoute, "", nil},
+	{"rule of routing", "", "ip rule add to 192.0.2.69 prohibit", line("udp 198.18.0.2:%d > 192.0.2.69:81"), observe.CauseRefusingRoute, "", nil},
+	{"too big", "", "ip link set tun1 mtu 1280", with(line("udp 198.18.0.2:%d > 192.0.2.2:82 length 1300"), packet.DontFragment(true)), observe.CauseTooBig, "", nil},
+	{"too big six", "", "ip link set tun1 mtu 1280", line("udp [2001:db8:1::2]:%d > [2001:db8:2::2]:82 length 1300"), observe.CauseTooBig, "", nil},
+	{"both families", inChain("forward", 40, "udp dport 1013 drop"), "", either(1013), observe.CauseRule, "1013", nil},
+	{"both families, counted", inChain("forward", 41, "udp dport 1014 counter drop"), "", either(1014), observe.CauseRule, "1014", nil},
+	{"set", inChain("forward", 42, "udp dport { 1015, 1115 } counter drop"), "", dport(1015), observe.CauseRule, "1015", nil},
+	{"jump", "table ip j { chain b { udp dport 1016 counter drop; }; chain i { type filter hook input priority 7; jump b; }; chain f { type filter hook forward priority 7; jump b; }; }\n", "", dport(1016), observe.CauseRule, "1016", nil},
+	{"jump, input", "table ip k { chain b { udp dport 1017 counter drop; }; chain i { type filter hook input priority 8; jump b; }; chain f { type filter hook forward priority 8; jump b; }; }\n", "", line("udp 198.18.0.2:%d > 198.18.0.1:1017"), observe.CauseRule, "1017", nil},
+	{"iptables", "", "iptables-legacy -A FORWARD -p udp --dport 1018 -j DROP", dport(1018), observe.CauseRule, "1018", nil},
+	{"iptables-nft", "", "iptables-nft -t mangle -A PREROUTING -p udp --dport 1019 -j DROP", dport(1019), observe.CauseRule, "1019", nil},
+	{"verdict map", inChain("forward", 43, "udp dport vmap { 1020 : drop, 1021 : accept }"), "", dport(1020), observe.CauseRule, "1020", nil},
+	{"checksum of UDP", "", "", with(line("udp 198.18.0.2:%d > 198.18.0.1:83"), packet.Checksum(1)), observe.CauseChecksum, "", nil},
+	{"input", inChain("input", 1, "udp dport 1011 counter drop"), "", line("udp 198.18.0.2:%d > 198.18.0.1:1011"), observe.CauseRule, "1011", nil},
+	{"input uncounted", inChain("input", 2, "udp dport 1012 drop"), "", line("udp 198.18.0.2:%d > 198.18.0.1:1012"), observe.CauseRule, "1012", nil},
+	{"of a known flow", inChain("forward", 44, "udp dport 1022 meta length 78 counter drop"), "", line("udp 198.18.0.2:7 > 192.0.2.2:1022 length 50 id %d"), observe.CauseRule, "1022", line("udp 198.18.0.2:7 > 192.0.2.2:1022 id %d")},
+	{"of a known flow, uncounted", inChain("postrouting", 45, "udp dport 1023 meta length 78 drop"), "", line("udp 198.18.0.2:7 > 192.0.2.2:1023 length 50 id %d"), observe.CauseRule, "1023", line("udp 198.18.0.2:7 > 192.0.2.2:1023 id %d")},
+	{"untracked", inChain("prerouting", -299, "udp dport 1024 notrack") + inChain("forward", 46, "udp dport 1024 meta length 78 drop"), "", line("udp 198.18.0.2:%d > 192.0.2.2:1024 length 50"), observe.CauseRule, "1024", line("udp 198.18.0.2:%d > 192.0.2.2:1024")},
+	{"invalid, last", inChain("postrouting", 47, "ct state invalid tcp dport 1025 drop"), "", line("tcp 198.18.0.2:%d > 192.0.2.2:1025 SR"), observe.CauseRule, "1025", line("tcp 198.18.0.2:%d > 192.0.2.2:1026 FR")},
 }
 
 var blameSeed = flag.Uint64("blame-seed", 0, "repeat one try of TestBlameIsNeverFalse")
 
 // Whatever is lost on one path by several causes at once, a cause that is said for certain explains at most as many packets as it
-// took, every packet that was lost is in a loss, and every cause is named. CTEXP_TRIES is the number of tries, -blame-seed repeats one.
+// took, every packet that was lost is in a loss, every cause is named, and the fates have it. CTEXP_TRIES is the number of tries, -blame-seed repeats one.
 func TestBlameIsNeverFalse(t *testing.T) {
 	t.Parallel()
 	for _, program := range []string{"nft", "ip", "iptables-legacy", "iptables-nft"} {
@@ -138,7 +145,7 @@ func blame(t *testing.T, seed uint64) {
 	dice := rand.New(rand.NewPCG(seed, 0))
 	var drawn []hazard
 	var packets []packet.Packet
-	sent := map[string]int{}
+	sent, truth := map[string]int{}, map[string]hazard{}
 	for _, i := range dice.Perm(len(hazards))[:1+dice.IntN(6)] {
 		h := hazards[i]
 		if strings.Contains(h.rules, "hook egress") && !kernel.EgressHook.Here() {
@@ -147,7 +154,14 @@ func blame(t *testing.T, seed uint64) {
 		drawn = append(drawn, h)
 		sent[h.name] = dice.IntN(4)
 		for range sent[h.name] {
-			packets = append(packets, h.lost(len(packets)))
+			p := h.lost(len(packets))
+			truth[string(p)] = h
+			packets = append(packets, p)
+		}
+		for range dice.IntN(3) {
+			if h.beside != nil {
+				packets = append(packets, h.beside(len(packets)))
+			}
 		}
 	}
 	for range 1 + dice.IntN(3) { // that are not lost
@@ -163,7 +177,7 @@ func blame(t *testing.T, seed uint64) {
 	x.Inject(packet.Packets(packets...))
 
 	path := x.Path()
-	for _, wrong := range misjudged(path, drawn, sent) {
+	for _, wrong := range append(misjudged(path, drawn, sent), misfated(x.Fates(), truth)...) {
 		t.Errorf("%s\nlost by each: %v\n%v\nagain: -blame-seed %d", wrong, sent, path, seed)
 	}
 }
@@ -222,4 +236,23 @@ func misjudged(path observe.Path, drawn []hazard, took map[string]int) (wrong []
 // is reports whether a cause is that of the hazard.
 func (h hazard) is(c observe.Cause) bool {
 	return h.kind == c.Kind && (h.kind != observe.CauseRule || strings.Contains(c.Rule.Text, h.rule))
+}
+
+// misfated says what is wrong about the fates of packets of which some are lost by a hazard.
+func misfated(fates []ctexp.Fate, truth map[string]hazard) (wrong []string) {
+	for _, f := range fates {
+		if f.Frame.Dir != packet.In {
+			continue
+		}
+		h, isLost := truth[string(f.Frame.Packet)]
+		switch {
+		case f.Lost && !isLost:
+			wrong = append(wrong, fmt.Sprintf("%v: %v, in fact it went on", f.Frame, f))
+		case f.Lost && len(f.Causes) > 0 && !slices.ContainsFunc(f.Causes, h.is):
+			wrong = append(wrong, fmt.Sprintf("%v: %v, in fact it was %s", f.Frame, f, h.name))
+		case f.Held:
+			wrong = append(wrong, fmt.Sprintf("%v: held", f.Frame))
+		}
+	}
+	return wrong
 }
