@@ -115,10 +115,52 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 // Earned returns ErrVacuous if nothing was sent, dialled or run since the Observer was opened: then that there are no
 // packets, entries or events means nothing. It returns nil if that is not known, because the Namespace is not Watched.
 func (o *Observer) Earned() error {
-	if o.acted == nil || o.anyAct.Load() || o.acted() > 0 {
+	if o.acted == nil || o.anyAct.Load() {
 		return nil
 	}
-	return ErrVacuous
+	acts := o.acted()
+	if acts == 0 {
+		return ErrVacuous
+	}
+	arrived, off, err := o.ipv6Off()
+	if err == nil && off && arrived >= acts {
+		err = fmt.Errorf("%w: packets of IPv6 alone, which the host discards, because no link has an address of it (%s +%d)", ErrVacuous, discards6, arrived)
+	}
+	return err
+}
+
+// IPv6Off reports whether the host has neither processed nor sent packets of IPv6, because it is disabled: no link has or had an
+// address of it, and each packet of it that arrived on a link was discarded. Without probes of the path, or after a reset of their
+// counters, this is not known, and false, as it is beside a bridge or a flowtable.
+func (o *Observer) IPv6Off(ctx context.Context) (bool, error) {
+	release, err := o.use(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	_, off, err := o.ipv6Off()
+	return off, err
+}
+
+// ipv6Off is IPv6Off, with the number of packets that arrived.
+func (o *Observer) ipv6Off() (arrived uint64, off bool, err error) {
+	if len(o.cfg.Path) == 0 || o.hasIPv6() {
+		return 0, false, nil
+	}
+	now, err := o.readOnLinks()
+	if errors.Is(err, ErrCountersReset) { // what arrived is not known
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	arrived = saturatingSub(now.arrived[nf.IPv6], o.onLinks.arrived[nf.IPv6])
+	mib := map[string]uint64{}
+	if err := o.addIPv6Discards(mib); err != nil || mib[discards6] < arrived {
+		return arrived, false, err
+	}
+	bypass, err := o.mayBypassHooks()
+	return arrived, !bypass, err
 }
 
 // AllowVacuous says that absence is meant to be asserted although nothing was sent, dialled or run. From now on Earned
