@@ -83,6 +83,9 @@ func (o *Observer) readPath(ctx context.Context, rules bool) (Path, error) {
 		if uncounted, err = ruleset.HasUncounted(o.table); err != nil {
 			return Path{}, err
 		}
+		if err := o.ns.Do(func() (err error) { p.Filters, err = linkFilters(o.links); return err }); err != nil {
+			return Path{}, err
+		}
 	}
 	mayBeByRule := slices.ContainsFunc(losses, Loss.mayBeByRule)
 	if rules && (mayBeByRule || uncounted) {
