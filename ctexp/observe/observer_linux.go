@@ -122,8 +122,12 @@ func (o *Observer) Earned() error {
 	if acts == 0 {
 		return ErrVacuous
 	}
-	arrived, off, err := o.ipv6Off()
-	if err == nil && off && arrived >= acts {
+	arrived, known, err := o.arrivedOfIPv6()
+	if err != nil || !known || arrived < acts { // so that others are not asked more
+		return err
+	}
+	off, err := o.discardsIPv6(arrived)
+	if err == nil && off {
 		err = fmt.Errorf("%w: packets of IPv6 alone, which the host discards, because no link has an address of it (%s +%d)", ErrVacuous, discards6, arrived)
 	}
 	return err
@@ -138,29 +142,33 @@ func (o *Observer) IPv6Off(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	defer release()
-	_, off, err := o.ipv6Off()
-	return off, err
+	arrived, known, err := o.arrivedOfIPv6()
+	if err != nil || !known {
+		return false, err
+	}
+	return o.discardsIPv6(arrived)
 }
 
-// ipv6Off is IPv6Off, with the number of packets that arrived.
-func (o *Observer) ipv6Off() (arrived uint64, off bool, err error) {
+// arrivedOfIPv6 returns how many packets of IPv6 arrived on links since the Observer was opened, if the host has no address of it.
+func (o *Observer) arrivedOfIPv6() (n uint64, known bool, err error) {
 	if len(o.cfg.Path) == 0 || o.hasIPv6() {
 		return 0, false, nil
 	}
 	now, err := o.readOnLinks()
-	if errors.Is(err, ErrCountersReset) { // what arrived is not known
+	if errors.Is(err, ErrCountersReset) {
 		return 0, false, nil
 	}
-	if err != nil {
-		return 0, false, err
-	}
-	arrived = saturatingSub(now.arrived[nf.IPv6], o.onLinks.arrived[nf.IPv6])
+	return saturatingSub(now.arrived[nf.IPv6], o.onLinks.arrived[nf.IPv6]), err == nil, err
+}
+
+// discardsIPv6 reports whether a host without an address of IPv6 has discarded all packets of it that arrived, because it is disabled.
+func (o *Observer) discardsIPv6(arrived uint64) (bool, error) {
 	mib := map[string]uint64{}
 	if err := o.addIPv6Discards(mib); err != nil || mib[discards6] < arrived {
-		return arrived, false, err
+		return false, err
 	}
 	bypass, err := o.mayBypassHooks()
-	return arrived, !bypass, err
+	return !bypass, err
 }
 
 // AllowVacuous says that absence is meant to be asserted although nothing was sent, dialled or run. From now on Earned
