@@ -315,7 +315,7 @@ func (e *Env) switchOnARP(l *Link) error {
 
 // openFence opens the link's fence, and on veth also that of the far interface. Their counters are added by addOwnRules.
 func (e *Env) openFence(l *Link) {
-	l.fence = &fence{count: e.arrivals(l.cfg.Name), async: l.kind == Veth || e.steered()}
+	l.fence = &fence{count: e.arrivals(l.cfg.Name), async: l.kind == Veth || e.steered(), takers: l.takers}
 	v, ok := l.dev.(*veth)
 	if !ok {
 		return

@@ -75,13 +75,16 @@ func (o *Observer) readPath(ctx context.Context, rules bool) (Path, error) {
 	}
 	losses := p.Losses()
 	if slices.ContainsFunc(losses, func(l Loss) bool { return l.Hook == nf.Ingress }) {
-		if err := o.addFacts(&p); err != nil {
+		if p.MayBypassHooks, p.OtherHosts, err = o.beside(); err != nil {
 			return Path{}, err
 		}
 	}
 	uncounted := false
 	if rules {
 		if uncounted, err = ruleset.HasUncounted(o.table); err != nil {
+			return Path{}, err
+		}
+		if err := o.ns.Do(func() (err error) { p.Filters, err = linkFilters(o.links); return err }); err != nil {
 			return Path{}, err
 		}
 	}
@@ -262,22 +265,22 @@ func (o *Observer) passed(now snapshot) map[string]uint64 {
 	return all
 }
 
-// addFacts tells why packets may have met no hook that are not lost: by a flowtable of the user, on a link that is a port of another
-// one, or because they were for another host.
-func (o *Observer) addFacts(p *Path) error {
-	flowtables, err := ruleset.HasFlowtables(o.table)
-	if err != nil {
-		return err
+// beside tells why packets may have met no hook that are not lost: they bypassed the hooks, by a flowtable of the user or on a link
+// that is a port of another one, or they were for another host.
+func (o *Observer) beside() (bypass, otherHosts bool, err error) {
+	if bypass, err = ruleset.HasFlowtables(o.table); err != nil {
+		return false, false, err
 	}
-	return o.ns.Do(func() error {
+	err = o.ns.Do(func() error {
 		links, err := listLinks()
 		if err != nil {
 			return fmt.Errorf("list links: %w", err)
 		}
-		p.MayBypassHooks = flowtables || slices.ContainsFunc(links, func(l linkFact) bool { return l.isPort })
-		p.OtherHosts = slices.ContainsFunc(links, func(l linkFact) bool { return l.otherHosts })
+		bypass = bypass || slices.ContainsFunc(links, func(l linkFact) bool { return l.isPort })
+		otherHosts = slices.ContainsFunc(links, func(l linkFact) bool { return l.otherHosts })
 		return nil
 	})
+	return bypass, otherHosts, err
 }
 
 // linkFact is what a link does with frames.
