@@ -110,9 +110,12 @@ func (p Probe) DefaultName() string {
 // raw table of prerouting. Packets counted by one probe but not by the next were dropped, or took another path, between
 // the two.
 //
+// The first of each hook stands before the rules of all priorities but the very first, so that rules before those of the tables
+// that iptables has cannot drop packets unseen.
+//
 // They count IPv4 packets. Probe.IPv6 returns the same probe for IPv6.
 var (
-	DefragPrerouting    = standard("defrag", Prerouting, PriorityDefrag-1)
+	DefragPrerouting    = standard("defrag", Prerouting, priorityOfHook)
 	RawPrerouting       = standard("raw", Prerouting, PriorityRaw-1)
 	ConntrackPrerouting = standard("conntrack", Prerouting, PriorityConntrack-1)
 	// ManglePrerouting is directly behind conntrack (-199), so that exactly the packets that conntrack drops, as with a
@@ -122,7 +125,7 @@ var (
 	FilterPrerouting = standard("filter", Prerouting, PriorityFilter-1)
 	EndPrerouting    = standard("end", Prerouting, PriorityConfirm)
 
-	MangleInput   = standard("mangle", Input, PriorityMangle-1)
+	MangleInput   = standard("mangle", Input, priorityOfHook)
 	FilterInput   = standard("filter", Input, PriorityFilter-1)
 	SecurityInput = standard("security", Input, PrioritySecurity-1)
 	NATInput      = standard("nat", Input, PrioritySNAT-1)
@@ -130,12 +133,12 @@ var (
 	// ConfirmedInput is behind the confirmation and counts packets whose entry is in the table.
 	ConfirmedInput = confirmed(Input)
 
-	MangleForward   = standard("mangle", Forward, PriorityMangle-1)
+	MangleForward   = standard("mangle", Forward, priorityOfHook)
 	FilterForward   = standard("filter", Forward, PriorityFilter-1)
 	SecurityForward = standard("security", Forward, PrioritySecurity-1)
 	EndForward      = standard("end", Forward, PriorityConfirm)
 
-	RawOutput       = standard("raw", Output, PriorityRaw-1)
+	RawOutput       = standard("raw", Output, priorityOfHook)
 	ConntrackOutput = standard("conntrack", Output, PriorityConntrack-1)
 	MangleOutput    = standard("mangle", Output, PriorityConntrack+1)
 	NATOutput       = standard("nat", Output, PriorityDNAT-1)
@@ -143,11 +146,15 @@ var (
 	SecurityOutput  = standard("security", Output, PrioritySecurity-1)
 	EndOutput       = standard("end", Output, PriorityConfirm)
 
-	ManglePostrouting    = standard("mangle", Postrouting, PriorityMangle-1)
+	ManglePostrouting    = standard("mangle", Postrouting, priorityOfHook)
 	NATPostrouting       = standard("nat", Postrouting, PrioritySNAT-1)
 	ConfirmPostrouting   = standard("confirm", Postrouting, PriorityConfirm)
 	ConfirmedPostrouting = confirmed(Postrouting)
 )
+
+// priorityOfHook is that of the first standard probe of a hook. At the very first priority bridges send packets back that they have
+// seen already (net/bridge/br_netfilter_hooks.c, ip_sabotage_in).
+const priorityOfHook = PriorityFirst + 1
 
 // Silenced is the name of the count of packets that a silent host would have sent. These are packets of its own without
 // a socket of the experiment; they are dropped at the first priority of output.
