@@ -106,16 +106,23 @@ func byNetfilter(l observe.Loss) bool {
 	if isOnEgress(l) { // there is nothing but rules, unless it is known that none of them drops: one has forwarded it
 		return slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseRule })
 	}
+	if slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Certain }) {
+		return false
+	}
 	if l.Hook == nf.Ingress { // before the hooks: the causes are rules, or what the packet itself has
 		return slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseRule && c.Rule != (observe.Rule{}) })
 	}
-	certainly := slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Certain })
-	return !certainly && isWithin(l)
+	return isWithin(l)
 }
 
 // isOnEgress reports whether something took the packets of a loss on their way out that no counter tells: a rule at the hook egress.
 func isOnEgress(l observe.Loss) bool {
 	return l.IsBehindHooks() && !slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Certain })
+}
+
+// isAtIngress reports whether a loss is one before the hooks that no counter tells.
+func isAtIngress(l observe.Loss) bool {
+	return l.Hook == nf.Ingress && !slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Certain })
 }
 
 // isWithin reports whether both probes of a loss are in one hook, between which there is nothing but rules, conntrack and NAT.
@@ -168,7 +175,7 @@ func (l *Lab) Try(ctx context.Context, trials ...Trial) ([]Outcome, error) {
 }
 
 // TryQuickly is Try without what takes time: it does not read rules, traces, events and entries. An Outcome then has the
-// hooks, the losses without the rules, and what left; its Fate has only the Frame. A millisecond a packet instead of twenty.
+// hooks, the losses without the rules (but of ingress), and what left; its Fate has only the Frame. A millisecond a packet instead of twenty.
 func (l *Lab) TryQuickly(ctx context.Context, trials ...Trial) ([]Outcome, error) {
 	outcomes := make([]Outcome, 0, len(trials))
 	if _, err := l.Inbox.Received(ctx); err != nil {
@@ -188,6 +195,13 @@ func (l *Lab) TryQuickly(ctx context.Context, trials ...Trial) ([]Outcome, error
 			return outcomes, numbered(err, i+1)
 		}
 		o := outcomeOf(after.Sub(before))
+		if slices.ContainsFunc(o.Losses, isAtIngress) { // only the rules tell whether it is one of them
+			withRules, err := l.Observer.Path(ctx)
+			if err != nil {
+				return outcomes, numbered(err, i+1)
+			}
+			o = outcomeOf(withRules.Sub(before))
+		}
 		o.FromHost = fromHost
 		if o.Out, err = l.left(ctx, t.Packet); err != nil {
 			return outcomes, numbered(err, i+1)

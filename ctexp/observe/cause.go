@@ -202,6 +202,9 @@ func CauseOf(d nf.Dropped) Cause {
 	return c
 }
 
+// reasonMalformed is the drop reason for a header that is malformed, or a hop limit that was exceeded.
+const reasonMalformed = "IP_INHDR"
+
 // reasonNetfilter is the drop reason for a netfilter verdict (net/netfilter/core.c, nf_hook_slow).
 const reasonNetfilter = "NETFILTER_DROP"
 
@@ -352,7 +355,7 @@ const (
 // hook (net/ipv4/route.c, ip_route_input_slow and fib_validate_source), and the others.
 var (
 	reasonsBeforeHooks = []evidence{
-		{"OTHERHOST", CauseOtherHost, ""}, {"IP_INHDR", CauseMalformedHeader, ""}, {"IPV6DISABLED", CauseIPv6Disabled, ""},
+		{"OTHERHOST", CauseOtherHost, ""}, {reasonMalformed, CauseMalformedHeader, ""}, {"IPV6DISABLED", CauseIPv6Disabled, ""},
 	}
 	reasonsOfRouting = []evidence{
 		{"IP_LOCAL_SOURCE", CauseMartian, "the source is an address of this host"},

@@ -379,6 +379,10 @@ const linkIngress = "link/ingress"
 // for.
 func (p Path) atIngress(f nf.Family, rest uint64) (uint64, []Cause) {
 	causes, explained := p.counted(f, nil, reasonsBeforeHooks)
+	if n := min(p.malformed(f), saturatingSub(rest, explained)); n > 0 {
+		counter := countersOfHeaders[f].errors.name
+		causes, explained = append(causes, Cause{Kind: CauseMalformedHeader, Certain: true, Counter: counter, Packets: n}), explained+n
+	}
 	if explained >= rest {
 		return rest, causes
 	}

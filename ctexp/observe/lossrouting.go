@@ -62,6 +62,20 @@ func (p Path) hopLimit(f nf.Family) (certain Cause, maybe []Cause) {
 	return Cause{Kind: CauseHopLimit, Certain: true, Counter: counters.errors.name, Packets: proven}, maybe
 }
 
+// malformed is the number of packets of a family that certainly had a malformed header and so met no hook: as many as have an error of
+// the header if none had it later, at routing or, of IPv6, at the host itself (net/ipv6/exthdrs.c, ipv6_destopt_rcv).
+func (p Path) malformed(f nf.Family) uint64 {
+	pre, in, fwd := p.at(f, nf.Prerouting), p.at(f, nf.Input), p.at(f, nf.Forward)
+	if len(pre) == 0 || len(in) == 0 || len(fwd) == 0 || p.kernelDrops(f, reasonMalformed) > 0 {
+		return 0
+	}
+	_, atRouting := between(last(pre), append(first(in), first(fwd)...))
+	if atRouting || f == nf.IPv6 && in[0].Packets > 0 {
+		return 0
+	}
+	return p.headerErrors(f)
+}
+
 // headerErrors is the number of packets of a family with an error of the header that is not its checksum, or whose hop limit was exceeded.
 func (p Path) headerErrors(f nf.Family) uint64 {
 	n := p.MIB[countersOfHeaders[f].errors.name]
