@@ -19,7 +19,7 @@ import (
 //	12:00:00.000001 tun0 In  IP6 2001:db8::2 > 2001:db8::1: ICMP6, echo request, id 1, seq 2, length 13
 //	IP 192.0.2.1 > 198.18.0.2: ICMP host unreachable for (IP 198.18.0.2.1 > 192.0.2.1.2: UDP, length 0), length 36
 //
-// It also reads a form to be typed, which begins with the protocol:
+// It also reads a form to be typed, which begins with the protocol, or with the place of a line, as "router.cases:7:", before it:
 //
 //	tcp 198.18.0.2:10000 > 192.0.2.1:80 S seq 1 win 65535
 //	udp [2001:db8::2]:10000 > [2001:db8::1]:53 payload "hello" ttl 1
@@ -247,7 +247,10 @@ func (s *scanner) skipFate() {
 	}
 }
 
-// skipPrefix goes on at "IP" or "IP6" if that is there with addresses behind it.
+// placePrefix is what programs print before a line of a file.
+var placePrefix = regexp.MustCompile(`^\s*\S+:[0-9]+:\s`)
+
+// skipPrefix goes on at "IP" or "IP6" if that is there with addresses behind it, else behind the place of a line.
 func (s *scanner) skipPrefix() {
 	for _, name := range []string{"IP ", "IP6 "} {
 		i := strings.Index(s.line[s.at:], name)
@@ -256,6 +259,7 @@ func (s *scanner) skipPrefix() {
 			return
 		}
 	}
+	s.at += len(placePrefix.FindString(s.line[s.at:]))
 }
 
 // flow reads two endpoints and what is between them.

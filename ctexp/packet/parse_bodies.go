@@ -21,6 +21,11 @@ func (s *scanner) typed(name string) Packet {
 		"tcp": nf.TCP, "udp": nf.UDP, "udplite": nf.UDPLite, "icmp": nf.ICMP, "icmpv6": nf.ICMPv6, "icmp6": nf.ICMPv6,
 		"sctp": nf.SCTP, "dccp": nf.DCCP, "gre": nf.GRE, "igmp": header.ProtoIGMP,
 	}[name]
+	if arp := strings.Index(s.line, "ARP, "); !ok && arp >= 0 {
+		s.at = arp
+		s.fail("is no IP, and rules and conntrack see none of it")
+		return nil
+	}
 	if !ok {
 		s.at -= len(name)
 		s.fail("is not what a packet begins with: want IP, IP6, tcp, udp, udplite, icmp, sctp, dccp, gre or igmp")
