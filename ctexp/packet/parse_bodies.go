@@ -3,6 +3,7 @@ package packet
 import (
 	"encoding/binary"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,14 +16,17 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
+// arpLine is what tcpdump prints of ARP, with and without -e.
+var arpLine = regexp.MustCompile(`\bARP(?:, | \(0x0806\))`)
+
 // typed reads a packet whose line begins with its protocol.
 func (s *scanner) typed(name string) Packet {
 	proto, ok := map[string]nf.Proto{
 		"tcp": nf.TCP, "udp": nf.UDP, "udplite": nf.UDPLite, "icmp": nf.ICMP, "icmpv6": nf.ICMPv6, "icmp6": nf.ICMPv6,
 		"sctp": nf.SCTP, "dccp": nf.DCCP, "gre": nf.GRE, "igmp": header.ProtoIGMP,
 	}[name]
-	if arp := strings.Index(s.line, "ARP, "); !ok && arp >= 0 {
-		s.at = arp
+	if arp := arpLine.FindStringIndex(s.line); !ok && arp != nil {
+		s.at = arp[0]
 		s.fail("is no IP, and rules and conntrack see none of it")
 		return nil
 	}
