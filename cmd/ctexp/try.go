@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -402,7 +403,7 @@ func (c command) answer(ctx context.Context, f tryFlags, s cases.Suite, cfg netn
 	if f.report == "" && !f.verbose {
 		r, err = s.Run(ctx, cfg)
 	} else {
-		r, err = s.Explain(ctx, cfg, pages(ctx, f.report))
+		r, err = s.Explain(ctx, cfg, pages(ctx, f.report, s.Name))
 	}
 	done()
 	if err != nil {
@@ -471,38 +472,28 @@ func (c command) printLines(lines []cases.Line) {
 	}
 }
 
-// pages returns what writes the page of the first block that is not as expected, or else of the first one.
-func pages(ctx context.Context, file string) func(*ctexp.Lab, []cases.Got) error {
+// pages returns what writes the page of the first block of a suite that is not as expected, or else of the first one.
+func pages(ctx context.Context, file, name string) func(*ctexp.Lab, []cases.Got) error {
 	if file == "" {
 		return nil
 	}
 	line, failed := 0, false
 	return func(lab *ctexp.Lab, got []cases.Got) error {
-		fails := len(cases.Result{Blocks: [][]cases.Got{got}}.Failures()) > 0
-		at := got[0].Case.Line
+		var failures []ctexp.Failure
+		for _, g := range (cases.Result{Blocks: [][]cases.Got{got}}).Failures() {
+			failures = append(failures, ctexp.Failure{Place: fmt.Sprintf("%s:%d", name, g.Case.Line), Text: g.Differs + "\n" + g.String()})
+		}
+		fails, at := len(failures) > 0, got[0].Case.Line
 		if line > 0 && (failed && !fails || failed == fails && at > line) {
 			return nil
 		}
 		line, failed = at, fails
-		dir, err := os.MkdirTemp("", "ctexp")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		names, err := lab.WriteReport(ctx, dir, "ctexp try")
-		if err != nil {
+		var page bytes.Buffer
+		if err := lab.WritePage(ctx, &page, "ctexp try "+name, failures...); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
-		for _, name := range names {
-			if strings.HasSuffix(name, "report.html") {
-				page, err := os.ReadFile(filepath.Join(dir, filepath.Base(name)))
-				if err == nil {
-					err = os.WriteFile(file, page, 0o600)
-				}
-				if err != nil {
-					return fmt.Errorf("report: %w", err)
-				}
-			}
+		if err := os.WriteFile(file, page.Bytes(), 0o600); err != nil {
+			return fmt.Errorf("report: %w", err)
 		}
 		return nil
 	}
