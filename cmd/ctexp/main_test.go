@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
@@ -228,6 +229,16 @@ func TestReportAndJSON(t *testing.T) {
 	text, err := os.ReadFile(page)
 	if err != nil || !strings.Contains(string(text), "<html") || !strings.Contains(string(text), "policy drop") {
 		t.Errorf("the page: %v, %d bytes", err, len(text))
+	}
+}
+
+// What is printed as it is written fits a terminal of 80 columns: wrapped there, its lines would be ragged.
+func TestUsageFitsATerminal(t *testing.T) {
+	t.Parallel()
+	for line := range strings.Lines(usage + tryUsage) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
 	}
 }
 

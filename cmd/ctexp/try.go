@@ -44,14 +44,18 @@ func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
 const tryUsage = `usage: ctexp try [flags] ['packet' …]
 
-Tries packets against rules, in their order, in a network namespace of its own, and prints the way of each: the hooks and rules
-that it met, its class and entry, and where it left or ended. Packets are lines as tcpdump -n prints them, or
+Tries packets against rules, in their order, in a network namespace of its own,
+and prints the way of each: the hooks and rules that it met, its class and
+entry, and where it left or ended. Packets are lines as tcpdump -n prints them,
+or
 
-  tcp 198.18.0.2:10000 > 192.0.2.1:80 S          udp [2001:db8::2]:1 > [2001:db8::1]:53 payload "x"
+  tcp 198.18.0.2:10000 > 192.0.2.1:80 S
+  udp [2001:db8::2]:1 > [2001:db8::1]:53 payload "x"
   in eth0 icmp 198.18.0.2 > 192.0.2.1 echo request
 
-with "=> accept", drop, reject, lost, held, host, "out LINK" or "out LINK PACKET" behind them if something is expected. The exit
-status is 0 if all is as expected, 1 if not, 2 if the question could not be asked.
+with "=> accept", drop, reject, lost, held, host, "out LINK" or "out LINK
+PACKET" behind them if something is expected. The exit status is 0 if all is as
+expected, 1 if not, 2 if the question could not be asked.
 
 `
 
