@@ -3,7 +3,6 @@ package packet
 import (
 	"encoding/binary"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,22 +15,15 @@ import (
 	"github.com/ctexp/go-ctexp/internal/pktline"
 )
 
-// arpLine is what tcpdump prints of ARP, with and without -e.
-var arpLine = regexp.MustCompile(`\bARP(?:, | \(0x0806\))`)
-
 // typed reads a packet whose line begins with its protocol.
 func (s *scanner) typed(name string) Packet {
 	proto, ok := map[string]nf.Proto{
 		"tcp": nf.TCP, "udp": nf.UDP, "udplite": nf.UDPLite, "icmp": nf.ICMP, "icmpv6": nf.ICMPv6, "icmp6": nf.ICMPv6,
 		"sctp": nf.SCTP, "dccp": nf.DCCP, "gre": nf.GRE, "igmp": header.ProtoIGMP,
 	}[name]
-	if arp := arpLine.FindStringIndex(s.line); !ok && arp != nil {
-		s.at = arp[0]
-		s.fail("is no IP, and rules and conntrack see none of it")
-		return nil
-	}
 	if !ok {
 		s.at -= len(name)
+		s.refuseARP()
 		s.fail("is not what a packet begins with: want IP, IP6, tcp, udp, udplite, icmp, sctp, dccp, gre or igmp")
 		return nil
 	}

@@ -29,6 +29,16 @@ func (s *scanner) skipEthernet() bool {
 	return header != ""
 }
 
+// refuseARP fails if the line is of ARP, with or without -e.
+func (s *scanner) refuseARP() {
+	if arp := arpLine.FindStringIndex(s.line); arp != nil {
+		s.at = arp[0]
+		s.fail("is no IP, and rules and conntrack see none of it")
+	}
+}
+
+var arpLine = regexp.MustCompile(`\bARP(?:, | \(0x0806\))`)
+
 // isRest reports whether what follows is only what tcpdump has decoded of a payload whose length the line has told, and goes to
 // the end of the line then: "length 77: HTTP: GET / HTTP/1.1", "length 31 12345+ A? example.com. (29)".
 func (s *scanner) isRest(c *common) bool {
