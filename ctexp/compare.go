@@ -34,8 +34,8 @@ type Comparison struct {
 	Packets  []Compared // in the order of Compare
 	// Vacuous says why no packet could have shown a difference between two of the policies, whose outcomes are the same: none got to
 	// a chain in which they differ, as if all packets are dropped before it. Empty: some packet could, or the policies have the same
-	// rules. What is not rules, such as the elements of a named set or a Helper, is not compared, and taken for a difference
-	// that was met. Diff returns it if there is no difference; see AllowVacuous.
+	// rules, with the same elements of sets and maps. What is not rules, such as a Helper, is not compared, and taken for a
+	// difference that was met. Diff returns it if there is no difference; see AllowVacuous.
 	Vacuous string
 }
 
@@ -119,12 +119,12 @@ func compare(ctx context.Context, cfg netnsenv.Config, policies []Policy, packet
 	cfg.NoPath, cfg.Trace = false, true // to know where a packet is lost, and by which rule
 	all := slices.Collect(packets)
 	tried := make([][]Compared, len(policies))
-	loaded := make([]loaded, len(policies))
+	reach := make([]Reach, len(policies))
 	errs := make([]error, len(policies))
 	var wg sync.WaitGroup
 	for i, p := range policies {
 		wg.Go(func() {
-			if tried[i], loaded[i], errs[i] = try(ctx, cfg, p.Rules, all); errs[i] != nil {
+			if tried[i], reach[i], errs[i] = try(ctx, cfg, p.Rules, all); errs[i] != nil {
 				errs[i] = fmt.Errorf("policy %q: %w", c.Policies[i], errs[i])
 			}
 		})
@@ -145,7 +145,9 @@ func compare(ctx context.Context, cfg netnsenv.Config, policies []Policy, packet
 	}
 	for i := range policies[1:] {
 		if c.Vacuous == "" && c.areSame(0, i+1) {
-			c.Vacuous = vacuous(loaded[0], loaded[i+1], [2]string{c.Policies[0], c.Policies[i+1]})
+			if c.Vacuous = reach[0].Vacuous(reach[i+1], c.Policies[0], c.Policies[i+1]); c.Vacuous != "" {
+				c.Vacuous += ", or, if that is meant, call AllowVacuous"
+			}
 		}
 	}
 	return c, nil
@@ -157,16 +159,16 @@ func (c Comparison) areSame(a, b int) bool {
 }
 
 // try sends the packets through one policy.
-func try(ctx context.Context, cfg netnsenv.Config, rules []netnsenv.Ruleset, packets []packet.Packet) (tried []Compared, l loaded, err error) {
+func try(ctx context.Context, cfg netnsenv.Config, rules []netnsenv.Ruleset, packets []packet.Packet) (tried []Compared, r Reach, err error) {
 	cfg.Rules = slices.Concat(cfg.Rules, rules)
 	lab, err := Open(ctx, cfg)
 	if err != nil {
-		return nil, l, err
+		return nil, r, err
 	}
 	defer func() { err = errors.Join(err, lab.Close()) }()
 	entries, err := lab.Observer.Count(ctx)
 	if err != nil {
-		return nil, l, err
+		return nil, r, err
 	}
 	var trials []Trial
 	for _, p := range packets {
@@ -174,13 +176,13 @@ func try(ctx context.Context, cfg netnsenv.Config, rules []netnsenv.Ruleset, pac
 	}
 	outcomes, err := lab.Try(ctx, trials...)
 	if err != nil {
-		return nil, l, err
+		return nil, r, err
 	}
 	for i, t := range trials {
 		tried = append(tried, Compared{Packet: t.Packet, Link: t.Link, Outcomes: []Outcome{outcomes[i]}})
 	}
-	l, err = lab.loadedOf(ctx, entries > 0 || slices.ContainsFunc(rules, isOpaque))
-	return tried, l, err
+	r, err = lab.reach(ctx, entries > 0 || slices.ContainsFunc(rules, isOpaque))
+	return tried, r, err
 }
 
 // Same reports whether two outcomes are the same: the same verdict, lost at the same hooks, the same packets on the same links, the

@@ -354,7 +354,8 @@ func (x *Experiment) Expect(m packet.Match) (p packet.Packet) {
 
 // ExpectNothing fails the test if the host has sent a packet that was not taken yet and that one of ms matches, whatever its
 // checksums; without ms, if it has sent any. It waits only for packets that a shaper or an NFQUEUE of the host holds (see
-// peer.Inbox.AllowBacklog), not for those of Hold and Queue. It also fails if nothing was sent, dialled or run: see AllowVacuous.
+// peer.Inbox.AllowBacklog), not for those of Hold and Queue. It also fails if nothing was sent, dialled or run, if
+// it is about IPv6 where the host has none, and if all that could have come is what Config.Silent has dropped: see AllowVacuous.
 func (x *Experiment) ExpectNothing(ms ...packet.Match) {
 	x.t.Helper()
 	x.do("ExpectNothing", func(ctx context.Context) error {
@@ -371,8 +372,8 @@ func (x *Experiment) Received() []packet.Record {
 	x.t.Helper()
 	received := ask(x, "Received", x.Inbox.Received)
 	if len(received) == 0 {
-		x.do("Received", func(context.Context) error {
-			if err := x.couldCome(); err != nil {
+		x.do("Received", func(ctx context.Context) error {
+			if err := x.couldCome(ctx); err != nil {
 				return fmt.Errorf("it is empty, but %w; if that is meant, call x.AllowVacuous", err)
 			}
 			return nil

@@ -2,13 +2,73 @@ package ctexp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
+	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
+
+// couldCome returns an error if the Inbox has nothing that one of ms matches because nothing such could come: without a link, before
+// anything was sent, of IPv6 where the host has none, or from a silent host. Without ms it is about all packets.
+func (l *Lab) couldCome(ctx context.Context, ms ...packet.Match) error {
+	if l.Observer.VacuousAllowed() {
+		return nil
+	}
+	if len(l.Env.Links()) == 0 {
+		return fmt.Errorf("%w: the Env has no link; what goes over wires and devices is in captures (Frames)", observe.ErrVacuous)
+	}
+	if err := l.Observer.Earned(); err != nil {
+		return err
+	}
+	if err := l.couldComeOfIPv6(ctx, ms); err != nil || !l.Env.Config().Silent {
+		return err
+	}
+	p, err := l.Observer.PathCounts(ctx)
+	if errors.Is(err, observe.ErrOff) || errors.Is(err, observe.ErrCountersReset) { // it is not known what was silenced
+		return nil
+	}
+	if err != nil || p.Silenced == 0 {
+		return err
+	}
+	if len(ms) == 0 {
+		ms = []packet.Match{{}}
+	}
+	alone := !slices.ContainsFunc(p.Points, func(at observe.Point) bool {
+		return at.Packets > 0 && (at.Probe.Hook == nf.Forward || at.Probe.Hook == nf.Postrouting)
+	})
+	if i := slices.IndexFunc(ms, func(m packet.Match) bool { return isAnswer(m) || alone && mayBeAnswer(m) }); i >= 0 {
+		return fmt.Errorf("%w: Config.Silent has dropped %d packets of the host, of which each may match %q", observe.ErrVacuous, p.Silenced, ms[i])
+	}
+	return nil
+}
+
+// couldComeOfIPv6 returns an error if each of ms is about packets of IPv6 alone, and the host has none.
+func (l *Lab) couldComeOfIPv6(ctx context.Context, ms []packet.Match) error {
+	if len(ms) == 0 || slices.ContainsFunc(ms, func(m packet.Match) bool { return m.Family() != nf.IPv6 }) {
+		return nil
+	}
+	off, err := l.Observer.IPv6Off(ctx)
+	if off {
+		err = fmt.Errorf("%w: no link has an address of IPv6, of which the host processes and sends no packet then", observe.ErrVacuous)
+	}
+	return err
+}
+
+// isAnswer reports whether m is about what a host sends on its own: RSTs, and messages of ICMP.
+func isAnswer(m packet.Match) bool {
+	return m.Flags&packet.FlagRST != 0 || m.Proto.IsICMP() || m.Tuple.Proto.IsICMP() || m.ICMPType != nil || m.About != nil
+}
+
+// mayBeAnswer reports whether m may match what a host sends on its own: besides these, acknowledgements of closed sockets.
+func mayBeAnswer(m packet.Match) bool {
+	const ofSockets = packet.FlagSYN | packet.FlagFIN | packet.FlagPSH | packet.FlagURG
+	return m.Proto != nf.UDP && m.Tuple.Proto != nf.UDP && m.Flags&ofSockets == 0
+}
 
 // isSomewhere returns an error if an address is not behind a link and no captured packet was about it: nothing comes to an end that is
 // there by mistake. What was not captured cannot be told.

@@ -273,7 +273,8 @@ func (e *explainer) lose(frame int, causes []observe.Cause, places ...observe.Lo
 	}
 }
 
-// fullTable explains the packets without an entry by a full table, if their number is that of the table's drops. The
+// fullTable explains the packets without an entry by a full table, if their number is that of the table's drops, and as far as is known
+// none was lost elsewhere: a packet that the table refused may have an entry by another of its flow. The
 // counter also has packets whose entry could not be inserted at the confirmation.
 func (e *explainer) fullTable() {
 	var without []int
@@ -282,7 +283,7 @@ func (e *explainer) fullTable() {
 			without = append(without, i)
 		}
 	}
-	if e.tally.Dropped == 0 || e.tally.InsertFailed > 0 || uint64(len(without)) != e.tally.Dropped {
+	if e.tally.Dropped == 0 || e.tally.InsertFailed > 0 || uint64(len(without)) != e.tally.Dropped || e.isLostElsewhere() {
 		return
 	}
 	for _, i := range without {
@@ -290,15 +291,24 @@ func (e *explainer) fullTable() {
 	}
 }
 
+// isLostElsewhere reports whether packets without an entry were lost for another cause than a full table.
+func (e *explainer) isLostElsewhere() bool {
+	if e.pathErr != nil {
+		return false // not known
+	}
+	return slices.ContainsFunc(e.path.Losses(), func(l observe.Loss) bool {
+		return beforeEntry(l) && slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind != observe.CauseTableFull })
+	})
+}
+
 // losses explains incoming packets of a family by the losses of the path, where that is certain.
 func (e *explainer) losses(f nf.Family) {
 	came := e.came(f)
-	losses, unconfirmed := e.lossesOf(f)
 	known := e.malformed(f, came)
 	if e.loseAll(f) {
 		return
 	}
-	e.withoutEntry(f, came, losses, unconfirmed, known)
+	e.withoutEntry(f, came, known)
 }
 
 // came returns the incoming packets of a family.
@@ -313,7 +323,7 @@ func (e *explainer) came(f nf.Family) (came []int) {
 
 // loseAll explains the incoming packets of a family if all of them were lost at one place.
 func (e *explainer) loseAll(f nf.Family) bool {
-	losses, _ := e.lossesOf(f)
+	losses := e.lossesOf(f, ofIncoming)
 	if len(losses) != 1 || losses[0].Lost != uint64(e.record.Incoming(f)) {
 		return false
 	}
@@ -323,18 +333,14 @@ func (e *explainer) loseAll(f nf.Family) bool {
 	return true
 }
 
-// lossesOf returns the losses of incoming packets of a family on the path, and how many were not confirmed.
-func (e *explainer) lossesOf(f nf.Family) (losses []observe.Loss, unconfirmed uint64) {
+// lossesOf returns the losses of packets of a family on the path that are of a kind.
+func (e *explainer) lossesOf(f nf.Family, is func(observe.Loss) bool) (losses []observe.Loss) {
 	for _, l := range e.path.Losses() {
-		switch {
-		case l.Family != f:
-		case l.Unconfirmed:
-			unconfirmed += l.Lost
-		case ofIncoming(l):
+		if l.Family == f && is(l) {
 			losses = append(losses, l)
 		}
 	}
-	return losses, unconfirmed
+	return losses
 }
 
 // onLinks explains the packets that links dropped on the way out after they were captured there, if these are all that left
@@ -363,14 +369,26 @@ func (e *explainer) onLinks() {
 // ofIncoming reports whether a loss can only be one of incoming packets: those of the host itself meet neither these hooks
 // nor the links. Reassembly does not lose fragments.
 func ofIncoming(l observe.Loss) bool {
-	return !l.IsBehindHooks() && l.Hook != nf.Output && l.Hook != nf.Postrouting && len(l.From) == 1 &&
+	return !l.Unconfirmed && !l.IsBehindHooks() && l.Hook != nf.Output && l.Hook != nf.Postrouting && len(l.From) == 1 &&
 		!slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseReassembled })
+}
+
+// beforeEntry reports whether a loss can be one of incoming packets before they have an entry. Forwarded ones also meet postrouting,
+// and where fragments may have been reassembled, a rule may have dropped others.
+func beforeEntry(l observe.Loss) bool {
+	return !l.Unconfirmed && !l.IsBehindHooks() && l.Hook != nf.Output &&
+		!slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseReassembled && c.Certain })
 }
 
 // withoutEntry explains the packets without an entry, if their number is that of the losses. A packet that was not lost has
 // an entry, or is INVALID and counted at the confirmation; other packets without an entry, such as untracked ones, make
 // the numbers differ, and nothing is concluded. known is the number of packets that met no hook because of their headers.
-func (e *explainer) withoutEntry(f nf.Family, came []int, losses []observe.Loss, unconfirmed, known uint64) {
+func (e *explainer) withoutEntry(f nf.Family, came []int, known uint64) {
+	losses := e.lossesOf(f, beforeEntry)
+	var unconfirmed uint64
+	for _, l := range e.lossesOf(f, func(l observe.Loss) bool { return l.Unconfirmed }) {
+		unconfirmed += l.Lost
+	}
 	var without, invalid []int
 	var lost, before uint64
 	for _, i := range came {

@@ -69,14 +69,6 @@ func Watch(ctx context.Context, env *netnsenv.Env, cfg observe.Config) (*Lab, er
 	return lab, nil
 }
 
-// couldCome returns an error if the Inbox is empty because nothing could come.
-func (l *Lab) couldCome() error {
-	if len(l.Env.Links()) == 0 && !l.Observer.VacuousAllowed() {
-		return fmt.Errorf("%w: the Env has no link; what goes over wires and devices is in captures (Frames)", observe.ErrVacuous)
-	}
-	return l.Observer.Earned()
-}
-
 // emptyInbox returns an Inbox of the links of env, after discarding what was left unread on them.
 func emptyInbox(ctx context.Context, env *netnsenv.Env) (*peer.Inbox, error) {
 	var links []peer.Link

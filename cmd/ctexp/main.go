@@ -4,7 +4,8 @@
 //	ctexp try -cases firewall.cases
 //	ctexp doctor
 //
-// The exit status is 0 if everything is as expected, 1 if it is not, and 2 if the question could not be asked.
+// The exit status is 0 if everything is as expected, 1 if it is not, and 2 if the question could not be asked, or if its answer proves
+// nothing: with -compare, if no packet got to where the rules differ.
 package main
 
 import (
@@ -30,7 +31,7 @@ import (
 const (
 	exitOK      = 0
 	exitNot     = 1 // something is not as expected
-	exitNoReply = 2 // the question could not be asked
+	exitNoReply = 2 // the question could not be asked, or its answer proves nothing
 )
 
 const usage = `usage:

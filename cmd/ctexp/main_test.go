@@ -134,6 +134,8 @@ func TestWrongInputs(t *testing.T) {
 		"report on what": {[]string{"try", "-report", "DIR", syn}, "", "ctexp: -report: open DIR: is a directory"},
 		"definition":     {[]string{"try", "-D", "wan", syn}, "", "ctexp: -D wan: want name=value, such as wan=eth0"},
 		"compared":       {[]string{"try", "-json", "-compare", "DIR/other.nft", syn}, "", "ctexp: -compare prints the differences alone: not with -json or -report"},
+		"rules not met": {[]string{"try", "-rules", "DIR/host.nft", "-compare", "DIR/other.nft", "-links", "wan 192.0.2.1/24 default", "udp 192.0.2.1:1 > 198.18.0.2:2"}, "",
+			"ctexp: vacuous: no packet got to what differs between DIR/host.nft and DIR/other.nft: chain inet filter input of DIR/host.nft (input at priority 0), "},
 		"missing link": {[]string{"try", "-links", "eth0 192.0.2.1/24 default", "-rules", "DIR/host.nft", syn}, "",
 			"ctexp: DIR/host.nft:4: there is no link \"wan\", only lo, eth0 (MissingLinks allows it): iifname \"wan\" tcp dport { 80, 443 } accept\n" +
 				"ctexp: -links gives the host more links, -missing-links allows rules that name others"},

@@ -55,7 +55,8 @@ or
 
 with "=> accept", drop, reject, lost, held, host, "out LINK" or "out LINK
 PACKET" behind them if something is expected. The exit status is 0 if all is as
-expected, 1 if not, 2 if the question could not be asked.
+expected, 1 if not, 2 if the question could not be asked, or if its answer
+proves nothing: see -compare.
 
 `
 
@@ -72,7 +73,7 @@ func (f *tryFlags) set() *flag.FlagSet {
 	fs.StringVar(&f.like, "like", "", "a host like the network of a `process`, as 1234 or /proc/1234/ns/net, or like this machine: \"host\"; with its links, addresses, routes, sysctls and, without -rules, its rules")
 	fs.StringVar(&f.expect, "expect", "", "what is expected of packets that say nothing: accept, drop, reject, …")
 	fs.StringVar(&f.report, "report", "", "write a page about the first block of packets that is not as expected, or the first one, to this `file`")
-	fs.StringVar(&f.compare, "compare", "", "`file` with other rules: print only what becomes different under them")
+	fs.StringVar(&f.compare, "compare", "", "`file` with other rules: print only what becomes different under them; if nothing does because no packet got to where the rules differ, the exit status is 2")
 	fs.BoolVar(&f.json, "json", false, "print the result as JSON")
 	fs.BoolVar(&f.verbose, "v", false, "print the way of each packet, also if it is as expected")
 	fs.BoolVar(&f.missing, "missing-links", false, "rules may name links that the host does not have, and then match nothing")
@@ -532,6 +533,9 @@ func (c command) differences(ctx context.Context, f tryFlags, s cases.Suite, cfg
 	if lines := cases.Differences(before, r, name, changed); len(lines) > 0 {
 		c.printLines(lines)
 		return errNot
+	}
+	if vacuous := r.Reach.Vacuous(changed.Reach, before, name); vacuous != "" {
+		return errors.New(vacuous)
 	}
 	fmt.Fprintf(c.stdout, "no differences (packets: %d)\n", len(s.Packets()))
 	return nil

@@ -205,15 +205,20 @@ func counted(n int, noun string) string {
 }
 
 // Compare describes the cases of a suite of which something else has become under other rules: a and b are what Explain returned
-// under each, and the names those of the rules. It returns "" if there is no difference.
+// under each, and the names those of the rules. Without a difference it says so if none could have shown, because no packet got to
+// where the rules differ (ctexp.Reach.Vacuous); if that is meant, set Result.Reach to zero. Else it returns "".
 func Compare(nameA string, a Result, nameB string, b Result) string {
-	if lines := Differences(nameA, a, nameB, b); len(lines) > 0 {
-		return textOf(lines) + "\n"
+	lines := Differences(nameA, a, nameB, b)
+	if vacuous := a.Reach.Vacuous(b.Reach, nameA, nameB); len(lines) == 0 && vacuous != "" {
+		lines = []Line{{Text: vacuous}}
 	}
-	return ""
+	if len(lines) == 0 {
+		return ""
+	}
+	return textOf(lines) + "\n"
 }
 
-// Differences returns the lines of Compare.
+// Differences returns the lines of Compare for the cases that differ.
 func Differences(nameA string, a Result, nameB string, b Result) (lines []Line) {
 	others := b.All()
 	for i, g := range a.All() {

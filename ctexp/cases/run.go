@@ -16,6 +16,8 @@ import (
 type Result struct {
 	Suite  string  // its name
 	Blocks [][]Got // as in the Suite
+	// Reach is which rules the packets of all blocks got to, by which Compare knows what it proves. Suite.Run leaves it zero.
+	Reach ctexp.Reach
 }
 
 // Got is what became of a case.
@@ -42,17 +44,22 @@ func (s Suite) Run(ctx context.Context, cfg netnsenv.Config) (Result, error) {
 // Explain is Run with all cases explained, which takes twenty times as long. It calls inspect with the Lab of each block, before that
 // is closed, and what became of its cases; one call at a time, in no order. A nil inspect is not called.
 func (s Suite) Explain(ctx context.Context, cfg netnsenv.Config, inspect func(*ctexp.Lab, []Got) error) (Result, error) {
-	var inspecting sync.Mutex
-	return s.each(ctx, func(ctx context.Context, b Block) ([]Got, error) {
-		return b.explain(ctx, s.Name, cfg, func(lab *ctexp.Lab, got []Got) error {
-			inspecting.Lock()
-			defer inspecting.Unlock()
-			if inspect == nil {
-				return nil
+	var mu sync.Mutex // of reach, and while inspect runs
+	var reach ctexp.Reach
+	r, err := s.each(ctx, func(ctx context.Context, b Block) ([]Got, error) {
+		return b.explain(ctx, s.Name, cfg, func(lab *ctexp.Lab, got []Got, entries int) error {
+			of, err := lab.Reach(ctx, entries)
+			mu.Lock()
+			defer mu.Unlock()
+			reach = reach.With(of)
+			if inspect == nil || err != nil {
+				return err
 			}
 			return inspect(lab, got)
 		})
 	})
+	r.Reach = reach
+	return r, err
 }
 
 // each runs f for each block, as many at the same time as there are CPUs.
@@ -104,7 +111,7 @@ func (b Block) run(ctx context.Context, name string, cfg netnsenv.Config) ([]Got
 }
 
 // explain tries the packets of the block with everything that explains them.
-func (b Block) explain(ctx context.Context, name string, cfg netnsenv.Config, inspect func(*ctexp.Lab, []Got) error) ([]Got, error) {
+func (b Block) explain(ctx context.Context, name string, cfg netnsenv.Config, inspect inspectFunc) ([]Got, error) {
 	cfg.Trace, cfg.Classes = true, cfg.Conntrack == netnsenv.On && !cfg.NoReasons
 	got, err := b.try(ctx, name, cfg, (*ctexp.Lab).Try, inspect)
 	for i := range got {
@@ -119,9 +126,13 @@ func (c Case) needsExplanation() bool {
 	return c.Want.Kind == WantNothing || c.Want.Kind == WantVerdict && c.Want.Verdict == ctexp.VerdictLost
 }
 
-type tryFunc func(*ctexp.Lab, context.Context, ...ctexp.Trial) ([]ctexp.Outcome, error)
+type (
+	tryFunc func(*ctexp.Lab, context.Context, ...ctexp.Trial) ([]ctexp.Outcome, error)
+	// inspectFunc is called with the Lab of a block, what became of its packets, and how many entries there were before these.
+	inspectFunc func(lab *ctexp.Lab, got []Got, entries int) error
+)
 
-func (b Block) try(ctx context.Context, name string, cfg netnsenv.Config, try tryFunc, inspect func(*ctexp.Lab, []Got) error) (got []Got, err error) {
+func (b Block) try(ctx context.Context, name string, cfg netnsenv.Config, try tryFunc, inspect inspectFunc) (got []Got, err error) {
 	lab, err := ctexp.Open(ctx, unlimited(cfg))
 	if err != nil {
 		return nil, err
@@ -134,6 +145,12 @@ func (b Block) try(ctx context.Context, name string, cfg netnsenv.Config, try tr
 		}
 		trials = append(trials, c.Trial)
 	}
+	entries := 0
+	if inspect != nil {
+		if entries, err = lab.Observer.Count(ctx); err != nil {
+			return nil, err
+		}
+	}
 	outcomes, err := try(lab, ctx, trials...)
 	if err != nil {
 		return nil, fmt.Errorf("%s:%d: %w", name, b.Cases[min(len(outcomes), len(b.Cases)-1)].Line, err)
@@ -142,7 +159,7 @@ func (b Block) try(ctx context.Context, name string, cfg netnsenv.Config, try tr
 		got = append(got, Got{Case: c, Outcome: outcomes[i], Differs: c.Want.Differs(outcomes[i])})
 	}
 	if inspect != nil {
-		err = inspect(lab, got)
+		err = inspect(lab, got, entries)
 	}
 	return got, err
 }

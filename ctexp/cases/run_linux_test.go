@@ -286,6 +286,36 @@ func TestCompareHasTheDifferencesAlone(t *testing.T) {
 	}
 }
 
+// That nothing becomes different proves something if a packet of one block got to where the rules differ.
+func TestCompareKnowsWhatIsNotMet(t *testing.T) {
+	t.Parallel()
+	s, err := cases.Parse("f", links+"\nudp 10.0.0.2:1 > 192.0.2.1:10\n\nudp 10.0.0.2:1 > 10.0.0.1:11")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for where, want := range map[string]string{
+		"forward": "vacuous: no packet got to what differs between a and b: chain inet t c of a (forward at priority 0), chain inet t c of b (forward at priority 0); send one that gets there\n",
+		"input":   "",
+	} {
+		run := func(rule string) cases.Result {
+			r, err := cases.Rules("f.nft", "table inet t { chain c { type filter hook "+where+" priority 0; "+rule+"; }; }")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := s.Explain(t.Context(), cases.Config(s.Links, r), nil)
+			ctexp.Require(t, "explain", err)
+			return got
+		}
+		a, b := run("udp dport 12 drop"), run("udp dport 13 drop")
+		if got := cases.Compare("a", a, "b", b); got != want {
+			t.Errorf("%s: got\n%swant\n%s", where, got, want)
+		}
+		if a.Reach = (ctexp.Reach{}); cases.Compare("a", a, "b", b) != "" {
+			t.Errorf("%s: vacuous, although that is meant", where)
+		}
+	}
+}
+
 // Listings of conntrack in all forms are the state that the packets meet.
 func TestListingsAreState(t *testing.T) {
 	t.Parallel()

@@ -35,7 +35,8 @@ type Config struct {
 	Room Room
 	// Silent drops packets that the host sends without a socket of the experiment: RSTs to unexpected SYNs, ICMP
 	// errors, echo replies, REJECT. They are dropped at the first priority of output, before conntrack. Packets from
-	// sockets and forwarded packets are not affected. The path counts the dropped packets as silenced/output.
+	// sockets and forwarded packets are not affected. The path counts the dropped packets as silenced/output. That no RST or ICMP
+	// message came, or nothing at all, proves nothing if some were dropped; ExpectNothing of an Experiment fails then.
 	//
 	// Limits: the ACK of a closed socket is dropped; on 6.18 an RST on behalf of a listener is not. Do not use it in
 	// experiments with REJECT.

@@ -28,6 +28,8 @@ type fence struct {
 	count func() (uint64, error) // packets that the ingress hook of the link has seen
 	async bool                   // the host may process packets after the write has returned
 	seen  atomic.Uint64          // packets written that are known to have arrived
+	// takers names what may take packets before the ingress hook; nil: it is not known.
+	takers func() (string, error)
 
 	mu   sync.Mutex
 	lost uint64 // packets already reported as lost
@@ -78,9 +80,18 @@ func (l *Link) settle(ctx context.Context) error {
 	}
 	if got < want {
 		f.lost += want - got
-		return fmt.Errorf("link %q: %d of %d packets were lost before ingress", l.cfg.Name, want-got, l.written.Load())
+		return l.lostBefore(want - got)
 	}
 	return nil
+}
+
+// lostBefore is the error of n packets that did not get to the ingress hook.
+func (l *Link) lostBefore(n uint64) error {
+	by, err := "", error(nil)
+	if l.fence.takers != nil {
+		by, err = l.fence.takers()
+	}
+	return errors.Join(fmt.Errorf("link %q: %d of %d packets were lost before ingress%s", l.cfg.Name, n, l.written.Load(), by), err)
 }
 
 // wait reads the counter until it reaches want, or has not changed in lostAfter rounds.

@@ -124,28 +124,14 @@ func TestOnlyTheIngressHookTellsWhatTrafficControlTook(t *testing.T) {
 		{Name: "tun0", Kind: netnsenv.Tun}, {Name: "tun1", Kind: netnsenv.Tun, Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.1/24")}},
 	}})
 	l := e.Link("tun0")
-	control := func(args ...string) error {
-		out, err := e.Command(t.Context(), "tc", args...).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("tc %v: %w: %s", args, err, out)
-		}
-		return nil
-	}
-	err := control("qdisc", "add", "dev", "tun0", "ingress")
-	if err == nil {
-		err = control("filter", "add", "dev", "tun0", "parent", "ffff:", "protocol", "ip", "u32", "match", "u32", "0", "0",
-			"action", "mirred", "egress", "redirect", "dev", "tun1")
-	}
-	if err != nil {
-		needs.Check(t, &nf.UnsupportedError{Need: "tc ingress", Hint: "tc, and a kernel with NET_SCH_INGRESS, NET_CLS_U32 and NET_ACT_MIRRED", Err: err})
-	}
+	remove := redirectIngress(t, e)
 
 	for p := range packet.SYNs(3, web) {
 		if _, err := l.Write(p); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := control("qdisc", "del", "dev", "tun0", "ingress"); err != nil {
+	if err := remove(); err != nil {
 		t.Fatal(err)
 	}
 	received, dropped := received(t, e, "tun0")
@@ -161,6 +147,46 @@ func TestOnlyTheIngressHookTellsWhatTrafficControlTook(t *testing.T) {
 	if want := `link "tun0": 3 of 3 packets were lost before ingress`; fence == nil || fence.Error() != want {
 		t.Errorf("the fence: %v, want %s", fence, want)
 	}
+}
+
+// While a filter of tc takes packets before the ingress hook, the fence names it.
+func TestFenceNamesWhatTakesPackets(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Silent: true, Links: []netnsenv.LinkConfig{
+		{Name: "tun0", Kind: netnsenv.Tun}, {Name: "tun1", Kind: netnsenv.Tun, Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.1/24")}},
+	}})
+	redirectIngress(t, e)
+	l := e.Link("tun0")
+	if _, err := l.Write(packet.SYN(web)); err != nil {
+		t.Fatal(err)
+	}
+
+	err := l.Fence(t.Context())
+
+	if want := `link "tun0": 1 of 1 packets were lost before ingress, where there are now filters of tc (u32)`; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// redirectIngress has a filter of tc send what comes in on tun0 out of tun1, and returns what removes it.
+func redirectIngress(t *testing.T, e *netnsenv.Env) (remove func() error) {
+	t.Helper()
+	control := func(args ...string) error {
+		out, err := e.Command(t.Context(), "tc", args...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("tc %v: %w: %s", args, err, out)
+		}
+		return nil
+	}
+	err := control("qdisc", "add", "dev", "tun0", "ingress")
+	if err == nil {
+		err = control("filter", "add", "dev", "tun0", "parent", "ffff:", "protocol", "ip", "u32", "match", "u32", "0", "0",
+			"action", "mirred", "egress", "redirect", "dev", "tun1")
+	}
+	if err != nil {
+		needs.Check(t, &nf.UnsupportedError{Need: "tc ingress", Hint: "tc, and a kernel with NET_SCH_INGRESS, NET_CLS_U32 and NET_ACT_MIRRED", Err: err})
+	}
+	return func() error { return control("qdisc", "del", "dev", "tun0", "ingress") }
 }
 
 // received returns how many packets an interface has received and dropped as it received them (net/core/net-procfs.c,

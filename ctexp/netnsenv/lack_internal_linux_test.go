@@ -65,3 +65,14 @@ func TestRefusalIsItsCause(t *testing.T) {
 		t.Errorf("%#v", err)
 	}
 }
+
+// A kernel has no hook egress if it says so. A device that has gone is no reason not to count.
+func TestOnlyTheHookItselfIsNoEgress(t *testing.T) {
+	t.Parallel()
+	for _, errno := range errnos {
+		err := fmt.Errorf("flush: %w", os.NewSyscallError("recvmsg", errno))
+		if lacks := lacksEgress(err); lacks != (errno == unix.EOPNOTSUPP) {
+			t.Errorf("%v: no hook: %v", errno, lacks)
+		}
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -316,7 +315,7 @@ func (e *Env) switchOnARP(l *Link) error {
 
 // openFence opens the link's fence, and on veth also that of the far interface. Their counters are added by addOwnRules.
 func (e *Env) openFence(l *Link) {
-	l.fence = &fence{count: e.arrivals(l.cfg.Name), async: l.kind == Veth || e.steered()}
+	l.fence = &fence{count: e.arrivals(l.cfg.Name), async: l.kind == Veth || e.steered(), takers: l.takers}
 	v, ok := l.dev.(*veth)
 	if !ok {
 		return
@@ -403,8 +402,7 @@ func (o *owned) collectEgress(chain, device string) {
 
 // egressError returns the error of counters at egress that were refused: none if the kernel has no such hook, and so no such rules.
 func egressError(err error) error {
-	var errno unix.Errno
-	if errors.As(err, &errno) && slices.Contains(noExpression, errno) {
+	if lacksEgress(err) {
 		egressRefused.Store(true)
 		return nil
 	}
@@ -413,6 +411,10 @@ func egressError(err error) error {
 	}
 	return nil
 }
+
+// lacksEgress reports whether an error proves that the kernel has no hook egress (net/netfilter/core.c, __nf_register_net_hook).
+// ENOENT would say only that the device has gone.
+func lacksEgress(err error) bool { return errors.Is(err, unix.EOPNOTSUPP) }
 
 // countEgress is collectEgress for an open Env.
 func (e *Env) countEgress(chain, device string) error {

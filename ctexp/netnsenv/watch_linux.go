@@ -86,11 +86,8 @@ func (e *Env) backlog(except []uint16) (all []Backlog, err error) {
 	var qdiscs []queues.Qdisc
 	var nfqueues []queues.NFQueue
 	err = e.do(func() (err error) {
-		if e.stats == nil {
-			if e.stats, err = queues.OpenLinks(); err != nil {
-				return err
-			}
-			e.onClose(e.stats)
+		if err := e.openStats(); err != nil {
+			return err
 		}
 		if qdiscs, err = e.stats.Qdiscs(); err != nil {
 			return err
@@ -113,6 +110,40 @@ func (e *Env) backlog(except []uint16) (all []Backlog, err error) {
 		}
 	}
 	return all, nil
+}
+
+// openStats opens e.stats. It must be called on the thread.
+func (e *Env) openStats() (err error) {
+	if e.stats == nil {
+		if e.stats, err = queues.OpenLinks(); err == nil {
+			e.onClose(e.stats)
+		}
+	}
+	return err
+}
+
+// takers names what may take packets that come in on the link before its ingress hook: ", where there are now filters of tc (u32)".
+func (l *Link) takers() (s string, err error) {
+	err = l.env.do(func() error {
+		if err := l.env.openStats(); err != nil {
+			return err
+		}
+		all, err := l.env.stats.Filters()
+		names := links.Names{}
+		for _, f := range all {
+			if f.Egress || names.Name(l.env.stats.FD(), f.Link) != l.cfg.Name {
+				continue
+			}
+			if s != "" {
+				s += " and"
+			} else {
+				s = ", where there are now"
+			}
+			s += " " + f.String()
+		}
+		return err
+	})
+	return s, err
 }
 
 // Backlog returns how many packets that the host may send on the link are held back by its qdisc, or by an NFQUEUE, from

@@ -51,6 +51,7 @@ func TestCheckOfFilters(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	tcp := nf.Tuple{Proto: nf.TCP, Src: netip.MustParseAddrPort("192.0.2.1:1"), Dst: netip.MustParseAddrPort("192.0.2.2:2")}
+	echo := nf.Tuple{Proto: nf.ICMP, Src: netip.MustParseAddrPort("192.0.2.1:0"), Dst: netip.MustParseAddrPort("192.0.2.2:0"), ICMP: nf.ICMPTuple{Type: 8, ID: 1}}
 	for name, c := range map[string]struct {
 		filter nf.Filter
 		right  bool
@@ -70,6 +71,12 @@ func TestCheckOfFilters(t *testing.T) {
 		"ICMP of IPv6":         {nf.Filter{Proto: nf.ICMP, Family: nf.IPv6}, false},
 		"ICMPv6 of an address": {nf.Filter{Proto: nf.ICMPv6, Src: v4}, false},
 		"two families":         {nf.Filter{Src: v4, Addr: v6}, false},
+		"tuple of an echo":     {nf.Filter{Tuple: echo}, true},
+		"tuple of an error":    {nf.Filter{Tuple: nf.Tuple{Proto: nf.ICMP, Src: echo.Src, Dst: echo.Dst, ICMP: nf.ICMPTuple{Type: 3}}}, false},
+		"half a tuple":         {nf.Filter{Tuple: nf.Tuple{Proto: nf.TCP, Src: tcp.Src}}, false},
+		"tuple, no protocol":   {nf.Filter{Tuple: nf.Tuple{Src: tcp.Src, Dst: tcp.Dst}}, false},
+		"tuple of TCP, ICMP":   {nf.Filter{Tuple: nf.Tuple{Proto: nf.TCP, Src: tcp.Src, Dst: tcp.Dst, ICMP: nf.ICMPTuple{ID: 1}}}, false},
+		"tuple, another port":  {nf.Filter{Tuple: tcp, SrcPort: tcp.Src.Port() + 1}, true}, // it may be a reply tuple that NAT made
 		"times":                {nf.Filter{After: now, Before: now.Add(1)}, true},
 		"times the wrong way":  {nf.Filter{After: now, Before: now}, false},
 	} {

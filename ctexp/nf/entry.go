@@ -400,6 +400,9 @@ func (f Filter) Check() error {
 		}
 		proto = t
 	}
+	if err := f.Tuple.check(); err != nil {
+		return err
+	}
 	switch ports := f.SrcPort != 0 || f.DstPort != 0 || f.Port != 0; {
 	case f.State != TCPNone && proto != 0 && proto != TCP:
 		return fmt.Errorf("no entry of %v is %v", proto, f.State)

@@ -77,6 +77,23 @@ var icmpInverse = map[Proto]map[uint8]uint8{
 	ICMPv6: {128: 129, 129: 128, 139: 140, 140: 139},
 }
 
+// check returns why no entry has a tuple that is not zero.
+func (t Tuple) check() error {
+	_, query := icmpInverse[t.Proto][t.ICMP.Type]
+	switch ports := t.Src.Port() != 0 || t.Dst.Port() != 0; {
+	case t == Tuple{}:
+	case !t.Src.Addr().IsValid() || !t.Dst.Addr().IsValid():
+		return fmt.Errorf("a tuple is compared as a whole, and that of no entry is without an address: %v", t)
+	case ports && !t.Proto.HasPorts() && t.Proto != GRE:
+		return fmt.Errorf("no tuple of %v has ports: %v to %v", t.Proto, t.Src, t.Dst)
+	case t.ICMP != ICMPTuple{} && !t.Proto.IsICMP():
+		return fmt.Errorf("no tuple of %v has fields of ICMP", t.Proto)
+	case t.Proto.IsICMP() && !query:
+		return fmt.Errorf("no entry is of %v of type %d, which is no query", t.Proto, t.ICMP.Type)
+	}
+	return nil
+}
+
 // String returns the tuple in the words of conntrack -L: "src=198.18.0.2 dst=192.0.2.1 sport=10000 dport=80".
 func (t Tuple) String() string {
 	s := fmt.Sprintf("src=%v dst=%v", t.Src.Addr(), t.Dst.Addr())

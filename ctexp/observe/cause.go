@@ -28,6 +28,7 @@ const (
 	CauseReversePath     CauseKind = "reverse path"     // rp_filter: the source is not reachable by that link
 	CauseMartian         CauseKind = "martian"          // an address that is not valid on this link
 	CauseNoRoute         CauseKind = "no route"         // there is no route to the destination
+	CauseRefusingRoute   CauseKind = "refusing route"   // a route or a routing rule that refuses: blackhole, unreachable, prohibit
 	CauseNotForwarding   CauseKind = "not forwarding"   // the destination is another host, and this one does not forward
 	CauseHopLimit        CauseKind = "hop limit"        // the time to live or the hop limit was exceeded
 	CauseTooBig          CauseKind = "too big"          // larger than the MTU of the next link, and not to be fragmented
@@ -65,6 +66,7 @@ var causeTexts = map[CauseKind]string{
 	CauseReversePath:     "the source is not reachable by that link (rp_filter)",
 	CauseMartian:         "a martian address",
 	CauseNoRoute:         "no route",
+	CauseRefusingRoute:   "a route that refuses",
 	CauseNotForwarding:   "not for this host, which does not forward",
 	CauseHopLimit:        "time to live exceeded",
 	CauseTooBig:          "too big for the next link",
@@ -97,6 +99,8 @@ type Cause struct {
 	// Reason is the kernel's drop reason for Packets (include/net/dropreason-core.h, enum skb_drop_reason, without
 	// the prefix): "IP_RPFILTER". Empty if it is not known.
 	Reason string
+	// Refusals are the routes and routing rules of a CauseRefusingRoute, or those that a CauseNoRoute may be, as in Path.Refusals.
+	Refusals []string
 	// Link is the link that dropped Packets, for CauseQdisc and CauseFarEnd.
 	Link string
 	// Logged is what conntrack logged about packets that it called INVALID, or a helper about those that it dropped, the
@@ -121,6 +125,10 @@ func (c Cause) String() string {
 		return fmt.Sprintf("insert_failed +%d: another entry has its tuple, as when NAT has no port left", c.Packets)
 	case c.Kind == CauseDropReason:
 		return c.Reason
+	case c.Kind == CauseRefusingRoute:
+		return c.text() + c.refusals()
+	case c.Kind == CauseNoRoute && len(c.Refusals) > 0:
+		return fmt.Sprintf("no route (%s +%d), or one that refuses%s", c.Counter, c.Packets, c.refusals())
 	case c.Counter != "":
 		return fmt.Sprintf("%s (%s +%d)", c.text(), c.Counter, c.Packets)
 	case c.Reason != "":
@@ -128,6 +136,9 @@ func (c Cause) String() string {
 	}
 	return c.text()
 }
+
+// refusals prints ": blackhole 192.0.2.66/32; unreachable by rule 100".
+func (c Cause) refusals() string { return ": " + strings.Join(firstRules(c.Refusals), "; ") }
 
 // text returns the cause without its evidence.
 func (c Cause) text() string {
@@ -214,7 +225,7 @@ func joinCauses(causes []Cause) string {
 		}
 	}
 	if known > 0 {
-		maybe = append(maybe, candidates(causes))
+		maybe = append(maybe, candidates(causes, len(maybe) == 0))
 	}
 	certain = append(certain, firstRules(rules)...)
 	s := strings.Join(certain, "; ")
@@ -236,16 +247,19 @@ func joinCauses(causes []Cause) string {
 // maxRules is the largest number of rules that a text names.
 const maxRules = 3
 
-// candidates prints the rules of which one may have dropped the packets.
-func candidates(causes []Cause) string {
+// candidates prints the rules of which one may have dropped the packets, or if nothing else may, has.
+func candidates(causes []Cause, nothingElse bool) string {
 	var rules []string
 	for _, c := range causes {
 		if !c.Certain && c.Kind == CauseRule && c.Rule != (Rule{}) {
 			rules = append(rules, c.rule())
 		}
 	}
-	if len(rules) == 1 {
+	switch {
+	case len(rules) == 1 && nothingElse:
 		return "dropped by a rule, the only candidate: " + rules[0]
+	case len(rules) == 1:
+		return "dropped by " + rules[0]
 	}
 	return "dropped by a rule, one of " + strings.Join(firstRules(rules), "; ")
 }

@@ -205,3 +205,24 @@ func TestDropsThatNoProbeCounts(t *testing.T) {
 		})
 	}
 }
+
+// What filters of tc drop is counted by nothing, and the path says that there are some.
+func TestPathNamesFiltersOfTC(t *testing.T) {
+	t.Parallel()
+	x := open(t, router())
+	script := "tc qdisc add dev tun1 clsact && tc filter add dev tun1 egress protocol ip u32 match u32 0 0 action mirred egress redirect dev lo"
+	if out, err := x.env.Command(t.Context(), "sh", "-c", script).CombinedOutput(); err != nil {
+		needs.Check(t, &nf.UnsupportedError{Need: "tc ingress", Hint: "tc, and a kernel with NET_SCH_INGRESS, NET_CLS_U32 and NET_ACT_MIRRED", Err: fmt.Errorf("%w: %s", err, out)})
+	}
+
+	x.sendBy("tun0", web.UDP(nil), web.Nth(1).UDP(nil))
+
+	p := x.path()
+	want := []string{"not counted by any probe: what is dropped by filters of tc (u32) at egress of tun1"}
+	if diff := cmp.Diff(want, p.Notes()); diff != "" || len(p.Losses()) > 0 {
+		t.Errorf("%v (-want +got):\n%s", p, diff)
+	}
+	if quick, err := x.o.PathCounts(t.Context()); err != nil || quick.Filters != nil {
+		t.Errorf("without the rules: %v, %v", quick.Filters, err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/links"
 	"github.com/ctexp/go-ctexp/internal/ours"
 	"github.com/ctexp/go-ctexp/internal/queues"
@@ -36,6 +37,23 @@ func linkDrops(s *queues.Links) ([]LinkDrop, error) {
 	}
 	slices.SortFunc(drops, func(a, b LinkDrop) int { return cmp.Or(cmp.Compare(a.Link, b.Link), cmp.Compare(a.Counter, b.Counter)) })
 	return drops, nil
+}
+
+// linkFilters returns what is attached to the links of the namespace, whose thread it must be called on. The far ends of our own links are
+// omitted.
+func linkFilters(s *queues.Links) (all []LinkFilter, err error) {
+	found, err := s.Filters()
+	names := links.Names{}
+	for _, f := range found {
+		at := LinkFilter{Link: names.Name(s.FD(), f.Link), Hook: nf.Ingress, What: f.String()}
+		if f.Egress {
+			at.Hook = nf.Egress
+		}
+		if !strings.HasPrefix(at.Link, ours.FarPrefix) {
+			all = append(all, at)
+		}
+	}
+	return all, err
 }
 
 // holds returns how many packets are held back in the namespace. Their entries may not be confirmed yet, or be deleted

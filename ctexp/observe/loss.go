@@ -320,6 +320,9 @@ func (p Path) defragmenting(from, to nf.Probe, lost uint64) []Cause {
 		}
 		return slices.DeleteFunc(causes, func(c Cause) bool { return c.Packets == 0 })
 	}
+	if from.Family == nf.IPv4 && p.MIB != nil && p.MIB[reasmReqds] == 0 { // no fragment came
+		return p.byRule(from, to, lost)
+	}
 	causes := append([]Cause{{Kind: CauseReassembled}}, p.byRule(from, to, lost)...)
 	slices.SortStableFunc(causes, certainFirst)
 	return causes
@@ -389,67 +392,30 @@ func (p Path) atIngress(f nf.Family, rest uint64) (uint64, []Cause) {
 		rules = slices.DeleteFunc(rules, func(c Cause) bool { return !c.Certain })
 		rest = min(rest, explained+packetsOf(rules))
 	}
-	switch {
-	case rest <= explained:
-	case rules[0].Rule != (Rule{}):
-		causes = append(causes, rules...)
-	case p.Drops == nil:
-		causes = append(causes, Cause{Kind: CauseRule}, Cause{Kind: CauseOtherHost}, Cause{Kind: CauseMalformedHeader})
-	default:
-		causes = append(causes, Cause{Kind: CauseOtherHost}, Cause{Kind: CauseMalformedHeader}, Cause{Kind: CauseUnknown})
+	if rest <= explained {
+		return rest, causes
 	}
-	return rest, causes
+	causes = append(causes, rules...)
+	if allCertain := !slices.ContainsFunc(rules, func(c Cause) bool { return !c.Certain }); allCertain {
+		return rest, causes
+	}
+	i := slices.IndexFunc(causes, func(c Cause) bool { return c.Kind == CauseUnknown })
+	if i < 0 {
+		i = len(causes)
+	}
+	return rest, slices.Insert(causes, i, p.beforeRules(f)...)
 }
 
-// routing returns why packets of a family did not get from prerouting to another hook.
-func (p Path) routing(f nf.Family, lost uint64) []Cause {
-	causes, explained := p.counted(f, countersOfRouting[f], reasonsOfRouting)
-	exceeded, maybe := p.hopLimit(f)
-	if exceeded.Packets > 0 {
-		causes, explained = append(causes, exceeded), explained+exceeded.Packets
+// beforeRules returns why the kernel may have dropped packets between the links and the hooks, by itself and without a counter that
+// says so for certain (net/ipv4/ip_input.c, ip_rcv_core; net/ipv6/ip6_input.c, ip6_rcv_core).
+func (p Path) beforeRules(f nf.Family) (causes []Cause) {
+	if p.OtherHosts {
+		causes = append(causes, Cause{Kind: CauseOtherHost})
 	}
-	if explained < lost {
-		causes = append(causes, maybe...)
-	}
-	switch {
-	case explained >= lost:
-	case p.MIB == nil:
-		causes = append(causes, Cause{Kind: CauseNoRoute}, Cause{Kind: CauseReversePath}, Cause{Kind: CauseMartian}, Cause{Kind: CauseNotForwarding})
-	default: // all other causes have a counter
-		causes = append(causes, Cause{Kind: CauseMartian}, Cause{Kind: CauseUnknown})
+	if p.MIB == nil || p.headerErrors(f) > 0 {
+		causes = append(causes, Cause{Kind: CauseMalformedHeader})
 	}
 	return causes
-}
-
-// hopLimit returns how many packets of a family certainly exceeded their hop limit, and what else the counter of header errors
-// may stand for.
-func (p Path) hopLimit(f nf.Family) (certain Cause, maybe []Cause) {
-	counters := countersOfHeaders[f]
-	n := p.MIB[counters.errors.name]
-	if f == nf.IPv4 { // it also counts checksum errors
-		n = saturatingSub(n, p.MIB["IpExtInCsumErrors"])
-	}
-	proven := n
-	if p.MIB[counters.problems.name] > 0 || p.lostBeforeHooks(f) > 0 {
-		proven = min(n, p.MIB[counters.exceeded.name])
-	}
-	if proven < n {
-		maybe = []Cause{{Kind: CauseMalformedHeader}}
-		if proven == 0 {
-			maybe = []Cause{{Kind: CauseHopLimit}, {Kind: CauseMalformedHeader}}
-		}
-	}
-	return Cause{Kind: CauseHopLimit, Certain: true, Counter: counters.errors.name, Packets: proven}, maybe
-}
-
-// lostBeforeHooks returns the number of packets of a family that arrived and met no hook, without those that counters account for.
-func (p Path) lostBeforeHooks(f nf.Family) uint64 {
-	pre := p.at(f, nf.Prerouting)
-	if len(pre) == 0 {
-		return 0
-	}
-	_, explained := p.counted(f, countersBeforeHooks[f], nil)
-	return saturatingSub(p.Arrived[f], pre[0].Packets+explained)
 }
 
 // counted returns the causes for which the kernel counted packets of a family, and the number of these packets.

@@ -77,7 +77,7 @@ func TestLossesBeforeTheHooksAreExplained(t *testing.T) {
 	uncounted.Rule.Counted, uncounted.Rule.Packets, uncounted.Rule.Bytes = false, 0, 0
 	elsewhere := drop
 	elsewhere.Hook = nf.Input
-	const other = "dropped by a rule, for another host on the link, or a malformed header"
+	noErrors := map[string]uint64{}
 	for name, c := range map[string]struct {
 		path Path
 		want []string
@@ -88,10 +88,15 @@ func TestLossesBeforeTheHooksAreExplained(t *testing.T) {
 		"a checksum":           {Path{MIB: map[string]uint64{"IpExtInCsumErrors": 3}}, []string{"3 of 10 lost between link/ingress and defrag/prerouting: a bad checksum of the IP header (IpExtInCsumErrors +3)"}},
 		"IPv6":                 {Path{MIB: map[string]uint64{"Ip6InTruncatedPkts": 1}}, []string{"1 of 1 lost between ip6/link/ingress and ip6/defrag/prerouting: fewer bytes than the IPv6 header says (Ip6InTruncatedPkts +1)"}},
 		"a checksum, counted":  {Path{Arrived: came(10), MIB: map[string]uint64{"IpExtInCsumErrors": 3}}, []string{"3 of 10 lost between link/ingress and defrag/prerouting: a bad checksum of the IP header (IpExtInCsumErrors +3)"}},
-		"nobody knows":         {Path{Arrived: came(9)}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: " + other}},
-		"some are known":       {Path{Arrived: came(9), MIB: map[string]uint64{"IpExtInTruncatedPkts": 1}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: fewer bytes than the IP header says (IpExtInTruncatedPkts +1); else " + other}},
+		"nobody knows":         {Path{Arrived: came(9)}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: dropped by a rule, a malformed header, or an unknown reason"}},
+		"no malformed header":  {Path{Arrived: came(9), MIB: noErrors}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: dropped by a rule, or an unknown reason"}},
+		"an Ethernet":          {Path{Arrived: came(9), MIB: noErrors, OtherHosts: true}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: dropped by a rule, for another host on the link, or an unknown reason"}},
+		"no rule":              {Path{Arrived: came(9), MIB: noErrors, OtherHosts: true, Drops: []Drop{}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: for another host on the link, or an unknown reason"}},
+		"some are known":       {Path{Arrived: came(9), MIB: map[string]uint64{"IpExtInTruncatedPkts": 1}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: fewer bytes than the IP header says (IpExtInTruncatedPkts +1); else dropped by a rule, or an unknown reason"}},
 		"a rule":               {Path{Arrived: came(9), Drops: []Drop{elsewhere, drop}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: dropped by nft netdev u in: drop [packets 2 bytes 80]"}},
-		"a rule that may have": {Path{Arrived: came(9), Drops: []Drop{uncounted}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: dropped by a rule, the only candidate: nft netdev u in: drop"}},
+		"a rule that may have": {Path{Arrived: came(9), MIB: noErrors, Drops: []Drop{uncounted}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: dropped by a rule, the only candidate: nft netdev u in: drop"}},
+		"a rule, or a header":  {Path{Arrived: came(9), MIB: map[string]uint64{"IpInHdrErrors": 1}, Drops: []Drop{uncounted}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: a malformed header, or dropped by nft netdev u in: drop"}},
+		"some by a rule":       {Path{Arrived: came(10), MIB: map[string]uint64{"IpInHdrErrors": 1}, Drops: []Drop{drop}}, []string{"3 of 10 lost between link/ingress and defrag/prerouting: dropped by nft netdev u in: drop [packets 2 bytes 80]; else a malformed header, or an unknown reason"}},
 		"the kernel says":      {Path{Arrived: came(9), KernelDrops: []DropCount{{nf.IPv4, "OTHERHOST", "ip_rcv_core", 2}}}, []string{"2 of 9 lost between link/ingress and defrag/prerouting: for another host on the link (OTHERHOST 2)"}},
 		"a flowtable":          {Path{Arrived: came(70), MayBypassHooks: true}, nil},
 		"a flowtable, a rule":  {Path{Arrived: came(70), MayBypassHooks: true, Drops: []Drop{drop}}, []string{"2 of 70 lost between link/ingress and defrag/prerouting: dropped by nft netdev u in: drop [packets 2 bytes 80]"}},

@@ -115,10 +115,60 @@ func Open(ctx context.Context, ns Namespace, cfg Config) (*Observer, error) {
 // Earned returns ErrVacuous if nothing was sent, dialled or run since the Observer was opened: then that there are no
 // packets, entries or events means nothing. It returns nil if that is not known, because the Namespace is not Watched.
 func (o *Observer) Earned() error {
-	if o.acted == nil || o.anyAct.Load() || o.acted() > 0 {
+	if o.acted == nil || o.anyAct.Load() {
 		return nil
 	}
-	return ErrVacuous
+	acts := o.acted()
+	if acts == 0 {
+		return ErrVacuous
+	}
+	arrived, known, err := o.arrivedOfIPv6()
+	if err != nil || !known || arrived < acts { // so that others are not asked more
+		return err
+	}
+	off, err := o.discardsIPv6(arrived)
+	if err == nil && off {
+		err = fmt.Errorf("%w: packets of IPv6 alone, which the host discards, because no link has an address of it (%s +%d)", ErrVacuous, discards6, arrived)
+	}
+	return err
+}
+
+// IPv6Off reports whether the host has neither processed nor sent packets of IPv6, because it is disabled: no link has or had an
+// address of it, and each packet of it that arrived on a link was discarded. Without probes of the path, or after a reset of their
+// counters, this is not known, and false, as it is beside a bridge or a flowtable.
+func (o *Observer) IPv6Off(ctx context.Context) (bool, error) {
+	release, err := o.use(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	arrived, known, err := o.arrivedOfIPv6()
+	if err != nil || !known {
+		return false, err
+	}
+	return o.discardsIPv6(arrived)
+}
+
+// arrivedOfIPv6 returns how many packets of IPv6 arrived on links since the Observer was opened, if the host has no address of it.
+func (o *Observer) arrivedOfIPv6() (n uint64, known bool, err error) {
+	if len(o.cfg.Path) == 0 || o.hasIPv6() {
+		return 0, false, nil
+	}
+	now, err := o.readOnLinks()
+	if errors.Is(err, ErrCountersReset) {
+		return 0, false, nil
+	}
+	return saturatingSub(now.arrived[nf.IPv6], o.onLinks.arrived[nf.IPv6]), err == nil, err
+}
+
+// discardsIPv6 reports whether a host without an address of IPv6 has discarded all packets of it that arrived, because it is disabled.
+func (o *Observer) discardsIPv6(arrived uint64) (bool, error) {
+	mib := map[string]uint64{}
+	if err := o.addIPv6Discards(mib); err != nil || mib[discards6] < arrived {
+		return false, err
+	}
+	bypass, _, err := o.beside()
+	return !bypass, err
 }
 
 // AllowVacuous says that absence is meant to be asserted although nothing was sent, dialled or run. From now on Earned

@@ -24,6 +24,9 @@ func (*Observer) Close() error { return nil }
 // Earned returns nil.
 func (*Observer) Earned() error { return nil }
 
+// IPv6Off returns an nf.UnsupportedError.
+func (*Observer) IPv6Off(context.Context) (bool, error) { return false, errNotLinux }
+
 // AllowVacuous does nothing.
 func (*Observer) AllowVacuous() {}
 

@@ -21,6 +21,8 @@ type Path struct {
 	// MayBypassHooks says that some of these may have continued without meeting a hook: there is a flowtable, or a
 	// link that is a port of another one, such as a bridge.
 	MayBypassHooks bool
+	// OtherHosts says that frames for another host on a link may be among those that met no hook.
+	OtherHosts bool
 	// Attached is, for each family, the number of the host's own ICMP errors and RSTs that reached the confirmation
 	// about packets without a confirmed entry. They have no entry either and are not lost.
 	Attached map[nf.Family]AttachedCount
@@ -50,9 +52,16 @@ type Path struct {
 	// bridge), and at the hook egress at its first priority or on a device that the namespace was not made with. Observer.PathCounts
 	// does not read them.
 	Uncounted []Drop
+	// Filters are filters of tc, and programs of tcx and XDP, on the links of the namespace. What they drop, before the first or behind the
+	// last hook, nothing counts. Observer.PathCounts does not read them.
+	Filters []LinkFilter
 	// NAT tells the families for which the ruleset has a chain of NAT, without which the kernel does none. It is read
 	// with Drops.
 	NAT map[nf.Family]bool
+	// Refusals are, for each family, the routes and routing rules of the namespace that refuse packets: "blackhole 192.0.2.66/32",
+	// "prohibit default table 100", "unreachable by rule 1000". They are read only if packets were lost behind prerouting for which
+	// nothing was counted, or for want of a route; otherwise Refusals is nil. Observer.PathCounts does not read them.
+	Refusals map[nf.Family][]string
 	// HelperDrops are what conntrack helpers logged about packets that they dropped, the most frequent first.
 	HelperDrops []ReasonCount
 	// HelpersUntold says that nothing tells what helpers dropped: logs were not available, or the kernel (seen: 7.3) does not log it.
@@ -91,6 +100,18 @@ func (a AttachedCount) at(h nf.Hook) uint64 {
 		return a.Postrouting
 	}
 	return 0
+}
+
+// LinkFilter is a filter of tc, or a program of tcx or XDP, through which packets of a link go beside the hooks of netfilter.
+type LinkFilter struct {
+	Link string  // "tun0"
+	Hook nf.Hook // nf.Ingress: packets that come in, before the hooks; nf.Egress: those that leave, behind them
+	What string  // "filters of tc (u32)", by their classifier, "programs of tcx" or "programs of XDP"
+}
+
+// String returns "filters of tc (u32) at egress of tun1".
+func (f LinkFilter) String() string {
+	return fmt.Sprintf("%s at %v of %s", f.What, f.Hook, f.Link)
 }
 
 // LinkDrop is how many packets a link dropped on their way out.
@@ -191,7 +212,7 @@ func (p Path) at(f nf.Family, h nf.Hook) []Point {
 }
 
 // Notes returns, a line each, what is not a loss but worth knowing: packets of the host without an entry, what
-// conntrack logged about packets that continued, why the kernel dropped packets, and rules that drop where no probe counts.
+// conntrack logged about packets that continued, why the kernel dropped packets, and what drops where no probe counts.
 func (p Path) Notes() []string {
 	var notes []string
 	for _, f := range nf.Families() {
@@ -216,8 +237,11 @@ func (p Path) Notes() []string {
 	return notes
 }
 
-// uncounted returns the rules of Uncounted that may have dropped packets.
+// uncounted returns what may have dropped packets without a count: rules of Uncounted, and Filters.
 func (p Path) uncounted() (rules []string) {
+	for _, f := range p.Filters {
+		rules = append(rules, f.String())
+	}
 	for _, d := range p.Uncounted {
 		if d.dropped() > 0 || d.mayHaveDropped() {
 			rules = append(rules, d.String())

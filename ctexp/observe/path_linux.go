@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,7 +23,7 @@ import (
 // error is ErrOff.
 //
 // If the DropSource lost drops, the error says so and the Path has the rest. If a rule may have dropped packets, Path
-// also reads the user's rules, which takes as long as Rules.
+// also reads the user's rules, which takes as long as Rules. If a route may have refused them, it reads the routes.
 func (o *Observer) Path(ctx context.Context) (Path, error) {
 	return o.path(ctx, true)
 }
@@ -74,13 +75,21 @@ func (o *Observer) readPath(ctx context.Context, rules bool) (Path, error) {
 	}
 	losses := p.Losses()
 	if slices.ContainsFunc(losses, func(l Loss) bool { return l.Hook == nf.Ingress }) {
-		if p.MayBypassHooks, err = o.mayBypassHooks(); err != nil {
+		if p.MayBypassHooks, p.OtherHosts, err = o.beside(); err != nil {
 			return Path{}, err
 		}
 	}
 	uncounted := false
 	if rules {
 		if uncounted, err = ruleset.HasUncounted(o.table); err != nil {
+			return Path{}, err
+		}
+		if err := o.ns.Do(func() (err error) { p.Filters, err = linkFilters(o.links); return err }); err != nil {
+			return Path{}, err
+		}
+	}
+	if rules && slices.ContainsFunc(losses, Loss.mayBeRefused) {
+		if p.Refusals, err = o.refusals(); err != nil {
 			return Path{}, err
 		}
 	}
@@ -144,6 +153,14 @@ func (o *Observer) countPath(now snapshot, onLinks linkCounts) (Path, error) {
 // mayBeByRule reports whether a rule may have dropped some of the packets.
 func (l Loss) mayBeByRule() bool {
 	return slices.ContainsFunc(l.Causes, func(c Cause) bool { return c.Kind == CauseRule })
+}
+
+// mayBeRefused reports whether a route may have refused the packets: nothing counts why they were lost behind prerouting, or what
+// counts packets without a route does.
+func (l Loss) mayBeRefused() bool {
+	return l.Hook == nf.Prerouting && slices.ContainsFunc(l.Causes, func(c Cause) bool {
+		return c.Kind == CauseNoRoute || c.Kind == CauseMartian && !c.Certain
+	})
 }
 
 // linkCounts are the packets of each family that came in on all links, and those that rules took on their way out; nil if nothing
@@ -248,43 +265,69 @@ func (o *Observer) passed(now snapshot) map[string]uint64 {
 	return all
 }
 
-// mayBypassHooks reports whether packets can bypass the hooks: by a flowtable of the user, or on a link that is a
-// port of another one.
-func (o *Observer) mayBypassHooks() (bool, error) {
-	if has, err := ruleset.HasFlowtables(o.table); has || err != nil {
-		return has, err
+// beside tells why packets may have met no hook that are not lost: they bypassed the hooks, by a flowtable of the user or on a link
+// that is a port of another one, or they were for another host.
+func (o *Observer) beside() (bypass, otherHosts bool, err error) {
+	if bypass, err = ruleset.HasFlowtables(o.table); err != nil {
+		return false, false, err
 	}
-	ports := false
-	err := o.ns.Do(func() (err error) {
-		ports, err = hasPorts()
-		return err
+	err = o.ns.Do(func() error {
+		links, err := listLinks()
+		if err != nil {
+			return fmt.Errorf("list links: %w", err)
+		}
+		bypass = bypass || slices.ContainsFunc(links, func(l linkFact) bool { return l.isPort })
+		otherHosts = slices.ContainsFunc(links, func(l linkFact) bool { return l.otherHosts })
+		return nil
 	})
-	return ports, err
+	return bypass, otherHosts, err
 }
 
-// hasPorts reports whether a link is a port of another one. It must be called on a thread in the namespace.
-func hasPorts() (bool, error) {
+// linkFact is what a link does with frames.
+type linkFact struct {
+	isPort     bool // of another link
+	otherHosts bool // it may have got frames for another host
+}
+
+// listLinks must be called on a thread in the namespace.
+func listLinks() ([]linkFact, error) {
 	rib, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
 	if err != nil {
-		return false, fmt.Errorf("list links: %w", err)
+		return nil, err
 	}
 	msgs, err := syscall.ParseNetlinkMessage(rib)
 	if err != nil {
-		return false, fmt.Errorf("list links: %w", err)
+		return nil, err
 	}
+	var links []linkFact
 	for _, m := range msgs {
 		if m.Header.Type != unix.RTM_NEWLINK {
 			continue
 		}
 		attrs, err := syscall.ParseNetlinkRouteAttr(&m)
 		if err != nil {
-			return false, fmt.Errorf("list links: %w", err)
+			return nil, err
 		}
-		for _, a := range attrs {
-			if a.Attr.Type == unix.IFLA_MASTER {
-				return true, nil
+		links = append(links, linkFactOf(m.Data, attrs))
+	}
+	return links, nil
+}
+
+// otherHostDropped is the place of rx_otherhost_dropped in struct rtnl_link_stats64, which it is in since Linux 5.19.
+const otherHostDropped = 24 * 8
+
+// linkFactOf reads a message of rtnetlink, which begins with struct ifinfomsg. Only Ethernet has frames for others.
+func linkFactOf(b []byte, attrs []syscall.NetlinkRouteAttr) (l linkFact) {
+	l.otherHosts = len(b) >= 4 && binary.NativeEndian.Uint16(b[2:]) == unix.ARPHRD_ETHER
+	for _, a := range attrs {
+		switch a.Attr.Type {
+		case unix.IFLA_MASTER:
+			l.isPort = true
+		case unix.IFLA_STATS64:
+			if len(a.Value) >= otherHostDropped+8 && binary.NativeEndian.Uint64(a.Value[otherHostDropped:]) == 0 {
+				l.otherHosts = false
 			}
 		}
 	}
-	return false, nil
+	return l
 }

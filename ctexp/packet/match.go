@@ -162,6 +162,21 @@ func (m *Match) check(quoted bool) {
 	}
 }
 
+// addrs returns the addresses that m compares; those of fields that are not set are not valid.
+func (m Match) addrs() []netip.Addr {
+	return []netip.Addr{m.Src.Addr(), m.Dst.Addr(), m.SrcNet.Addr(), m.DstNet.Addr(), m.Tuple.Src.Addr(), m.Tuple.Dst.Addr()}
+}
+
+// Family returns the family of all packets that m matches, zero if it may match packets of both.
+func (m Match) Family() nf.Family {
+	for _, a := range append(m.addrs(), familyOfICMP[m.Proto], familyOfICMP[m.Tuple.Proto], m.Exactly.Tuple().Src.Addr()) {
+		if a.IsValid() {
+			return nf.FamilyOf(a.Unmap())
+		}
+	}
+	return map[uint16]nf.Family{EtherTypeIPv4: nf.IPv4, EtherTypeIPv6: nf.IPv6}[m.EtherType]
+}
+
 // Check returns why m matches no packet, nil if it may match some: fields that exclude each other, such as flags of TCP and the
 // protocol UDP. An expectation of nothing would always succeed.
 func (m Match) Check() error {
@@ -196,7 +211,7 @@ func (m Match) Check() error {
 		return fmt.Errorf("no packet of %v has ports", proto)
 	}
 	first := familyOfICMP[proto]
-	for _, a := range []netip.Addr{m.Src.Addr(), m.Dst.Addr(), m.SrcNet.Addr(), m.DstNet.Addr(), m.Tuple.Src.Addr(), m.Tuple.Dst.Addr()} {
+	for _, a := range m.addrs() {
 		switch a = a.Unmap(); {
 		case !a.IsValid():
 		case !first.IsValid():

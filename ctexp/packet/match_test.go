@@ -328,3 +328,28 @@ func BenchmarkMatch(b *testing.B) {
 		}
 	}
 }
+
+func TestFamilyOfAMatch(t *testing.T) {
+	t.Parallel()
+	v6 := netip.MustParseAddrPort("[2001:db8::1]:80")
+	for name, c := range map[string]struct {
+		match packet.Match
+		want  nf.Family
+	}{
+		"any":       {packet.Match{Flags: packet.FlagSYN}, 0},
+		"source":    {packet.Match{Src: v6}, nf.IPv6},
+		"a port":    {packet.Match{Dst: netip.AddrPortFrom(netip.Addr{}, 80)}, 0},
+		"network":   {packet.Match{DstNet: netip.MustParsePrefix("192.0.2.0/24")}, nf.IPv4},
+		"mapped":    {packet.Match{Src: netip.MustParseAddrPort("[::ffff:192.0.2.1]:80")}, nf.IPv4},
+		"tuple":     {packet.Match{Tuple: nf.Tuple{Proto: nf.TCP, Src: v6, Dst: v6}}, nf.IPv6},
+		"ICMP":      {packet.Match{Proto: nf.ICMP}, nf.IPv4},
+		"ICMPv6":    {packet.Match{Tuple: nf.Tuple{Proto: nf.ICMPv6}}, nf.IPv6},
+		"exactly":   {packet.Match{Exactly: packet.SYN(packet.Flow{Src: v6, Dst: v6})}, nf.IPv6},
+		"EtherType": {packet.Match{EtherType: packet.EtherTypeIPv6}, nf.IPv6},
+		"ARP":       {packet.Match{EtherType: packet.EtherTypeARP}, 0},
+	} {
+		if got := c.match.Family(); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}

@@ -93,7 +93,7 @@ func (p *Echo) ExpectNothing(ctx context.Context) error {
 	if err := p.inbox.checkLink(p.link); err != nil {
 		return err
 	}
-	return p.inbox.expectNone(ctx, fmt.Sprintf("no echo to %v was expected", p.src), p.mine)
+	return p.inbox.expectNone(ctx, fmt.Sprintf("no echo to %v was expected", p.src), []packet.Match{p.match(0, 129), p.match(8, 128)}, p.mine)
 }
 
 func (p *Echo) match(type4, type6 uint8) packet.Match {

@@ -52,9 +52,9 @@ type Inbox struct {
 	// AllowBacklog makes ExpectNothing and Received ignore packets that a qdisc or an NFQUEUE of the host holds. Otherwise they
 	// wait for them, as long as Patience allows, and fail if packets are still held.
 	AllowBacklog bool
-	// Earned is asked when there is no packet: its error says why there cannot be one, such as observe.ErrVacuous. Nil: that
-	// there is none always counts. A Lab sets it.
-	Earned func() error
+	// Earned is asked when there is no packet that one of ms matches, or without ms, none at all: its error says why there cannot be
+	// one, such as observe.ErrVacuous. Nil: that there is none always counts. A Lab sets it.
+	Earned func(ctx context.Context, ms ...packet.Match) error
 	// Failed is asked while an expectation waits: its error, such as that of netnsenv.Env.Failed, ends the wait. Nil: nothing
 	// does. A Lab sets it.
 	Failed func() error
@@ -414,7 +414,7 @@ func (b *Inbox) ExpectNothing(ctx context.Context, ms ...packet.Match) error {
 	if len(ms) == 0 {
 		ms = []packet.Match{{}}
 	}
-	return b.expectNone(ctx, "nothing was expected", func(r packet.Record) bool {
+	return b.expectNone(ctx, "nothing was expected", ms, func(r packet.Record) bool {
 		return slices.ContainsFunc(ms, func(m packet.Match) bool {
 			m.AnyChecksum = true
 			return b.matches(m, r)
@@ -466,8 +466,8 @@ func (b *Inbox) checkLink(name string) error {
 	return fmt.Errorf("no link %q; there are %s", name, strings.Join(names, ", "))
 }
 
-// expectNone fails if an unread packet is refused.
-func (b *Inbox) expectNone(ctx context.Context, what string, refused func(packet.Record) bool) error {
+// expectNone fails if an unread packet is refused, and if there could be none: none that ms match.
+func (b *Inbox) expectNone(ctx context.Context, what string, ms []packet.Match, refused func(packet.Record) bool) error {
 	if err := b.fence(ctx); err != nil {
 		return err
 	}
@@ -484,17 +484,17 @@ func (b *Inbox) expectNone(ctx context.Context, what string, refused func(packet
 	case v == refuse:
 		return h.failure(what, errCame, expectation{})
 	}
-	if err := b.earned(); err != nil {
+	if err := b.earned(ctx, ms...); err != nil {
 		return fmt.Errorf("%s, and nothing could come: %w", what, err)
 	}
 	return nil
 }
 
-func (b *Inbox) earned() error {
+func (b *Inbox) earned(ctx context.Context, ms ...packet.Match) error {
 	if b.Earned == nil {
 		return nil
 	}
-	return b.Earned()
+	return b.Earned(ctx, ms...)
 }
 
 // take moves unread packets to the taken ones.

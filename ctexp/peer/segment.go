@@ -223,7 +223,7 @@ func (p *TCP) ExpectNothing(ctx context.Context) error {
 	}
 	what := fmt.Sprintf("no segment to %v was expected", p.flow.Src)
 	var over []packet.Record
-	err := p.inbox.expectNone(ctx, what, func(r packet.Record) bool {
+	err := p.inbox.expectNone(ctx, what, []packet.Match{{Tuple: p.flow.Reverse().Tuple(nf.TCP)}}, func(r packet.Record) bool {
 		seg, mine := p.segment(r)
 		s := p.relative(seg)
 		acknowledged := !isAfter(s.Seq+space(s.Flags, len(s.Payload)), p.told)

@@ -63,7 +63,7 @@ func (p *UDP) ExpectNothing(ctx context.Context) error {
 	if err := p.inbox.checkLink(p.link); err != nil {
 		return err
 	}
-	return p.inbox.expectNone(ctx, fmt.Sprintf("no datagram to %v was expected", p.flow.Src), p.mine)
+	return p.inbox.expectNone(ctx, fmt.Sprintf("no datagram to %v was expected", p.flow.Src), []packet.Match{{Tuple: p.flow.Reverse().Tuple(nf.UDP)}}, p.mine)
 }
 
 func (p *UDP) mine(r packet.Record) bool {

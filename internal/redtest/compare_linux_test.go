@@ -35,6 +35,18 @@ func TestComparisonsThatShowNothing(t *testing.T) {
 	set := func(element string) string {
 		return "table ip n { set s { type ipv4_addr; elements = { " + element + " }; }; chain c { type filter hook forward priority 0; ip daddr @s drop; }; }\n"
 	}
+	twoSets := func(elements, elsewhere string) string {
+		return set(elements) + "table ip m { set s { type ipv4_addr; elements = { " + elsewhere + " }; }; chain c { type filter hook input priority 0; ip daddr @s drop; }; }\n"
+	}
+	ways := func(to string) string {
+		return "table ip n { chain a { }; chain b { drop; }; map m { type inet_service : verdict; elements = { 80 : jump " + to + " }; }\nchain c { type filter hook forward priority 0; tcp dport vmap @m; }; }\n"
+	}
+	quota := func(bytes, dport string) string {
+		return "table ip n { quota q { over " + bytes + " bytes }; chain c { type filter hook forward priority 0; tcp dport " + dport + " quota name q drop; }; }\n"
+	}
+	ipset := func(member string) ctexp.Policy {
+		return ctexp.Policy{Rules: []netnsenv.Ruleset{netnsenv.IPSetSave("create s hash:ip\nadd s " + member + "\nadd s 192.0.2.66"), netnsenv.IPTables(netnsenv.IPTablesNFT, "-A INPUT -m set --match-set s src -j DROP")}}
+	}
 	filter := func(rule string) string { return "*filter\n" + rule + "\nCOMMIT\n" }
 	drops := netnsenv.NFT("table ip before { chain c { type filter hook prerouting priority raw; drop; }; }")
 	dropsLate := netnsenv.NFT("table ip before { chain c { type filter hook forward priority -10; drop; }; }")
@@ -63,6 +75,14 @@ func TestComparisonsThatShowNothing(t *testing.T) {
 		"no rules":               {routing(), nft("", ""), syn, ""},
 		"in a chain that is met": {routing(), nft(telnet("drop"), telnet("drop; accept")), packet.SYN(packet.Flow{Src: through.Src, Dst: netAddr("192.0.2.2:23")}), ""},
 		"the elements of a set":  {routing(), nft(set("192.0.2.9"), set("192.0.2.8")), syn, ""},
+		"other elements":         {routing(drops), nft(set("192.0.2.9"), set("192.0.2.8")), syn, "chain ip n c of policy 1"},
+		"the same elements":      {routing(drops), nft(set("192.0.2.9, 192.0.2.8"), set("192.0.2.8, 192.0.2.9")), syn, ""},
+		"elements elsewhere":     {routing(), nft(twoSets("192.0.2.9", "192.0.2.7"), twoSets("192.0.2.9", "192.0.2.8")), syn, "chain ip m c of policy 1"},
+		"other ways of a map":    {routing(drops), nft(ways("a"), ways("b")), syn, "chain ip n c of policy 1"},
+		"another quota":          {routing(drops), nft(quota("9", "80"), quota("8", "80")), syn, "chain ip n c of policy 1"},
+		"other members of ipset": {routing(), []ctexp.Policy{ipset("192.0.2.9"), ipset("192.0.2.8")}, syn, "chain ip filter INPUT of policy 1"},
+		"the same of ipset":      {routing(), []ctexp.Policy{ipset("192.0.2.9"), ipset("192.0.2.9")}, syn, ""},
+		"ipset, met":             {routing(), []ctexp.Policy{ipset("192.0.2.9"), ipset("192.0.2.8")}, host, ""},
 		"other names":            {routing(), nft(chain("forward priority 0", "tcp dport 23 drop"), strings.ReplaceAll(chain("forward priority 0", "tcp dport 23 drop"), " c ", " d ")), syn, ""},
 		"legacy, met":            {routing(), save(netnsenv.IPTablesLegacy, filter(forward80), filter(forward81)), syn, ""},
 		"both variants, met":     {routing(), append(save(netnsenv.IPTablesLegacy, filter(forward80)), save(netnsenv.IPTablesNFT, filter(forward80))...), syn, ""},

@@ -100,13 +100,14 @@ func (l Loss) place() (from, to string) {
 
 // Cause is why packets were lost; see observe.Cause.
 type Cause struct {
-	Kind    string   `json:"kind"`              // "table full"
-	Certain bool     `json:"certain"`           // false: one of several possible causes
-	Packets uint64   `json:"packets,omitempty"` // number of packets that the evidence counts
-	Rule    Rule     `json:"rule,omitzero"`     // that dropped them; zero: not known
-	Counter string   `json:"counter,omitempty"` // "IpExtInNoRoutes"
-	Reason  string   `json:"reason,omitempty"`  // "IP_RPFILTER"
-	Logged  []string `json:"logged,omitempty"`  // what conntrack logged about the packets
+	Kind     string   `json:"kind"`               // "table full"
+	Certain  bool     `json:"certain"`            // false: one of several possible causes
+	Packets  uint64   `json:"packets,omitempty"`  // number of packets that the evidence counts
+	Rule     Rule     `json:"rule,omitzero"`      // that dropped them; zero: not known
+	Counter  string   `json:"counter,omitempty"`  // "IpExtInNoRoutes"
+	Reason   string   `json:"reason,omitempty"`   // "IP_RPFILTER"
+	Refusals []string `json:"refusals,omitempty"` // routes that refuse packets: "blackhole 192.0.2.66/32"
+	Logged   []string `json:"logged,omitempty"`   // what conntrack logged about the packets
 }
 
 // DropCount is how many packets the kernel dropped for one reason in one function.
@@ -162,6 +163,7 @@ func CausesOf(causes []observe.Cause) []Cause {
 		if c.Rule != (observe.Rule{}) {
 			to.Rule = RuleOf(c.Rule)
 		}
+		to.Refusals = c.Refusals
 		for _, s := range c.Logged {
 			to.Logged = append(to.Logged, s.String())
 		}

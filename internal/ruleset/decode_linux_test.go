@@ -119,7 +119,8 @@ func FuzzRule(f *testing.F) {
 			return &set{flags: uint32(size), keyLen: int(size), dataLen: int(size), elements: []element{{key: key}, {key: key, end: b, isEnd: size&1 != 0, data: b}}}
 		}
 		printRule(r, sets, func(uint32) string { return "" })
-		r.ends()
+		r.drops()
+		r.leads()
 		_, _ = decodeChain(b)
 	})
 }

@@ -46,7 +46,7 @@ func (t *table) drops() []Drop {
 	var found []Drop // without hook and priority
 	for _, c := range t.chains {
 		for _, r := range c.rules {
-			if verdict, byMap, _ := r.ends(); verdict != "" {
+			if verdict, byMap := r.drops(); verdict != "" {
 				found = append(found, Drop{Rule: r.line, Verdict: verdict, CountsOthers: byMap || r.matchesBehindCounter()})
 			}
 		}
@@ -64,8 +64,7 @@ func (t *table) ways() (bases map[string]place, jumps map[string][]string) {
 	for _, c := range t.chains {
 		jumps[c.name] = nil
 		for _, r := range c.rules {
-			_, _, to := r.ends()
-			jumps[c.name] = append(jumps[c.name], to...)
+			jumps[c.name] = append(jumps[c.name], r.leads()...)
 		}
 		if !c.base {
 			continue
@@ -79,24 +78,35 @@ func (t *table) ways() (bases map[string]place, jumps map[string][]string) {
 	return bases, jumps
 }
 
-// ends returns the verdict by which a rule may drop a packet, or "", whether that is one of a verdict map, and to which chains
-// the rule may lead.
-func (r rule) ends() (drops string, byMap bool, to []string) {
+// drops returns the verdict by which a rule may drop a packet, or "", and whether that is one of a verdict map.
+func (r rule) drops() (by string, byMap bool) {
 	for _, e := range r.exprs {
 		switch e.name {
 		case "immediate":
-			v, ok := e.verdict(unix.NFTA_IMMEDIATE_DATA)
-			if ok && v.drops() {
-				drops = "drop"
-			}
-			if ok && v.jumps() {
-				to = append(to, v.to)
+			if v, ok := e.verdict(unix.NFTA_IMMEDIATE_DATA); ok && v.drops() {
+				by = "drop"
 			}
 		case "reject":
-			drops = "reject"
+			by = "reject"
 		case "target": // of iptables-nft
 			if name := e.text(unix.NFTA_TARGET_NAME); slices.Contains(iptablesDropTargets, name) {
-				drops = name
+				by = name
+			}
+		}
+	}
+	if by == "" && slices.ContainsFunc(r.mapped, verdict.drops) {
+		return "drop", true
+	}
+	return by, false
+}
+
+// leads returns to which chains a rule may lead.
+func (r rule) leads() (to []string) {
+	for _, e := range r.exprs {
+		switch e.name {
+		case "immediate":
+			if v, ok := e.verdict(unix.NFTA_IMMEDIATE_DATA); ok && v.jumps() {
+				to = append(to, v.to)
 			}
 		case "lookup":
 			if e.looksUpVerdict() {
@@ -104,12 +114,7 @@ func (r rule) ends() (drops string, byMap bool, to []string) {
 			}
 		}
 	}
-	for _, v := range r.mapped {
-		if drops == "" && v.drops() {
-			drops, byMap = "drop", true
-		}
-	}
-	return drops, byMap, to
+	return to
 }
 
 // passing are the expressions that end a rule for no packet, or only for one of which it disposes. The others may be matches.

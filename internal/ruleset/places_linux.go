@@ -1,7 +1,9 @@
 package ruleset
 
 import (
+	"context"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,28 +14,26 @@ import (
 )
 
 // Places returns all rules and the policies that drop, without counts, once for each base chain from which they are reached. Rules that
-// nothing leads to are left out.
-func (s Ruleset) Places() (all []Place) {
-	add := func(d Drop, noIP, contents bool) {
+// nothing leads to are left out. What the rules name is read from the namespace of the Ruleset.
+func (s Ruleset) Places(ctx context.Context, ns Namespace, conn Conn) (all []Place, err error) {
+	sets := ipsets{ctx: ctx, ns: ns}
+	add := func(d Drop, noIP bool, contents string) {
 		d.Rule.Handle, d.Rule.Packets, d.Rule.Bytes = 0, 0, 0
 		all = append(all, Place{d.Rule, d.Hook, d.Priority, noIP, contents})
 	}
 	accepts := func(r nf.Rule, target string) bool { return r.Kind == nf.KindPolicy && target == "ACCEPT" }
 	for _, d := range iptablesPlaced(s.legacy, func(r nf.Rule, target string) bool { return !accepts(r, target) }) {
-		add(d, false, usesSets.MatchString(d.Rule.Text))
+		text, err := sets.of(d.Rule.Text, false)
+		if err != nil {
+			return nil, err
+		}
+		add(d, false, text)
 	}
-	for _, t := range s.tables {
-		var found []Drop
-		contents := map[uint64]bool{} // by handle
-		for _, c := range t.chains {
-			for _, r := range c.rules {
-				found = append(found, Drop{Rule: r.line})
-				found[len(found)-1].Rule.Handle = r.handle
-				contents[r.handle] = r.usesContents()
-			}
-			if c.base && c.drop {
-				found = append(found, Drop{Rule: t.policy(c)})
-			}
+	for i := range s.tables {
+		t := &s.tables[i]
+		found, contents, err := t.found(contents{conn: conn, table: t}, &sets)
+		if err != nil {
+			return nil, err
 		}
 		if !slices.Contains([]uint8{unix.NFPROTO_INET, unix.NFPROTO_IPV4, unix.NFPROTO_IPV6}, t.family) {
 			for _, d := range found {
@@ -46,23 +46,31 @@ func (s Ruleset) Places() (all []Place) {
 			add(d, false, contents[d.Rule.Handle])
 		}
 	}
-	return all
+	return all, nil
 }
 
-// usesContents reports whether what the rule does depends on something with a name that its text does not show: the elements of a set,
-// an object, a set of ipset.
-func (r rule) usesContents() bool {
-	return slices.ContainsFunc(r.exprs, func(e expression) bool {
-		switch e.name {
-		case "lookup":
-			return !strings.HasPrefix(e.text(unix.NFTA_LOOKUP_SET), "__") // those of anonymous sets and maps are in the text
-		case "dynset", "objref":
-			return true
-		case "match":
-			return e.text(unix.NFTA_MATCH_NAME) == "set"
+// found returns all rules and policies of the table, and by the handles of rules what they name.
+func (t *table) found(named contents, sets *ipsets) (found []Drop, texts map[uint64]string, err error) {
+	texts = map[uint64]string{}
+	for _, c := range t.chains {
+		for _, r := range c.rules {
+			found = append(found, Drop{Rule: r.line})
+			found[len(found)-1].Rule.Handle = r.handle
+			text, err := named.of(r)
+			if err != nil {
+				return nil, nil, fmt.Errorf("what rules of table %s name: %w", t.name, err)
+			}
+			ofSets, err := sets.of(r.line.Text, r.usesIPSet())
+			if err != nil {
+				return nil, nil, err
+			}
+			texts[r.handle] = text + ofSets
 		}
-		return false
-	})
+		if c.base && c.drop {
+			found = append(found, Drop{Rule: t.policy(c)})
+		}
+	}
+	return found, texts, nil
 }
 
 // Queues reports whether a rule sends packets to the queue of that number, or may do so.

@@ -54,7 +54,8 @@ func TestEndsOfARule(t *testing.T) {
 		r := ruleOf(t, c.exprs...)
 		r.mapped = c.mapped
 		var got ends
-		got.drops, got.byMap, got.to = r.ends()
+		got.drops, got.byMap = r.drops()
+		got.to = r.leads()
 		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(ends{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}

@@ -99,7 +99,9 @@ type Place struct {
 	Hook     nf.Hook
 	Priority int32
 	NoIP     bool // it is in a table of another family than ip, ip6 and inet, where there are no probes; Hook is zero
-	Contents bool // what the rule does depends on more than its text, such as the elements of a set
+	// Contents is what the rule names and its text does not show, such as the elements of a named set, as text for comparison; empty if
+	// there is nothing. It does not have what packets and time change: counts, and what is left of timeouts.
+	Contents string
 }
 
 // FamilyName returns the name of a family of nftables as nft writes it (include/uapi/linux/netfilter.h, NFPROTO_*).

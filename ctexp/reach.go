@@ -14,10 +14,11 @@ import (
 	"github.com/ctexp/go-ctexp/internal/ruleset"
 )
 
-// loaded is what a policy has loaded, and which of it the packets got to.
-type loaded struct {
-	chains map[chainID]*loadedChain
-	// isOpaque says that it has loaded what is not rules: helpers, timeout policies, expectations, entries.
+// Reach is which rules a Lab has, and which of their chains its packets got to. It proves of rules under which the same becomes of
+// the same packets that these could have shown a difference: see Vacuous. The zero Reach proves nothing and is never vacuous.
+type Reach struct {
+	chains map[chainID]*loadedChain // nil: not known
+	// isOpaque says that more than rules was loaded: helpers, timeout policies, expectations, entries.
 	isOpaque bool
 }
 
@@ -29,15 +30,24 @@ func (c chainID) String() string { return c.family + " " + c.table + " " + c.cha
 
 // loadedChain is a chain with rules, to which something leads.
 type loadedChain struct {
-	rules    []string // with the hook and priority of where they are reached from
-	where    string   // the first of these
-	contents bool     // a rule depends on more than its text
-	reached  bool     // a packet got there; also true where that is not known
+	rules   []string // with the hook and priority of where they are reached from, and the contents of what they name
+	where   string   // the first of these
+	reached bool     // a packet got there; also true where that is not known
 }
 
-// loadedOf reads what is loaded in a Lab, after the packets were sent. opaque says that the rules of the Lab have more than rules.
-func (l *Lab) loadedOf(ctx context.Context, opaque bool) (loaded, error) {
-	all := loaded{map[chainID]*loadedChain{}, opaque}
+// Reach returns which rules the Lab has now, and which of their chains packets got to since it was opened. began is the number of
+// entries that the table had before the first packet: such entries may differ as rules do, so that there is nothing Vacuous then.
+func (l *Lab) Reach(ctx context.Context, began int) (Reach, error) {
+	r, err := l.reach(ctx, began > 0 || slices.ContainsFunc(l.Env.Config().Rules, isOpaque))
+	if err != nil {
+		return Reach{}, fmt.Errorf("ctexp: reach: %w", err)
+	}
+	return r, nil
+}
+
+// reach is Reach; opaque says that the Lab has more than rules.
+func (l *Lab) reach(ctx context.Context, opaque bool) (Reach, error) {
+	all := Reach{map[chainID]*loadedChain{}, opaque}
 	places, err := l.places(ctx)
 	if err != nil || len(places) == 0 {
 		return all, err
@@ -63,8 +73,7 @@ func (l *Lab) loadedOf(ctx context.Context, opaque bool) (loaded, error) {
 			c = &loadedChain{where: where}
 			all.chains[id] = c
 		}
-		c.rules = append(c.rules, fmt.Sprintf("%s: %s %s", where, p.Rule.Kind, p.Rule.Text))
-		c.contents = c.contents || p.Contents
+		c.rules = append(c.rules, fmt.Sprintf("%s: %s %s\n%s", where, p.Rule.Kind, p.Rule.Text, p.Contents))
 		if isTraced && isTraceable(p) {
 			c.reached = c.reached || traced[id]
 		} else {
@@ -109,34 +118,49 @@ func passed(path observe.Path, p ruleset.Place) bool {
 	return false
 }
 
-// vacuous returns why no packet could have shown a difference between two policies; "" if one could, or if they do not differ.
-func vacuous(a, b loaded, names [2]string) string {
-	if a.isOpaque || b.isOpaque {
+// With returns the Reach of the packets of two Labs with the same rules.
+func (r Reach) With(other Reach) Reach {
+	if r.chains == nil {
+		return other
+	}
+	both := Reach{map[chainID]*loadedChain{}, r.isOpaque || other.isOpaque}
+	for id, c := range r.chains {
+		sum := *c
+		if o := other.chains[id]; o != nil {
+			sum.reached = c.reached || o.reached
+		}
+		both.chains[id] = &sum
+	}
+	return both
+}
+
+// Vacuous returns why no packet could have shown a difference between two rulesets, which have these names: none got to a chain in
+// which they differ. It returns "" if one could, or if they do not differ. Two readings of a counter, a quota or a timeout do
+// not differ, but the elements of sets and maps do.
+func (r Reach) Vacuous(other Reach, name, otherName string) string {
+	if r.isOpaque || other.isOpaque || r.chains == nil || other.chains == nil {
 		return ""
 	}
 	var differ []string
 	for _, from := range []struct {
-		of, other loaded
+		of, other Reach
 		name      string
-	}{{a, b, names[0]}, {b, a, names[1]}} {
+	}{{r, other, name}, {other, r, otherName}} {
 		for _, id := range slices.SortedFunc(maps.Keys(from.of.chains), func(a, b chainID) int { return cmp.Compare(a.String(), b.String()) }) {
 			c := from.of.chains[id]
-			other := from.other.chains[id]
-			same := other != nil && slices.Equal(c.rules, other.rules)
-			switch {
-			case same && !c.contents:
-			case c.reached:
-				return ""
-			case !same:
-				differ = append(differ, fmt.Sprintf("chain %v of %s (%s)", id, from.name, c.where))
+			if is := from.other.chains[id]; is != nil && slices.Equal(c.rules, is.rules) {
+				continue
 			}
+			if c.reached {
+				return ""
+			}
+			differ = append(differ, fmt.Sprintf("chain %v of %s (%s)", id, from.name, c.where))
 		}
 	}
 	if len(differ) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("vacuous: no packet got to what differs between %s and %s: %s; send one that gets there, or, if that is meant, call AllowVacuous",
-		names[0], names[1], strings.Join(differ, ", "))
+	return fmt.Sprintf("vacuous: no packet got to what differs between %s and %s: %s; send one that gets there", name, otherName, strings.Join(differ, ", "))
 }
 
 // isOpaque reports whether a Ruleset may load what is not rules.
