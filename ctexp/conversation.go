@@ -6,8 +6,10 @@ import (
 	"iter"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/ctexp/peer"
 )
@@ -20,7 +22,8 @@ type TCP struct {
 }
 
 // TCP returns an end of a TCP connection behind a link. The source of the flow is its own address. A server leaves the
-// destination zero; it is then the source of the first segment that arrives, after any NAT.
+// destination zero; it is then the source of the first segment that arrives, after any NAT. What it would send directly to a
+// neighbour, because both are in the network of the link, is an error: it does not go through the host.
 //
 //	client := x.TCP("tun0", packet.Flow{Src: inside, Dst: outside})
 //	server := x.TCP("tun1", packet.Flow{Src: outside})
@@ -279,9 +282,59 @@ func (l *Lab) senderOn(link string) (linkSender, error) {
 	return linkSender{l, to}, nil
 }
 
-// Send injects the packets on the link.
+// Send injects the packets on the link, unless the end of a conversation there would not have sent them to the host.
 func (s linkSender) Send(ctx context.Context, packets iter.Seq[packet.Packet]) (int, error) {
-	return s.lab.inject(ctx, s.link, packets)
+	all := slices.Collect(packets)
+	for _, p := range all {
+		if err := s.isForTheHost(p.Tuple()); err != nil {
+			return 0, err
+		}
+	}
+	return s.lab.inject(ctx, s.link, packet.Packets(all...))
+}
+
+// isForTheHost returns an error if both ends of a packet are in the network of the link, whose hosts reach each other without the host
+// under test: what it does with such a packet, as with the answers of a server behind NAT to a client beside it, never happens.
+func (s linkSender) isForTheHost(t nf.Tuple) error {
+	src, dst := t.Src.Addr(), t.Dst.Addr()
+	prefixes := s.link.Prefixes()
+	i := slices.IndexFunc(prefixes, func(p netip.Prefix) bool {
+		p = p.Masked()
+		return p.Contains(src) && p.Contains(dst) && dst != lastOf(p)
+	})
+	if i < 0 || dst.IsMulticast() {
+		return nil
+	}
+	own, err := s.lab.addresses()
+	if err != nil || slices.Contains(own, dst) {
+		return err
+	}
+	return fmt.Errorf("%v would send to %v directly, and not through the host: both are in %v, the network of %s (InjectOn sends it to the host all the same)",
+		src, dst, prefixes[i].Masked(), s.link.Name())
+}
+
+// lastOf returns the last address of a prefix, in IPv4 that of its broadcasts.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+// addresses returns the addresses that the host has now.
+func (l *Lab) addresses() (own []netip.Addr, err error) {
+	err = l.Env.Do(func() error {
+		all, err := net.InterfaceAddrs()
+		for _, a := range all {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				own = append(own, p.Addr())
+			}
+		}
+		return err
+	})
+	return own, err
 }
 
 // Expect takes the first packet that the host has sent, that was not taken yet and that matches m; others stay unread. It

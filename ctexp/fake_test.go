@@ -12,9 +12,10 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 	"github.com/ctexp/go-ctexp/internal/needs"
+	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
-func TestMain(m *testing.M) { ctexp.MainWith(tidy{m}, netnsenv.Entry{Programs: programs}) }
+func TestMain(m *testing.M) { ctexp.MainWith(able{m}, netnsenv.Entry{Programs: programs}) }
 
 // programs are what the test binary also is.
 var programs = map[string]func(){
@@ -33,21 +34,12 @@ var programs = map[string]func(){
 	},
 }
 
-// tidy runs the tests with a folder for temporary files that it removes afterwards, with the artifacts of the tests in
-// it that fail on purpose.
-type tidy struct{ m *testing.M }
+// able runs the tests, and its examples if the machine can.
+type able struct{ m *testing.M }
 
-func (t tidy) Run() int {
-	dir, err := os.MkdirTemp("", "ctexp-test-")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	if err := os.Setenv("TMPDIR", dir); err != nil {
-		panic(err)
-	}
+func (t able) Run() int {
 	needs.SkipExamples(openOne)
-	return t.m.Run()
+	return redtest.Tidy{M: t.m}.Run()
 }
 
 // openOne opens what examples need.

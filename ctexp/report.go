@@ -285,6 +285,32 @@ func (l *Lab) WriteReport(ctx context.Context, dir, name string) ([]string, erro
 	return writeReport(dir, l.reportData(snap, name), snap)
 }
 
+// Failure is what is not as it should be, at the head of a page.
+type Failure struct {
+	Place string // file and line: "router.cases:10"; "" if there is none
+	// Text is what was wanted and what was got. The first line is the title. Of the others, those that begin with "-" or "+" are shown
+	// as a difference.
+	Text string
+}
+
+// WritePage writes the page of WriteReport alone. It begins with the failures; without any the page does not say whether something
+// has failed. If the Lab is closed nothing is written, and the error is an os.ErrClosed.
+func (l *Lab) WritePage(ctx context.Context, w io.Writer, name string, failures ...Failure) error {
+	snap := l.reportSnapshot(ctx)
+	if err := snap.closed(); err != nil {
+		return fmt.Errorf("ctexp: write the page: %w", err)
+	}
+	d := l.reportData(snap, name)
+	d.Failed = len(failures) > 0
+	for _, f := range failures {
+		d.Failures = append(d.Failures, report.Failure(f))
+	}
+	if err := d.WriteHTML(w); err != nil {
+		return fmt.Errorf("ctexp: write the page: %w", err)
+	}
+	return nil
+}
+
 func writeReport(dir string, d report.Data, snap snapshot) ([]string, error) {
 	files, err := report.WriteFiles(dir, d, append(listingFiles(snap.listings), report.File{
 		Name: report.NameCapture,

@@ -74,7 +74,7 @@ func TestReportIsCutToAScreen(t *testing.T) {
 	golden.Check(t, "large.txt", report+"\n")
 }
 
-// The report of a closed Lab has errors in place of counts, and WriteReport writes nothing.
+// The report of a closed Lab has errors in place of counts, and neither WriteReport nor WritePage writes anything.
 func TestClosedLabHasNoReport(t *testing.T) {
 	t.Parallel()
 	lab, err := ctexp.Open(t.Context(), netnsenv.Config{Links: veth, Silent: true})
@@ -87,6 +87,10 @@ func TestClosedLabHasNoReport(t *testing.T) {
 	files, err := lab.WriteReport(t.Context(), dir, "X")
 	if _, there := os.Stat(dir); len(files) != 0 || !errors.Is(err, os.ErrClosed) || !errors.Is(there, os.ErrNotExist) {
 		t.Errorf("files %v, error %v, the folder: %v", files, err, there)
+	}
+	var page strings.Builder
+	if err := lab.WritePage(t.Context(), &page, "X"); !errors.Is(err, os.ErrClosed) || page.Len() > 0 {
+		t.Errorf("a page of %d bytes, error %v", page.Len(), err)
 	}
 }
 

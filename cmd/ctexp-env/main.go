@@ -121,7 +121,7 @@ func run(o options, args []string) (status int, err error) {
 	}
 	status = statusOf(cmd.ProcessState)
 	if status != 0 && !o.quiet {
-		fmt.Fprintf(os.Stderr, "ctexp-env: %s has failed in %s\n", cmd, lab.Report(ctx))
+		fmt.Fprintf(os.Stderr, "ctexp-env: %s has failed; %s\n", cmd, lab.Report(ctx))
 	}
 	return status, nil
 }

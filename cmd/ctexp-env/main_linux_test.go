@@ -82,7 +82,7 @@ func TestFailureIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, stderr, status := command(t, "-rules", rules, "env", asProgram+"=1", os.Args[0])
-	if status != 1 || out != "sent: <nil>\n" || !strings.Contains(stderr, "udp dport 9 counter drop") || !strings.Contains(stderr, "has failed in") {
+	if status != 1 || out != "sent: <nil>\n" || !strings.Contains(stderr, "udp dport 9 counter drop") || !strings.Contains(stderr, "has failed; what happened in") {
 		t.Errorf("%s, status %d: %s", out, status, stderr)
 	}
 	if _, stderr, status := command(t, "-rules", rules, "true"); status != 0 || stderr != "" {

@@ -35,8 +35,9 @@ const (
 )
 
 const usage = `usage:
-  ctexp try [flags] 'packet' …   what becomes of packets under rules; ctexp try -h has the flags
-  ctexp try -cases FILE          a test suite: a packet in a line, behind it what is expected
+  ctexp try [flags] 'packet' …   what becomes of packets under rules
+  ctexp try -cases FILE          a test suite: packets and what is expected
+  ctexp try -h                   all flags
   ctexp doctor                   what this machine can and what it lacks
 `
 

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
@@ -229,6 +231,41 @@ func TestReportAndJSON(t *testing.T) {
 	text, err := os.ReadFile(page)
 	if err != nil || !strings.Contains(string(text), "<html") || !strings.Contains(string(text), "policy drop") {
 		t.Errorf("the page: %v, %d bytes", err, len(text))
+	}
+}
+
+// What is printed as it is written fits a terminal of 80 columns: wrapped there, its lines would be ragged.
+func TestUsageFitsATerminal(t *testing.T) {
+	t.Parallel()
+	for line := range strings.Lines(usage + tryUsage) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}
+
+// The page begins with what failed: file and line, what was wanted and got, and the way of the packet. Otherwise it does not say that
+// something has passed, because nobody said what should. It names no files that are not there.
+func TestPageBeginsWithTheFailure(t *testing.T) {
+	t.Parallel()
+	able(t)
+	page := filepath.Join(t.TempDir(), "out.html")
+	for _, tt := range []struct {
+		packet string
+		status int
+		want   string
+	}{
+		{syn + " => accept", 1, `(?s)<h1>.*failed</span>.*<h2><code>argument:1</code> want accept, got drop</h2>.*policy drop.*id="path"`},
+		{syn, 0, `(?s)<h1>[^!]*</h1>\n<div class="sub"><span>1 packet`},
+	} {
+		status, out, errs := call(t, "", "try", "-report", page, "-rules", "DIR/host.nft", tt.packet)
+		text, err := os.ReadFile(page)
+		if err != nil || status != tt.status || !regexp.MustCompile(tt.want).Match(text) {
+			t.Errorf("%s: %v, status %d, the page is not as %s:\n%s%s", tt.packet, err, status, tt.want, out, errs)
+		}
+		if strings.Contains(string(text), ">passed<") || strings.Contains(string(text), "Beside this page") {
+			t.Errorf("%s: the page says that something has passed, or that there are files", tt.packet)
+		}
 	}
 }
 

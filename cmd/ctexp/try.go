@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -43,14 +44,19 @@ func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
 const tryUsage = `usage: ctexp try [flags] ['packet' …]
 
-Tries packets against rules, in their order, in a network namespace of its own, and prints the way of each: the hooks and rules
-that it met, its class and entry, and where it left or ended. Packets are lines as tcpdump -n prints them, or
+Tries packets against rules, in their order, in a network namespace of its own,
+and prints the way of each: the hooks and rules that it met, its class and
+entry, and where it left or ended. Packets are lines as tcpdump -n prints them,
+or
 
-  tcp 198.18.0.2:10000 > 192.0.2.1:80 S          udp [2001:db8::2]:1 > [2001:db8::1]:53 payload "x"
+  tcp 198.18.0.2:10000 > 192.0.2.1:80 S
+  udp [2001:db8::2]:1 > [2001:db8::1]:53 payload "x"
   in eth0 icmp 198.18.0.2 > 192.0.2.1 echo request
 
-with "=> accept", drop, reject, lost, held, host, "out LINK" or "out LINK PACKET" behind them if something is expected. The exit
-status is 0 if all is as expected, 1 if not, 2 if the question could not be asked, or if its answer proves nothing: see -compare.
+with "=> accept", drop, reject, lost, held, host, "out LINK" or "out LINK
+PACKET" behind them if something is expected. The exit status is 0 if all is as
+expected, 1 if not, 2 if the question could not be asked, or if its answer
+proves nothing: see -compare.
 
 `
 
@@ -402,7 +408,7 @@ func (c command) answer(ctx context.Context, f tryFlags, s cases.Suite, cfg netn
 	if f.report == "" && !f.verbose {
 		r, err = s.Run(ctx, cfg)
 	} else {
-		r, err = s.Explain(ctx, cfg, pages(ctx, f.report))
+		r, err = s.Explain(ctx, cfg, pages(ctx, f.report, s.Name))
 	}
 	done()
 	if err != nil {
@@ -471,38 +477,28 @@ func (c command) printLines(lines []cases.Line) {
 	}
 }
 
-// pages returns what writes the page of the first block that is not as expected, or else of the first one.
-func pages(ctx context.Context, file string) func(*ctexp.Lab, []cases.Got) error {
+// pages returns what writes the page of the first block of a suite that is not as expected, or else of the first one.
+func pages(ctx context.Context, file, name string) func(*ctexp.Lab, []cases.Got) error {
 	if file == "" {
 		return nil
 	}
 	line, failed := 0, false
 	return func(lab *ctexp.Lab, got []cases.Got) error {
-		fails := len(cases.Result{Blocks: [][]cases.Got{got}}.Failures()) > 0
-		at := got[0].Case.Line
+		var failures []ctexp.Failure
+		for _, g := range (cases.Result{Blocks: [][]cases.Got{got}}).Failures() {
+			failures = append(failures, ctexp.Failure{Place: fmt.Sprintf("%s:%d", name, g.Case.Line), Text: g.Differs + "\n" + g.String()})
+		}
+		fails, at := len(failures) > 0, got[0].Case.Line
 		if line > 0 && (failed && !fails || failed == fails && at > line) {
 			return nil
 		}
 		line, failed = at, fails
-		dir, err := os.MkdirTemp("", "ctexp")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		names, err := lab.WriteReport(ctx, dir, "ctexp try")
-		if err != nil {
+		var page bytes.Buffer
+		if err := lab.WritePage(ctx, &page, "ctexp try "+name, failures...); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
-		for _, name := range names {
-			if strings.HasSuffix(name, "report.html") {
-				page, err := os.ReadFile(filepath.Join(dir, filepath.Base(name)))
-				if err == nil {
-					err = os.WriteFile(file, page, 0o600)
-				}
-				if err != nil {
-					return fmt.Errorf("report: %w", err)
-				}
-			}
+		if err := os.WriteFile(file, page.Bytes(), 0o600); err != nil {
+			return fmt.Errorf("report: %w", err)
 		}
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,14 +143,17 @@ func (s Suite) Packets() (all []packet.Packet) {
 // *nf.ParseError with the column of the wrong word.
 func ParseCase(line string) (Case, error) { return parseCase(line) }
 
+// inLink is a link before a packet, also behind the place of a line that was printed.
+var inLink = regexp.MustCompile(`^\s*(?:\S+:[0-9]+:\s+)?in\s+(\S+)\s`)
+
 func parseCase(line string) (c Case, err error) {
 	c.Text = strings.TrimSpace(line)
 	what, want, expects := cutWant(line)
 	rest := what
-	if words := strings.Fields(what); len(words) > 1 && words[0] == "in" {
-		c.Trial.Link = words[1]
-		rest = blank(what, strings.Index(what, words[1])+len(words[1]))
-	} else if link := capturedOn(words); link != "" {
+	if m := inLink.FindStringSubmatchIndex(what); m != nil {
+		c.Trial.Link = what[m[2]:m[3]]
+		rest = blank(what, m[3])
+	} else if link := capturedOn(strings.Fields(what)); link != "" {
 		c.Trial.Link = link
 	}
 	if c.Trial.Packet, err = packet.Parse(rest); err != nil {

@@ -54,6 +54,7 @@ func TestFileIsRead(t *testing.T) {
 		"",
 		"",
 		"12:00:00.1 lan In  IP 10.0.0.2.1 > 192.0.2.1.80: UDP, length 0",
+		"f:6: in wan tcp 198.18.0.2:1 > 192.0.2.1:80 S", // as it is printed
 	}, "\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +74,7 @@ func TestFileIsRead(t *testing.T) {
 	}
 	want := []flat{
 		{6, "wan", "drop", nil}, {8, "", "out lan udp 1.2.3.4:1 > 10.0.0.2:80 ttl 63", []string{"ttl"}}, {},
-		{11, "lan", "", nil}, {},
+		{11, "lan", "", nil}, {12, "wan", "", nil}, {},
 	}
 	if len(have) != len(want) {
 		t.Fatalf("got %v, want %v", have, want)

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
-func TestMain(m *testing.M) { ctexp.Main(m) }
+func TestMain(m *testing.M) { ctexp.Main(redtest.Tidy{M: m}) }

@@ -602,5 +602,5 @@ var ErrNotEntered = errors.New(`netnsenv: this process has not entered its own n
 // The network namespace is the base of the program: all threads begin in it, and those that enter an Env may go back to it.
 // It has nothing but lo, so that localhost works and the host's network is out of reach; Entry.HostNetwork leaves the
 // program there. The mount namespace has a private /run, so that neither the lock of iptables nor names of network
-// namespaces (/run/netns) are the host's.
+// namespaces (/run/netns) are the host's. PATH ends with the sbin directories, which an ordinary user's often lacks.
 func Enter() { EnterWith(Entry{}) }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -56,11 +57,13 @@ func EnterWith(e Entry) {
 			unix.CloseOnExec(e.likeFD())
 		}
 		settle(network)
+		setenv("PATH", rootPath(os.Getenv("PATH")))
 		setMarker("in " + mountNamespace() + network)
 		return
 	case mark == "in "+mountNamespace():
 		return
 	case isUnshared() && !e.RealRoot && adopt() == nil:
+		setenv("PATH", rootPath(os.Getenv("PATH")))
 		return // unshare -Urnm has made the namespaces; without -m this case does not apply
 	}
 	refused := markerRefused
@@ -132,10 +135,24 @@ func errnoOf(mark, prefix string) error {
 	return unix.Errno(n)
 }
 
-func setMarker(v string) {
-	if err := os.Setenv(marker, v); err != nil {
+func setMarker(v string) { setenv(marker, v) }
+
+func setenv(name, v string) {
+	if err := os.Setenv(name, v); err != nil {
 		panic("netnsenv: " + err.Error()) // impossible: neither the name nor the value has a NUL
 	}
+}
+
+// rootPath appends the directories of root's programs, such as ip and iptables, to a PATH that lacks them, as that of an ordinary
+// user of Debian does.
+func rootPath(path string) string {
+	dirs := filepath.SplitList(path)
+	for _, dir := range []string{"/usr/local/sbin", "/usr/sbin", "/sbin"} {
+		if !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return strings.Join(dirs, string(filepath.ListSeparator))
 }
 
 // runAgain executes the same binary in new namespaces. If that succeeds, it does not return, but exits like the second

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -192,11 +194,42 @@ func TestLinkPrintsItself(t *testing.T) {
 	prefixes := []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8::1/64")}
 	for want, l := range map[string]*Link{
 		"tun0 (tun) 192.0.2.1/24 2001:db8::1/64": {cfg: LinkConfig{Name: "tun0", Prefixes: prefixes}, kind: Tun},
-		"a (veth), not tun: no device":           {cfg: LinkConfig{Name: "a"}, kind: Veth, why: errors.New("no device")},
+		"a (veth, not tun: no device)":           {cfg: LinkConfig{Name: "a"}, kind: Veth, why: errors.New("no device")},
+		"b (veth, not tun: needs /dev/net/tun) 192.0.2.1/24 2001:db8::1/64": {
+			cfg: LinkConfig{Name: "b", Prefixes: prefixes}, kind: Veth,
+			why: fmt.Errorf("open: %w", &nf.UnsupportedError{Need: "/dev/net/tun", Hint: "sudo chmod 0666 /dev/net/tun", Err: os.ErrPermission}),
+		},
 	} {
 		if got := l.String(); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// An Env without links says so, rather than nothing.
+func TestEnvWithoutLinksPrintsItself(t *testing.T) {
+	t.Parallel()
+	if got, want := (&Env{}).String(), "a network without links"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// The programs of root are found inside, behind those that were found before.
+func TestPathHasTheProgramsOfRoot(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"/usr/local/bin:/usr/bin:/bin":             "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+		"/sbin:/bin:/usr/sbin":                     "/sbin:/bin:/usr/sbin:/usr/local/sbin",
+		"/usr/local/sbin:/usr/sbin:/sbin:/usr/bin": "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin",
+		"": "/usr/local/sbin:/usr/sbin:/sbin",
+	} {
+		if got := rootPath(path); got != want {
+			t.Errorf("%q: got %q, want %q", path, got, want)
+		}
+	}
+	needs.Check(t, entered())
+	if dirs := filepath.SplitList(os.Getenv("PATH")); !slices.Contains(dirs, "/usr/sbin") {
+		t.Errorf("this process has PATH %q", dirs)
 	}
 }
 

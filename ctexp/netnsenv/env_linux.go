@@ -271,8 +271,11 @@ func (e *Env) Path() string {
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd)
 }
 
-// String describes the links and devices of the Env.
+// String describes the links and devices of the Env, or says that there are none.
 func (e *Env) String() string {
+	if len(e.links)+len(e.cfg.Devices) == 0 {
+		return "a network without links"
+	}
 	var s []string
 	for _, l := range e.links {
 		s = append(s, l.String())

@@ -64,13 +64,16 @@ func (l *Link) L2() bool { return l.kind == Veth }
 // Prefixes returns the host's addresses on the link.
 func (l *Link) Prefixes() []netip.Prefix { return append([]netip.Prefix(nil), l.cfg.Prefixes...) }
 
-// String describes the link: "tun0 (tun) 192.0.2.1/24". If Auto did not choose Tun, it includes the reason.
+// String describes the link: "tun0 (tun) 192.0.2.1/24". If Auto did not choose Tun, it has the reason in short: "tun0 (veth, not
+// tun: needs /dev/net/tun) 192.0.2.1/24".
 func (l *Link) String() string {
-	s := describe(l.cfg.Name, l.kind.String(), l.cfg.Prefixes)
-	if l.why != nil {
-		s += fmt.Sprintf(", not tun: %v", l.why)
+	kind := l.kind.String()
+	if lack, ok := errors.AsType[*nf.UnsupportedError](l.why); ok {
+		kind += ", not tun: needs " + lack.Need
+	} else if l.why != nil {
+		kind += fmt.Sprintf(", not tun: %v", l.why)
 	}
-	return s
+	return describe(l.cfg.Name, kind, l.cfg.Prefixes)
 }
 
 func describe(name, kind string, prefixes []netip.Prefix) string {

@@ -339,14 +339,30 @@ func (e *Env) SysctlChanges() []SysctlChange {
 	return out
 }
 
-// setter returns who has set a sysctl to its current value. The kernel applies a value for "all" links to each of them.
+// setter returns who has set a sysctl to its current value. The kernel applies a value for "all" links to each of them, and ip_forward
+// to others.
 func (e *Env) setter(key, now string) SysctlSetter {
 	for _, k := range []string{key, ofScope(key, "all")} {
 		if w, ok := e.sysctls[k]; ok && slices.Equal(strings.Fields(w.value), strings.Fields(now)) { // the kernel separates lists by tabs
 			return w.by
 		}
 	}
+	if w, ok := e.sysctls["net/ipv4/ip_forward"]; ok && followsForwarding(key, now, w.value) {
+		return w.by
+	}
 	return ByOther
+}
+
+// followsForwarding reports whether the kernel has set a sysctl to its current value when ip_forward was set to that value, because it
+// does the same for all links and new ones, and does the opposite about redirects (net/ipv4/devinet.c, inet_forward_change).
+func followsForwarding(key, now, forward string) bool {
+	switch ofScope(key, "all") {
+	case "net/ipv4/conf/all/forwarding":
+		return now == forward
+	case key:
+		return key == "net/ipv4/conf/all/accept_redirects" && (now == "0") != (forward == "0")
+	}
+	return false
 }
 
 // freshSysctls reads the sysctls of a new namespace.

@@ -1,6 +1,7 @@
 package netnsenv_test
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -74,5 +75,34 @@ func BenchmarkSysctlChanges(b *testing.B) {
 	e := open(b, netnsenv.Config{})
 	for b.Loop() {
 		e.SysctlChanges()
+	}
+}
+
+// What the kernel sets along with ip_forward has the same setter, and what a program sets otherwise has not.
+func TestForwardingSetsOthers(t *testing.T) {
+	t.Parallel()
+	e := open(t, netnsenv.Config{Sysctls: map[string]string{"net.ipv4.ip_forward": "1"}})
+	by := func(name string) netnsenv.SysctlSetter {
+		for _, c := range e.SysctlChanges() {
+			if c.Name == name {
+				return c.By
+			}
+		}
+		return "nobody"
+	}
+	forwarding, redirects := "net.ipv4.conf.lo.forwarding", "net.ipv4.conf.all.accept_redirects"
+	for name, want := range map[string]netnsenv.SysctlSetter{
+		"net.ipv4.ip_forward": netnsenv.ByConfig, "net.ipv4.conf.all.forwarding": netnsenv.ByConfig,
+		"net.ipv4.conf.default.forwarding": netnsenv.ByConfig, forwarding: netnsenv.ByConfig, redirects: netnsenv.ByConfig,
+	} {
+		if got := by(name); got != want {
+			t.Errorf("%s is set by %s, want %s", name, got, want)
+		}
+	}
+	err := e.Do(func() error {
+		return os.WriteFile("/proc/sys/net/ipv4/conf/default/accept_redirects", []byte("0"), 0)
+	})
+	if got := by("net.ipv4.conf.default.accept_redirects"); err != nil || got != netnsenv.ByOther {
+		t.Errorf("%v, what a program has set is set by %s", err, got)
 	}
 }

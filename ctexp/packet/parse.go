@@ -11,7 +11,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 )
 
-// Parse returns the packet of a line. It reads what String prints, and what tcpdump -n prints of the same protocols, with
+// Parse returns the packet of a line. It reads what String prints, and what tcpdump -n prints of the same protocols, also with -e, with
 // whatever stands before "IP" or "IP6", such as the time and the link of a Record, and behind it in parentheses, such as the
 // fate in the log of a test. Of the line of several packets in such a log, "198.18.0.2.10000–10006 > … ×7", it is the first:
 //
@@ -19,7 +19,7 @@ import (
 //	12:00:00.000001 tun0 In  IP6 2001:db8::2 > 2001:db8::1: ICMP6, echo request, id 1, seq 2, length 13
 //	IP 192.0.2.1 > 198.18.0.2: ICMP host unreachable for (IP 198.18.0.2.1 > 192.0.2.1.2: UDP, length 0), length 36
 //
-// It also reads a form to be typed, which begins with the protocol:
+// It also reads a form to be typed, which begins with the protocol; the place of a line, such as "router.cases:7:", may stand before it:
 //
 //	tcp 198.18.0.2:10000 > 192.0.2.1:80 S seq 1 win 65535
 //	udp [2001:db8::2]:10000 > [2001:db8::1]:53 payload "hello" ttl 1
@@ -227,12 +227,17 @@ func (s *scanner) end(group *scanner) {
 
 // packet reads a packet in either form.
 func (s *scanner) packet() Packet {
-	s.skipPrefix()
-	first := s.word()
-	if first != "IP" && first != "IP6" {
-		return s.typed(first)
+	if !s.skipEthernet() {
+		s.skipPrefix()
+		first := s.word()
+		if first != "IP" && first != "IP6" {
+			return s.typed(first)
+		}
 	}
 	s.printed = true
+	if verboseHeader.MatchString(s.peek()) {
+		s.fail("is printed by tcpdump -v, which has packets in other forms and in several lines: leave it out")
+	}
 	f := s.flow()
 	if s.err != nil {
 		return nil
@@ -247,7 +252,10 @@ func (s *scanner) skipFate() {
 	}
 }
 
-// skipPrefix goes on at "IP" or "IP6" if that is there with addresses behind it.
+// placePrefix is what programs print before a line of a file.
+var placePrefix = regexp.MustCompile(`^\s*\S+:[0-9]+:\s`)
+
+// skipPrefix goes on at "IP" or "IP6" if that is there with addresses behind it, else behind the place of a line.
 func (s *scanner) skipPrefix() {
 	for _, name := range []string{"IP ", "IP6 "} {
 		i := strings.Index(s.line[s.at:], name)
@@ -256,6 +264,7 @@ func (s *scanner) skipPrefix() {
 			return
 		}
 	}
+	s.at += len(placePrefix.FindString(s.line[s.at:]))
 }
 
 // flow reads two endpoints and what is between them.

@@ -23,6 +23,7 @@ func (s *scanner) typed(name string) Packet {
 	}[name]
 	if !ok {
 		s.at -= len(name)
+		s.refuseARP()
 		s.fail("is not what a packet begins with: want IP, IP6, tcp, udp, udplite, icmp, sctp, dccp, gre or igmp")
 		return nil
 	}

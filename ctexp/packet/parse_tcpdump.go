@@ -17,6 +17,28 @@ import (
 // What tcpdump -n prints otherwise than String does, because it shows other parts of a packet: not the verification tag of SCTP, the
 // sequence number of DCCP and the packet that an ICMP error is about, but what it has decoded of a payload (print-*.c).
 
+var (
+	ethernetHeader = regexp.MustCompile(`^.*\bethertype IPv[46] \(0x[0-9a-f]{4}\)(?:, length [0-9]+:|,) `)
+	verboseHeader  = regexp.MustCompile(`^\((?:tos|hlim|class|flowlabel) 0?x?[0-9a-f]+[,)]`)
+)
+
+// skipEthernet goes on behind what tcpdump -e prints of Ethernet: "02:…:01 > 02:…:02, ethertype IPv4 (0x0800), length 54: ".
+func (s *scanner) skipEthernet() bool {
+	header := ethernetHeader.FindString(s.line[s.at:])
+	s.at += len(header)
+	return header != ""
+}
+
+// refuseARP fails if the line is of ARP, with or without -e.
+func (s *scanner) refuseARP() {
+	if arp := arpLine.FindStringIndex(s.line); arp != nil {
+		s.at = arp[0]
+		s.fail("is no IP, and rules and conntrack see none of it")
+	}
+}
+
+var arpLine = regexp.MustCompile(`\bARP(?:, | \(0x0806\))`)
+
 // isRest reports whether what follows is only what tcpdump has decoded of a payload whose length the line has told, and goes to
 // the end of the line then: "length 77: HTTP: GET / HTTP/1.1", "length 31 12345+ A? example.com. (29)".
 func (s *scanner) isRest(c *common) bool {
@@ -34,7 +56,7 @@ var (
 	// decodedLength is the length of a datagram whose contents tcpdump has decoded.
 	decodedLength = regexp.MustCompile(`\(([0-9]+)\)$|[ ,]length:? ([0-9]+)(?:$|,)`)
 	// decodedAs is how lines begin of what tcpdump has decoded without saying how long it is.
-	decodedAs = regexp.MustCompile(`^(?:isakmp:|SIP$|VXLAN,|Geneve|dhcp6 |RIPv|sFlow|NBT |C=|GetRequest|HSRP|RADIUS|\[\|[a-z0-9]+\])`)
+	decodedAs = regexp.MustCompile(`^(?:isakmp:|SIP$|VXLAN,|Geneve|dhcp6 |RIPv|sFlow|NBT |C=|GetRequest|HSRP|RADIUS|\[\|[a-z0-9]+\]|\[len[0-9]+<asnlen[0-9]+\]|\(invalid\)$)`)
 )
 
 // decoded reads what tcpdump has printed of a datagram's contents, at whose end its length stands: "NTPv4, Client, length 48".

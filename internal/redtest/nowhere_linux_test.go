@@ -9,6 +9,7 @@ import (
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
+	"github.com/ctexp/go-ctexp/ctexp/peer"
 	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
@@ -63,6 +64,54 @@ func TestNothingComesToNowhere(t *testing.T) {
 				x.Inject(packet.SYNs(3, through))
 				c.test(x)
 			})
+		})
+	}
+}
+
+// What hosts of one network send each other directly is not what the host under test does with it: NAT that sends a connection back into
+// the network that it came from works with a translated source alone.
+func TestNeighboursDoWithoutTheHost(t *testing.T) {
+	t.Parallel()
+	at := netip.MustParseAddrPort
+	client, server := packet.Flow{Src: at("198.18.0.5:4000"), Dst: at("192.0.2.1:80")}, packet.Flow{Src: at("198.18.0.80:80")}
+	hairpin := func(source string) netnsenv.Config {
+		return routing(netnsenv.NFT("table ip n { chain d { type nat hook prerouting priority dstnat; ip daddr 192.0.2.1 dnat to 198.18.0.80; }; " +
+			"chain s { type nat hook postrouting priority srcnat; " + source + "; }; }"))
+	}
+	handshake := func(x *ctexp.Experiment) { x.Handshake(x.TCP("tun0", client), x.TCP("tun0", server)) }
+	syn := func(dst string) func(*ctexp.Experiment) {
+		return func(x *ctexp.Experiment) {
+			x.TCP("tun0", packet.Flow{Src: client.Src, Dst: at(dst)}).Send(peer.Segment{Flags: packet.FlagSYN})
+		}
+	}
+	const directly = "198.18.0.80 would send to 198.18.0.5 directly, and not through the host: both are in 198.18.0.0/24, the network of tun0"
+	for name, c := range map[string]struct {
+		cfg    netnsenv.Config
+		test   func(x *ctexp.Experiment)
+		reason string // empty: green
+	}{
+		"a hairpin":        {hairpin(`oifname "tun1" masquerade`), handshake, directly},
+		"a translated one": {hairpin(`oifname "tun0" masquerade`), handshake, ""},
+		"a neighbour":      {routing(), syn("198.18.0.6:80"), "198.18.0.5 would send to 198.18.0.6 directly"},
+		"UDP of a neighbour": {routing(), func(x *ctexp.Experiment) {
+			x.UDP("tun0", packet.Flow{Src: client.Src, Dst: at("198.18.0.6:53")}).Send(nil)
+		}, "directly"},
+		"a broadcast": {routing(), func(x *ctexp.Experiment) {
+			x.UDP("tun0", packet.Flow{Src: client.Src, Dst: at("198.18.0.255:67")}).Send(nil)
+		}, ""},
+		"the host":        {routing(), syn("198.18.0.1:80"), ""},
+		"another network": {routing(), syn("192.0.2.9:80"), ""},
+		"an address that came later": {routing(), func(x *ctexp.Experiment) {
+			must(x, x.Env.Command(t.Context(), "ip", "addr", "add", "198.18.0.7/32", "dev", "lo").Run())
+			syn("198.18.0.7:80")(x)
+		}, ""},
+		"what is injected": {routing(), func(x *ctexp.Experiment) {
+			x.InjectOn("tun0", packet.SYNs(1, packet.Flow{Src: client.Src, Dst: at("198.18.0.6:80")}))
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			judge(t, c.reason, func(f *redtest.TB) { c.test(ctexp.New(f, c.cfg)) })
 		})
 	}
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/ctexp/go-ctexp/internal/redtest"
 )
 
-func TestMain(m *testing.M) { ctexp.Main(m) }
+func TestMain(m *testing.M) { ctexp.Main(redtest.Tidy{M: m}) }
 
 var (
 	web     = packet.Flow{Src: netip.MustParseAddrPort("198.18.0.2:10000"), Dst: netip.MustParseAddrPort("192.0.2.1:80")}

@@ -4,11 +4,34 @@ package redtest
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 )
+
+// Tidy runs the tests of a package with a folder for temporary files of their own, in which those that fail on purpose leave their
+// artifacts. It is removed, unless a test has failed that should not.
+type Tidy struct{ M interface{ Run() int } }
+
+// Run returns the status of the tests.
+func (t Tidy) Run() int {
+	dir, err := os.MkdirTemp("", "ctexp-test-")
+	if err != nil {
+		panic(err)
+	}
+	if err := os.Setenv("TMPDIR", dir); err != nil {
+		panic(err)
+	}
+	status := t.M.Run()
+	if status == 0 {
+		if err := os.RemoveAll(dir); err != nil {
+			panic(err)
+		}
+	}
+	return status
+}
 
 // TB is a test that fails without failing the one it runs in. It implements ctexp.TB.
 type TB struct {

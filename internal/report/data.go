@@ -19,11 +19,11 @@ import (
 const Version = 3
 
 // Data is what happened in one experiment. Every list may be empty and is then absent in JSON. Names of fields in
-// nanoseconds end in "_ns". The zero Data is a test without a name that passed and of which nothing is known.
+// nanoseconds end in "_ns". The zero Data is an experiment without a name of which nothing is known.
 type Data struct {
 	Version int    `json:"version"` // see Version; set by WriteJSON
 	Test    string `json:"test"`    // as go test names it: "TestFullTable/strict"
-	Failed  bool   `json:"failed"`  // whether the test failed
+	Failed  bool   `json:"failed"`  // whether the test is known to have failed
 	// Failures are what the test said when it failed, in its order.
 	Failures []Failure `json:"failures,omitempty"`
 	// Commands run the test again; none if this was no test.

@@ -282,6 +282,11 @@ type failure struct {
 	Rest         []diffLine
 }
 
+// HasDiff reports whether the message has lines of what was wanted or got.
+func (f failure) HasDiff() bool {
+	return slices.ContainsFunc(f.Rest, func(l diffLine) bool { return l.Class != "" })
+}
+
 // content is a line of the table of contents.
 type content struct {
 	ID, Title string
@@ -305,14 +310,6 @@ func (v view) Beside() []string {
 // AllSetUp reports whether the experiment was set up for all losses.
 func (v view) AllSetUp() bool {
 	return len(v.Data.Path.Losses) > 0 && !slices.ContainsFunc(v.Data.Path.Losses, func(l Loss) bool { return l.SetUp == "" })
-}
-
-// Status returns the result of the test in one word.
-func (v view) Status() string {
-	if v.Failed {
-		return "failed"
-	}
-	return "passed"
 }
 
 // Setting returns the line below the name of the test.

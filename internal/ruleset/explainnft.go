@@ -19,6 +19,7 @@ var (
 	nftJump   = regexp.MustCompile(`^\s*:\s*(?:jump|goto)\s+([\w.-]+)`)
 	nftNoName = regexp.MustCompile(`^syntax error, unexpected ([a-z]\S*?)(?:, expecting (.*))?$`)
 	nftFlow   = regexp.MustCompile(`\bflow (?:add|offload) @([\w.-]+)`)
+	nftEarly  = regexp.MustCompile(`(?s)^[\s{]*type\s+nat\s+hook\s+\w+\s+priority\s+(raw|-\d+)\s*;?[^\S\n]*\n`)
 	nftHelper = regexp.MustCompile(`(?s)^[^}]*?type\s+"?([\w.-]+)"?\s+protocol\s+(tcp|udp)`)
 )
 
@@ -34,6 +35,7 @@ func (t nftTry) problems(text string) (out []nf.RuleProblem, ok bool) {
 	if err == nil {
 		return nil, true
 	}
+	var follow []nf.RuleProblem
 	for _, m := range nftPlace.FindAllStringSubmatch(output, -1) {
 		n, _ := strconv.Atoi(m[2]) // they are all digits
 		from, _ := strconv.Atoi(m[3])
@@ -44,11 +46,18 @@ func (t nftTry) problems(text string) (out []nf.RuleProblem, ok bool) {
 			continue
 		}
 		c := nftComplaint{text: text, line: n, from: from, to: to, message: message}
+		if c.isMade() {
+			follow = addProblem(follow, c.problem(t))
+			continue
+		}
 		out = addProblem(out, c.problem(t))
 		// After a syntax error at the beginning of a block or in a name, nft has misread everything that follows.
 		if c.isKeyword() || strings.HasPrefix(c.message, syntaxError) && !isRule(lineOf(text, n)) {
 			break
 		}
+	}
+	if len(out) == 0 {
+		return follow, false
 	}
 	return out, false
 }
@@ -77,6 +86,27 @@ func (c nftComplaint) isKeyword() bool {
 	return strings.HasPrefix(m[2], "string") || len(before) > 0 && slices.Contains([]string{"jump", "goto"}, before[len(before)-1])
 }
 
+// isMade reports whether the error is that a table does not exist where the text makes it: then the kernel has refused
+// something else of it, which nft reports as well.
+func (c nftComplaint) isMade() bool {
+	before, at, _ := c.parts()
+	if n := len(before); n > 0 && slices.Contains(nftFamilies, before[n-1]) {
+		before = before[:n-1]
+	}
+	command := strings.Join(before, " ")
+	return at != "" && strings.HasPrefix(c.message, noEntry) && slices.Contains([]string{"table", "add table", "create table"}, command)
+}
+
+// parts returns the words before what the error points at in its line, that without quotes, and what is behind it; or nothing, if it
+// points beyond the line.
+func (c nftComplaint) parts() (before []string, at, after string) {
+	l := lineOf(c.text, c.line)
+	if c.from < 1 || c.to < c.from || c.to > len(l) {
+		return nil, "", ""
+	}
+	return strings.FieldsFunc(l[:c.from-1], isNftSpace), strings.Trim(l[c.from-1:c.to], `"`), l[c.to:]
+}
+
 // problem returns the problem, including the name that nft only points at and the missing module.
 func (c nftComplaint) problem(t nftTry) nf.RuleProblem {
 	p := nf.RuleProblem{Line: c.line, Column: c.from, Why: c.message}
@@ -84,18 +114,16 @@ func (c nftComplaint) problem(t nftTry) nf.RuleProblem {
 		p.Why = strings.TrimSuffix(c.message, a) // do not suggest our own tables
 	}
 	l := lineOf(c.text, c.line)
-	if c.from < 1 || c.to < c.from || c.to > len(l) {
-		return p
-	}
-	before, at, after := strings.FieldsFunc(l[:c.from-1], isNftSpace), strings.Trim(l[c.from-1:c.to], `"`), l[c.to:]
+	before, at, after := c.parts()
 	switch {
+	case at == "":
 	case c.isKeyword():
 		p.Keyword, p.Why = at, fmt.Sprintf("%q is a keyword of nft and cannot be a name", at)
 	case strings.HasPrefix(p.Why, "Interface does not exist"):
 		p.Link, p.Why = at, noLink(at, t.links)+" (iif needs an existing link, iifname does not)"
 	case strings.HasPrefix(p.Why, noEntry):
 		if why := missingName(before, at, after); why != "" {
-			p.Why = why + strings.TrimPrefix(p.Why, noEntry)
+			p.Why = why + strings.TrimPrefix(strings.TrimPrefix(p.Why, noEntry), nftItself(before, at))
 			return p
 		}
 		if why, module, ok := c.helper(before, at); ok {
@@ -104,6 +132,10 @@ func (c nftComplaint) problem(t nftTry) nf.RuleProblem {
 		}
 		fallthrough
 	case strings.HasPrefix(p.Why, "Operation not supported"):
+		if c.isEarlyNAT(before) {
+			p.Why = "a chain of type nat needs a priority above -200, behind conntrack"
+			return p
+		}
 		known, module := t.missingModule(l)
 		if m := nftFlow.FindStringSubmatch(l); m != nil && module != "" && !strings.Contains(c.text, "flowtable "+m[1]) {
 			p.Why = fmt.Sprintf("there is no flowtable %q", m[1])
@@ -116,6 +148,36 @@ func (c nftComplaint) problem(t nftTry) nf.RuleProblem {
 	return p
 }
 
+// isEarlyNAT reports whether the error is at a chain of type nat that is to be met before conntrack, which the kernel refuses
+// (net/netfilter/nf_tables_api.c, nft_chain_parse_hook).
+func (c nftComplaint) isEarlyNAT(before []string) bool {
+	if n := len(before); n == 0 || before[n-1] != "chain" {
+		return false
+	}
+	m := nftEarly.FindStringSubmatch(c.behind() + "\n")
+	if m == nil {
+		return false
+	}
+	priority, err := strconv.Atoi(m[1])
+	return err != nil || priority <= -200 // not a number: raw
+}
+
+// behind returns the text behind what the error points at.
+func (c nftComplaint) behind() string {
+	return strings.Join(strings.Split(c.text, "\n")[c.line-1:], "\n")[c.to:]
+}
+
+// nftItself returns the advice of nft to mean the table that was meant, which the text makes later.
+func nftItself(before []string, at string) string {
+	family := "ip"
+	if n := len(before); n > 0 && slices.Contains(nftFamilies, before[n-1]) {
+		family = before[n-1]
+	}
+	return fmt.Sprintf("; did you mean table ‘%s’ in family %s?", at, family)
+}
+
+var nftFamilies = []string{"ip", "ip6", "inet", "arp", "bridge", "netdev"}
+
 func isNftSpace(r rune) bool { return strings.ContainsRune(" \t{};,", r) }
 
 // missingName describes the missing object by the words before and after its name; "" if they do not determine it.
@@ -127,7 +189,6 @@ func missingName(before []string, at, after string) string {
 		return before[len(before)-n]
 	}
 	none := func(what, name string) string { return fmt.Sprintf("there is no %s %q", what, name) }
-	families := []string{"ip", "ip6", "inet", "arp", "bridge", "netdev"}
 	objects := []string{"rule", "chain", "set", "map", "element", "table", "counter", "quota", "limit", "flowtable"}
 	switch {
 	case strings.HasPrefix(at, "@") && (word(1) == "vmap" || word(1) == "map"):
@@ -138,13 +199,17 @@ func missingName(before []string, at, after string) string {
 		return none("chain", at)
 	case word(1) == "name":
 		return none(word(2), at)
+	case word(1) == "secmark":
+		return fmt.Sprintf("no security module, such as SELinux, is there that knows the context of %q", at)
+	case word(1) == "table" && word(2) == "delete", word(2) == "table" && word(3) == "delete":
+		return fmt.Sprintf("%s, but %q before it would make one", none("table", at), strings.Join(append(slices.Clone(before[slices.Index(before, "table"):]), at), " "))
 	case word(1) == "set" && word(3) == "ct":
 		return none("ct "+word(2), at)
-	case slices.Contains(families, word(1)) && slices.Contains(objects, word(2)), slices.Contains(objects, word(1)) && word(2) == "add":
+	case slices.Contains(nftFamilies, word(1)) && slices.Contains(objects, word(2)), slices.Contains(objects, word(1)) && word(2) == "add":
 		return none("table", at)
-	case slices.Contains(families, word(2)) && word(3) == "rule":
+	case slices.Contains(nftFamilies, word(2)) && word(3) == "rule":
 		return none("chain", at)
-	case slices.Contains(families, word(2)) && word(3) == "element":
+	case slices.Contains(nftFamilies, word(2)) && word(3) == "element":
 		return none("set or map", at)
 	}
 	if m := nftJump.FindStringSubmatch(after); m != nil {
@@ -158,8 +223,7 @@ func (c nftComplaint) helper(before []string, at string) (why, module string, ok
 	if n := len(before); n < 2 || before[n-1] != "helper" || before[n-2] != "ct" {
 		return "", "", false
 	}
-	rest := strings.Join(strings.Split(c.text, "\n")[c.line-1:], "\n")[c.to:]
-	m := nftHelper.FindStringSubmatch(rest)
+	m := nftHelper.FindStringSubmatch(c.behind())
 	if m == nil {
 		return "", "", false
 	}

@@ -38,6 +38,13 @@ func TestOutputOfNft(t *testing.T) {
 		"module":                {"tcp dport 80 ^queue num 5^", rejected, "queue", "1:14 the kernel lacks the module nft_queue (nft_queue)"},
 		"wrong place":           {"tcp dport 80 ^masquerade^", refused, "", "1:14 Operation not supported in this hook, chain type or family"},
 		"flowtable":             {"^flow add @f^", rejected, "flowtable", `1:1 there is no flowtable "f"`},
+		"nat before conntrack":  {"chain ^c^ {\n type nat hook prerouting priority -300;\n}", refused, "", "1:7 a chain of type nat needs a priority above -200, behind conntrack"},
+		"nat at raw":            {"chain ^c^ { type nat hook prerouting priority raw;\n}", refused, "", "1:7 a chain of type nat needs a priority above -200, behind conntrack"},
+		"nat above raw":         {"chain ^c^ { type nat hook prerouting priority raw + 200;\n}", refused, "", "1:7 Operation not supported"},
+		"nat behind conntrack":  {"chain ^c^ {\n type nat hook prerouting priority -199;\n}", refused, "", "1:7 Operation not supported"},
+		"secmark":               {"secmark ^ssh^ {\n \"a context\"\n}", rejected, "", `1:9 no security module, such as SELinux, is there that knows the context of "ssh"`},
+		"delete":                {"delete table ^t^\ntable t { }", "Error: No such file or directory; did you mean table ‘t’ in family ip?", "", `1:14 there is no table "t", but "table t" before it would make one`},
+		"delete of a family":    {"delete table ip6 ^t^", "Error: No such file or directory; did you mean table ‘t’ in family ip?", "", `1:18 there is no table "t", but "table ip6 t" before it would make one; did you mean table ‘t’ in family ip?`},
 		"flowtable's module":    {"flowtable f { }; ^flow add @f^", refused, "flowtable", "1:18 the kernel lacks the module nft_flow_offload (nft_flow_offload)"},
 	} {
 		text, from, to := pointed(c.text)
@@ -63,6 +70,35 @@ func TestOutputOfNft(t *testing.T) {
 		got, _, _ = strings.Cut(got, ": want one of")
 		if diff := cmp.Diff(c.want, got); diff != "" || ok {
 			t.Errorf("%s: %v (-want +got):\n%s", name, ok, diff)
+		}
+	}
+}
+
+// When the kernel refuses a part of a table, it has none, and nft reports that, too; it is no problem of its own. If nft reports
+// nothing else, it is the problem.
+func TestTableThatTheTextMakesIsNotMissing(t *testing.T) {
+	t.Parallel()
+	const text = "table ip nat {\n chain c {\n type nat hook prerouting priority -300;\n }\n}\nadd table inet x\ndelete table y\n"
+	const none = "Error: No such file or directory; did you mean table ‘ctexp’ in family inet?\nthe line\n"
+	const made, added, deleted = "/dev/stdin:1:10-12: " + none, "/dev/stdin:6:16-16: " + none, "/dev/stdin:7:14-14: " + none
+	for output, want := range map[string][]int{
+		made + "/dev/stdin:2:8-8: Error: Could not process rule: Operation not supported\nthe line\n": {2},
+		made + added + deleted: {7},
+		made + added:           {1, 6},
+	} {
+		try := nftTry{run: func(tried string) (string, error) {
+			if tried == text {
+				return output, errors.New("exit status 1")
+			}
+			return "", nil
+		}}
+		problems, _ := try.problems(text)
+		var got []int
+		for _, p := range problems {
+			got = append(got, p.Line)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("lines with problems of\n%s(-want +got):\n%s", output, diff)
 		}
 	}
 }
