@@ -240,10 +240,10 @@ func (p Path) within(points []Point, left *unaccounted) []Loss {
 		l.Causes, held = left.held(l, []nf.Hook{from.Hook}, int64(from.Priority), to.Priority)
 		switch rest := l.Lost - held; {
 		case rest == 0:
-		case from.Priority < nf.PriorityDefrag && to.Priority > nf.PriorityDefrag:
+		case spans(from, to, nf.PriorityDefrag):
 			l.Causes = append(l.Causes, p.defragmenting(from, to, rest)...)
 			slices.SortStableFunc(l.Causes, certainFirst)
-		case from.Priority < nf.PriorityConntrack && to.Priority > nf.PriorityConntrack:
+		case spans(from, to, nf.PriorityConntrack):
 			dropped := min(rest, left.full)
 			left.full -= dropped
 			if dropped > 0 {
@@ -306,6 +306,12 @@ func (p Path) atConfirmation(points []Point, left *unaccounted) (losses []Loss) 
 		losses = append(losses, l)
 	}
 	return losses
+}
+
+// spans reports whether the priority of defragmentation or conntrack is between two probes, in a hook that has them
+// (net/ipv4/netfilter/nf_defrag_ipv4.c, ipv4_defrag_ops; net/netfilter/nf_conntrack_proto.c, ipv4_conntrack_ops).
+func spans(from, to nf.Probe, priority int32) bool {
+	return (from.Hook == nf.Prerouting || from.Hook == nf.Output) && from.Priority < priority && to.Priority > priority
 }
 
 // defragmenting returns why packets were lost at defragmentation. If its counters account for all of them, no rule
@@ -416,7 +422,7 @@ func (p Path) beforeRules(f nf.Family) (causes []Cause) {
 	if p.OtherHosts {
 		causes = append(causes, Cause{Kind: CauseOtherHost})
 	}
-	if p.MIB == nil || p.headerErrors(f) > 0 {
+	if p.MIB == nil || p.headerErrors(f) > p.malformed(f) {
 		causes = append(causes, Cause{Kind: CauseMalformedHeader})
 	}
 	return causes

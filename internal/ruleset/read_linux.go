@@ -389,20 +389,22 @@ func readChains(conn Conn) ([]chain, error) {
 	return chains, nil
 }
 
-// isUncounted reports whether a base chain is at the hook of a bridge, or at the hook egress at the first priority or of a device that
-// is not counted there.
+// isUncounted reports whether a base chain is at the hook of a bridge, at the hook egress at the first priority or of a device that
+// is not counted there, or before the first probe of its hook. What is lost before that of prerouting is known by the count at ingress.
 func (c chain) isUncounted(counted map[string]bool) bool {
 	switch {
 	case c.family == unix.NFPROTO_BRIDGE:
 		return true
 	case c.family == unix.NFPROTO_NETDEV && c.hook == unix.NF_NETDEV_EGRESS:
 		return c.priority == nf.PriorityFirst || slices.ContainsFunc(c.devices, func(d string) bool { return !counted[d] })
+	case c.family != unix.NFPROTO_NETDEV && c.hook != nf.Prerouting:
+		return c.priority <= nf.MangleInput.Priority
 	}
 	return false
 }
 
 // HasUncounted reports whether the user has base chains in which packets are dropped that no probe of ours counts: those of
-// bridges, and those of the hook egress that are of its first priority, or of a device without our chains.
+// bridges, those of the hook egress that are of its first priority, or of a device without our chains, and those before our first probe.
 func HasUncounted(conn Conn) (bool, error) {
 	chains, err := readChains(conn)
 	return slices.ContainsFunc(chains, func(c chain) bool { return c.uncounted }), err
