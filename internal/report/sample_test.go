@@ -97,11 +97,11 @@ func standard(family string, packets map[string][]uint64) []report.Point {
 		stages []string
 		prio   []int
 	}{
-		{"prerouting", []string{"defrag", "raw", "conntrack", "mangle", "nat", "filter", "end"}, []int{-401, -301, -201, -199, -101, -1, 2147483647}},
-		{"input", []string{"mangle", "filter", "security", "nat", "confirm", "confirmed"}, []int{-151, -1, 49, 99, 2147483647, 2147483647}},
-		{"forward", []string{"mangle", "filter", "security", "end"}, []int{-151, -1, 49, 2147483647}},
-		{"output", []string{"raw", "conntrack", "mangle", "nat", "filter", "security", "end"}, []int{-301, -201, -199, -101, -1, 49, 2147483647}},
-		{"postrouting", []string{"mangle", "nat", "confirm", "confirmed"}, []int{-151, 99, 2147483647, 2147483647}},
+		{"prerouting", []string{"defrag", "raw", "conntrack", "mangle", "nat", "filter", "end"}, []int{-2147483647, -301, -201, -199, -101, -1, 2147483647}},
+		{"input", []string{"mangle", "filter", "security", "nat", "confirm", "confirmed"}, []int{-2147483647, -1, 49, 99, 2147483647, 2147483647}},
+		{"forward", []string{"mangle", "filter", "security", "end"}, []int{-2147483647, -1, 49, 2147483647}},
+		{"output", []string{"raw", "conntrack", "mangle", "nat", "filter", "security", "end"}, []int{-2147483647, -201, -199, -101, -1, 49, 2147483647}},
+		{"postrouting", []string{"mangle", "nat", "confirm", "confirmed"}, []int{-2147483647, 99, 2147483647, 2147483647}},
 	} {
 		for i, s := range h.stages {
 			name := s + "/" + h.hook
