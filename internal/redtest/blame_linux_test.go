@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
+	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/observe"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
@@ -15,7 +16,7 @@ import (
 // took, every packet that was lost is in a loss, every cause is named, and no fate leaves out what happened.
 func TestBlameIsNeverFalse(t *testing.T) {
 	forDraws(t, func(t *testing.T, d *draw) {
-		x := d.router(t, d.dice.IntN(4) == 0)
+		x := d.router(t, d.trace)
 
 		x.Inject(packet.Packets(d.packets...))
 
@@ -84,7 +85,7 @@ func (d *draw) misfated(fates []ctexp.Fate) (wrong []string) {
 // The verdict about a packet is that of the way in which it is lost, whatever else could have taken it.
 func TestVerdictsAreTrue(t *testing.T) {
 	forDraws(t, func(t *testing.T, d *draw) {
-		x := d.router(t, d.dice.IntN(4) == 0)
+		x := d.router(t, d.trace)
 		trials := make([]ctexp.Trial, len(d.packets))
 		for i, p := range d.packets {
 			trials[i] = ctexp.Trial{Link: "tun0", Packet: p}
@@ -122,3 +123,38 @@ func (h hazard) verdict() ctexp.Verdict {
 	}
 	return ctexp.VerdictLost
 }
+
+// The class of a packet is what conntrack called it, also if it was lost later; a packet that was lost before conntrack has none.
+func TestClassesAreTrue(t *testing.T) {
+	forDraws(t, func(t *testing.T, d *draw) {
+		x := d.router(t, func(cfg *netnsenv.Config) { cfg.Classes = true })
+
+		got := x.Classes(packet.Packets(d.packets...))
+
+		for i, p := range d.packets {
+			h := d.lost[string(p)]
+			if want := classOf(p, h); !strings.HasPrefix(got[i], want) {
+				t.Errorf("%v (%s): %q, want %q\n%v", p, h.name, got[i], want, d)
+			}
+		}
+	})
+}
+
+// classOf returns how the class of a packet begins that a hazard, if any, takes.
+func classOf(p packet.Packet, h hazard) string {
+	tcp, isTCP := p.TCP()
+	switch {
+	case strings.Contains(h.rules, "hook ingress"), strings.Contains(h.rules, "hook prerouting") && slices.Contains(beforeConntrack, h.rule):
+		return "none"
+	case h.kind == observe.CauseHeaderChecksum, h.kind == observe.CauseMalformedHeader:
+		return "none"
+	case isTCP && tcp.Flags != packet.FlagSYN, h.kind == observe.CauseChecksum:
+		return "INVALID"
+	case p.Tuple().Dst.Port() == 1024:
+		return "UNTRACKED"
+	}
+	return "NEW"
+}
+
+// beforeConntrack are the ports of the hazards of prerouting before conntrack.
+var beforeConntrack = []string{"1004", "1005", "1034", "1035"}

@@ -161,20 +161,21 @@ func drawn(seed uint64) *draw {
 }
 
 // router is a new one with the hazards.
-func (d *draw) router(t *testing.T, trace bool) *ctexp.Experiment {
+func (d *draw) router(t *testing.T, change func(*netnsenv.Config)) *ctexp.Experiment {
 	t.Helper()
 	prefixes := func(four, six string) []netip.Prefix {
 		return []netip.Prefix{netip.MustParsePrefix(four), netip.MustParsePrefix(six)}
 	}
 	cfg := netnsenv.Config{
-		Sysctls: map[string]string{"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1", "net.ipv4.icmp_ratemask": "0"}, Trace: trace,
-		Links: []netnsenv.LinkConfig{{Prefixes: prefixes("198.18.0.1/24", "2001:db8:1::1/64")}, {Prefixes: prefixes("192.0.2.1/24", "2001:db8:2::1/64")}},
+		Sysctls: map[string]string{"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1", "net.ipv4.icmp_ratemask": "0"},
+		Links:   []netnsenv.LinkConfig{{Prefixes: prefixes("198.18.0.1/24", "2001:db8:1::1/64")}, {Prefixes: prefixes("192.0.2.1/24", "2001:db8:2::1/64")}},
 	}
 	for _, h := range d.hazards {
 		if h.rules != "" {
 			cfg.Rules = append(cfg.Rules, netnsenv.NFT(h.rules))
 		}
 	}
+	change(&cfg)
 	x := ctexp.New(t, cfg)
 	for _, h := range d.hazards {
 		if h.shell != "" {
@@ -183,6 +184,9 @@ func (d *draw) router(t *testing.T, trace bool) *ctexp.Experiment {
 	}
 	return x
 }
+
+// trace traces some of the draws.
+func (d *draw) trace(cfg *netnsenv.Config) { cfg.Trace = d.dice.IntN(4) == 0 }
 
 // String says what to repeat.
 func (d *draw) String() string {
