@@ -22,8 +22,8 @@ type TCP struct {
 }
 
 // TCP returns an end of a TCP connection behind a link. The source of the flow is its own address. A server leaves the
-// destination zero; it is then the source of the first segment that arrives, after any NAT. What it would send directly to a
-// neighbour, because both are in the network of the link, is an error: it does not go through the host.
+// destination zero; it is then the source of the first segment that arrives, after any NAT. On a link of Kind Veth, what it
+// would send directly to a neighbour, because both are in the network of the link, is an error: it does not go through the host.
 //
 //	client := x.TCP("tun0", packet.Flow{Src: inside, Dst: outside})
 //	server := x.TCP("tun1", packet.Flow{Src: outside})
@@ -293,9 +293,15 @@ func (s linkSender) Send(ctx context.Context, packets iter.Seq[packet.Packet]) (
 	return s.lab.inject(ctx, s.link, packet.Packets(all...))
 }
 
-// isForTheHost returns an error if both ends of a packet are in the network of the link, whose hosts reach each other without the host
-// under test: what it does with such a packet, as with the answers of a server behind NAT to a client beside it, never happens.
+// isForTheHost returns an error if both ends of a packet are in the network of a link that is an Ethernet, whose hosts reach each other
+// without the host under test: what it does with such a packet, as with the answers of a server behind NAT to a client beside it, never
+// happens. Behind a tun, as of a VPN, it does.
 func (s linkSender) isForTheHost(t nf.Tuple) error {
+	if !slices.ContainsFunc(s.lab.Env.Config().Links, func(l netnsenv.LinkConfig) bool {
+		return l.Name == s.link.Name() && l.Kind == netnsenv.Veth
+	}) {
+		return nil
+	}
 	src, dst := t.Src.Addr(), t.Dst.Addr()
 	prefixes := s.link.Prefixes()
 	i := slices.IndexFunc(prefixes, func(p netip.Prefix) bool {

@@ -74,8 +74,13 @@ func TestNeighboursDoWithoutTheHost(t *testing.T) {
 	t.Parallel()
 	at := netip.MustParseAddrPort
 	client, server := packet.Flow{Src: at("198.18.0.5:4000"), Dst: at("192.0.2.1:80")}, packet.Flow{Src: at("198.18.0.80:80")}
+	lan := func(rules ...netnsenv.Ruleset) netnsenv.Config {
+		cfg := routing(rules...)
+		cfg.Links[0].Kind = netnsenv.Veth
+		return cfg
+	}
 	hairpin := func(source string) netnsenv.Config {
-		return routing(netnsenv.NFT("table ip n { chain d { type nat hook prerouting priority dstnat; ip daddr 192.0.2.1 dnat to 198.18.0.80; }; " +
+		return lan(netnsenv.NFT("table ip n { chain d { type nat hook prerouting priority dstnat; ip daddr 192.0.2.1 dnat to 198.18.0.80; }; " +
 			"chain s { type nat hook postrouting priority srcnat; " + source + "; }; }"))
 	}
 	handshake := func(x *ctexp.Experiment) { x.Handshake(x.TCP("tun0", client), x.TCP("tun0", server)) }
@@ -92,20 +97,21 @@ func TestNeighboursDoWithoutTheHost(t *testing.T) {
 	}{
 		"a hairpin":        {hairpin(`oifname "tun1" masquerade`), handshake, directly},
 		"a translated one": {hairpin(`oifname "tun0" masquerade`), handshake, ""},
-		"a neighbour":      {routing(), syn("198.18.0.6:80"), "198.18.0.5 would send to 198.18.0.6 directly"},
-		"UDP of a neighbour": {routing(), func(x *ctexp.Experiment) {
+		"a neighbour":      {lan(), syn("198.18.0.6:80"), "198.18.0.5 would send to 198.18.0.6 directly"},
+		"UDP of a neighbour": {lan(), func(x *ctexp.Experiment) {
 			x.UDP("tun0", packet.Flow{Src: client.Src, Dst: at("198.18.0.6:53")}).Send(nil)
 		}, "directly"},
-		"a broadcast": {routing(), func(x *ctexp.Experiment) {
+		"of a VPN": {routing(), syn("198.18.0.6:80"), ""},
+		"a broadcast": {lan(), func(x *ctexp.Experiment) {
 			x.UDP("tun0", packet.Flow{Src: client.Src, Dst: at("198.18.0.255:67")}).Send(nil)
 		}, ""},
-		"the host":        {routing(), syn("198.18.0.1:80"), ""},
-		"another network": {routing(), syn("192.0.2.9:80"), ""},
-		"an address that came later": {routing(), func(x *ctexp.Experiment) {
+		"the host":        {lan(), syn("198.18.0.1:80"), ""},
+		"another network": {lan(), syn("192.0.2.9:80"), ""},
+		"an address that came later": {lan(), func(x *ctexp.Experiment) {
 			must(x, x.Env.Command(t.Context(), "ip", "addr", "add", "198.18.0.7/32", "dev", "lo").Run())
 			syn("198.18.0.7:80")(x)
 		}, ""},
-		"what is injected": {routing(), func(x *ctexp.Experiment) {
+		"what is injected": {lan(), func(x *ctexp.Experiment) {
 			x.InjectOn("tun0", packet.SYNs(1, packet.Flow{Src: client.Src, Dst: at("198.18.0.6:80")}))
 		}, ""},
 	} {
