@@ -40,6 +40,7 @@ var writeScapy string
 func againstScapy(b *bench, raw bool) contender {
 	const n = 1000
 	needScapy(b)
+	needTun(b)
 	e := openEnv(b, raw)
 	return contender{
 		ours: flooding(b, e),
@@ -62,6 +63,15 @@ func needScapy(b *bench) {
 		err = fmt.Errorf("python3: %w: %s", err, lines[len(lines)-1])
 		b.must(&nf.UnsupportedError{Need: "scapy", Hint: "apt-get install python3-scapy", Err: err})
 	}
+}
+
+// needTun asks for what only peers open: where it is missing, the Env's links are veth.
+func needTun(b *bench) {
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		b.must(&nf.UnsupportedError{Need: "/dev/net/tun", Hint: "sudo chmod 0666 /dev/net/tun", Err: err})
+	}
+	b.must(f.Close())
 }
 
 // needGroups asks for what tcpdump does when it gives up the privileges of root.
@@ -148,6 +158,7 @@ var script string
 
 func againstScript(b *bench) contender {
 	needScapy(b)
+	needTun(b)
 	needGroups(b)
 	return contender{
 		ours: func() amount { return experiment(b) },

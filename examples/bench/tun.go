@@ -42,6 +42,7 @@ func openTun(b *bench, e *netnsenv.Env, name string) int {
 // write(2).
 func writeLoop(b *bench, e *netnsenv.Env) func() amount {
 	const port, sum = 20, 36 // the offsets in a packet without options
+	needTun(b)
 	fd, p := openTun(b, e, "bare"), packet.SYN(web)
 	first := web.Src.Port()
 	without := uint32(^binary.BigEndian.Uint16(p[sum:])) + uint32(^first) // RFC 1624
