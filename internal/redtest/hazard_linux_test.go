@@ -195,7 +195,7 @@ func (d *draw) String() string {
 
 var drawSeed = flag.Uint64("draw", 0, "repeat one draw of TestBlameIsNeverFalse and TestVerdictsAreTrue")
 
-// forDraws runs a test with CTEXP_TRIES draws, in parallel.
+// forDraws runs a test with CTEXP_TRIES draws, by default 16, in parallel.
 func forDraws(t *testing.T, test func(*testing.T, *draw)) {
 	t.Helper()
 	t.Parallel()
@@ -204,7 +204,7 @@ func forDraws(t *testing.T, test func(*testing.T, *draw)) {
 			needs.Check(t, &nf.UnsupportedError{Need: program, Hint: "install nftables, iptables and iproute2", Err: err})
 		}
 	}
-	seeds := make([]uint64, 40)
+	seeds := make([]uint64, 16)
 	if n, err := strconv.Atoi(os.Getenv("CTEXP_TRIES")); err == nil {
 		seeds = make([]uint64, n)
 	}
