@@ -17,6 +17,7 @@ import (
 func lasting(port uint16, seconds int) nf.Entry {
 	e := entry(port)
 	e.Timeout = time.Duration(seconds) * time.Second
+	e.Status = nf.Confirmed | nf.SeenReply | nf.Assured // the collector of a full table takes others at any time
 	return e
 }
 
