@@ -62,8 +62,14 @@ func (d *draw) misjudged(path observe.Path) (wrong []string) {
 
 // is reports whether a cause is that of the hazard.
 func (h hazard) is(c observe.Cause) bool {
-	return h.kind == c.Kind && (h.kind != observe.CauseRule || strings.Contains(c.Rule.Text, h.rule))
+	if h.isRule() {
+		return c.Kind == observe.CauseRule && strings.Contains(c.Rule.Text, h.rule)
+	}
+	return c.Kind == h.kind
 }
+
+// isRule reports whether a rule takes the packets.
+func (h hazard) isRule() bool { return h.kind == "" }
 
 // misfated says what is wrong about the fates of packets.
 func (d *draw) misfated(fates []ctexp.Fate) (wrong []string) {
@@ -104,7 +110,7 @@ func TestVerdictsAreTrue(t *testing.T) {
 			h, isLost := d.lost[string(d.packets[i])]
 			want := ctexp.VerdictAccept
 			if isLost {
-				want = h.verdict()
+				want = h.judged()
 			}
 			if got := o.Verdict(); got != want {
 				t.Errorf("%s: %v (%s): %v, want %v\n%v\n%v", name, d.packets[i], h.name, got, want, o, d)
@@ -113,12 +119,12 @@ func TestVerdictsAreTrue(t *testing.T) {
 	})
 }
 
-// verdict is that about the packets which the hazard takes.
-func (h hazard) verdict() ctexp.Verdict {
+// judged is the verdict about the packets which the hazard takes.
+func (h hazard) judged() ctexp.Verdict {
 	switch {
-	case strings.Contains(h.rules, "reject"):
-		return ctexp.VerdictReject
-	case h.kind == observe.CauseRule:
+	case h.verdict != ctexp.VerdictAccept:
+		return h.verdict
+	case h.isRule():
 		return ctexp.VerdictDrop
 	}
 	return ctexp.VerdictLost
@@ -132,29 +138,9 @@ func TestClassesAreTrue(t *testing.T) {
 		got := x.Classes(packet.Packets(d.packets...))
 
 		for i, p := range d.packets {
-			h := d.lost[string(p)]
-			if want := classOf(p, h); !strings.HasPrefix(got[i], want) {
-				t.Errorf("%v (%s): %q, want %q\n%v", p, h.name, got[i], want, d)
+			if want := d.class[string(p)]; !strings.HasPrefix(got[i], want) {
+				t.Errorf("%v (%s): %q, want %q\n%v", p, d.lost[string(p)].name, got[i], want, d)
 			}
 		}
 	})
 }
-
-// classOf returns how the class of a packet begins that a hazard, if any, takes.
-func classOf(p packet.Packet, h hazard) string {
-	tcp, isTCP := p.TCP()
-	switch {
-	case strings.Contains(h.rules, "hook ingress"), strings.Contains(h.rules, "hook prerouting") && slices.Contains(beforeConntrack, h.rule):
-		return "none"
-	case h.kind == observe.CauseHeaderChecksum, h.kind == observe.CauseMalformedHeader:
-		return "none"
-	case isTCP && tcp.Flags != packet.FlagSYN, h.kind == observe.CauseChecksum:
-		return "INVALID"
-	case p.Tuple().Dst.Port() == 1024:
-		return "UNTRACKED"
-	}
-	return "NEW"
-}
-
-// beforeConntrack are the ports of the hazards of prerouting before conntrack.
-var beforeConntrack = []string{"1004", "1005", "1034", "1035"}

@@ -13,20 +13,6 @@ import (
 // A counter that moved proves nothing if it also counts what was not lost, or was lost elsewhere.
 func TestSharedCountersProveNothing(t *testing.T) {
 	t.Parallel()
-	prefix := netip.MustParsePrefix
-	router := func(rules string) netnsenv.Config {
-		cfg := netnsenv.Config{
-			Sysctls: map[string]string{"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"},
-			Links: []netnsenv.LinkConfig{
-				{Prefixes: []netip.Prefix{prefix("198.18.0.1/24"), prefix("2001:db8:1::1/64")}},
-				{Prefixes: []netip.Prefix{prefix("192.0.2.1/24"), prefix("2001:db8:2::1/64")}},
-			},
-		}
-		if rules != "" {
-			cfg.Rules = []netnsenv.Ruleset{netnsenv.NFT(rules)}
-		}
-		return cfg
-	}
 	syn, six := packet.SYN(through), packet.MustParse("udp [2001:db8:1::2]:5 > [2001:db8:2::2]:80")
 	for name, c := range map[string]struct {
 		rules, shell string
@@ -62,7 +48,11 @@ func TestSharedCountersProveNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			x := ctexp.New(t, router(c.rules))
+			cfg := ofBoth()
+			if c.rules != "" {
+				cfg.Rules = []netnsenv.Ruleset{netnsenv.NFT(c.rules)}
+			}
+			x := ctexp.New(t, cfg)
 			if c.shell != "" {
 				shell(c.shell)(t, x)
 			}
