@@ -168,12 +168,13 @@ type explainer struct {
 	snapshot
 	fates   []Fate
 	entryOf map[nf.Tuple]*nf.Entry
-	passes  []bool // by frame; see passing
+	passes  []bool         // by frame; see passing
+	losses  []observe.Loss // of the path
 }
 
 // fates returns the fate of each frame of the record.
 func (snap snapshot) fates() []Fate {
-	e := explainer{snapshot: snap, fates: make([]Fate, len(snap.record.Frames)), entryOf: entriesByTuple(snap), passes: passing(snap.record.Frames, snap.cfg)}
+	e := explainer{snapshot: snap, fates: make([]Fate, len(snap.record.Frames)), entryOf: entriesByTuple(snap), passes: passing(snap.record.Frames, snap.cfg), losses: snap.path.Losses()}
 	r := snap.record
 	ofEvents, _ := observe.EventsOf(r.Frames, r.Events)
 	ofReasons, _ := observe.ReasonsOf(r.Frames, r.Reasons)
@@ -214,7 +215,7 @@ func (snap snapshot) fates() []Fate {
 	}
 	if snap.pathErr == nil && snap.lacks(observe.PartFrames) == nil {
 		for _, f := range nf.Families() {
-			e.losses(f)
+			e.explainLosses(f)
 		}
 		e.onLinks()
 	}
@@ -296,13 +297,13 @@ func (e *explainer) isLostElsewhere() bool {
 	if e.pathErr != nil {
 		return false // not known
 	}
-	return slices.ContainsFunc(e.path.Losses(), func(l observe.Loss) bool {
+	return slices.ContainsFunc(e.losses, func(l observe.Loss) bool {
 		return beforeEntry(l) && slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind != observe.CauseTableFull })
 	})
 }
 
-// losses explains incoming packets of a family by the losses of the path, where that is certain.
-func (e *explainer) losses(f nf.Family) {
+// explainLosses explains incoming packets of a family by the losses of the path, where that is certain.
+func (e *explainer) explainLosses(f nf.Family) {
 	came := e.came(f)
 	known := e.malformed(f, came)
 	if e.loseAll(f) {
@@ -335,7 +336,7 @@ func (e *explainer) loseAll(f nf.Family) bool {
 
 // lossesOf returns the losses of packets of a family on the path that are of a kind.
 func (e *explainer) lossesOf(f nf.Family, is func(observe.Loss) bool) (losses []observe.Loss) {
-	for _, l := range e.path.Losses() {
+	for _, l := range e.losses {
 		if l.Family == f && is(l) {
 			losses = append(losses, l)
 		}
@@ -346,7 +347,7 @@ func (e *explainer) lossesOf(f nf.Family, is func(observe.Loss) bool) (losses []
 // onLinks explains the packets that links dropped on the way out after they were captured there, if these are all that left
 // by the link.
 func (e *explainer) onLinks() {
-	for _, l := range e.path.Losses() {
+	for _, l := range e.losses {
 		for _, c := range l.Causes {
 			if c.Kind != observe.CauseFarEnd {
 				continue

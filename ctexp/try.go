@@ -106,7 +106,7 @@ func byNetfilter(l observe.Loss) bool {
 	if isOnEgress(l) { // there is nothing but rules, unless it is known that none of them drops: one has forwarded it
 		return slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Kind == observe.CauseRule })
 	}
-	if slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Certain }) {
+	if !isUntold(l) {
 		return false
 	}
 	if l.Hook == nf.Ingress { // before the hooks: the causes are rules, or what the packet itself has
@@ -117,12 +117,15 @@ func byNetfilter(l observe.Loss) bool {
 
 // isOnEgress reports whether something took the packets of a loss on their way out that no counter tells: a rule at the hook egress.
 func isOnEgress(l observe.Loss) bool {
-	return l.IsBehindHooks() && !slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Certain })
+	return l.IsBehindHooks() && isUntold(l)
 }
 
 // isAtIngress reports whether a loss is one before the hooks that no counter tells.
-func isAtIngress(l observe.Loss) bool {
-	return l.Hook == nf.Ingress && !slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Certain })
+func isAtIngress(l observe.Loss) bool { return l.Hook == nf.Ingress && isUntold(l) }
+
+// isUntold reports whether no cause of a loss is certain.
+func isUntold(l observe.Loss) bool {
+	return !slices.ContainsFunc(l.Causes, func(c observe.Cause) bool { return c.Certain })
 }
 
 // isWithin reports whether both probes of a loss are in one hook, between which there is nothing but rules, conntrack and NAT.

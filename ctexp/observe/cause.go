@@ -100,7 +100,7 @@ type Cause struct {
 	// the prefix): "IP_RPFILTER". Empty if it is not known.
 	Reason string
 	// Refusals are the routes and routing rules of a CauseRefusingRoute, or those that a CauseNoRoute may be, as in Path.Refusals.
-	Refusals []string
+	Refusals []Refusal
 	// Link is the link that dropped Packets, for CauseQdisc and CauseFarEnd.
 	Link string
 	// Logged is what conntrack logged about packets that it called INVALID, or a helper about those that it dropped, the
@@ -138,7 +138,13 @@ func (c Cause) String() string {
 }
 
 // refusals prints ": blackhole 192.0.2.66/32; unreachable by rule 100".
-func (c Cause) refusals() string { return ": " + strings.Join(firstRules(c.Refusals), "; ") }
+func (c Cause) refusals() string {
+	var s []string
+	for _, r := range c.Refusals {
+		s = append(s, r.String())
+	}
+	return ": " + strings.Join(firstRules(s), "; ")
+}
 
 // text returns the cause without its evidence.
 func (c Cause) text() string {

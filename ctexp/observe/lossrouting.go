@@ -1,10 +1,9 @@
 package observe
 
-import (
-	"strings"
+import "github.com/ctexp/go-ctexp/ctexp/nf"
 
-	"github.com/ctexp/go-ctexp/ctexp/nf"
-)
+// refusesUnreachable is the type of routes and routing rules that answer with ENETUNREACH or EHOSTUNREACH.
+const refusesUnreachable = "unreachable"
 
 // routing returns why packets of a family did not get from prerouting to another hook.
 func (p Path) routing(f nf.Family, lost uint64) []Cause {
@@ -35,9 +34,9 @@ func (p Path) routing(f nf.Family, lost uint64) []Cause {
 
 // asNoRoute returns the refusals of a family that are counted as packets without a route: of IPv4 only unreachable routing rules, whose
 // error is ENETUNREACH (net/ipv4/fib_rules.c, fib4_rule_action; route.c, ip_error).
-func (p Path) asNoRoute(f nf.Family) (all []string) {
+func (p Path) asNoRoute(f nf.Family) (all []Refusal) {
 	for _, r := range p.Refusals[f] {
-		if f == nf.IPv6 || strings.HasPrefix(r, "unreachable by rule") {
+		if f == nf.IPv6 || r.ByRule && r.Type == refusesUnreachable {
 			all = append(all, r)
 		}
 	}

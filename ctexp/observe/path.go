@@ -58,10 +58,9 @@ type Path struct {
 	// NAT tells the families for which the ruleset has a chain of NAT, without which the kernel does none. It is read
 	// with Drops.
 	NAT map[nf.Family]bool
-	// Refusals are, for each family, the routes and routing rules of the namespace that refuse packets: "blackhole 192.0.2.66/32",
-	// "prohibit default table 100", "unreachable by rule 1000". They are read only if packets were lost behind prerouting for which
+	// Refusals are, for each family, the routes and routing rules of the namespace that refuse packets. They are read only if packets were lost behind prerouting for which
 	// nothing was counted, or for want of a route; otherwise Refusals is nil. Observer.PathCounts does not read them.
-	Refusals map[nf.Family][]string
+	Refusals map[nf.Family][]Refusal
 	// HelperDrops are what conntrack helpers logged about packets that they dropped, the most frequent first.
 	HelperDrops []ReasonCount
 	// HelpersUntold says that nothing tells what helpers dropped: logs were not available, or the kernel (seen: 7.3) does not log it.
@@ -113,6 +112,16 @@ type LinkFilter struct {
 func (f LinkFilter) String() string {
 	return fmt.Sprintf("%s at %v of %s", f.What, f.Hook, f.Link)
 }
+
+// Refusal is a route or a routing rule that refuses packets.
+type Refusal struct {
+	Type   string // "blackhole", "unreachable" or "prohibit"
+	What   string // a route: "192.0.2.66/32", "default table 100"; a routing rule: "by rule 1000", with its preference
+	ByRule bool   // it is a routing rule
+}
+
+// String returns "prohibit default table 100" or "unreachable by rule 1000".
+func (r Refusal) String() string { return r.Type + " " + r.What }
 
 // LinkDrop is how many packets a link dropped on their way out.
 type LinkDrop struct {

@@ -40,7 +40,6 @@ var writeScapy string
 func againstScapy(b *bench, raw bool) contender {
 	const n = 1000
 	needScapy(b)
-	needTun(b)
 	e := openEnv(b, raw)
 	return contender{
 		ours: flooding(b, e),
@@ -57,7 +56,9 @@ func againstScapy(b *bench, raw bool) contender {
 	}
 }
 
+// needScapy asks for scapy, and for the tun to which its scripts write.
 func needScapy(b *bench) {
+	needTun(b)
 	if said, err := exec.CommandContext(b.ctx, "python3", "-c", "import scapy").CombinedOutput(); err != nil {
 		lines := strings.Split(strings.TrimSpace(string(said)), "\n")
 		err = fmt.Errorf("python3: %w: %s", err, lines[len(lines)-1])
@@ -158,7 +159,6 @@ var script string
 
 func againstScript(b *bench) contender {
 	needScapy(b)
-	needTun(b)
 	needGroups(b)
 	return contender{
 		ours: func() amount { return experiment(b) },

@@ -13,6 +13,7 @@ import (
 
 // openTun opens a tun in an Env that the Env knows nothing about, and returns its descriptor.
 func openTun(b *bench, e *netnsenv.Env, name string) int {
+	needTun(b)
 	fd := -1
 	b.must(e.Do(func() (err error) {
 		if fd, err = unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
@@ -42,7 +43,6 @@ func openTun(b *bench, e *netnsenv.Env, name string) int {
 // write(2).
 func writeLoop(b *bench, e *netnsenv.Env) func() amount {
 	const port, sum = 20, 36 // the offsets in a packet without options
-	needTun(b)
 	fd, p := openTun(b, e, "bare"), packet.SYN(web)
 	first := web.Src.Port()
 	without := uint32(^binary.BigEndian.Uint16(p[sum:])) + uint32(^first) // RFC 1624

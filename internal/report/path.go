@@ -163,7 +163,9 @@ func CausesOf(causes []observe.Cause) []Cause {
 		if c.Rule != (observe.Rule{}) {
 			to.Rule = RuleOf(c.Rule)
 		}
-		to.Refusals = c.Refusals
+		for _, r := range c.Refusals {
+			to.Refusals = append(to.Refusals, r.String())
+		}
 		for _, s := range c.Logged {
 			to.Logged = append(to.Logged, s.String())
 		}
