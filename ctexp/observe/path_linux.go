@@ -2,14 +2,12 @@ package observe
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -271,63 +269,6 @@ func (o *Observer) beside() (bypass, otherHosts bool, err error) {
 	if bypass, err = ruleset.HasFlowtables(o.table); err != nil {
 		return false, false, err
 	}
-	err = o.ns.Do(func() error {
-		links, err := listLinks()
-		if err != nil {
-			return fmt.Errorf("list links: %w", err)
-		}
-		bypass = bypass || slices.ContainsFunc(links, func(l linkFact) bool { return l.isPort })
-		otherHosts = slices.ContainsFunc(links, func(l linkFact) bool { return l.otherHosts })
-		return nil
-	})
-	return bypass, otherHosts, err
-}
-
-// linkFact is what a link does with frames.
-type linkFact struct {
-	isPort     bool // of another link
-	otherHosts bool // it may have got frames for another host
-}
-
-// listLinks must be called on a thread in the namespace.
-func listLinks() ([]linkFact, error) {
-	rib, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
-	if err != nil {
-		return nil, err
-	}
-	msgs, err := syscall.ParseNetlinkMessage(rib)
-	if err != nil {
-		return nil, err
-	}
-	var links []linkFact
-	for _, m := range msgs {
-		if m.Header.Type != unix.RTM_NEWLINK {
-			continue
-		}
-		attrs, err := syscall.ParseNetlinkRouteAttr(&m)
-		if err != nil {
-			return nil, err
-		}
-		links = append(links, linkFactOf(m.Data, attrs))
-	}
-	return links, nil
-}
-
-// otherHostDropped is the place of rx_otherhost_dropped in struct rtnl_link_stats64, which it is in since Linux 5.19.
-const otherHostDropped = 24 * 8
-
-// linkFactOf reads a message of rtnetlink, which begins with struct ifinfomsg. Only Ethernet has frames for others.
-func linkFactOf(b []byte, attrs []syscall.NetlinkRouteAttr) (l linkFact) {
-	l.otherHosts = len(b) >= 4 && binary.NativeEndian.Uint16(b[2:]) == unix.ARPHRD_ETHER
-	for _, a := range attrs {
-		switch a.Attr.Type {
-		case unix.IFLA_MASTER:
-			l.isPort = true
-		case unix.IFLA_STATS64:
-			if len(a.Value) >= otherHostDropped+8 && binary.NativeEndian.Uint64(a.Value[otherHostDropped:]) == 0 {
-				l.otherHosts = false
-			}
-		}
-	}
-	return l
+	ports, otherHosts, err := o.links.Bypasses()
+	return bypass || ports, otherHosts, err
 }

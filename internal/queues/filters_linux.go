@@ -36,7 +36,6 @@ const (
 	iflaXDP, iflaXDPAttached       = 43, 2
 	bpfProgQuery                   = 16
 	bpfTCXIngress, bpfTCXEgress    = 46, 47
-	ifInfoSize, ifInfoIndex        = 16, 4
 	qdiscIngress, kindTCX, kindXDP = "ingress", "tcx", "XDP"
 )
 

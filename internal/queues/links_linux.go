@@ -45,12 +45,15 @@ func (s *Links) Close() error {
 // FD returns the socket's descriptor.
 func (s *Links) FD() int { return s.fd }
 
-// Sizes and offsets of struct if_stats_msg, struct tcmsg, struct rtnl_link_stats64 and struct gnet_stats_queue, and
+// Sizes and offsets of struct if_stats_msg, struct ifinfomsg, struct tcmsg, struct rtnl_link_stats64 and struct gnet_stats_queue, and
 // numbers of attributes (include/uapi/linux/if_link.h, rtnetlink.h, pkt_sched.h and gen_stats.h).
 const (
 	statsMsgSize, statsMsgIndex, statsMsgFilter = 12, 4, 8
 	statsLink64, statsLink64Filter              = 1, 1 // IFLA_STATS_LINK_64
 	stats64TxDropped                            = 7 * 8
+	stats64OtherHost                            = 24 * 8 // rx_otherhost_dropped, since Linux 5.19
+
+	ifInfoSize, ifInfoType, ifInfoIndex = 16, 2, 4
 
 	tcMsgSize, tcMsgIndex, tcMsgParent = 20, 4, 12
 	tcRoot                             = 0xffffffff // TC_H_ROOT
@@ -92,6 +95,31 @@ func (s *Links) TxDropped() ([]TxDropped, error) {
 		return nil, fmt.Errorf("read the statistics of links: %w", err)
 	}
 	return all, nil
+}
+
+// Bypasses reports why packets that came in may have met no hook of IP and yet not be lost: whether a link is a port of another one, and
+// whether a link, of which only Ethernet has such frames, may have had some for other hosts.
+func (s *Links) Bypasses() (ports, otherHosts bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err = s.dump(unix.RTM_GETLINK, make([]byte, ifInfoSize), func(m []byte) error {
+		others := binary.NativeEndian.Uint16(m[ifInfoType:]) == unix.ARPHRD_ETHER
+		err := nfnl.Attributes(m[ifInfoSize:], ifInfoSize, func(typ uint16, _ int, v []byte) error {
+			switch typ {
+			case unix.IFLA_MASTER:
+				ports = true
+			case unix.IFLA_STATS64:
+				others = others && (len(v) < stats64OtherHost+8 || binary.NativeEndian.Uint64(v[stats64OtherHost:]) > 0)
+			}
+			return nil
+		})
+		otherHosts = otherHosts || others
+		return err
+	})
+	if err != nil {
+		return false, false, fmt.Errorf("read the links: %w", err)
+	}
+	return ports, otherHosts, nil
 }
 
 // Qdisc is the queueing discipline of a link, with what its classes hold and drop.
