@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
@@ -18,7 +19,7 @@ var errnoRows = []row{
 		full:    true,
 		ask:     askUDP,
 		expect: func(q question) expectations {
-			return expectations{{"unconnected", "EPERM"}, {"connected", "EPERM"}, {"established_flow", "ok"}}
+			return expectations{{"unconnected", "EPERM"}, {"connected", "EPERM"}, {"established_flow", "ok"}, {"dropped", 2}, {"evicted", 0}}
 		},
 	},
 	{
@@ -82,6 +83,9 @@ func askUDP(b *bench) fields {
 	b.must(err)
 	local := netip.MustParseAddrPort(known.LocalAddr().String())
 	l.inject(packet.Packets(packet.Flow{Src: netip.AddrPortFrom(world, 1053), Dst: local}.UDP([]byte("Y"))))
+	// Only after two seconds would it be assured, and until then it might be evicted for a new flow by chance.
+	orig := nf.Tuple{Proto: nf.UDP, Src: local, Dst: netip.AddrPortFrom(world, 1053)}
+	b.must(l.Env.Table().Update(nf.Entry{Orig: orig, Reply: orig.Reverse(), Status: nf.Confirmed | nf.SeenReply | nf.Assured}))
 
 	fresh, err := l.Env.Dial(b.ctx, "udp4", world.String()+":53")
 	b.must(err)
