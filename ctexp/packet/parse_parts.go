@@ -63,3 +63,56 @@ func (s *scanner) experimentalOption() TCPOption {
 	const experimental = 254
 	return TCPOption{Kind: experimental, Data: data}
 }
+
+// options reads "mss 1460,nop,wscale 7".
+func (s *scanner) options() (all []TCPOption) {
+	for s.peek() != "" {
+		switch {
+		case s.accept("mss"):
+			all = append(all, MSS(uint16(s.numberOf(16))))
+		case s.accept("nop"):
+			all = append(all, NOP())
+		case s.accept("eol"):
+			all = append(all, TCPOption{Kind: OptionEnd})
+		case s.accept("wscale"):
+			all = append(all, WindowScale(uint8(s.numberOf(8))))
+		case s.accept("sackOK"):
+			all = append(all, SACKPermitted())
+		case s.accept("TS", "val"):
+			val := uint32(s.numberOf(32))
+			if !s.accept("ecr") {
+				s.fail("want ecr")
+			}
+			all = append(all, Timestamps(val, uint32(s.numberOf(32))))
+		case s.accept("sack"):
+			all = append(all, s.sack())
+		case strings.HasPrefix(s.peek(), "unknown-"):
+			all = append(all, s.unknownOption())
+		case strings.HasPrefix(s.peek(), "exp-"): // an experimental one, with its identifier (RFC 6994)
+			all = append(all, s.experimentalOption())
+		default:
+			s.fail("is no option whose bytes are known")
+		}
+	}
+	return all
+}
+
+// sack reads "2 {10:20}{30:40}".
+func (s *scanner) sack() TCPOption {
+	n := int(s.numberOf(8))
+	var blocks [][2]uint32
+	for text := range strings.SplitSeq(strings.Trim(s.peek(), "{}"), "}{") {
+		from, to, _ := strings.Cut(text, ":")
+		a, err := strconv.ParseUint(from, 10, 32)
+		b, berr := strconv.ParseUint(to, 10, 32)
+		if err != nil || berr != nil {
+			break
+		}
+		blocks = append(blocks, [2]uint32{uint32(a), uint32(b)})
+	}
+	if len(blocks) != n {
+		s.fail("want %d blocks, each as {10:20}", n)
+	}
+	s.word()
+	return SACK(blocks...)
+}
