@@ -272,7 +272,7 @@ func (l *fieldList) checksum(d *draft) {
 		l.add("checksum", "right")
 	case d.part || !d.right.length && l.prefix != "": // part of what it covers is missing
 		l.add("checksum", "%#0*x, not whole", width, got)
-	case d.proto == nf.UDP && got == 0:
+	case d.proto == nf.UDP && got == 0 && !d.v6():
 		l.add("checksum", "none")
 	default:
 		l.add("checksum", "%#0*x, right is %#0*x", width, got, width, d.rightSum(d.l4))

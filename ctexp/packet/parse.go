@@ -124,6 +124,8 @@ type scanner struct {
 	err    error
 	// printed says that the line is in the form of String and of tcpdump.
 	printed bool
+	// ends are those of the packet in the form of String.
+	ends Flow
 	// named are the names of the fields that the line says, beside those that each line has.
 	named []string
 }
@@ -375,6 +377,9 @@ func (s *scanner) field(c *common) bool {
 	return s.err == nil
 }
 
+// missingBytes is what missingField reads, as the second one is told.
+const missingBytes = "the number of missing bytes"
+
 // missingField reads "5 bytes missing".
 func (s *scanner) missingField(c *common) bool {
 	s.peek()
@@ -382,7 +387,7 @@ func (s *scanner) missingField(c *common) bool {
 	n, err := strconv.ParseUint(s.word(), 10, 16)
 	if err == nil && s.accept("bytes", "missing") {
 		c.missing = int(n)
-		s.names(c, before, "number of missing bytes", "length")
+		s.names(c, before, missingBytes, "length")
 		return true
 	}
 	s.at = before
@@ -445,12 +450,18 @@ func (s *scanner) finish(p Packet, c *common) Packet {
 	if c.fragment {
 		p = p.Fragment(0, c.fragSize, c.more).With(ID(c.fragID), FragmentOffset(c.fragOffset, c.more))
 	}
+	if c.missing > 0 && s.isCut(c) {
+		return s.cut(p, c)
+	}
 	if c.missing > 0 {
 		if c.missing >= len(p) {
 			s.fail("%d bytes missing of a packet of %d", c.missing, len(p))
 			return nil
 		}
-		p = p.With(Truncate(len(p) - c.missing))
+		if p = p.With(Truncate(len(p) - c.missing)); s.printed && !strings.Contains(s.line, p.String()) {
+			s.fail("is cut in a part whose bytes the line does not tell")
+			return nil
+		}
 	}
 	return p
 }

@@ -90,6 +90,7 @@ func (s *scanner) body(f Flow) Packet {
 	if c.fragment || len(c.changes) > 0 {
 		f = s.portsBehind(f)
 	}
+	s.ends = f
 	first := s.peek()
 	switch {
 	case first == "IP" || first == "IP6":

@@ -1,10 +1,14 @@
 package packet
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // cutQuote reads what is printed of a quoted packet that has no whole header: "IP6 header cut after 24 bytes", "IP version 0, 20 bytes:
@@ -22,6 +26,34 @@ func (s *scanner) cutQuote() Packet {
 			return b
 		}
 	}
+	return nil
+}
+
+// isCut reports whether a line is of a packet whose transport header is cut: it has its ports and the sequence number alone, as far as they
+// are there, and no length.
+func (s *scanner) isCut(c *common) bool {
+	return s.printed && c.length < 0 && !c.fragment && !slices.ContainsFunc(c.said, func(word string) bool { return word != "seq" && word != missingBytes })
+}
+
+// cut returns the beginning of p that such a line shows. Its header says how long it was.
+func (s *scanner) cut(p Packet, c *common) Packet {
+	transport := binary.BigEndian.AppendUint16(nil, s.ends.Src.Port())
+	transport = binary.BigEndian.AppendUint16(transport, s.ends.Dst.Port())
+	shown := 0
+	switch seg, _ := p.TCP(); {
+	case slices.Contains(c.said, "seq"):
+		transport = binary.BigEndian.AppendUint32(transport, seg.Seq)
+		shown = 8
+	case s.ends.Dst.Port() != 0:
+		shown = 4
+	case s.ends.Src.Port() != 0:
+		shown = 2
+	}
+	p = append(slices.Clone(p[:len(p)-len(header.Parse(p).Body(p))]), transport[:shown]...)
+	if n := len(p) + c.missing; n <= MaxLength {
+		return p.With(TotalLength(n))
+	}
+	s.fail("%d bytes are more than a packet has", c.missing)
 	return nil
 }
 
