@@ -228,14 +228,9 @@ func (o Outcome) whereGone() string {
 // isPassed reports whether out is the packet in, forwarded: whether the fields that forwarding and NAT keep are the same.
 func isPassed(in, out packet.Packet) bool {
 	kept := func(p packet.Packet) (fields []packet.Field) {
-		for i, f := range p.Fields() {
+		for _, f := range p.Fields() {
 			switch f.Name {
-			case "protocol", "seq", "ack", "flags", "win", "payload", "type", "code":
-				fields = append(fields, f)
-			case "id":
-				if i > firstFields { // that of ICMP, which NAT may change
-					continue
-				}
+			case "protocol", "seq", "ack", "flags", "win", "payload", "type", "code", "id": // NAT may change the "query id" of ICMP
 				fields = append(fields, f)
 			}
 		}
@@ -243,9 +238,6 @@ func isPassed(in, out packet.Packet) bool {
 	}
 	return slices.Equal(kept(in), kept(out))
 }
-
-// firstFields is the index in Packet.Fields up to which the fields of the IP header stand.
-const firstFields = 8
 
 // compared returns the fields of a packet, one a line, without those that the host chooses at random.
 func compared(p packet.Packet, passed bool) string {
@@ -255,10 +247,10 @@ func compared(p packet.Packet, passed bool) string {
 	}
 	tcp := has("flags", "[") && has("win", "") && !has("flags", "R") // the numbers of an RST follow from the segment it answers
 	var b strings.Builder
-	for i, f := range fields {
+	for _, f := range fields {
 		switch {
 		case passed:
-		case f.Name == "id" && i <= firstFields, f.Name == "flow label", tcp && f.Name == "seq":
+		case f.Name == "id", f.Name == "flow label", tcp && f.Name == "seq":
 			continue
 		case tcp && f.Name == "options":
 			f.Value = timestamp.ReplaceAllString(f.Value, "TS")

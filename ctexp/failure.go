@@ -130,7 +130,7 @@ const envHold = "CTEXP_HOLD"
 // hold waits for an interrupt if the user has asked for that, so that the namespace can be inspected. It prints to stderr,
 // because go test shows the test's log only afterwards. Several experiments of a test wait one after the other.
 func hold(name string, env *netnsenv.Env) {
-	if os.Getenv(envHold) != "1" {
+	if !needs.On(envHold) {
 		return
 	}
 	interrupt := make(chan os.Signal, 1)
@@ -156,7 +156,7 @@ const envTrace = "CTEXP_TRACE"
 
 // traced returns cfg with Trace, if the user has asked for that.
 func traced(cfg netnsenv.Config) netnsenv.Config {
-	cfg.Trace = cfg.Trace || os.Getenv(envTrace) == "1"
+	cfg.Trace = cfg.Trace || needs.On(envTrace)
 	return cfg
 }
 

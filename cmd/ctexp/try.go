@@ -119,8 +119,8 @@ func (c command) try(ctx context.Context, args []string) error {
 		}
 		return c.answer(ctx, f, s, cfg)
 	}
-	if f.json || f.report != "" {
-		return errors.New("-compare prints the differences alone: not with -json or -report")
+	if f.json || f.report != "" || f.verbose || f.expect != "" {
+		return errors.New("-compare prints the differences alone: not with -expect, -json, -report or -v")
 	}
 	other, err := c.rules([]string{f.compare}, f.define)
 	if err != nil {

@@ -370,6 +370,64 @@ func TestPastedLinesAreTold(t *testing.T) {
 	}
 }
 
+// falseExpectations are what packets do not become, each with what is wrong with it.
+var falseExpectations = []struct{ before, line, want string }{
+	{"", "tcp 10.0.0.2:4000 > 198.51.100.7:443 S => out wan tcp 192.0.2.1:4000 > 198.51.100.7:443 S urg 7", "want urgent 7, got urgent 0"},
+	{"", "tcp 10.0.0.2:4000 > 198.51.100.7:443 S df => out wan tcp 192.0.2.1:4000 > 198.51.100.7:443 S nodf", "want fragment [] offset 0, got fragment [DF] offset 0"},
+	{"", "tcp 10.0.0.2:4000 > 198.51.100.7:443 S => out wan tcp 192.0.2.1:4000 > 198.51.100.7:443 S options [mss 9]", "want options mss 9, got no options"},
+	{"", "tcp 10.0.0.2:4000 > 198.51.100.7:443 S options [mss 9] => out wan tcp 192.0.2.1:4000 > 198.51.100.7:443 S options []", "want no options, got options mss 9"},
+	{"udp 10.0.0.2:4000 > 198.51.100.7:53 => accept", "icmp 203.0.113.1 > 192.0.2.1 time exceeded in transit for (IP 192.0.2.1.4000 > 198.51.100.7.53: UDP, length 0) => " +
+		"out lan icmp 203.0.113.1 > 10.0.0.2 time exceeded in transit for (IP 192.0.2.1.4000 > 198.51.100.7.53: UDP, length 0)", "want about src 192.0.2.1, got about src 10.0.0.2"},
+	{"udp 10.0.0.2:4000 > 198.51.100.7:53 => accept", "icmp 203.0.113.1 > 192.0.2.1 fragmentation needed mtu 1400 for (IP 192.0.2.1.4000 > 198.51.100.7.53: UDP, length 0) => " +
+		"out lan icmp 203.0.113.1 > 10.0.0.2 fragmentation needed mtu 9", "want rest 0x00000009, got rest 0x00000578"},
+	{"", "sctp 10.0.0.2:4000 > 198.51.100.7:443 [INIT tag 1 tsn 5] => out wan sctp 192.0.2.1:4000 > 198.51.100.7:443 [INIT tag 9 tsn 5]", "want chunk 1 [INIT tag 9, tsn 5], got chunk 1 [INIT tag 1, tsn 5]"},
+	{"", "gre 10.0.0.2 > 198.51.100.7 key 5 => out wan gre 192.0.2.1 > 198.51.100.7 key 6", "want key 6, got key 5"},
+	{"", "gre 10.0.0.2 > 198.51.100.7 : udp 10.1.0.1:1 > 10.1.0.2:2 => out wan gre 192.0.2.1 > 198.51.100.7 : udp 10.1.0.1:1 > 10.1.0.2:3", "want payload "},
+}
+
+// An expectation is red for each field that its packet says and the kernel's does not have.
+func TestEachFieldOfAnExpectationIsCompared(t *testing.T) {
+	t.Parallel()
+	var lines []string
+	for _, f := range falseExpectations {
+		lines = append(lines, f.before, f.line, "")
+	}
+	_, run := open(t, lines...)
+
+	got, err := run()
+
+	ctexp.Require(t, "run", err)
+	failures := got.Failures()
+	if len(failures) != len(falseExpectations) {
+		t.Fatalf("got %d failures, want %d:\n%v", len(failures), len(falseExpectations), got)
+	}
+	for i, f := range falseExpectations {
+		if g := failures[i]; g.Case.Text != f.line || !strings.HasPrefix(g.Differs, f.want) {
+			t.Errorf("%s\n got %s\nwant %s", f.line, g.Differs, f.want)
+		}
+	}
+}
+
+// An identification of the IP header that no line says is not compared: that of an echo is another one.
+func TestIdentificationOfAnEchoIsItsOwn(t *testing.T) {
+	t.Parallel()
+	s, err := cases.Parse("echo.cases", links+
+		"icmp 10.0.0.2 > 10.0.0.1 echo request id 7 seq 1 => out lan icmp 10.0.0.1 > 10.0.0.2 echo reply id 7 seq 1\n"+
+		"icmp 10.0.0.2 > 10.0.0.1 echo request id 7 seq 2 => out lan icmp 10.0.0.1 > 10.0.0.2 echo reply id 8 seq 2\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := cases.Config(s.Links)
+	cfg.Silent = false
+
+	got, err := s.Run(t.Context(), cfg)
+
+	ctexp.Require(t, "run", err)
+	if f := got.Failures(); len(f) != 1 || f[0].Differs != "want query id 8, got query id 7" {
+		t.Errorf("got %v", got)
+	}
+}
+
 // Test fails a test once for each case that is not as expected.
 func TestTestFailsWithTheLine(t *testing.T) {
 	t.Parallel()

@@ -153,8 +153,8 @@ func parseCase(line string) (c Case, err error) {
 	if m := inLink.FindStringSubmatchIndex(what); m != nil {
 		c.Trial.Link = what[m[2]:m[3]]
 		rest = blank(what, m[3])
-	} else if link := capturedOn(strings.Fields(what)); link != "" {
-		c.Trial.Link = link
+	} else if c.Trial.Link, err = capturedOn(what); err != nil {
+		return c, err
 	}
 	if c.Trial.Packet, err = packet.Parse(rest); err != nil {
 		return c, err
@@ -165,17 +165,21 @@ func parseCase(line string) (c Case, err error) {
 	return c, err
 }
 
-// capturedOn returns the link of a captured line: the word before "In". What the host has sent on the link is not tried.
-func capturedOn(words []string) string {
+// capturedOn returns the link of a captured line: the word before "In". What the host has sent on the link is not tried. Before such a line
+// anything may stand, but no "in" in another form, which would be passed over.
+func capturedOn(line string) (link string, err error) {
+	words := strings.Fields(line)
 	for i, w := range words {
-		if i > 0 && w == "In" {
-			return words[i-1]
-		}
-		if w == "IP" || w == "IP6" || i > 2 {
-			break
+		switch {
+		case i > 0 && w == "In":
+			return words[i-1], nil
+		case strings.EqualFold(w, "in"):
+			return "", &nf.ParseError{Line: 1, Column: strings.Index(line, w) + 1, Word: w, What: "gives no link: want in LINK before a packet, or LINK In, as a captured line has it"}
+		case w == "IP" || w == "IP6" || i > 2:
+			return "", nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // cutWant cuts a line at the "=>" that is not within quotes.
@@ -219,7 +223,8 @@ func at(name string, line int, err error) error {
 //	eth0@if7  UP  192.0.2.1/24
 //	default via 192.0.2.254 dev eth0
 //
-// The link lo, which each host has, is left out. Errors name the line.
+// The link lo, which each host has, is left out. All others are up, whatever their state. Errors name the line; a route that leads to no link,
+// such as a blackhole, is one.
 func ParseLinks(text string) ([]netnsenv.LinkConfig, error) {
 	var links []netnsenv.LinkConfig
 	for i, line := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == ';' }) {
@@ -228,6 +233,9 @@ func ParseLinks(text string) ([]netnsenv.LinkConfig, error) {
 			continue
 		}
 		fail := func(err error) error { return fmt.Errorf("links: line %d: %w", i+1, err) }
+		if refuses(words) {
+			return nil, fail(fmt.Errorf("%s %s: a route by no link, which links cannot have: netnsenv.Config.Routes has it, and ctexp try -like copies it", words[0], behindWord(words, words[0])))
+		}
 		if dev := behindWord(words, "dev"); dev != "" {
 			if err := addRoute(links, dev, words); err != nil {
 				return nil, fail(err)
@@ -246,6 +254,16 @@ func ParseLinks(text string) ([]netnsenv.LinkConfig, error) {
 		return nil, errors.New("links: there are none: want lines such as wan 192.0.2.1/24 default")
 	}
 	return links, nil
+}
+
+// routeTypes are the words that ip route prints before routes that lead to no link.
+var routeTypes = []string{"blackhole", "unreachable", "prohibit", "throw"}
+
+// refuses reports whether a line is a route of another type than unicast. The one of the lowest priority that kernels have for all of IPv6
+// changes nothing.
+func refuses(words []string) bool {
+	special := slices.Contains(routeTypes, words[0]) || words[0] == "local" && behindWord(words, "dev") != ""
+	return special && behindWord(words, "metric") != "4294967295"
 }
 
 // behindWord returns the word that follows another; empty if there is none.

@@ -1,12 +1,14 @@
 package cases_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/ctexp/go-ctexp/ctexp"
 	"github.com/ctexp/go-ctexp/ctexp/cases"
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
+	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/ctexp/packet"
 )
 
@@ -112,6 +114,27 @@ default via 192.0.2.254 dev eth0 proto dhcp metric 100
 	}
 	if _, err := cases.ParseLinks("lo 127.0.0.1/8"); err == nil {
 		t.Error("no links are no error")
+	}
+}
+
+// A route that leads to no link is an error, and not left out: packets that it refuses would be routed. So is what is neither a link
+// before a packet nor that of a captured line.
+func TestWhatWouldBePassedOverIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, route := range []string{"unreachable 198.51.100.0/24 dev lo metric 3", "blackhole 198.51.100.0/24", "blackhole default", "throw 10.0.0.0/8", "prohibit 10.9.9.9", "local 10.0.0.0/8 dev lo"} {
+		if got, err := cases.ParseLinks("eth0 192.0.2.1/24 default\n" + route); err == nil || !strings.Contains(err.Error(), "links: line 2: "+route[:strings.Index(route, " ")]) {
+			t.Errorf("%s: got %v, %v", route, got, err)
+		}
+	}
+	if _, err := cases.ParseLinks("eth0 2001:db8::1/64\nunreachable default dev lo metric 4294967295 error -101"); err != nil {
+		t.Error(err)
+	}
+	const line = "IP 10.0.0.2.4000 > 198.51.100.7.443: Flags [S], seq 1, length 0 => drop"
+	for before, column := range map[string]int{"In lan ": 1, "lan in ": 5, "10:00:00.0 lan in ": 16, "IN lan ": 1} {
+		var wrong *nf.ParseError
+		if c, err := cases.ParseCase(before + line); !errors.As(err, &wrong) || wrong.Column != column {
+			t.Errorf("%s: got link %q, %v", before, c.Trial.Link, err)
+		}
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 )
 
 // Test runs a file of cases in a test: each failure is an error of t with the line and with the way of the packet. Rules and links
-// are those that the file names. A file in which no packet has an expectation fails. The test skips if this machine cannot do what is needed.
+// are those that the file names. A file with a packet without an expectation fails, as with ctexp try -cases. The test skips if this machine
+// cannot do what is needed.
 func Test(t ctexp.TB, file string) {
 	t.Helper()
 	ctx := context.Background()
@@ -23,11 +24,11 @@ func Test(t ctexp.TB, file string) {
 		t.Fatalf("%v", err)
 		return
 	}
-	if !slices.ContainsFunc(s.Blocks, func(b Block) bool {
-		return slices.ContainsFunc(b.Cases, func(c Case) bool { return c.Want.Kind != WantNothing })
-	}) {
-		t.Fatalf("%s: no packet has an expectation: write what should become of it behind =>", file)
-		return
+	for _, b := range s.Blocks {
+		if i := slices.IndexFunc(b.Cases, func(c Case) bool { return c.Want.Kind == WantNothing }); i >= 0 {
+			t.Fatalf("%s:%d: nothing is expected: write what should become of the packet behind =>", file, b.Cases[i].Line)
+			return
+		}
 	}
 	cfg, err := s.Config()
 	if err != nil {

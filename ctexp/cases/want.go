@@ -19,8 +19,8 @@ type Want struct {
 	Link string
 	// Packet is as what it leaves, for WantOut; nil: as anything.
 	Packet packet.Packet
-	// Fields are the names of the fields of Packet that are compared beside addresses, ports, flags, type and code, because
-	// the line names them.
+	// Fields are the names of the fields of Packet that are compared beside protocol, addresses, ports, flags, type and code,
+	// because the line says them (packet.ParseFields).
 	Fields []string
 	// Text is the expectation as the line has it.
 	Text string
@@ -83,20 +83,12 @@ func parseWant(line string, from int) (w Want, err error) {
 	}
 	upTo := from + strings.Index(line[from:], "out") + len("out")
 	upTo += strings.Index(line[upTo:], words[1]) + len(words[1])
-	if w.Packet, err = packet.Parse(blank(line, upTo)); err != nil {
-		return w, err
-	}
-	named := strings.FieldsFunc(line[upTo:], func(r rune) bool { return r == ' ' || r == ',' || r == '\t' })
-	for _, f := range w.Packet.Fields() {
-		if slices.Contains(named, f.Name) {
-			w.Fields = append(w.Fields, f.Name)
-		}
-	}
-	return w, nil
+	w.Packet, w.Fields, err = packet.ParseFields(blank(line, upTo))
+	return w, err
 }
 
 // alwaysCompared are the fields of a packet that every expectation has.
-var alwaysCompared = []string{"protocol", "src", "dst", "src port", "dst port", "flags", "type", "code"}
+var alwaysCompared = []string{"protocol", "src", "dst", "src port", "dst port", "flags", "type", "code", "igmp type", "group"}
 
 // Differs returns how an outcome differs from what is expected; "" if it does not.
 func (w Want) Differs(o ctexp.Outcome) string {
@@ -155,9 +147,18 @@ func (w Want) fieldsDiffer(got packet.Packet) string {
 	if slices.Equal(want, have) {
 		return ""
 	}
-	for i := range min(len(want), len(have)) {
-		if want[i] != have[i] {
-			return fmt.Sprintf("want %s %s, got %s %s", want[i].Name, want[i].Value, have[i].Name, have[i].Value)
+	for _, f := range want {
+		i := slices.IndexFunc(have, func(h packet.Field) bool { return h.Name == f.Name })
+		if i < 0 {
+			return fmt.Sprintf("want %s %s, got no %s", f.Name, f.Value, f.Name)
+		}
+		if have[i] != f {
+			return fmt.Sprintf("want %s %s, got %s %s", f.Name, f.Value, f.Name, have[i].Value)
+		}
+	}
+	for _, f := range have {
+		if !slices.ContainsFunc(want, func(w packet.Field) bool { return w.Name == f.Name }) {
+			return fmt.Sprintf("want no %s, got %s %s", f.Name, f.Name, f.Value)
 		}
 	}
 	return fmt.Sprintf("want %v, got %v", w.Packet, got)

@@ -126,6 +126,44 @@ not copied: neighbour 192.0.2.99 on eth0: that the host answers for it (proxy)
 	}
 }
 
+// What a route says of packets beside its way, and what a bridge has not learned, is told, each by its own word.
+func TestLikeTellsWhatRoutesAndBridgesSayBesides(t *testing.T) {
+	t.Parallel()
+	needsPrograms(t)
+	e := open(t, netnsenv.Config{Links: []netnsenv.LinkConfig{
+		{Name: "eth0", Kind: netnsenv.Veth, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}, Routes: []netip.Prefix{}},
+		{Name: "eth1", Kind: netnsenv.Veth, Prefixes: []netip.Prefix{}, Routes: []netip.Prefix{}},
+	}})
+	if said, err := e.Command(t.Context(), "sh", "-ec", `
+ip link add br0 type bridge
+ip link set eth1 master br0
+ip link set br0 up
+ip route add 10.1.0.0/16 via 192.0.2.7 advmss 500 mtu 1300
+ip route add 10.2.0.0/16 via 192.0.2.7 realm 5
+ip route add 10.3.0.0/16 via 192.0.2.7 rto_min 30ms hoplimit 7
+bridge fdb add 02:00:00:00:00:77 dev eth1 master static
+`).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+
+	var got []string
+	for _, n := range like(t, e.Path()).NotCopied {
+		if n.Part == netnsenv.PartRoute || n.Part == netnsenv.PartNeighbour {
+			got = append(got, n.String())
+		}
+	}
+
+	want := []string{
+		"route 10.1.0.0/16 via 192.0.2.7 dev eth0: its MTU of 1300", "route 10.1.0.0/16 via 192.0.2.7 dev eth0: its advmss",
+		"route 10.2.0.0/16 via 192.0.2.7 dev eth0: its realm of 5",
+		"route 10.3.0.0/16 via 192.0.2.7 dev eth0: its hoplimit", "route 10.3.0.0/16 via 192.0.2.7 dev eth0: its rto_min",
+		"neighbour: entries of the forwarding table of eth1 (1): an Env learns from packets alone",
+	}
+	if diff := ctexp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // A device of each kind that an Env can have is copied as it is, with its ports. WireGuard is not, because its keys are secret.
 func TestLikeCopiesEveryKindOfDevice(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package netnsenv
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -16,7 +17,6 @@ import (
 const (
 	routeCloned  = 0x200 // RTM_F_CLONED
 	kernelMade   = 2     // RTPROT_KERNEL
-	metricLock   = 1     // RTAX_LOCK
 	metricMTU    = 2     // RTAX_MTU
 	nextHopSize  = 8     // struct rtnexthop
 	mainTable    = unix.RT_TABLE_MAIN
@@ -143,9 +143,7 @@ func (l *liking) route(b []byte, a attrs) (r Route, ok bool) {
 		l.miss(PartRoute, r.String(), "%s", why)
 		return r, false
 	}
-	if m := a.nested(unix.RTA_METRICS); m[metricMTU] != nil || m[metricLock] != nil {
-		l.miss(PartRoute, r.String(), "its MTU of %d", m.u32(metricMTU))
-	}
+	l.missMetrics(r, a)
 	switch r.Type {
 	case Unicast:
 	case Local:
@@ -154,6 +152,29 @@ func (l *liking) route(b []byte, a attrs) (r Route, ok bool) {
 		r.Via, r.Dev, r.Src, r.OnLink = netip.Addr{}, "", netip.Addr{}, false
 	}
 	return r, true
+}
+
+// routeMetrics are the words of ip route for what a route says of packets that go by it, with the numbers of the kernel (RTAX_…). The lock of
+// some of them (1) changes nothing where they are left out.
+var routeMetrics = map[uint16]string{
+	3: "window", 4: "rtt", 5: "rttvar", 6: "ssthresh", 7: "cwnd", 8: "advmss", 9: "reordering", 10: "hoplimit",
+	11: "initcwnd", 12: "features", 13: "rto_min", 14: "initrwnd", 15: "quickack", 16: "congctl", 17: "fastopen_no_cookie",
+}
+
+// missMetrics notes what a route says beside its way.
+func (l *liking) missMetrics(r Route, a attrs) {
+	m := a.nested(unix.RTA_METRICS)
+	if m[metricMTU] != nil {
+		l.miss(PartRoute, r.String(), "its MTU of %d", m.u32(metricMTU))
+	}
+	for _, typ := range slices.Sorted(maps.Keys(routeMetrics)) {
+		if m[typ] != nil {
+			l.miss(PartRoute, r.String(), "its %s", routeMetrics[typ])
+		}
+	}
+	if realm := a.u32(unix.RTA_FLOW); realm != 0 {
+		l.miss(PartRoute, r.String(), "its realm of %d", realm)
+	}
 }
 
 // table sets the table of a route, 0 where that means the same.
@@ -355,7 +376,7 @@ func (l *liking) forwarding() {
 		to := a.addr(unix.NDA_DST)
 		d, _ := l.cfg.device(name)
 		v, _ := d.Kind.(VXLAN)
-		static := to == netip.Addr{} && binary.NativeEndian.Uint16(b[8:])&unix.NUD_NOARP != 0 && b[10]&unix.NTF_MASTER != 0
+		static := to == netip.Addr{} && binary.NativeEndian.Uint16(b[8:])&unix.NUD_NOARP != 0 && b[10]&unix.NTF_SELF == 0 // net/bridge/br_fdb.c, fdb_to_nud
 		if static || to.IsValid() && to != v.Remote {
 			if entries[name] == 0 {
 				names = append(names, name)

@@ -108,7 +108,7 @@ func parseBehindPrefix(n int, line string) (e Entry, at int, err error) {
 		}
 		at += blank + 1
 		word, _, _ := strings.Cut(strings.TrimLeft(line[at:], " \t"), " ")
-		if !beginsEntry(word) {
+		if !beginsEntry(word) || ofEntry.MatchString(line[:at]) {
 			continue
 		}
 		var again error
@@ -118,6 +118,9 @@ func parseBehindPrefix(n int, line string) (e Entry, at int, err error) {
 	}
 	return e, at, err
 }
+
+// ofEntry is what stands before no entry, but belongs to one: an address, or the family with its number.
+var ofEntry = regexp.MustCompile(`\bsrc=|\bipv[46]\s+[0-9]+\s+$`)
 
 // beginsEntry reports whether a word is the first one of an entry: a family or a protocol.
 func beginsEntry(word string) bool {

@@ -28,6 +28,23 @@ func listed(text string) string {
 	return b.String()
 }
 
+// A line whose first entry cannot be read is not that of another one behind it, and its family is that of its addresses.
+func TestHalfALineIsNoEntry(t *testing.T) {
+	t.Parallel()
+	const entry = "udp 17 29 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1"
+	for _, line := range []string{
+		strings.Replace(entry, "dport=1", "dprt=1", 1) + " " + entry, "ipv6 10 " + entry,
+		entry + " [start=Tue Dec  1 12:00:00 2026] [start=Tue Dec  1 13:00:00 2026]", entry + " [ASSURED] [ASSURED]",
+	} {
+		if l, err := nf.ParseListing(line); err == nil || len(l.Entries) > 0 {
+			t.Errorf("%s: got %v, %v", line, l.Entries, err)
+		}
+	}
+	if l, err := nf.ParseListing("12:00 ipv4 2 " + entry); err != nil || len(l.Entries) != 1 {
+		t.Errorf("got %v, %v", l.Entries, err)
+	}
+}
+
 // The same flow is read from each form in which conntrack and /proc print it.
 func TestListingsOfEveryFormAreRead(t *testing.T) {
 	t.Parallel()

@@ -172,6 +172,12 @@ func (p *entryParser) part() {
 
 // bracket reads a word in brackets.
 func (p *entryParser) bracket() {
+	name, _, _ := strings.Cut(p.word, "=")
+	if slices.Contains(p.ofFlow, name) {
+		p.fail("is repeated")
+		return
+	}
+	p.ofFlow = append(p.ofFlow, name)
 	if v, ok := strings.CutPrefix(p.word, "[start="); ok {
 		p.e.Start = p.date(v)
 		return

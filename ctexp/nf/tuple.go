@@ -80,16 +80,28 @@ var icmpInverse = map[Proto]map[uint8]uint8{
 // check returns why no entry has a tuple that is not zero.
 func (t Tuple) check() error {
 	_, query := icmpInverse[t.Proto][t.ICMP.Type]
+	if err := t.Check(); err != nil || t == (Tuple{}) {
+		return err
+	}
+	if t.Proto.IsICMP() && !query {
+		return fmt.Errorf("no entry is of %v of type %d, which is no query", t.Proto, t.ICMP.Type)
+	}
+	return nil
+}
+
+// Check returns why no packet and no entry has the tuple, nil if some may: it lacks an address or the protocol, or has ports or fields of
+// ICMP that are not those of its protocol. Nothing is wrong with the zero Tuple, which is that of no packet.
+func (t Tuple) Check() error {
 	switch ports := t.Src.Port() != 0 || t.Dst.Port() != 0; {
 	case t == Tuple{}:
 	case !t.Src.Addr().IsValid() || !t.Dst.Addr().IsValid():
-		return fmt.Errorf("a tuple is compared as a whole, and that of no entry is without an address: %v", t)
+		return fmt.Errorf("a tuple is compared as a whole, and none is without an address: %v", t)
+	case t.Proto == 0:
+		return fmt.Errorf("a tuple is compared as a whole, and none is without a protocol: %v", t)
 	case ports && !t.Proto.HasPorts() && t.Proto != GRE:
 		return fmt.Errorf("no tuple of %v has ports: %v to %v", t.Proto, t.Src, t.Dst)
 	case t.ICMP != ICMPTuple{} && !t.Proto.IsICMP():
 		return fmt.Errorf("no tuple of %v has fields of ICMP", t.Proto)
-	case t.Proto.IsICMP() && !query:
-		return fmt.Errorf("no entry is of %v of type %d, which is no query", t.Proto, t.ICMP.Type)
 	}
 	return nil
 }

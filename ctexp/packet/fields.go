@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/gopacket/layers"
+
 	"github.com/ctexp/go-ctexp/ctexp/nf"
 	"github.com/ctexp/go-ctexp/internal/header"
 	"github.com/ctexp/go-ctexp/internal/pktline"
@@ -197,15 +199,14 @@ func (l *fieldList) transport(d *draft) {
 	b := d.l4
 	n := d.headerLength()
 	if n > len(b) && (d.proto != nf.TCP || len(b) < 20) {
-		l.addBytes("cut header", b)
+		l.addBytes("cut header", b[l.cut(d.proto, b):])
 		return
 	}
 	if n > len(b) { // the header claims more options than there are bytes
 		n = 20
 	}
 	if d.proto.HasPorts() {
-		l.add("src port", "%d", binary.BigEndian.Uint16(b))
-		l.add("dst port", "%d", binary.BigEndian.Uint16(b[2:]))
+		l.ports(b)
 	}
 	switch d.proto {
 	case nf.TCP:
@@ -242,6 +243,24 @@ func (l *fieldList) transport(d *draft) {
 	}
 }
 
+// cut adds the fields at the beginning of a header that is cut, as errors quote 8 bytes of it (RFC 792), and returns how many bytes they have.
+func (l *fieldList) cut(p nf.Proto, b []byte) (n int) {
+	if p.HasPorts() && len(b) >= 4 {
+		l.ports(b)
+		n = 4
+	}
+	if p == nf.TCP && len(b) >= 8 {
+		l.add("seq", "%d", binary.BigEndian.Uint32(b[4:]))
+		n = 8
+	}
+	return n
+}
+
+func (l *fieldList) ports(b []byte) {
+	l.add("src port", "%d", binary.BigEndian.Uint16(b))
+	l.add("dst port", "%d", binary.BigEndian.Uint16(b[2:]))
+}
+
 func (l *fieldList) checksum(d *draft) {
 	field := d.sumField(d.l4)
 	if len(field) == 0 {
@@ -253,7 +272,7 @@ func (l *fieldList) checksum(d *draft) {
 		l.add("checksum", "right")
 	case d.part || !d.right.length && l.prefix != "": // part of what it covers is missing
 		l.add("checksum", "%#0*x, not whole", width, got)
-	case d.proto == nf.UDP && got == 0:
+	case d.proto == nf.UDP && got == 0 && !d.v6():
 		l.add("checksum", "none")
 	default:
 		l.add("checksum", "%#0*x, right is %#0*x", width, got, width, d.rightSum(d.l4))
@@ -290,11 +309,15 @@ func (l *fieldList) icmp(p nf.Proto, b []byte) {
 	l.add("type", "%d", b[0])
 	l.add("code", "%d", b[1])
 	if header.IsQuery(uint8(p), b[0]) {
-		l.add("id", "%d", binary.BigEndian.Uint16(b[4:]))
+		l.add("query id", "%d", binary.BigEndian.Uint16(b[4:]))
 		l.add("seq", "%d", binary.BigEndian.Uint16(b[6:]))
 		return
 	}
 	l.add("rest", "%#08x", binary.BigEndian.Uint32(b[4:]))
+	if p == nf.ICMPv6 && b[0] == layers.ICMPv6TypeRedirect && len(b) >= 40 { // RFC 4861, 4.5
+		l.add("target", "%v", netip.AddrFrom16([16]byte(b[8:24])))
+		l.add("destination", "%v", netip.AddrFrom16([16]byte(b[24:40])))
+	}
 }
 
 func (l *fieldList) sctp(b []byte) {

@@ -48,6 +48,18 @@ func TestDiffLooksIntoWhatAnErrorQuotes(t *testing.T) {
 	golden.Check(t, "diff.golden", packet.Diff(want, got)+packet.Diff(packet.SYN(web), web6.UDP(nil))+packet.Diff(nil, packet.SYN(web)))
 }
 
+// UDP over IPv4 may have no checksum, over IPv6 it must have one (RFC 8200, 8.1).
+func TestNoChecksumOverIPv6IsAWrongOne(t *testing.T) {
+	t.Parallel()
+	for f, want := range map[packet.Flow]string{web: "none", web6: "0x0000, right is 0x"} {
+		fields := f.UDP(nil).With(packet.Checksum(0)).Fields()
+		i := slices.IndexFunc(fields, func(f packet.Field) bool { return f.Name == "checksum" })
+		if i < 0 || !strings.HasPrefix(fields[i].Value, want) {
+			t.Errorf("got %v, want checksum %s", fields, want)
+		}
+	}
+}
+
 // Diff reports a difference in any byte.
 func TestDiffMissesNoByte(t *testing.T) {
 	t.Parallel()

@@ -43,7 +43,10 @@ import (
 // relative behind the first segment of each direction.
 //
 // The error is a *nf.ParseError with the column of the wrong word.
-func Parse(line string) (Packet, error) { return parseLine(line, 1) }
+func Parse(line string) (Packet, error) {
+	p, _, err := parseLine(line, 1)
+	return p, err
+}
 
 // MustParse is Parse for lines that are part of a program. It panics on an error.
 func MustParse(line string) Packet {
@@ -65,7 +68,7 @@ func ParseAll(text string) ([]Packet, error) {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		p, err := parseLine(line, number)
+		p, _, err := parseLine(line, number)
 		if err != nil {
 			return all, err
 		}
@@ -88,14 +91,14 @@ func WithoutComment(line string) string {
 	return line
 }
 
-func parseLine(line string, number int) (p Packet, err error) {
+func parseLine(line string, number int) (p Packet, fields []string, err error) {
 	s := &scanner{line: line, number: number}
 	defer func() { // the builders panic about what does not fit
 		switch what := recover().(type) {
 		case nil:
 		case string:
 			s.fail("%s", strings.TrimPrefix(what, "packet: "))
-			p, err = nil, s.err
+			p, fields, err = nil, nil, s.err
 		default: // a mistake of ours
 			panic(what)
 		}
@@ -108,9 +111,9 @@ func parseLine(line string, number int) (p Packet, err error) {
 		s.fail("is no field of this packet")
 	}
 	if s.err != nil {
-		return nil, s.err
+		return nil, nil, s.err
 	}
-	return p, nil
+	return p, s.named, nil
 }
 
 // scanner reads the words of a line. After the first error it reads nothing.
@@ -121,6 +124,10 @@ type scanner struct {
 	err    error
 	// printed says that the line is in the form of String and of tcpdump.
 	printed bool
+	// ends are those of the packet in the form of String.
+	ends Flow
+	// named are the names of the fields that the line says, beside those that each line has.
+	named []string
 }
 
 // fail notes what is wrong with the next word, unless something was wrong before.
@@ -247,10 +254,13 @@ func (s *scanner) packet() Packet {
 
 // skipFate goes on behind what reports print behind a packet: in parentheses what became of it, and how often it came.
 func (s *scanner) skipFate() {
-	for w := s.peek(); s.err == nil && (strings.HasPrefix(w, "(") || strings.HasPrefix(w, "×")); w = s.peek() {
+	for w := s.peek(); s.err == nil && fate.MatchString(w); w = s.peek() {
 		s.at += len(w)
 	}
 }
+
+// fate is how what reports print behind a packet begins (report.Fold). What else is in parentheses may be a field that is spelled wrong.
+var fate = regexp.MustCompile(`^(×[0-9]+$|\((dropped|INVALID|held)\b)`)
 
 // placePrefix is what programs print before a line of a file.
 var placePrefix = regexp.MustCompile(`^\s*\S+:[0-9]+:\s`)
@@ -331,8 +341,9 @@ func parseEndpoint(text string) (netip.AddrPort, bool) {
 
 // common are the fields that every packet has.
 type common struct {
-	length  int    // as in the line; -1: it has none
-	payload []byte // nil: the line has none
+	length  int      // as in the line; -1: it has none
+	payload []byte   // nil: the line has none
+	said    []string // the words of fields that the line has
 	changes []Change
 	missing int // how many bytes are cut off
 	// size and offset are those of a fragment, if there is one.
@@ -345,20 +356,19 @@ type common struct {
 // field reads one of the common fields if one is next.
 func (s *scanner) field(c *common) bool {
 	switch {
-	case s.accept("length"):
+	case s.says(c, "length", "length"):
 		c.length = int(s.numberOf(16))
-	case s.accept("payload"):
+	case s.says(c, "payload", "payload"):
 		c.payload = s.bytes()
-	case s.accept("ttl"):
+	case s.says(c, "ttl", "ttl"):
 		c.changes = append(c.changes, TTL(uint8(s.numberOf(8))))
-	case s.accept("tos"):
+	case s.says(c, "tos", "tos"):
 		c.changes = append(c.changes, TOS(uint8(s.numberOf(8))))
-	case s.accept("id"):
+	case s.says(c, "id", "id"):
 		c.changes = append(c.changes, ID(uint32(s.numberOf(16))))
-	case s.accept("df"):
-		c.changes = append(c.changes, DontFragment(true))
-	case s.accept("nodf"):
-		c.changes = append(c.changes, DontFragment(false))
+	case s.peek() == "df", s.peek() == "nodf":
+		s.names(c, s.at, "df or nodf", "fragment")
+		c.changes = append(c.changes, DontFragment(s.word() == "df"))
 	case strings.HasPrefix(s.peek(), "(frag "):
 		s.fragmentField(c)
 	default:
@@ -367,12 +377,17 @@ func (s *scanner) field(c *common) bool {
 	return s.err == nil
 }
 
+// missingBytes is what missingField reads, as the second one is told.
+const missingBytes = "the number of missing bytes"
+
 // missingField reads "5 bytes missing".
 func (s *scanner) missingField(c *common) bool {
+	s.peek()
 	before := s.at
 	n, err := strconv.ParseUint(s.word(), 10, 16)
 	if err == nil && s.accept("bytes", "missing") {
 		c.missing = int(n)
+		s.names(c, before, missingBytes, "length")
 		return true
 	}
 	s.at = before
@@ -382,6 +397,7 @@ func (s *scanner) missingField(c *common) bool {
 // fragmentField reads "(frag 7:24@16+)".
 func (s *scanner) fragmentField(c *common) {
 	at := s.at
+	s.names(c, at, "fragment", "fragment", "id", "length")
 	_, text, _ := strings.Cut(strings.TrimSuffix(s.word(), ")"), " ")
 	text, c.more = strings.CutSuffix(text, "+")
 	if n, _ := fmt.Sscanf(text, "%d:%d@%d", &c.fragID, &c.fragSize, &c.fragOffset); n < 3 || c.fragSize > MaxLength || c.fragOffset > MaxLength {
@@ -434,12 +450,18 @@ func (s *scanner) finish(p Packet, c *common) Packet {
 	if c.fragment {
 		p = p.Fragment(0, c.fragSize, c.more).With(ID(c.fragID), FragmentOffset(c.fragOffset, c.more))
 	}
+	if c.missing > 0 && s.isCut(c) {
+		return s.cut(p, c)
+	}
 	if c.missing > 0 {
 		if c.missing >= len(p) {
 			s.fail("%d bytes missing of a packet of %d", c.missing, len(p))
 			return nil
 		}
-		p = p.With(Truncate(len(p) - c.missing))
+		if p = p.With(Truncate(len(p) - c.missing)); s.printed && !strings.Contains(s.line, p.String()) {
+			s.fail("is cut in a part whose bytes the line does not tell")
+			return nil
+		}
 	}
 	return p
 }

@@ -2,6 +2,7 @@ package packet
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -89,10 +90,11 @@ func (s *scanner) body(f Flow) Packet {
 	if c.fragment || len(c.changes) > 0 {
 		f = s.portsBehind(f)
 	}
+	s.ends = f
 	first := s.peek()
 	switch {
 	case first == "IP" || first == "IP6":
-		inner := s.packet()
+		inner := s.inner()
 		proto := map[string]nf.Proto{"IP": header.ProtoIPIP, "IP6": header.ProtoIPv6}[first]
 		return s.finish(f.Raw(proto, inner), c)
 	case first == "Flags":
@@ -164,7 +166,9 @@ func (s *scanner) tcp(f Flow, c *common) Packet {
 	for s.err == nil {
 		flags, isFlags := flagsNamed(s.peek())
 		switch {
-		case s.accept("Flags"):
+		case s.peek() == "Flags":
+			s.names(c, s.at, "flags")
+			s.word()
 			inside := s.group('[')
 			if seg.Flags, isFlags = flagsNamed(inside.peek()); !isFlags {
 				inside.fail("want the flags as tcpdump writes them: S, S., F., R, P., U, E, W or none")
@@ -172,20 +176,23 @@ func (s *scanner) tcp(f Flow, c *common) Packet {
 			inside.word()
 			s.end(inside)
 		case isFlags:
+			s.names(c, s.at, "flags")
 			s.word()
 			seg.Flags = flags
-		case s.accept("seq"):
-			seg.Seq, last = s.sequence()
+		case s.says(c, "seq", "seq"):
+			if seg.Seq, last = s.sequence(); last > 0 {
+				s.named = append(s.named, "length")
+			}
 			seq = true
-		case s.accept("ack"):
+		case s.says(c, "ack", "ack"):
 			seg.Ack, ack = uint32(s.numberOf(32)), true
-		case s.accept("win"):
+		case s.says(c, "win", "win"):
 			if seg.Window = uint16(s.numberOf(16)); seg.Window == 0 {
 				c.changes = append(c.changes, Window(0))
 			}
-		case s.accept("urg"):
+		case s.says(c, "urg", "urgent"):
 			seg.Urgent = uint16(s.numberOf(16))
-		case s.accept("options"):
+		case s.says(c, "options", "options"):
 			inside := s.group('[')
 			seg.Options = inside.options()
 			s.end(inside)
@@ -262,63 +269,10 @@ func flagsNamed(text string) (flags TCPFlags, ok bool) {
 	return flags, text != ""
 }
 
-// options reads "mss 1460,nop,wscale 7".
-func (s *scanner) options() (all []TCPOption) {
-	for s.peek() != "" {
-		switch {
-		case s.accept("mss"):
-			all = append(all, MSS(uint16(s.numberOf(16))))
-		case s.accept("nop"):
-			all = append(all, NOP())
-		case s.accept("eol"):
-			all = append(all, TCPOption{Kind: OptionEnd})
-		case s.accept("wscale"):
-			all = append(all, WindowScale(uint8(s.numberOf(8))))
-		case s.accept("sackOK"):
-			all = append(all, SACKPermitted())
-		case s.accept("TS", "val"):
-			val := uint32(s.numberOf(32))
-			if !s.accept("ecr") {
-				s.fail("want ecr")
-			}
-			all = append(all, Timestamps(val, uint32(s.numberOf(32))))
-		case s.accept("sack"):
-			all = append(all, s.sack())
-		case strings.HasPrefix(s.peek(), "unknown-"):
-			all = append(all, s.unknownOption())
-		case strings.HasPrefix(s.peek(), "exp-"): // an experimental one, with its identifier (RFC 6994)
-			all = append(all, s.experimentalOption())
-		default:
-			s.fail("is no option whose bytes are known")
-		}
-	}
-	return all
-}
-
-// sack reads "2 {10:20}{30:40}".
-func (s *scanner) sack() TCPOption {
-	n := int(s.numberOf(8))
-	var blocks [][2]uint32
-	for text := range strings.SplitSeq(strings.Trim(s.peek(), "{}"), "}{") {
-		from, to, _ := strings.Cut(text, ":")
-		a, err := strconv.ParseUint(from, 10, 32)
-		b, berr := strconv.ParseUint(to, 10, 32)
-		if err != nil || berr != nil {
-			break
-		}
-		blocks = append(blocks, [2]uint32{uint32(a), uint32(b)})
-	}
-	if len(blocks) != n {
-		s.fail("want %d blocks, each as {10:20}", n)
-	}
-	s.word()
-	return SACK(blocks...)
-}
-
 func (s *scanner) udp(f Flow, c *common) Packet {
 	for s.err == nil {
 		switch {
-		case s.accept("bad", "length"):
+		case s.says(c, "bad length", "udp length"):
 			c.changes = append(c.changes, UDPLength(uint16(s.numberOf(16))))
 		case s.field(c):
 		default:
@@ -332,9 +286,9 @@ func (s *scanner) udplite(f Flow, c *common) Packet {
 	coverage := uint16(0)
 	for s.err == nil {
 		switch {
-		case s.accept("bad", "coverage"):
+		case s.says(c, "bad coverage", "coverage"):
 			c.changes = append(c.changes, UDPLength(uint16(s.numberOf(16))))
-		case s.accept("coverage"):
+		case s.says(c, "coverage", "coverage"):
 			coverage = uint16(s.numberOf(16))
 		case s.field(c):
 		default:
@@ -367,20 +321,24 @@ func (s *scanner) icmp(f Flow, c *common) Packet {
 	}
 	for s.err == nil {
 		switch {
-		case isEcho && s.accept("id"):
+		case isEcho && s.says(c, "id", "query id"):
 			m.word = uint32(s.numberOf(16))<<16 | m.word&0xffff
-		case isEcho && s.accept("seq"):
+		case isEcho && s.says(c, "seq", "seq"):
 			m.word = m.word&^0xffff | uint32(s.numberOf(16))
-		case s.accept("mtu"):
+		case s.says(c, "mtu", "rest"):
 			m.word = uint32(s.numberOf(32))
-		case s.accept("to"):
+		case s.says(c, "to", "rest", "target"):
 			s.gateway(&m, v6)
-		case s.accept("who", "has"), s.accept("tgt", "is"):
+		case s.says(c, "who has", "payload"), s.says(c, "tgt is", "payload"):
 			m.body = append(m.body, s.endpoint().Addr().AsSlice()...)
-		case s.accept("for"):
+		case s.says(c, "for"):
 			inside := s.group('(')
 			if quoted = inside.cutQuote(); quoted == nil {
 				quoted = inside.packet()
+				inside.named = append(inside.named, identity...)
+			}
+			for _, name := range append(inside.named, "bytes") {
+				s.named = append(s.named, "about "+name)
 			}
 			s.end(inside)
 		case s.field(c):
@@ -485,14 +443,16 @@ func (s *scanner) sctp(f Flow, c *common) Packet {
 	chunks, _ := s.tcpdumpChunks()
 	for s.err == nil {
 		switch {
-		case s.accept("tag"):
+		case s.says(c, "tag", "tag"):
 			tag = uint32(s.numberOf(32))
 		case strings.HasPrefix(s.peek(), "["):
 			inside := s.group('[')
 			chunks = append(chunks, inside.chunk())
 			s.end(inside)
+			s.named = append(s.named, fmt.Sprintf("chunk %d", len(chunks)))
 		case s.field(c):
 		default:
+			s.noPayload(c, "a packet of chunks")
 			s.fillChunks(chunks, c, len(f.SCTP(tag, chunks...))-len(f.SCTP(tag))+12)
 			if s.err != nil {
 				return nil
@@ -582,13 +542,13 @@ func (s *scanner) dccp(f Flow, c *common, name string) Packet {
 	}
 	for s.err == nil {
 		switch {
-		case s.accept("seq"):
+		case s.says(c, "seq", "seq"):
 			m.Seq = s.numberOf(48)
-		case s.accept("ack"):
+		case s.says(c, "ack", "ack"):
 			m.Ack = s.numberOf(48)
-		case s.accept("service"):
+		case s.says(c, "service", "service"):
 			m.Service = uint32(s.numberOf(32))
-		case s.accept("code"):
+		case s.says(c, "code", "reset code"):
 			m.ResetCode = uint8(s.numberOf(8))
 		case s.dccpValue(&m), s.field(c):
 		default:
@@ -605,30 +565,34 @@ func (s *scanner) gre(f Flow, c *common, name string) Packet {
 	var inner Packet
 	for s.err == nil {
 		switch {
-		case s.accept("key"):
+		case s.says(c, "key", "key"):
 			m.Key = new(uint32(s.numberOf(32)))
-		case s.accept("call"):
+		case s.says(c, "call", "key"):
 			call = uint16(s.numberOf(16))
-		case s.accept("seq"):
+		case s.says(c, "seq", "seq"):
 			m.Seq = new(uint32(s.numberOf(32)))
-		case s.accept("ack"):
+		case s.says(c, "ack", "ack"):
 			ack = new(uint32(s.numberOf(32)))
-		case s.accept("proto"):
+		case s.says(c, "proto", "gre protocol"):
 			proto = uint16(s.numberOf(16))
 		case s.printed && s.accept("off", "0x0"), s.printed && s.accept("no-payload"):
 		case s.printed && strings.HasPrefix(s.peek(), "key=0x"):
+			s.names(c, s.at, "key", "key")
 			s.at += len("key=")
 			m.Key = new(uint32(s.numberOf(32)))
-		case s.accept(":"):
+		case s.says(c, ":"):
 			if other, ok := s.greRest(); ok {
 				proto = other
 			} else {
-				inner = s.packet()
+				inner = s.inner()
 			}
 		case s.field(c):
 		case name == "GREv1":
 			return s.pptp(f, c, PPTP{CallID: call, Ack: ack}, m.Seq)
 		default:
+			if inner != nil {
+				s.noPayload(c, "a packet that carries another")
+			}
 			m.Protocol, m.Payload = proto, inner
 			size := 4
 			for _, has := range []*uint32{m.Key, m.Seq} {
@@ -678,6 +642,7 @@ func (s *scanner) igmp(f Flow, c *common) Packet {
 		typ = IGMPLeave
 	case s.accept("v3", "report"):
 		typ = IGMPv3Report
+		s.named = append(s.named, "payload")
 	default:
 		s.fail("want query, report, v3 report or leave")
 	}
@@ -690,6 +655,7 @@ func (s *scanner) igmp(f Flow, c *common) Packet {
 		case s.accept("1", "group", "record(s)"):
 		case s.field(c):
 		default:
+			s.noPayload(c, "a message of IGMP")
 			return s.finish(IGMP(f.Src.Addr(), typ, group), c)
 		}
 	}

@@ -1,10 +1,14 @@
 package packet
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ctexp/go-ctexp/internal/header"
 )
 
 // cutQuote reads what is printed of a quoted packet that has no whole header: "IP6 header cut after 24 bytes", "IP version 0, 20 bytes:
@@ -22,6 +26,34 @@ func (s *scanner) cutQuote() Packet {
 			return b
 		}
 	}
+	return nil
+}
+
+// isCut reports whether a line is of a packet whose transport header is cut: it has its ports and the sequence number alone, as far as they
+// are there, and no length.
+func (s *scanner) isCut(c *common) bool {
+	return s.printed && c.length < 0 && !c.fragment && !slices.ContainsFunc(c.said, func(word string) bool { return word != "seq" && word != missingBytes })
+}
+
+// cut returns the beginning of p that such a line shows. Its header says how long it was.
+func (s *scanner) cut(p Packet, c *common) Packet {
+	transport := binary.BigEndian.AppendUint16(nil, s.ends.Src.Port())
+	transport = binary.BigEndian.AppendUint16(transport, s.ends.Dst.Port())
+	shown := 0
+	switch seg, _ := p.TCP(); {
+	case slices.Contains(c.said, "seq"):
+		transport = binary.BigEndian.AppendUint32(transport, seg.Seq)
+		shown = 8
+	case s.ends.Dst.Port() != 0:
+		shown = 4
+	case s.ends.Src.Port() != 0:
+		shown = 2
+	}
+	p = append(slices.Clone(p[:len(p)-len(header.Parse(p).Body(p))]), transport[:shown]...)
+	if n := len(p) + c.missing; n <= MaxLength {
+		return p.With(TotalLength(n))
+	}
+	s.fail("%d bytes are more than a packet has", c.missing)
 	return nil
 }
 
@@ -62,4 +94,57 @@ func (s *scanner) experimentalOption() TCPOption {
 	}
 	const experimental = 254
 	return TCPOption{Kind: experimental, Data: data}
+}
+
+// options reads "mss 1460,nop,wscale 7".
+func (s *scanner) options() (all []TCPOption) {
+	for s.peek() != "" {
+		switch {
+		case s.accept("mss"):
+			all = append(all, MSS(uint16(s.numberOf(16))))
+		case s.accept("nop"):
+			all = append(all, NOP())
+		case s.accept("eol"):
+			all = append(all, TCPOption{Kind: OptionEnd})
+		case s.accept("wscale"):
+			all = append(all, WindowScale(uint8(s.numberOf(8))))
+		case s.accept("sackOK"):
+			all = append(all, SACKPermitted())
+		case s.accept("TS", "val"):
+			val := uint32(s.numberOf(32))
+			if !s.accept("ecr") {
+				s.fail("want ecr")
+			}
+			all = append(all, Timestamps(val, uint32(s.numberOf(32))))
+		case s.accept("sack"):
+			all = append(all, s.sack())
+		case strings.HasPrefix(s.peek(), "unknown-"):
+			all = append(all, s.unknownOption())
+		case strings.HasPrefix(s.peek(), "exp-"): // an experimental one, with its identifier (RFC 6994)
+			all = append(all, s.experimentalOption())
+		default:
+			s.fail("is no option whose bytes are known")
+		}
+	}
+	return all
+}
+
+// sack reads "2 {10:20}{30:40}".
+func (s *scanner) sack() TCPOption {
+	n := int(s.numberOf(8))
+	var blocks [][2]uint32
+	for text := range strings.SplitSeq(strings.Trim(s.peek(), "{}"), "}{") {
+		from, to, _ := strings.Cut(text, ":")
+		a, err := strconv.ParseUint(from, 10, 32)
+		b, berr := strconv.ParseUint(to, 10, 32)
+		if err != nil || berr != nil {
+			break
+		}
+		blocks = append(blocks, [2]uint32{uint32(a), uint32(b)})
+	}
+	if len(blocks) != n {
+		s.fail("want %d blocks, each as {10:20}", n)
+	}
+	s.word()
+	return SACK(blocks...)
 }

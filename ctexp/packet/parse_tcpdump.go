@@ -53,6 +53,9 @@ func (s *scanner) isRest(c *common) bool {
 
 var (
 	decodedDNS = regexp.MustCompile(`^[0-9]+[-+*|$%]* .*\([0-9]+\)$`)
+	// flagsBehind and otherProtocol are beginnings of lines that are of no datagram, but of another protocol that is spelled wrong.
+	flagsBehind   = regexp.MustCompile(`^[A-Za-z]+:? \[([SFRPUEW.]+|none)\]`)
+	otherProtocol = regexp.MustCompile(`(?i)^(tcp|udp|udp-?lite|icmp6?|icmpv6|sctp|dccp|gre|igmp|ip6?)\b[,: ]`)
 	// decodedLength is the length of a datagram whose contents tcpdump has decoded.
 	decodedLength = regexp.MustCompile(`\(([0-9]+)\)$|[ ,]length:? ([0-9]+)(?:$|,)`)
 	// decodedAs is how lines begin of what tcpdump has decoded without saying how long it is.
@@ -63,7 +66,11 @@ var (
 func (s *scanner) decoded(f Flow, c *common) Packet {
 	text := strings.TrimRight(s.line[s.at:], blanks)
 	m := decodedLength.FindStringSubmatch(text)
+	_, isFlags := flagsNamed(strings.Trim(s.peek(), "[]"))
 	switch {
+	case isFlags, flagsBehind.MatchString(text), otherProtocol.MatchString(text):
+		s.fail("is no packet whose fields are known: want Flags [S], UDP and so on, as String prints them")
+		return nil
 	case m == nil && decodedAs.MatchString(text):
 		s.at = len(s.line)
 		return s.finish(f.UDP(nil), c)
@@ -77,6 +84,7 @@ func (s *scanner) decoded(f Flow, c *common) Packet {
 		return nil
 	}
 	s.at = len(s.line)
+	s.named = append(s.named, "length")
 	return s.finish(f.UDP(make([]byte, n)), c)
 }
 
@@ -130,6 +138,9 @@ func (s *scanner) decodedProtocol(f Flow, c *common) (Packet, bool) {
 			continue
 		}
 		s.at = len(s.line)
+		if len(m) > 1 {
+			s.named = append(s.named, "payload")
+		}
 		var body []byte
 		for i := 1; i < len(m)-1; i++ {
 			n, _ := strconv.ParseUint(m[i], 16, 32)
@@ -328,7 +339,17 @@ func (s *scanner) icmpForm(f Flow, v6 bool) (m message, quoted Packet, ok bool) 
 			m.word = binary.BigEndian.Uint32(a.AsSlice())
 		}
 	}
+	if value("n")+value("gateway") != "" {
+		s.named = append(s.named, "rest", "target")
+	}
 	if text := value("dst"); text != "" {
+		s.named = append(s.named, "about dst")
+		if value("proto") != "" {
+			s.named = append(s.named, "about protocol")
+		}
+		if value("port") != "" {
+			s.named = append(s.named, "about dst port")
+		}
 		proto, port := nf.UDP, uint16(number(value("port"), 16))
 		switch name, n, _ := strings.Cut(value("proto"), " "); name {
 		case "tcp":
@@ -452,10 +473,13 @@ func (s *scanner) dccpValue(m *DCCP) bool {
 	switch {
 	case key == "service" && err == nil && n < 1<<32:
 		m.Service = uint32(n)
+		s.named = append(s.named, "service")
 	case key == "ack" && err == nil:
 		m.Ack = n
+		s.named = append(s.named, "ack")
 	case key == "code" && code >= 0:
 		m.ResetCode = uint8(code)
+		s.named = append(s.named, "reset code")
 	default:
 		return false
 	}

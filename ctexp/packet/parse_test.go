@@ -51,6 +51,27 @@ func TestPrintedPacketsAreRead(t *testing.T) {
 	}
 }
 
+// A packet that is cut anywhere is read as one of its line, or refused: never as another one.
+func TestCutPacketsAreReadAsTheyArePrinted(t *testing.T) {
+	t.Parallel()
+	read := 0
+	for _, k := range append(packettest.Kinds(web), packettest.Kinds(web6)...) {
+		for n := 20; n < min(len(k.Packet), 200); n++ {
+			line := k.Packet.With(packet.Truncate(n)).String()
+			p, err := packet.Parse(line)
+			if err == nil {
+				read++
+			}
+			if err == nil && p.String() != line {
+				t.Errorf("%s, %d bytes:\n%s\nis read as\n%v", k.Name, n, line, p)
+			}
+		}
+	}
+	if read < 1000 {
+		t.Errorf("%d are read", read)
+	}
+}
+
 // Lines as people type them are the packets of the builders.
 func TestTypedLinesAreTheBuildersPackets(t *testing.T) {
 	t.Parallel()

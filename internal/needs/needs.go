@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -18,7 +19,7 @@ import (
 // Environment variables that turn skips into failures. They are read inside the test, so that go test does not reuse a
 // cached skip after they change.
 const (
-	Require = "CTEXP_REQUIRE" // if 1, a skip is a failure unless its need is listed in Lacks
+	Require = "CTEXP_REQUIRE" // if it is On, a skip is a failure unless its need is listed in Lacks
 	Lacks   = "CTEXP_LACKS"   // the needs that this machine cannot meet, separated by commas
 )
 
@@ -72,7 +73,15 @@ func Of(err error) string {
 
 // Required reports whether a test must fail rather than skip if the need is not met.
 func Required(need string) bool {
-	return os.Getenv(Require) == "1" && !slices.Contains(Listed(), need)
+	return On(Require) && !slices.Contains(Listed(), need)
+}
+
+// On reports whether an environment variable is a switch that is on: it has a value, and none that strconv.ParseBool takes for false, such as
+// 0. So yes and true are what who writes them means, and a skip is not allowed by a word that nobody knows.
+func On(variable string) bool {
+	value := strings.TrimSpace(os.Getenv(variable))
+	on, err := strconv.ParseBool(value)
+	return value != "" && (on || err != nil)
 }
 
 // Listed returns the needs in the environment variable Lacks.

@@ -29,6 +29,8 @@ func TestMissingNeedSkipsOrFails(t *testing.T) {
 		{"missing need", "", "", wings, "skips: fly: needs wings (grow some)"},
 		{"listed need", "1", "gills, wings", wings, "skips: fly: needs wings (grow some)"},
 		{"need that is not listed", "1", "gills", wings, "fails: fly: needs wings (grow some)\nCTEXP_REQUIRE=1 allows no skip, and CTEXP_LACKS does not list \"wings\""},
+		{"required by a word", "yes", "", wings, "fails: fly: needs wings (grow some)\nCTEXP_REQUIRE=1 allows no skip, and CTEXP_LACKS does not list \"wings\""},
+		{"not required", "0", "", wings, "skips: fly: needs wings (grow some)"},
 		{"need without a name", "1", "", errors.ErrUnsupported, "fails: unsupported operation\nCTEXP_REQUIRE=1 allows no skip, and CTEXP_LACKS does not list \"something\""},
 		{"need with an errno", "", "", fmt.Errorf("fly: %w", &nf.UnsupportedError{Need: "wings", Err: syscall.EOPNOTSUPP}), "skips: fly: needs wings: operation not supported"},
 		{"errno alone", "", "", fmt.Errorf("fly: %w", syscall.EOPNOTSUPP), "fails: fly: operation not supported"},

@@ -559,5 +559,5 @@ func TestCasesThatExpectNothing(t *testing.T) {
 	if err := os.WriteFile(file, []byte("link wan 192.0.2.1/24 default\n\ntcp 192.0.2.7:5 > 192.0.2.1:80 S\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	red(t, "no packet has an expectation", func(f *redtest.TB) { cases.Test(f, file) })
+	red(t, "nothing is expected", func(f *redtest.TB) { cases.Test(f, file) })
 }
