@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -63,7 +62,7 @@ func TestKernelNamesWhyItDropsAPacket(t *testing.T) {
 			want := []drop{{c.want, c.by, c.packet.String()}}
 			var got []drop
 			for _, d := range x.drops() {
-				if d.Function == "" && os.Getenv("CTEXP_REQUIRE") == "1" {
+				if d.Function == "" && needs.On(needs.Require) {
 					t.Errorf("%v: in which function?", d)
 				}
 				got = append(got, drop{d.Reason, d.Link, packet.Packet(d.Packet).String()})
