@@ -22,7 +22,7 @@ func (l *Lab) couldCome(ctx context.Context, ms ...packet.Match) error {
 	if len(l.Env.Links()) == 0 {
 		return fmt.Errorf("%w: the Env has no link; what goes over wires and devices is in captures (Frames)", observe.ErrVacuous)
 	}
-	if err := l.Observer.Earned(); err != nil {
+	if err := errors.Join(l.Observer.Earned(), l.wasDone()); err != nil {
 		return err
 	}
 	if err := l.couldComeOfIPv6(ctx, ms); err != nil || !l.Env.Config().Silent {
@@ -43,6 +43,14 @@ func (l *Lab) couldCome(ctx context.Context, ms ...packet.Match) error {
 	})
 	if i := slices.IndexFunc(ms, func(m packet.Match) bool { return isAnswer(m) || alone && mayBeAnswer(m) }); i >= 0 {
 		return fmt.Errorf("%w: Config.Silent has dropped %d packets of the host, of which each may match %q", observe.ErrVacuous, p.Silenced, ms[i])
+	}
+	return nil
+}
+
+// wasDone returns an error if a program, or a function of Go, has failed that nobody has waited for: what it did not do shows nothing.
+func (l *Lab) wasDone() error {
+	if err := l.Env.Failed(); err != nil && !l.Observer.VacuousAllowed() {
+		return fmt.Errorf("there is nothing, but what should have shown the contrary has failed: %w; if that is meant, wait for it, or call x.AllowVacuous", err)
 	}
 	return nil
 }

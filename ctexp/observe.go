@@ -40,6 +40,9 @@ func (x *Experiment) earned(what string, flow *nf.Tuple) {
 		if err := x.Observer.Earned(); err != nil {
 			return fmt.Errorf("there is nothing, but %w; if that is meant, call x.AllowVacuous", err)
 		}
+		if err := x.wasDone(); err != nil {
+			return err
+		}
 		if flow != nil {
 			return x.wasSeen(ctx, *flow)
 		}
