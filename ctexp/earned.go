@@ -55,6 +55,17 @@ func (l *Lab) wasDone() error {
 	return nil
 }
 
+// hasEthernet returns an error if one of ms needs an Ethernet, of which the Env has none, and no frame is from one, such as a wire.
+func (l *Lab) hasEthernet(frames []packet.Record, ms []packet.Match) error {
+	i := slices.IndexFunc(ms, packet.Match.NeedsEthernet)
+	if i < 0 || len(frames) == 0 || l.Observer.VacuousAllowed() || len(l.Env.Config().Devices) > 0 ||
+		slices.ContainsFunc(l.Env.Links(), (*netnsenv.Link).L2) ||
+		slices.ContainsFunc(frames, func(r packet.Record) bool { return r.Ethernet != nil && r.Link != "lo" }) {
+		return nil
+	}
+	return fmt.Errorf("%w: no captured packet has an Ethernet header, so that none matches %q; if that is meant, call x.AllowVacuous", observe.ErrVacuous, ms[i])
+}
+
 // couldComeOfIPv6 returns an error if each of ms is about packets of IPv6 alone, and the host has none.
 func (l *Lab) couldComeOfIPv6(ctx context.Context, ms []packet.Match) error {
 	if len(ms) == 0 || slices.ContainsFunc(ms, func(m packet.Match) bool { return m.Family() != nf.IPv6 }) {

@@ -37,6 +37,10 @@ func TestAbsenceThatNothingCouldContradictIsRed(t *testing.T) {
 	}{
 		"held since a hold that came too late": {func(f *redtest.TB) { sent(f, alone).Hold(nf.Probe{}).Held() }, vacuous},
 		"fates without frames":                 {func(f *redtest.TB) { sent(f, deaf).Fates() }, "NoFrames"},
+		"a VLAN where there is no Ethernet":    {func(f *redtest.TB) { sent(f, netnsenv.Config{}).Frames(packet.Match{VLAN: 5}) }, "no captured packet has an Ethernet header"},
+		"ARP where there is no Ethernet": {func(f *redtest.TB) {
+			sent(f, netnsenv.Config{}).Frames(packet.Match{EtherType: packet.EtherTypeARP})
+		}, "no captured packet has an Ethernet header"},
 		"a program that is not there": {func(f *redtest.TB) {
 			x := ctexp.New(f, alone)
 			_ = x.Env.Command(ctx, "no-such-program").Run()
@@ -80,6 +84,14 @@ func TestAbsenceThatNothingCouldContradictIsRed(t *testing.T) {
 			ctexp.Require(f, "close", a.Env.Close())
 			b.Flows()
 		}, vacuous},
+		"bytes that came and were not read": {func(f *redtest.TB) {
+			x := ctexp.New(f, holdRouter())
+			client, server := x.TCP("client", question), x.TCP("server", question.Reverse())
+			x.Handshake(client, server)
+			client.Write([]byte("hello"))
+			server.Read(3)
+			server.ExpectNothing()
+		}, `2 bytes of the last one that Read took were not read: "lo"`},
 		"verdict on a packet of another queue": {func(f *redtest.TB) {
 			x := ctexp.New(f, holdRouter())
 			udp := x.Hold(nf.Probe{Hook: nf.Forward, Match: nf.Match{Proto: nf.UDP}})
