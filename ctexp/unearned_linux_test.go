@@ -30,6 +30,9 @@ func TestAbsenceThatNothingCouldContradictIsRed(t *testing.T) {
 		x.Inject(syn)
 		return x
 	}
+	ended := func(f *redtest.TB, x *ctexp.Experiment) {
+		ctexp.Require(f, "await", ctexp.Await(ctx, func() (bool, error) { return x.Env.Failed() != nil, nil }))
+	}
 	const vacuous = "nothing was sent, dialled or run"
 	for name, c := range map[string]struct {
 		do   func(f *redtest.TB)
@@ -55,22 +58,22 @@ func TestAbsenceThatNothingCouldContradictIsRed(t *testing.T) {
 			x := ctexp.New(f, alone)
 			c := x.Env.Command(ctx, "sh", "-c", "echo no >&2; exit 3")
 			ctexp.Require(f, "start", c.Start())
-			x.Await("the end", func() bool { return x.Env.Failed() != nil })
+			ended(f, x)
 			x.Flows()
-		}, "exit status 3"},
+		}, "what should have shown the contrary has failed: sh["},
 		"a program that failed, and nothing that left": {func(f *redtest.TB) {
 			x := ctexp.New(f, alone)
 			c := x.Env.Command(ctx, "sh", "-c", "exit 3")
 			ctexp.Require(f, "start", c.Start())
-			x.Await("the end", func() bool { return x.Env.Failed() != nil })
+			ended(f, x)
 			x.ExpectNothing()
-		}, "exit status 3"},
+		}, "what should have shown the contrary has failed: sh["},
 		"a function that failed": {func(f *redtest.TB) {
 			x := ctexp.New(f, alone)
 			x.Env.Go(ctx, func(context.Context) error { return errors.New("no luck") })
-			x.Await("the end", func() bool { return x.Env.Failed() != nil })
+			ended(f, x)
 			x.Flows()
-		}, "no luck"},
+		}, "what should have shown the contrary has failed: a function that Go ran has ended: no luck"},
 		"acts of a neighbour before it was joined": {func(f *redtest.TB) {
 			a := sent(f, alone)
 			b := ctexp.New(f, alone)
