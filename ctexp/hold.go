@@ -58,10 +58,11 @@ func (x *Experiment) Queue(number uint16) *Queue {
 func (q *Queue) Held() []netnsenv.Held {
 	q.x.t.Helper()
 	held := proven(q.x, "Held", ask(q.x, "Held", q.Queue.Held))
+	quiet := q.x.Env.Acted() == q.began // before rules are asked for, which may run programs
 	if len(held) == 0 && !q.isProven {
 		q.x.do("Held", func(ctx context.Context) error { return q.x.isQueued(ctx, q.number) })
 	}
-	if len(held) == 0 && q.x.Env.Acted() == q.began && !q.x.Observer.VacuousAllowed() {
+	if len(held) == 0 && quiet && !q.x.Observer.VacuousAllowed() {
 		q.x.do("Held", func(context.Context) error {
 			return fmt.Errorf("there is nothing, but since the Queue was opened %w; if that is meant, call x.AllowVacuous", observe.ErrVacuous)
 		})
