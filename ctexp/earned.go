@@ -22,7 +22,7 @@ func (l *Lab) couldCome(ctx context.Context, ms ...packet.Match) error {
 	if len(l.Env.Links()) == 0 {
 		return fmt.Errorf("%w: the Env has no link; what goes over wires and devices is in captures (Frames)", observe.ErrVacuous)
 	}
-	if err := l.Observer.Earned(); err != nil {
+	if err := errors.Join(l.Observer.Earned(), l.wasDone()); err != nil {
 		return err
 	}
 	if err := l.couldComeOfIPv6(ctx, ms); err != nil || !l.Env.Config().Silent {
@@ -45,6 +45,25 @@ func (l *Lab) couldCome(ctx context.Context, ms ...packet.Match) error {
 		return fmt.Errorf("%w: Config.Silent has dropped %d packets of the host, of which each may match %q", observe.ErrVacuous, p.Silenced, ms[i])
 	}
 	return nil
+}
+
+// wasDone returns an error if a program, or a function of Go, has failed that nobody has waited for: what it did not do shows nothing.
+func (l *Lab) wasDone() error {
+	if err := l.Env.Failed(); err != nil && !l.Observer.VacuousAllowed() {
+		return fmt.Errorf("there is nothing, but what should have shown the contrary has failed: %w; if that is meant, wait for it, or call x.AllowVacuous", err)
+	}
+	return nil
+}
+
+// hasEthernet returns an error if one of ms needs an Ethernet, of which the Env has none, and no frame is from one, such as a wire.
+func (l *Lab) hasEthernet(frames []packet.Record, ms []packet.Match) error {
+	i := slices.IndexFunc(ms, packet.Match.NeedsEthernet)
+	if i < 0 || len(frames) == 0 || l.Observer.VacuousAllowed() || len(l.Env.Config().Devices) > 0 ||
+		slices.ContainsFunc(l.Env.Links(), (*netnsenv.Link).L2) ||
+		slices.ContainsFunc(frames, func(r packet.Record) bool { return r.Ethernet != nil && r.Link != "lo" }) {
+		return nil
+	}
+	return fmt.Errorf("%w: no captured packet has an Ethernet header, so that none matches %q; if that is meant, call x.AllowVacuous", observe.ErrVacuous, ms[i])
 }
 
 // couldComeOfIPv6 returns an error if each of ms is about packets of IPv6 alone, and the host has none.

@@ -97,6 +97,9 @@ func (l *Lab) Fates(ctx context.Context) ([]Fate, error) {
 	if err := snap.recordErr; err != nil {
 		return nil, fmt.Errorf("fates: %w", err)
 	}
+	if err := snap.record.Lacks(observe.PartFrames); err != nil {
+		return nil, fmt.Errorf("fates: %w", err)
+	}
 	return snap.fatesOnce(), nil
 }
 

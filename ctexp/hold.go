@@ -2,9 +2,11 @@ package ctexp
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/ctexp/go-ctexp/ctexp/netnsenv"
 	"github.com/ctexp/go-ctexp/ctexp/nf"
+	"github.com/ctexp/go-ctexp/ctexp/observe"
 )
 
 // Hold holds the packets that a probe p would count, in its hook and at its priority, until the Queue decides about them;
@@ -24,6 +26,7 @@ type Queue struct {
 	x        *Experiment
 	number   uint16 // of Experiment.Queue
 	isProven bool   // a packet has got there, or a rule sends packets there, as that of a Hold does
+	began    uint64 // Env.Acted when it was opened
 }
 
 // Hold holds the packets that a probe p would count, in its hook and at its priority, until the Queue decides about them. It is
@@ -39,24 +42,30 @@ type Queue struct {
 // netnsenv.Queue, also for what must not be done while packets are held.
 func (x *Experiment) Hold(p nf.Probe) *Queue {
 	x.t.Helper()
-	return &Queue{Queue: ask1(x, "Hold", x.Lab.Hold, p), x: x, isProven: true}
+	return &Queue{Queue: ask1(x, "Hold", x.Lab.Hold, p), x: x, isProven: true, began: x.Env.Acted()}
 }
 
 // Queue reads the queue of that number, to which rules of the experiment send packets ("queue num 5"), in place of the
 // program that they were written for.
 func (x *Experiment) Queue(number uint16) *Queue {
 	x.t.Helper()
-	return &Queue{Queue: ask1(x, "Queue", x.Lab.Queue, number), x: x, number: number}
+	return &Queue{Queue: ask1(x, "Queue", x.Lab.Queue, number), x: x, number: number, began: x.Env.Acted()}
 }
 
 // Held returns the packets that are held now, in the order in which they came. When Inject has returned, every packet
 // that its packets have sent to the queue is there. Packets of the host's sockets come later: use Await. The test fails if there is
-// none and nothing was sent, dialled or run, or there never was one and no rule sends packets to a Queue of this number: see AllowVacuous.
+// none and nothing was sent, dialled or run since the Queue was opened, or there never was one and no rule sends packets to a Queue of this number: see AllowVacuous.
 func (q *Queue) Held() []netnsenv.Held {
 	q.x.t.Helper()
 	held := proven(q.x, "Held", ask(q.x, "Held", q.Queue.Held))
+	quiet := q.x.Env.Acted() == q.began // before rules are asked for, which may run programs
 	if len(held) == 0 && !q.isProven {
 		q.x.do("Held", func(ctx context.Context) error { return q.x.isQueued(ctx, q.number) })
+	}
+	if len(held) == 0 && quiet && !q.x.Observer.VacuousAllowed() {
+		q.x.do("Held", func(context.Context) error {
+			return fmt.Errorf("there is nothing, but since the Queue was opened %w; if that is meant, call x.AllowVacuous", observe.ErrVacuous)
+		})
 	}
 	q.isProven = true
 	return held

@@ -40,6 +40,9 @@ func (x *Experiment) earned(what string, flow *nf.Tuple) {
 		if err := x.Observer.Earned(); err != nil {
 			return fmt.Errorf("there is nothing, but %w; if that is meant, call x.AllowVacuous", err)
 		}
+		if err := x.wasDone(); err != nil {
+			return err
+		}
 		if flow != nil {
 			return x.wasSeen(ctx, *flow)
 		}
@@ -152,7 +155,8 @@ func (x *Experiment) Life(flow nf.Tuple) []string {
 }
 
 // Frames returns the packets captured on all links since New, in the order of time, all or those that one of ms matches. The
-// test fails if one of ms names a link that is not there, or can match no packet (packet.Match.Check).
+// test fails if one of ms names a link that is not there, or can match no packet (packet.Match.Check), or needs an Ethernet where all
+// packets were captured on others, such as tuns: see AllowVacuous.
 func (x *Experiment) Frames(ms ...packet.Match) []packet.Record {
 	x.t.Helper()
 	frames := ask(x, "Frames", func(ctx context.Context) ([]packet.Record, error) {
@@ -167,6 +171,7 @@ func (x *Experiment) Frames(ms ...packet.Match) []packet.Record {
 		return collect(x.Observer.Frames(ctx))
 	})
 	if len(ms) > 0 {
+		x.do("Frames", func(context.Context) error { return x.hasEthernet(frames, ms) })
 		frames = slices.DeleteFunc(frames, func(r packet.Record) bool {
 			return !slices.ContainsFunc(ms, func(m packet.Match) bool { return m.Match(r) })
 		})

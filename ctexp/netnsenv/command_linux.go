@@ -84,10 +84,11 @@ func (c *Cmd) Start() error {
 	if err := c.env.guarded(); err != nil {
 		return prefixed(err)
 	}
-	looked := c.env.acts()
+	looked := c.env.changes()
 	if err := c.start(); err != nil {
-		return err
+		return err // and nothing was run
 	}
+	c.env.watch.acted.Add(1)
 	go func() {
 		c.end(c.Cmd.Wait())
 		looked()

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/jsimonetti/rtnetlink/v2"
@@ -47,8 +48,10 @@ type Env struct {
 	assigned int     // counter that makes names of tables and chains unique
 	wires    []*wire // wires to other Envs
 	queues   []*Queue
-	holds    int     // numbers of queues that Holds have used
-	closers  closers // what must be closed before the thread ends, last opened first
+	held     atomic.Uint64 // packets that Queues have had
+	failedGo []*goFunc     // functions of Go that have returned errors of their own
+	holds    int           // numbers of queues that Holds have used
+	closers  closers       // what must be closed before the thread ends, last opened first
 	closed   bool
 }
 
@@ -425,7 +428,6 @@ func (l *Listener) AcceptTCP() (*net.TCPConn, error) {
 
 // ListenPacket is net.ListenPacket in the namespace. The address is as for Listen.
 func (e *Env) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
-	e.watch.acted.Add(1)
 	var c net.PacketConn
 	err := e.socket(address, func() (err error) {
 		var lc net.ListenConfig
@@ -435,6 +437,7 @@ func (e *Env) ListenPacket(ctx context.Context, network, address string) (net.Pa
 	if err != nil {
 		return nil, prefixed(err)
 	}
+	e.watch.acted.Add(1)
 	e.onCloseSocket(c)
 	return c, nil
 }

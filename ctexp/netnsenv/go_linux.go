@@ -3,6 +3,7 @@ package netnsenv
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 )
 
@@ -34,6 +35,11 @@ func (e *Env) Go(ctx context.Context, f func(context.Context) error) (wait func(
 		defer cancel()
 		err := explainStuck(e.thread.Aside(func() error { return f(ctx) }))
 		g.end(err)
+		if err != nil && ctx.Err() == nil {
+			e.mu.Lock()
+			e.failedGo = append(e.failedGo, g)
+			e.mu.Unlock()
+		}
 		acted()
 		if err == nil {
 			forget()
@@ -58,6 +64,16 @@ func (g *goFunc) end(err error) {
 	g.err = err
 	g.mu.Unlock()
 	close(g.done)
+}
+
+// failed returns the error of a function that has ended, unless somebody has waited for it.
+func (g *goFunc) failed() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.told {
+		return nil
+	}
+	return fmt.Errorf("a function that Go ran has ended: %w", g.err)
 }
 
 func (g *goFunc) wait() error {

@@ -57,14 +57,30 @@ func (e *Env) Output() iter.Seq2[time.Time, string] {
 
 // Failed returns an error for a program that was started by Start and has ended otherwise than by status 0 or by being
 // killed or interrupted, as long as nobody has called its Wait. The error has the status and the last lines of output, and
-// unwraps to its *exec.ExitError. What waits for such a program waits in vain.
+// unwraps to its *exec.ExitError. Without one it returns the error of a function of Go, if its context had not ended, as long as nobody
+// has waited for it. What waits for such a program or function waits in vain, and what it did not do shows nothing.
 func (e *Env) Failed() error {
-	e.outputs.mu.Lock()
-	defer e.outputs.mu.Unlock()
-	if len(e.outputs.failed) == 0 {
+	if err := e.outputs.programFailed(); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	failed := slices.Clone(e.failedGo)
+	e.mu.Unlock()
+	for _, g := range failed {
+		if err := g.failed(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *outputs) programFailed() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.failed) == 0 {
 		return nil
 	}
-	return e.outputs.ended(e.outputs.failed[0])
+	return o.ended(o.failed[0])
 }
 
 // ended returns the error for a program that has ended, with the lock held.

@@ -11,7 +11,7 @@ import (
 
 // Held is a packet that waits in a Queue.
 type Held struct {
-	// ID is the number of the packet in its Queue, counted from 1 in the order in which the packets came.
+	// ID is the number of the packet among those of all Queues of the Env, counted from 1 in the order in which they came.
 	ID uint64
 	// In and Out are the links by which the packet came in and will leave, as far as they are known in its hook.
 	In, Out string

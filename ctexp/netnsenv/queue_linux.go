@@ -48,7 +48,6 @@ type Queue struct {
 	mu      sync.Mutex
 	closed  bool
 	held    []waitingPacket // in the order in which they came
-	came    uint64
 	names   links.Names
 	refused map[uint32]error // by sequence number
 }
@@ -259,9 +258,8 @@ func (q *Queue) read(fd int, _ bool) error {
 }
 
 func (q *Queue) add(fd int, p nfnl.Queued) {
-	q.came++
 	h := waitingPacket{queue: p.Queue, id: p.ID, Held: Held{
-		ID: q.came, In: q.names.Name(fd, p.In), Out: q.names.Name(fd, p.Out), Hook: p.Hook, Class: p.Class, Mark: p.Mark,
+		ID: q.env.held.Add(1), In: q.names.Name(fd, p.In), Out: q.names.Name(fd, p.Out), Hook: p.Hook, Class: p.Class, Mark: p.Mark,
 		Packet: packet.Packet(bytes.Clone(p.Payload)),
 	}}
 	if i := slices.Index(q.numbers, p.Queue); q.classes != nil && i >= 0 {
@@ -393,6 +391,9 @@ func (q *Queue) send(ctx context.Context, v nfnl.Verdict, packets []Held) error 
 		at := slices.IndexFunc(held, func(h waitingPacket) bool { return h.ID == p.ID })
 		if at < 0 || seen[p.ID] {
 			return fmt.Errorf("packet %d: %w", p.ID, ErrNotHeld)
+		}
+		if h := held[at]; p.In != h.In || p.Out != h.Out || p.Hook != h.Hook || p.Class != h.Class {
+			return fmt.Errorf("packet %d: it is of another Queue, or its In, Out, Hook or Class was changed: %w", p.ID, ErrNotHeld)
 		}
 		seen[p.ID] = true
 		var payload []byte

@@ -14,6 +14,7 @@ import (
 // watch tells Observers when the namespace may have changed, and counts what the experiment has done in it.
 type watch struct {
 	acted atomic.Uint64 // functions and programs run, sockets opened that may send, entries created
+	shift atomic.Uint64 // what is added to Acted, modulo 2^64, for acts of other Envs while they were not, or are no longer, joined
 
 	mu    sync.Mutex
 	looks []*func()
@@ -59,14 +60,47 @@ func (e *Env) acts() (done func()) {
 
 // Acted returns a number that grows with all that may cause packets, entries or events in the namespace: packets written
 // to a link, programs and functions run (Command, Do), sockets opened that may send (Dial, ListenPacket), entries
-// created (Table), and the same in the Envs that are joined to this one. While it stays the same, nothing was there to
-// observe.
+// created (Table), and the same in the Envs that are joined to this one, as long as they are. While it stays the same, nothing was
+// there to observe.
 func (e *Env) Acted() uint64 {
-	n := uint64(0)
+	n := e.watch.shift.Load()
 	for _, joined := range e.joined() {
 		n += joined.ownActs()
 	}
 	return n
+}
+
+// rejoining is held while it changes which Envs are joined.
+var rejoining sync.Mutex
+
+// rejoin changes which Envs are joined to a and b, and leaves what Acted of each has returned: what one has done before it was joined
+// is nothing that the others could have observed, and what it did while it was joined remains done.
+func rejoin(a, b *Env, change func()) {
+	rejoining.Lock()
+	defer rejoining.Unlock()
+	all := a.joined()
+	for _, e := range b.joined() {
+		if !slices.Contains(all, e) {
+			all = append(all, e)
+		}
+	}
+	groups, own := make([][]*Env, len(all)), map[*Env]uint64{}
+	for i, e := range all {
+		groups[i], own[e] = e.joined(), e.ownActs()
+	}
+	change()
+	for i, e := range all {
+		group := e.joined()
+		for _, other := range all {
+			was, is := slices.Contains(groups[i], other), slices.Contains(group, other)
+			switch {
+			case is && !was:
+				e.watch.shift.Add(-own[other])
+			case was && !is:
+				e.watch.shift.Add(other.ownActs())
+			}
+		}
+	}
 }
 
 func (e *Env) ownActs() uint64 {

@@ -100,11 +100,14 @@ func join(ctx context.Context, a, b *Env, cfg Wire) error {
 			sender: from.env, index: from.index, arrived: to.ingress, cut: &w.cut,
 		}
 	}
-	for i := range w.ends {
-		e := w.ends[i].env
-		e.mu.Lock()
-		e.wires = append(e.wires, w)
-		e.mu.Unlock()
+	rejoin(a, b, func() {
+		for _, e := range envs {
+			e.mu.Lock()
+			e.wires = append(e.wires, w)
+			e.mu.Unlock()
+		}
+	})
+	for _, e := range envs {
 		w.onForget(e.onClose(w))
 	}
 	return nil
@@ -292,9 +295,11 @@ func (w *wire) Close() error {
 	}
 	w.closed = true
 	w.cut.Store(true)
-	for _, end := range w.ends {
-		end.env.forgetWire(w)
-	}
+	rejoin(w.ends[0].env, w.ends[1].env, func() {
+		for _, end := range w.ends {
+			end.env.forgetWire(w)
+		}
+	})
 	for _, forget := range w.forget {
 		forget()
 	}

@@ -26,6 +26,12 @@ func (m Match) Family() nf.Family {
 	return map[uint16]nf.Family{EtherTypeIPv4: nf.IPv4, EtherTypeIPv6: nf.IPv6}[m.EtherType]
 }
 
+// NeedsEthernet reports whether m matches nothing but frames of an Ethernet, because of an address or a VLAN of it, or an EtherType other
+// than those of IP.
+func (m Match) NeedsEthernet() bool {
+	return m.VLAN != 0 || m.SrcMAC != (nf.MAC{}) || m.DstMAC != (nf.MAC{}) || m.EtherType != 0 && m.EtherType != EtherTypeIPv4 && m.EtherType != EtherTypeIPv6
+}
+
 // Check returns why m matches no packet, nil if it may match some: fields that exclude each other, such as flags of TCP and the
 // protocol UDP. An expectation of nothing would always succeed.
 func (m Match) Check() error {

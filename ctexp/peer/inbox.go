@@ -434,7 +434,7 @@ func (b *Inbox) check(ms ...packet.Match) error {
 				return err
 			}
 		}
-		if m.VLAN != 0 || m.SrcMAC != (nf.MAC{}) || m.DstMAC != (nf.MAC{}) || m.EtherType != 0 && m.EtherType != packet.EtherTypeIPv4 && m.EtherType != packet.EtherTypeIPv6 {
+		if m.NeedsEthernet() {
 			return fmt.Errorf("the match is for %v: an Inbox has packets of IP, without frames; these are in captures (Frames)", m)
 		}
 		if err := m.Check(); err != nil {

@@ -216,10 +216,14 @@ func (p *TCP) passOver(r packet.Record, repeated bool) {
 // ExpectNothing fails if a segment of the peer's flow is unread after the host has processed everything sent to it, an
 // acknowledgement or a retransmission as well. It passes over retransmissions of what the peer has acknowledged: they
 // have crossed the acknowledgement, and whether there are any depends on timers and scheduling. A host retransmits what
-// was not acknowledged, after 200 ms or later; Ack prevents it, and PassRetransmitted passes over it.
+// was not acknowledged, after 200 ms or later; Ack prevents it, and PassRetransmitted passes over it. Bytes that came with those of a
+// Read, and that nobody has read, are an error, too.
 func (p *TCP) ExpectNothing(ctx context.Context) error {
 	if err := p.inbox.checkLink(p.link); err != nil {
 		return err
+	}
+	if n := len(p.rest); n > 0 {
+		return fmt.Errorf("no segment to %v was expected: %d bytes of the last one that Read took were not read: %q", p.flow.Src, n, p.rest[:min(n, 64)])
 	}
 	what := fmt.Sprintf("no segment to %v was expected", p.flow.Src)
 	var over []packet.Record

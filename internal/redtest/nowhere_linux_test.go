@@ -27,7 +27,11 @@ func TestNothingComesToNowhere(t *testing.T) {
 	save := func(v netnsenv.Variant, rule string) netnsenv.Config {
 		return routing(netnsenv.IPTables(v, "-A FORWARD -p tcp --dport 81 "+rule))
 	}
-	held := func(x *ctexp.Experiment) { x.Queue(5).Held() }
+	held := func(x *ctexp.Experiment) {
+		q := x.Queue(5)
+		x.Inject(packet.SYNs(3, through))
+		q.Held()
+	}
 	for name, c := range map[string]struct {
 		cfg    netnsenv.Config
 		test   func(x *ctexp.Experiment)
@@ -55,7 +59,11 @@ func TestNothingComesToNowhere(t *testing.T) {
 		"a queue of a rule":   {queue(forward("tcp dport 81 queue num 4-6")), held, ""},
 		"a queue of legacy":   {save(netnsenv.IPTablesLegacy, "-j NFQUEUE --queue-balance 4:6"), held, ""},
 		"a queue of nft":      {save(netnsenv.IPTablesNFT, "-j NFQUEUE --queue-num 5"), held, ""},
-		"a hold":              {routing(), func(x *ctexp.Experiment) { x.Hold(nf.Probe{Match: nf.Match{Proto: nf.UDP}}).Held() }, ""},
+		"a hold": {routing(), func(x *ctexp.Experiment) {
+			q := x.Hold(nf.Probe{Match: nf.Match{Proto: nf.UDP}})
+			x.Inject(packet.SYNs(3, through))
+			q.Held()
+		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
