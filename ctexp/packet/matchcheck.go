@@ -90,7 +90,7 @@ func (m Match) Check() error {
 		return err
 	}
 	if icmp && !m.isMessage(proto, first) {
-		return fmt.Errorf("no message of ICMP has all of these: %v", m)
+		return m.noMessage()
 	}
 	if err := m.checkValues(); err != nil {
 		return err
@@ -149,6 +149,36 @@ func (m Match) isMessage(proto nf.Proto, first netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// noMessage is the error if m is none: "no ICMP message of type 8 has an MTU".
+func (m Match) noMessage() error {
+	of, sep, about := "", " of", "a packet that it is about"
+	var has []string
+	if m.ICMPType != nil {
+		of, sep = fmt.Sprintf(" of type %d", *m.ICMPType), " and"
+	}
+	if m.ICMPCode != nil {
+		of += fmt.Sprintf("%s code %d", sep, *m.ICMPCode)
+	}
+	if m.About != nil && m.About.Family() != 0 {
+		about = fmt.Sprintf("a packet of %v that it is about", m.About.Family())
+	}
+	for _, field := range []struct {
+		is   bool
+		name string
+	}{
+		{m.Tuple != nf.Tuple{}, fmt.Sprintf("the tuple %v", m.Tuple)}, {m.ICMPID != nil, "such an identifier"}, {m.MTU != nil, "an MTU"},
+		{m.Gateway.IsValid(), fmt.Sprintf("the gateway %v", m.Gateway)}, {m.About != nil, about},
+	} {
+		if field.is {
+			has = append(has, field.name)
+		}
+	}
+	if from := m.Family(); from != 0 && (m.Gateway.IsValid() || m.About != nil) {
+		of += fmt.Sprintf(" in %v", from)
+	}
+	return fmt.Errorf("no ICMP message%s has %s", of, strings.Join(has, " and "))
 }
 
 // checkValues returns an error for fields of which each is possible, but not all together.
