@@ -101,29 +101,32 @@ func (x *Experiment) Flow(flow nf.Tuple) nf.Entry {
 	return entry
 }
 
-// wasSeen returns an error if neither a captured packet nor an event is about a flow, in either direction. What was not
-// recorded cannot be told.
+// wasSeen returns an error if neither a captured packet nor an event is about a flow, in either direction, or if its packets are those of a
+// flow with NAT, on the side where they have other addresses than in its entry. What was not recorded cannot be told.
 func (x *Experiment) wasSeen(ctx context.Context, flow nf.Tuple) error {
 	if x.Observer.VacuousAllowed() {
 		return nil
 	}
 	back := flow.Reverse()
+	var nat *nf.Entry // has back, and not flow as every entry without NAT that has back
+	for e, err := range x.Observer.Events(ctx) {
+		if err != nil || e.Entry.Orig == flow || e.Entry.Reply == flow {
+			return nil
+		}
+		if e.Entry.Orig == back || e.Entry.Reply == back {
+			nat = &e.Entry
+		}
+	}
+	if nat != nil {
+		return fmt.Errorf("there is nothing about %v %v, but by NAT its packets are those of %v: ask for a tuple of that; if nothing is meant, call x.AllowVacuous",
+			flow.Proto, flow, *nat)
+	}
 	for f, err := range x.Observer.Frames(ctx) {
 		if err != nil {
 			return nil
 		}
 		if t := f.Packet.Tuple(); t == flow || t == back {
 			return nil
-		}
-	}
-	for e, err := range x.Observer.Events(ctx) {
-		if err != nil {
-			return nil
-		}
-		for _, t := range []nf.Tuple{e.Entry.Orig, e.Entry.Reply} {
-			if t == flow || t == back {
-				return nil
-			}
 		}
 	}
 	return fmt.Errorf("there is nothing about %v %v, but no packet and no event was ever about it; if that is meant, call x.AllowVacuous", flow.Proto, flow)

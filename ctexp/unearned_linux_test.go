@@ -34,6 +34,14 @@ func TestAbsenceThatNothingCouldContradictIsRed(t *testing.T) {
 		ctexp.Require(f, "await", ctexp.Await(ctx, func() (bool, error) { return x.Env.Failed() != nil, nil }))
 	}
 	const vacuous = "nothing was sent, dialled or run"
+	answered := packet.Flow{Src: question.Dst, Dst: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.254"), 40000)}
+	masqueraded := func(f *redtest.TB) *ctexp.Experiment {
+		x := ctexp.New(f, holdRouter(netnsenv.NFT("table ip t { chain o { type nat hook postrouting priority srcnat; meta l4proto udp snat to 192.0.2.254:40000; }; }")))
+		x.InjectOn("client", packet.Packets(question.UDP(nil)))
+		x.InjectOn("server", packet.Packets(answered.UDP(nil)))
+		return x
+	}
+	const byNAT = "but by NAT its packets are those of"
 	for name, c := range map[string]struct {
 		do   func(f *redtest.TB)
 		want string
@@ -95,6 +103,8 @@ func TestAbsenceThatNothingCouldContradictIsRed(t *testing.T) {
 			server.Read(3)
 			server.ExpectNothing()
 		}, `2 bytes of the last one that Read took were not read: "lo"`},
+		"life of the answer as the client has it":    {func(f *redtest.TB) { masqueraded(f).Life(question.Reverse().Tuple(nf.UDP)) }, byNAT},
+		"entry of the question as the server has it": {func(f *redtest.TB) { masqueraded(f).Flow(answered.Reverse().Tuple(nf.UDP)) }, byNAT},
 		"verdict on a packet of another queue": {func(f *redtest.TB) {
 			x := ctexp.New(f, holdRouter())
 			udp := x.Hold(nf.Probe{Hook: nf.Forward, Match: nf.Match{Proto: nf.UDP}})
