@@ -78,6 +78,7 @@ func TestCheckOfFilters(t *testing.T) {
 		"tuple of TCP, ICMP":   {nf.Filter{Tuple: nf.Tuple{Proto: nf.TCP, Src: tcp.Src, Dst: tcp.Dst, ICMP: nf.ICMPTuple{ID: 1}}}, false},
 		"tuple, another port":  {nf.Filter{Tuple: tcp, SrcPort: tcp.Src.Port() + 1}, true}, // it may be a reply tuple that NAT made
 		"times":                {nf.Filter{After: now, Before: now.Add(1)}, true},
+		"a time to come":       {nf.Filter{After: now.Add(time.Hour)}, false},
 		"times the wrong way":  {nf.Filter{After: now, Before: now}, false},
 	} {
 		if err := c.filter.Check(); (err == nil) != c.right {

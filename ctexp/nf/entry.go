@@ -410,6 +410,8 @@ func (f Filter) Check() error {
 		return fmt.Errorf("no entry of %v has ports", proto)
 	case !f.Before.IsZero() && !f.After.IsZero() && !f.Before.After(f.After):
 		return errors.New("no entry was created before Before and after After")
+	case f.After.After(time.Now()):
+		return fmt.Errorf("no entry was created after %v yet", f.After)
 	}
 	family := f.Family
 	if is := familyOf[proto]; is != 0 && family != 0 && is != family {
