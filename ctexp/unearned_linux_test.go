@@ -21,6 +21,7 @@ func TestAbsenceThatNothingCouldContradictIsRed(t *testing.T) {
 	syn := packet.Packets(packet.SYN(web))
 	alone := netnsenv.Config{Links: veth}
 	deaf := netnsenv.Config{Links: veth, NoFrames: true}
+	tun := netnsenv.Config{Links: []netnsenv.LinkConfig{{Kind: netnsenv.Tun}}}
 	wire := netnsenv.Wire{
 		A: netnsenv.LinkConfig{Name: "up", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.5.1/24")}},
 		B: netnsenv.LinkConfig{Name: "down", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.5.2/24")}},
@@ -48,9 +49,9 @@ func TestAbsenceThatNothingCouldContradictIsRed(t *testing.T) {
 	}{
 		"held since a hold that came too late": {func(f *redtest.TB) { sent(f, alone).Hold(nf.Probe{}).Held() }, vacuous},
 		"fates without frames":                 {func(f *redtest.TB) { sent(f, deaf).Fates() }, "NoFrames"},
-		"a VLAN where there is no Ethernet":    {func(f *redtest.TB) { sent(f, netnsenv.Config{}).Frames(packet.Match{VLAN: 5}) }, "no captured packet has an Ethernet header"},
+		"a VLAN where there is no Ethernet":    {func(f *redtest.TB) { sent(f, tun).Frames(packet.Match{VLAN: 5}) }, "no captured packet has an Ethernet header"},
 		"ARP where there is no Ethernet": {func(f *redtest.TB) {
-			sent(f, netnsenv.Config{}).Frames(packet.Match{EtherType: packet.EtherTypeARP})
+			sent(f, tun).Frames(packet.Match{EtherType: packet.EtherTypeARP})
 		}, "no captured packet has an Ethernet header"},
 		"a program that is not there": {func(f *redtest.TB) {
 			x := ctexp.New(f, alone)
