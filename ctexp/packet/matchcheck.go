@@ -23,13 +23,13 @@ func (m Match) Family() nf.Family {
 			return nf.FamilyOf(a.Unmap())
 		}
 	}
-	return map[uint16]nf.Family{EtherTypeIPv4: nf.IPv4, EtherTypeIPv6: nf.IPv6}[m.EtherType]
+	return familyOfEtherType[m.EtherType]
 }
 
 // NeedsEthernet reports whether m matches nothing but frames of an Ethernet, because of an address or a VLAN of it, or an EtherType other
 // than those of IP.
 func (m Match) NeedsEthernet() bool {
-	return m.VLAN != 0 || m.SrcMAC != (nf.MAC{}) || m.DstMAC != (nf.MAC{}) || m.EtherType != 0 && m.EtherType != EtherTypeIPv4 && m.EtherType != EtherTypeIPv6
+	return m.VLAN != 0 || m.SrcMAC != (nf.MAC{}) || m.DstMAC != (nf.MAC{}) || m.EtherType != 0 && familyOfEtherType[m.EtherType] == 0
 }
 
 // Check returns why m matches no packet, nil if it may match some: fields that exclude each other, such as flags of TCP and the
@@ -103,7 +103,7 @@ func (m Match) Check() error {
 
 // checkEtherType returns an error if no frame of the EtherType has a packet of that family, of which first is an address, and protocol.
 func (m Match) checkEtherType(first netip.Addr, proto nf.Proto) error {
-	is := map[uint16]nf.Family{EtherTypeIPv4: nf.IPv4, EtherTypeIPv6: nf.IPv6}[m.EtherType]
+	is := familyOfEtherType[m.EtherType]
 	switch {
 	case m.EtherType == 0 || !first.IsValid() && proto == 0:
 	case is == 0:
@@ -219,6 +219,9 @@ func (m Match) checkValues() error {
 
 // familyOfICMP has an address of the family of each ICMP, which is not that of a packet.
 var familyOfICMP = map[nf.Proto]netip.Addr{nf.ICMP: netip.IPv4Unspecified(), nf.ICMPv6: netip.IPv6Unspecified()}
+
+// familyOfEtherType has the families of IP by their EtherTypes.
+var familyOfEtherType = map[uint16]nf.Family{EtherTypeIPv4: nf.IPv4, EtherTypeIPv6: nf.IPv6}
 
 // otherFamily is the error of addresses, or an address and an ICMP, of different families.
 func otherFamily(p nf.Proto, first, a netip.Addr) error {
